@@ -1,0 +1,71 @@
+"""Users and the administrator: register, log in, change, leave."""
+
+from __future__ import annotations
+
+from dynatwist.auth.tokens import Identity
+from dynatwist.errors import ApiError
+
+from .context import Context
+from .limits import check_user, parse_object, string_of
+from .request import Answer, Request, json_answer
+
+
+class AccountRoutes:
+    """See the module. Every method may raise `ApiError`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._users = context.users
+
+    async def enter(self, request: Request, name: str) -> Answer:
+        """201 new user, 200 login."""
+        check_user(name)
+        secret = string_of(parse_object(request.body, self._context.limits), "secret")
+        self._context.require_ready()
+        created, token = await self._users.register_or_login(name, secret, request.address)
+        status = "created" if created else "ok"
+        return json_answer(201 if created else 200, {"status": status, "token": token})
+
+    async def change_secret(self, request: Request, name: str) -> Answer:
+        """200 and a new token."""
+        fields = parse_object(request.body, self._context.limits)
+        secret = string_of(fields, "secret")
+        await self._require_user(request, name, fields)
+        return json_answer(200, {"status": "changed", "token": await self._users.change_secret(name, secret)})
+
+    async def delete(self, request: Request, name: str) -> Answer:
+        """200; what the user owns stays, out of reach of whoever registers the name again."""
+        fields = parse_object(request.body, self._context.limits) if request.body else {}
+        await self._require_user(request, name, fields)
+        await self._users.delete(name)
+        return json_answer(200, {"status": "deleted"})
+
+    async def logout(self, request: Request, name: str) -> Answer:
+        """200; all tokens of the user stop working."""
+        fields = parse_object(request.body, self._context.limits) if request.body else {}
+        await self._require_user(request, name, fields)
+        await self._users.logout(name)
+        return json_answer(200, {"status": "logged out"})
+
+    async def _require_user(self, request: Request, name: str, fields: dict[str, object]) -> None:
+        """The user itself by token, the administrator, or whoever knows the old secret."""
+        check_user(name)
+        self._context.require_ready()
+        for member in ("old_secret", "old"):
+            if request.token is None and member in fields:
+                await self._users.check_secret(name, string_of(fields, member), request.address)
+                return
+        identity: Identity = self._context.identify(request)
+        if identity.name != name and not identity.is_admin:
+            raise ApiError(403, "forbidden", "this is another user's account")
+
+    async def ticket(self, request: Request) -> Answer:
+        """A ticket of 30 s for one subscription or websocket."""
+        self._context.require_ready()
+        ticket = self._users.tokens.issue_ticket(self._context.identify(request))
+        return json_answer(200, {"ticket": ticket, "expires_in": 30})
+
+    async def admin_login(self, request: Request) -> Answer:
+        """200 and a token."""
+        password = string_of(parse_object(request.body, self._context.limits), "password")
+        return json_answer(200, {"status": "ok", "token": self._users.admin_login(password, request.address)})

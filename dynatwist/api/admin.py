@@ -1,0 +1,116 @@
+"""The administrator's routes: any table, any record, the registry."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from dynatwist.coordinator.listing import PAGE_KEYS, ListingUnavailable
+from dynatwist.coordinator.request import Kind
+from dynatwist.errors import ApiError
+from dynatwist.model.registry import Member
+from dynatwist.replication.quorum import Level
+
+from .context import Context
+from .data import DataRoutes
+from .limits import check_key, check_table, parse_value
+from .request import Answer, Request, json_answer
+from .views import record_json
+
+
+class AdminRoutes:
+    """See the module. Every method may raise `ApiError`."""
+
+    def __init__(self, context: Context, data: DataRoutes) -> None:
+        self._context = context
+        self._data = data
+
+    async def tables(self, request: Request) -> Answer:
+        """The tables known at this node, with the live keys that it holds."""
+        self._context.require_admin(request)
+        counts = self._context.cluster.store.live_counts()
+        return json_answer(200, {"tables": [{"name": name, "keys": count} for name, count in counts.items()]})
+
+    async def keys(self, request: Request, table: str) -> Answer:
+        """The keys of a table, a page at a time."""
+        self._context.require_ready()
+        self._context.require_admin(request)
+        check_table(table, self._context.limits)
+        limit = request.integer("limit", PAGE_KEYS, 1, PAGE_KEYS)
+        prefix, after = request.query.get("prefix", ""), request.query.get("after", "")
+        try:
+            page = await self._context.listing.page(table, prefix, after, Level.QUORUM, limit)
+        except ListingUnavailable:
+            raise ApiError(503, "unavailable", "some part of the table has no owner that answers") from None
+        names = [name for name, _ in page.records][:limit]
+        return json_answer(200, {"table": table, "keys": names, "next_after": page.next_after})
+
+    async def get(self, request: Request, table: str, key: str) -> Answer:
+        """Any record."""
+        self._context.require_admin(request)
+        return await self._data.get(request, table, key)
+
+    async def put(self, request: Request, table: str, key: str) -> Answer:
+        """Write any record; its owner stays."""
+        self._context.require_ready()
+        identity = self._context.require_admin(request)
+        check_table(table, self._context.limits)
+        check_key(key, self._context.limits)
+        value = parse_value(request.body, self._context.limits)
+        result = await self._data.write(identity, request, Kind.PUT, table, key, value)
+        assert result.record is not None
+        return Answer(201, record_json(result.record), headers={"X-Replicas": result.replicas})
+
+    async def delete(self, request: Request, table: str, key: str) -> Answer:
+        """Delete any record."""
+        self._context.require_admin(request)
+        return await self._data.delete(request, table, key)
+
+    async def members(self, request: Request) -> Answer:
+        """The registry."""
+        self._context.require_admin(request)
+        registry = self._context.cluster.registry
+        if registry is None:
+            return json_answer(200, {"version": 0, "members": [], "changing": False})
+        return json_answer(
+            200,
+            {
+                "version": registry.version,
+                "cluster": registry.cluster_id.hex(),
+                "replicas": registry.replicas,
+                "changing": registry.changing,
+                "members": [self._member(member) for member in registry.members],
+                "leaving": [self._member(one) for one in registry.previous if one.node_id not in registry.ids],
+            },
+        )
+
+    def _member(self, member: Member) -> dict[str, object]:
+        return {
+            "id": member.node_id.hex(),
+            "address": member.address,
+            "peer_port": member.peer_port,
+            "reachable": self._context.cluster.is_reachable(member.node_id),
+        }
+
+    async def forget(self, request: Request, name: str) -> Answer:
+        """Strike out a member, by address or id. One that still runs hands its data off first."""
+        self._context.require_admin(request)
+        self._context.require_ready()
+        registry = self._context.cluster.registry
+        assert registry is not None
+        member = next((one for one in registry.members if name in (one.address, one.node_id.hex())), None)
+        if member is None:
+            raise ApiError(404, "no_such_member", "there is no such member; name it as HOST:PORT or by its id")
+        if len(registry.members) == 1:
+            raise ApiError(409, "last_member", "this is the last member")
+        self._context.registrar.forget(member.node_id)
+        return json_answer(202, {"status": "forgetting", "id": member.node_id.hex(), "address": member.address})
+
+    async def save(self, request: Request) -> Answer:
+        """Make a cold save now, and answer when it is on disk."""
+        self._context.require_admin(request)
+        saved: Deferred[None] = self._context.saver.save()
+        try:
+            await saved
+        except OSError as error:
+            raise ApiError(507, "disk", f"the cold save failed: {error.strerror}") from None
+        return json_answer(200, {"status": "saved", "saves": self._context.saver.saves})

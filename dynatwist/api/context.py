@@ -1,0 +1,94 @@
+"""What every handler needs: the parts of the node, and who is asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dynatwist.auth.tokens import Identity
+from dynatwist.auth.users import Users
+from dynatwist.coordinator.cluster import Cluster
+from dynatwist.coordinator.coordinator import Coordinator
+from dynatwist.coordinator.listing import Listing
+from dynatwist.coordinator.registrar import Registrar
+from dynatwist.errors import ApiError
+from dynatwist.feed.hub import Hub
+from dynatwist.metrics import Metrics
+from dynatwist.model.record import Record
+from dynatwist.storage.snapshot import ColdSaver
+
+from .limits import Limits
+from .request import Request
+
+VERSION = "0.1.0"
+
+
+@dataclass(slots=True)
+class Context:
+    """See the module.
+
+    :ivar findings: what recovery found, for ``/readyz``.
+    """
+
+    cluster: Cluster
+    coordinator: Coordinator
+    listing: Listing
+    registrar: Registrar
+    users: Users
+    hub: Hub
+    metrics: Metrics
+    saver: ColdSaver
+    limits: Limits = field(default_factory=Limits)
+    private_status: bool = False
+    anonymous_read: bool = False
+    findings: list[str] = field(default_factory=list)
+    save_now: Callable[[], object] = lambda: None
+
+    def require_ready(self) -> None:
+        """503 while the data routes must not answer."""
+        if not self.cluster.ready:
+            headers = {"Retry-After": "1"}
+            if self.cluster.removed:
+                raise ApiError(503, "removed", "this node was removed from its cluster", headers)
+            raise ApiError(503, "starting", "this node has not met enough of its cluster yet; try again", headers)
+
+    def identify(self, request: Request) -> Identity:
+        """Who asks; 401 for nobody."""
+        if request.token is None:
+            raise ApiError(401, "no_token", "send a token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+        return self._authenticate(request.token)
+
+    def _authenticate(self, token: str) -> Identity:
+        try:
+            return self.users.authenticate(token)
+        except ApiError:
+            if not self.cluster.store.replicas[-1].whole:
+                self.require_ready()
+            raise
+
+    def identify_reader(self, request: Request) -> Identity | None:
+        """Who reads; ``None`` for anybody where ``--anonymous-read`` allows it."""
+        if request.token is None and self.anonymous_read:
+            return None
+        return self.identify(request)
+
+    def identify_listener(self, request: Request) -> Identity | None:
+        """Who listens: by token, or by ``?ticket=``."""
+        ticket = request.query.get("ticket")
+        if request.token is None and ticket is not None:
+            identity = self.users.tokens.redeem(ticket)
+            if identity is None or not self.users.is_current(identity):
+                raise ApiError(401, "bad_ticket", "the ticket is not valid, used or expired; ask for a new one")
+            return identity
+        return self.identify_reader(request)
+
+    def require_admin(self, request: Request) -> Identity:
+        """The administrator, or 403."""
+        identity = self.identify(request)
+        if not identity.is_admin:
+            raise ApiError(403, "admin_only", "only the administrator may do this")
+        return identity
+
+    def may_read(self, identity: Identity | None, record: Record) -> bool:
+        """Whether somebody may see a record."""
+        return self.anonymous_read or (identity is not None and (identity.is_admin or record.owner == identity.uid))

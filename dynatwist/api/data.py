@@ -1,0 +1,249 @@
+"""The data routes: put, patch, get, delete, keys, store, batch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from dynatwist.auth.tokens import Identity
+from dynatwist.coordinator.listing import PAGE_KEYS, ListingUnavailable, Page
+from dynatwist.coordinator.request import Code, Kind, Operation, Result, etag
+from dynatwist.errors import ApiError
+from dynatwist.model.record import Record
+from dynatwist.model.ring import partition_of
+from dynatwist.replication.quorum import Level
+
+from .causal import CausalToken
+from .context import Context
+from .limits import MAX_BATCH, check_key, check_table, parse_object, parse_value
+from .request import JSON, Answer, Request, json_answer
+from .views import failure_of, record_json
+
+MAX_TTL_S = 10 * 365 * 24 * 3600
+
+
+class DataRoutes:
+    """See the module. Every method may raise `ApiError`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    # One key
+
+    async def put(self, request: Request, table: str, key: str) -> Answer:
+        """201 the record."""
+        identity = self._enter(request, table, key)
+        value = parse_value(request.body, self._context.limits)
+        result = await self.write(identity, request, Kind.PUT, table, key, value)
+        return self._answer(201, request, table, key, result)
+
+    async def patch(self, request: Request, table: str, key: str) -> Answer:
+        """200 the merged record (RFC 7396)."""
+        identity = self._enter(request, table, key)
+        value = parse_value(request.body, self._context.limits)
+        result = await self.write(identity, request, Kind.PATCH, table, key, value)
+        return self._answer(200, request, table, key, result)
+
+    async def delete(self, request: Request, table: str, key: str) -> Answer:
+        """200; 404 when it was not there."""
+        identity = self._enter(request, table, key)
+        result = await self.write(identity, request, Kind.DELETE, table, key, b"")
+        assert result.record is not None
+        headers = self._headers(request, table, key, result)
+        return json_answer(200, {"status": "deleted", "version": result.record.version}, headers)
+
+    async def get(self, request: Request, table: str, key: str) -> Answer:
+        """200 the record; 304 when ``If-None-Match`` names it."""
+        self._context.require_ready()
+        identity = self._context.identify_reader(request)
+        self._check_names(table, key)
+        result = await self.read(identity, table, key, request.level("r"), request.causal())
+        assert result.record is not None
+        if etag(result.record) in request.etags("if-none-match"):
+            return Answer(304, headers=self._headers(request, table, key, result))
+        return self._answer(200, request, table, key, result)
+
+    async def read(
+        self, identity: Identity | None, table: str, key: str, level: Level, causal: CausalToken | None = None
+    ) -> Result:
+        """A record that the caller may read."""
+        seen = causal.dots(partition_of(table, key)) if causal else ()
+        operation = Operation(Kind.GET, (table, key), level, seen=seen)
+        result = await self._context.coordinator.execute(operation)
+        if result.code is not Code.OK or result.record is None:
+            raise failure_of(result)
+        if not self._context.may_read(identity, result.record):
+            raise ApiError(403, "forbidden", "the key belongs to another user")
+        return result
+
+    async def write(
+        self, identity: Identity, request: Request, kind: Kind, table: str, key: str, value: bytes
+    ) -> Result:
+        """Carry out a write with the conditions of a request."""
+        none_match = request.etags("if-none-match")
+        if none_match and none_match != ("*",):
+            raise ApiError(400, "bad_condition", "If-None-Match on a write takes only *")
+        operation = Operation(
+            kind,
+            (table, key),
+            request.level("w"),
+            value,
+            identity.uid,
+            identity.is_admin,
+            request.integer("ttl", 0, 1, MAX_TTL_S) * 1000,
+            request.etags("if-match"),
+            bool(none_match),
+            request.causal().dots(partition_of(table, key)),
+        )
+        result = await self._context.coordinator.execute(operation)
+        if result.code is not Code.OK:
+            raise failure_of(result)
+        return result
+
+    def _enter(self, request: Request, table: str, key: str) -> Identity:
+        self._context.require_ready()
+        identity = self._context.identify(request)
+        self._check_names(table, key)
+        return identity
+
+    def _check_names(self, table: str, key: str) -> None:
+        check_table(table, self._context.limits)
+        check_key(key, self._context.limits)
+
+    def _headers(self, request: Request, table: str, key: str, result: Result) -> dict[str, str]:
+        headers = {"X-Replicas": result.replicas}
+        if result.record is not None:
+            headers["ETag"] = etag(result.record)
+            token = request.causal().with_dot(partition_of(table, key), result.record.dot)
+            headers["X-Causal-Token"] = token.render()
+        return headers
+
+    def _answer(self, status: int, request: Request, table: str, key: str, result: Result) -> Answer:
+        assert result.record is not None
+        return Answer(status, record_json(result.record), headers=self._headers(request, table, key, result))
+
+    # Many keys
+
+    async def keys(self, request: Request, table: str) -> Answer:
+        """The keys that the caller may read, in order."""
+        identity = self._enter_reading(request, table)
+        limit = request.integer("limit", 0, 1, 1_000_000)
+        level = request.level("r")
+        prefix, after = request.query.get("prefix", ""), request.query.get("after", "")
+        names: list[str] = []
+        async for name, _ in self._readable(identity, table, prefix, after, level):
+            names.append(name)
+            if limit and len(names) >= limit:
+                break
+        return json_answer(200, names)
+
+    async def get_many(self, request: Request, table: str) -> Answer:
+        """``{key: record}`` of those that exist and the caller may read."""
+        identity = self._enter_reading(request, table)
+        keys = parse_object(request.body, self._context.limits).get("keys")
+        if not isinstance(keys, list) or len(keys) > MAX_BATCH or not all(isinstance(key, str) for key in keys):
+            raise ApiError(400, "malformed", f'the body must be {{"keys": [...]}} with at most {MAX_BATCH} strings')
+        parts: list[bytes] = []
+        for key in dict.fromkeys(keys):
+            check_key(key, self._context.limits)
+        level = request.level("r")
+        for key in dict.fromkeys(keys):
+            result = await self._context.coordinator.execute(Operation(Kind.GET, (table, key), level))
+            if result.code not in (Code.OK, Code.ABSENT):
+                raise failure_of(result)
+            if result.record is not None and self._context.may_read(identity, result.record):
+                parts.append(msgspec.json.encode(key) + b":" + record_json(result.record))
+        return Answer(200, b"{" + b",".join(parts) + b"}")
+
+    async def store(self, request: Request, table: str) -> Answer:
+        """``{key: record}`` of all that the caller may read, streamed."""
+        identity = self._enter_reading(request, table)
+        level = request.level("r")
+        first = await self._page(table, "", "", level)
+        return Answer(200, content_type=JSON, stream=self._stream(identity, table, level, first))
+
+    async def _stream(self, identity: Identity | None, table: str, level: Level, page: Page) -> AsyncIterator[bytes]:
+        lead = b"{"
+        while True:
+            parts = [
+                msgspec.json.encode(name) + b":" + record_json(record)
+                for name, record in page.records
+                if self._context.may_read(identity, record)
+            ]
+            if parts:
+                yield lead + b",".join(parts)
+                lead = b","
+            if page.next_after is None:
+                break
+            page = await self._page(table, "", page.next_after, level)
+        yield b"{}" if lead == b"{" else b"}"
+
+    async def _readable(
+        self, identity: Identity | None, table: str, prefix: str, after: str, level: Level
+    ) -> AsyncIterator[tuple[str, Record]]:
+        while True:
+            page = await self._page(table, prefix, after, level)
+            for name, record in page.records:
+                if self._context.may_read(identity, record):
+                    yield name, record
+            if page.next_after is None:
+                return
+            after = page.next_after
+
+    async def _page(self, table: str, prefix: str, after: str, level: Level) -> Page:
+        try:
+            return await self._context.listing.page(table, prefix, after, level, PAGE_KEYS)
+        except ListingUnavailable:
+            text = "some part of the table has no owner that answers; try again"
+            raise ApiError(503, "unavailable", text, {"Retry-After": "1"}) from None
+
+    def _enter_reading(self, request: Request, table: str) -> Identity | None:
+        self._context.require_ready()
+        identity = self._context.identify_reader(request)
+        check_table(table, self._context.limits)
+        return identity
+
+    # Batches
+
+    async def batch(self, request: Request, table: str) -> Answer:
+        """An outcome for each operation; they are independent of each other."""
+        self._context.require_ready()
+        identity = self._context.identify(request)
+        check_table(table, self._context.limits)
+        ops = parse_object(request.body, self._context.limits).get("ops")
+        if not isinstance(ops, list) or len(ops) > MAX_BATCH or not all(isinstance(op, dict) for op in ops):
+            raise ApiError(400, "malformed", f'the body must be {{"ops": [...]}} with at most {MAX_BATCH} objects')
+        level = request.level("w")
+        waiting = []
+        for op in ops:
+            try:
+                waiting.append(self._context.coordinator.execute(self._batch_operation(identity, table, op, level)))
+            except ApiError as error:
+                waiting.append(error)
+        results = [await self._outcome(one) for one in waiting]
+        return json_answer(200, {"results": results})
+
+    def _batch_operation(self, identity: Identity, table: str, op: dict[str, Any], level: Level) -> Operation:
+        limits = self._context.limits
+        kind, key, value = op.get("op"), op.get("key"), op.get("value")
+        if kind not in ("put", "delete") or not isinstance(key, str):
+            raise ApiError(400, "malformed", 'an operation is {"op": "put" or "delete", "key": string, "value"?}')
+        check_key(key, limits)
+        encoded = b""
+        if kind == "put":
+            if not isinstance(value, dict):
+                raise ApiError(400, "not_an_object", '"value" must be a JSON object')
+            encoded = parse_value(msgspec.json.encode(value), limits)
+        return Operation(Kind(kind), (table, key), level, encoded, identity.uid, identity.is_admin)
+
+    async def _outcome(self, waiting: Any) -> dict[str, Any]:
+        error = waiting
+        if not isinstance(error, ApiError):
+            result: Result = await waiting
+            if result.code is Code.OK and result.record is not None:
+                status = 200 if result.record.value is None else 201
+                return {"status": status, "version": result.record.version, "etag": etag(result.record).strip('"')}
+            error = failure_of(result)
+        return {"status": error.status, "error": error.text, "code": error.code}

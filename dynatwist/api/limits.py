@@ -1,0 +1,139 @@
+"""What may come in: names, sizes, JSON. Every refusal says what, where, and what to do instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from dynatwist.errors import ApiError
+from dynatwist.model.ring import is_system_table
+
+RESERVED_TABLES = frozenset(
+    {"admin", "auth", "heartbeat", "healthz", "readyz", "membership", "stats", "metrics", "conflicts", "ws"}
+)
+MAX_USER_CHARS = 128
+MAX_SECRET_BYTES = 1024
+MAX_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what clients send and on memory; all configurable.
+
+    :ivar store_bytes: memory for records, keys and overhead included.
+    """
+
+    value_bytes: int = 1 << 20
+    key_bytes: int = 1024
+    table_bytes: int = 128
+    json_depth: int = 64
+    header_bytes: int = 16 << 10
+    store_bytes: int = 8 << 30
+
+    @property
+    def body_bytes(self) -> int:
+        """The longest body that any route reads."""
+        return self.value_bytes * 4 + (64 << 10)
+
+
+def _check_name(text: str, what: str, max_bytes: int) -> str:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ApiError(400, f"bad_{what}", f"the {what} is not valid UTF-8") from None
+    if not 1 <= size <= max_bytes:
+        raise ApiError(400, f"bad_{what}", f"the {what} must have 1 to {max_bytes} bytes; it has {size}")
+    if any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text):
+        raise ApiError(400, f"bad_{what}", f"the {what} contains a control character")
+    return text
+
+
+def check_table(table: str, limits: Limits) -> str:
+    """A table that clients may use; 403 for the system's, 400 for what is no table name."""
+    _check_name(table, "table", limits.table_bytes)
+    if is_system_table(table):
+        raise ApiError(403, "system_table", "this table is the system's: no data route reads or writes it")
+    if table in RESERVED_TABLES:
+        raise ApiError(400, "reserved_table", f"'{table}' is a reserved word, not a table name; choose another")
+    return table
+
+
+def check_key(key: str, limits: Limits) -> str:
+    """A key within bounds."""
+    return _check_name(key, "key", limits.key_bytes)
+
+
+def check_user(name: str) -> str:
+    """A user's name that can be registered."""
+    _check_name(name, "user", MAX_USER_CHARS)
+    if name == "admin" or name.startswith("_") or "#" in name or name == "ticket":
+        raise ApiError(403, "reserved_name", "this name is reserved; choose another, without '#' or a leading '_'")
+    return name
+
+
+def parse_json(body: bytes, limits: Limits) -> Any:
+    """Any JSON within the depth limit.
+
+    :raises ApiError: 400 with the position of the fault.
+    """
+    if body.count(b"[") + body.count(b"{") > limits.json_depth:
+        check_depth(body, limits)
+    try:
+        value = msgspec.json.decode(body)
+        body.decode()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError(400, "malformed_json", f"the body is not valid JSON: {error}") from None
+    return value
+
+
+def check_depth(body: bytes, limits: Limits) -> None:
+    """Refuse JSON that is nested too deeply, without parsing it."""
+    depth, in_string, escaped = 0, False, False
+    for byte in body:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > limits.json_depth:
+                raise ApiError(400, "too_deep", f"the JSON is nested deeper than {limits.json_depth} levels")
+        elif byte in b"]}":
+            depth -= 1
+
+
+def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
+    """A JSON object."""
+    value = parse_json(body, limits)
+    if not isinstance(value, dict):
+        raise ApiError(400, "not_an_object", "the body must be a JSON object")
+    return value
+
+
+def parse_value(body: bytes, limits: Limits) -> bytes:
+    """A value as it is kept: a JSON object, minified, every number and string as it was sent."""
+    if len(body) > limits.value_bytes:
+        raise ApiError(413, "too_large", f"the value has {len(body)} bytes; the limit is {limits.value_bytes}")
+    parse_object(body, limits)
+    return msgspec.json.format(body, indent=-1)
+
+
+def string_of(fields: dict[str, Any], name: str, max_bytes: int = MAX_SECRET_BYTES) -> str:
+    """A string member of an object."""
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise ApiError(400, "malformed", f"the body needs a member \"{name}\" that is a string and not empty")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ApiError(400, "malformed", f"\"{name}\" is not valid UTF-8") from None
+    if size > max_bytes:
+        raise ApiError(400, "malformed", f"\"{name}\" has more than {max_bytes} bytes")
+    return value

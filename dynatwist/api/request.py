@@ -1,0 +1,91 @@
+"""A parsed request, and an answer, apart from any HTTP library."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from dynatwist.errors import ApiError
+from dynatwist.replication.quorum import Level
+
+from .causal import CausalToken
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request.
+
+    :ivar query: the last value of each parameter, decoded.
+    :ivar headers: lower-case names to the last value of each.
+    :ivar address: where the client is, for throttling.
+    """
+
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    address: str = ""
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token, if one was sent."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+    def level(self, name: str) -> Level:
+        """The consistency level in ``?r=`` or ``?w=``."""
+        text = self.query.get(name, "quorum")
+        try:
+            return Level(text)
+        except ValueError:
+            raise ApiError(
+                400, "bad_level", f"?{name}= must be one, quorum, majority or all, not '{text[:20]}'"
+            ) from None
+
+    def causal(self) -> CausalToken:
+        """What ``X-Causal-Token`` names; empty when none was sent."""
+        return CausalToken.parse(self.headers.get("x-causal-token", ""))
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """A whole number in the query."""
+        text = self.query.get(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdecimal() or len(text) > 15 or not low <= int(text) <= high:
+            raise ApiError(400, f"bad_{name}", f"?{name}= must be a whole number from {low} to {high}")
+        return int(text)
+
+    def etags(self, name: str) -> tuple[str, ...]:
+        """The ETags of a conditional header."""
+        text = self.headers.get(name, "")
+        return tuple(tag.strip().removeprefix("W/") for tag in text.split(",") if tag.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer.
+
+    :ivar stream: instead of a body, pieces that are sent as they come.
+    """
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    stream: AsyncIterator[bytes] | None = None
+
+
+def json_answer(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Answer:
+    """An answer that is one JSON value."""
+    return Answer(status, msgspec.json.encode(value), headers=headers or {})
+
+
+def error_answer(error: ApiError) -> Answer:
+    """The error object."""
+    return json_answer(error.status, {"error": error.text, "code": error.code}, error.headers)
+
+

@@ -1,0 +1,133 @@
+"""Liveness, readiness, members, statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dynatwist.membership.members import Peer, State
+from dynatwist.storage.wal import Durability
+
+from .context import VERSION, Context
+from .request import Answer, Request, json_answer
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class StatusRoutes:
+    """See the module."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def heartbeat(self, request: Request) -> Answer:
+        """The process answers."""
+        return json_answer(200, {"status": "ok", "timestamp": self._context.cluster.store.wall_ms()})
+
+    def ready(self, request: Request) -> Answer:
+        """200 when the data routes answer; says what is missing, and what recovery found."""
+        cluster = self._context.cluster
+        not_whole = len(cluster.not_whole())
+        body = {
+            "ready": cluster.ready,
+            "registered": cluster.is_registered,
+            "partitions_not_whole": not_whole,
+            "findings": self._context.findings,
+        }
+        return json_answer(200 if cluster.ready else 503, body)
+
+    def membership(self, request: Request) -> Answer:
+        """``{"nodes": {"HOST:PORT": {"status", ...}}, "active_count", "timestamp"}``."""
+        self._guard(request)
+        nodes = self.nodes()
+        active = sum(1 for node in nodes.values() if node["status"] == State.ALIVE.value)
+        timestamp = self._context.cluster.store.wall_ms()
+        return json_answer(200, {"nodes": nodes, "active_count": active, "timestamp": timestamp})
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """The members by address; of several ids under one address the one that is up."""
+        swim = self._context.cluster.swim
+        found: dict[str, dict[str, Any]] = {}
+        for peer in sorted(swim.everybody() if swim is not None else [], key=lambda peer: not peer.is_up):
+            found.setdefault(f"{peer.host}:{peer.port}", self._node(peer))
+        return found
+
+    def _node(self, peer: Peer) -> dict[str, Any]:
+        cluster = self._context.cluster
+        mine = peer.node == cluster.me.node_id
+        rtt_ms = None if mine else cluster.links.rtt_ms(peer.node)
+        status = cluster.peer_status.get(peer.node)
+        return {
+            "status": peer.state.value,
+            "id": peer.node.hex(),
+            "incarnation": peer.incarnation,
+            "peer_port": peer.peer_port,
+            "self": mine,
+            "registered": cluster.registry is not None and peer.node in cluster.registry.ids,
+            "reachable": cluster.is_reachable(peer.node),
+            "ready": cluster.ready if mine else bool(status is not None and status.ready),
+            "rtt_ms": round(rtt_ms, 2) if rtt_ms is not None else None,
+        }
+
+    def stats(self, request: Request) -> Answer:
+        """Counts of this node."""
+        self._guard(request)
+        context = self._context
+        cluster, store, metrics = context.cluster, context.cluster.store, context.metrics
+        tables = store.live_counts()
+        registry = cluster.registry
+        return json_answer(
+            200,
+            {
+                "node": cluster.me.address,
+                "version": VERSION,
+                "tables": tables,
+                "total_keys": sum(tables.values()),
+                "total_requests": metrics.total_requests,
+                "average_latency_ms": round(metrics.average_latency_ms, 4),
+                "active_sse_connections": metrics.sse_connections,
+                "active_websocket_connections": metrics.websocket_connections,
+                "conflicts": store.conflicts,
+                "alarms": store.alarms,
+                "hints": len(store.hints),
+                "store_bytes": store.size_bytes,
+                "tombstones": sum(len(replica.tombstones) for replica in store.replicas),
+                "cold_saves": context.saver.saves,
+                "cold_save_failures": context.saver.failures,
+                "durability": store.wal.durability.value if isinstance(store.wal.durability, Durability) else "",
+                "cluster": {
+                    "id": registry.cluster_id.hex() if registry else None,
+                    "registry_version": cluster.version,
+                    "replicas": registry.replicas if registry else None,
+                    "members": len(registry.members) if registry else 0,
+                    "changing": bool(registry and registry.changing),
+                    "partitions_not_whole": len(cluster.not_whole()),
+                },
+            },
+        )
+
+    def metrics(self, request: Request) -> Answer:
+        """Prometheus text."""
+        self._guard(request)
+        context = self._context
+        tables = context.cluster.store.live_counts()
+        active = sum(1 for node in self.nodes().values() if node["status"] == State.ALIVE.value)
+        context.metrics.set_gauges(
+            {
+                "keys": sum(tables.values()),
+                "members_active": active,
+                "conflicts": context.cluster.store.conflicts,
+                "hints": len(context.cluster.store.hints),
+                "store_bytes": context.cluster.store.size_bytes,
+                "wal_groups": context.cluster.store.wal.groups,
+                "wal_bytes": context.cluster.store.wal.bytes_written,
+                "cold_saves": context.saver.saves,
+                "subscriptions": len(context.hub),
+                "anti_entropy_alarms": context.cluster.store.alarms,
+                "partitions_not_whole": len(context.cluster.not_whole()),
+            }
+        )
+        return Answer(200, context.metrics.render(), METRICS_TYPE)
+
+    def _guard(self, request: Request) -> None:
+        if self._context.private_status:
+            self._context.require_admin(request)

@@ -1,0 +1,76 @@
+"""Records as clients see them, as JSON bytes. Values are sent as they are kept; nothing is decoded."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dynatwist.auth.users import owner_name
+from dynatwist.coordinator.request import Code, Result, etag
+from dynatwist.errors import ApiError
+from dynatwist.feed.hub import Event
+from dynatwist.model.dots import actor_text
+from dynatwist.model.record import Record
+
+_encode = msgspec.json.encode
+
+
+def record_json(record: Record) -> bytes:
+    """``{"value", "vector_clock", "version", "timestamp", "owner", "etag"}``, and ``expires_at`` where it expires."""
+    clock = {actor_text(actor): seq for actor, seq in reversed((record.dot, *record.vv))}
+    rest: dict[str, object] = {
+        "vector_clock": clock,
+        "version": record.version,
+        "timestamp": record.millis,
+        "owner": owner_name(record.owner),
+        "etag": etag(record).strip('"'),
+    }
+    if record.expires_ms:
+        rest["expires_at"] = record.expires_ms
+    return b'{"value":' + (record.value or b"null") + b"," + _encode(rest)[1:]
+
+
+def sse_json(event: Event) -> bytes:
+    """``{"Updated": record}`` or ``"Deleted"``, encoded once for all listeners."""
+    encoded = event.encoded.get("sse")
+    if encoded is None:
+        if event.record.value is None:
+            encoded = b'"Deleted"'
+        else:
+            encoded = b'{"Updated":' + record_json(event.record) + b"}"
+        event.encoded["sse"] = encoded
+    return encoded
+
+
+def event_fields(event: Event) -> bytes:
+    """The members of a websocket event that are equal for all listeners, encoded once."""
+    encoded = event.encoded.get("ws")
+    if encoded is None:
+        kind = b'"Deleted"' if event.record.value is None else b'"Updated"'
+        record = b"null" if event.record.value is None else record_json(event.record)
+        encoded = b'"type":%b,"table":%b,"key":%b,"record":%b,"cursor":%b' % (
+            kind, _encode(event.key[0]), _encode(event.key[1]), record, _encode(event.cursor),
+        )  # fmt: skip
+        event.encoded["ws"] = encoded
+    return encoded
+
+
+_STATUS = {
+    Code.ABSENT: (404, "not_found"),
+    Code.FORBIDDEN: (403, "forbidden"),
+    Code.PRECONDITION: (412, "precondition_failed"),
+    Code.CONFLICT: (409, "conflict"),
+    Code.TOO_LARGE: (413, "too_large"),
+    Code.MALFORMED: (400, "malformed"),
+    Code.UNAVAILABLE: (503, "unavailable"),
+    Code.UNCERTAIN: (503, "uncertain"),
+    Code.FULL: (507, "full"),
+}
+
+
+def failure_of(result: Result) -> ApiError:
+    """The error that a result is, when it is not OK."""
+    status, code = _STATUS[result.code]
+    headers = {"X-Replicas": result.replicas} if result.replicas else {}
+    if status == 503:
+        headers["Retry-After"] = "1"
+    return ApiError(status, code, result.text or "there is no such key", headers)

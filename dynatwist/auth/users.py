@@ -1,0 +1,221 @@
+"""Users: registered by vote, known on every node, their tokens revocable within a moment.
+
+A uid is a name and the dot of its registration, so a name that is registered again is another user, who owns nothing
+of the former one's. Which uid a name gets is decided by agreement among the members, so that two registrations on two
+sides of a partition cannot both count.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+import msgspec
+
+from dynatwist.coordinator.agreement import Acceptors, Agreement, NoAgreement
+from dynatwist.coordinator.cluster import Cluster
+from dynatwist.coordinator.coordinator import Coordinator
+from dynatwist.coordinator.request import Code, Kind, Operation, Result
+from dynatwist.errors import ApiError
+from dynatwist.model.dots import actor_text
+from dynatwist.model.record import Record
+from dynatwist.model.registry import majority
+from dynatwist.model.ring import SYSTEM_PARTITION
+from dynatwist.replication.quorum import Level
+
+from .passwords import Passwords
+from .throttle import Throttle
+from .tokens import Identity, Role, Tokens
+
+USERS_TABLE = "_users"
+ADMIN_UID = "admin"
+
+
+class User(msgspec.Struct, frozen=True):
+    """What is kept of a user.
+
+    :ivar hash: argon2id, encoded.
+    :ivar generation: tokens of a lower one are refused.
+    """
+
+    uid: str
+    hash: str
+    generation: int = 0
+
+
+_DECODER = msgspec.json.Decoder(User)
+
+
+def owner_name(uid: str) -> str:
+    """The name in a uid, as clients see it."""
+    return uid.partition("#")[0]
+
+
+class Users:
+    """See the module."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        coordinator: Coordinator,
+        acceptors: Acceptors,
+        passwords: Passwords,
+        tokens: Tokens,
+        admin_password: str,
+    ) -> None:
+        self._cluster = cluster
+        self._coordinator = coordinator
+        self._acceptors = acceptors
+        self._passwords = passwords
+        self.tokens = tokens
+        self._admin_password = admin_password
+        self._throttle = Throttle(cluster.runtime.monotonic_s)
+        self._known: dict[str, tuple[Record, User]] = {}
+
+    # Who a token belongs to
+
+    def authenticate(self, token: str) -> Identity:
+        """Whose token it is; 401 when it is nobody's, or not any more."""
+        identity = self.tokens.verify(token)
+        if identity is None or not self.is_current(identity):
+            raise ApiError(401, "bad_token", "the token is not valid, or not any more; log in again")
+        return identity
+
+    def is_current(self, identity: Identity) -> bool:
+        """Whether an identity that was verified once still counts."""
+        if identity.is_admin:
+            return True
+        user = self._find(identity.name)
+        return user is not None and (user.uid, user.generation) == (identity.uid, identity.generation)
+
+    def _find(self, name: str) -> User | None:
+        record = self._cluster.store.held((USERS_TABLE, name))
+        if record is None or record.value is None:
+            self._known.pop(name, None)
+            return None
+        known = self._known.get(name)
+        if known is None or known[0] is not record:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            self._known[name] = known = (record, _DECODER.decode(record.value))
+        return known[1]
+
+    # Registering and logging in
+
+    async def register_or_login(self, name: str, secret: str, address: str) -> tuple[bool, str]:
+        """A token, and whether the user is new.
+
+        :raises ApiError: 401 wrong secret, 503 no majority, 429 too many failures.
+        """
+        self._throttle.check(name, address)
+        user = await self._read(name)
+        if user is not None:
+            return False, await self._login(name, user, secret, address)
+        self._require_majority()
+        mine = User(self._new_uid(name), await self._passwords.hash(secret))
+        decided = await self._agree(name, mine)
+        created = decided.uid == mine.uid
+        await self._keep_first(name, decided)
+        if not created:
+            return False, await self._login(name, await self._read(name) or decided, secret, address)
+        return True, self.tokens.issue(name, decided.uid, decided.generation)
+
+    def _new_uid(self, name: str) -> str:
+        dot = self._cluster.store.burn_dot(SYSTEM_PARTITION)
+        return f"{name}#{actor_text(dot.actor)}-{dot.seq}"
+
+    def _require_majority(self) -> None:
+        registry = self._cluster.registry
+        assert registry is not None
+        for group in registry.groups(SYSTEM_PARTITION):
+            if sum(1 for node in group if self._cluster.is_reachable(node)) < majority(len(group)):
+                raise ApiError(503, "no_majority", "a new name needs a majority of the members, which is not reachable")
+
+    async def _agree(self, name: str, mine: User) -> User:
+        held = self._cluster.store.held((USERS_TABLE, name))
+        former = f"{actor_text(held.dot.actor)}-{held.dot.seq}" if held is not None else ""
+        agreement = Agreement(self._cluster, self._acceptors, f"user {former} {name}", msgspec.json.encode(mine))
+        try:
+            return _DECODER.decode(await agreement.result)
+        except NoAgreement:
+            raise ApiError(503, "no_majority", "the members did not agree in time; try again") from None
+
+    async def _keep_first(self, name: str, user: User) -> None:
+        """Write what was decided, unless the name has a user already."""
+        key = (USERS_TABLE, name)
+        value = msgspec.json.encode(user)
+        write = Operation(Kind.PUT, key, Level.MAJORITY, value, ADMIN_UID, True, if_none_match=True)
+        result = await self._coordinator.execute(write)
+        if result.code not in (Code.OK, Code.PRECONDITION):
+            raise ApiError(503, "unavailable", result.text or "the user could not be written to a majority; try again")
+
+    async def _login(self, name: str, user: User, secret: str, address: str) -> str:
+        if not await self._passwords.verify(user.hash, secret):
+            self._throttle.failed(name, address)
+            raise ApiError(401, "wrong_secret", "wrong secret")
+        self._throttle.succeeded(name, address)
+        return self.tokens.issue(name, user.uid, user.generation)
+
+    async def _read(self, name: str) -> User | None:
+        result = await self._coordinator.execute(Operation(Kind.GET, (USERS_TABLE, name)))
+        if result.code is Code.ABSENT:
+            return None
+        if result.record is None or result.record.value is None:
+            raise ApiError(503, "unavailable", result.text or "the users cannot be read now")
+        return _DECODER.decode(result.record.value)
+
+    async def check_secret(self, name: str, secret: str, address: str) -> User:
+        """The user, if the secret fits; else 401, or 404 for a name that is not registered."""
+        self._throttle.check(name, address)
+        user = await self._read(name)
+        if user is None:
+            raise ApiError(404, "no_such_user", "there is no such user")
+        await self._login(name, user, secret, address)
+        return user
+
+    # Changing
+
+    async def change_secret(self, name: str, secret: str) -> str:
+        """Set another secret; all old tokens stop working.
+
+        :returns: a new token.
+        """
+        encoded = await self._passwords.hash(secret)
+        user = await self._rewrite(name, encoded)
+        return self.tokens.issue(name, user.uid, user.generation)
+
+    async def logout(self, name: str) -> None:
+        """Have all of a user's tokens stop working."""
+        await self._rewrite(name, None)
+
+    async def _rewrite(self, name: str, encoded: str | None) -> User:
+        user = await self._read(name)
+        if user is None:
+            raise ApiError(404, "no_such_user", "there is no such user")
+        changed = User(user.uid, encoded or user.hash, user.generation + 1)
+        await self._write(Operation(Kind.PUT, (USERS_TABLE, name), Level.QUORUM, msgspec.json.encode(changed), "", True))
+        return changed
+
+    async def delete(self, name: str) -> None:
+        """Remove a user. What it owns stays; the name may be registered again, as another user."""
+        await self._write(Operation(Kind.DELETE, (USERS_TABLE, name), Level.QUORUM, any_owner=True))
+
+    async def _write(self, operation: Operation) -> None:
+        result: Result = await self._coordinator.execute(operation)
+        if result.code is Code.ABSENT:
+            raise ApiError(404, "no_such_user", "there is no such user")
+        if result.code is not Code.OK:
+            raise ApiError(503, "unavailable", result.text)
+
+    # The administrator
+
+    def admin_login(self, password: str, address: str) -> str:
+        """A token for the administrator.
+
+        :raises ApiError: 401 wrong password, 429 too many failures.
+        """
+        self._throttle.check("\0admin", address)
+        if not hmac.compare_digest(password.encode(errors="surrogatepass"), self._admin_password.encode()):
+            self._throttle.failed("\0admin", address)
+            raise ApiError(401, "wrong_password", "wrong password")
+        self._throttle.succeeded("\0admin", address)
+        return self.tokens.issue("admin", ADMIN_UID, 0, Role.ADMIN)

@@ -1,0 +1,183 @@
+"""Running Paxos over the peer links: see `dynatwist.replication.paxos` for the rules."""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from dynatwist.net.messages import Accept, AnyMessage, Prepare, StaleRegistry, Unable, Voted
+from dynatwist.replication.paxos import Proposal, Vote, accept, prepare
+
+from .cluster import Cluster, Respond
+
+AGREE_TIMEOUT_S = 3.0
+BALLOT_TIMEOUT_S = 0.5
+REGISTRY_SLOT = "registry:"
+ENCODER = msgspec.msgpack.Encoder()
+VOTE = msgspec.msgpack.Decoder(Vote)
+
+
+class NoAgreement(Exception):
+    """No majority of the members answered in time; what was proposed may still be chosen later."""
+
+
+class Acceptors:
+    """This node's votes, durable before they are told."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        cluster.on_call(Prepare, self._on_prepare)
+        cluster.on_call(Accept, self._on_accept)
+
+    def _on_prepare(self, node: bytes, message: Prepare, respond: Respond) -> None:
+        refusal = self._refusal(message.slot)
+        if refusal is not None:
+            respond(refusal)
+        else:
+            self._vote(message.slot, prepare(self._held(message.slot), message.ballot), respond)
+
+    def _on_accept(self, node: bytes, message: Accept, respond: Respond) -> None:
+        refusal = self._refusal(message.slot)
+        if refusal is not None:
+            respond(refusal)
+        else:
+            self._vote(message.slot, accept(self._held(message.slot), message.ballot, message.value), respond)
+
+    def _refusal(self, slot: str) -> AnyMessage | None:
+        cluster = self._cluster
+        registry = cluster.registry
+        if registry is None or not cluster.is_registered:
+            return Unable("not a member")
+        if slot.startswith(REGISTRY_SLOT):
+            version = int(slot[len(REGISTRY_SLOT) :])
+            if version <= registry.version:
+                return StaleRegistry(registry)
+            return Unable("an older registry here") if version != registry.version + 1 else None
+        return Unable("not whole") if not cluster.store.replicas[-1].whole else None
+
+    def _held(self, slot: str) -> Vote:
+        if slot.startswith(REGISTRY_SLOT):
+            return self._cluster.identity.registry_votes.get(int(slot[len(REGISTRY_SLOT) :]), Vote())
+        packed = self._cluster.store.meta.get(f"vote {slot}")
+        return VOTE.decode(packed) if packed else Vote()
+
+    def _vote(self, slot: str, vote: Vote, respond: Respond) -> None:
+        if vote == self._held(slot):
+            respond(Voted(vote))
+        elif slot.startswith(REGISTRY_SLOT):
+            self._cluster.identity.registry_votes[int(slot[len(REGISTRY_SLOT) :])] = vote
+            self._cluster.save_identity()
+            respond(Voted(vote))
+        else:
+            store = self._cluster.store
+            store.set_meta(f"vote {slot}", ENCODER.encode(vote))
+            store.wal.when_durable(store.wal.lsn, lambda: respond(Voted(vote)))
+
+    def ask_self(self, message: Prepare | Accept, respond: Respond) -> None:
+        """Vote on this node's own proposal."""
+        if (stale := self._cluster.stale(message.registry)) is not None:
+            respond(stale)
+        elif isinstance(message, Prepare):
+            self._on_prepare(self._cluster.me.node_id, message, respond)
+        else:
+            self._on_accept(self._cluster.me.node_id, message, respond)
+
+
+class Agreement:
+    """One slot's way to a decision, through as many ballots as it takes.
+
+    `result` fires with the value chosen, which may be another proposer's; it fails with `NoAgreement`.
+    """
+
+    def __init__(self, cluster: Cluster, acceptors: Acceptors, slot: str, value: bytes) -> None:
+        self._cluster = cluster
+        self._acceptors = acceptors
+        self._slot = slot
+        self._value = value
+        self._version = cluster.version
+        self._round = 0
+        self.result: Deferred[bytes] = Deferred()
+        self._until_s = cluster.runtime.monotonic_s() + AGREE_TIMEOUT_S
+        self._timer: IDelayedCall | None = None
+        self._proposal: Proposal | None = None
+        self._start_ballot()
+
+    def _start_ballot(self) -> None:
+        cluster = self._cluster
+        registry = cluster.registry
+        if self.result.called:
+            return
+        stale = self._slot.startswith(REGISTRY_SLOT) and cluster.version != self._version
+        if registry is None or stale or cluster.runtime.monotonic_s() >= self._until_s or cluster.stopping:
+            self._end(None)
+            return
+        self._round += 1
+        groups = [registry.ids, registry.previous_ids] if registry.changing else [registry.ids]
+        self._proposal = proposal = Proposal(groups, (self._round, cluster.me.node_id), self._value)
+        self._timer = cluster.runtime.clock.callLater(
+            BALLOT_TIMEOUT_S * (0.5 + cluster.runtime.random.random()), self._next_ballot, proposal
+        )
+        message = Prepare(registry.version, self._slot, proposal.ballot)
+        for node in sorted(registry.ids | registry.previous_ids):
+            self._ask(node, message, lambda node, vote: self._promised(proposal, node, vote))
+
+    def _ask(self, node: bytes, message: Prepare | Accept, voted: object) -> None:
+        assert callable(voted)
+
+        def replied(reply: AnyMessage | None) -> None:
+            if isinstance(reply, Voted):
+                voted(node, reply.vote)
+            else:
+                self._cluster.learn(reply)
+
+        if node == self._cluster.me.node_id:
+            self._acceptors.ask_self(message, replied)
+        else:
+            self._cluster.links.call(node, message, replied)
+
+    def _promised(self, proposal: Proposal, node: bytes, vote: Vote) -> None:
+        if proposal is not self._proposal or self.result.called:
+            return
+        if proposal.on_promise(node, vote):
+            self._ask_all_to_accept(proposal)
+        elif proposal.outbid > proposal.ballot:
+            self._outbid(proposal)
+
+    def _ask_all_to_accept(self, proposal: Proposal) -> None:
+        registry = self._cluster.registry
+        assert registry is not None
+        message = Accept(registry.version, self._slot, proposal.ballot, proposal.value)
+        for node in sorted(registry.ids | registry.previous_ids):
+            self._ask(node, message, lambda node, vote: self._accepted(proposal, node, vote))
+
+    def _accepted(self, proposal: Proposal, node: bytes, vote: Vote) -> None:
+        if proposal is not self._proposal or self.result.called:
+            return
+        if proposal.on_accepted(node, vote):
+            self._end(proposal.value)
+        elif proposal.outbid > proposal.ballot:
+            self._outbid(proposal)
+
+    def _outbid(self, proposal: Proposal) -> None:
+        """Somebody else bids higher: wait a moment, then bid higher still."""
+        self._round = max(self._round, proposal.outbid[0])
+        self._proposal = None
+        self._cancel()
+        pause_s = 0.02 + 0.1 * self._cluster.runtime.random.random()
+        self._timer = self._cluster.runtime.clock.callLater(pause_s, self._start_ballot)
+
+    def _next_ballot(self, proposal: Proposal) -> None:
+        if proposal is self._proposal:
+            self._start_ballot()
+
+    def _end(self, value: bytes | None) -> None:
+        self._cancel()
+        if value is None:
+            self.result.errback(NoAgreement())
+        else:
+            self.result.callback(value)
+
+    def _cancel(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()

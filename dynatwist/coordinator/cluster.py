@@ -1,0 +1,331 @@
+"""What a node knows of the cluster it is in: registry, peers and their state, and whether it may serve.
+
+Messages from peers come in here and go to whoever registered for their kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.logger import Logger
+
+from dynatwist.membership.members import Peer
+from dynatwist.membership.swim import Changed, Swim
+from dynatwist.model.registry import Member, Registry, majority
+from dynatwist.model.ring import ALL_PARTITIONS
+from dynatwist.net.links import PeerLinks
+from dynatwist.net.messages import (
+    WIRE_VERSION,
+    AnyMessage,
+    Hello,
+    Leaving,
+    RegistryIs,
+    Restored,
+    StaleRegistry,
+    Status,
+    Unable,
+)
+from dynatwist.runtime import Runtime
+from dynatwist.storage.identity import Identity, IdentityFile
+from dynatwist.storage.store import Store
+
+Respond = Callable[[AnyMessage], None]
+Handler = Callable[[bytes, Any, Respond], None]
+Notice = Callable[[bytes, Any], None]
+M = TypeVar("M")
+
+
+class Cluster:
+    """See the module.
+
+    :param me: this node's entry, as it will be registered.
+    :param lone_after_s: seconds after the start from which a node serves alone.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        me: Member,
+        identity: Identity,
+        identity_file: IdentityFile,
+        store: Store,
+        runtime: Runtime,
+        lone_after_s: float,
+    ) -> None:
+        self.me = me
+        self.identity = identity
+        self._identity_file = identity_file
+        self.store = store
+        self.runtime = runtime
+        self._lone_after_s = lone_after_s
+        self._started_s = runtime.monotonic_s()
+        self.links = PeerLinks(me.node_id, self, runtime)
+        self.swim: Swim | None = None
+        self.fresh: set[bytes] = set()
+        self.peer_status: dict[bytes, Status] = {}
+        self.interests: Callable[[], list[str]] = list
+        self._calls: dict[type[Any], Handler] = {}
+        self._notices: dict[type[Any], Notice] = {RegistryIs: self._on_registry, Status: self._on_status}
+        self._notices[Leaving] = self._on_leaving
+        self._notices[Restored] = self._on_restored
+        self.on_linked: list[Callable[[bytes], None]] = []
+        self.on_reachability: list[Callable[[bytes], None]] = []
+        self.on_registry: list[Callable[[Registry | None, Registry], None]] = []
+        self._status: Status | None = None
+        self._owners: dict[int, tuple[bytes, ...]] = {}
+        self.wall_refusal = ""
+        self.stopping = False
+        self.removed = False
+
+    # The registry
+
+    @property
+    def registry(self) -> Registry | None:
+        """The newest one known; ``None`` before the node is in a cluster."""
+        return self.identity.registry
+
+    @property
+    def version(self) -> int:
+        """The version of the registry; 0 when there is none."""
+        return self.identity.registry.version if self.identity.registry else 0
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether this node is a member, or on its way out."""
+        registry = self.registry
+        return registry is not None and registry.find(self.me.node_id) is not None
+
+    def adopt(self, registry: Registry) -> None:
+        """Take over a newer registry, durably, and pass it on."""
+        before = self.registry
+        if before is not None and (registry.cluster_id != before.cluster_id or registry.version <= before.version):
+            return
+        self.identity.registry = registry
+        self._owners.clear()
+        self.identity.registry_votes = {
+            version: vote for version, vote in self.identity.registry_votes.items() if version > registry.version
+        }
+        self.save_identity()
+        self.links.tell_all(RegistryIs(registry))
+        for member in (*registry.members, *registry.previous):
+            if self.swim is None or member.node_id not in self.swim.peers:
+                self.links.want(member.node_id, member.host, member.peer_port)
+        for call in self.on_registry:
+            call(before, registry)
+        self.publish()
+
+    def save_identity(self) -> None:
+        """Write the identity files, now: it happens rarely, and what follows depends on it."""
+        self.identity.wall_ms = max(self.identity.wall_ms, self.runtime.wall_ms())
+        try:
+            self._identity_file.save(self.identity)
+        except OSError as error:
+            self.runtime.fatal(f"the identity files cannot be written: {error}")
+
+    def stale(self, version: int) -> StaleRegistry | None:
+        """The answer to a call that went by an older registry, or ``None``."""
+        if self.registry is not None and version < self.registry.version:
+            return StaleRegistry(self.registry)
+        return None
+
+    # Who may serve
+
+    @property
+    def lone(self) -> bool:
+        """Whether the time to wait for others after a start is over."""
+        return self.runtime.monotonic_s() - self._started_s >= self._lone_after_s
+
+    def owners(self, partition: int) -> tuple[bytes, ...]:
+        """All owners of a partition: old ones first, then joining ones."""
+        registry = self.registry
+        if registry is None:
+            return ()
+        owners = self._owners.get(partition)
+        if owners is None:
+            owners = self._owners[partition] = registry.all_owners(partition)
+        return owners
+
+    def is_joining(self, partition: int) -> bool:
+        """Whether this node is a new owner of a partition in the change under way."""
+        registry = self.registry
+        return (
+            registry is not None
+            and registry.changing
+            and self.me.node_id not in registry.old_owners(partition)
+            and self.me.node_id in registry.owners(partition)
+        )
+
+    def has_met_majority(self, partition: int) -> bool:
+        """Whether a majority of the owners, this node included, was met since the start, clocks exchanged."""
+        registry = self.registry
+        if registry is None:
+            return False
+        met = self.fresh | {self.me.node_id}
+        return all(len(met.intersection(group)) >= majority(len(group)) for group in registry.groups(partition))
+
+    def may_coordinate(self, partition: int) -> bool:
+        """Whether this node may carry out requests on a partition."""
+        if self.me.node_id not in self.owners(partition) or self.is_joining(partition) or self.stopping:
+            return False
+        if not self.has_met_majority(partition) and not self.lone:
+            return False
+        if self.store.replicas[partition].whole:
+            return True
+        return self.lone and not any(self.is_whole_at(owner, partition) for owner in self.owners(partition))
+
+    def is_whole_at(self, node: bytes, partition: int) -> bool:
+        """Whether a reachable peer is known to hold all of a partition."""
+        status = self.peer_status.get(node)
+        return self.links.is_reachable(node) and status is not None and partition not in status.not_whole
+
+    def is_reachable(self, node: bytes) -> bool:
+        """Whether a node, this one included, can be asked now."""
+        return node == self.me.node_id or self.links.is_reachable(node)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the data routes answer: member, and a majority met or the wait over."""
+        registry = self.registry
+        if registry is None or not self.is_registered or self.removed:
+            return False
+        return self.lone or all(self.has_met_majority(partition) for partition in range(ALL_PARTITIONS))
+
+    def not_whole(self) -> list[int]:
+        """Partitions owned here that are not whole."""
+        return [
+            replica.number
+            for replica in self.store.replicas
+            if not replica.whole and self.me.node_id in self.owners(replica.number)
+        ]
+
+    def publish(self) -> None:
+        """Tell the peers about this node's state, if it changed."""
+        status = Status(self.ready, self.not_whole(), self.interests())
+        if status != self._status:
+            self._status = status
+            self.links.tell_all(status)
+
+    # Messages
+
+    def on_call(self, kind: type[M], handler: Callable[[bytes, M, Respond], None]) -> None:
+        """Register who answers a kind of call."""
+        self._calls[kind] = handler
+
+    def on_notice(self, kind: type[M], handler: Callable[[bytes, M], None]) -> None:
+        """Register who hears a kind of one-way message."""
+        self._notices[kind] = handler
+
+    def handle(self, node: bytes, message: AnyMessage, respond: Respond | None) -> None:
+        """See `LinksOwner`."""
+        if respond is None:
+            notice = self._notices.get(type(message))
+            if notice is not None:
+                notice(node, message)
+            return
+        version = getattr(message, "registry", None)
+        if isinstance(version, int) and (stale := self.stale(version)) is not None:
+            respond(stale)
+            return
+        handler = self._calls.get(type(message))
+        if handler is None or self.stopping:
+            respond(Unable("stopping" if self.stopping else "not understood"))
+            return
+        handler(node, message, respond)
+
+    def learn(self, reply: AnyMessage | None) -> bool:
+        """Adopt the registry that a reply brings.
+
+        :returns: whether the reply was `StaleRegistry`.
+        """
+        if not isinstance(reply, StaleRegistry):
+            return False
+        self.adopt(reply.registry)
+        return True
+
+    def _on_registry(self, node: bytes, message: RegistryIs) -> None:
+        if self.registry is not None or message.registry.find(self.me.node_id) is not None:
+            self.adopt(message.registry)
+
+    def _on_status(self, node: bytes, message: Status) -> None:
+        self.peer_status[node] = message
+
+    def _on_leaving(self, node: bytes, message: Leaving) -> None:
+        self.peer_status.pop(node, None)
+
+    def _on_restored(self, node: bytes, message: Restored) -> None:
+        """A peer has met a later start of this node: the data folder is an old backup."""
+        if message.starts < self.identity.starts:
+            return
+        self.log.warn(
+            "this data folder is older than what the cluster has met (start {mine}, met {met}): a restored backup? "
+            "All partitions are fetched from other owners",
+            mine=self.identity.starts,
+            met=message.starts,
+        )
+        self.identity.starts = message.starts + 1
+        self.save_identity()
+        for partition in range(ALL_PARTITIONS):
+            self.store.cease_whole(partition)
+        self.publish()
+
+    # Links
+
+    def hello(self) -> Hello:
+        """See `LinksOwner`."""
+        registry = self.registry
+        cluster_id = registry.cluster_id if registry is not None else b""
+        return Hello(WIRE_VERSION, cluster_id, self.me, self.identity.epoch, self.identity.starts, registry)
+
+    def judge(self, hello: Hello) -> str | None:
+        """See `LinksOwner`."""
+        registry = self.registry
+        if hello.version != WIRE_VERSION:
+            return f"wire version {hello.version}; {self.me.address} speaks {WIRE_VERSION}"
+        if registry is None or not hello.cluster_id:
+            return None
+        if hello.cluster_id != registry.cluster_id:
+            return (
+                f"{hello.member.address} belongs to cluster {hello.cluster_id.hex()[:8]}, {self.me.address} to "
+                f"{registry.cluster_id.hex()[:8]}: wipe the data folder of the one that is to change"
+            )
+        if hello.registry is not None and hello.registry.version <= registry.version:
+            if registry.find(hello.member.node_id) is None and hello.registry.find(hello.member.node_id) is not None:
+                return f"{hello.member.address} was removed from the cluster: wipe its data folder to join again"
+        return None
+
+    def linked(self, node: bytes, hello: Hello) -> None:
+        """See `LinksOwner`."""
+        starts, epoch = self.identity.peer_starts.get(node, (0, b""))
+        if hello.epoch != epoch and hello.starts > starts:
+            self.identity.peer_starts[node] = (hello.starts, hello.epoch)
+            self.save_identity()
+        elif hello.epoch != epoch:
+            self.links.tell(node, Restored(starts))
+        if hello.registry is not None:
+            self._on_registry(node, RegistryIs(hello.registry))
+        self.links.tell(node, self._status or Status(self.ready, self.not_whole(), self.interests()))
+        for call in self.on_linked:
+            call(node)
+
+    def unlinked(self, node: bytes) -> None:
+        """See `LinksOwner`."""
+        self.peer_status.pop(node, None)
+        self.reachability_changed(node)
+
+    def reachability_changed(self, node: bytes) -> None:
+        """See `LinksOwner`."""
+        for call in self.on_reachability:
+            call(node)
+
+    def gossip_changed(self, change: Changed) -> None:
+        """Membership says that a member's state or address changed."""
+        peer: Peer = change.peer
+        self.log.info(
+            "member {address} is {state}",
+            address=f"{peer.host}:{peer.port}",
+            state=peer.state.value.lower(),
+        )
+        if peer.is_up:
+            self.links.want(peer.node, peer.host, peer.peer_port)

@@ -1,0 +1,343 @@
+"""The coordinator: carries out requests on keys as one of their owners, or forwards them to one.
+
+Forwarding carries an id and a deadline: past the deadline an owner never executes (a thawed node must not replay the
+past), and a retry with the same id is the same write. PATCH and conditional writes go through the first reachable
+owner: exact while owners agree on who is reachable; otherwise both may succeed, and one of them loses the merge.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from twisted.internet.defer import Deferred, succeed
+
+from dynatwist.model.record import Draft, LineageFull, Record
+from dynatwist.model.ring import partition_of
+from dynatwist.net.messages import (
+    AnyMessage,
+    DotHeld,
+    Done,
+    Fetch,
+    Fetched,
+    Forward,
+    Outcome,
+    ReadDot,
+    Replicate,
+    Unable,
+)
+from dynatwist.replication.quorum import Level, Tally
+
+from .cluster import Cluster, Respond
+from .mergepatch import patched
+from .reads import ReadRun
+from .request import ENCODER, OPERATION, RESULT, Code, Kind, Operation, Result, etag
+from .rounds import Round
+from .writes import WriteRun
+
+FORWARD_TIMEOUT_S = 2.5
+RECENT_OPS = 20_000
+FORWARDED_OP_BYTES = 16
+
+
+class Coordinator:
+    """See the module.
+
+    :param max_value_bytes: bounds the result of a patch.
+    :param max_store_bytes: bound on memory, beyond which writes that add are refused.
+    """
+
+    def __init__(self, cluster: Cluster, max_value_bytes: int, max_store_bytes: int) -> None:
+        self.cluster = cluster
+        self._max_value_bytes = max_value_bytes
+        self._max_store_bytes = max_store_bytes
+        self._recent: OrderedDict[bytes, Deferred[Result] | Result] = OrderedDict()
+        cluster.on_call(Replicate, self._on_replicate)
+        cluster.on_call(ReadDot, self._on_read_dot)
+        cluster.on_call(Fetch, self._on_fetch)
+        cluster.on_call(Forward, self._on_forward)
+
+    # Where a request goes
+
+    def execute(self, operation: Operation) -> Deferred[Result]:
+        """Carry out a request, here or at another owner. The Deferred never fails."""
+        partition = partition_of(*operation.key)
+        cluster = self.cluster
+        if cluster.may_coordinate(partition) and not self._somebody_is_before(operation, partition):
+            return self._carry_out(operation, b"")
+        return _Forwarding(self, operation, partition).result
+
+    def _somebody_is_before(self, operation: Operation, partition: int) -> bool:
+        return operation.is_conditional and self.candidates(partition)[:1] != [self.cluster.me.node_id]
+
+    def candidates(self, partition: int) -> list[bytes]:
+        """The owners that can carry out a request now, in the order of the preference list."""
+        cluster = self.cluster
+        registry = cluster.registry
+        if registry is None:
+            return []
+        able: list[bytes] = []
+        for owner in registry.old_owners(partition) or registry.owners(partition):
+            if owner == cluster.me.node_id:
+                if cluster.may_coordinate(partition):
+                    able.append(owner)
+            elif cluster.is_whole_at(owner, partition) and cluster.peer_status[owner].ready:
+                able.append(owner)
+        return able
+
+    # Carrying out
+
+    def _carry_out(self, operation: Operation, op: bytes) -> Deferred[Result]:
+        clock = self.cluster.store.replica_of(operation.key).clock
+        if all(clock.covers(dot) for dot in operation.seen):
+            return self._carry_out_now(operation, op)
+        return self._catch_up(partition_of(*operation.key)).addCallback(
+            lambda _: self._carry_out_now(operation, op)
+            if all(self.cluster.store.replica_of(operation.key).clock.covers(dot) for dot in operation.seen)
+            else Result(Code.UNAVAILABLE, text="what the causal token names is on no replica that can be reached")
+        )
+
+    def _catch_up(self, partition: int) -> Deferred[None]:
+        """A round with every reachable owner."""
+        cluster = self.cluster
+        done: Deferred[None] = Deferred()
+        owners = [owner for owner in cluster.owners(partition) if cluster.links.is_reachable(owner)]
+        waiting = len(owners)
+
+        def finished(ok: bool, whole: set[int]) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                done.callback(None)
+
+        if not owners:
+            done.callback(None)
+        for owner in owners:
+            Round(cluster, owner, [partition], finished)
+        return done
+
+    def _carry_out_now(self, operation: Operation, op: bytes) -> Deferred[Result]:
+        if operation.kind is Kind.GET:
+            return self._get(operation)
+        held = self.cluster.store.held(operation.key)
+        fresh = held is not None and not held.is_dead(self.cluster.store.wall_ms())
+        if fresh and not operation.is_conditional:
+            return self._write(operation, op)
+        # Nothing is held, or a condition depends on it: a stale replica must not decide alone.
+        refreshed: Deferred[Result] = Deferred()
+
+        def read(reached: bool, replicas: str) -> None:
+            self._write(operation, op).chainDeferred(refreshed)
+
+        ReadRun(self.cluster, operation.key, Level.QUORUM, read)
+        return refreshed
+
+    def _get(self, operation: Operation) -> Deferred[Result]:
+        done: Deferred[Result] = Deferred()
+
+        def read(reached: bool, replicas: str) -> None:
+            if not reached:
+                done.callback(Result(Code.UNAVAILABLE, None, replicas, "not enough replicas can be reached"))
+                return
+            record = self._live(operation)
+            done.callback(Result(Code.ABSENT if record is None else Code.OK, record, replicas))
+
+        ReadRun(self.cluster, operation.key, operation.level, read)
+        return done
+
+    def _live(self, operation: Operation) -> Record | None:
+        record = self.cluster.store.held(operation.key)
+        return None if record is None or record.is_dead(self.cluster.store.wall_ms()) else record
+
+    def _write(self, operation: Operation, op: bytes) -> Deferred[Result]:
+        """Check and write in one go: nothing can come between."""
+        cluster, store = self.cluster, self.cluster.store
+        done: Deferred[Result] = Deferred()
+        raw = store.held(operation.key)
+        if op and raw is not None and raw.op == op:
+            return self._replicate(operation, raw, done)
+        held = self._live(operation)
+        refusal = self._refusal(operation, held)
+        if refusal is not None:
+            return succeed(refusal)
+        value: bytes | None = operation.value
+        if operation.kind is Kind.PATCH:
+            assert held is not None
+            value = patched(held.value or b"{}", operation.value)
+            if len(value) > self._max_value_bytes:
+                return succeed(Result(Code.TOO_LARGE, text=f"the merged value exceeds {self._max_value_bytes} bytes"))
+        elif operation.kind is Kind.DELETE:
+            value = None
+        elif store.size_bytes + len(operation.value) > self._max_store_bytes:
+            return succeed(Result(Code.FULL, text="this node's memory limit is reached; delete something first"))
+        expires_ms = store.wall_ms() + operation.ttl_ms if operation.ttl_ms and value is not None else 0
+        if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
+            expires_ms = held.expires_ms
+        try:
+            record = store.write(operation.key, Draft(value, operation.uid, expires_ms, op))
+        except LineageFull:
+            text = "the key was deleted and created too often in a short time; try again later"
+            return succeed(Result(Code.CONFLICT, text=text))
+        return self._replicate(operation, record, done)
+
+    def _refusal(self, operation: Operation, held: Record | None) -> Result | None:
+        """Why a write is refused before anything is done, or ``None``."""
+        cluster = self.cluster
+        if cluster.wall_refusal:
+            return Result(Code.UNAVAILABLE, text=cluster.wall_refusal)
+        if not cluster.may_coordinate(partition_of(*operation.key)):
+            return Result(Code.UNAVAILABLE, text="this node is not ready to write")
+        if held is not None and not operation.any_owner and held.owner != operation.uid:
+            return Result(Code.FORBIDDEN, text="the key belongs to another user")
+        if held is None and operation.kind is not Kind.PUT:
+            code = Code.PRECONDITION if operation.if_match else Code.ABSENT
+            return Result(code, text="there is no such key")
+        if operation.if_none_match and held is not None:
+            return Result(Code.PRECONDITION, held, text="the key exists")
+        if operation.if_match and (held is None or not {etag(held), "*"}.intersection(operation.if_match)):
+            return Result(Code.PRECONDITION, held, text="the record is not the one named by If-Match")
+        registry = cluster.registry
+        assert registry is not None
+        tally = Tally(operation.level, registry.groups(partition_of(*operation.key)), cluster.is_reachable)
+        reachable = {owner for owner in cluster.owners(partition_of(*operation.key)) if cluster.is_reachable(owner)}
+        if not tally.can_be_reached(reachable):
+            tally.answered = reachable
+            return Result(
+                Code.UNAVAILABLE, None, tally.text(), f"w={operation.level.value} needs more replicas than answer now"
+            )
+        return None
+
+    def _replicate(self, operation: Operation, record: Record, done: Deferred[Result]) -> Deferred[Result]:
+        def written(reached: bool, replicas: str) -> None:
+            if reached:
+                done.callback(Result(Code.OK, record, replicas))
+            else:
+                text = "written, but not known to be on enough replicas; it may still take effect"
+                done.callback(Result(Code.UNCERTAIN, record, replicas, text))
+
+        WriteRun(self.cluster, operation.key, record, operation.level, written)
+        return done
+
+    # Answering peers
+
+    def _on_replicate(self, node: bytes, message: Replicate, respond: Respond) -> None:
+        cluster = self.cluster
+        if cluster.links.arrived_late(message.deadline_ms):
+            respond(Unable("too late"))
+            return
+        if cluster.me.node_id not in cluster.owners(partition_of(*message.key)):
+            respond(Unable("not an owner"))
+            return
+        cluster.store.merge(message.key, message.record)
+        cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(Done()))
+
+    def _on_read_dot(self, node: bytes, message: ReadDot, respond: Respond) -> None:
+        store = self.cluster.store
+
+        def readable() -> None:
+            held = store.held(message.key)
+            respond(DotHeld(held.dot if held is not None else None, store.replica_of(message.key).whole))
+
+        store.when_readable(message.key, readable)
+
+    def _on_fetch(self, node: bytes, message: Fetch, respond: Respond) -> None:
+        store = self.cluster.store
+
+        def readable() -> None:
+            found = [(key, record) for key in message.keys if (record := store.held(key)) is not None]
+            respond(Fetched(found))
+
+        store.when_all_readable(readable)
+
+    def _on_forward(self, node: bytes, message: Forward, respond: Respond) -> None:
+        if self.cluster.links.arrived_late(message.deadline_ms):
+            respond(Unable("too late"))
+            return
+        operation = OPERATION.decode(message.request)
+        if not self.cluster.may_coordinate(partition_of(*operation.key)):
+            respond(Unable("not ready"))
+            return
+        known = self._recent.get(message.op)
+        if isinstance(known, Result):
+            respond(Outcome(ENCODER.encode(known)))
+            return
+        if known is None:
+            known = self._remember(message.op, self._carry_out(operation, message.op))
+        known.addCallback(lambda result: (respond(Outcome(ENCODER.encode(result))), result)[1])
+
+    def _remember(self, op: bytes, running: Deferred[Result]) -> Deferred[Result]:
+        shared: Deferred[Result] = Deferred()
+        self._recent[op] = shared
+        while len(self._recent) > RECENT_OPS:
+            self._recent.popitem(last=False)
+
+        def finished(result: Result) -> None:
+            if op in self._recent:
+                self._recent[op] = result
+            shared.callback(result)
+
+        running.addCallback(finished)
+        return shared
+
+
+class _Forwarding:
+    """One request on its way to an owner, and to the next one if that does not answer."""
+
+    def __init__(self, coordinator: Coordinator, operation: Operation, partition: int) -> None:
+        self._coordinator = coordinator
+        self._cluster = coordinator.cluster
+        self._operation = operation
+        self._partition = partition
+        self._op = self._cluster.runtime.randbytes(FORWARDED_OP_BYTES)
+        self._tried: set[bytes] = set()
+        self._waiting = 0
+        self._until_s = self._cluster.runtime.monotonic_s() + FORWARD_TIMEOUT_S
+        self.result: Deferred[Result] = Deferred()
+        self._timer = self._cluster.runtime.clock.callLater(FORWARD_TIMEOUT_S, self._give_up)
+        self._next()
+
+    def _next(self) -> None:
+        if self.result.called:
+            return
+        left = [node for node in self._coordinator.candidates(self._partition) if node not in self._tried]
+        if not left:
+            if not self._waiting:
+                self._give_up()
+            return
+        node = left[0]
+        self._tried.add(node)
+        self._waiting += 1
+        if node == self._cluster.me.node_id:
+            self._coordinator._carry_out(self._operation, self._op).addCallback(self._answered)
+            return
+        left_ms = int((self._until_s - self._cluster.runtime.monotonic_s()) * 1000)
+        message = Forward(self._cluster.version, left_ms, self._op, ENCODER.encode(self._operation))
+        self._cluster.links.call(node, message, lambda reply: self._replied(node, reply), self._next)
+
+    def _replied(self, node: bytes, reply: AnyMessage | None) -> None:
+        self._waiting -= 1
+        if isinstance(reply, Outcome):
+            self._waiting += 1
+            self._answered(RESULT.decode(reply.result))
+            return
+        if self._cluster.learn(reply):
+            self._tried.discard(node)
+        self._next()
+
+    def _answered(self, result: Result) -> None:
+        self._waiting -= 1
+        if not self.result.called:
+            if self._timer.active():
+                self._timer.cancel()
+            self.result.callback(result)
+
+    def _give_up(self) -> None:
+        if self.result.called:
+            return
+        if self._timer.active():
+            self._timer.cancel()
+        uncertain = self._waiting > 0 and self._operation.kind is not Kind.GET
+        text = "no owner of the key answers in time"
+        if uncertain:
+            self.result.callback(Result(Code.UNCERTAIN, text=text + "; the write may still take effect"))
+        else:
+            self.result.callback(Result(Code.UNAVAILABLE, text="no owner of the key can be reached and is ready"))

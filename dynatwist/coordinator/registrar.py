@@ -1,0 +1,250 @@
+"""Founding a cluster, joining one, and changing its registry one version at a time.
+
+Each version is one Paxos slot whose acceptors are the members of the version before (during a change, old and new), so
+a version is unique, and begun only when a majority knows the present one. A change ends when every joiner is whole.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dynatwist.model.registry import Member, Registry, majority
+from dynatwist.model.ring import ALL_PARTITIONS
+from dynatwist.net.messages import AnyMessage, Done, Join, Refused, Settle, Unable
+
+from .agreement import REGISTRY_SLOT, Acceptors, Agreement, NoAgreement
+from .cluster import Cluster, Respond
+
+TICK_S = 0.1
+FOUND_AFTER_S = 1.0
+ENCODER = msgspec.msgpack.Encoder()
+REGISTRY = msgspec.msgpack.Decoder(Registry)
+
+
+class Registrar:
+    """See the module.
+
+    :param seeds: the ``--join`` list.
+    :param replicas: N, of a cluster founded here, or expected of one joined.
+    """
+
+    log = Logger()
+
+    def __init__(self, cluster: Cluster, acceptors: Acceptors, seeds: list[tuple[str, int]], replicas: int) -> None:
+        self._cluster = cluster
+        self._acceptors = acceptors
+        self._seeds = seeds
+        self._replicas = replicas
+        self._wanted: dict[bytes, Member] = {}
+        self._unwanted: set[bytes] = set()
+        self._proposing = False
+        self._asking = False
+        self._timer: IDelayedCall | None = None
+        self._started_s = cluster.runtime.monotonic_s()
+        self._said = ""
+        cluster.on_call(Join, self._on_join)
+        cluster.on_call(Settle, self._on_settle)
+        cluster.on_linked.append(lambda node: self._tick_soon())
+
+    def start(self) -> None:
+        """Found a cluster if that is due, and begin to tick."""
+        if self._cluster.registry is None and not self._seeds:
+            self._found()
+        self._tick()
+
+    def stop(self) -> None:
+        """Stop ticking."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    # Founding and joining
+
+    def _found(self) -> None:
+        cluster_id = self._cluster.runtime.randbytes(16)
+        self.log.info("founding cluster {id}", id=cluster_id.hex()[:8])
+        self._cluster.adopt(Registry(cluster_id, 1, self._replicas, (self._cluster.me,)))
+
+    def _may_found(self) -> bool:
+        """Whether this node is the lowest of its own ``--join`` list, and no founded node answered."""
+        mine = (self._cluster.me.host, self._cluster.me.port)
+        waited_s = self._cluster.runtime.monotonic_s() - self._started_s
+        if mine not in self._seeds or mine != min(self._seeds) or waited_s < FOUND_AFTER_S:
+            return False
+        hellos = [self._cluster.links.hello_of(node) for node in self._cluster.links.linked()]
+        return not any(hello is not None and hello.cluster_id for hello in hellos)
+
+    def _ask_to_join(self) -> None:
+        cluster = self._cluster
+        founded = [
+            node
+            for node in cluster.links.linked()
+            if (hello := cluster.links.hello_of(node)) is not None and (hello.cluster_id or hello.registry)
+        ]
+        if not founded or self._asking:
+            return
+        self._asking = True
+
+        def replied(reply: AnyMessage | None) -> None:
+            self._asking = False
+            if isinstance(reply, Refused) and reply.reason != self._said:
+                self._said = reply.reason
+                self.log.error("cannot join: {reason}", reason=reply.reason)
+
+        node = cluster.runtime.random.choice(founded)
+        cluster.links.call(node, Join(cluster.me, self._replicas), replied, timeout_s=2.0)
+
+    def _on_join(self, node: bytes, message: Join, respond: Respond) -> None:
+        registry = self._cluster.registry
+        if registry is None or not self._cluster.is_registered:
+            respond(Unable("not a member myself"))
+        elif message.replicas != registry.replicas:
+            respond(
+                Refused(
+                    f"the cluster keeps {registry.replicas} replicas, {message.member.address} was started with "
+                    f"{message.replicas}: use --replicas {registry.replicas}"
+                )
+            )
+        else:
+            if registry.find(node) != message.member:
+                self._wanted[node] = message.member
+                self._tick_soon()
+            respond(Done())
+
+    # Changes
+
+    def forget(self, node: bytes) -> None:
+        """Strike out a member; begun as soon as no other change stands in the way."""
+        self._unwanted.add(node)
+        self._wanted.pop(node, None)
+        self._tick_soon()
+
+    def is_pending(self, node: bytes) -> bool:
+        """Whether a member is still to be struck out."""
+        return node in self._unwanted
+
+    def _tick_soon(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.reset(0.01)
+
+    def _tick(self) -> None:
+        cluster = self._cluster
+        self._timer = cluster.runtime.clock.callLater(TICK_S * (0.5 + cluster.runtime.random.random()), self._tick)
+        registry = cluster.registry
+        if registry is None:
+            if self._may_found():
+                self._found()
+            else:
+                self._ask_to_join()
+            return
+        if cluster.removed or self._proposing:
+            return
+        if not cluster.is_registered:
+            self._ask_to_join()
+            return
+        mine = registry.find(cluster.me.node_id)
+        if mine is not None and mine != cluster.me:
+            self._wanted[cluster.me.node_id] = cluster.me  # this node's address changed
+        goal = self._goal(registry)
+        if goal is not None:
+            self._propose(registry, goal)
+        elif registry.changing and self._is_leader(registry):
+            self._try_to_settle(registry)
+
+    def _goal(self, registry: Registry) -> Registry | None:
+        """The next version wanted, if any: joins only between changes, removals also amend the one under way."""
+        self._wanted = {
+            node: member
+            for node, member in self._wanted.items()
+            if registry.find(node) != member and node not in self._unwanted
+        }
+        self._unwanted = {node for node in self._unwanted if node in registry.ids}
+        kept = tuple(member for member in registry.members if member.node_id not in self._unwanted)
+        if registry.changing:
+            if not self._unwanted:
+                return None
+            return msgspec.structs.replace(registry, version=registry.version + 1, members=kept)
+        members = {member.node_id: member for member in kept} | self._wanted
+        if not members or tuple(sorted(members.values(), key=lambda member: member.node_id)) == registry.members:
+            return None
+        if frozenset(members) == registry.ids:  # only addresses changed: nobody moves any data
+            ordered = tuple(sorted(members.values(), key=lambda member: member.node_id))
+            return msgspec.structs.replace(registry, version=registry.version + 1, members=ordered)
+        return registry.with_members(tuple(members.values()))
+
+    def _propose(self, registry: Registry, goal: Registry) -> None:
+        self._proposing = True
+        slot = f"{REGISTRY_SLOT}{goal.version}"
+
+        def chosen(value: bytes) -> None:
+            self._cluster.adopt(REGISTRY.decode(value))
+
+        def failed(failure: Failure) -> None:
+            failure.trap(NoAgreement)
+
+        def over(_: object) -> None:
+            self._proposing = False
+            self._tick_soon()
+
+        agreed: Deferred[bytes] = Agreement(self._cluster, self._acceptors, slot, ENCODER.encode(goal)).result
+        agreed.addCallbacks(chosen, failed)
+        agreed.addBoth(over)
+
+    def _is_leader(self, registry: Registry) -> bool:
+        """Whether this node is the lowest reachable member, which is the one to end changes."""
+        everyone = sorted(registry.ids | registry.previous_ids)
+        return next((node for node in everyone if self._cluster.is_reachable(node)), None) == self._cluster.me.node_id
+
+    def _try_to_settle(self, registry: Registry) -> None:
+        cluster = self._cluster
+        if any(cluster.is_joining(partition) for partition in cluster.not_whole()):
+            return
+        others = [node for node in sorted(registry.ids) if node != cluster.me.node_id]
+        gaining = [node for node in others if self._gains(registry, node)]
+        if not all(cluster.links.is_reachable(node) for node in gaining):
+            return
+        done: set[bytes] = set()
+        answers = 0
+        self._proposing = True
+
+        def replied(node: bytes, reply: AnyMessage | None) -> None:
+            nonlocal answers
+            answers += 1
+            if isinstance(reply, Done):
+                done.add(node)
+            if answers < len(others):
+                return
+            self._proposing = False
+            known = done | {cluster.me.node_id}
+            enough = len(known & registry.previous_ids) >= majority(len(registry.previous_ids))
+            if registry is cluster.registry and done.issuperset(gaining) and (enough or self._all_old_left(registry)):
+                self._propose(registry, registry.settled())
+
+        if not others:
+            self._proposing = False
+            self._propose(registry, registry.settled())
+        for node in others:
+            cluster.links.call(
+                node, Settle(registry.version), lambda reply, node=node: replied(node, reply), timeout_s=1.0  # type: ignore[misc]
+            )
+
+    def _all_old_left(self, registry: Registry) -> bool:
+        """Whether so few old members stay that they are no majority; the acceptors' own majorities then decide."""
+        return len(registry.ids & registry.previous_ids) < majority(len(registry.previous_ids))
+
+    def _gains(self, registry: Registry, node: bytes) -> bool:
+        return any(
+            node in registry.owners(partition) and node not in registry.old_owners(partition)
+            for partition in range(ALL_PARTITIONS)
+        )
+
+    def _on_settle(self, node: bytes, message: Settle, respond: Respond) -> None:
+        if message.registry != self._cluster.version:
+            respond(Unable("another version"))
+        elif any(self._cluster.is_joining(partition) for partition in self._cluster.not_whole()):
+            respond(Unable("not whole yet"))
+        else:
+            respond(Done())

@@ -1,0 +1,372 @@
+"""The timers that keep owners equal: rounds with every peer, filling what is not whole, hints, collection, handing off.
+
+*Whole*: a replica that was damaged, restored or newly taken over starts empty, and is whole when it has finished rounds
+with a majority of the other whole owners; a new owner, of the old ones.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from dynatwist.model.dots import DotSet
+from dynatwist.model.record import Key
+from dynatwist.model.registry import Registry, majority
+from dynatwist.model.ring import ALL_PARTITIONS
+from dynatwist.net.messages import (
+    AnyMessage,
+    ClocksAre,
+    Done,
+    DurableClocks,
+    PullFromMe,
+    Replicate,
+    Unable,
+)
+from dynatwist.replication.collection import Collection
+
+from .cluster import Cluster, Respond
+from .rounds import Round, RoundAnswers
+from .writes import REPLICATE_DEADLINE_MS
+
+ROUND_INTERVAL_S = 1.0
+COLLECT_INTERVAL_S = 2.0
+HINT_BATCH = 64
+
+
+class Repair:
+    """See the module.
+
+    :param grace_ms: how long a tombstone is kept at least after it was noted for collection.
+    """
+
+    log = Logger()
+
+    def __init__(self, cluster: Cluster, grace_ms: int) -> None:
+        self._cluster = cluster
+        self._grace_ms = grace_ms
+        self._busy: set[bytes] = set()
+        self._again: set[bytes] = set()
+        self._replaying: set[bytes] = set()
+        self._handing_off = False
+        self._served_lone: set[int] = set()
+        self._filled: dict[int, set[bytes]] = {}
+        self._collections: dict[int, Collection] = {}
+        self._timers: dict[str, IDelayedCall] = {}
+        self.rounds = 0
+        RoundAnswers(cluster)
+        cluster.on_call(DurableClocks, self._on_durable_clocks)
+        cluster.on_call(PullFromMe, self._on_pull_from_me)
+        cluster.on_linked.append(self._on_linked)
+        cluster.on_reachability.append(self._on_reachability)
+        cluster.on_registry.append(self._on_registry)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._every("rounds", ROUND_INTERVAL_S, self._run_rounds)
+        self._every("collection", COLLECT_INTERVAL_S, self._collect)
+
+    def stop(self) -> None:
+        """Stop ticking."""
+        for timer in self._timers.values():
+            if timer.active():
+                timer.cancel()
+
+    def _every(self, name: str, interval_s: float, work: object) -> None:
+        assert callable(work)
+        runtime = self._cluster.runtime
+
+        def tick() -> None:
+            self._timers[name] = runtime.clock.callLater(interval_s * (0.9 + runtime.random.random() / 5), tick)
+            work()
+
+        self._timers[name] = runtime.clock.callLater(interval_s * runtime.random.random(), tick)
+
+    # Rounds
+
+    def _on_linked(self, node: bytes) -> None:
+        self._busy.discard(node)
+        self._replaying.discard(node)
+        self.run_round(node)
+
+    def _on_reachability(self, node: bytes) -> None:
+        if self._cluster.links.is_reachable(node):
+            self._replay_hints(node)
+
+    def _run_rounds(self) -> None:
+        for node in self._cluster.links.linked():
+            self.run_round(node)
+            self._replay_hints(node)
+        self._check_all_whole()
+        self._serve_lone()
+        self._hand_off()
+        self._cluster.publish()
+
+    def shared_partitions(self, node: bytes) -> list[int]:
+        """The partitions that this node owns and can pull from a peer."""
+        registry = self._cluster.registry
+        if registry is None:
+            return []
+        me = self._cluster.me.node_id
+        return [
+            partition
+            for partition in range(ALL_PARTITIONS)
+            if me in (owners := registry.all_owners(partition)) and node in owners
+        ]
+
+    def run_round(self, node: bytes) -> None:
+        """Begin a round with a peer, or another one right after the one under way."""
+        if node in self._busy:
+            self._again.add(node)
+            return
+        partitions = self.shared_partitions(node)
+        if not partitions or not self._cluster.links.is_reachable(node):
+            return
+        self._busy.add(node)
+        version = self._cluster.version
+
+        def done(ok: bool, whole: set[int]) -> None:
+            self._busy.discard(node)
+            self.rounds += 1
+            if ok and version == self._cluster.version:
+                self._round_done(node, partitions, whole)
+            if node in self._again or version != self._cluster.version:
+                self._again.discard(node)
+                self._cluster.runtime.later(lambda: self.run_round(node))
+
+        Round(self._cluster, node, partitions, done)
+
+    def _round_done(self, node: bytes, partitions: list[int], whole: set[int]) -> None:
+        was_fresh = node in self._cluster.fresh
+        self._cluster.fresh.add(node)
+        replicas = self._cluster.store.replicas
+        for partition in partitions:
+            if not replicas[partition].whole and (partition in whole or self._is_nobody_whole(partition)):
+                self._filled.setdefault(partition, set()).add(node)
+        if self._check_all_whole() or not was_fresh:
+            self._cluster.publish()
+
+    # Becoming whole
+
+    def _is_nobody_whole(self, partition: int) -> bool:
+        cluster = self._cluster
+        others = [owner for owner in cluster.owners(partition) if owner != cluster.me.node_id]
+        return all(cluster.links.is_reachable(one) and not cluster.is_whole_at(one, partition) for one in others)
+
+    def _sources_needed(self, partition: int) -> int:
+        cluster = self._cluster
+        registry = cluster.registry
+        assert registry is not None
+        if cluster.is_joining(partition):
+            return majority(len(registry.old_owners(partition)))
+        others = [owner for owner in registry.owners(partition) if owner != cluster.me.node_id]
+        damaged = [one for one in others if cluster.links.is_reachable(one) and not cluster.is_whole_at(one, partition)]
+        if len(damaged) == len(others):
+            return len(others)
+        return majority(len(others) - len(damaged))
+
+    def _check_all_whole(self) -> bool:
+        changed = False
+        cluster = self._cluster
+        if cluster.registry is None:
+            return False
+        for partition in cluster.not_whole():
+            sources = self._filled.get(partition, set())
+            if cluster.is_joining(partition):
+                sources = sources.intersection(cluster.registry.old_owners(partition))
+            if len(sources) >= self._sources_needed(partition) and (sources or cluster.lone):
+                cluster.store.become_whole(partition)
+                self._filled.pop(partition, None)
+                changed = True
+        if changed and not cluster.not_whole():
+            self.log.info("all partitions are whole")
+        return changed
+
+    def _serve_lone(self) -> None:
+        """Nobody else is there: what verifies is served, and stays not whole."""
+        for partition in self._cluster.not_whole():
+            if partition not in self._served_lone and self._cluster.may_coordinate(partition):
+                self._served_lone.add(partition)
+                self._cluster.store.merge_aside(partition)
+
+    # The registry
+
+    def _on_registry(self, before: Registry | None, after: Registry) -> None:
+        cluster = self._cluster
+        me = cluster.me.node_id
+        for collection in self._collections.values():
+            collection.forget_clocks()
+        cluster.fresh &= {member.node_id for member in (*after.members, *after.previous)}
+        if after.changing and (before is None or not before.changing):
+            for partition in range(ALL_PARTITIONS):
+                if cluster.is_joining(partition):
+                    self._filled.pop(partition, None)
+                    if cluster.store.replicas[partition].clock or cluster.store.replicas[partition].records:
+                        cluster.store.cease_whole(partition)
+                    else:
+                        cluster.store.reset(partition, whole=False)
+        if after.find(me) is None and before is not None and before.find(me) is not None:
+            self.log.warn("this node is no member any more")
+            cluster.removed = True
+        for node in cluster.links.linked():
+            self.run_round(node)
+        self._hand_off()
+
+    # Handing off what is no longer owned
+
+    def _surplus(self) -> list[int]:
+        registry = self._cluster.registry
+        if registry is None or registry.changing:
+            return []
+        me = self._cluster.me.node_id
+        return [
+            replica.number
+            for replica in self._cluster.store.replicas
+            if (replica.records or replica.clock) and me not in registry.owners(replica.number)
+        ]
+
+    @property
+    def has_surplus(self) -> bool:
+        """Whether this node still holds what it has to hand off."""
+        return bool(self._surplus())
+
+    def _hand_off(self) -> None:
+        """Drop a partition only once a majority of its owners durably has all of it."""
+        surplus = self._surplus()
+        registry = self._cluster.registry
+        if not surplus or self._handing_off or registry is None:
+            return
+        self._handing_off = True
+        clocks: dict[int, list[DotSet]] = {partition: [] for partition in surplus}
+        resets = {partition: self._cluster.store.replicas[partition].resets for partition in surplus}
+        targets = [node for node in sorted(registry.ids) if self._cluster.links.is_reachable(node)]
+        waiting = len(targets)
+
+        def replied(reply: AnyMessage | None) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if isinstance(reply, ClocksAre):
+                for partition, wire in reply.clocks.items():
+                    clocks[partition].append(DotSet.from_wire(wire))
+            if not waiting:
+                self._handing_off = False
+                if self._cluster.version == registry.version:
+                    self._drop_covered(registry, clocks, resets)
+
+        if not targets:
+            self._handing_off = False
+        for node in targets:
+            owned = [partition for partition in surplus if node in registry.owners(partition)]
+            self._cluster.links.call(node, PullFromMe(registry.version, owned), replied, timeout_s=30.0)
+
+    def _drop_covered(self, registry: Registry, clocks: dict[int, list[DotSet]], resets: dict[int, int]) -> None:
+        store = self._cluster.store
+        for partition, known in clocks.items():
+            replica = store.replicas[partition]
+            covering = sum(1 for clock in known if clock.covers_all(replica.clock))
+            if replica.resets == resets[partition] and covering >= majority(len(registry.owners(partition))):
+                store.reset(partition, whole=True)
+
+    def _on_pull_from_me(self, node: bytes, message: PullFromMe, respond: Respond) -> None:
+        def done(ok: bool, whole: set[int]) -> None:
+            self._answer_clocks(message.partitions, respond)
+
+        Round(self._cluster, node, message.partitions, done)
+
+    # Hints
+
+    def _replay_hints(self, node: bytes) -> None:
+        """Send what a node missed, as held now, a batch at a time."""
+        cluster = self._cluster
+        keys = cluster.store.hints.next(node, HINT_BATCH)
+        if not keys or node in self._replaying or not cluster.links.is_reachable(node):
+            return
+        self._replaying.add(node)
+        waiting = len(keys)
+        delivered: list[Key] = []
+
+        def replied(key: Key, reply: AnyMessage | None) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if isinstance(reply, Done) or (isinstance(reply, Unable) and reply.reason == "not an owner"):
+                delivered.append(key)
+            if waiting:
+                return
+            self._replaying.discard(node)
+            if delivered:
+                cluster.store.unhint(node, delivered)
+                cluster.runtime.later(lambda: self._replay_hints(node))
+
+        for key in keys:
+            held = cluster.store.held(key)
+            if held is None:
+                replied(key, Done())
+                continue
+            message = Replicate(cluster.version, REPLICATE_DEADLINE_MS, key, held)
+            cluster.links.call(node, message, lambda reply, key=key: replied(key, reply))  # type: ignore[misc]
+
+    # Collecting tombstones
+
+    def _collect(self) -> None:
+        cluster = self._cluster
+        registry = cluster.registry
+        if registry is None or registry.changing or cluster.removed:
+            return
+        me = cluster.me.node_id
+        wanted = [
+            replica.number
+            for replica in cluster.store.replicas
+            if replica.tombstones and replica.whole and me in registry.owners(replica.number)
+        ]
+        if not wanted:
+            return
+        for partition in wanted:
+            self._collection(partition).begin()
+        nodes = sorted({owner for partition in wanted for owner in registry.owners(partition)} - {me})
+        version = registry.version
+        waiting = len(nodes) + 1
+
+        def know(node: bytes, reply: AnyMessage | None) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if isinstance(reply, ClocksAre):
+                for partition, wire in reply.clocks.items():
+                    self._collection(partition).know(node, DotSet.from_wire(wire))
+            if not waiting and version == cluster.version:
+                self._collect_known(wanted)
+
+        self._answer_clocks(wanted, lambda reply: know(me, reply))
+        for node in nodes:
+            shared = [partition for partition in wanted if node in registry.owners(partition)]
+            cluster.links.call(node, DurableClocks(version, shared), lambda reply, node=node: know(node, reply))  # type: ignore[misc]
+
+    def _collection(self, partition: int) -> Collection:
+        return self._collections.setdefault(partition, Collection())
+
+    def _collect_known(self, partitions: list[int]) -> None:
+        cluster = self._cluster
+        registry = cluster.registry
+        if registry is None or registry.changing:
+            return
+        for partition in partitions:
+            replica = cluster.store.replicas[partition]
+            if not replica.whole:
+                continue
+            drops = self._collection(partition).step(
+                replica, registry.owners(partition), registry.version, cluster.store.wall_ms(), self._grace_ms
+            )
+            if drops:
+                generation = max(replica.records[key].lineage.generation for key, _ in drops) + 1
+                cluster.store.drop(partition, drops, generation)
+
+    def _on_durable_clocks(self, node: bytes, message: DurableClocks, respond: Respond) -> None:
+        self._answer_clocks(message.partitions, respond)
+
+    def _answer_clocks(self, partitions: list[int], respond: Respond) -> None:
+        """Answer with clocks once they are durable as they are now."""
+        cluster = self._cluster
+        clocks = {
+            partition: cluster.store.replicas[partition].clock.to_wire()
+            for partition in partitions
+            if cluster.store.replicas[partition].whole and cluster.me.node_id in cluster.owners(partition)
+        }
+        cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(ClocksAre(clocks)))

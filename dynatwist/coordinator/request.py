@@ -1,0 +1,91 @@
+"""What the coordinator is asked, and what it answers. Both travel inside `Forward` when the owner is another node."""
+
+from __future__ import annotations
+
+from enum import Enum
+from hashlib import blake2b
+
+import msgspec
+
+from dynatwist.model.dots import Dot
+from dynatwist.model.record import Key, Record
+from dynatwist.replication.quorum import Level
+
+
+class Kind(Enum):
+    """What is to be done."""
+
+    GET = "get"
+    PUT = "put"
+    PATCH = "patch"
+    DELETE = "delete"
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True):
+    """One request on one key.
+
+    :ivar value: JSON object for a put, RFC 7396 patch for a patch.
+    :ivar uid: who asks; decides ownership of what is created.
+    :ivar any_owner: whether records of others may be changed.
+    :ivar ttl_ms: life of what is written; 0 for ever.
+    :ivar if_match: ETags of which one must be held; empty for no condition.
+    :ivar if_none_match: the key must be absent.
+    :ivar seen: dots of the partition, from a causal token, that have to be merged before.
+    """
+
+    kind: Kind
+    key: Key
+    level: Level = Level.QUORUM
+    value: bytes = b""
+    uid: str = ""
+    any_owner: bool = False
+    ttl_ms: int = 0
+    if_match: tuple[str, ...] = ()
+    if_none_match: bool = False
+    seen: tuple[Dot, ...] = ()
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether it has to go through the first reachable owner."""
+        return self.kind is Kind.PATCH or bool(self.if_match) or self.if_none_match
+
+
+class Code(Enum):
+    """How it went."""
+
+    OK = "ok"
+    ABSENT = "absent"
+    FORBIDDEN = "forbidden"
+    PRECONDITION = "precondition"
+    CONFLICT = "conflict"
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
+    UNAVAILABLE = "unavailable"
+    """Nothing was done."""
+    UNCERTAIN = "uncertain"
+    """Written, but not known to be on enough replicas; it may still take effect."""
+    FULL = "full"
+
+
+class Result(msgspec.Struct, frozen=True, array_like=True):
+    """The answer.
+
+    :ivar record: what is held now; of a get, only a live one.
+    :ivar replicas: ``REACHED/OWNERS``.
+    """
+
+    code: Code
+    record: Record | None = None
+    replicas: str = ""
+    text: str = ""
+
+
+ENCODER = msgspec.msgpack.Encoder()
+OPERATION = msgspec.msgpack.Decoder(Operation)
+RESULT = msgspec.msgpack.Decoder(Result)
+
+
+def etag(record: Record) -> str:
+    """The ETag of a record: a hash of its dot, quoted."""
+    dot = record.dot
+    return '"' + blake2b(dot.actor + dot.seq.to_bytes(8), digest_size=12).hexdigest() + '"'

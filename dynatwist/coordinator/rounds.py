@@ -1,0 +1,232 @@
+"""Anti-entropy: the rounds by which owners become identical, whether or not anybody reads.
+
+A round with a peer: compare eight-byte summaries of all shared partitions; for each that differs pull what the own
+clock does not cover, page by page; when all of it is durable here, join the peer's clock as it was at the start of the
+round, so that gaps close; where clocks are equal and digests still differ, compare buckets. A round dies with the
+connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dynatwist.model.dots import DotSet
+from dynatwist.model.record import Key, Record
+from dynatwist.net.messages import (
+    AnyMessage,
+    BucketEntries,
+    Buckets,
+    BucketsAre,
+    Differing,
+    EntriesAre,
+    Fetch,
+    Fetched,
+    Pull,
+    Pulled,
+    Summaries,
+)
+from dynatwist.replication.exchange import compare
+
+from .cluster import Cluster, Respond
+
+PAGE_BYTES = 256 << 10
+PARALLEL_PULLS = 8
+ROUND_TIMEOUT_S = 10.0
+
+OnRound = Callable[[bool, set[int]], None]
+"""(whether the round was completed, the partitions in which the peer holds all that it should)."""
+
+
+class Round:
+    """One round with one peer; see the module.
+
+    :param partitions: what to compare; the peer must hold them.
+    :param done: called once.
+    """
+
+    def __init__(self, cluster: Cluster, peer: bytes, partitions: list[int], done: OnRound) -> None:
+        self._cluster = cluster
+        self._peer = peer
+        self._done = done
+        self._left: list[int] = []
+        self._running = 0
+        self._whole: set[int] = set(partitions)
+        self._failed = False
+        replicas = cluster.store.replicas
+        self._epochs = {partition: replicas[partition].resets for partition in partitions}
+        summaries = {partition: replicas[partition].summary() for partition in partitions}
+        message = Summaries(cluster.version, summaries)
+        cluster.links.call(peer, message, self._compared, timeout_s=ROUND_TIMEOUT_S)
+
+    def _compared(self, reply: AnyMessage | None) -> None:
+        if not isinstance(reply, Differing):
+            self._cluster.learn(reply)
+            self._finish(False)
+            return
+        self._whole -= set(reply.not_whole)
+        self._left = sorted(reply.partitions, reverse=True)
+        self._continue()
+
+    def _continue(self) -> None:
+        while self._left and self._running < PARALLEL_PULLS and not self._failed:
+            self._running += 1
+            self._pull(self._left.pop(), None, None)
+        if not self._running:
+            self._finish(not self._failed)
+
+    def _pulled_one(self, ok: bool) -> None:
+        self._running -= 1
+        self._failed = self._failed or not ok
+        self._continue()
+
+    def _finish(self, ok: bool) -> None:
+        valid = {
+            partition
+            for partition in self._whole
+            if self._cluster.store.replicas[partition].resets == self._epochs[partition]
+        }
+        self._done(ok, valid)
+
+    # One partition
+
+    def _pull(self, partition: int, after: Key | None, first: Pulled | None) -> None:
+        replica = self._cluster.store.replicas[partition]
+        message = Pull(self._cluster.version, partition, replica.clock.to_wire(), after)
+
+        def replied(reply: AnyMessage | None) -> None:
+            if isinstance(reply, Pulled):
+                self._merge(partition, reply, first or reply)
+            else:
+                self._cluster.learn(reply)
+                self._pulled_one(False)
+
+        self._cluster.links.call(self._peer, message, replied, timeout_s=ROUND_TIMEOUT_S)
+
+    def _merge(self, partition: int, page: Pulled, first: Pulled) -> None:
+        store = self._cluster.store
+        if store.replicas[partition].resets != self._epochs[partition]:
+            self._pulled_one(False)
+            return
+        for key, record in page.records:
+            store.merge(key, record)
+
+        def durable() -> None:
+            if store.replicas[partition].resets != self._epochs[partition]:
+                self._pulled_one(False)
+            elif page.more:
+                self._pull(partition, page.records[-1][0], first)
+            else:
+                self._join(partition, page, first)
+
+        store.wal.when_durable(store.wal.lsn, durable)
+
+    def _join(self, partition: int, page: Pulled, first: Pulled) -> None:
+        store = self._cluster.store
+        if not first.whole:
+            self._whole.discard(partition)
+        store.join(partition, DotSet.from_wire(first.clock), first.generation)
+        replica = store.replicas[partition]
+        equal_clocks = page is first and replica.clock.to_wire() == page.clock
+        if equal_clocks and replica.digests.root != page.root and replica.whole and page.whole:
+            self._compare_buckets(partition)
+        else:
+            self._pulled_one(True)
+
+    # The last step: equal clocks, differing digests
+
+    def _compare_buckets(self, partition: int) -> None:
+        def digests(reply: AnyMessage | None) -> None:
+            if not isinstance(reply, BucketsAre):
+                self._pulled_one(False)
+                return
+            numbers = self._cluster.store.replicas[partition].digests.differing(reply.digests)
+            self._cluster.links.call(
+                self._peer, BucketEntries(partition, numbers), lambda reply: self._judge(partition, numbers, reply)
+            )
+
+        self._cluster.links.call(self._peer, Buckets(partition), digests)
+
+    def _judge(self, partition: int, numbers: list[int], reply: AnyMessage | None) -> None:
+        store = self._cluster.store
+        replica = store.replicas[partition]
+        if not isinstance(reply, EntriesAre) or replica.resets != self._epochs[partition]:
+            self._pulled_one(False)
+            return
+        if not reply.whole or not replica.whole:
+            self._pulled_one(True)
+            return
+        verdict = compare(replica, numbers, dict(reply.entries), DotSet.from_wire(reply.clock))
+        store.drop(partition, verdict.drops, reply.generation)
+        if not verdict.wanted:
+            self._pulled_one(True)
+            return
+        store.alarms += verdict.alarms
+
+        def fetched(answer: AnyMessage | None) -> None:
+            if isinstance(answer, Fetched) and replica.resets == self._epochs[partition]:
+                for key, record in answer.records:
+                    store.take(key, record)
+            self._pulled_one(isinstance(answer, Fetched))
+
+        self._cluster.links.call(self._peer, Fetch(list(verdict.wanted)), fetched)
+
+
+class RoundAnswers:
+    """Answers the rounds of peers."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        cluster.on_call(Summaries, self._on_summaries)
+        cluster.on_call(Pull, self._on_pull)
+        cluster.on_call(Buckets, self._on_buckets)
+        cluster.on_call(BucketEntries, self._on_entries)
+
+    def _on_summaries(self, node: bytes, message: Summaries, respond: Respond) -> None:
+        store = self._cluster.store
+        differing = [
+            partition
+            for partition, summary in message.summaries.items()
+            if store.replicas[partition].summary() != summary
+        ]
+        answer = Differing(differing, [partition for partition in message.summaries if not self._is_whole(partition)])
+        store.wal.when_durable(store.wal.lsn, lambda: respond(answer))
+
+    def _is_whole(self, partition: int) -> bool:
+        return self._cluster.store.replicas[partition].whole and not self._cluster.is_joining(partition)
+
+    def _on_pull(self, node: bytes, message: Pull, respond: Respond) -> None:
+        store = self._cluster.store
+        replica = store.replicas[message.partition]
+        room = PAGE_BYTES
+        cut = False
+
+        def admit(record: Record) -> bool:
+            nonlocal room, cut
+            cut = room <= 0
+            room -= len(record.value or b"") + 200
+            return not cut
+
+        records = list(replica.missing_from(DotSet.from_wire(message.clock), message.after, admit))
+        answer = Pulled(
+            records,
+            cut,
+            replica.clock.to_wire(),
+            replica.generation,
+            replica.digests.root,
+            self._is_whole(message.partition),
+        )
+        store.wal.when_durable(store.wal.lsn, lambda: respond(answer))
+
+    def _on_buckets(self, node: bytes, message: Buckets, respond: Respond) -> None:
+        respond(BucketsAre(self._cluster.store.replicas[message.partition].digests.to_wire()))
+
+    def _on_entries(self, node: bytes, message: BucketEntries, respond: Respond) -> None:
+        store = self._cluster.store
+        replica = store.replicas[message.partition]
+        answer = EntriesAre(
+            replica.in_buckets(message.buckets),
+            replica.clock.to_wire(),
+            replica.generation,
+            self._is_whole(message.partition),
+        )
+        store.wal.when_durable(store.wal.lsn, lambda: respond(answer))

@@ -1,0 +1,282 @@
+"""A node without its web front: everything from the disk up to the handlers, wired in one place.
+
+`dynatwist.node` puts sockets for clients on it; `dynatwist.sim` runs whole clusters of it.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dynatwist.api.accounts import AccountRoutes
+from dynatwist.api.admin import AdminRoutes
+from dynatwist.api.context import Context
+from dynatwist.api.data import DataRoutes
+from dynatwist.api.live import LiveRoutes
+from dynatwist.api.status import StatusRoutes
+from dynatwist.auth.passwords import Passwords
+from dynatwist.auth.tokens import Tokens
+from dynatwist.auth.users import Users
+from dynatwist.config import NodeConfig
+from dynatwist.coordinator.agreement import Acceptors
+from dynatwist.coordinator.cluster import Cluster
+from dynatwist.coordinator.coordinator import Coordinator
+from dynatwist.coordinator.listing import Listing
+from dynatwist.coordinator.registrar import Registrar
+from dynatwist.coordinator.repair import Repair
+from dynatwist.errors import StartError
+from dynatwist.feed.hub import Hub
+from dynatwist.membership.messages import Alive
+from dynatwist.membership.swim import Changed, Swim, SwimSettings
+from dynatwist.metrics import Metrics
+from dynatwist.model.dots import EPOCH_BYTES, NODE_ID_BYTES, actor_of
+from dynatwist.model.record import Key, Record
+from dynatwist.model.registry import Member
+from dynatwist.model.ring import is_system_table, partition_of
+from dynatwist.net.gossip import GossipPort
+from dynatwist.net.messages import Relay
+from dynatwist.net.packet import MAX_PAYLOAD_BYTES
+from dynatwist.runtime import Runtime
+from dynatwist.storage.identity import Identity, IdentityFile
+from dynatwist.storage.keyfile import ClusterKeys
+from dynatwist.storage.recovery import Recovered, recover
+from dynatwist.storage.seal import UnknownFormat
+from dynatwist.storage.snapshot import ColdSaver
+from dynatwist.storage.store import Store
+from dynatwist.storage.wal import Durability, Wal
+
+SYNC_INTERVAL_S = 1.0
+STOP_TIMEOUT_S = 5.0
+CLOCK_BACKWARDS_MS = 10_000
+
+
+class Core:
+    """See the module. Construct, `start`, `stop`.
+
+    :raises StartError: when the data folder cannot be used.
+    """
+
+    log = Logger()
+
+    def __init__(self, config: NodeConfig, keys: ClusterKeys, runtime: Runtime) -> None:
+        self.config = config
+        self.keys = keys
+        self.runtime = runtime
+        self._folder = config.actual_data_dir
+        self._load()
+        self._build()
+
+    # Building
+
+    def _load(self) -> None:
+        """Identity first (a new epoch, before the first write), then what the disk holds."""
+        runtime, folder = self.runtime, self._folder
+        try:
+            for path in (folder, f"{folder}/wal", f"{folder}/cold"):
+                runtime.fs.make_folder(path)
+            identity_file = IdentityFile(runtime.fs, folder, self.keys, runtime.randbytes)
+            identity, findings = identity_file.load()
+            if identity is None:
+                identity = Identity(runtime.randbytes(NODE_ID_BYTES), b"", 0, 0, runtime.randbytes(32))
+            elif identity.registry is not None and identity.registry.replicas != self.config.replicas:
+                raise StartError(
+                    f"--replicas {self.config.replicas}: this node's cluster was founded with "
+                    f"{identity.registry.replicas}; that cannot be changed"
+                )
+            identity.epoch = runtime.randbytes(EPOCH_BYTES)
+            identity.starts += 1
+            identity.incarnation += 1
+            identity_file.save(identity)
+            recovered = recover(runtime.fs, folder, identity.data_key, identity.registry is not None)
+        except UnknownFormat as error:
+            raise StartError(f"{folder}: {error}") from None
+        except OSError as error:
+            raise StartError(f"{error.filename or folder}: {error.strerror or error}") from None
+        self.identity, self._identity_file = identity, identity_file
+        self._recovered: Recovered = recovered
+        self.findings = findings + recovered.findings
+        for finding in self.findings:
+            self.log.warn("recovery: {finding}", finding=finding)
+
+    def _build(self) -> None:
+        runtime, config, identity, recovered = self.runtime, self.config, self.identity, self._recovered
+        self._log_writer = runtime.new_writer("wal")
+        self._cold_writer = runtime.new_writer("cold")
+        self.wal = Wal(
+            runtime.fs,
+            f"{self._folder}/wal",
+            identity.data_key,
+            self._log_writer,
+            config.durability,
+            recovered.next_segment,
+            recovered.last_segment,
+            runtime.randbytes,
+            runtime.wall_ms,
+            runtime.later,
+            runtime.fatal,
+        )
+        actor = actor_of(identity.node_id, identity.epoch)
+        self.store = Store(recovered, self.wal, actor, runtime.wall_ms, self._announce)
+        me = Member(identity.node_id, config.host, config.port, config.actual_peer_port)
+        self.cluster = Cluster(me, identity, self._identity_file, self.store, runtime, config.lone_after_s)
+        self.hub = Hub(identity.epoch.hex(), self.cluster.publish)
+        self.cluster.interests = self.hub.interests
+        self.cluster.on_notice(Relay, self._on_relay)
+        self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
+        acceptors = Acceptors(self.cluster)
+        self.registrar = Registrar(self.cluster, acceptors, list(config.join), config.replicas)
+        self.repair = Repair(self.cluster, int(config.tombstone_grace_s * 1000))
+        self.saver = ColdSaver(
+            self.store,
+            runtime.fs,
+            self._folder,
+            identity.data_key,
+            self._cold_writer,
+            runtime.randbytes,
+            runtime.later,
+            recovered,
+        )
+        password = config.admin_password or self.keys.admin_password()
+        mark = blake2b(password.encode(), key=self.keys.derive(b"admin mark"), digest_size=8).hexdigest()
+        tokens = Tokens(self.keys.derive(b"token"), mark, runtime.wall_ms, config.token_lifetime_s, runtime.randbytes)
+        passwords = Passwords(runtime.offload, config.argon2)
+        self.users = Users(self.cluster, self.coordinator, acceptors, passwords, tokens, password)
+        self._build_gossip(me)
+        self._build_routes()
+        self._wall_mark_ms = max(recovered.wall_ms, identity.wall_ms)
+        self._snapshotter = LoopingCall(self._cold_save)
+        self._second = LoopingCall(self._each_second)
+        for loop in (self._snapshotter, self._second):
+            loop.clock = runtime.clock
+
+    def _build_gossip(self, me: Member) -> None:
+        known = self.identity.registry
+        addresses = [(one.host, one.port) for one in (known.members if known is not None else ())]
+        seeds = [address for address in (*self.config.join, *addresses) if address != (me.host, me.port)]
+        swim = Swim(
+            Alive(me.node_id, self.identity.incarnation, me.host, me.port, me.peer_port),
+            seeds,
+            SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES),
+            self.runtime.random,
+            self._incarnation_raised,
+        )
+        self.cluster.swim = swim
+        self.gossip = GossipPort(
+            swim, self.keys.derive(b"gossip"), self.identity.epoch, self.runtime, self._gossip_changed
+        )
+
+    def _build_routes(self) -> None:
+        config = self.config
+        self.metrics = Metrics()
+        listing = Listing(self.cluster, self.coordinator)
+        self.context = Context(
+            self.cluster,
+            self.coordinator,
+            listing,
+            self.registrar,
+            self.users,
+            self.hub,
+            self.metrics,
+            self.saver,
+            config.limits,
+            config.private_status,
+            config.anonymous_read,
+            self.findings,
+        )
+        self.data = DataRoutes(self.context)
+        self.accounts = AccountRoutes(self.context)
+        self.status = StatusRoutes(self.context)
+        self.admin = AdminRoutes(self.context, self.data)
+        self.live = LiveRoutes(self.context)
+
+    # Running
+
+    def start(self) -> None:
+        """Open the ports between nodes and begin."""
+        self.wal.open()
+        self.cluster.links.start(self.config.actual_peer_port)
+        self.gossip.start(self.config.port)
+        registry = self.cluster.registry
+        for member in (*registry.members, *registry.previous) if registry is not None else ():
+            self.cluster.links.want(member.node_id, member.host, member.peer_port)
+        self.registrar.start()
+        self.repair.start()
+        self._second.start(SYNC_INTERVAL_S)
+        self._snapshotter.start(self.config.snapshot_interval_s, now=bool(self._recovered.damaged))
+
+    def stop(self) -> Deferred[None]:
+        """Say goodbye, flush the log, close the links; within a deadline."""
+        self.cluster.stopping = True
+        for loop in (self._snapshotter, self._second):
+            if loop.running:
+                loop.stop()
+        self.registrar.stop()
+        self.repair.stop()
+        self.gossip.stop()
+        done: Deferred[None] = Deferred()
+        deadline = self.runtime.clock.callLater(STOP_TIMEOUT_S, lambda: self._close(done))
+
+        def flushed() -> None:
+            if deadline.active():
+                deadline.cancel()
+                self._close(done)
+
+        self.wal.sync()
+        self.wal.when_durable(self.wal.lsn, flushed)
+        return done
+
+    def _close(self, done: Deferred[None]) -> None:
+        self.cluster.links.stop()
+
+        def closed(failure: BaseException | None) -> None:
+            self._log_writer.stop()
+            self._cold_writer.stop()
+            done.callback(None)
+
+        self._log_writer.submit(self.wal.close, closed)
+
+    def _cold_save(self) -> Deferred[None]:
+        def failed(failure: Failure) -> None:
+            self.log.error("the cold save failed: {reason}", reason=failure.getErrorMessage())
+
+        return self.saver.save().addErrback(failed)
+
+    def _each_second(self) -> None:
+        if self.config.durability is Durability.INTERVAL:
+            self.wal.sync()
+        now_ms = self.runtime.wall_ms()
+        if now_ms < self._wall_mark_ms - CLOCK_BACKWARDS_MS:
+            self.cluster.wall_refusal = (
+                f"this node's clock is {(self._wall_mark_ms - now_ms) // 1000} s behind what it was; set it right"
+            )
+        else:
+            self.cluster.wall_refusal = ""
+            self._wall_mark_ms = max(self._wall_mark_ms, now_ms)
+
+    # Between the parts
+
+    def _announce(self, partition: int, key: Key, record: Record) -> None:
+        """A record won here and is durable: tell whoever listens, here or at a node that does not own it."""
+        if is_system_table(key[0]):
+            return
+        self.hub.publish(key, record)
+        owners = self.cluster.owners(partition)
+        for node, status in self.cluster.peer_status.items():
+            if status.tables and node not in owners and ("" in status.tables or key[0] in status.tables):
+                self.cluster.links.tell(node, Relay([(key, record)]))
+
+    def _on_relay(self, node: bytes, message: Relay) -> None:
+        for key, record in message.records:
+            if self.cluster.me.node_id not in self.cluster.owners(partition_of(*key)):
+                self.hub.publish_relayed(key, record)
+
+    def _gossip_changed(self, change: Changed) -> None:
+        self.cluster.gossip_changed(change)
+
+    def _incarnation_raised(self, incarnation: int) -> None:
+        self.identity.incarnation = incarnation
+        self.cluster.save_identity()

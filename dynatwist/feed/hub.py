@@ -1,0 +1,218 @@
+"""The subscription hub: an event goes in once, and to every subscription that wants it and whose user may see it.
+
+Queues are bounded. What does not fit is never silently skipped: the queue is emptied and the subscriber told `LAGGED`.
+A subscriber that comes back with a cursor inside the window repeats rather than skips; outside, it is told `RESET`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from enum import Enum
+
+from dynatwist.model.record import Key, Record, beats
+
+QUEUE_EVENTS = 256
+QUEUE_BYTES = 1 << 20
+WINDOW_EVENTS = 8192
+RELAYED_KEYS = 16_384
+
+
+class Event:
+    """One record that won.
+
+    :ivar cursor: the position right behind it, for resuming.
+    :ivar encoded: room for the encoding, made once however many listen.
+    """
+
+    __slots__ = ("cursor", "encoded", "key", "record", "size_bytes")
+
+    def __init__(self, key: Key, record: Record, cursor: str) -> None:
+        self.key = key
+        self.record = record
+        self.cursor = cursor
+        self.encoded: dict[str, bytes] = {}
+        self.size_bytes = len(record.value or b"") + 300
+
+
+class Notice(Enum):
+    """What a subscriber is told besides events."""
+
+    LAGGED = "lagged"
+    """It was too slow; events were dropped. Read afresh."""
+    RESET = "reset"
+    """What it missed is not known any more. Read afresh."""
+
+
+class Subscription:
+    """One listener's filter and queue.
+
+    :param table: whose changes; ``None`` for all tables.
+    :param key: this key only.
+    :param prefix: keys that begin so; empty for all.
+    :param may_see: asked for each event.
+    :param wake: called when the queue ceases to be empty.
+    """
+
+    __slots__ = ("_bytes", "_may_see", "_queue", "_wake", "closed", "key", "prefix", "table")
+
+    def __init__(
+        self,
+        table: str | None,
+        key: str | None,
+        prefix: str,
+        may_see: Callable[[Record], bool],
+        wake: Callable[[], None],
+    ) -> None:
+        self.table = table
+        self.key = key
+        self.prefix = prefix
+        self._may_see = may_see
+        self._wake = wake
+        self._queue: deque[Event | Notice] = deque()
+        self._bytes = 0
+        self.closed = False
+
+    def matches(self, key: Key) -> bool:
+        """Whether a change of this key is wanted."""
+        if self.table is not None and key[0] != self.table:
+            return False
+        return key[1] == self.key if self.key is not None else key[1].startswith(self.prefix)
+
+    def offer(self, event: Event) -> None:
+        """Queue an event that matches, if its user may see it."""
+        if not self._may_see(event.record):
+            return
+        if len(self._queue) >= QUEUE_EVENTS or self._bytes + event.size_bytes > QUEUE_BYTES:
+            if self._queue and self._queue[0] is Notice.LAGGED and len(self._queue) == 1:
+                return
+            self._queue.clear()
+            self._bytes = QUEUE_BYTES  # stays full until it is read
+            self._queue.append(Notice.LAGGED)
+        else:
+            self._queue.append(event)
+            self._bytes += event.size_bytes
+        if len(self._queue) == 1:
+            self._wake()
+
+    def tell(self, notice: Notice) -> None:
+        """Queue a notice."""
+        self._queue.append(notice)
+        if len(self._queue) == 1:
+            self._wake()
+
+    def take(self) -> Event | Notice | None:
+        """The next thing to send, or ``None``."""
+        if not self._queue:
+            return None
+        item = self._queue.popleft()
+        if isinstance(item, Event):
+            self._bytes -= item.size_bytes
+        elif item is Notice.LAGGED:
+            self._bytes = 0
+        return item
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+
+class Hub:
+    """See the module.
+
+    :param epoch: names this process's numbering in cursors.
+    :param interest_changed: called when the set of `interests` changes.
+    """
+
+    def __init__(self, epoch: str, interest_changed: Callable[[], None] = lambda: None) -> None:
+        self._epoch = epoch
+        self._interest_changed = interest_changed
+        self._seq = 0
+        self._window: deque[Event] = deque(maxlen=WINDOW_EVENTS)
+        self._by_key: dict[Key, set[Subscription]] = {}
+        self._by_table: dict[str | None, set[Subscription]] = {}
+        self._relayed: OrderedDict[Key, Record] = OrderedDict()
+        self._tables: dict[str, int] = {}
+        self.lagged = 0
+
+    @property
+    def cursor(self) -> str:
+        """The position behind the newest event."""
+        return f"{self._epoch}-{self._seq}"
+
+    def publish(self, key: Key, record: Record) -> None:
+        """A record won at this node, durably."""
+        self._seq += 1
+        event = Event(key, record, self.cursor)
+        self._window.append(event)
+        for subscription in tuple(self._by_key.get(key, ())):
+            subscription.offer(event)
+        for table in (key[0], None):
+            for subscription in tuple(self._by_table.get(table, ())):
+                if subscription.matches(key):
+                    subscription.offer(event)
+
+    def publish_relayed(self, key: Key, record: Record) -> None:
+        """A record won at an owner, perhaps at several: only what is news goes on."""
+        known = self._relayed.get(key)
+        if known is not None and not beats(record, known):
+            return
+        self._relayed[key] = record
+        self._relayed.move_to_end(key)
+        while len(self._relayed) > RELAYED_KEYS:
+            self._relayed.popitem(last=False)
+        self.publish(key, record)
+
+    def subscribe(self, subscription: Subscription, cursor: str | None) -> None:
+        """Begin to listen.
+
+        :param cursor: from where; ``None`` for now.
+        """
+        if cursor is not None:
+            self._replay(subscription, cursor)
+        self._set_of(subscription).add(subscription)
+        self._count(subscription, 1)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Stop listening; harmless when repeated."""
+        if subscription.closed:
+            return
+        subscription.closed = True
+        self._set_of(subscription).discard(subscription)
+        if subscription.key is not None and subscription.table is not None:
+            if not self._by_key.get((subscription.table, subscription.key), True):
+                del self._by_key[subscription.table, subscription.key]
+        elif not self._by_table.get(subscription.table, True):
+            del self._by_table[subscription.table]
+        self._count(subscription, -1)
+
+    def _set_of(self, subscription: Subscription) -> set[Subscription]:
+        if subscription.key is not None and subscription.table is not None:
+            return self._by_key.setdefault((subscription.table, subscription.key), set())
+        return self._by_table.setdefault(subscription.table, set())
+
+    def _count(self, subscription: Subscription, change: int) -> None:
+        name = subscription.table or ""
+        count = self._tables.get(name, 0) + change
+        if count:
+            self._tables[name] = count
+        else:
+            del self._tables[name]
+        if count == max(change, 0):
+            self._interest_changed()
+
+    def interests(self) -> list[str]:
+        """The tables that somebody listens to; an empty string stands for all."""
+        return sorted(self._tables)
+
+    def _replay(self, subscription: Subscription, cursor: str) -> None:
+        epoch, _, number = cursor.rpartition("-")
+        first = self._seq - len(self._window)
+        if epoch != self._epoch or not number.isdecimal() or not first <= int(number) <= self._seq:
+            subscription.tell(Notice.RESET)
+            return
+        for event in list(self._window)[int(number) - first :]:
+            if subscription.matches(event.key):
+                subscription.offer(event)
+
+    def __len__(self) -> int:
+        return sum(len(group) for group in (*self._by_key.values(), *self._by_table.values()))

@@ -1,0 +1,1 @@
+"""The data model: dots, clocks, records and their merge, placement. Pure: no clock, disk, socket or randomness."""

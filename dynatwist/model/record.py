@@ -1,0 +1,143 @@
+"""Records, and the one order in which they win.
+
+A record never changes after it is written; equal dots mean equal records. `beats` is a total order, so taking the
+greater of two is associative, commutative and idempotent: replicas that merged the same records, in whatever order
+and however often, hold the same one. "Newer by vector clock, else by time" is not transitive and would not converge.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from .clock import Stamp
+from .dots import Dot
+
+Key = tuple[str, str]
+"""(table, key)."""
+
+MAX_LINEAGE_STAMPS = 64
+MAX_VV_ACTORS = 16
+
+
+class LineageFull(Exception):
+    """A key was re-created 64 times over tombstones that are not collected yet."""
+
+
+class Lineage(NamedTuple):
+    """The history of a key's creations.
+
+    :ivar generation: the partition's G when the key was created where nothing was held.
+    :ivar stamps: the stamp of that creation, then of each re-creation over a held tombstone.
+    """
+
+    generation: int
+    stamps: tuple[Stamp, ...]
+
+    def beats(self, other: Lineage) -> bool:
+        """Whether this history wins: greater generation, else the earlier creation at the first difference, else the
+        longer one (its writer had seen the delete)."""
+        if self.generation != other.generation:
+            return self.generation > other.generation
+        for mine, theirs in zip(self.stamps, other.stamps, strict=False):
+            if mine != theirs:
+                return mine < theirs
+        return len(self.stamps) > len(other.stamps)
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One write of one key.
+
+    :ivar value: minified JSON exactly as it will be sent, or ``None`` for a tombstone.
+    :ivar dot: the name of this write.
+    :ivar vv: the dots of this key that its writer had seen, newest first, at most 16 actors.
+    :ivar stamp: when, in hybrid time; causally later is always greater.
+    :ivar lineage: the key's creations; see `Lineage`.
+    :ivar version: 1 + the greatest version seen. For people.
+    :ivar owner: uid, that is ``name`` or ``name#ACTOR-SEQ`` of the registration.
+    :ivar expires_ms: the wall time from which this record *is* a tombstone; 0 for never.
+    :ivar op: id of the request that wrote it, so that a repeated one is the same write; may be empty.
+    """
+
+    value: bytes | None
+    dot: Dot
+    vv: tuple[Dot, ...]
+    stamp: Stamp
+    lineage: Lineage
+    version: int
+    owner: str
+    expires_ms: int = 0
+    op: bytes = b""
+
+    def is_dead(self, now_ms: int) -> bool:
+        """Whether this is a tombstone, by deletion or by expiry."""
+        return self.value is None or (self.expires_ms != 0 and now_ms >= self.expires_ms)
+
+    @property
+    def millis(self) -> int:
+        """Wall milliseconds of the write, as clients see it."""
+        return self.stamp.ms
+
+
+def beats(new: Record, held: Record) -> bool:
+    """Whether `new` replaces `held`; false for equal records."""
+    if new.lineage != held.lineage:
+        return new.lineage.beats(held.lineage)
+    return new.stamp > held.stamp
+
+
+def had_seen(writer: Record, dot: Dot) -> bool:
+    """Whether the writer of a record had seen a dot of the same key. For counters and people, never for merging."""
+    return writer.dot == dot or any(seen.actor == dot.actor and seen.seq >= dot.seq for seen in writer.vv)
+
+
+def are_concurrent(one: Record, two: Record) -> bool:
+    """Whether neither record's writer had seen the other."""
+    return not had_seen(one, two.dot) and not had_seen(two, one.dot)
+
+
+def join_vv(*dots: Dot) -> tuple[Dot, ...]:
+    """The version vector of some dots, given newest first: the greatest number of each actor, at most 16 actors."""
+    greatest: dict[bytes, int] = {}
+    for actor, seq in dots:
+        if seq > greatest.get(actor, 0):
+            greatest[actor] = seq
+    return tuple(Dot(actor, seq) for actor, seq in list(greatest.items())[:MAX_VV_ACTORS])
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """What a client wants written, before it has a dot.
+
+    :ivar value: JSON bytes, or ``None`` to delete.
+    :ivar owner: uid of the writer, taken over only when the key is created.
+    """
+
+    value: bytes | None
+    owner: str
+    expires_ms: int = 0
+    op: bytes = b""
+
+
+def write_over(
+    held: Record | None, seen: tuple[Dot, ...], generation: int, draft: Draft, dot: Dot, stamp: Stamp, now_ms: int
+) -> Record:
+    """The record that a draft becomes on top of what a replica holds.
+
+    :param held: what is held for the key, tombstones included.
+    :param seen: dots of the key that the replica merged besides.
+    :param generation: the partition's G.
+    :raises LineageFull: when a tombstone would be re-created over for the 65th time.
+    """
+    owner = draft.owner
+    if held is None:
+        lineage, vv, version = Lineage(generation, (stamp,)), (), 1
+    else:
+        vv, version = join_vv(held.dot, *seen, *held.vv), held.version + 1
+        if held.is_dead(now_ms) and draft.value is not None:
+            if len(held.lineage.stamps) >= MAX_LINEAGE_STAMPS:
+                raise LineageFull
+            lineage = Lineage(held.lineage.generation, (*held.lineage.stamps, stamp))
+        else:
+            lineage, owner = held.lineage, held.owner
+    return Record(draft.value, dot, vv, stamp, lineage, version, owner, draft.expires_ms, draft.op)

@@ -1,0 +1,99 @@
+"""The registry: who is a member for good, and the one change that may be under way.
+
+Dying does not change it; joining, leaving and being forgotten do. Versions are agreed on one by one (see
+`dynatwist.replication.paxos`), so there is one registry of each version. While a change runs, `previous` holds the
+members before it, and every majority is needed twice: of the old owners and of the new.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from .ring import preference_list
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """Where a registered node was last known to be.
+
+    :ivar node_id: eight bytes, stable for the life of its data folder.
+    :ivar host: address that its peers use.
+    :ivar port: HTTP on TCP, gossip on UDP.
+    :ivar peer_port: node-to-node TCP.
+    """
+
+    node_id: bytes
+    host: str
+    port: int
+    peer_port: int
+
+    @property
+    def address(self) -> str:
+        """``HOST:PORT``, the name that people see."""
+        return f"{self.host}:{self.port}"
+
+
+class Registry(msgspec.Struct, frozen=True, array_like=True):
+    """One version of the registry.
+
+    :ivar cluster_id: sixteen random bytes, drawn when the cluster was founded.
+    :ivar replicas: N, fixed at founding.
+    :ivar members: the registered nodes.
+    :ivar previous: the members before the change under way; empty when none is.
+    """
+
+    cluster_id: bytes
+    version: int
+    replicas: int
+    members: tuple[Member, ...]
+    previous: tuple[Member, ...] = ()
+
+    @property
+    def changing(self) -> bool:
+        """Whether a change is under way."""
+        return bool(self.previous)
+
+    @property
+    def ids(self) -> frozenset[bytes]:
+        """The node ids of the members."""
+        return frozenset(member.node_id for member in self.members)
+
+    @property
+    def previous_ids(self) -> frozenset[bytes]:
+        """The node ids before the change under way; empty when none is."""
+        return frozenset(member.node_id for member in self.previous)
+
+    def find(self, node_id: bytes) -> Member | None:
+        """The entry of a node, also of one that is on its way out."""
+        return next((member for member in (*self.members, *self.previous) if member.node_id == node_id), None)
+
+    def owners(self, partition: int) -> tuple[bytes, ...]:
+        """The owners of a partition by the present members, best first."""
+        return preference_list(partition, self.ids, self.replicas)
+
+    def old_owners(self, partition: int) -> tuple[bytes, ...]:
+        """The owners before the change under way; empty when none is."""
+        return preference_list(partition, self.previous_ids, self.replicas) if self.previous else ()
+
+    def all_owners(self, partition: int) -> tuple[bytes, ...]:
+        """Old owners first (they are whole), then the joining ones."""
+        old = self.old_owners(partition)
+        return (*old, *(owner for owner in self.owners(partition) if owner not in old))
+
+    def groups(self, partition: int) -> tuple[tuple[bytes, ...], ...]:
+        """The sets of owners of each of which a majority is needed: one, or two during a change."""
+        old = self.old_owners(partition)
+        return (old, self.owners(partition)) if old else (self.owners(partition),)
+
+    def with_members(self, members: tuple[Member, ...]) -> Registry:
+        """The version that begins a change to other members."""
+        ordered = tuple(sorted(members, key=lambda member: member.node_id))
+        return Registry(self.cluster_id, self.version + 1, self.replicas, ordered, self.members)
+
+    def settled(self) -> Registry:
+        """The version that ends the change under way."""
+        return Registry(self.cluster_id, self.version + 1, self.replicas, self.members)
+
+
+def majority(count: int) -> int:
+    """How many of `count` are a majority."""
+    return count // 2 + 1

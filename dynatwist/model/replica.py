@@ -1,0 +1,185 @@
+"""One node's copy of one partition: records, clock, generation and digests, with the rules by which they change.
+
+Every change is one of five, and each is what the log records: a merge, a joined clock, a drop, a reset, and becoming
+whole. Nothing here knows of disk or network; what is durable is the store's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from hashlib import blake2b
+from typing import NamedTuple
+
+from .digest import BucketDigests, bucket_of
+from .dots import Actor, Dot, DotSet
+from .record import Key, Record, are_concurrent, beats, had_seen
+
+
+class Outcome(Enum):
+    """What a merge did."""
+
+    COVERED = "covered"
+    """The clock had the dot: nothing changed."""
+    LOST = "lost"
+    """The dot is new, the held record stays."""
+    WON = "won"
+    """The record is held now."""
+
+
+class Merge(NamedTuple):
+    """The outcome of a merge.
+
+    :ivar loser: the other record of a concurrent pair, when the pair was concurrent.
+    """
+
+    outcome: Outcome
+    loser: Record | None = None
+
+
+class Replica:
+    """See the module.
+
+    :ivar whole: whether it holds all that a replica should; else it coordinates nothing, answers no majority read and
+        drops no tombstone.
+    :ivar aside: records kept from before damage, to be merged once the replica is whole again.
+    """
+
+    __slots__ = ("aside", "clock", "digests", "generation", "issued", "number", "records", "resets", "seen", "tombstones", "whole")  # fmt: skip  # noqa: E501
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.records: dict[Key, Record] = {}
+        self.seen: dict[Key, tuple[Dot, ...]] = {}
+        self.clock = DotSet()
+        self.generation = 0
+        self.digests = BucketDigests()
+        self.tombstones: set[Key] = set()
+        self.whole = True
+        self.aside: dict[Key, Record] = {}
+        self.issued = 0
+        self.resets = 0
+
+    def next_dot(self, actor: Actor) -> Dot:
+        """A dot never issued before. The count outlives a `reset`, and a new process is another actor."""
+        self.issued += 1
+        return Dot(actor, self.issued)
+
+    def merge(self, key: Key, record: Record) -> Merge:
+        """Take in a record, from whomever it comes. A dot that the clock covers wins nothing."""
+        if not self.clock.add(record.dot):
+            return Merge(Outcome.COVERED)
+        self.generation = max(self.generation, record.lineage.generation)
+        held = self.records.get(key)
+        if held is None:
+            self._hold(key, record)
+            return Merge(Outcome.WON)
+        concurrent = are_concurrent(record, held)
+        if beats(record, held):
+            self._hold(key, record)
+            self._note_seen(key, record, held.dot)
+            return Merge(Outcome.WON, held if concurrent else None)
+        self._note_seen(key, held, record.dot)
+        return Merge(Outcome.LOST, record if concurrent else None)
+
+    def _hold(self, key: Key, record: Record) -> None:
+        held = self.records.get(key)
+        if held is not None:
+            self.digests.toggle(key, held.dot)
+        self.digests.toggle(key, record.dot)
+        self.records[key] = record
+        if record.value is None or record.expires_ms:
+            self.tombstones.add(key)
+        else:
+            self.tombstones.discard(key)
+
+    def _note_seen(self, key: Key, winner: Record, loser: Dot) -> None:
+        """Remember dots merged besides the winner's own past; they enter the next write's version vector."""
+        extra = (*self.seen.get(key, ()), loser)
+        left = tuple(dot for dot in extra if not had_seen(winner, dot))[-16:]
+        if left:
+            self.seen[key] = left
+        else:
+            self.seen.pop(key, None)
+
+    def take(self, key: Key, record: Record) -> bool:
+        """Hold a record whose dot the clock may cover already: digest comparison's last resort, and recovery.
+
+        :returns: whether it is held now and was not before.
+        """
+        self.clock.add(record.dot)
+        self.generation = max(self.generation, record.lineage.generation)
+        held = self.records.get(key)
+        if held is not None and not beats(record, held):
+            return False
+        self._hold(key, record)
+        return True
+
+    def join(self, clock: DotSet, generation: int) -> bool:
+        """Adopt a peer's clock and G, after everything that the peer still held was merged.
+
+        :returns: whether anything changed.
+        """
+        raised = generation > self.generation
+        self.generation = max(self.generation, generation)
+        return self.clock.join(clock) or raised
+
+    def drop(self, key: Key, dot: Dot, generation: int) -> bool:
+        """Forget a record that is held with exactly this dot, and raise G.
+
+        :returns: whether it was held.
+        """
+        self.generation = max(self.generation, generation)
+        held = self.records.get(key)
+        if held is None or held.dot != dot:
+            return False
+        self.digests.toggle(key, dot)
+        del self.records[key]
+        self.seen.pop(key, None)
+        self.tombstones.discard(key)
+        return True
+
+    def reset(self, whole: bool) -> None:
+        """Start over, empty, with an empty clock and G."""
+        self.resets += 1
+        self.records.clear()
+        self.seen.clear()
+        self.tombstones.clear()
+        self.clock = DotSet()
+        self.generation = 0
+        self.digests = BucketDigests()
+        self.whole = whole
+        self.aside = {}
+
+    def set_aside(self) -> None:
+        """Damage: keep what verified out of the way, clock and records together, and start over not whole."""
+        aside = {**self.aside, **self.records}
+        self.reset(whole=False)
+        self.aside = aside
+
+    def missing_from(
+        self, clock: DotSet, start: Key | None, admit: Callable[[Record], bool]
+    ) -> Iterator[tuple[Key, Record]]:
+        """The records whose dots a peer's clock does not cover, in the order of keys.
+
+        :param start: only keys after this one.
+        :param admit: called for each; the walk ends when it answers false.
+        """
+        keys: Iterable[Key] = (key for key, record in self.records.items() if not clock.covers(record.dot))
+        for key in sorted(keys):
+            if start is not None and key <= start:
+                continue
+            record = self.records[key]
+            if not admit(record):
+                return
+            yield key, record
+
+    def in_buckets(self, numbers: Iterable[int]) -> list[tuple[Key, Dot]]:
+        """The (key, dot) entries of some digest buckets."""
+        wanted = set(numbers)
+        return [(key, record.dot) for key, record in self.records.items() if bucket_of(key) in wanted]
+
+    def summary(self) -> bytes:
+        """Eight bytes that are equal on replicas with equal clock, G and records."""
+        text = repr((self.clock.to_wire(), self.generation, self.digests.root)).encode()
+        return blake2b(text, digest_size=8, person=b"summary").digest()

@@ -1,0 +1,48 @@
+"""Placement: which partition a key falls into, and which members own it.
+
+Rendezvous hashing (Thaler and Ravishankar, 1998): each member scores each partition, the N best own it. A member that
+joins or leaves moves only the partitions it wins or held. The hash is blake2b, the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
+
+PARTITIONS = 256
+SYSTEM_PARTITION = PARTITIONS
+"""The one partition of all system tables; every member owns it."""
+
+ALL_PARTITIONS = PARTITIONS + 1
+
+
+def is_system_table(table: str) -> bool:
+    """Whether a table belongs to the store itself and is closed to the data routes."""
+    return table == "auth" or table.startswith("_")
+
+
+def partition_of(table: str, key: str) -> int:
+    """The partition of a key: 0 to 255, or 256 for every system table."""
+    if is_system_table(table):
+        return SYSTEM_PARTITION
+    return blake2b(f"{table}\0{key}".encode(), digest_size=1, person=b"partition").digest()[0]
+
+
+def _score(partition: int, member: bytes) -> bytes:
+    return blake2b(partition.to_bytes(2) + member, digest_size=8, person=b"ring").digest()
+
+
+@lru_cache(maxsize=4096)
+def _ranked(partition: int, members: frozenset[bytes], count: int) -> tuple[bytes, ...]:
+    return tuple(sorted(members, key=lambda member: (_score(partition, member), member), reverse=True)[:count])
+
+
+def preference_list(partition: int, members: Iterable[bytes], replicas: int) -> tuple[bytes, ...]:
+    """The owners of a partition, best first.
+
+    :param members: the registered node ids, alive or not.
+    :param replicas: N; the system partition ignores it.
+    """
+    everyone = members if isinstance(members, frozenset) else frozenset(members)
+    return _ranked(partition, everyone, len(everyone) if partition == SYSTEM_PARTITION else replicas)

@@ -1,0 +1,1 @@
+"""The only sockets between nodes: gossip datagrams, peer links, their codecs."""

@@ -1,0 +1,86 @@
+"""The gossip port: datagrams on one side, the membership state machine on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from dynatwist.membership.messages import DECODER, ENCODER
+from dynatwist.membership.swim import Action, Changed, Send, Swim
+from dynatwist.runtime import Datagrams, Runtime
+
+from .packet import PacketCodec
+
+TICK_S = 0.05
+
+
+class GossipPort(DatagramProtocol):
+    """See the module.
+
+    :param changed: hears of members whose state or address changed.
+    """
+
+    log = Logger()
+    noisy = False
+
+    def __init__(
+        self,
+        swim: Swim,
+        cluster_key: bytes,
+        epoch: bytes,
+        runtime: Runtime,
+        changed: Callable[[Changed], None],
+    ) -> None:
+        self.swim = swim
+        self._runtime = runtime
+        self._changed = changed
+        self._port: Datagrams | None = None
+        self.codec = PacketCodec(cluster_key, swim.me.node, epoch, runtime.randbytes, self._write)
+        self._ticker = LoopingCall(self._tick)
+        self._ticker.clock = runtime.clock
+        self.packets_sent = self.packets_received = 0
+
+    def start(self, port: int) -> None:
+        """Bind the port and begin."""
+        self._port = self._runtime.network.datagrams(port, self)
+        self._ticker.start(TICK_S)
+
+    def stop(self) -> None:
+        """Say goodbye and close."""
+        if self._ticker.running:
+            self._ticker.stop()
+        if self._port is not None:
+            self.perform(self.swim.leave())
+            self._port.stopListening()
+            self._port = None
+
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """A packet, from anybody."""
+        self.packets_received += 1
+        for sender, payload in self.codec.open(datagram, addr[:2]):
+            try:
+                messages = DECODER.decode(payload)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                self.codec.dropped += 1
+                continue
+            self.perform(self.swim.receive(self._runtime.monotonic_s(), sender, addr[:2], messages))
+
+    def perform(self, actions: list[Action]) -> None:
+        """Do what the state machine wants done."""
+        for action in actions:
+            if isinstance(action, Send):
+                self._write(self.codec.seal(ENCODER.encode(action.messages)), action.address)
+            else:
+                self._changed(action)
+
+    def _tick(self) -> None:
+        self.perform(self.swim.tick(self._runtime.monotonic_s()))
+
+    def _write(self, data: bytes, address: tuple[str, int]) -> None:
+        if self._port is not None:
+            self.packets_sent += 1
+            self._port.write(data, address)

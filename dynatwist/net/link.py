@@ -1,0 +1,301 @@
+"""One connection between two nodes.
+
+Rules:
+
+- The first message either way is `Hello`; nothing else is heard before it.
+- Every call has a `Ping` outstanding beside it. When that is not answered within 100 ms the peer is *stalled*: not
+  reachable until it answers. A failure detector is too slow for this.
+- A call ends once: by its reply, by the loss of the connection, or by its time-out. A stall is told besides, at most
+  once a call, and a reply may still come after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.logger import Logger
+
+from dynatwist.runtime import Runtime
+
+from .framing import Frame, FrameError, FrameReader, encode
+from .messages import AnyMessage, Done, Hello, Ping, Refused
+
+STALL_S = 0.1
+SLEEP_S = 0.25
+HELLO_TIMEOUT_S = 5.0
+CALL_TIMEOUT_S = 10.0
+IDLE_PING_S = 0.5
+MAX_QUEUED_BYTES = 64 << 20
+
+OnReply = Callable[[AnyMessage | None], None]
+"""Called once with the reply, or ``None`` when there will be none."""
+
+
+@dataclass(slots=True)
+class _Call:
+    on_reply: OnReply
+    on_stall: Callable[[], None] | None
+    deadline_s: float
+
+
+class LinkOwner(Protocol):
+    """Who is told what happens on a link."""
+
+    def hello(self) -> Hello:
+        """What to say first."""
+
+    def met(self, link: PeerLink, hello: Hello) -> str | None:
+        """The peer said who it is; answers why it is refused, or ``None``."""
+
+    def received(self, link: PeerLink, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
+        """A call (with `respond`) or a one-way message arrived."""
+
+    def changed(self, link: PeerLink) -> None:
+        """The link stalled or came back."""
+
+    def closed(self, link: PeerLink) -> None:
+        """The connection is gone."""
+
+
+class PeerLink(TwistedProtocol):
+    """See the module.
+
+    :ivar peer: what the peer said in its `Hello`.
+    :ivar dialled: whether this side opened the connection.
+    """
+
+    log = Logger()
+
+    def __init__(self, owner: LinkOwner, runtime: Runtime, dialled: bool) -> None:
+        self._owner = owner
+        self._runtime = runtime
+        self.dialled = dialled
+        self.peer: Hello | None = None
+        self.stalled = False
+        self.refusal = ""
+        self._reader = FrameReader()
+        self._outgoing: list[tuple[int, AnyMessage]] = []
+        self._calls: dict[int, _Call] = {}
+        self._next_id = 1
+        self._ping_sent_s: float | None = None
+        self._flushing: IDelayedCall | None = None
+        self._timer: IDelayedCall | None = None
+        self._fastest_ms: int | None = None
+        self._frame_age_ms = 0
+        self._started_s = 0.0
+        self._last_ping_s = 0.0
+        self._watch_due_s = 0.0
+        self._paused = False
+        self._queued_bytes = 0
+        self._gone = False
+        self.rtt_ms = 0.0
+
+    # Outgoing
+
+    def call(
+        self,
+        message: AnyMessage,
+        on_reply: OnReply,
+        on_stall: Callable[[], None] | None = None,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> None:
+        """Send a call; see the rules above."""
+        if self._gone:
+            on_reply(None)
+            return
+        if self._ping_sent_s is None:
+            self._ping()
+        call_id = self._take_id()
+        self._calls[call_id] = _Call(on_reply, on_stall, self._runtime.monotonic_s() + timeout_s)
+        self._send(call_id, message)
+        if self.stalled and on_stall is not None:
+            on_stall()
+
+    def tell(self, message: AnyMessage) -> None:
+        """Send a one-way message."""
+        if not self._gone:
+            self._send(0, message)
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        if self.transport is not None:
+            self.transport.abortConnection()  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Send what is due, then close."""
+        self._flush()
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def _take_id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def _ping(self) -> None:
+        now_s = self._runtime.monotonic_s()
+        self._ping_sent_s = self._last_ping_s = now_s
+        call_id = self._take_id()
+        self._calls[call_id] = _Call(self._pong, None, float("inf"))
+        self._send(call_id, Ping())
+
+    def _pong(self, reply: AnyMessage | None) -> None:
+        if reply is None:
+            return
+        assert self._ping_sent_s is not None
+        self.rtt_ms = (self._runtime.monotonic_s() - self._ping_sent_s) * 1000
+        self._ping_sent_s = None
+        if self.stalled:
+            self.stalled = False
+            self._owner.changed(self)
+
+    def _send(self, call_id: int, message: AnyMessage) -> None:
+        self._outgoing.append((call_id, message))
+        if self._flushing is None:
+            self._flushing = self._runtime.later(self._flush)
+
+    def _flush(self) -> None:
+        if self._flushing is not None and self._flushing.active():
+            self._flushing.cancel()
+        self._flushing = None
+        if self._gone or not self._outgoing or self.transport is None:
+            return
+        messages, self._outgoing = self._outgoing, []
+        data = encode(int(self._runtime.monotonic_s() * 1000), messages)
+        if self._paused:
+            self._queued_bytes += len(data)
+            if self._queued_bytes > MAX_QUEUED_BYTES:
+                self.abort()
+                return
+        self.transport.write(data)
+
+    # The transport's producer interface: how we learn that the peer does not read.
+
+    def pauseProducing(self) -> None:
+        """The peer reads more slowly than we write."""
+        self._paused, self._queued_bytes = True, 0
+
+    def resumeProducing(self) -> None:
+        """All is sent."""
+        self._paused = False
+
+    def stopProducing(self) -> None:
+        """The connection ends."""
+
+    # Incoming
+
+    def connectionMade(self) -> None:
+        """Greet, and start to watch the peer."""
+        assert self.transport is not None
+        self.transport.registerProducer(self, True)  # type: ignore[arg-type]
+        self._started_s = self._runtime.monotonic_s()
+        self.tell(self._owner.hello())
+        self._watch_due_s = self._started_s + STALL_S / 4
+        self._timer = self._runtime.clock.callLater(STALL_S / 4, self._watch)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes, cut anywhere."""
+        try:
+            frames = self._reader.feed(data)
+        except FrameError as error:
+            self.log.warn("peer link dropped: {error}", error=str(error))
+            self.abort()
+            return
+        for frame in frames:
+            self._measure(frame)
+            for call_id, message in frame.messages:
+                if self._gone:
+                    return
+                self._receive(call_id, message)
+
+    def _measure(self, frame: Frame) -> None:
+        way_ms = int(self._runtime.monotonic_s() * 1000) - frame.sent_ms
+        if self._fastest_ms is None or way_ms < self._fastest_ms:
+            self._fastest_ms = way_ms
+        self._frame_age_ms = way_ms - self._fastest_ms
+
+    @property
+    def frame_age_ms(self) -> int:
+        """How long the frame being handled was under way, beyond what is usual on this connection."""
+        return self._frame_age_ms
+
+    @property
+    def frame_is_from_before_sleep(self) -> bool:
+        """Whether this process slept (its timers are overdue) while the frame being handled was waiting for it."""
+        slept_s = self._runtime.monotonic_s() - self._watch_due_s
+        return slept_s > SLEEP_S and self._frame_age_ms > SLEEP_S * 1000
+
+    def _receive(self, call_id: int, message: AnyMessage) -> None:
+        if self.peer is None:
+            self._meet(message)
+        elif call_id < 0:
+            call = self._calls.pop(-call_id, None)
+            if call is not None:
+                call.on_reply(message)
+        elif isinstance(message, Ping):
+            self._send(-call_id, Done())
+        elif isinstance(message, Refused):
+            self.refusal = message.reason
+            self.abort()
+        elif call_id == 0:
+            self._owner.received(self, message, None)
+        else:
+            self._owner.received(self, message, lambda reply: self._respond(call_id, reply))
+
+    def _respond(self, call_id: int, reply: AnyMessage) -> None:
+        if not self._gone:
+            self._send(-call_id, reply)
+
+    def _meet(self, message: AnyMessage) -> None:
+        if isinstance(message, Refused):
+            self.refusal = message.reason
+            self.abort()
+            return
+        if not isinstance(message, Hello):
+            self.abort()
+            return
+        self.peer = message
+        refusal = self._owner.met(self, message)
+        if refusal is not None:
+            self.refusal = refusal
+            self.tell(Refused(refusal))
+            self.close()
+
+    def _watch(self) -> None:
+        """Look for stalls and time-outs, a few times in each `STALL_S`."""
+        now_s = self._runtime.monotonic_s()
+        late_s, self._watch_due_s = now_s - self._watch_due_s, now_s + STALL_S / 4
+        self._timer = self._runtime.clock.callLater(STALL_S / 4, self._watch)
+        if late_s > STALL_S / 2 and self._ping_sent_s is not None and not self.stalled:
+            self._ping_sent_s = now_s  # it was us who slept: what the peer answered meanwhile is still to be read
+        if self.peer is None:
+            if now_s - self._started_s > HELLO_TIMEOUT_S:
+                self.abort()
+            return
+        if self._ping_sent_s is None:
+            if now_s - self._last_ping_s >= IDLE_PING_S:
+                self._ping()
+        elif not self.stalled and now_s - self._ping_sent_s >= STALL_S:
+            self.stalled = True
+            self._owner.changed(self)
+            for call in list(self._calls.values()):
+                if call.on_stall is not None:
+                    call.on_stall()
+        for call_id, call in list(self._calls.items()):
+            if now_s >= call.deadline_s:
+                self._calls.pop(call_id, None)
+                call.on_reply(None)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        """All calls end."""
+        self._gone = True
+        for timer in (self._timer, self._flushing):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._owner.closed(self)
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.on_reply(None)

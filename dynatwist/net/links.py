@@ -1,0 +1,276 @@
+"""All peer links of a node: one persistent connection per pair, redialled with backoff.
+
+Of two nodes the one with the lower id dials. Who is dialled follows from gossip and the registry; see `want`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from dynatwist.runtime import Runtime
+
+from .link import CALL_TIMEOUT_S, OnReply, PeerLink
+from .messages import AnyMessage, Hello, Leaving
+
+FIRST_BACKOFF_S = 0.05
+MAX_BACKOFF_S = 2.0
+
+
+class LinksOwner(Protocol):
+    """What the links ask of, and tell to, the node above."""
+
+    def hello(self) -> Hello:
+        """What to say first."""
+
+    def judge(self, hello: Hello) -> str | None:
+        """Why a peer is refused, or ``None``."""
+
+    def linked(self, node: bytes, hello: Hello) -> None:
+        """A peer is connected."""
+
+    def unlinked(self, node: bytes) -> None:
+        """A peer's connection is gone."""
+
+    def reachability_changed(self, node: bytes) -> None:
+        """A peer stalled or came back."""
+
+    def handle(self, node: bytes, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
+        """A call (with `respond`) or a one-way message."""
+
+
+@dataclass(slots=True)
+class _Target:
+    """A node to be dialled."""
+
+    host: str
+    port: int
+    backoff_s: float = FIRST_BACKOFF_S
+    timer: IDelayedCall | None = None
+    dialling: bool = False
+
+
+class _Connector(Factory):
+    """Builds links, on either side; told by the network when a connection fails."""
+
+    noisy = False
+
+    def __init__(self, links: PeerLinks, target: bytes | None) -> None:
+        self._links = links
+        self._target = target
+
+    def buildProtocol(self, addr: Any) -> PeerLink:
+        return self._links.build(self._target)
+
+    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
+        self._links.dial_failed(self._target, reason)
+
+    def startedConnecting(self, connector: Any) -> None:
+        pass
+
+    def clientConnectionLost(self, connector: Any, reason: Any) -> None:
+        pass
+
+
+class PeerLinks:
+    """See the module."""
+
+    log = Logger()
+
+    def __init__(self, node_id: bytes, owner: LinksOwner, runtime: Runtime) -> None:
+        self._node_id = node_id
+        self._owner = owner
+        self._runtime = runtime
+        self._links: dict[bytes, PeerLink] = {}
+        self._open: set[PeerLink] = set()
+        self._dialled_for: dict[PeerLink, bytes] = {}
+        self._targets: dict[bytes, _Target] = {}
+        self._port: Any = None
+        self._stopping = False
+        self._said: set[str] = set()
+        self._current: PeerLink | None = None
+
+    def start(self, port: int) -> None:
+        """Listen for peers."""
+        self._port = self._runtime.network.listen(port, _Connector(self, None))
+
+    def stop(self) -> None:
+        """Say goodbye, close all links and the port."""
+        self._stopping = True
+        for target in self._targets.values():
+            if target.timer is not None and target.timer.active():
+                target.timer.cancel()
+        if self._port is not None:
+            self._port.stopListening()
+        for link in list(self._open):
+            if link.peer is not None:
+                link.tell(Leaving())
+            link.close()
+
+    # State
+
+    def is_reachable(self, node: bytes) -> bool:
+        """Whether a request to the node has a fair chance now."""
+        link = self._links.get(node)
+        return link is not None and not link.stalled
+
+    def linked(self) -> list[bytes]:
+        """The connected peers, in order."""
+        return sorted(self._links)
+
+    def hello_of(self, node: bytes) -> Hello | None:
+        """What a connected peer said of itself."""
+        link = self._links.get(node)
+        return link.peer if link is not None else None
+
+    def rtt_ms(self, node: bytes) -> float | None:
+        """The last measured round trip to a connected peer."""
+        link = self._links.get(node)
+        return link.rtt_ms if link is not None else None
+
+    def arrived_late(self, deadline_ms: int) -> bool:
+        """Whether the message being handled was under way for longer than it may, or is from before this process was
+        stopped and thawed: a thawed node must not replay the past."""
+        link = self._current
+        return link is not None and (link.frame_age_ms > deadline_ms or link.frame_is_from_before_sleep)
+
+    # Traffic
+
+    def call(
+        self,
+        node: bytes,
+        message: AnyMessage,
+        on_reply: OnReply,
+        on_stall: Callable[[], None] | None = None,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> None:
+        """Send a call to a peer; ``None`` comes back at once when it is not connected."""
+        link = self._links.get(node)
+        if link is None:
+            on_reply(None)
+        else:
+            link.call(message, on_reply, on_stall, timeout_s)
+
+    def tell(self, node: bytes, message: AnyMessage) -> None:
+        """Send a one-way message, if the peer is connected."""
+        link = self._links.get(node)
+        if link is not None:
+            link.tell(message)
+
+    def tell_all(self, message: AnyMessage) -> None:
+        """Send a one-way message to every connected peer."""
+        for node in self.linked():
+            self._links[node].tell(message)
+
+    # Dialling
+
+    def want(self, node: bytes, host: str, port: int) -> None:
+        """Keep a link to a node; called again when its address is news, which also cuts the backoff short."""
+        if self._stopping or node == self._node_id:
+            return
+        target = self._targets.get(node)
+        if target is None or (target.host, target.port) != (host, port):
+            if target is not None and target.timer is not None and target.timer.active():
+                target.timer.cancel()
+            self._targets[node] = target = _Target(host, port, dialling=target.dialling if target else False)
+        target.backoff_s = FIRST_BACKOFF_S
+        if target.timer is not None and target.timer.active():
+            target.timer.cancel()
+        self._dial(node)
+
+    def unwant(self, node: bytes) -> None:
+        """The node is gone for good."""
+        target = self._targets.pop(node, None)
+        if target is not None and target.timer is not None and target.timer.active():
+            target.timer.cancel()
+        if node in self._links:
+            self._links[node].close()
+
+    def _dial(self, node: bytes) -> None:
+        target = self._targets.get(node)
+        if target is None or target.dialling or node in self._links or self._stopping or node < self._node_id:
+            return
+        target.dialling = True
+        self._runtime.network.connect(target.host, target.port, _Connector(self, node))
+
+    def dial_failed(self, node: bytes | None, reason: Any) -> None:
+        """The network could not connect."""
+        if node is not None:
+            self._redial(node)
+
+    def _redial(self, node: bytes) -> None:
+        target = self._targets.get(node)
+        if target is None or self._stopping:
+            return
+        target.dialling = False
+        delay_s = target.backoff_s * (0.5 + self._runtime.random.random())
+        target.backoff_s = min(MAX_BACKOFF_S, target.backoff_s * 2)
+        target.timer = self._runtime.clock.callLater(delay_s, self._dial, node)
+
+    def build(self, target: bytes | None) -> PeerLink:
+        """A link for a new connection."""
+        link = PeerLink(self, self._runtime, target is not None)
+        self._open.add(link)
+        if target is not None:
+            self._dialled_for[link] = target
+        return link
+
+    # What the links tell
+
+    def hello(self) -> Hello:
+        """See `LinkOwner`."""
+        return self._owner.hello()
+
+    def met(self, link: PeerLink, hello: Hello) -> str | None:
+        """See `LinkOwner`."""
+        node = hello.member.node_id
+        name = getattr(link.transport, "peer_node_id", None)
+        if name is not None and name != node:
+            return "the certificate names another node"
+        if node == self._node_id:
+            return "that is this node's own id: was its data folder copied?"
+        refusal = self._owner.judge(hello)
+        if refusal is not None:
+            return refusal
+        older = self._links.get(node)
+        self._links[node] = link
+        if older is not None:
+            older.abort()
+        target = self._targets.get(node)
+        if target is not None:
+            target.backoff_s = FIRST_BACKOFF_S
+        self._owner.linked(node, hello)
+        return None
+
+    def received(self, link: PeerLink, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
+        """See `LinkOwner`."""
+        assert link.peer is not None
+        node = link.peer.member.node_id
+        if self._links.get(node) is not link:
+            return
+        self._current = link
+        self._owner.handle(node, message, respond)
+
+    def changed(self, link: PeerLink) -> None:
+        """See `LinkOwner`."""
+        assert link.peer is not None
+        if self._links.get(link.peer.member.node_id) is link:
+            self._owner.reachability_changed(link.peer.member.node_id)
+
+    def closed(self, link: PeerLink) -> None:
+        """See `LinkOwner`."""
+        self._open.discard(link)
+        if link.refusal and link.refusal not in self._said:
+            self._said.add(link.refusal)
+            self.log.warn("peer link refused: {reason}", reason=link.refusal)
+        node = self._dialled_for.pop(link, None)
+        if link.peer is not None and self._links.get(link.peer.member.node_id) is link:
+            del self._links[link.peer.member.node_id]
+            self._owner.unlinked(link.peer.member.node_id)
+        if node is not None:
+            self._redial(node)

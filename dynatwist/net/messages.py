@@ -1,0 +1,337 @@
+"""What travels on a peer link: msgpack arrays, the first element names the kind.
+
+Calls expect one reply each; what is marked one-way expects none. `registry` in a call is the version of the registry
+that the sender went by: an older one is answered with `StaleRegistry`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dynatwist.model.dots import Dot, WireDots
+from dynatwist.model.record import Key, Record
+from dynatwist.model.registry import Member, Registry
+from dynatwist.replication.paxos import Ballot, Vote
+
+WIRE_VERSION = 1
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of all messages."""
+
+
+class Hello(Message, frozen=True, tag=1):
+    """The first message either way, one-way.
+
+    :ivar cluster_id: empty while the sender is in no cluster.
+    :ivar starts: the sender's count of process starts.
+    """
+
+    version: int
+    cluster_id: bytes
+    member: Member
+    epoch: bytes
+    starts: int
+    registry: Registry | None
+
+
+class Refused(Message, frozen=True, tag=2):
+    """Instead of going on after `Hello`: why not. One-way; the link closes."""
+
+    reason: str
+
+
+class Ping(Message, frozen=True, tag=3):
+    """Are you there? Answered with `Done`, at once."""
+
+
+class Done(Message, frozen=True, tag=4):
+    """Plain reply: it is done, and durable where that applies."""
+
+
+class StaleRegistry(Message, frozen=True, tag=5):
+    """Reply: you went by an older registry, here is mine; nothing was done."""
+
+    registry: Registry
+
+
+class Unable(Message, frozen=True, tag=6):
+    """Reply: not now, not by me; nothing was done."""
+
+    reason: str
+
+
+class Replicate(Message, frozen=True, tag=7):
+    """Merge this record; reply `Done` once durable. Not executed after `deadline_ms` in flight."""
+
+    registry: int
+    deadline_ms: int
+    key: Key
+    record: Record
+
+
+class ReadDot(Message, frozen=True, tag=8):
+    """Which dot do you hold for a key? Reply `DotHeld`."""
+
+    registry: int
+    key: Key
+
+
+class DotHeld(Message, frozen=True, tag=9):
+    """Reply: the dot held; ``None`` when nothing is.
+
+    :ivar whole: whether the answer may count for a majority.
+    """
+
+    dot: Dot | None
+    whole: bool
+
+
+class Fetch(Message, frozen=True, tag=10):
+    """Send me what you hold for some keys. Reply `Fetched`."""
+
+    keys: list[Key]
+
+
+class Fetched(Message, frozen=True, tag=11):
+    """Reply: records, for those keys that are held."""
+
+    records: list[tuple[Key, Record]]
+
+
+class Forward(Message, frozen=True, tag=12):
+    """Carry this request out as an owner; reply `Outcome`. Never executed after `deadline_ms` in flight.
+
+    :ivar op: id of the request: a retry with the same id is the same write.
+    :ivar request: msgpack of a `dynatwist.coordinator.request.Operation`.
+    """
+
+    registry: int
+    deadline_ms: int
+    op: bytes
+    request: bytes
+
+
+class Outcome(Message, frozen=True, tag=13):
+    """Reply to `Forward`: msgpack of a `dynatwist.coordinator.request.Result`."""
+
+    result: bytes
+
+
+class Scan(Message, frozen=True, tag=14):
+    """Entries of a table, in order of keys, from the partitions that the answerer owns. Reply `Scanned`."""
+
+    registry: int
+    table: str
+    prefix: str
+    after: str
+    limit: int
+
+
+class Scanned(Message, frozen=True, tag=15):
+    """Reply: (key, dot) in order, tombstones included; `more` when the limit cut it short."""
+
+    entries: list[tuple[str, Dot]]
+    more: bool
+
+
+class Summaries(Message, frozen=True, tag=16):
+    """Anti-entropy, first step: do we differ? Reply `Differing`.
+
+    :ivar summaries: partition to eight bytes; see `Replica.summary`.
+    """
+
+    registry: int
+    summaries: dict[int, bytes]
+
+
+class Differing(Message, frozen=True, tag=17):
+    """Reply: the partitions that differ; and the answerer's partitions that are not whole."""
+
+    partitions: list[int]
+    not_whole: list[int]
+
+
+class Pull(Message, frozen=True, tag=18):
+    """Send what my clock does not cover. Reply `Pulled`.
+
+    :ivar after: only keys after this one: the next page of a round.
+    """
+
+    registry: int
+    partition: int
+    clock: WireDots
+    after: Key | None
+
+
+class Pulled(Message, frozen=True, tag=19):
+    """Reply: records, and the answerer's durable clock, G and digest root as of this instant.
+
+    :ivar more: there is another page.
+    """
+
+    records: list[tuple[Key, Record]]
+    more: bool
+    clock: WireDots
+    generation: int
+    root: int
+    whole: bool
+
+
+class Buckets(Message, frozen=True, tag=20):
+    """Send the bucket digests of a partition. Reply `BucketsAre`."""
+
+    partition: int
+
+
+class BucketsAre(Message, frozen=True, tag=21):
+    """Reply: 1,024 digests of eight bytes, or nothing when empty."""
+
+    digests: bytes
+
+
+class BucketEntries(Message, frozen=True, tag=22):
+    """Send the entries of some buckets. Reply `EntriesAre`."""
+
+    partition: int
+    buckets: list[int]
+
+
+class EntriesAre(Message, frozen=True, tag=23):
+    """Reply: entries, clock and G of one instant."""
+
+    entries: list[tuple[Key, Dot]]
+    clock: WireDots
+    generation: int
+    whole: bool
+
+
+class DurableClocks(Message, frozen=True, tag=24):
+    """Tell me your durable clocks. Reply `ClocksAre`. Partitions that are not whole, or not owned, are left out."""
+
+    registry: int
+    partitions: list[int]
+
+
+class ClocksAre(Message, frozen=True, tag=25):
+    """Reply: durable clocks."""
+
+    clocks: dict[int, WireDots]
+
+
+class Join(Message, frozen=True, tag=26):
+    """Make me a member. Reply `Done`, `Unable` or `Refused`; the registry follows by itself."""
+
+    member: Member
+    replicas: int
+
+
+class Prepare(Message, frozen=True, tag=27):
+    """Paxos: promise this ballot. Reply `Voted`, or `StaleRegistry`, or `Unable`."""
+
+    registry: int
+    slot: str
+    ballot: Ballot
+
+
+class Accept(Message, frozen=True, tag=28):
+    """Paxos: accept this value. Reply like `Prepare`."""
+
+    registry: int
+    slot: str
+    ballot: Ballot
+    value: bytes
+
+
+class Voted(Message, frozen=True, tag=29):
+    """Reply: the vote held now, durably."""
+
+    vote: Vote
+
+
+class RegistryIs(Message, frozen=True, tag=30):
+    """The newest registry, one-way; sent before anything that goes by it."""
+
+    registry: Registry
+
+
+class Status(Message, frozen=True, tag=31):
+    """What peers should know, one-way, sent on every change.
+
+    :ivar ready: whether the data routes answer.
+    :ivar not_whole: partitions that are not whole.
+    :ivar tables: tables that somebody listens to here; empty string for all.
+    """
+
+    ready: bool
+    not_whole: list[int]
+    tables: list[str]
+
+
+class Relay(Message, frozen=True, tag=32):
+    """Records that won at an owner, for listeners at a node that does not own them; one-way."""
+
+    records: list[tuple[Key, Record]]
+
+
+class Leaving(Message, frozen=True, tag=33):
+    """The sender stops in a moment; one-way. It stays a member."""
+
+
+class Settle(Message, frozen=True, tag=34):
+    """Has the registry change of this version been completed on your part? Reply `Done` or `Unable`."""
+
+    registry: int
+
+
+class PullFromMe(Message, frozen=True, tag=35):
+    """I hold more than I own: pull these partitions from me. Reply `ClocksAre` afterwards."""
+
+    registry: int
+    partitions: list[int]
+
+
+class Restored(Message, frozen=True, tag=36):
+    """One-way: I have met start number `starts` of yours, under another epoch: your data folder is an old backup."""
+
+    starts: int
+
+
+AnyMessage = (
+    Hello
+    | Refused
+    | Ping
+    | Done
+    | StaleRegistry
+    | Unable
+    | Replicate
+    | ReadDot
+    | DotHeld
+    | Fetch
+    | Fetched
+    | Forward
+    | Outcome
+    | Scan
+    | Scanned
+    | Summaries
+    | Differing
+    | Pull
+    | Pulled
+    | Buckets
+    | BucketsAre
+    | BucketEntries
+    | EntriesAre
+    | DurableClocks
+    | ClocksAre
+    | Join
+    | Prepare
+    | Accept
+    | Voted
+    | RegistryIs
+    | Status
+    | Relay
+    | Leaving
+    | Settle
+    | PullFromMe
+    | Restored
+)

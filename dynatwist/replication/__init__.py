@@ -1,0 +1,1 @@
+"""Replication's decisions: quorums, agreement, hints, anti-entropy, collection. Pure, like the model."""

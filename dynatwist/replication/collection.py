@@ -1,0 +1,86 @@
+"""Collecting tombstones, in two steps, so that nothing deleted returns.
+
+First every registered owner's durable clock must be known to cover the tombstone; then the owner notes J, the union
+of those clocks. The tombstone is dropped when every owner's durable clock covers J (so no owner can still be about to
+send what the tombstone deleted) and the grace period, counted from the noting, has passed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dynatwist.model.dots import Dot, DotSet
+from dynatwist.model.record import Key
+from dynatwist.model.replica import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    registry_version: int
+    at_ms: int
+    union: DotSet
+    entries: tuple[tuple[Key, Dot], ...]
+
+
+class Collection:
+    """The collection of one partition's tombstones on one owner."""
+
+    __slots__ = ("_clocks", "_noted")
+
+    def __init__(self) -> None:
+        self._clocks: dict[bytes, DotSet] = {}
+        self._noted: _Noted | None = None
+
+    def know(self, owner: bytes, durable_clock: DotSet) -> None:
+        """Take note of an owner's durable clock, as it said itself."""
+        self._clocks[owner] = durable_clock
+
+    def begin(self) -> None:
+        """A new look at all owners: what they said before does not count, one may have been damaged since."""
+        self._clocks.clear()
+
+    def forget_clocks(self) -> None:
+        """Start over: the registry changed, or an owner was damaged."""
+        self._clocks.clear()
+        self._noted = None
+
+    def step(
+        self, replica: Replica, owners: tuple[bytes, ...], registry_version: int, now_ms: int, grace_ms: int
+    ) -> list[tuple[Key, Dot]]:
+        """What may be dropped now; call it only while the replica is whole and no registry change runs.
+
+        :param owners: all registered owners, this node too; each must have been told with `know`.
+        :returns: (key, dot) pairs to drop, each with G raised to its lineage's generation + 1.
+        """
+        if self._noted is not None and self._noted.registry_version != registry_version:
+            self.forget_clocks()
+        if any(owner not in self._clocks for owner in owners):
+            return []
+        clocks = [self._clocks[owner] for owner in owners]
+        if self._noted is None:
+            self._note(replica, clocks, registry_version, now_ms)
+            return []
+        noted = self._noted
+        if now_ms - noted.at_ms < grace_ms or not all(clock.covers_all(noted.union) for clock in clocks):
+            return []
+        self._noted = None
+        return [(key, dot) for key, dot in noted.entries if _holds(replica, key, dot)]
+
+    def _note(self, replica: Replica, clocks: list[DotSet], registry_version: int, now_ms: int) -> None:
+        entries = tuple(
+            (key, replica.records[key].dot)
+            for key in sorted(replica.tombstones)
+            if replica.records[key].is_dead(now_ms)
+            and all(clock.covers(replica.records[key].dot) for clock in clocks)
+        )
+        if not entries:
+            return
+        union = DotSet()
+        for clock in clocks:
+            union.join(clock)
+        self._noted = _Noted(registry_version, now_ms, union, entries)
+
+
+def _holds(replica: Replica, key: Key, dot: Dot) -> bool:
+    held = replica.records.get(key)
+    return held is not None and held.dot == dot

@@ -1,0 +1,60 @@
+"""Hints: which keys a node missed while it was away.
+
+A hint names a key, never a record: what is sent at replay is the record held then, or nothing at all. Hints are an
+accelerator; one that is dropped because the queue is full costs time, not data, since anti-entropy covers it.
+"""
+
+from __future__ import annotations
+
+from dynatwist.model.record import Key
+
+MAX_HINTS_PER_NODE = 100_000
+
+
+class HintQueues:
+    """The hints for every node, oldest first, each key once."""
+
+    def __init__(self, limit: int = MAX_HINTS_PER_NODE) -> None:
+        self._limit = limit
+        self._queues: dict[bytes, dict[Key, None]] = {}
+        self.dropped = 0
+
+    def add(self, node: bytes, key: Key) -> bool:
+        """Note a missed key.
+
+        :returns: whether the hint is new (and is to be logged).
+        """
+        queue = self._queues.setdefault(node, {})
+        if key in queue:
+            return False
+        if len(queue) >= self._limit:
+            self.dropped += 1
+            return False
+        queue[key] = None
+        return True
+
+    def next(self, node: bytes, count: int) -> list[Key]:
+        """The oldest hints for a node, at most `count`; they stay until `done`."""
+        queue = self._queues.get(node, {})
+        return [key for key, _ in zip(queue, range(count), strict=False)]
+
+    def done(self, node: bytes, keys: list[Key]) -> None:
+        """The node has these keys now."""
+        queue = self._queues.get(node)
+        if queue is None:
+            return
+        for key in keys:
+            queue.pop(key, None)
+        if not queue:
+            del self._queues[node]
+
+    def forget(self, node: bytes) -> None:
+        """The node will not return."""
+        self._queues.pop(node, None)
+
+    def all(self) -> dict[bytes, list[Key]]:
+        """Everything, for a cold save."""
+        return {node: list(queue) for node, queue in self._queues.items()}
+
+    def __len__(self) -> int:
+        return sum(len(queue) for queue in self._queues.values())

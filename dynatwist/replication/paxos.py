@@ -1,0 +1,90 @@
+"""Agreement on one value per slot: single-decree Paxos (Lamport, "Paxos Made Simple", 2001).
+
+Two things need it: each version of the registry, and which uid a user's name belongs to. Everything else in the store
+converges without agreement. The rules:
+
+- An acceptor promises a ballot by refusing all lower ones, and answers with what it accepted last, if anything.
+- A proposer that holds promises of a majority of every group proposes the value accepted under the greatest ballot
+  among them, or its own if there is none.
+- A value accepted by a majority of every group is chosen, for ever. Acceptors write before they answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from dynatwist.model.registry import majority
+
+Ballot = tuple[int, bytes]
+"""(round, node id of the proposer)."""
+
+NO_BALLOT: Ballot = (0, b"")
+
+
+class Vote(msgspec.Struct, frozen=True, array_like=True):
+    """What an acceptor durably holds of a slot, and what it answers.
+
+    :ivar promised: the greatest ballot promised.
+    :ivar accepted: the ballot under which `value` was accepted; `NO_BALLOT` when none was.
+    """
+
+    promised: Ballot = NO_BALLOT
+    accepted: Ballot = NO_BALLOT
+    value: bytes = b""
+
+
+def prepare(vote: Vote, ballot: Ballot) -> Vote:
+    """The vote after a request to promise; the promise is given when ``promised == ballot``."""
+    return vote if vote.promised >= ballot else Vote(ballot, vote.accepted, vote.value)
+
+
+def accept(vote: Vote, ballot: Ballot, value: bytes) -> Vote:
+    """The vote after a request to accept; it is accepted when ``accepted == ballot``."""
+    return vote if vote.promised > ballot else Vote(ballot, ballot, value)
+
+
+class Proposal:
+    """One ballot's way to a decision.
+
+    :param groups: the acceptor sets; a majority of each is needed.
+    """
+
+    def __init__(self, groups: Iterable[Iterable[bytes]], ballot: Ballot, value: bytes) -> None:
+        self._groups = [frozenset(group) for group in groups]
+        self.ballot = ballot
+        self.value = value
+        self._best = NO_BALLOT
+        self._promised: set[bytes] = set()
+        self._accepted: set[bytes] = set()
+        self.outbid = NO_BALLOT
+
+    def _is_majority(self, voters: set[bytes]) -> bool:
+        return all(len(voters & group) >= majority(len(group)) for group in self._groups)
+
+    def on_promise(self, acceptor: bytes, vote: Vote) -> bool:
+        """Count an answer to `prepare`.
+
+        :returns: whether it completed the majority: now ask everybody to accept `value`.
+        """
+        if vote.promised != self.ballot:
+            self.outbid = max(self.outbid, vote.promised)
+            return False
+        if acceptor in self._promised or self._is_majority(self._promised):
+            return False
+        self._promised.add(acceptor)
+        if vote.accepted > self._best:
+            self._best, self.value = vote.accepted, vote.value
+        return self._is_majority(self._promised)
+
+    def on_accepted(self, acceptor: bytes, vote: Vote) -> bool:
+        """Count an answer to `accept`.
+
+        :returns: whether the value is chosen.
+        """
+        if vote.accepted != self.ballot:
+            self.outbid = max(self.outbid, vote.promised)
+            return False
+        self._accepted.add(acceptor)
+        return self._is_majority(self._accepted)

@@ -1,0 +1,68 @@
+"""The world as a node sees it: clock, disk, network, randomness. Real in a process, simulated in `dynatwist.sim`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from dynatwist.storage.files import FileSystem, Writer
+
+T = TypeVar("T")
+
+
+class Datagrams(Protocol):
+    """A bound UDP port."""
+
+    def write(self, data: bytes, address: tuple[str, int]) -> None:
+        """Send one packet; what cannot be sent is lost, like any packet."""
+
+    def stopListening(self) -> Any:
+        """Close it."""
+
+
+class Network(Protocol):
+    """Sockets between nodes."""
+
+    def listen(self, port: int, factory: Any) -> Any:
+        """Accept peer links, authenticated; answers an object with ``stopListening``."""
+
+    def connect(self, host: str, port: int, factory: Any) -> Any:
+        """Open a peer link, authenticated; the factory's ``clientConnectionFailed`` hears of failures."""
+
+    def datagrams(self, port: int, protocol: Any) -> Datagrams:
+        """Bind a UDP port; the protocol's ``datagramReceived(data, address)`` is called."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a node is given instead of globals.
+
+    :ivar clock: timers.
+    :ivar monotonic_s: seconds that never jump.
+    :ivar wall_ms: the wall clock, in milliseconds.
+    :ivar random: for choices that need no secrecy.
+    :ivar randbytes: for secrets and identities.
+    :ivar new_writer: makes a disk thread by name.
+    :ivar offload: runs a slow, pure function off the reactor.
+    :ivar fatal: ends the process with a reason.
+    """
+
+    clock: IReactorTime
+    monotonic_s: Callable[[], float]
+    wall_ms: Callable[[], int]
+    random: random.Random
+    randbytes: Callable[[int], bytes]
+    fs: FileSystem
+    network: Network
+    new_writer: Callable[[str], Writer]
+    offload: Callable[[Callable[[], Any]], Deferred[Any]]
+    fatal: Callable[[str], None]
+
+    def later(self, call: Callable[[], None]) -> IDelayedCall:
+        """Run a function in the next turn of the reactor."""
+        return self.clock.callLater(0, call)

@@ -1,0 +1,112 @@
+"""The entries of the write-ahead log: every way in which what a node holds can change."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dynatwist.model.dots import Dot, WireDots
+from dynatwist.model.record import Key, Record
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of all entries."""
+
+
+class Merged(Entry, frozen=True, tag=1):
+    """A record was merged; it may have won, or only added its dot to the clock."""
+
+    partition: int
+    key: Key
+    record: Record
+
+
+class Taken(Entry, frozen=True, tag=2):
+    """A record was taken over although the clock covered its dot: digests differed, or it was set aside before."""
+
+    partition: int
+    key: Key
+    record: Record
+
+
+class Joined(Entry, frozen=True, tag=3):
+    """A peer's clock and G were joined."""
+
+    partition: int
+    clock: WireDots
+    generation: int
+
+
+class Dropped(Entry, frozen=True, tag=4):
+    """Tombstones were collected, or a peer's collection was followed; G was raised in the same step."""
+
+    partition: int
+    entries: list[tuple[Key, Dot]]
+    generation: int
+
+
+class Reset(Entry, frozen=True, tag=5):
+    """The partition was handed off, wiped or newly taken over: it starts over, empty."""
+
+    partition: int
+    whole: bool
+
+
+class SetAside(Entry, frozen=True, tag=6):
+    """The partition was damaged: what verified was put aside, and it started over, not whole."""
+
+    partition: int
+
+
+class Wholeness(Entry, frozen=True, tag=7):
+    """The partition became whole, or ceased to be; what was aside has been merged when it became."""
+
+    partition: int
+    whole: bool
+
+
+class Hinted(Entry, frozen=True, tag=8):
+    """A node missed a key."""
+
+    node: bytes
+    key: Key
+
+
+class Unhinted(Entry, frozen=True, tag=9):
+    """A node has these keys now; an empty list means that all its hints are void."""
+
+    node: bytes
+    keys: list[Key]
+
+
+class MetaSet(Entry, frozen=True, tag=10):
+    """A small named value changed; empty means gone."""
+
+    name: str
+    value: bytes
+
+
+AnyEntry = Merged | Taken | Joined | Dropped | Reset | SetAside | Wholeness | Hinted | Unhinted | MetaSet
+
+
+class SegmentStart(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """The first frame of a segment: how long its predecessor became, so that a cut there is seen.
+
+    :ivar previous: number of the predecessor; 0 when this process found none.
+    :ivar previous_bytes: its final length.
+    """
+
+    previous: int
+    previous_bytes: int
+
+
+class Group(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """One group commit.
+
+    :ivar wall_ms: the wall clock when it was written.
+    """
+
+    wall_ms: int
+    entries: list[AnyEntry]
+
+
+Frame = SegmentStart | Group

@@ -1,0 +1,178 @@
+"""The small file-system interface through which everything reaches the disk, and the thread that writes.
+
+Two implementations of each: the real ones here, the simulated ones in `dynatwist.sim`.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+
+class AppendFile(Protocol):
+    """A file being written at its end."""
+
+    def write(self, data: bytes) -> None:
+        """Append; raises `OSError`."""
+
+    def sync(self) -> None:
+        """Make what was appended durable; raises `OSError`."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class FileSystem(Protocol):
+    """What storage needs of a disk. Paths are ``/``-separated strings. All methods raise `OSError`."""
+
+    def create(self, path: str) -> AppendFile:
+        """Make a new, empty file; one that exists is replaced."""
+
+    def read(self, path: str) -> bytes:
+        """A whole file."""
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder, in order; empty when there is no such folder."""
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and its parents, durably; one that exists is left as it is."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Move a file over another, atomically; durable after `sync_folder`."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+
+    def truncate(self, path: str, size_bytes: int) -> None:
+        """Cut a file to a size, durably."""
+
+    def sync_folder(self, path: str) -> None:
+        """Make creations, renames and removals in a folder durable."""
+
+
+def replace_file(fs: FileSystem, folder: str, name: str, data: bytes) -> None:
+    """Write a file so that after a crash the old or the new one is there, whole: write, fsync, rename, fsync."""
+    temporary = f"{folder}/{name}.new"
+    file = fs.create(temporary)
+    try:
+        file.write(data)
+        file.sync()
+    finally:
+        file.close()
+    fs.rename(temporary, f"{folder}/{name}")
+    fs.sync_folder(folder)
+
+
+class _RealAppendFile:
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class RealFileSystem:
+    """The operating system's files, mode 0600."""
+
+    def create(self, path: str) -> AppendFile:
+        """See `FileSystem`."""
+        return _RealAppendFile(path)
+
+    def read(self, path: str) -> bytes:
+        """See `FileSystem`."""
+        with open(path, "rb") as file:
+            return file.read()
+
+    def names(self, folder: str) -> list[str]:
+        """See `FileSystem`."""
+        try:
+            return sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+
+    def make_folder(self, path: str) -> None:
+        """See `FileSystem`."""
+        if not os.path.isdir(path):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            self.sync_folder(os.path.dirname(path) or "/")
+
+    def rename(self, old: str, new: str) -> None:
+        """See `FileSystem`."""
+        os.replace(old, new)
+
+    def remove(self, path: str) -> None:
+        """See `FileSystem`."""
+        os.remove(path)
+
+    def truncate(self, path: str, size_bytes: int) -> None:
+        """See `FileSystem`."""
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.ftruncate(fd, size_bytes)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def sync_folder(self, path: str) -> None:
+        """See `FileSystem`."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+Done = Callable[[BaseException | None], None]
+
+
+class Writer(Protocol):
+    """Does disk work off the reactor, one piece after another, in order."""
+
+    def submit(self, work: Callable[[], object], done: Done) -> None:
+        """Run `work`; then `done`, on the reactor, with ``None`` or what it raised."""
+
+    def stop(self) -> None:
+        """Finish what was submitted, then end."""
+
+
+class ThreadWriter:
+    """A thread of its own: not the reactor's pool, which DNS and password hashing share.
+
+    :param call_from_thread: the reactor's ``callFromThread``.
+    """
+
+    def __init__(self, name: str, call_from_thread: Callable[..., object]) -> None:
+        self._call = call_from_thread
+        self._queue: queue.SimpleQueue[tuple[Callable[[], object], Done] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[], object], done: Done) -> None:
+        """See `Writer`."""
+        self._queue.put((work, done))
+
+    def stop(self) -> None:
+        """See `Writer`."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            work, done = item
+            failure: BaseException | None = None
+            try:
+                work()
+            except Exception as error:
+                failure = error
+            self._call(done, failure)

@@ -1,0 +1,102 @@
+"""What makes a data folder that node and no other, kept twice, sealed: nothing in the folder is irreplaceable.
+
+The two copies are written one after the other, each by write, fsync, rename, fsync of the folder; the one with the
+greater `revision` counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from dynatwist.errors import StartError
+from dynatwist.model.registry import Registry
+from dynatwist.replication.paxos import Vote
+
+from .files import FileSystem, replace_file
+from .keyfile import ClusterKeys
+from .seal import derive_key, open_file, seal_file
+
+_KIND = b"IDEN"
+_COPIES = ("identity-a", "identity-b")
+
+
+class Identity(msgspec.Struct, array_like=True):
+    """A node's memory of itself.
+
+    :ivar node_id: eight random bytes, for the life of the folder.
+    :ivar epoch: eight random bytes, new at every process start.
+    :ivar starts: process starts so far; a peer that met a higher count knows a restored backup.
+    :ivar data_key: seals the WAL and the cold saves; itself sealed by the key file's storage secret.
+    :ivar registry: the newest registry known; ``None`` before the node is in a cluster.
+    :ivar registry_votes: what this node promised and accepted, per registry version.
+    :ivar peer_starts: the highest (start count, epoch) met of each peer.
+    :ivar wall_ms: the greatest wall reading persisted here.
+    """
+
+    node_id: bytes
+    epoch: bytes
+    starts: int
+    incarnation: int
+    data_key: bytes
+    revision: int = 0
+    registry: Registry | None = None
+    registry_votes: dict[int, Vote] = {}
+    peer_starts: dict[bytes, tuple[int, bytes]] = {}
+    wall_ms: int = 0
+
+
+class IdentityFile:
+    """Loads and saves the two copies."""
+
+    def __init__(self, fs: FileSystem, folder: str, keys: ClusterKeys, randbytes: Callable[[int], bytes]) -> None:
+        self._fs = fs
+        self._folder = folder
+        self._keys = [derive_key(secret, b"", b"identity") for secret in keys.storage]
+        self._randbytes = randbytes
+
+    def load(self) -> tuple[Identity | None, list[str]]:
+        """The newest copy that verifies, and findings for the log.
+
+        :raises StartError: when there are copies and none verifies.
+        """
+        found: list[Identity] = []
+        findings: list[str] = []
+        present = [name for name in _COPIES if name in self._fs.names(self._folder)]
+        for name in present:
+            identity = self._open(self._fs.read(f"{self._folder}/{name}"))
+            if identity is None:
+                findings.append(f"{name} is damaged; its twin is used and it is written anew")
+            else:
+                found.append(identity)
+        if len(found) == 1 and len(present) == 1:
+            findings.append("one of the two identity files is missing; its twin is used and it is written anew")
+        if present and not found:
+            raise StartError(
+                f"{self._folder}: the identity files do not open; is --key-file the one this folder was made with?"
+            )
+        return max(found, key=lambda identity: identity.revision, default=None), findings
+
+    def _open(self, data: bytes) -> Identity | None:
+        for key in self._keys:
+            opened = open_file(key, _KIND, data)
+            if opened.intact and opened.payloads:
+                return msgspec.msgpack.decode(opened.payloads[0], type=Identity)
+        return None
+
+    def save(self, identity: Identity) -> None:
+        """Write both copies, durably."""
+        self.write(self.encode(identity))
+
+    def encode(self, identity: Identity) -> bytes:
+        """The payload as of now; raises the revision. To be given to `write`, perhaps in another thread."""
+        identity.revision += 1
+        return msgspec.msgpack.encode(identity)
+
+    def write(self, payload: bytes) -> None:
+        """Write both copies of an encoded identity."""
+        for name in _COPIES:
+            replace_file(
+                self._fs, self._folder, name, seal_file(self._keys[0], _KIND, self._randbytes(16), payload)
+            )

@@ -1,0 +1,82 @@
+"""The shapes of a cold save: a manifest, and the slices of partitions in the chunks that it names."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dynatwist.model.dots import Dot, WireDots
+from dynatwist.model.record import Key, Record
+
+MANIFEST_KIND = b"MANI"
+CHUNK_KIND = b"COLD"
+MANIFESTS_KEPT = 2
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One held record.
+
+    :ivar seen: dots of the key merged besides its past.
+    :ivar aside: whether it was set aside after damage.
+    """
+
+    key: Key
+    record: Record
+    seen: tuple[Dot, ...] = ()
+    aside: bool = False
+
+
+class Slice(msgspec.Struct, frozen=True, array_like=True):
+    """Some records of one partition: the payload of one frame of a chunk."""
+
+    partition: int
+    items: list[Item]
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """Where a slice lies.
+
+    :ivar chunk: path below the folder of cold saves.
+    :ivar frame: number of the frame in it.
+    :ivar size_bytes: of the frame's payload.
+    """
+
+    chunk: str
+    frame: int
+    size_bytes: int
+
+
+class SavedPartition(msgspec.Struct, frozen=True, array_like=True):
+    """One partition in a manifest. Its clock and G are those from before its first slice was taken."""
+
+    number: int
+    clock: WireDots
+    generation: int
+    whole: bool
+    pieces: list[Piece]
+
+
+class Manifest(msgspec.Struct, frozen=True, array_like=True):
+    """One cold save.
+
+    :ivar generation: counts up.
+    :ivar wal_from: the first segment that is to be replayed on top.
+    :ivar mark: high-water mark of the hybrid clock.
+    """
+
+    generation: int
+    wal_from: int
+    wall_ms: int
+    mark: tuple[int, int]
+    partitions: list[SavedPartition]
+    meta: dict[str, bytes]
+    hints: dict[bytes, list[Key]]
+
+
+def manifest_name(generation: int) -> str:
+    """The file name of a manifest."""
+    return f"manifest-{generation:012d}"
+
+
+def chunk_name(generation: int, number: int) -> str:
+    """The path of a chunk, below the folder of cold saves."""
+    return f"{generation:012d}/{number:04d}.storage.db"

@@ -1,0 +1,143 @@
+"""Sealed files: what every file of the data folder is made of.
+
+    magic "DYNAKV" | version u16 | kind 4 bytes | salt 16 bytes | frame | frame | ...
+    frame: marker 4 bytes | index u64 | length u32 | AES-256-GCM ciphertext and tag
+
+The file's key is HKDF-SHA256 of the data key, the salt and the kind; the nonce is the frame's index; the frame's
+header and offset are associated data. So truncation, reordering and every flipped bit are seen. Numbers are
+big-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+MAGIC = b"DYNAKV"
+FORMAT_VERSION = 1
+_FILE_HEADER = struct.Struct(">6sH4s16s")
+_FRAME_HEADER = struct.Struct(">4sQI")
+_MARKER = b"\xd7\x9a\xfe\x01"
+FILE_HEADER_BYTES = _FILE_HEADER.size
+SALT_BYTES = 16
+
+
+class UnknownFormat(Exception):
+    """A file of another format version: made by a newer program, and left alone."""
+
+
+def derive_key(secret: bytes, salt: bytes, purpose: bytes) -> bytes:
+    """Thirty-two bytes for one purpose (RFC 5869)."""
+    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=b"dynakv 1 " + purpose).derive(secret)
+
+
+class Sealer:
+    """Makes the bytes of one file, in order.
+
+    :param kind: four bytes that name what the file is for.
+    :param salt: sixteen random bytes, of this file alone.
+    """
+
+    def __init__(self, data_key: bytes, kind: bytes, salt: bytes) -> None:
+        self._cipher = AESGCM(derive_key(data_key, salt, b"file " + kind))
+        self.header = _FILE_HEADER.pack(MAGIC, FORMAT_VERSION, kind, salt)
+        self.offset = len(self.header)
+        self._index = 0
+
+    def seal(self, payload: bytes) -> bytes:
+        """The next frame."""
+        header = _FRAME_HEADER.pack(_MARKER, self._index, len(payload) + 16)
+        aad = header + self.offset.to_bytes(8)
+        frame = header + self._cipher.encrypt(self._index.to_bytes(12), payload, aad)
+        self._index += 1
+        self.offset += len(frame)
+        return frame
+
+
+def seal_file(data_key: bytes, kind: bytes, salt: bytes, payload: bytes) -> bytes:
+    """A whole file of one frame."""
+    sealer = Sealer(data_key, kind, salt)
+    return sealer.header + sealer.seal(payload)
+
+
+@dataclass(slots=True)
+class Opened:
+    """What could be read of a sealed file.
+
+    :ivar payloads: of the frames that verify, from the start up to the first that does not.
+    :ivar good_bytes: the length up to which all verifies.
+    :ivar damaged: there is something that verifies behind something that does not, or the header is not readable.
+    :ivar torn: the file ends in something that does not verify, and nothing behind it does: a write cut short.
+    """
+
+    payloads: list[bytes] = field(default_factory=list)
+    good_bytes: int = 0
+    damaged: bool = False
+    torn: bool = False
+
+    @property
+    def intact(self) -> bool:
+        """Whether every byte verifies."""
+        return not self.damaged and not self.torn
+
+
+def open_file(data_key: bytes, kind: bytes, data: bytes) -> Opened:
+    """Read a sealed file as far as it verifies.
+
+    :raises UnknownFormat: when it says that it is of another version.
+    """
+    opened = Opened()
+    if len(data) < FILE_HEADER_BYTES:
+        opened.torn = True
+        return opened
+    magic, version, file_kind, salt = _FILE_HEADER.unpack_from(data)
+    cipher = AESGCM(derive_key(data_key, salt, b"file " + kind))
+    first = _open_frame(cipher, data, FILE_HEADER_BYTES, 0)
+    if (magic, version, file_kind) != (MAGIC, FORMAT_VERSION, kind):
+        if magic == MAGIC and version > FORMAT_VERSION and first is None:
+            raise UnknownFormat(f"format version {version}; this program knows {FORMAT_VERSION}")
+        opened.damaged = True
+        return opened
+    offset, index = FILE_HEADER_BYTES, 0
+    while offset < len(data):
+        found = _open_frame(cipher, data, offset, index)
+        if found is None:
+            break
+        payload, offset = found
+        opened.payloads.append(payload)
+        index += 1
+    opened.good_bytes = offset
+    if offset < len(data):
+        opened.damaged = _any_frame_behind(cipher, data, offset)
+        opened.torn = not opened.damaged
+    return opened
+
+
+def _open_frame(cipher: AESGCM, data: bytes, offset: int, index: int | None) -> tuple[bytes, int] | None:
+    """The frame at an offset and the offset behind it, if it verifies; `index` None takes the one it claims."""
+    if offset + _FRAME_HEADER.size > len(data):
+        return None
+    marker, claimed, length = _FRAME_HEADER.unpack_from(data, offset)
+    end = offset + _FRAME_HEADER.size + length
+    if marker != _MARKER or end > len(data) or (index is not None and claimed != index):
+        return None
+    header = data[offset : offset + _FRAME_HEADER.size]
+    try:
+        payload = cipher.decrypt(
+            claimed.to_bytes(12), data[offset + _FRAME_HEADER.size : end], header + offset.to_bytes(8)
+        )
+    except InvalidTag:
+        return None
+    return payload, end
+
+
+def _any_frame_behind(cipher: AESGCM, data: bytes, offset: int) -> bool:
+    while (offset := data.find(_MARKER, offset + 1)) != -1:
+        if _open_frame(cipher, data, offset, None) is not None:
+            return True
+    return False

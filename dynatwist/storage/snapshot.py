@@ -1,0 +1,249 @@
+"""Cold saves: changed partitions into chunked, sealed ``storage.db`` files, and a manifest that names them.
+
+A save is fuzzy: records change while it runs. That is harmless, because the log from its start on is replayed over it
+and merging again changes nothing; but clock and G of a partition are those from *before* its first slice, so that the
+save never claims a dot whose record it does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from dynatwist.model.replica import Replica
+from dynatwist.model.ring import ALL_PARTITIONS
+
+from .files import FileSystem, Writer, replace_file
+from .manifest import (
+    CHUNK_KIND,
+    MANIFEST_KIND,
+    MANIFESTS_KEPT,
+    Item,
+    Manifest,
+    Piece,
+    SavedPartition,
+    Slice,
+    chunk_name,
+    manifest_name,
+)
+from .recovery import Recovered
+from .seal import Sealer, seal_file
+from .store import Store
+
+SLICE_RECORDS = 256
+CHUNK_BYTES = 4 << 20
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+class ColdSaver:
+    """Makes cold saves, one at a time.
+
+    :param later: runs a function in a later turn of the reactor.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        fs: FileSystem,
+        folder: str,
+        data_key: bytes,
+        writer: Writer,
+        randbytes: Callable[[int], bytes],
+        later: Callable[[Callable[[], None]], object],
+        recovered: Recovered,
+    ) -> None:
+        self._store = store
+        self._fs = fs
+        self._cold = f"{folder}/cold"
+        self._data_key = data_key
+        self._writer = writer
+        self._randbytes = randbytes
+        self._later = later
+        self._generation = recovered.next_generation
+        self._kept = [recovered.manifest] if recovered.manifest else []
+        self._waiters: list[Deferred[None]] = []
+        self.saves = 0
+        self.failures = 0
+
+    def save(self) -> Deferred[None]:
+        """Save what changed since the last time; a call while one runs waits for that one.
+
+        The Deferred fails with what the disk raised; the former saves then stay valid.
+        """
+        waiter: Deferred[None] = Deferred()
+        self._waiters.append(waiter)
+        if len(self._waiters) == 1:
+            run = _Save(self, self._generation, self._previous_partitions())
+            self._generation += 1
+            run.finished.addBoth(self._finished)
+            run.start()
+        return waiter
+
+    def _previous_partitions(self) -> dict[int, SavedPartition]:
+        return {saved.number: saved for saved in self._kept[-1].partitions} if self._kept else {}
+
+    def _finished(self, result: object) -> None:
+        waiters, self._waiters = self._waiters, []
+        if isinstance(result, Manifest):
+            self._kept = [*self._kept, result][-MANIFESTS_KEPT:]
+            self.saves += 1
+        else:
+            self.failures += 1
+        for waiter in waiters:
+            waiter.callback(None if isinstance(result, Manifest) else result)  # type: ignore[arg-type]
+
+    def clean(self, manifest: Manifest) -> None:
+        """Remove what no kept manifest needs. In the writer's thread."""
+        kept = [*self._kept, manifest][-MANIFESTS_KEPT:]
+        names = {manifest_name(one.generation) for one in kept}
+        chunks = {piece.chunk for one in kept for saved in one.partitions for piece in saved.pieces}
+        for name in self._fs.names(self._cold):
+            path = f"{self._cold}/{name}"
+            if name.startswith("manifest-"):
+                if name not in names:
+                    self._fs.remove(path)
+                continue
+            for chunk in self._fs.names(path):
+                if f"{name}/{chunk}" not in chunks:
+                    self._fs.remove(f"{path}/{chunk}")
+        self._fs.sync_folder(self._cold)
+        if len(kept) == MANIFESTS_KEPT:
+            self._store.wal.remove_before(min(one.wal_from for one in kept))
+
+
+class _Save:
+    """One cold save, from rotation of the log to the manifest."""
+
+    def __init__(self, saver: ColdSaver, generation: int, previous: dict[int, SavedPartition]) -> None:
+        self._saver = saver
+        self._store = saver._store
+        self._generation = generation
+        self._previous = previous
+        self.finished: Deferred[Manifest] = Deferred()
+        self._wal_from = self._store.wal.rotate()
+        self._changed = self._store.changed
+        self._store.changed = set()
+        self._entries: list[SavedPartition] = []
+        self._frames: list[bytes] = []
+        self._frame_bytes = 0
+        self._chunks = 0
+        self._pending = 0
+        self._failure: BaseException | None = None
+        self._work = self._partitions()
+
+    def start(self) -> None:
+        self._step()
+
+    def _step(self) -> None:
+        """One slice of work a turn."""
+        if self._failure is not None:
+            self._fail(self._failure)
+        elif next(self._work, None) is not None:
+            self._saver._later(self._step)
+        else:
+            self._flush_chunk()
+            self._store.wal.when_durable(self._store.wal.lsn, self._write_manifest)
+
+    def _partitions(self) -> Iterator[bool]:
+        rewritten = self._changed | self._sparse()
+        for number in range(ALL_PARTITIONS):
+            saved = self._previous.get(number)
+            if number in rewritten or saved is None:
+                yield from self._partition(self._store.replicas[number])
+            else:
+                self._entries.append(saved)
+
+    def _sparse(self) -> set[int]:
+        """Partitions in chunks of which less than half is still in use: rewriting them frees the chunk."""
+        live: dict[str, int] = {}
+        total: dict[str, int] = {}
+        for number, saved in self._previous.items():
+            for piece in saved.pieces:
+                total[piece.chunk] = max(total.get(piece.chunk, 0), piece.frame + 1)
+                if number not in self._changed:
+                    live[piece.chunk] = live.get(piece.chunk, 0) + 1
+        return {
+            number
+            for number, saved in self._previous.items()
+            if any(2 * live.get(piece.chunk, 0) < total[piece.chunk] for piece in saved.pieces)
+        }
+
+    def _partition(self, replica: Replica) -> Iterator[bool]:
+        clock, generation, whole = replica.clock.to_wire(), replica.generation, replica.whole
+        pieces: list[Piece] = []
+        items: list[Item] = []
+        for key in list(replica.records):
+            record = replica.records.get(key)
+            if record is not None:
+                items.append(Item(key, record, replica.seen.get(key, ())))
+            if len(items) >= SLICE_RECORDS:
+                pieces.append(self._add(Slice(replica.number, items)))
+                items = []
+                yield True
+        items += [Item(key, record, (), True) for key, record in replica.aside.items()]
+        if items:
+            pieces.append(self._add(Slice(replica.number, items)))
+        self._entries.append(SavedPartition(replica.number, clock, generation, whole, pieces))
+        yield True
+
+    def _add(self, part: Slice) -> Piece:
+        payload = _ENCODER.encode(part)
+        if self._frame_bytes + len(payload) > CHUNK_BYTES and self._frames:
+            self._flush_chunk()
+        self._frames.append(payload)
+        self._frame_bytes += len(payload)
+        return Piece(chunk_name(self._generation, self._chunks), len(self._frames) - 1, len(payload))
+
+    def _flush_chunk(self) -> None:
+        if not self._frames:
+            return
+        frames, number = self._frames, self._chunks
+        self._frames, self._frame_bytes, self._chunks = [], 0, self._chunks + 1
+        salt = self._saver._randbytes(16)
+        self._pending += 1
+        self._saver._writer.submit(lambda: self._write_chunk(number, frames, salt), self._chunk_written)
+
+    def _write_chunk(self, number: int, frames: list[bytes], salt: bytes) -> None:
+        folder, _, name = f"{self._saver._cold}/{chunk_name(self._generation, number)}".rpartition("/")
+        self._saver._fs.make_folder(folder)
+        sealer = Sealer(self._saver._data_key, CHUNK_KIND, salt)
+        data = sealer.header + b"".join(sealer.seal(frame) for frame in frames)
+        replace_file(self._saver._fs, folder, name, data)
+
+    def _chunk_written(self, failure: BaseException | None) -> None:
+        self._pending -= 1
+        self._failure = self._failure or failure
+
+    def _write_manifest(self) -> None:
+        store = self._store
+        manifest = Manifest(
+            self._generation,
+            self._wal_from,
+            store.wall_ms(),
+            store.clock.mark,
+            self._entries,
+            dict(store.meta),
+            store.hints.all(),
+        )
+        payload, salt = _ENCODER.encode(manifest), self._saver._randbytes(16)
+
+        def work() -> None:
+            if self._failure is not None:
+                raise self._failure
+            data = seal_file(self._saver._data_key, MANIFEST_KIND, salt, payload)
+            replace_file(self._saver._fs, self._saver._cold, manifest_name(self._generation), data)
+            self._saver.clean(manifest)
+
+        def done(failure: BaseException | None) -> None:
+            if failure is not None:
+                self._fail(failure)
+            else:
+                self.finished.callback(manifest)
+
+        self._saver._writer.submit(work, done)
+
+    def _fail(self, failure: BaseException) -> None:
+        self._store.changed |= self._changed
+        self.finished.errback(failure)

@@ -1,0 +1,267 @@
+"""The store: every partition's replica in memory, each change logged, nothing shown before it is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from sortedcontainers import SortedList
+
+from dynatwist.model.clock import HybridClock
+from dynatwist.model.dots import Actor, Dot, DotSet
+from dynatwist.model.record import Draft, Key, Record, write_over
+from dynatwist.model.replica import Merge, Outcome, Replica
+from dynatwist.model.ring import PARTITIONS, is_system_table, partition_of
+
+from .entries import Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
+from .recovery import Recovered
+from .wal import Wal
+
+Announce = Callable[[int, Key, Record], None]
+"""(partition, key, record) of a record that wins here, called once it is durable."""
+
+
+class Store:
+    """See the module.
+
+    :param actor: this process's actor; issues the dots of local writes.
+    :param announce: hears of each winning record, in order, once durable.
+    """
+
+    def __init__(
+        self, recovered: Recovered, wal: Wal, actor: Actor, wall_ms: Callable[[], int], announce: Announce
+    ) -> None:
+        self.replicas = recovered.replicas
+        self.meta = recovered.meta
+        self.hints = recovered.hints
+        self.wal = wal
+        self.actor = actor
+        self.wall_ms = wall_ms
+        self._announce = announce
+        self.clock = HybridClock(actor)
+        self.clock.restore(recovered.mark)
+        self.conflicts = 0
+        self.alarms = 0
+        self.size_bytes = 0
+        self.changed: set[int] = set(recovered.damaged)
+        self._tables: dict[str, SortedList] = {}
+        self._plain_live: dict[str, int] = {}
+        self._undurable: dict[Key, int] = {}
+        for replica in self.replicas:
+            for key, record in replica.records.items():
+                self._index(key, None, record)
+        for number in sorted(recovered.damaged):
+            wal.append(SetAside(number))
+
+    # What is held
+
+    def replica_of(self, key: Key) -> Replica:
+        """The replica that a key falls into."""
+        return self.replicas[partition_of(*key)]
+
+    def held(self, key: Key) -> Record | None:
+        """What is held for a key, tombstones included, durable or not."""
+        return self.replica_of(key).records.get(key)
+
+    def when_readable(self, key: Key, call: Callable[[], None]) -> None:
+        """Call once the record held for a key is durable; usually at once."""
+        lsn = self._undurable.get(key)
+        if lsn is None:
+            call()
+        else:
+            self.wal.when_durable(self.wal.lsn, call)
+
+    def when_all_readable(self, call: Callable[[], None]) -> None:
+        """Call once everything held now is durable."""
+        self.wal.when_durable(self.wal.lsn, call)
+
+    def keys(self, table: str, prefix: str = "", after: str = "") -> Iterator[str]:
+        """The keys of a table in order, tombstones included.
+
+        :param after: only keys greater than this one.
+        """
+        names = self._tables.get(table)
+        if names is None:
+            return
+        for name in names.irange(max(prefix, after)):
+            if not name.startswith(prefix):
+                return
+            if not after or name > after:
+                yield name
+
+    def tables(self) -> list[str]:
+        """The tables that hold a key or a tombstone, system tables left out."""
+        return sorted(table for table in self._tables if not is_system_table(table))
+
+    def live_counts(self) -> dict[str, int]:
+        """Live keys per data table, as held here; tables without one are left out."""
+        counts = {table: count for table, count in self._plain_live.items() if not is_system_table(table)}
+        now_ms = self.wall_ms()
+        for replica in self.replicas[:PARTITIONS]:
+            for key in replica.tombstones:
+                if not replica.records[key].is_dead(now_ms):
+                    counts[key[0]] = counts.get(key[0], 0) + 1
+        return {table: count for table, count in sorted(counts.items()) if count}
+
+    # Changes; each is logged, and durable once the log is
+
+    def write(self, key: Key, draft: Draft, dot: Dot | None = None) -> Record:
+        """Write on top of what is held, as the coordinator.
+
+        :raises LineageFull: see `dynatwist.model.record.write_over`.
+        """
+        replica = self.replica_of(key)
+        now_ms = self.wall_ms()
+        record = write_over(
+            replica.records.get(key),
+            replica.seen.get(key, ()),
+            replica.generation,
+            draft,
+            dot or replica.next_dot(self.actor),
+            self.clock.next(now_ms),
+            now_ms,
+        )
+        self.merge(key, record)
+        return record
+
+    def merge(self, key: Key, record: Record) -> Merge:
+        """Merge a record, from wherever it comes."""
+        replica = self.replica_of(key)
+        held = replica.records.get(key)
+        merge = replica.merge(key, record)
+        if merge.outcome is Outcome.COVERED:
+            return merge
+        self.clock.see(record.stamp)
+        lsn = self.wal.append(Merged(replica.number, key, record))
+        self.changed.add(replica.number)
+        if merge.loser is not None:
+            self.conflicts += 1
+        if merge.outcome is Outcome.WON:
+            self._won(replica.number, key, held, record, lsn)
+        return merge
+
+    def take(self, key: Key, record: Record) -> None:
+        """Hold the greater of a record and what is held, whatever the clock covers."""
+        replica = self.replica_of(key)
+        held = replica.records.get(key)
+        if replica.take(key, record):
+            self.clock.see(record.stamp)
+            lsn = self.wal.append(Taken(replica.number, key, record))
+            self.changed.add(replica.number)
+            self._won(replica.number, key, held, record, lsn)
+
+    def join(self, partition: int, clock: DotSet, generation: int) -> None:
+        """Adopt a peer's clock and G."""
+        if self.replicas[partition].join(clock, generation):
+            self.wal.append(Joined(partition, clock.to_wire(), generation))
+            self.changed.add(partition)
+
+    def drop(self, partition: int, entries: Iterable[tuple[Key, Dot]], generation: int) -> None:
+        """Forget collected tombstones and raise G, in one log entry."""
+        replica = self.replicas[partition]
+        gone: list[tuple[Key, Dot]] = []
+        for key, dot in entries:
+            held = replica.records.get(key)
+            if replica.drop(key, dot, generation):
+                gone.append((key, dot))
+                self._index(key, held, None)
+        if gone:
+            self.wal.append(Dropped(partition, gone, generation))
+            self.changed.add(partition)
+
+    def reset(self, partition: int, whole: bool) -> None:
+        """Start a partition over, empty: handed off, or newly taken over."""
+        replica = self.replicas[partition]
+        for key, record in replica.records.items():
+            self._index(key, record, None)
+        replica.reset(whole)
+        self.wal.append(Reset(partition, whole))
+        self.changed.add(partition)
+
+    def become_whole(self, partition: int) -> None:
+        """All that other owners hold is here: merge what was set aside, under the usual rules."""
+        self.merge_aside(partition)
+        replica = self.replicas[partition]
+        replica.whole, replica.aside = True, {}
+        self.wal.append(Wholeness(partition, True))
+        self.changed.add(partition)
+
+    def merge_aside(self, partition: int) -> None:
+        """Merge what was set aside after damage; the replica stays not whole."""
+        for key, record in self.replicas[partition].aside.items():
+            self.merge(key, record)
+
+    def cease_whole(self, partition: int) -> None:
+        """A replica that may be older than what it acknowledged, for example from a backup: keep it aside."""
+        replica = self.replicas[partition]
+        for key, record in replica.records.items():
+            self._index(key, record, None)
+        replica.set_aside()
+        self.wal.append(SetAside(partition))
+        self.changed.add(partition)
+
+    def burn_dot(self, partition: int) -> Dot:
+        """A dot that names something other than a record; noted in the clock, so that it leaves no gap."""
+        dot = self.replicas[partition].next_dot(self.actor)
+        noted = DotSet()
+        noted.add(dot)
+        self.join(partition, noted, 0)
+        return dot
+
+    def hint(self, node: bytes, key: Key) -> None:
+        """Note that a node missed a key."""
+        if self.hints.add(node, key):
+            self.wal.append(Hinted(node, key))
+
+    def unhint(self, node: bytes, keys: list[Key]) -> None:
+        """A node has these keys; an empty list drops all its hints."""
+        if keys:
+            self.hints.done(node, keys)
+        else:
+            self.hints.forget(node)
+        self.wal.append(Unhinted(node, keys))
+
+    def set_meta(self, name: str, value: bytes) -> None:
+        """Keep a small named value; empty removes it."""
+        if value:
+            self.meta[name] = value
+        else:
+            self.meta.pop(name, None)
+        self.wal.append(MetaSet(name, value))
+
+    def _won(self, partition: int, key: Key, held: Record | None, record: Record, lsn: int) -> None:
+        self._index(key, held, record)
+        self._undurable[key] = lsn
+
+        def durable() -> None:
+            if self._undurable.get(key) == lsn:
+                del self._undurable[key]
+            self._announce(partition, key, record)
+
+        self.wal.when_durable(lsn, durable)
+
+    def _index(self, key: Key, held: Record | None, record: Record | None) -> None:
+        table, name = key
+        if held is None and record is not None:
+            if table not in self._tables:
+                self._tables[table] = SortedList()
+            self._tables[table].add(name)
+        elif held is not None and record is None:
+            self._tables[table].remove(name)
+            if not self._tables[table]:
+                del self._tables[table]
+        change = _is_plain_live(record) - _is_plain_live(held)
+        if change:
+            self._plain_live[table] = self._plain_live.get(table, 0) + change
+        self.size_bytes += _size(name, record) - _size(name, held)
+
+
+def _is_plain_live(record: Record | None) -> int:
+    return int(record is not None and record.value is not None and not record.expires_ms)
+
+
+RECORD_OVERHEAD_BYTES = 450
+
+
+def _size(name: str, record: Record | None) -> int:
+    """A record's share of memory, roughly."""
+    return 0 if record is None else len(name) + len(record.value or b"") + RECORD_OVERHEAD_BYTES

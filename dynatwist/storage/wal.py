@@ -1,0 +1,213 @@
+"""The write-ahead log: sealed segments, group commit.
+
+All that gathers while one group is being written and synced goes into the next. Only one group is under way at a
+time, so at most the last one can be torn by a crash. A start always opens a new segment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+
+import msgspec
+
+from .entries import AnyEntry, Frame, Group, SegmentStart
+from .files import AppendFile, FileSystem, Writer
+from .seal import Opened, Sealer, open_file
+
+KIND = b"WLOG"
+_FRAME = msgspec.msgpack.Decoder(Frame)
+_ENCODER = msgspec.msgpack.Encoder()
+_START_SEGMENT_BYTES = 256
+
+
+class Durability(Enum):
+    """When a write is acknowledged, and synced."""
+
+    FSYNC = "fsync"
+    """After fdatasync of its group."""
+    INTERVAL = "interval"
+    """After write(2); synced every second."""
+    NONE = "none"
+    """After write(2); synced by the operating system, and at a clean stop."""
+
+
+def segment_name(number: int) -> str:
+    """The file name of a segment."""
+    return f"{number:012d}.wal"
+
+
+class Wal:
+    """The log being written.
+
+    :param number: of the segment to open now; greater than any there is.
+    :param previous: number and length of the last segment found; (0, 0) when none is kept.
+    :param fatal: called with a reason when a write or sync fails; the process must not go on.
+    """
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        folder: str,
+        data_key: bytes,
+        writer: Writer,
+        durability: Durability,
+        number: int,
+        previous: tuple[int, int],
+        randbytes: Callable[[int], bytes],
+        wall_ms: Callable[[], int],
+        later: Callable[[Callable[[], None]], object],
+        fatal: Callable[[str], None],
+    ) -> None:
+        self._fs = fs
+        self._folder = folder
+        self._data_key = data_key
+        self._writer = writer
+        self.durability = durability
+        self._randbytes = randbytes
+        self._wall_ms = wall_ms
+        self._later = later
+        self._fatal = fatal
+        self.number = number
+        self._previous = previous
+        self._file: AppendFile | None = None
+        self._sealer: Sealer | None = None
+        self._rotate = True
+        self._gathered: list[AnyEntry] = []
+        self.lsn = 0
+        self.durable_lsn = 0
+        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._busy = False
+        self._scheduled = False
+        self._sync_now = False
+        self.groups = 0
+        self.bytes_written = 0
+
+    def open(self) -> None:
+        """Open the first segment now, rather than with the first entry."""
+        self._schedule()
+
+    def append(self, entry: AnyEntry) -> int:
+        """Log an entry.
+
+        :returns: its number; see `when_durable`.
+        """
+        self._gathered.append(entry)
+        self.lsn += 1
+        self._schedule()
+        return self.lsn
+
+    def when_durable(self, lsn: int, call: Callable[[], None]) -> None:
+        """Call once everything up to a number is as durable as the mode promises; at once if it is already.
+
+        Calls are made in the order of their numbers, which must not decrease from call to call; pass `Wal.lsn`.
+        """
+        if lsn <= self.durable_lsn:
+            call()
+        else:
+            self._waiting.append((lsn, call))
+
+    def rotate(self) -> int:
+        """Open a new segment with the next group.
+
+        :returns: its number; every entry logged from now on is in it or behind it.
+        """
+        if not self._rotate:
+            self._rotate = True
+            self.number += 1
+            self._schedule()
+        return self.number
+
+    def sync(self) -> None:
+        """Have what was written synced, in the modes that do not sync each group."""
+        self._sync_now = True
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._busy and not self._scheduled:
+            self._scheduled = True
+            self._later(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._busy or not (self._gathered or self._rotate or self._sync_now):
+            return
+        entries, self._gathered = self._gathered, []
+        sync = self.durability is Durability.FSYNC or self._sync_now
+        rotate, self._rotate, self._sync_now = self._rotate, False, False
+        number, upto, wall_ms = self.number, self.lsn, self._wall_ms()
+        self._busy = True
+        self._writer.submit(
+            lambda: self._write(entries, sync, number if rotate else None, wall_ms),
+            lambda failure: self._written(upto, failure),
+        )
+
+    def _write(self, entries: list[AnyEntry], sync: bool, new_segment: int | None, wall_ms: int) -> None:
+        """In the writer's thread, where the file and the sealer belong."""
+        if new_segment is not None:
+            self._open_segment(new_segment)
+        assert self._file is not None
+        assert self._sealer is not None
+        if entries:
+            frame = self._sealer.seal(_ENCODER.encode(Group(wall_ms, entries)))
+            self._file.write(frame)
+            self.bytes_written += len(frame)
+        if sync:
+            self._file.sync()
+        self.groups += 1
+
+    def _open_segment(self, number: int) -> None:
+        if self._file is not None and self._sealer is not None:
+            self._file.sync()
+            self._file.close()
+            self._previous = (number - 1, self._sealer.offset)
+        self._sealer = Sealer(self._data_key, KIND, self._randbytes(16))
+        self._file = self._fs.create(f"{self._folder}/{segment_name(number)}")
+        self._file.write(self._sealer.header + self._sealer.seal(_ENCODER.encode(SegmentStart(*self._previous))))
+        self._file.sync()
+        self._fs.sync_folder(self._folder)
+
+    def _written(self, upto: int, failure: BaseException | None) -> None:
+        self._busy = False
+        if failure is not None:
+            self._fatal(f"the write-ahead log cannot be written: {failure}")
+            return
+        self.durable_lsn = upto
+        while self._waiting and self._waiting[0][0] <= upto:
+            self._waiting.popleft()[1]()
+        if self._gathered or self._rotate or self._sync_now:
+            self._schedule()
+
+    def remove_before(self, number: int) -> None:
+        """Remove segments that no kept manifest needs. In the cold writer's thread."""
+        for name in self._fs.names(self._folder):
+            if name.endswith(".wal") and int(name[:-4]) < number:
+                self._fs.remove(f"{self._folder}/{name}")
+        self._fs.sync_folder(self._folder)
+
+    def close(self) -> None:
+        """Sync and close, in the writer's thread, after the last group."""
+        if self._file is not None:
+            self._file.sync()
+            self._file.close()
+
+
+class Segment:
+    """A segment found at a start.
+
+    :ivar frames: what verifies.
+    """
+
+    def __init__(self, number: int, data: bytes, data_key: bytes) -> None:
+        self.number = number
+        self.size_bytes = len(data)
+        self.opened: Opened = open_file(data_key, KIND, data)
+        self.frames: list[Frame] = [_FRAME.decode(payload) for payload in self.opened.payloads]
+        if not self.frames and len(data) > _START_SEGMENT_BYTES:
+            self.opened.damaged, self.opened.torn = True, False
+
+    @property
+    def start(self) -> SegmentStart | None:
+        """The first frame, if it verifies."""
+        return self.frames[0] if self.frames and isinstance(self.frames[0], SegmentStart) else None

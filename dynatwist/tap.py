@@ -1,0 +1,108 @@
+"""What ``twistd dynakv`` calls: options, checks, and the service. The only module that uses the global reactor."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import Any, NoReturn
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from dynatwist.config import SETTINGS, NodeConfig, load
+from dynatwist.errors import DynakvError, StartError
+
+
+def fail(text: str) -> NoReturn:
+    """One line on stderr, exit status 1."""
+    sys.stderr.write(f"dynakv: {' '.join(text.split())}\n")
+    raise SystemExit(1)
+
+
+class Options(usage.Options):
+    """The options, made from the table of settings."""
+
+    synopsis = "[options]"
+    longdesc = "A leaderless, replicated, encrypted key-value store."
+    optParameters = [
+        ["config", None, None, "TOML file with these settings"],
+        *(
+            [setting.name, None, None, setting.help]
+            for setting in SETTINGS
+            if setting.is_option and not setting.is_switch and not setting.is_list
+        ),
+    ]
+    optFlags = [[setting.name, None, setting.help] for setting in SETTINGS if setting.is_switch]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["join"] = []
+
+    def opt_join(self, address: str) -> None:
+        """HOST:PORT of a seed node; repeatable"""  # noqa: D400, D415
+        self["join"].append(address)
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Parse; a fault is one line on stderr, not twistd's whole usage on stdout."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            fail(f"{error}; see: twistd dynakv --help")
+
+    def parseArgs(self, *rest: str) -> None:
+        """There are no arguments."""
+        if rest:
+            fail(f"unexpected argument '{rest[0]}'; see: twistd dynakv --help")
+
+    def postOptions(self) -> None:
+        """Read file and environment, check everything, and keep twistd from writing a pid file with ``-n``."""
+        switches = {setting.name for setting in SETTINGS if setting.is_switch}
+        given = {name: True if name in switches else value for name, value in self.items() if value}
+        try:
+            self.config: NodeConfig = load(given, os.environ)
+        except DynakvError as error:
+            fail(str(error))
+        parent = self.parent
+        if parent is not None and parent.get("nodaemon") and parent.get("pidfile") == "twistd.pid":
+            parent["pidfile"] = None
+
+
+def check_ports(config: NodeConfig) -> None:
+    """See that the ports are free before anything starts.
+
+    :raises StartError: one line.
+    """
+    family = socket.AF_INET6 if ":" in config.interface else socket.AF_INET
+    wanted = (
+        (config.port, socket.SOCK_STREAM, "TCP", "--port"),
+        (config.port, socket.SOCK_DGRAM, "UDP", "--port"),
+        (config.actual_peer_port, socket.SOCK_STREAM, "TCP", "--peer-port"),
+    )
+    for port, kind, name, option in wanted:
+        with socket.socket(family, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((config.interface, port))
+                if kind == socket.SOCK_STREAM:
+                    probe.listen(1)
+            except OSError as error:
+                raise StartError(
+                    f"cannot use {name} port {port} on {config.interface}: {error.strerror}; choose another with {option}"
+                ) from None
+
+
+def makeService(options: Options) -> IService:
+    """The service of one node."""
+    from twisted.internet import reactor
+
+    from dynatwist.node import NodeService
+
+    try:
+        check_ports(options.config)
+        service = NodeService(options.config, reactor)
+        service.prepare()
+    except DynakvError as error:
+        fail(str(error))
+    return service

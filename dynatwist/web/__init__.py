@@ -1,0 +1,1 @@
+"""The only sockets to clients: HTTP channel, Klein routes, SSE, websocket, dashboard."""

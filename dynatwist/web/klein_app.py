@@ -1,0 +1,239 @@
+"""The routes, through Klein: a thin adapter from twisted.web requests to the handlers in `dynatwist.api`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from klein import Klein
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from dynatwist.api.request import Answer, Request, error_answer
+from dynatwist.core import Core
+from dynatwist.errors import ApiError
+
+from .dashboard import dashboard_file
+from .sse import SseStream
+from .websocket import take_over
+
+Handler = Callable[..., Answer | Awaitable[Answer]]
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_log = Logger()
+
+ROUTES: tuple[tuple[str, str, str], ...] = (
+    ("GET", "/heartbeat", "status.heartbeat"),
+    ("GET", "/healthz", "status.heartbeat"),
+    ("GET", "/readyz", "status.ready"),
+    ("GET", "/membership", "status.membership"),
+    ("GET", "/stats", "status.stats"),
+    ("GET", "/metrics", "status.metrics"),
+    ("POST", "/auth/ticket", "accounts.ticket"),
+    ("POST", "/auth/<a>", "accounts.enter"),
+    ("DELETE", "/auth/<a>", "accounts.delete"),
+    ("PUT", "/auth/<a>/secret", "accounts.change_secret"),
+    ("POST", "/auth/<a>/logout", "accounts.logout"),
+    ("POST", "/admin/login", "accounts.admin_login"),
+    ("GET", "/admin/tables", "admin.tables"),
+    ("GET", "/admin/table/<a>/keys", "admin.keys"),
+    ("GET", "/admin/table/<a>/key/<b>", "admin.get"),
+    ("PUT", "/admin/table/<a>/key/<b>", "admin.put"),
+    ("DELETE", "/admin/table/<a>/key/<b>", "admin.delete"),
+    ("GET", "/admin/members", "admin.members"),
+    ("POST", "/admin/members/<a>/forget", "admin.forget"),
+    ("POST", "/admin/save", "admin.save"),
+    ("GET", "/<a>/key/<b>", "data.get"),
+    ("PUT", "/<a>/key/<b>", "data.put"),
+    ("PATCH", "/<a>/key/<b>", "data.patch"),
+    ("DELETE", "/<a>/key/<b>", "data.delete"),
+    ("GET", "/<a>/keys", "data.keys"),
+    ("POST", "/<a>/keys", "data.get_many"),
+    ("POST", "/<a>/batch", "data.batch"),
+    ("GET", "/<a>/store", "data.store"),
+)
+
+
+def parsed(request: Any) -> Request:
+    """A twisted.web request, parsed; 400 where it makes no sense."""
+    headers = {
+        name.decode("latin-1").lower(): values[-1].decode("latin-1")
+        for name, values in request.requestHeaders.getAllRawHeaders()
+    }
+    query: dict[str, str] = {}
+    if request.query:
+        try:
+            pairs = parse_qsl(
+                request.query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64
+            )
+        except (ValueError, UnicodeDecodeError):
+            raise ApiError(400, "bad_query", "the query is not percent-encoded UTF-8") from None
+        query = dict(pairs)
+    return Request(query, headers, request.content.read(), request.getClientAddress().host)
+
+
+def segment(text: str) -> str:
+    """A decoded path segment."""
+    raw = text.encode()
+    if _BAD_ESCAPE.search(raw):
+        raise ApiError(400, "bad_path", "the path contains a % that begins no escape; write it as %25")
+    try:
+        return unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise ApiError(400, "bad_path", "the path is not percent-encoded UTF-8") from None
+
+
+class KleinApp:
+    """The Klein application of one node."""
+
+    def __init__(self, core: Core, reactor: Any) -> None:
+        self._core = core
+        self._reactor = reactor
+        self.klein = Klein()
+        self.streams: set[SseStream] = set()
+        self.sockets: set[Any] = set()
+        for method, path, name in ROUTES:
+            part, _, attribute = name.partition(".")
+            self._route(method, path, getattr(getattr(core, part), attribute))
+        self._plain_route("/<a>/subscribe/<b>", self._subscribe)
+        self._plain_route("/ws", self._websocket)
+        self._plain_route("/admin", self._dashboard)
+        self._plain_route("/admin/assets/<a>", self._dashboard)
+        self.klein.handle_errors(Exception)(self._failed)
+
+    def resource(self) -> Any:
+        """The root resource."""
+        return self.klein.resource()
+
+    def _route(self, method: str, path: str, handler: Handler) -> None:
+        def endpoint(request: Any, **segments: str) -> Deferred[Any]:
+            return ensureDeferred(self._run(request, handler, segments))
+
+        endpoint.__name__ = f"{method} {path}"
+        self.klein.route(path, methods=[method], merge_slashes=False)(endpoint)
+
+    def _plain_route(self, path: str, handler: Callable[..., Any]) -> None:
+        def endpoint(request: Any, **segments: str) -> Any:
+            return handler(request, *segments.values())
+
+        endpoint.__name__ = f"GET {path}"
+        self.klein.route(path, methods=["GET"], merge_slashes=False)(endpoint)
+
+    async def _run(self, request: Any, handler: Handler, segments: dict[str, str]) -> Any:
+        try:
+            answer = handler(parsed(request), *[segment(text) for text in segments.values()])
+            if not isinstance(answer, Answer):
+                answer = await answer
+        except ApiError as error:
+            answer = error_answer(error)
+        if answer.stream is None:
+            return self._send(request, answer)
+        await self._send_stream(request, answer)
+        return None
+
+    def _send(self, request: Any, answer: Answer) -> bytes:
+        self._head(request, answer)
+        if answer.status != 304:
+            request.setHeader(b"content-length", b"%d" % len(answer.body))
+        return answer.body
+
+    def _head(self, request: Any, answer: Answer) -> None:
+        request.setResponseCode(answer.status)
+        request.setHeader(b"content-type", answer.content_type.encode())
+        for name, value in answer.headers.items():
+            request.setHeader(name.encode(), value.encode("latin-1", "replace"))
+        took_s = self._reactor.seconds() - request.started_s
+        self._core.metrics.observe(request.method.decode("latin-1")[:8], answer.status, max(took_s, 1e-6))
+
+    async def _send_stream(self, request: Any, answer: Answer) -> None:
+        """Write pieces as they come, at the pace at which the client reads."""
+        self._head(request, answer)
+        pace = _Pace(request)
+        assert answer.stream is not None
+        try:
+            async for piece in answer.stream:
+                await pace.ready()
+                request.write(piece)
+        except ApiError:
+            request.channel.loseConnection()  # half an answer cannot become an error any more
+        finally:
+            pace.end()
+
+    def _failed(self, request: Any, failure: Failure) -> bytes:
+        error = failure.value
+        if isinstance(error, ApiError):
+            return self._send(request, error_answer(error))
+        if isinstance(error, MethodNotAllowed):
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            text = f"this path takes {allowed}"
+            return self._send(request, error_answer(ApiError(405, "method_not_allowed", text, {"Allow": allowed})))
+        if isinstance(error, HTTPException):
+            return self._send(request, error_answer(ApiError(404, "not_found", "there is no such path")))
+        _log.failure("a handler failed", failure=failure)
+        internal = ApiError(500, "internal", "internal error; see the log of the node")
+        return self._send(request, error_answer(internal))
+
+    # What is more than a request and an answer
+
+    def _subscribe(self, request: Any, table: str, key: str) -> Any:
+        stream = SseStream(request, self._reactor, self._core.metrics, self.streams)
+        subscription = self._core.live.subscribe(parsed(request), segment(table), segment(key), stream.wake)
+        self._core.metrics.observe("GET", 200, max(self._reactor.seconds() - request.started_s, 1e-6))
+        return stream.begin(subscription, lambda: self._core.hub.unsubscribe(subscription))
+
+    def _websocket(self, request: Any) -> Any:
+        if b"websocket" not in (request.getHeader(b"upgrade") or b"").lower():
+            raise ApiError(426, "upgrade_required", "this path speaks websocket", {"Upgrade": "websocket"})
+        identity = None
+        asked = parsed(request)
+        if asked.token is not None or "ticket" in asked.query:
+            self._core.context.require_ready()
+            identity = self._core.context.identify_listener(asked)
+        return take_over(request, self._core, identity, self.sockets)
+
+    def _dashboard(self, request: Any, name: str = "index.html") -> bytes:
+        body, content_type = dashboard_file(name)
+        request.setHeader(
+            b"content-security-policy",
+            b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+            b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        )
+        headers = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
+        return self._send(request, Answer(200, body, content_type, headers))
+
+
+class _Pace:
+    """A producer that tells when the client's connection has room."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._waiting: Deferred[None] | None = None
+        self._paused = False
+        request.registerProducer(self, True)
+
+    def ready(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        if self._paused:
+            self._waiting = waiting
+        else:
+            waiting.callback(None)
+        return waiting
+
+    def end(self) -> None:
+        if self._request.channel is not None:
+            self._request.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def stopProducing(self) -> None:
+        self.resumeProducing()

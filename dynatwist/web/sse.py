@@ -1,0 +1,98 @@
+"""Server-sent events (WHATWG HTML, section 9.2) over a twisted.web request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from dynatwist.api.live import sse_bytes
+from dynatwist.feed.hub import Subscription
+
+HEARTBEAT_S = 15.0
+
+
+class SseStream:
+    """One listener. Starts silent; a comment every 15 s keeps the connection, and finds out dead ones."""
+
+    def __init__(self, request: Any, reactor: Any, metrics: Any, streams: set[SseStream]) -> None:
+        self._request = request
+        self._reactor = reactor
+        self._metrics = metrics
+        self._streams = streams
+        self._subscription: Subscription | None = None
+        self._paused = False
+        self._ended = False
+        self._heartbeat: IDelayedCall | None = None
+        self._done: Deferred[None] = Deferred()
+        self._cleanup: Callable[[], None] = lambda: None
+
+    def begin(self, subscription: Subscription, cleanup: Callable[[], None]) -> Deferred[None]:
+        """Answer the request, and go on until either side ends it.
+
+        :param cleanup: called at the end.
+        :returns: fires at the end.
+        """
+        self._subscription, self._cleanup = subscription, cleanup
+        request = self._request
+        request.setHeader(b"content-type", b"text/event-stream; charset=utf-8")
+        request.setHeader(b"cache-control", b"no-cache, no-store")
+        request.setHeader(b"x-accel-buffering", b"no")
+        request.notifyFinish().addBoth(lambda _: self._end())
+        self._metrics.sse_connections += 1
+        self._streams.add(self)
+        if request.method == b"HEAD":
+            self._end()
+            return self._done
+        request.registerProducer(self, True)
+        request.write(b":\n\n")
+        self._beat()
+        self.wake()
+        return self._done
+
+    def wake(self) -> None:
+        """Something is queued."""
+        subscription = self._subscription
+        if subscription is None:
+            return
+        while not self._paused and not self._ended:
+            item = subscription.take()
+            if item is None:
+                return
+            self._request.write(sse_bytes(item))
+
+    def close(self) -> None:
+        """End the stream from this side."""
+        self._end()
+
+    def _beat(self) -> None:
+        self._heartbeat = self._reactor.callLater(HEARTBEAT_S, self._beat)
+        if not self._paused:
+            self._request.write(b":\n\n")
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._metrics.sse_connections -= 1
+        self._streams.discard(self)
+        if self._heartbeat is not None and self._heartbeat.active():
+            self._heartbeat.cancel()
+        self._cleanup()
+        if self._request.channel is not None and self._request.producer is not None:
+            self._request.unregisterProducer()
+        self._done.callback(None)
+
+    def pauseProducing(self) -> None:
+        """The client reads more slowly than we write; its queue fills, and is bounded."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """There is room again."""
+        self._paused = False
+        self.wake()
+
+    def stopProducing(self) -> None:
+        """The connection ends."""
