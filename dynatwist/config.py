@@ -289,5 +289,3 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
                 given = [part.strip() for part in given.split(",") if part.strip()]
             values[setting.attribute] = _read(setting, given, name)
     return values
-
-

@@ -151,7 +151,7 @@ class Core:
         self._snapshotter = LoopingCall(self._cold_save)
         self._second = LoopingCall(self._each_second)
         for loop in (self._snapshotter, self._second):
-            loop.clock = runtime.clock
+            loop.clock = runtime.clock  # type: ignore[assignment]
 
     def _build_gossip(self, me: Member) -> None:
         known = self.identity.registry

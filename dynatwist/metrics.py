@@ -22,9 +22,7 @@ class Metrics:
         self.total_latency_s = 0.0
         self.sse_connections = 0
         self.websocket_connections = 0
-        self._requests = Counter(
-            "dynakv_requests", "Requests answered", ["method", "status"], registry=self.registry
-        )
+        self._requests = Counter("dynakv_requests", "Requests answered", ["method", "status"], registry=self.registry)
         self._latency = Histogram(
             "dynakv_request_seconds", "Time from request to answer", buckets=_BUCKETS, registry=self.registry
         )

@@ -85,9 +85,7 @@ class RealNetwork:
         return _RealDatagrams(udp, protocol)
 
     def _wrapped(self, factory: Any, is_client: bool) -> TLSMemoryBIOFactory:
-        return TLSMemoryBIOFactory(
-            self._context, is_client, _Authenticating(factory, self._say_foreign), self._reactor
-        )
+        return TLSMemoryBIOFactory(self._context, is_client, _Authenticating(factory, self._say_foreign), self._reactor)
 
     def _say_foreign(self, address: str) -> None:
         if address not in self._said:
@@ -169,7 +167,9 @@ class _Authenticating(Factory):
         return link
 
 
-def real_runtime(reactor: Any, network: RealNetwork, fatal: Callable[[str], None]) -> tuple[Runtime, ThreadPoolExecutor]:
+def real_runtime(
+    reactor: Any, network: RealNetwork, fatal: Callable[[str], None]
+) -> tuple[Runtime, ThreadPoolExecutor]:
     """The world as it is."""
     hashing = ThreadPoolExecutor(HASHING_THREADS, "argon2")
 

@@ -8,11 +8,33 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from dynatwist.storage.files import FileSystem, Writer
 
 T = TypeVar("T")
+
+
+class Timer(Protocol):
+    """What `Clock.callLater` answers: Twisted's ``IDelayedCall``."""
+
+    def cancel(self) -> None:
+        """Do not call after all."""
+
+    def active(self) -> bool:
+        """Whether the call is still to come."""
+
+    def reset(self, delay: float, /) -> None:
+        """Call so many seconds from now instead."""
+
+
+class Clock(Protocol):
+    """Timers: Twisted's ``IReactorTime``."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], /, *args: object) -> Timer:
+        """Call after so many seconds."""
+
+    def seconds(self) -> float:
+        """The time by which the timers go."""
 
 
 class Datagrams(Protocol):
@@ -52,7 +74,7 @@ class Runtime:
     :ivar fatal: ends the process with a reason.
     """
 
-    clock: IReactorTime
+    clock: Clock
     monotonic_s: Callable[[], float]
     wall_ms: Callable[[], int]
     random: random.Random
@@ -63,6 +85,6 @@ class Runtime:
     offload: Callable[[Callable[[], Any]], Deferred[Any]]
     fatal: Callable[[str], None]
 
-    def later(self, call: Callable[[], None]) -> IDelayedCall:
+    def later(self, call: Callable[[], None]) -> Timer:
         """Run a function in the next turn of the reactor."""
         return self.clock.callLater(0, call)

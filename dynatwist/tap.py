@@ -40,7 +40,7 @@ class Options(usage.Options):
         self["join"] = []
 
     def opt_join(self, address: str) -> None:
-        """HOST:PORT of a seed node; repeatable"""  # noqa: D400, D415
+        """HOST:PORT of a seed node; repeatable"""
         self["join"].append(address)
 
     def parseOptions(self, options: Any = None) -> None:
@@ -88,9 +88,8 @@ def check_ports(config: NodeConfig) -> None:
                 if kind == socket.SOCK_STREAM:
                     probe.listen(1)
             except OSError as error:
-                raise StartError(
-                    f"cannot use {name} port {port} on {config.interface}: {error.strerror}; choose another with {option}"
-                ) from None
+                where = f"{name} port {port} on {config.interface}"
+                raise StartError(f"cannot use {where}: {error.strerror}; choose another with {option}") from None
 
 
 def makeService(options: Options) -> IService:

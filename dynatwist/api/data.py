@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+from twisted.internet.defer import Deferred
 
 from dynatwist.auth.tokens import Identity
 from dynatwist.coordinator.listing import PAGE_KEYS, ListingUnavailable, Page
@@ -216,7 +217,7 @@ class DataRoutes:
         if not isinstance(ops, list) or len(ops) > MAX_BATCH or not all(isinstance(op, dict) for op in ops):
             raise ApiError(400, "malformed", f'the body must be {{"ops": [...]}} with at most {MAX_BATCH} objects')
         level = request.level("w")
-        waiting = []
+        waiting: list[Deferred[Result] | ApiError] = []
         for op in ops:
             try:
                 waiting.append(self._context.coordinator.execute(self._batch_operation(identity, table, op, level)))
@@ -238,10 +239,11 @@ class DataRoutes:
             encoded = parse_value(msgspec.json.encode(value), limits)
         return Operation(Kind(kind), (table, key), level, encoded, identity.uid, identity.is_admin)
 
-    async def _outcome(self, waiting: Any) -> dict[str, Any]:
-        error = waiting
-        if not isinstance(error, ApiError):
-            result: Result = await waiting
+    async def _outcome(self, waiting: Deferred[Result] | ApiError) -> dict[str, Any]:
+        if isinstance(waiting, ApiError):
+            error = waiting
+        else:
+            result = await waiting
             if result.code is Code.OK and result.record is not None:
                 status = 200 if result.record.value is None else 201
                 return {"status": status, "version": result.record.version, "etag": etag(result.record).strip('"')}

@@ -129,11 +129,11 @@ def string_of(fields: dict[str, Any], name: str, max_bytes: int = MAX_SECRET_BYT
     """A string member of an object."""
     value = fields.get(name)
     if not isinstance(value, str) or not value:
-        raise ApiError(400, "malformed", f"the body needs a member \"{name}\" that is a string and not empty")
+        raise ApiError(400, "malformed", f'the body needs a member "{name}" that is a string and not empty')
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
-        raise ApiError(400, "malformed", f"\"{name}\" is not valid UTF-8") from None
+        raise ApiError(400, "malformed", f'"{name}" is not valid UTF-8') from None
     if size > max_bytes:
-        raise ApiError(400, "malformed", f"\"{name}\" has more than {max_bytes} bytes")
+        raise ApiError(400, "malformed", f'"{name}" has more than {max_bytes} bytes')
     return value

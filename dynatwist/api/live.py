@@ -118,7 +118,7 @@ class Session:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             raise ApiError(400, "malformed_json", "the frame is not valid JSON") from None
         if not isinstance(fields, dict):
-            raise ApiError(400, "not_an_object", "a frame is a JSON object with a member \"op\"")
+            raise ApiError(400, "not_an_object", 'a frame is a JSON object with a member "op"')
         return fields
 
     async def _perform(self, fields: dict[str, Any]) -> bytes:
@@ -140,7 +140,7 @@ class Session:
                 raise ApiError(
                     400,
                     "unknown_op",
-                    "\"op\" must be auth, subscribe, unsubscribe, get, put, patch, delete or ping",
+                    '"op" must be auth, subscribe, unsubscribe, get, put, patch, delete or ping',
                 )
 
     async def _operate(self, kind: Kind, fields: dict[str, Any]) -> bytes:

@@ -87,5 +87,3 @@ def json_answer(status: int, value: Any, headers: Mapping[str, str] | None = Non
 def error_answer(error: ApiError) -> Answer:
     """The error object."""
     return json_answer(error.status, {"error": error.text, "code": error.code}, error.headers)
-
-

@@ -33,10 +33,7 @@ def sse_json(event: Event) -> bytes:
     """``{"Updated": record}`` or ``"Deleted"``, encoded once for all listeners."""
     encoded = event.encoded.get("sse")
     if encoded is None:
-        if event.record.value is None:
-            encoded = b'"Deleted"'
-        else:
-            encoded = b'{"Updated":' + record_json(event.record) + b"}"
+        encoded = b'"Deleted"' if event.record.value is None else b'{"Updated":' + record_json(event.record) + b"}"
         event.encoded["sse"] = encoded
     return encoded
 

@@ -22,7 +22,9 @@ class Passwords:
     :param cost: (passes, KiB of memory) of argon2id; the default is OWASP's recommendation.
     """
 
-    def __init__(self, offload: Callable[[Callable[[], Any]], Deferred[Any]], cost: tuple[int, int] = (2, 19456)) -> None:
+    def __init__(
+        self, offload: Callable[[Callable[[], Any]], Deferred[Any]], cost: tuple[int, int] = (2, 19456)
+    ) -> None:
         self._offload = offload
         self._hasher = PasswordHasher(time_cost=cost[0], memory_cost=cost[1], parallelism=1)
         self._waiting = 0

@@ -49,7 +49,12 @@ class Tokens:
     """
 
     def __init__(
-        self, key: bytes, admin_mark: str, wall_ms: Callable[[], int], lifetime_s: int, randbytes: Callable[[int], bytes]
+        self,
+        key: bytes,
+        admin_mark: str,
+        wall_ms: Callable[[], int],
+        lifetime_s: int,
+        randbytes: Callable[[int], bytes],
     ) -> None:
         self._key = key
         self._admin_mark = admin_mark
@@ -113,7 +118,11 @@ class Tokens:
 
     def _identity(self, claims: dict[str, object]) -> Identity:
         return Identity(
-            str(claims["sub"]), str(claims["uid"]), Role(claims["role"]), int(str(claims["gen"])), int(str(claims["exp"]))
+            str(claims["sub"]),
+            str(claims["uid"]),
+            Role(claims["role"]),
+            int(str(claims["gen"])),
+            int(str(claims["exp"])),
         )
 
     def _claims(self, token: str, use: str) -> dict[str, object] | None:

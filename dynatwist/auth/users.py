@@ -192,7 +192,9 @@ class Users:
         if user is None:
             raise ApiError(404, "no_such_user", "there is no such user")
         changed = User(user.uid, encoded or user.hash, user.generation + 1)
-        await self._write(Operation(Kind.PUT, (USERS_TABLE, name), Level.QUORUM, msgspec.json.encode(changed), "", True))
+        await self._write(
+            Operation(Kind.PUT, (USERS_TABLE, name), Level.QUORUM, msgspec.json.encode(changed), "", True)
+        )
         return changed
 
     async def delete(self, name: str) -> None:

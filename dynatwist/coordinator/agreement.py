@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, StaleRegistry, Unable, Voted
 from dynatwist.replication.paxos import Proposal, Vote, accept, prepare
+from dynatwist.runtime import Timer
 
 from .cluster import Cluster, Respond
 
@@ -99,7 +99,7 @@ class Agreement:
         self._round = 0
         self.result: Deferred[bytes] = Deferred()
         self._until_s = cluster.runtime.monotonic_s() + AGREE_TIMEOUT_S
-        self._timer: IDelayedCall | None = None
+        self._timer: Timer | None = None
         self._proposal: Proposal | None = None
         self._start_ballot()
 

@@ -290,9 +290,10 @@ class Cluster:
                 f"{hello.member.address} belongs to cluster {hello.cluster_id.hex()[:8]}, {self.me.address} to "
                 f"{registry.cluster_id.hex()[:8]}: wipe the data folder of the one that is to change"
             )
-        if hello.registry is not None and hello.registry.version <= registry.version:
-            if registry.find(hello.member.node_id) is None and hello.registry.find(hello.member.node_id) is not None:
-                return f"{hello.member.address} was removed from the cluster: wipe its data folder to join again"
+        theirs = hello.registry
+        node = hello.member.node_id
+        if theirs is not None and theirs.version <= registry.version and theirs.find(node) and not registry.find(node):
+            return f"{hello.member.address} was removed from the cluster: wipe its data folder to join again"
         return None
 
     def linked(self, node: bytes, hello: Hello) -> None:

@@ -15,8 +15,8 @@ from dynatwist.model.record import Draft, LineageFull, Record
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import (
     AnyMessage,
-    DotHeld,
     Done,
+    DotHeld,
     Fetch,
     Fetched,
     Forward,
@@ -91,9 +91,11 @@ class Coordinator:
         if all(clock.covers(dot) for dot in operation.seen):
             return self._carry_out_now(operation, op)
         return self._catch_up(partition_of(*operation.key)).addCallback(
-            lambda _: self._carry_out_now(operation, op)
-            if all(self.cluster.store.replica_of(operation.key).clock.covers(dot) for dot in operation.seen)
-            else Result(Code.UNAVAILABLE, text="what the causal token names is on no replica that can be reached")
+            lambda _: (
+                self._carry_out_now(operation, op)
+                if all(self.cluster.store.replica_of(operation.key).clock.covers(dot) for dot in operation.seen)
+                else Result(Code.UNAVAILABLE, text="what the causal token names is on no replica that can be reached")
+            )
         )
 
     def _catch_up(self, partition: int) -> Deferred[None]:
@@ -150,7 +152,7 @@ class Coordinator:
 
     def _write(self, operation: Operation, op: bytes) -> Deferred[Result]:
         """Check and write in one go: nothing can come between."""
-        cluster, store = self.cluster, self.cluster.store
+        store = self.cluster.store
         done: Deferred[Result] = Deferred()
         raw = store.held(operation.key)
         if op and raw is not None and raw.op == op:
@@ -262,7 +264,12 @@ class Coordinator:
             return
         if known is None:
             known = self._remember(message.op, self._carry_out(operation, message.op))
-        known.addCallback(lambda result: (respond(Outcome(ENCODER.encode(result))), result)[1])
+
+        def answer(result: Result) -> Result:
+            respond(Outcome(ENCODER.encode(result)))
+            return result
+
+        known.addCallback(answer)
 
     def _remember(self, op: bytes, running: Deferred[Result]) -> Deferred[Result]:
         shared: Deferred[Result] = Deferred()

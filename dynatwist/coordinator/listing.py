@@ -64,9 +64,7 @@ class Listing:
         found = await self._resolve(table, dots, set(replies))
         return Page([(name, found[name]) for name in sorted(found)], horizon)
 
-    async def _scan_all(
-        self, table: str, prefix: str, after: str, level: Level, limit: int
-    ) -> dict[bytes, Scanned]:
+    async def _scan_all(self, table: str, prefix: str, after: str, level: Level, limit: int) -> dict[bytes, Scanned]:
         cluster = self._cluster
         me = cluster.me.node_id
         replies: dict[bytes, Scanned] = {}
@@ -123,9 +121,7 @@ class Listing:
             return self._cluster.store.replicas[partition].whole or self._cluster.may_coordinate(partition)
         return self._cluster.is_whole_at(node, partition)
 
-    async def _resolve(
-        self, table: str, dots: dict[str, dict[bytes, Dot]], answered: set[bytes]
-    ) -> dict[str, Record]:
+    async def _resolve(self, table: str, dots: dict[str, dict[bytes, Dot]], answered: set[bytes]) -> dict[str, Record]:
         """The live records behind some dots."""
         cluster = self._cluster
         found: dict[str, Record] = {}

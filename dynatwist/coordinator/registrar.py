@@ -6,15 +6,17 @@ a version is unique, and begun only when a majority knows the present one. A cha
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dynatwist.model.registry import Member, Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.messages import AnyMessage, Done, Join, Refused, Settle, Unable
+from dynatwist.runtime import Timer
 
 from .agreement import REGISTRY_SLOT, Acceptors, Agreement, NoAgreement
 from .cluster import Cluster, Respond
@@ -43,7 +45,7 @@ class Registrar:
         self._unwanted: set[bytes] = set()
         self._proposing = False
         self._asking = False
-        self._timer: IDelayedCall | None = None
+        self._timer: Timer | None = None
         self._started_s = cluster.runtime.monotonic_s()
         self._said = ""
         cluster.on_call(Join, self._on_join)
@@ -227,9 +229,7 @@ class Registrar:
             self._proposing = False
             self._propose(registry, registry.settled())
         for node in others:
-            cluster.links.call(
-                node, Settle(registry.version), lambda reply, node=node: replied(node, reply), timeout_s=1.0  # type: ignore[misc]
-            )
+            cluster.links.call(node, Settle(registry.version), partial(replied, node), timeout_s=1.0)
 
     def _all_old_left(self, registry: Registry) -> bool:
         """Whether so few old members stay that they are no majority; the acceptors' own majorities then decide."""

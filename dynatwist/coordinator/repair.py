@@ -6,7 +6,6 @@ with a majority of the other whole owners; a new owner, of the old ones.
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from dynatwist.model.dots import DotSet
@@ -23,6 +22,7 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.replication.collection import Collection
+from dynatwist.runtime import Timer
 
 from .cluster import Cluster, Respond
 from .rounds import Round, RoundAnswers
@@ -51,7 +51,7 @@ class Repair:
         self._served_lone: set[int] = set()
         self._filled: dict[int, set[bytes]] = {}
         self._collections: dict[int, Collection] = {}
-        self._timers: dict[str, IDelayedCall] = {}
+        self._timers: dict[str, Timer] = {}
         self.rounds = 0
         RoundAnswers(cluster)
         cluster.on_call(DurableClocks, self._on_durable_clocks)

@@ -5,8 +5,8 @@ Rules:
 - Each probe period one member, in shuffled round-robin order, is pinged. Without an ack in time, k others are asked to
   ping it; without any ack by the end of the period it is suspected.
 - A suspected member that does not refute in time is dead. It refutes by a higher incarnation, which only it may raise.
-- ``alive(i)`` replaces ``alive(j)``, ``suspect(j)`` and ``dead(j)`` when i > j; ``suspect(i)`` replaces ``alive(j)`` when
-  i >= j; ``dead(i)`` replaces both when i >= j. Whatever changed is passed on.
+- ``alive(i)`` replaces ``alive(j)``, ``suspect(j)`` and ``dead(j)`` when i > j; ``suspect(i)`` replaces ``alive(j)``
+  when i >= j; ``dead(i)`` replaces both when i >= j. Whatever changed is passed on.
 - A late timer means that *we* slept: the round is void, and suspicions are extended by the time slept.
 - Dead members and seeds are called again for ever, so that a partition of any length heals.
 """
@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, log10
 from typing import Any, Protocol, TypeVar
-
 
 from .broadcast import BroadcastQueue
 from .members import Peer, State

@@ -131,7 +131,8 @@ def write_over(
     """
     owner = draft.owner
     if held is None:
-        lineage, vv, version = Lineage(generation, (stamp,)), (), 1
+        lineage, version = Lineage(generation, (stamp,)), 1
+        vv: tuple[Dot, ...] = ()
     else:
         vv, version = join_vv(held.dot, *seen, *held.vv), held.version + 1
         if held.is_dead(now_ms) and draft.value is not None:

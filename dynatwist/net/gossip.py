@@ -41,7 +41,7 @@ class GossipPort(DatagramProtocol):
         self._port: Datagrams | None = None
         self.codec = PacketCodec(cluster_key, swim.me.node, epoch, runtime.randbytes, self._write)
         self._ticker = LoopingCall(self._tick)
-        self._ticker.clock = runtime.clock
+        self._ticker.clock = runtime.clock  # type: ignore[assignment]
         self.packets_sent = self.packets_received = 0
 
     def start(self, port: int) -> None:

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 
-from dynatwist.runtime import Runtime
+from dynatwist.runtime import Runtime, Timer
 
 from .framing import Frame, FrameError, FrameReader, encode
 from .messages import AnyMessage, Done, Hello, Ping, Refused
@@ -82,13 +82,14 @@ class PeerLink(TwistedProtocol):
         self._calls: dict[int, _Call] = {}
         self._next_id = 1
         self._ping_sent_s: float | None = None
-        self._flushing: IDelayedCall | None = None
-        self._timer: IDelayedCall | None = None
+        self._flushing: Timer | None = None
+        self._timer: Timer | None = None
         self._fastest_ms: int | None = None
         self._frame_age_ms = 0
         self._started_s = 0.0
         self._last_ping_s = 0.0
         self._watch_due_s = 0.0
+        self.transport: Any = None
         self._paused = False
         self._queued_bytes = 0
         self._gone = False
@@ -123,7 +124,7 @@ class PeerLink(TwistedProtocol):
     def abort(self) -> None:
         """Drop the connection."""
         if self.transport is not None:
-            self.transport.abortConnection()  # type: ignore[attr-defined]
+            self.transport.abortConnection()
 
     def close(self) -> None:
         """Send what is due, then close."""
@@ -190,7 +191,9 @@ class PeerLink(TwistedProtocol):
     def connectionMade(self) -> None:
         """Greet, and start to watch the peer."""
         assert self.transport is not None
-        self.transport.registerProducer(self, True)  # type: ignore[arg-type]
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
         self._started_s = self._runtime.monotonic_s()
         self.tell(self._owner.hello())
         self._watch_due_s = self._started_s + STALL_S / 4

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from dynatwist.runtime import Runtime
+from dynatwist.runtime import Runtime, Timer
 
 from .link import CALL_TIMEOUT_S, OnReply, PeerLink
 from .messages import AnyMessage, Hello, Leaving
@@ -51,7 +50,7 @@ class _Target:
     host: str
     port: int
     backoff_s: float = FIRST_BACKOFF_S
-    timer: IDelayedCall | None = None
+    timer: Timer | None = None
     dialling: bool = False
 
 

@@ -71,4 +71,3 @@ def is_foreign_key(reason: Any) -> bool:
     return reason.check(SSL.Error) is not None and any(
         word in repr(reason.value) for word in ("certificate", "unknown ca", "signature", "decrypt error")
     )
-

@@ -70,8 +70,7 @@ class Collection:
         entries = tuple(
             (key, replica.records[key].dot)
             for key in sorted(replica.tombstones)
-            if replica.records[key].is_dead(now_ms)
-            and all(clock.covers(replica.records[key].dot) for clock in clocks)
+            if replica.records[key].is_dead(now_ms) and all(clock.covers(replica.records[key].dot) for clock in clocks)
         )
         if not entries:
             return

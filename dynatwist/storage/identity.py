@@ -97,6 +97,4 @@ class IdentityFile:
     def write(self, payload: bytes) -> None:
         """Write both copies of an encoded identity."""
         for name in _COPIES:
-            replace_file(
-                self._fs, self._folder, name, seal_file(self._keys[0], _KIND, self._randbytes(16), payload)
-            )
+            replace_file(self._fs, self._folder, name, seal_file(self._keys[0], _KIND, self._randbytes(16), payload))

@@ -11,10 +11,11 @@ from io import BytesIO
 from typing import Any
 
 import msgspec
-from twisted.internet.interfaces import IDelayedCall
 from twisted.web import http
 from twisted.web.server import Request as TwistedRequest
 from twisted.web.server import Site
+
+from dynatwist.runtime import Timer
 
 HEAD_TIMEOUT_S = 20.0
 IDLE_TIMEOUT_S = 75.0
@@ -89,7 +90,7 @@ class BoundedChannel(http.HTTPChannel):
     """One connection from a client."""
 
     refused = False
-    _head_timer: IDelayedCall | None = None
+    _head_timer: Timer | None = None
 
     def connectionMade(self) -> None:
         """Note the connection, so that a stop can close it."""

@@ -48,9 +48,7 @@ class Front:
         self._reactor = reactor
         self.app = KleinApp(core, reactor)
         limits = config.limits
-        self.site = BoundedSite(
-            self.app.resource(), reactor, core.metrics, limits.header_bytes, limits.body_bytes
-        )
+        self.site = BoundedSite(self.app.resource(), reactor, core.metrics, limits.header_bytes, limits.body_bytes)
         self._port: Any = None
 
     def start(self) -> None:

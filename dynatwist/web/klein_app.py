@@ -66,9 +66,7 @@ def parsed(request: Any) -> Request:
     query: dict[str, str] = {}
     if request.query:
         try:
-            pairs = parse_qsl(
-                request.query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64
-            )
+            pairs = parse_qsl(request.query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64)
         except (ValueError, UnicodeDecodeError):
             raise ApiError(400, "bad_query", "the query is not percent-encoded UTF-8") from None
         query = dict(pairs)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 
 from dynatwist.api.live import sse_bytes
 from dynatwist.feed.hub import Subscription
+from dynatwist.runtime import Timer
 
 HEARTBEAT_S = 15.0
 
@@ -25,7 +25,7 @@ class SseStream:
         self._subscription: Subscription | None = None
         self._paused = False
         self._ended = False
-        self._heartbeat: IDelayedCall | None = None
+        self._heartbeat: Timer | None = None
         self._done: Deferred[None] = Deferred()
         self._cleanup: Callable[[], None] = lambda: None
 
