@@ -42,6 +42,7 @@ class Recovered:
     """What a start found.
 
     :ivar damaged: partitions set aside now.
+    :ivar changed: partitions that the log changed since the manifest: the next cold save has to rewrite them.
     :ivar findings: lines for the log and ``/readyz``.
     :ivar next_segment: number for the new segment.
     :ivar last_segment: number and length of the newest one kept.
@@ -54,6 +55,7 @@ class Recovered:
     wall_ms: int = 0
     manifest: Manifest | None = None
     damaged: set[int] = field(default_factory=set)
+    changed: set[int] = field(default_factory=set)
     findings: list[str] = field(default_factory=list)
     next_segment: int = 1
     last_segment: tuple[int, int] = (0, 0)
@@ -196,6 +198,8 @@ def _check(segment: Segment, before: Segment | None, is_last: bool, found: Recov
 
 def apply(entry: AnyEntry, found: Recovered) -> None:
     """Do again what an entry says."""
+    if isinstance(entry, Merged | Taken | Joined | Dropped | Reset | SetAside | Wholeness):
+        found.changed.add(entry.partition)
     match entry:
         case Merged(partition, key, record):
             found.replicas[partition].merge(key, record)

@@ -42,7 +42,7 @@ class Store:
         self.conflicts = 0
         self.alarms = 0
         self.size_bytes = 0
-        self.changed: set[int] = set(recovered.damaged)
+        self.changed: set[int] = recovered.damaged | recovered.changed
         self._tables: dict[str, SortedList] = {}
         self._plain_live: dict[str, int] = {}
         self._undurable: dict[Key, int] = {}

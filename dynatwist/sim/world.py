@@ -1,0 +1,147 @@
+"""Virtual time on a heap, and processes that can be paused and killed."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from random import Random
+
+
+class Event:
+    """A call to come; also the timer that the code under test gets."""
+
+    __slots__ = ("_world", "call", "called", "cancelled", "process", "time_s")
+
+    def __init__(self, world: World, time_s: float, call: Callable[[], object], process: Process | None) -> None:
+        self._world = world
+        self.time_s = time_s
+        self.call = call
+        self.process = process
+        self.cancelled = False
+        self.called = False
+
+    def active(self) -> bool:
+        """See `dynatwist.runtime.Timer`."""
+        return not self.cancelled and not self.called
+
+    def cancel(self) -> None:
+        """See `dynatwist.runtime.Timer`."""
+        self.cancelled = True
+
+    def reset(self, delay: float, /) -> None:
+        """See `dynatwist.runtime.Timer`."""
+        self.time_s = self._world.now_s + delay
+        self._world.push(self)
+
+
+class World:
+    """The heap, and the one source of chance.
+
+    :ivar trace: lines that tell what happened, when `tracing`.
+    """
+
+    def __init__(self, seed: int, tracing: bool = False) -> None:
+        self.random = Random(seed)
+        self.now_s = 0.0
+        self._heap: list[tuple[float, int, Event]] = []
+        self._count = 0
+        self.tracing = tracing
+        self.trace: list[str] = []
+        self.events = 0
+
+    def push(self, event: Event) -> None:
+        """Put an event on the heap, at its time."""
+        self._count += 1
+        heapq.heappush(self._heap, (event.time_s, self._count, event))
+
+    def later(self, delay_s: float, call: Callable[[], object], process: Process | None = None) -> Event:
+        """Call after a while; as part of a process it waits while that is paused, and dies with it."""
+        event = Event(self, self.now_s + max(0.0, delay_s), call, process)
+        self.push(event)
+        return event
+
+    def run(self, until_s: float) -> None:
+        """Let time pass."""
+        while self._heap and self._heap[0][0] <= until_s:
+            time_s, _, event = heapq.heappop(self._heap)
+            if event.cancelled or event.called or time_s != event.time_s:
+                continue
+            self.now_s = time_s
+            event.called = True
+            self.events += 1
+            if event.process is None:
+                event.call()
+            else:
+                event.process.run(event.call)
+        self.now_s = until_s
+
+    def run_until(self, condition: Callable[[], bool], limit_s: float, step_s: float = 0.25) -> bool:
+        """Let time pass until a condition holds; false when it did not within the limit."""
+        end_s = self.now_s + limit_s
+        while not condition():
+            if self.now_s >= end_s:
+                return False
+            self.run(self.now_s + step_s)
+        return True
+
+    def say(self, text: str) -> None:
+        """A line for the trace."""
+        if self.tracing:
+            self.trace.append(f"{self.now_s:10.4f} {text}")
+
+
+class Killed(BaseException):
+    """Raised in the middle of a process's own code, to end it there."""
+
+
+class Process:
+    """Something that can be stopped, thawed and killed.
+
+    It is the `Clock` of the code that runs in it.
+    """
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.alive = True
+        self.paused = False
+        self._backlog: list[Callable[[], object]] = []
+        self.on_killed: Callable[[], None] = lambda: None
+
+    def callLater(self, delay: float, callable: Callable[..., object], /, *args: object) -> Event:
+        """See `dynatwist.runtime.Clock`."""
+        return self.world.later(delay, lambda: callable(*args), self)
+
+    def seconds(self) -> float:
+        """See `dynatwist.runtime.Clock`."""
+        return self.world.now_s
+
+    def run(self, call: Callable[[], object]) -> None:
+        """Run some of its code, unless it is dead; later, if it is paused."""
+        if not self.alive:
+            return
+        if self.paused:
+            self._backlog.append(call)
+            return
+        try:
+            call()
+        except Killed:
+            self.kill()
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self.paused = True
+
+    def thaw(self) -> None:
+        """SIGCONT: what waited comes all at once, what came over the network first."""
+        self.paused = False
+        backlog, self._backlog = self._backlog, []
+        for call in backlog:
+            self.run(call)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.alive:
+            self.alive = False
+            self._backlog.clear()
+            self.on_killed()
