@@ -1,0 +1,303 @@
+"""``dynakv``: the client, and the demo."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from dynatwist.errors import DynakvError
+
+from .session import load_token, save_token
+
+Work = Callable[[Any], Awaitable[None]]
+
+
+def run(urls: tuple[str, ...], work: Work) -> None:
+    """Run some work with a client; a fault is one line on stderr and exit status 1."""
+    from twisted.internet import defer
+    from twisted.internet.task import react
+
+    from dynatwist.client import Client, KvError, Unauthorized
+    from dynatwist.client.watch import WatchRefused
+
+    failure: list[str] = []
+
+    async def main(reactor: Any) -> None:
+        client = Client(reactor, urls)
+        client.token = os.environ.get("DYNAKV_TOKEN") or load_token(urls[0])
+        try:
+            await work(client)
+        except Unauthorized as error:
+            failure.append(f"{error} (dynakv login NAME, or set DYNAKV_TOKEN)")
+        except (KvError, DynakvError, WatchRefused) as error:
+            failure.append(str(error))
+
+    try:
+        react(lambda reactor: defer.ensureDeferred(main(reactor)))
+    except SystemExit as end:
+        if end.code:
+            raise
+    if failure:
+        click.echo(f"dynakv: {failure[0]}", err=True)
+        raise SystemExit(1)
+
+
+def show(value: Any) -> None:
+    """Print JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object from the command line, or from stdin for ``-``."""
+    try:
+        value = msgspec.json.decode(sys.stdin.read() if text == "-" else text)
+    except msgspec.MsgspecError as error:
+        raise click.BadParameter(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise click.BadParameter("expected a JSON object, such as '{\"level\": 42}'")
+    return value
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--url",
+    "urls",
+    multiple=True,
+    envvar="DYNAKV_URL",
+    default=("http://127.0.0.1:6660",),
+    show_default=True,
+    help="A node; repeatable, for failover.",
+)
+@click.pass_context
+def main(context: click.Context, urls: tuple[str, ...]) -> None:
+    """DynaTwist, a replicated key-value store: client and demo."""
+    context.obj = tuple(url.rstrip("/") for url in urls)
+
+
+def _secret(prompt: str = "Secret") -> Any:
+    return click.option(
+        "--secret", envvar="DYNAKV_SECRET", prompt=prompt, hide_input=True, help="Asked when not given."
+    )
+
+
+async def _log_in(client: Any, urls: tuple[str, ...], name: str, secret: str) -> None:
+    if name == "admin":
+        await client.login_admin(secret)
+    else:
+        await client.login(name, secret)
+    save_token(urls[0], client.token)
+    click.echo(f"logged in as {name}")
+
+
+@main.command()
+@click.argument("name")
+@_secret()
+@click.pass_obj
+def register(urls: tuple[str, ...], name: str, secret: str) -> None:
+    """Register a user, and log in."""
+    run(urls, lambda client: _log_in(client, urls, name, secret))
+
+
+@main.command()
+@click.argument("name")
+@_secret()
+@click.pass_obj
+def login(urls: tuple[str, ...], name: str, secret: str) -> None:
+    """Log in; as 'admin' with the administrator's password."""
+    run(urls, lambda client: _log_in(client, urls, name, secret))
+
+
+@main.command()
+@click.argument("name")
+@click.pass_obj
+def logout(urls: tuple[str, ...], name: str) -> None:
+    """Have all tokens of a user stop working."""
+
+    async def work(client: Any) -> None:
+        await client.logout(name)
+        save_token(urls[0], None)
+
+    run(urls, work)
+
+
+@main.command()
+@click.argument("table")
+@click.argument("key")
+@click.argument("value")
+@click.option("-w", "level", type=click.Choice(["one", "quorum", "majority", "all"]))
+@click.option("--ttl", type=int, help="Seconds until it expires.")
+@click.pass_obj
+def put(urls: tuple[str, ...], table: str, key: str, value: str, level: str | None, ttl: int | None) -> None:
+    """Write VALUE, a JSON object ('-' reads it from stdin)."""
+    parsed = json_object(value)
+
+    async def work(client: Any) -> None:
+        show(await client.put(table, key, parsed, w=level, ttl=ttl))
+
+    run(urls, work)
+
+
+@main.command()
+@click.argument("table")
+@click.argument("key")
+@click.argument("changes")
+@click.pass_obj
+def patch(urls: tuple[str, ...], table: str, key: str, changes: str) -> None:
+    """Merge CHANGES into a record (RFC 7396)."""
+    parsed = json_object(changes)
+
+    async def work(client: Any) -> None:
+        show(await client.patch(table, key, parsed))
+
+    run(urls, work)
+
+
+@main.command()
+@click.argument("table")
+@click.argument("key")
+@click.option("-r", "level", type=click.Choice(["one", "quorum", "majority", "all"]))
+@click.option("--value", "only_value", is_flag=True, help="Print only the value.")
+@click.pass_obj
+def get(urls: tuple[str, ...], table: str, key: str, level: str | None, only_value: bool) -> None:
+    """Read a record."""
+
+    async def work(client: Any) -> None:
+        record = await client.get(table, key, r=level)
+        show(record.value if only_value else record)
+
+    run(urls, work)
+
+
+@main.command("del")
+@click.argument("table")
+@click.argument("key")
+@click.pass_obj
+def delete(urls: tuple[str, ...], table: str, key: str) -> None:
+    """Delete a record."""
+
+    async def work(client: Any) -> None:
+        await client.delete(table, key)
+
+    run(urls, work)
+
+
+@main.command()
+@click.argument("table")
+@click.option("--prefix", default="")
+@click.option("--after", default="")
+@click.option("--limit", type=int)
+@click.pass_obj
+def keys(urls: tuple[str, ...], table: str, prefix: str, after: str, limit: int | None) -> None:
+    """List keys, one a line."""
+
+    async def work(client: Any) -> None:
+        for key in await client.keys(table, prefix, after, limit):
+            click.echo(key)
+
+    run(urls, work)
+
+
+@main.command()
+@click.argument("table")
+@click.argument("key", required=False)
+@click.option("--prefix")
+@click.pass_obj
+def watch(urls: tuple[str, ...], table: str, key: str | None, prefix: str | None) -> None:
+    """Print changes as they happen, a line of JSON each; until Ctrl-C."""
+
+    async def work(client: Any) -> None:
+        async for change in client.watch(table, key, prefix):
+            click.echo(msgspec.json.encode(change).decode())
+
+    run(urls, work)
+
+
+@main.command()
+@click.pass_obj
+def members(urls: tuple[str, ...]) -> None:
+    """The members, as the node sees them."""
+
+    async def work(client: Any) -> None:
+        found = await client.members()
+        table = Table("address", "status", "ready", "round trip", "id", box=None, header_style="bold")
+        for address, node in sorted(found["nodes"].items()):
+            rtt = "-" if node["rtt_ms"] is None else f"{node['rtt_ms']:.1f} ms"
+            table.add_row(address, node["status"], "yes" if node["ready"] else "no", rtt, node["id"])
+        Console().print(table)
+
+    run(urls, work)
+
+
+@main.command()
+@click.pass_obj
+def stats(urls: tuple[str, ...]) -> None:
+    """Statistics of the node."""
+
+    async def work(client: Any) -> None:
+        show(await client.stats())
+
+    run(urls, work)
+
+
+@main.command()
+@click.argument("node")
+@click.pass_obj
+def forget(urls: tuple[str, ...], node: str) -> None:
+    """Strike out member NODE (HOST:PORT or id); log in as admin first."""
+    from urllib.parse import quote
+
+    async def work(client: Any) -> None:
+        show(await client.call("POST", f"/admin/members/{quote(node, safe='')}/forget"))
+
+    run(urls, work)
+
+
+@main.command()
+@click.pass_obj
+def save(urls: tuple[str, ...]) -> None:
+    """Have the node make a cold save now; log in as admin first."""
+
+    async def work(client: Any) -> None:
+        show(await client.call("POST", "/admin/save"))
+
+    run(urls, work)
+
+
+@main.command("admin-password")
+@click.option("--key-file", help="Where the cluster's secrets are, if not in the usual place.")
+def admin_password(key_file: str | None) -> None:
+    """Print the administrator's password of this machine's cluster."""
+    from dynatwist.config import load
+    from dynatwist.storage.keyfile import parse
+
+    try:
+        config = load({"key-file": key_file} if key_file else {}, os.environ)
+        if config.admin_password:
+            click.echo(config.admin_password)
+            return
+        with open(config.actual_key_file, encoding="ascii") as file:
+            click.echo(parse(file.read(), config.actual_key_file).admin_password())
+    except OSError as error:
+        click.echo(f"dynakv: {config.actual_key_file}: {error.strerror}; start a node first", err=True)
+        raise SystemExit(1) from None
+    except DynakvError as error:
+        click.echo(f"dynakv: {error}", err=True)
+        raise SystemExit(1) from None
+
+
+@main.command()
+@click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True)
+@click.option("--port", type=click.IntRange(1, 55526), default=6671, show_default=True, help="Of the first node.")
+@click.option("--data-dir", help="Keep the data here, instead of in a folder that is removed at the end.")
+def demo(nodes: int, port: int, data_dir: str | None) -> None:
+    """Start a cluster on this machine; Ctrl-C stops it."""
+    from .demo import run_demo
+
+    raise SystemExit(run_demo(nodes, port, data_dir))

@@ -1,0 +1,297 @@
+"""Requests to a cluster, with failover between its nodes.
+
+Only what is safe to repeat is repeated on another node: reads, deletes, whole-value puts, logins; and anything that
+never reached a node. A PATCH or a conditional write whose answer was lost raises `Unavailable` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+import treq
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
+from twisted.web.client import Agent, HTTPConnectionPool
+
+from .watch import Change, Watch
+
+CONNECT_TIMEOUT_S = 2.0
+REQUEST_TIMEOUT_S = 5.0
+ROUNDS = 3
+PAUSE_S = 0.2
+T = TypeVar("T")
+
+
+class KvError(Exception):
+    """An error object from a node.
+
+    :ivar status: HTTP status; 0 when no node answered.
+    :ivar code: snake_case.
+    """
+
+    def __init__(self, status: int, code: str, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+
+
+class Unauthorized(KvError):
+    """401: no token, or none that counts."""
+
+
+class Forbidden(KvError):
+    """403: not yours."""
+
+
+class NotFound(KvError):
+    """404."""
+
+
+class PreconditionFailed(KvError):
+    """412: ``if_match`` or ``if_none_match`` did not hold."""
+
+
+class Unavailable(KvError):
+    """503, or no node answers. After a write it may still take effect; ``code`` is then ``uncertain``."""
+
+
+_ERRORS: dict[int, type[KvError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    412: PreconditionFailed,
+    503: Unavailable,
+}
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A record.
+
+    :ivar value: the JSON object.
+    :ivar vector_clock: the writes of this key that its writer had seen.
+    :ivar version: grows with every accepted write.
+    :ivar timestamp: milliseconds since the epoch.
+    :ivar etag: for ``if_match``.
+    """
+
+    value: dict[str, Any]
+    vector_clock: dict[str, int]
+    version: int
+    timestamp: int
+    owner: str
+    etag: str = ""
+    expires_at: int | None = None
+
+
+class Client:
+    """A cluster, as one user.
+
+    Make it with `connect`.
+
+    :ivar token: the bearer token in use; set it to use one from elsewhere.
+    """
+
+    def __init__(self, reactor: Any, urls: Iterable[str]) -> None:
+        self._reactor = reactor
+        self._urls = [url.rstrip("/") for url in urls]
+        if not self._urls:
+            raise ValueError("give at least one URL, such as http://127.0.0.1:6661")
+        self._pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool.maxPersistentPerHost = 8
+        self._http = treq.client.HTTPClient(Agent(reactor, connectTimeout=CONNECT_TIMEOUT_S, pool=self._pool))
+        self.token: str | None = None
+        self._causal: str | None = None
+
+    @classmethod
+    async def connect(cls, reactor: Any, urls: Iterable[str]) -> Client:
+        """A client, once one of the nodes answered.
+
+        :param urls: of some nodes; all are used, beginning with the first that answers.
+        :raises Unavailable: when none does.
+        """
+        client = cls(reactor, urls)
+        await client._request("GET", "/heartbeat", repeatable=True)
+        return client
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        await self._pool.closeCachedConnections()
+
+    # Users
+
+    async def login(self, name: str, secret: str) -> None:
+        """Log in; a name that is not registered is registered.
+
+        :raises Unauthorized: wrong secret.
+        """
+        answer = await self._json("POST", f"/auth/{_quoted(name)}", {"secret": secret}, repeatable=True)
+        self.token = answer["token"]
+
+    register = login
+
+    async def login_admin(self, password: str) -> None:
+        """Log in as the administrator."""
+        self.token = (await self._json("POST", "/admin/login", {"password": password}, repeatable=True))["token"]
+
+    async def logout(self, name: str) -> None:
+        """Have all of the user's tokens stop working."""
+        await self._json("POST", f"/auth/{_quoted(name)}/logout", {}, repeatable=True)
+        self.token = None
+
+    # Records
+
+    async def put(
+        self,
+        table: str,
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        w: str | None = None,
+        ttl: int | None = None,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> Record:
+        """Write a record.
+
+        :param ttl: seconds until it expires.
+        :param if_match: ETag that must be held; `if_none_match`: the key must be absent.
+        """
+        headers = {"If-Match": f'"{if_match}"'} if if_match else {}
+        if if_none_match:
+            headers["If-None-Match"] = "*"
+        path = _path(table, key, w=w, ttl=ttl)
+        body = await self._request("PUT", path, value, headers, repeatable=not headers)
+        return msgspec.json.decode(body, type=Record)
+
+    async def patch(self, table: str, key: str, changes: Mapping[str, Any], *, w: str | None = None) -> Record:
+        """Merge changes into a record (RFC 7396)."""
+        return msgspec.json.decode(await self._request("PATCH", _path(table, key, w=w), changes), type=Record)
+
+    async def get(self, table: str, key: str, *, r: str | None = None) -> Record:
+        """Read a record.
+
+        :raises NotFound: there is none.
+        """
+        body = await self._request("GET", _path(table, key, r=r), repeatable=True)
+        return msgspec.json.decode(body, type=Record)
+
+    async def delete(self, table: str, key: str, *, w: str | None = None) -> None:
+        """Delete a record.
+
+        :raises NotFound: there is none.
+        """
+        await self._request("DELETE", _path(table, key, w=w), repeatable=True)
+
+    async def keys(self, table: str, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
+        """The keys that this user may read, in order."""
+        query = _query(prefix=prefix or None, after=after or None, limit=limit)
+        found: list[str] = await self._json("GET", f"/{_quoted(table)}/keys{query}", repeatable=True)
+        return found
+
+    async def get_many(self, table: str, keys: Iterable[str]) -> dict[str, Record]:
+        """Those of some records that exist and this user may read."""
+        body = await self._request("POST", f"/{_quoted(table)}/keys", {"keys": list(keys)}, repeatable=True)
+        return msgspec.json.decode(body, type=dict[str, Record])
+
+    async def batch(self, table: str, ops: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Many puts and deletes in one request; an outcome each."""
+        answer = await self._json("POST", f"/{_quoted(table)}/batch", {"ops": list(ops)}, repeatable=True)
+        results: list[dict[str, Any]] = answer["results"]
+        return results
+
+    def watch(
+        self, table: str, key: str | None = None, prefix: str | None = None, from_cursor: str | None = None
+    ) -> AsyncIterator[Change]:
+        """Changes of a key, a prefix or a whole table, as they happen; resumed after a lost connection."""
+        return Watch(self._reactor, self._urls, lambda: self.token, table, key, prefix, from_cursor)
+
+    # The cluster
+
+    async def members(self) -> dict[str, Any]:
+        """``GET /membership``."""
+        found: dict[str, Any] = await self._json("GET", "/membership", repeatable=True)
+        return found
+
+    async def stats(self) -> dict[str, Any]:
+        """``GET /stats`` of the node in use."""
+        found: dict[str, Any] = await self._json("GET", "/stats", repeatable=True)
+        return found
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Any other route; not repeated once it may have reached a node."""
+        return await self._json(method, path, body, repeatable=method == "GET")
+
+    # Requests
+
+    async def _json(self, method: str, path: str, body: Any = None, *, repeatable: bool = False) -> Any:
+        return msgspec.json.decode(await self._request(method, path, body, repeatable=repeatable))
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        repeatable: bool = False,
+    ) -> bytes:
+        last: KvError = Unavailable(0, "unreachable", "no node answers")
+        for attempt in range(ROUNDS * len(self._urls)):
+            if attempt and attempt % len(self._urls) == 0:
+                await self._pause()
+            try:
+                return await self._once(method, self._urls[0] + path, body, headers or {})
+            except KvError as error:
+                if error.status != 503 or (error.code == "uncertain" and not repeatable):
+                    raise
+                last = error
+            except (ConnectError, ConnectionRefusedError, DNSLookupError) as error:
+                last = Unavailable(0, "unreachable", f"{self._urls[0]}: {error}")
+            except Exception as error:  # whatever the connection died of: the request may have arrived
+                last = Unavailable(0, "uncertain", f"{self._urls[0]} did not answer: {type(error).__name__}")
+                if not repeatable:
+                    raise last from None
+            self._urls.append(self._urls.pop(0))
+        raise last
+
+    async def _once(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> bytes:
+        sent = dict(headers)
+        if self.token is not None:
+            sent["Authorization"] = f"Bearer {self.token}"
+        if self._causal is not None:
+            sent["X-Causal-Token"] = self._causal
+        data = None if body is None else msgspec.json.encode(body)
+        response = await self._http.request(method, url, headers=sent, data=data, timeout=REQUEST_TIMEOUT_S)
+        content: bytes = await response.content()
+        causal = response.headers.getRawHeaders("X-Causal-Token")
+        if causal:
+            self._causal = causal[-1]
+        if response.code < 400:
+            return content
+        try:
+            error = msgspec.json.decode(content)
+            text, code = str(error["error"]), str(error["code"])
+        except (msgspec.MsgspecError, KeyError, TypeError):
+            text, code = f"HTTP status {response.code}", "unknown"
+        raise _ERRORS.get(response.code, KvError)(response.code, code, text)
+
+    def _pause(self) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        self._reactor.callLater(PAUSE_S, done.callback, None)
+        return done
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _query(**parameters: Any) -> str:
+    given = {name: value for name, value in parameters.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _path(table: str, key: str, **parameters: Any) -> str:
+    return f"/{_quoted(table)}/key/{_quoted(key)}{_query(**parameters)}"

@@ -1,0 +1,174 @@
+"""Watching changes over the websocket, with reconnection."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.ssl import optionsForClientTLS
+
+SUBPROTOCOL = "dynakv.v1.json"
+FIRST_PAUSE_S = 0.1
+MAX_PAUSE_S = 2.0
+OPEN_TIMEOUT_S = 5.0
+QUEUE = 10_000
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One change.
+
+    :ivar type: ``Updated``, ``Deleted``; ``lagged`` or ``reset`` when something was missed: then read afresh.
+    :ivar record: as JSON; ``None`` unless updated.
+    :ivar cursor: the position right behind it.
+    """
+
+    type: str
+    table: str = ""
+    key: str = ""
+    record: dict[str, Any] | None = None
+    cursor: str = ""
+
+
+class WatchRefused(Exception):
+    """The node does not let this user watch; the text says why."""
+
+
+class _Socket(WebSocketClientProtocol):
+    """One connection of a watch."""
+
+    def onOpen(self) -> None:
+        self.factory.watch._opened(self)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.factory.watch._received(msgspec.json.decode(payload))
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+        self.factory.watch._closed(self)
+
+
+class Watch:
+    """An asynchronous iterator of `Change`; goes on at another node when a connection is lost.
+
+    What was heard may be heard again; what was missed is told by ``reset``.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        urls: list[str],
+        token: Callable[[], str | None],
+        table: str,
+        key: str | None,
+        prefix: str | None,
+        cursor: str | None,
+    ) -> None:
+        self._reactor = reactor
+        self._urls = list(urls)
+        self._token = token
+        self._table, self._key, self._prefix = table, key, prefix
+        self._cursor = cursor
+        self._changes: deque[Change | Exception] = deque(maxlen=QUEUE)
+        self._waiting: Deferred[None] | None = None
+        self._socket: _Socket | None = None
+        self._pause_s = FIRST_PAUSE_S
+        self._ended = False
+        self._subscribed: Deferred[None] = Deferred()
+        self._connect()
+
+    def subscribed(self) -> Deferred[None]:
+        """Fires when the first subscription stands: from then on nothing is missed."""
+        return self._subscribed
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    async def __anext__(self) -> Change:
+        while not self._changes:
+            if self._ended:
+                raise StopAsyncIteration
+            self._waiting = Deferred()
+            await self._waiting
+        change = self._changes.popleft()
+        if isinstance(change, Exception):
+            raise change
+        return change
+
+    def close(self) -> None:
+        """End the watch; iteration stops after what was heard already."""
+        self._ended = True
+        if self._socket is not None:
+            self._socket.sendClose()
+        self._wake()
+
+    def _connect(self) -> None:
+        if self._ended:
+            return
+        url = urlsplit(self._urls[0])
+        secure = url.scheme == "https"
+        host, port = url.hostname or "", url.port or (443 if secure else 80)
+        factory = WebSocketClientFactory(f"{'wss' if secure else 'ws'}://{host}:{port}/ws", protocols=[SUBPROTOCOL])
+        factory.protocol = _Socket
+        factory.watch = self
+        factory.noisy = False
+        factory.setProtocolOptions(openHandshakeTimeout=OPEN_TIMEOUT_S, autoPingInterval=10, autoPingTimeout=10)
+        endpoint: Any = HostnameEndpoint(self._reactor, host, port, timeout=OPEN_TIMEOUT_S)
+        if secure:
+            endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint)
+        endpoint.connect(factory).addErrback(lambda _: self._again())
+
+    def _opened(self, socket: _Socket) -> None:
+        self._socket = socket
+        token = self._token()
+        if token is not None:
+            socket.sendMessage(msgspec.json.encode({"op": "auth", "id": 1, "token": token}))
+        subscribe = {"op": "subscribe", "id": 2, "table": self._table}
+        for name, value in (("key", self._key), ("prefix", self._prefix), ("from", self._cursor)):
+            if value is not None:
+                subscribe[name] = value
+        socket.sendMessage(msgspec.json.encode(subscribe))
+
+    def _received(self, message: dict[str, Any]) -> None:
+        if message.get("op") in ("lagged", "reset"):
+            self._add(Change(str(message["op"])))
+        elif message.get("op") == "event":
+            self._cursor = message["cursor"]
+            self._add(msgspec.convert(message, Change))
+        elif "error" in message and message.get("code") not in ("starting", "unavailable"):
+            self._ended = True
+            self._add(WatchRefused(message["error"]))
+        elif message.get("id") == 2 and "error" not in message:
+            self._pause_s = FIRST_PAUSE_S
+            self._cursor = self._cursor or message.get("cursor")
+            if not self._subscribed.called:
+                self._subscribed.callback(None)
+        elif "error" in message and self._socket is not None:
+            self._socket.sendClose()
+
+    def _closed(self, socket: _Socket) -> None:
+        self._socket = None
+        self._again()
+
+    def _again(self) -> None:
+        if self._ended:
+            return
+        self._urls.append(self._urls.pop(0))
+        self._reactor.callLater(self._pause_s, self._connect)
+        self._pause_s = min(MAX_PAUSE_S, self._pause_s * 2)
+
+    def _add(self, change: Change | Exception) -> None:
+        if len(self._changes) == QUEUE:
+            self._changes.clear()
+            change = Change("lagged")
+        self._changes.append(change)
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
