@@ -81,10 +81,9 @@ def main(context: click.Context, urls: tuple[str, ...]) -> None:
     context.obj = tuple(url.rstrip("/") for url in urls)
 
 
-def _secret(prompt: str = "Secret") -> Any:
-    return click.option(
-        "--secret", envvar="DYNAKV_SECRET", prompt=prompt, hide_input=True, help="Asked when not given."
-    )
+_secret = click.option(
+    "--secret", envvar="DYNAKV_SECRET", prompt="Secret", hide_input=True, help="Asked when not given."
+)
 
 
 async def _log_in(client: Any, urls: tuple[str, ...], name: str, secret: str) -> None:
@@ -98,7 +97,7 @@ async def _log_in(client: Any, urls: tuple[str, ...], name: str, secret: str) ->
 
 @main.command()
 @click.argument("name")
-@_secret()
+@_secret
 @click.pass_obj
 def register(urls: tuple[str, ...], name: str, secret: str) -> None:
     """Register a user, and log in."""
@@ -107,7 +106,7 @@ def register(urls: tuple[str, ...], name: str, secret: str) -> None:
 
 @main.command()
 @click.argument("name")
-@_secret()
+@_secret
 @click.pass_obj
 def login(urls: tuple[str, ...], name: str, secret: str) -> None:
     """Log in; as 'admin' with the administrator's password."""

@@ -1,4 +1,4 @@
-"""A disk that forgets: what was not synced, and names in folders that were not synced, may be gone after a power cut."""
+"""A disk that forgets: after a power cut, bytes and names that were not synced may be gone."""
 
 from __future__ import annotations
 

@@ -101,6 +101,7 @@ class Clients:
         def failed(failure: Failure) -> None:
             failure.trap(ApiError)
             history.answered += 1
+            assert isinstance(failure.value, ApiError)
             code = failure.value.code
             history.refused[code] = history.refused.get(code, 0) + 1
 
