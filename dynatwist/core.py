@@ -232,12 +232,12 @@ class Core:
     def _close(self, done: Deferred[None]) -> None:
         self.cluster.links.stop()
 
-        def closed(failure: BaseException | None) -> None:
+        def closed() -> None:
             self._log_writer.stop()
             self._cold_writer.stop()
             done.callback(None)
 
-        self._log_writer.submit(self.wal.close, closed)
+        self.wal.close(closed)
 
     def _cold_save(self) -> Deferred[None]:
         def failed(failure: Failure) -> None:

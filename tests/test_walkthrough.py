@@ -187,5 +187,5 @@ def test_part_9_statistics(cluster):
         assert stats["average_latency_ms"] > 0
     for node in cluster.nodes:
         node.signal(signal.SIGTERM)
-        assert node.process.wait(15) == 0
+        assert node.process.wait(15) in (0, -signal.SIGTERM)  # twistd dies of the signal after an orderly stop
     check_logs(cluster, "wonderland", "profile", "alice", "bob")

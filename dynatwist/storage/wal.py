@@ -81,6 +81,7 @@ class Wal:
         self._busy = False
         self._scheduled = False
         self._sync_now = False
+        self._closed = False
         self.groups = 0
         self.bytes_written = 0
 
@@ -131,7 +132,7 @@ class Wal:
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self._busy or not (self._gathered or self._rotate or self._sync_now):
+        if self._busy or self._closed or not (self._gathered or self._rotate or self._sync_now):
             return
         entries, self._gathered = self._gathered, []
         sync = self.durability is Durability.FSYNC or self._sync_now
@@ -186,11 +187,16 @@ class Wal:
                 self._fs.remove(f"{self._folder}/{name}")
         self._fs.sync_folder(self._folder)
 
-    def close(self) -> None:
-        """Sync and close, in the writer's thread, after the last group."""
-        if self._file is not None:
-            self._file.sync()
-            self._file.close()
+    def close(self, closed: Callable[[], None]) -> None:
+        """Sync and close behind what was appended so far; what comes later is neither written nor acknowledged."""
+        self._closed = True
+
+        def work() -> None:
+            if self._file is not None:
+                self._file.sync()
+                self._file.close()
+
+        self._writer.submit(work, lambda failure: closed())
 
 
 class Segment:

@@ -188,6 +188,7 @@ class BoundedSite(Site):
 
     protocol = BoundedChannel
     requestFactory = BoundedRequest
+    noisy = False
 
     def __init__(self, resource: Any, reactor: Any, metrics: Any, max_head_bytes: int, max_body_bytes: int) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_TIMEOUT_S)
