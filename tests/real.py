@@ -106,7 +106,13 @@ class Node:
         return self.process.wait(15)
 
     def request(
-        self, method: str, path: str, body: Any = None, token: str | None = None, timeout_s: float = 10.0, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        token: str | None = None,
+        timeout_s: float = 10.0,
+        **headers: str,
     ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -12,7 +12,21 @@ from .real import RealCluster, check_logs, wait_until
 
 pytestmark = pytest.mark.processes
 
-ODD_KEYS = ["a=b", "sp ace", "ünï", "q?x", "a/b", "%2F", "100%", "\u00a0nb", "#hash", "emoji 🙂", "..", "a+b", "a&b=c;d"]
+ODD_KEYS = [
+    "a=b",
+    "sp ace",
+    "ünï",
+    "q?x",
+    "a/b",
+    "%2F",
+    "100%",
+    "\u00a0nb",
+    "#hash",
+    "emoji 🙂",
+    "..",
+    "a+b",
+    "a&b=c;d",
+]
 
 
 @pytest.fixture
@@ -104,7 +118,7 @@ def test_a_node_that_was_away_catches_up_without_a_read(cluster):
 
 @pytest.mark.parametrize("harm", ["cut", "flip"])
 def test_damage_to_any_one_file_is_said_and_mended(cluster, harm):
-    one, two, three = cluster.nodes
+    one, _, three = cluster.nodes
     alice = one.register("alice", "wonderland")
     admin = cluster.admin_token()
     chance = random.Random(7)
@@ -136,9 +150,11 @@ def test_damage_to_any_one_file_is_said_and_mended(cluster, harm):
         before = three.log.read_text().count("recovery:")
         three.start()
         wait_until(
-            lambda: three.is_ready()
-            and three.stats()["tables"].get("t") == 300
-            and not three.stats()["cluster"]["partitions_not_whole"],
+            lambda: (
+                three.is_ready()
+                and three.stats()["tables"].get("t") == 300
+                and not three.stats()["cluster"]["partitions_not_whole"]
+            ),
             20,
             f"all data back after a {harm} in {name}",
         )

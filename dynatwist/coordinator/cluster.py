@@ -75,6 +75,8 @@ class Cluster:
         self.on_registry: list[Callable[[Registry | None, Registry], None]] = []
         self._status: Status | None = None
         self._owners: dict[int, tuple[bytes, ...]] = {}
+        self._groups: dict[int, tuple[tuple[bytes, ...], ...]] = {}
+        self._met: set[int] = set()
         self.wall_refusal = ""
         self.stopping = False
         self.removed = False
@@ -104,6 +106,8 @@ class Cluster:
             return
         self.identity.registry = registry
         self._owners.clear()
+        self._groups.clear()
+        self._met.clear()
         self.identity.registry_votes = {
             version: vote for version, vote in self.identity.registry_votes.items() if version > registry.version
         }
@@ -147,6 +151,13 @@ class Cluster:
             owners = self._owners[partition] = registry.all_owners(partition)
         return owners
 
+    def groups(self, partition: int) -> tuple[tuple[bytes, ...], ...]:
+        """The owner sets of each of which a majority is needed; none before the node is in a cluster."""
+        groups = self._groups.get(partition)
+        if groups is None:
+            groups = self._groups[partition] = self.registry.groups(partition) if self.registry is not None else ()
+        return groups
+
     def is_joining(self, partition: int) -> bool:
         """Whether this node is a new owner of a partition in the change under way."""
         registry = self.registry
@@ -159,11 +170,14 @@ class Cluster:
 
     def has_met_majority(self, partition: int) -> bool:
         """Whether a majority of the owners, this node included, was met since the start, clocks exchanged."""
-        registry = self.registry
-        if registry is None:
-            return False
+        if partition in self._met:
+            return True
         met = self.fresh | {self.me.node_id}
-        return all(len(met.intersection(group)) >= majority(len(group)) for group in registry.groups(partition))
+        groups = self.groups(partition)
+        if not groups or not all(len(met.intersection(group)) >= majority(len(group)) for group in groups):
+            return False
+        self._met.add(partition)
+        return True
 
     def may_coordinate(self, partition: int) -> bool:
         """Whether this node may carry out requests on a partition."""

@@ -197,9 +197,7 @@ class Coordinator:
             return Result(Code.PRECONDITION, held, text="the key exists")
         if operation.if_match and (held is None or not {etag(held), "*"}.intersection(operation.if_match)):
             return Result(Code.PRECONDITION, held, text="the record is not the one named by If-Match")
-        registry = cluster.registry
-        assert registry is not None
-        tally = Tally(operation.level, registry.groups(partition_of(*operation.key)), cluster.is_reachable)
+        tally = Tally(operation.level, cluster.groups(partition_of(*operation.key)), cluster.is_reachable)
         reachable = {owner for owner in cluster.owners(partition_of(*operation.key)) if cluster.is_reachable(owner)}
         if not tally.can_be_reached(reachable):
             tally.answered = reachable

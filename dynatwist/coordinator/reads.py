@@ -40,10 +40,8 @@ class ReadRun:
         self._repairing: set[bytes] = set()
         self._asked: set[bytes] = set()
         self._answered = False
-        registry = cluster.registry
-        assert registry is not None
         partition = partition_of(*key)
-        self._tally = Tally(level, registry.groups(partition), self._counts)
+        self._tally = Tally(level, cluster.groups(partition), self._counts)
         self._timer = cluster.runtime.clock.callLater(READ_TIMEOUT_S, self._finish, False)
         me = cluster.me.node_id
         if level is not Level.ONE:

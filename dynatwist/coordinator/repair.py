@@ -31,6 +31,7 @@ from .writes import REPLICATE_DEADLINE_MS
 ROUND_INTERVAL_S = 1.0
 COLLECT_INTERVAL_S = 2.0
 HINT_BATCH = 64
+HOT_EVERY = 10
 
 
 class Repair:
@@ -48,6 +49,7 @@ class Repair:
         self._again: set[bytes] = set()
         self._replaying: set[bytes] = set()
         self._handing_off = False
+        self._last_summaries: dict[bytes, dict[int, bytes]] = {}
         self._served_lone: set[int] = set()
         self._filled: dict[int, set[bytes]] = {}
         self._collections: dict[int, Collection] = {}
@@ -86,6 +88,7 @@ class Repair:
     def _on_linked(self, node: bytes) -> None:
         self._busy.discard(node)
         self._replaying.discard(node)
+        self._last_summaries.pop(node, None)
         self.run_round(node)
 
     def _on_reachability(self, node: bytes) -> None:
@@ -118,7 +121,7 @@ class Repair:
         if node in self._busy:
             self._again.add(node)
             return
-        partitions = self.shared_partitions(node)
+        partitions = self._due(node, self.shared_partitions(node))
         if not partitions or not self._cluster.links.is_reachable(node):
             return
         self._busy.add(node)
@@ -127,6 +130,8 @@ class Repair:
         def done(ok: bool, whole: set[int]) -> None:
             self._busy.discard(node)
             self.rounds += 1
+            if not ok:
+                self._last_summaries.pop(node, None)
             if ok and version == self._cluster.version:
                 self._round_done(node, partitions, whole)
             if node in self._again or version != self._cluster.version:
@@ -134,6 +139,25 @@ class Repair:
                 self._cluster.runtime.later(lambda: self.run_round(node))
 
         Round(self._cluster, node, partitions, done)
+
+    def _due(self, node: bytes, partitions: list[int]) -> list[int]:
+        """Leave out what was written to since the last round: it differs by what is under way, which is not missing.
+
+        Every tenth time it is compared all the same; and always with a peer that was not met yet, or to become whole.
+        """
+        replicas = self._cluster.store.replicas
+        last = self._last_summaries.get(node)
+        self._last_summaries[node] = {partition: replicas[partition].summary() for partition in partitions}
+        if node not in self._cluster.fresh or last is None:
+            return partitions
+        now = self._last_summaries[node]
+        return [
+            partition
+            for partition in partitions
+            if last.get(partition) == now[partition]
+            or not replicas[partition].whole
+            or (self.rounds + partition) % HOT_EVERY == 0
+        ]
 
     def _round_done(self, node: bytes, partitions: list[int], whole: set[int]) -> None:
         was_fresh = node in self._cluster.fresh

@@ -36,9 +36,7 @@ class WriteRun:
         self._record = record
         self._done = done
         self._finished = False
-        registry = cluster.registry
-        assert registry is not None
-        self._tally = Tally(level, registry.groups(partition_of(*key)), cluster.is_reachable)
+        self._tally = Tally(level, cluster.groups(partition_of(*key)), cluster.is_reachable)
         self._pending: set[bytes] = {cluster.me.node_id}
         self._timer = cluster.runtime.clock.callLater(WRITE_TIMEOUT_S, self._finish, False)
         cluster.store.wal.when_durable(cluster.store.wal.lsn, self._durable_here)
@@ -62,9 +60,7 @@ class WriteRun:
             if isinstance(reply, Done):
                 self._tally.answered.add(owner)
             elif self._cluster.learn(reply):
-                registry = self._cluster.registry
-                assert registry is not None
-                self._tally.regroup(registry.groups(partition_of(*self._key)))
+                self._tally.regroup(self._cluster.groups(partition_of(*self._key)))
                 self._send_to_owners()
             elif not self._cluster.stopping:
                 self._cluster.store.hint(owner, self._key)

@@ -45,7 +45,7 @@ class Replica:
     :ivar aside: records kept from before damage, to be merged once the replica is whole again.
     """
 
-    __slots__ = ("aside", "clock", "digests", "generation", "issued", "number", "records", "resets", "seen", "tombstones", "whole")  # fmt: skip  # noqa: E501
+    __slots__ = ("_summary", "aside", "clock", "digests", "generation", "issued", "number", "records", "resets", "seen", "tombstones", "whole")  # fmt: skip  # noqa: E501
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -59,6 +59,7 @@ class Replica:
         self.aside: dict[Key, Record] = {}
         self.issued = 0
         self.resets = 0
+        self._summary: bytes | None = None
 
     def next_dot(self, actor: Actor) -> Dot:
         """A dot never issued before. The count outlives a `reset`, and a new process is another actor."""
@@ -69,6 +70,7 @@ class Replica:
         """Take in a record, from whomever it comes. A dot that the clock covers wins nothing."""
         if not self.clock.add(record.dot):
             return Merge(Outcome.COVERED)
+        self._summary = None
         self.generation = max(self.generation, record.lineage.generation)
         held = self.records.get(key)
         if held is None:
@@ -107,6 +109,7 @@ class Replica:
 
         :returns: whether it is held now and was not before.
         """
+        self._summary = None
         self.clock.add(record.dot)
         self.generation = max(self.generation, record.lineage.generation)
         held = self.records.get(key)
@@ -120,6 +123,7 @@ class Replica:
 
         :returns: whether anything changed.
         """
+        self._summary = None
         raised = generation > self.generation
         self.generation = max(self.generation, generation)
         return self.clock.join(clock) or raised
@@ -129,6 +133,7 @@ class Replica:
 
         :returns: whether it was held.
         """
+        self._summary = None
         self.generation = max(self.generation, generation)
         held = self.records.get(key)
         if held is None or held.dot != dot:
@@ -142,6 +147,7 @@ class Replica:
     def reset(self, whole: bool) -> None:
         """Start over, empty, with an empty clock and G."""
         self.resets += 1
+        self._summary = None
         self.records.clear()
         self.seen.clear()
         self.tombstones.clear()
@@ -181,5 +187,7 @@ class Replica:
 
     def summary(self) -> bytes:
         """Eight bytes that are equal on replicas with equal clock, G and records."""
-        text = repr((self.clock.to_wire(), self.generation, self.digests.root)).encode()
-        return blake2b(text, digest_size=8, person=b"summary").digest()
+        if self._summary is None:
+            text = repr((self.clock.to_wire(), self.generation, self.digests.root)).encode()
+            self._summary = blake2b(text, digest_size=8, person=b"summary").digest()
+        return self._summary

@@ -22,6 +22,7 @@ def is_system_table(table: str) -> bool:
     return table == "auth" or table.startswith("_")
 
 
+@lru_cache(maxsize=65536)
 def partition_of(table: str, key: str) -> int:
     """The partition of a key: 0 to 255, or 256 for every system table."""
     if is_system_table(table):
