@@ -64,6 +64,7 @@ class Cluster:
         self.links = PeerLinks(me.node_id, self, runtime)
         self.swim: Swim | None = None
         self.fresh: set[bytes] = set()
+        self.founded_peers: set[bytes] = set()
         self.peer_status: dict[bytes, Status] = {}
         self.interests: Callable[[], list[str]] = list
         self._calls: dict[type[Any], Handler] = {}
@@ -259,6 +260,7 @@ class Cluster:
         return True
 
     def _on_registry(self, node: bytes, message: RegistryIs) -> None:
+        self.founded_peers.add(node)
         if self.registry is not None or message.registry.find(self.me.node_id) is not None:
             self.adopt(message.registry)
 
@@ -327,6 +329,7 @@ class Cluster:
     def unlinked(self, node: bytes) -> None:
         """See `LinksOwner`."""
         self.peer_status.pop(node, None)
+        self.founded_peers.discard(node)
         self.reachability_changed(node)
 
     def reachability_changed(self, node: bytes) -> None:

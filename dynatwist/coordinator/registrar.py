@@ -23,6 +23,7 @@ from .cluster import Cluster, Respond
 
 TICK_S = 0.1
 FOUND_AFTER_S = 1.0
+TRY_EVERY_S = 2.0
 ENCODER = msgspec.msgpack.Encoder()
 REGISTRY = msgspec.msgpack.Decoder(Registry)
 
@@ -47,6 +48,7 @@ class Registrar:
         self._asking = False
         self._timer: Timer | None = None
         self._started_s = cluster.runtime.monotonic_s()
+        self._next_try_s = self._started_s + FOUND_AFTER_S
         self._said = ""
         cluster.on_call(Join, self._on_join)
         cluster.on_call(Settle, self._on_settle)
@@ -76,16 +78,21 @@ class Registrar:
         waited_s = self._cluster.runtime.monotonic_s() - self._started_s
         if mine not in self._seeds or mine != min(self._seeds) or waited_s < FOUND_AFTER_S:
             return False
-        hellos = [self._cluster.links.hello_of(node) for node in self._cluster.links.linked()]
-        return not any(hello is not None and hello.cluster_id for hello in hellos)
+        return not self._cluster.founded_peers
+
+    def _find_out_why_nobody_answers(self) -> None:
+        """No seed answers to gossip: dial the usual peer port, so that a wrong key file is said on both sides."""
+        now_s = self._cluster.runtime.monotonic_s()
+        if self._cluster.links.linked() or now_s < self._next_try_s:
+            return
+        self._next_try_s = now_s + TRY_EVERY_S
+        for host, port in self._seeds:
+            if port + 10_000 <= 65535 and (host, port) != (self._cluster.me.host, self._cluster.me.port):
+                self._cluster.links.try_once(host, port + 10_000)
 
     def _ask_to_join(self) -> None:
         cluster = self._cluster
-        founded = [
-            node
-            for node in cluster.links.linked()
-            if (hello := cluster.links.hello_of(node)) is not None and (hello.cluster_id or hello.registry)
-        ]
+        founded = sorted(cluster.founded_peers)
         if not founded or self._asking:
             return
         self._asking = True
@@ -141,6 +148,7 @@ class Registrar:
                 self._found()
             else:
                 self._ask_to_join()
+                self._find_out_why_nobody_answers()
             return
         if cluster.removed or self._proposing:
             return

@@ -190,6 +190,11 @@ class PeerLinks:
         if node in self._links:
             self._links[node].close()
 
+    def try_once(self, host: str, port: int) -> None:
+        """Dial an address of which only the port is guessed: where gossip gets no answer, TLS tells why."""
+        if not self._stopping:
+            self._runtime.network.connect(host, port, _Connector(self, None))
+
     def _dial(self, node: bytes) -> None:
         target = self._targets.get(node)
         if target is None or target.dialling or node in self._links or self._stopping or node < self._node_id:

@@ -19,7 +19,7 @@ from dynatwist.runtime import Timer
 
 HEAD_TIMEOUT_S = 20.0
 IDLE_TIMEOUT_S = 75.0
-LINGER_S = 2.0
+LINGER_S = 1.0
 
 
 def _is_utf8(path: bytes) -> bool:
