@@ -1,0 +1,228 @@
+"""SWIM as a state machine, and the sealed packets."""
+
+from __future__ import annotations
+
+import os
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynatwist.membership.members import State
+from dynatwist.membership.messages import (
+    DECODER,
+    ENCODER,
+    Ack,
+    Alive,
+    Dead,
+    IndirectPing,
+    Ping,
+    PushPull,
+    Suspect,
+)
+from dynatwist.membership.swim import Changed, Send, Swim, SwimSettings
+from dynatwist.net.packet import MAX_PACKET_BYTES, MAX_PAYLOAD_BYTES, PacketCodec
+
+
+class Net:
+    """Some members and what they send each other; packets can be withheld."""
+
+    def __init__(self, count: int) -> None:
+        self.now_s = 0.0
+        self.random = Random(5)
+        self.silent: set[int] = set()
+        self.cut: set[tuple[int, int]] = set()
+        self.packets = 0
+        self.largest = 0
+        self.swims = [self.make(number) for number in range(count)]
+
+    def make(self, number: int, incarnation: int = 1) -> Swim:
+        me = Alive(bytes([number]) * 8, incarnation, f"h{number}", number, 0)
+        seeds = [("h0", 0)] if number else []
+        return Swim(me, seeds, SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES), self.random)
+
+    def run(self, seconds: float) -> None:
+        end_s = self.now_s + seconds
+        while self.now_s < end_s:
+            self.now_s += 0.05
+            for number, swim in enumerate(self.swims):
+                if number not in self.silent:
+                    self.perform(number, swim.tick(self.now_s))
+
+    def perform(self, number: int, actions) -> None:
+        for action in actions:
+            if not isinstance(action, Send):
+                continue
+            self.packets += 1
+            self.largest = max(self.largest, len(ENCODER.encode(action.messages)))
+            target = int(action.address[0][1:])
+            if target in self.silent or number in self.silent or (number, target) in self.cut:
+                continue
+            me = self.swims[number].me
+            messages = DECODER.decode(ENCODER.encode(action.messages))
+            self.perform(target, self.swims[target].receive(self.now_s, me.node, me.address, messages))
+
+    def states(self, seen_by: int, of: int) -> State | None:
+        peer = self.swims[seen_by].peers.get(bytes([of]) * 8)
+        return peer.state if peer is not None else None
+
+
+def test_everybody_finds_everybody():
+    net = Net(12)
+    net.run(3)
+    assert all(len(swim.up()) == 11 for swim in net.swims)
+
+
+def test_a_silent_member_is_suspected_then_dead_everywhere():
+    net = Net(6)
+    net.run(3)
+    net.silent.add(5)
+    net.run(15)
+    assert {net.states(n, 5) for n in range(5)} == {State.DEAD}
+    assert {net.states(n, m) for n in range(5) for m in range(5) if n != m} == {State.ALIVE}
+
+
+def test_one_bad_path_is_no_death_because_others_are_asked():
+    net = Net(5)
+    net.run(3)
+    net.cut |= {(0, 4), (4, 0)}
+    net.run(40)
+    assert net.states(0, 4) is State.ALIVE
+
+
+def test_a_member_refutes_its_suspicion_by_a_higher_incarnation():
+    net = Net(3)
+    net.run(3)
+    before = net.swims[2].me.incarnation
+    net.perform(1, net.swims[1].receive(net.now_s, b"x", ("h0", 0), [Suspect(bytes([2]) * 8, before, b"x" * 8)]))
+    net.run(3)
+    assert net.swims[2].me.incarnation > before
+    assert net.states(1, 2) is State.ALIVE
+    assert net.states(0, 2) is State.ALIVE
+
+
+def test_a_thawed_node_blames_itself_and_not_the_others():
+    net = Net(3)
+    net.run(3)
+    swim = net.swims[0]
+    net.now_s += 30
+    changes = [action for action in swim.tick(net.now_s) if isinstance(action, Changed)]
+    assert changes == []
+    assert all(peer.state is State.ALIVE for peer in swim.up())
+
+
+def test_a_long_partition_heals():
+    net = Net(6)
+    net.run(3)
+    net.cut |= {(a, b) for a in range(6) for b in range(6) if (a < 3) != (b < 3)}
+    net.run(40)
+    assert net.states(0, 5) is State.DEAD
+    net.cut.clear()
+    net.run(25)
+    assert all(net.states(a, b) is State.ALIVE for a in range(6) for b in range(6) if a != b)
+
+
+def test_leaving_is_not_dying_and_a_restart_counts_again():
+    net = Net(3)
+    net.run(3)
+    net.perform(2, net.swims[2].leave())
+    net.run(1)
+    assert net.states(0, 2) is State.LEFT
+    net.swims[2] = net.make(2, incarnation=2)
+    net.run(3)
+    assert net.states(0, 2) is State.ALIVE
+
+
+def test_news_is_told_a_bounded_number_of_times():
+    net = Net(8)
+    net.run(5)
+    assert all(len(swim._queue) == 0 for swim in net.swims)
+    before = net.packets
+    net.run(10)
+    assert (net.packets - before) / 10 / 8 < 6  # packets a member and second, at rest
+
+
+def test_packets_stay_small_however_many_members_there_are():
+    net = Net(60)
+    net.run(4)
+    assert net.largest <= MAX_PAYLOAD_BYTES
+    assert len(net.swims[0].up()) == 59
+
+
+def test_every_message_survives_the_wire():
+    messages = [
+        Ping(1, b"n" * 8), Ack(1), IndirectPing(2, b"n" * 8), Alive(b"n" * 8, 3, "h", 1, 2), Suspect(b"n" * 8, 1, b"a" * 8),
+        Dead(b"n" * 8, 1, b"a" * 8), PushPull(True, [Alive(b"n" * 8, 3, "h", 1, 2)]),
+    ]  # fmt: skip
+    assert DECODER.decode(ENCODER.encode(messages)) == messages
+
+
+class TestPackets:
+    def pair(self):
+        """Two codecs that hear each other, and what they believe."""
+        boxes = {}
+
+        def send_to(name):
+            return lambda data, address: boxes[name].append(data)
+
+        key = b"k" * 32
+        one = PacketCodec(key, b"1" * 8, b"e" * 8, os.urandom, send_to("two"))
+        two = PacketCodec(key, b"2" * 8, b"e" * 8, os.urandom, send_to("one"))
+        boxes |= {"one": [], "two": []}
+        return one, two, boxes
+
+    def settle(self, one, two, boxes):
+        believed = []
+        while boxes["one"] or boxes["two"]:
+            for name, codec in (("one", one), ("two", two)):
+                while boxes[name]:
+                    believed += codec.open(boxes[name].pop(0), ("h", 1))
+        return believed
+
+    def test_a_new_sender_is_believed_after_a_round_trip(self):
+        one, two, boxes = self.pair()
+        assert two.open(one.seal(b"hello"), ("h", 1)) == []
+        assert self.settle(one, two, boxes) == [(b"1" * 8, b"hello")]
+        assert two.open(one.seal(b"again"), ("h", 1)) == [(b"1" * 8, b"again")]
+
+    def test_a_replay_is_dropped(self):
+        one, two, boxes = self.pair()
+        packet = one.seal(b"hello")
+        two.open(packet, ("h", 1))
+        self.settle(one, two, boxes)
+        again = one.seal(b"x")
+        assert two.open(again, ("h", 1))
+        assert two.open(again, ("h", 1)) == []
+        assert two.open(packet, ("h", 1)) == []
+
+    def test_a_restarted_receiver_does_not_believe_a_recording(self):
+        one, two, boxes = self.pair()
+        recording = one.seal(b"old news")
+        fresh = PacketCodec(b"k" * 32, b"2" * 8, b"f" * 8, os.urandom, lambda data, address: None)
+        assert fresh.open(recording, ("h", 1)) == []
+        assert fresh.open(recording, ("h", 1)) == []
+
+    def test_reordered_packets_are_taken_once_each(self):
+        one, two, boxes = self.pair()
+        two.open(one.seal(b"hello"), ("h", 1))
+        self.settle(one, two, boxes)
+        packets = [one.seal(bytes([n])) for n in range(50)]
+        Random(1).shuffle(packets)
+        assert sorted(two.open(packet, ("h", 1))[0][1][0] for packet in packets) == list(range(50))
+
+    @given(st.binary(max_size=200))
+    def test_what_does_not_authenticate_is_dropped(self, junk):
+        _, two, _ = self.pair()
+        assert two.open(junk, ("h", 1)) == []
+        assert two.dropped == 1
+
+    def test_another_clusters_packets_are_dropped_and_nothing_is_sent(self):
+        one, two, boxes = self.pair()
+        stranger = PacketCodec(b"x" * 32, b"3" * 8, b"e" * 8, os.urandom, lambda data, address: None)
+        assert two.open(stranger.seal(b"hello"), ("h", 1)) == []
+        assert boxes == {"one": [], "two": []}
+        assert one.dropped == 0
+
+    def test_size(self):
+        one, _, _ = self.pair()
+        assert len(one.seal(bytes(MAX_PAYLOAD_BYTES))) <= MAX_PACKET_BYTES

@@ -1,0 +1,127 @@
+"""Agreement, counting and hints."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynatwist.net.framing import FrameError, FrameReader, encode
+from dynatwist.net.messages import Done, Hello, Ping, Unable
+from dynatwist.replication.hints import HintQueues
+from dynatwist.replication.paxos import Proposal, Vote, accept, prepare
+from dynatwist.replication.quorum import Level, Tally
+
+NODES = [b"a", b"b", b"c", b"d", b"e"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["prepare", "accept"]), st.integers(0, 4)), max_size=120))
+@settings(max_examples=300)
+def test_whatever_is_lost_at_most_one_value_is_chosen(schedule):
+    """Three proposers, five acceptors, messages in any order and number."""
+    votes = {node: Vote() for node in NODES}
+    proposals = [Proposal([NODES], (1, bytes([n])), bytes([n])) for n in range(3)]
+    asking = [False] * 3
+    chosen = set()
+    for who, what, node_number in schedule:
+        proposal, node = proposals[who], NODES[node_number]
+        if what == "prepare":
+            votes[node] = prepare(votes[node], proposal.ballot)
+            asking[who] |= proposal.on_promise(node, votes[node])
+        elif asking[who]:
+            votes[node] = accept(votes[node], proposal.ballot, proposal.value)
+            if proposal.on_accepted(node, votes[node]):
+                chosen.add(proposal.value)
+        if proposal.outbid > proposal.ballot:
+            proposals[who] = Proposal([NODES], (proposal.outbid[0] + 1, bytes([who])), bytes([who]))
+            asking[who] = False
+    assert len(chosen) <= 1
+
+
+def test_a_change_needs_a_majority_of_both_groups():
+    old, new = [b"a", b"b", b"c"], [b"c", b"d", b"e"]
+    proposal = Proposal([old, new], (1, b"a"), b"v")
+    promised = Vote((1, b"a"))
+    assert [proposal.on_promise(node, promised) for node in (b"a", b"b", b"c", b"d")] == [False, False, False, True]
+
+
+class TestTally:
+    def tally(self, level, answered, reachable=NODES[:3], groups=(tuple(NODES[:3]),)):
+        tally = Tally(level, groups, lambda node: node in reachable)
+        tally.answered = set(answered)
+        return tally
+
+    def test_levels(self):
+        assert self.tally(Level.ONE, [b"a"]).is_reached()
+        assert not self.tally(Level.QUORUM, [b"a"]).is_reached()
+        assert self.tally(Level.QUORUM, [b"a", b"b"]).is_reached()
+        assert self.tally(Level.QUORUM, [b"a"], reachable=[b"a"]).is_reached()
+        assert not self.tally(Level.MAJORITY, [b"a"], reachable=[b"a"]).is_reached()
+        assert not self.tally(Level.ALL, [b"a", b"b"]).is_reached()
+        assert self.tally(Level.ALL, NODES[:3]).is_reached()
+
+    def test_both_groups_count_during_a_change(self):
+        groups = ((b"a", b"b", b"c"), (b"c", b"d", b"e"))
+        assert not self.tally(Level.MAJORITY, [b"a", b"b"], NODES, groups).is_reached()
+        assert not self.tally(Level.MAJORITY, [b"c", b"d"], NODES, groups).is_reached()
+        assert self.tally(Level.MAJORITY, [b"a", b"c", b"d"], NODES, groups).is_reached()
+
+    def test_hopeless_is_known(self):
+        assert not self.tally(Level.ALL, [b"a"]).can_be_reached({b"b"})
+        assert self.tally(Level.ALL, [b"a"]).can_be_reached({b"b", b"c"})
+
+    def test_text(self):
+        assert self.tally(Level.ALL, [b"a", b"b"]).text() == "2/3"
+
+
+class TestHints:
+    def test_name_each_key_once_oldest_first_and_are_bounded(self):
+        hints = HintQueues(limit=3)
+        assert [hints.add(b"n", ("t", key)) for key in "abac"] == [True, True, False, True]
+        assert not hints.add(b"n", ("t", "d"))
+        assert hints.dropped == 1
+        assert hints.next(b"n", 2) == [("t", "a"), ("t", "b")]
+        hints.done(b"n", [("t", "a")])
+        assert hints.next(b"n", 9) == [("t", "b"), ("t", "c")]
+        hints.forget(b"n")
+        assert len(hints) == 0
+
+
+class TestFrames:
+    @given(st.lists(st.integers(1, 40), max_size=20))
+    def test_survive_being_cut_anywhere(self, cuts):
+        data = encode(5, [(1, Ping()), (-1, Done()), (0, Unable("why"))]) * 3
+        reader, frames = FrameReader(), []
+        for size in cuts:
+            frames += reader.feed(data[:size])
+            data = data[size:]
+        frames += reader.feed(data)
+        assert len(frames) == 3
+        assert frames[0].messages == [(1, Ping()), (-1, Done()), (0, Unable("why"))]
+
+    @given(st.binary(min_size=6, max_size=300))
+    def test_nonsense_is_an_error_and_nothing_else(self, junk):
+        try:
+            FrameReader().feed(junk)
+        except FrameError as error:
+            assert "\n" not in str(error)[:20]
+
+    def test_another_version_is_refused_by_name(self):
+        data = bytearray(encode(5, [(1, Ping())]))
+        data[4] = 77
+        try:
+            FrameReader().feed(bytes(data))
+        except FrameError as error:
+            assert "77" in str(error)
+        else:
+            raise AssertionError
+
+    def test_too_long_is_refused_before_it_is_gathered(self):
+        try:
+            FrameReader().feed(b"\xff\xff\xff\xff\x01")
+        except FrameError:
+            return
+        raise AssertionError
+
+
+def test_hello_has_a_version_first():
+    assert Hello.__struct_fields__[0] == "version"

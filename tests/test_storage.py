@@ -1,0 +1,361 @@
+"""Sealed files, the log, cold saves, recovery: whatever happens to a file is seen, and costs no more than it must."""
+
+from __future__ import annotations
+
+import os
+import stat
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynatwist.errors import StartError
+from dynatwist.model.dots import Dot, actor_of
+from dynatwist.model.record import Draft
+from dynatwist.model.ring import ALL_PARTITIONS
+from dynatwist.sim.disk import SimDisk
+from dynatwist.storage.files import RealFileSystem, replace_file
+from dynatwist.storage.identity import Identity, IdentityFile
+from dynatwist.storage.keyfile import ClusterKeys, load_or_create, parse, render
+from dynatwist.storage.recovery import recover
+from dynatwist.storage.seal import Sealer, UnknownFormat, open_file, seal_file
+from dynatwist.storage.snapshot import ColdSaver
+from dynatwist.storage.store import Store
+from dynatwist.storage.wal import Durability, Wal
+
+KEY = bytes(range(32))
+KEYS = ClusterKeys((b"c" * 32,), (b"s" * 32,))
+
+
+def sealed(payloads: list[bytes]) -> bytes:
+    sealer = Sealer(KEY, b"TEST", b"salt" * 4)
+    return sealer.header + b"".join([sealer.seal(payload) for payload in payloads])
+
+
+class TestSealing:
+    @given(st.lists(st.binary(max_size=60), max_size=6))
+    def test_what_goes_in_comes_out(self, payloads):
+        opened = open_file(KEY, b"TEST", sealed(payloads))
+        assert opened.intact
+        assert opened.payloads == payloads
+
+    @given(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=5), st.data())
+    @settings(max_examples=300)
+    def test_every_flipped_bit_is_seen(self, payloads, data):
+        whole = bytearray(sealed(payloads))
+        at = data.draw(st.integers(0, len(whole) * 8 - 1))
+        whole[at // 8] ^= 1 << at % 8
+        try:
+            opened = open_file(KEY, b"TEST", bytes(whole))
+        except UnknownFormat:
+            return
+        assert not opened.intact
+        assert opened.payloads == payloads[: len(opened.payloads)]
+
+    @given(st.lists(st.binary(min_size=1, max_size=40), min_size=2, max_size=5), st.data())
+    def test_a_cut_tail_is_torn_and_what_is_before_it_is_kept(self, payloads, data):
+        whole = sealed(payloads)
+        cut = data.draw(st.integers(1, len(payloads[-1]) + 15))
+        opened = open_file(KEY, b"TEST", whole[:-cut])
+        assert opened.torn
+        assert opened.payloads == payloads[:-1]
+
+    def test_damage_before_something_that_verifies_is_no_torn_tail(self):
+        whole = bytearray(sealed([b"one", b"two", b"three"]))
+        whole[len(sealed([b"one"])) + 20] ^= 1
+        opened = open_file(KEY, b"TEST", bytes(whole))
+        assert opened.damaged
+        assert opened.payloads == [b"one"]
+
+    def test_frames_cannot_change_places_or_files(self):
+        one, two = sealed([b"aaaa", b"bbbb"]), sealed([b"aaaa"])
+        first, second = one[len(sealed([])) : len(two)], one[len(two) :]
+        assert open_file(KEY, b"TEST", sealed([]) + second + first).payloads == []
+        other = Sealer(KEY, b"TEST", b"tlas" * 4)
+        assert open_file(KEY, b"TEST", other.header + first).payloads == []
+        assert open_file(b"x" * 32, b"TEST", one).payloads == []
+
+    def test_a_newer_format_is_refused_by_name(self):
+        whole = bytearray(sealed([b"x"]))
+        whole[7] = 9
+        whole[-1] ^= 1
+        with pytest.raises(UnknownFormat, match="version 9"):
+            open_file(KEY, b"TEST", bytes(whole))
+
+
+class TestKeyFile:
+    def test_is_made_once_with_mode_0600_and_read_again(self, tmp_path):
+        path = str(tmp_path / "deep" / "cluster.key")
+        made, created = load_or_create(path)
+        again, created_again = load_or_create(path)
+        assert (created, created_again) == (True, False)
+        assert made == again
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert repr(made) == "ClusterKeys(...)"
+        assert len(made.admin_password()) == 24
+
+    @pytest.mark.parametrize("text", ["", "nonsense", "dynakv-keys 1\n", "dynakv-keys 1\ncluster AAAA\n", "dynakv-keys 2\n"])
+    def test_what_is_none_is_refused_in_one_line(self, text):
+        with pytest.raises(StartError) as caught:
+            parse(text, "/some/where")
+        assert "/some/where" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_newest_secret_first(self):
+        two = ClusterKeys((b"n" * 32, b"o" * 32), (b"s" * 32,))
+        assert parse(render(two), "") == two
+
+    def test_one_that_others_can_read_is_refused(self, tmp_path):
+        path = tmp_path / "k"
+        path.write_text(render(KEYS))
+        path.chmod(0o644)
+        with pytest.raises(StartError, match="chmod 600"):
+            load_or_create(str(path))
+
+
+class TestIdentity:
+    def file(self, tmp_path):
+        return IdentityFile(RealFileSystem(), str(tmp_path), KEYS, os.urandom)
+
+    def identity(self):
+        return Identity(b"n" * 8, b"e" * 8, 3, 4, b"d" * 32)
+
+    def test_either_copy_is_enough(self, tmp_path):
+        self.file(tmp_path).save(self.identity())
+        for name in ("identity-a", "identity-b"):
+            path = tmp_path / name
+            whole = path.read_bytes()
+            path.write_bytes(whole[:-10])
+            found, findings = self.file(tmp_path).load()
+            assert found is not None
+            assert found.node_id == b"n" * 8
+            assert len(findings) == 1
+            path.write_bytes(whole)
+
+    def test_the_newer_copy_counts(self, tmp_path):
+        file, identity = self.file(tmp_path), self.identity()
+        file.save(identity)
+        old = (tmp_path / "identity-b").read_bytes()
+        identity.starts = 9
+        file.save(identity)
+        (tmp_path / "identity-b").write_bytes(old)
+        assert self.file(tmp_path).load()[0].starts == 9
+
+    def test_another_key_file_is_told(self, tmp_path):
+        self.file(tmp_path).save(self.identity())
+        other = IdentityFile(RealFileSystem(), str(tmp_path), ClusterKeys((b"c" * 32,), (b"x" * 32,)), os.urandom)
+        with pytest.raises(StartError, match="--key-file"):
+            other.load()
+
+
+class Bench:
+    """A store on a simulated disk, with a writer that works at once."""
+
+    def __init__(self, disk=None, durability=Durability.FSYNC, epoch=b"e" * 8):
+        self.disk = disk or SimDisk(Random(1))
+        self.announced = []
+        self.later = []
+        self.fatal = []
+        recovered = self.recovered = recover(self.disk, "/d", KEY, disk is not None)
+        self.wal = Wal(
+            self.disk, "/d/wal", KEY, self, durability, recovered.next_segment, recovered.last_segment,
+            Random(2).randbytes, lambda: 1000, self.later.append, self.fatal.append,
+        )  # fmt: skip
+        announce = lambda partition, key, record: self.announced.append((key, record.value))  # noqa: E731
+        self.store = Store(recovered, self.wal, actor_of(b"n" * 8, epoch), lambda: 1000, announce)
+        self.saver = ColdSaver(self.store, self.disk, "/d", KEY, self, Random(3).randbytes, self.later.append, recovered)
+
+    def submit(self, work, done):
+        try:
+            work()
+        except OSError as error:
+            done(error)
+        else:
+            done(None)
+
+    def stop(self):
+        pass
+
+    def turn(self):
+        while self.later:
+            self.later.pop(0)()
+
+    def put(self, name, value=b"{}"):
+        record = self.store.write(("t", name), Draft(value, "alice"))
+        self.turn()
+        return record
+
+    def save(self):
+        saved = self.saver.save()
+        self.turn()
+        assert saved.called
+
+    def contents(self):
+        return {key[1]: record.value for replica in self.store.replicas for key, record in replica.records.items()}
+
+
+class TestStore:
+    def test_nothing_is_announced_before_it_is_durable(self):
+        bench = Bench()
+        bench.store.write(("t", "k"), Draft(b"{}", "alice"))
+        assert bench.announced == []
+        readable = []
+        bench.store.when_readable(("t", "k"), lambda: readable.append(1))
+        assert readable == []
+        bench.turn()
+        assert bench.announced == [(("t", "k"), b"{}")]
+        assert readable == [1]
+
+    def test_one_group_takes_all_that_gathered(self):
+        bench = Bench()
+        for number in range(50):
+            bench.store.write(("t", f"k{number}"), Draft(b"{}", "alice"))
+        bench.turn()
+        assert bench.wal.groups == 1
+        assert len(bench.announced) == 50
+
+    @pytest.mark.parametrize("durability", list(Durability))
+    def test_a_kill_loses_nothing_in_any_mode(self, durability):
+        bench = Bench(durability=durability)
+        bench.put("k", b'{"n":1}')
+        bench.disk.survive_kill()
+        assert Bench(bench.disk).contents() == {"k": b'{"n":1}'}
+
+    def test_power_loss_loses_nothing_with_fsync(self):
+        bench = Bench()
+        for number in range(30):
+            bench.put(f"k{number}")
+        bench.disk.lose_power()
+        assert len(Bench(bench.disk).contents()) == 30
+
+    def test_a_failed_sync_is_fatal(self):
+        bench = Bench()
+        bench.put("k")
+
+        def fail(data):
+            raise OSError(5, "Input/output error")
+
+        bench.wal._file.write = fail
+        bench.store.write(("t", "other"), Draft(b"{}", "alice"))
+        bench.turn()
+        assert len(bench.fatal) == 1
+        assert bench.announced == [(("t", "k"), b"{}")]
+
+    def test_counts_and_listing(self):
+        bench = Bench()
+        for name in ("b", "a", "ab", "ü"):
+            bench.put(name)
+        bench.put("b", None)
+        assert bench.store.live_counts() == {"t": 3}
+        assert list(bench.store.keys("t")) == ["a", "ab", "b", "ü"]
+        assert list(bench.store.keys("t", "a")) == ["a", "ab"]
+        assert list(bench.store.keys("t", "", "ab")) == ["b", "ü"]
+        assert list(bench.store.keys("t", "a", "a")) == ["ab"]
+
+
+class TestRecovery:
+    def test_cold_save_and_log_together_are_the_live_state(self):
+        bench = Bench()
+        for number in range(40):
+            bench.put(f"k{number}")
+        bench.save()
+        for number in range(20, 60):
+            bench.put(f"k{number}", b'{"again":true}')
+        bench.put("k3", None)
+        again = Bench(bench.disk)
+        assert again.contents() == bench.contents()
+        for mine, theirs in zip(bench.store.replicas, again.store.replicas, strict=True):
+            assert mine.clock == theirs.clock
+            assert mine.digests.root == theirs.digests.root
+        assert again.recovered.findings == []
+
+    def test_a_cold_save_rewrites_only_what_changed(self):
+        bench = Bench()
+        for number in range(300):
+            bench.put(f"k{number}")
+        bench.save()
+        first = {path for path in bench.disk.paths() if "storage.db" in path}
+        bench.put("k1")
+        bench.save()
+        second = {path for path in bench.disk.paths() if "storage.db" in path} - first
+        assert first <= set(bench.disk.paths())
+        assert sum(len(bench.disk.read(path)) for path in second) < sum(len(bench.disk.read(path)) for path in first) / 20
+
+    def test_old_generations_and_segments_go(self):
+        bench = Bench()
+        for number in range(6):
+            bench.put("k", b'{"n":%d}' % number)
+            bench.save()
+        assert len([path for path in bench.disk.paths() if "manifest" in path]) == 2
+        assert len([path for path in bench.disk.paths() if path.endswith(".wal")]) <= 3
+        assert Bench(bench.disk).contents() == {"k": b'{"n":5}'}
+
+    @given(st.integers(0, 10**6), st.integers(1, 3), st.booleans())
+    @settings(max_examples=60, deadline=None)
+    def test_damage_is_found_and_never_stops_the_start(self, seed, bits, cut):
+        random = Random(seed)
+        bench = Bench()
+        for number in range(30):
+            bench.put(f"k{number}")
+            if number in (10, 20):
+                bench.save()
+        path = random.choice(bench.disk.paths())
+        if cut:
+            del bench.disk._names[path].data[-10:]
+        else:
+            bench.disk.damage(path, bits)
+        again = Bench(bench.disk)
+        held = again.contents()
+        aside = {key[1] for replica in again.store.replicas for key in replica.aside}
+        used = "000000000001" not in path or "manifest" not in path
+        if set(held) != {f"k{number}" for number in range(30)} or (used and ".wal" in path and aside):
+            assert again.recovered.findings
+        for replica in again.store.replicas:
+            assert replica.whole == (replica.number not in again.recovered.damaged)
+
+    def test_a_torn_tail_is_cut_and_told_and_nothing_else_is_lost(self):
+        bench = Bench()
+        for number in range(5):
+            bench.put(f"k{number}")
+        path = next(path for path in bench.disk.paths() if path.endswith(".wal"))
+        del bench.disk._names[path].data[-10:]
+        again = Bench(bench.disk)
+        assert set(again.contents()) == {f"k{number}" for number in range(4)}
+        assert "cut" in again.recovered.findings[0]
+        assert all(replica.whole for replica in again.store.replicas)
+        again.put("later")
+        third = Bench(again.disk)
+        assert third.recovered.findings == []
+        assert "later" in third.contents()
+
+    def test_a_missing_log_sets_everything_aside(self):
+        bench = Bench()
+        bench.put("k")
+        for path in bench.disk.paths():
+            bench.disk.remove(path)
+        again = Bench(bench.disk)
+        assert len(again.recovered.damaged) == ALL_PARTITIONS
+        assert again.recovered.findings
+
+    def test_a_burnt_dot_leaves_no_gap(self):
+        bench = Bench()
+        dot = bench.store.burn_dot(256)
+        bench.turn()
+        assert isinstance(dot, Dot)
+        assert Bench(bench.disk).store.replicas[256].clock.covers(dot)
+
+
+def test_replacing_a_file_is_whole_or_not_at_all():
+    for crash_at in range(1, 4):
+        disk = SimDisk(Random(crash_at))
+        replace_file(disk, "/d", "f", b"old")
+        disk.crash_after = crash_at
+        with pytest.raises(BaseException, match="fsync|rename"):
+            replace_file(disk, "/d", "f", b"new contents")
+        disk.lose_power()
+        assert disk.read("/d/f") in (b"old", b"new contents")
+
+
+def test_a_sealed_file_of_one_frame():
+    assert open_file(KEY, b"TEST", seal_file(KEY, b"TEST", b"s" * 16, b"payload")).payloads == [b"payload"]
