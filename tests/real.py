@@ -232,6 +232,7 @@ class Listener(threading.Thread):
         self._connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
         sent = {"Authorization": f"Bearer {token}"} | {name.replace("_", "-"): value for name, value in headers.items()}
         self._connection.request("GET", f"/{table}/subscribe/{quote(key, safe='')}", headers=sent)
+        self._socket = self._connection.sock
         self._answer = self._connection.getresponse()
         assert self._answer.status == 200, self._answer.read()
         assert self._answer.getheader("content-type", "").startswith("text/event-stream")
@@ -254,5 +255,4 @@ class Listener(threading.Thread):
             yield line.decode().rstrip("\n")
 
     def close(self) -> None:
-        if self._connection.sock is not None:
-            self._connection.sock.close()
+        self._socket.shutdown(socket.SHUT_RDWR)
