@@ -112,11 +112,11 @@ class Users:
             return False, await self._login(name, user, secret, address)
         self._require_majority()
         mine = User(self._new_uid(name), await self._passwords.hash(secret))
-        decided = await self._agree(name, mine)
-        created = decided.uid == mine.uid
+        decided = self._find(name) or await self._agree(name, mine)  # somebody may have been quicker meanwhile
         await self._keep_first(name, decided)
-        if not created:
-            return False, await self._login(name, await self._read(name) or decided, secret, address)
+        registered = await self._read(name) or decided
+        if registered.uid != mine.uid:
+            return False, await self._login(name, registered, secret, address)
         return True, self.tokens.issue(name, decided.uid, decided.generation)
 
     def _new_uid(self, name: str) -> str:
