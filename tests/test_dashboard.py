@@ -38,7 +38,9 @@ class Browser:
         wait_until(self._is_up)
         options = {"args": [*FLAGS, f"--user-data-dir={profile}"], "binary": shutil.which("chromium")}
         logging = {"goog:loggingPrefs": {"browser": "ALL"}}
-        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options} | logging}})
+        session = self._call(
+            "POST", "/session", {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options} | logging}}
+        )
         self._base += f"/session/{session['sessionId']}"
 
     def _is_up(self):

@@ -93,7 +93,9 @@ def test_a_huge_value_is_refused_as_it_arrives(cluster, alice):
     value = {"v": "x" * (1 << 20)}
     answer = node.put("safe", "huge", value, alice)
     assert (answer.status, answer.json["code"]) == (413, "too_large")
-    said = f"PUT /safe/key/huge HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {alice}\r\nContent-Length: 999999999\r\n\r\n"
+    said = (
+        f"PUT /safe/key/huge HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {alice}\r\nContent-Length: 999999999\r\n\r\n"
+    )
     assert raw(node, said.encode()).startswith(b"HTTP/1.1 413 ")
     chunked = said.replace("Content-Length: 999999999", "Transfer-Encoding: chunked").encode()
     piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
@@ -170,7 +172,11 @@ def test_forged_tokens(cluster, alice):
     for name, token in forged(alice).items():
         headers = {"Authorization": f"Bearer {token}"}
         for node in cluster.nodes:
-            for method, path in (("GET", "/safe/key/kept-record"), ("PUT", "/safe/key/kept-record"), ("GET", "/admin/tables")):
+            for method, path in (
+                ("GET", "/safe/key/kept-record"),
+                ("PUT", "/safe/key/kept-record"),
+                ("GET", "/admin/tables"),
+            ):
                 answer = node.request(method, path, b"{}" if method == "PUT" else None, **headers)
                 assert answer.status == 401, name
     assert cluster.nodes[0].request("GET", "/safe/key/kept-record").status == 401
@@ -211,7 +217,7 @@ def test_bad_accounts(cluster, name, body, status):
 
 
 SMUGGLED = [
-    b"POST /auth/x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    b"POST /auth/x HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
     b"POST /auth/x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
     b"POST /auth/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\nzz\r\n",
     b"POST /auth/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",

@@ -73,9 +73,7 @@ class Socket(WebSocketClientProtocol):
 
 
 async def connect(node, path="/ws", **headers):
-    factory = WebSocketClientFactory(
-        f"ws://127.0.0.1:{node.port}{path}", protocols=["dynakv.v1.json"], headers=headers
-    )
+    factory = WebSocketClientFactory(f"ws://127.0.0.1:{node.port}{path}", protocols=["dynakv.v1.json"], headers=headers)
     factory.protocol = Socket
     factory.noisy = False
     made = await TCP4ClientEndpoint(reactor, "127.0.0.1", node.port).connect(factory)
@@ -140,12 +138,27 @@ async def test_a_cursor_repeats_rather_than_skips(cluster, alice):
     ws.sendClose()
 
 
+JUNK = [
+    "",
+    "{",
+    "[]",
+    "1",
+    '{"op": 1}',
+    '{"op": "fly"}',
+    '{"op": "put", "id": 1}',
+    '{"op": "get", "table": 1, "key": 2}',
+    '{"op": "subscribe"}',
+    '{"op": "unsubscribe", "id": 1, "sub": []}',
+    "[" * 5000,
+    '{"op": "put", "table": "_users", "key": "x", "value": {}}',
+    '{"op": "put", "table": "t", "key": "x", "value": []}',
+]
+
+
 @pytest_twisted.ensureDeferred
 async def test_nonsense_is_answered_and_the_socket_stays(cluster, alice):
     ws = await connect(cluster.nodes[0], Authorization=f"Bearer {alice}")
-    for junk in ("", "{", "[]", "1", '{"op": 1}', '{"op": "fly"}', '{"op": "put", "id": 1}', '{"op":"get","table":1,"key":2}',
-                 '{"op":"subscribe"}', '{"op":"unsubscribe","id":1,"sub":[]}', "[" * 5000, '{"op":"put","table":"_users",'
-                 '"key":"x","value":{}}', '{"op":"put","table":"t","key":"x","value":[]}'):  # fmt: skip
+    for junk in JUNK:
         ws.sendMessage(junk.encode())
         answer = await ws.next()
         assert set(answer) >= {"error", "code"}, junk

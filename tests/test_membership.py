@@ -151,9 +151,14 @@ def test_packets_stay_small_however_many_members_there_are():
 
 def test_every_message_survives_the_wire():
     messages = [
-        Ping(1, b"n" * 8), Ack(1), IndirectPing(2, b"n" * 8), Alive(b"n" * 8, 3, "h", 1, 2), Suspect(b"n" * 8, 1, b"a" * 8),
-        Dead(b"n" * 8, 1, b"a" * 8), PushPull(True, [Alive(b"n" * 8, 3, "h", 1, 2)]),
-    ]  # fmt: skip
+        Ping(1, b"n" * 8),
+        Ack(1),
+        IndirectPing(2, b"n" * 8),
+        Alive(b"n" * 8, 3, "h", 1, 2),
+        Suspect(b"n" * 8, 1, b"a" * 8),
+        Dead(b"n" * 8, 1, b"a" * 8),
+        PushPull(True, [Alive(b"n" * 8, 3, "h", 1, 2)]),
+    ]
     assert DECODER.decode(ENCODER.encode(messages)) == messages
 
 
@@ -196,7 +201,7 @@ class TestPackets:
         assert two.open(packet, ("h", 1)) == []
 
     def test_a_restarted_receiver_does_not_believe_a_recording(self):
-        one, two, boxes = self.pair()
+        one, _two, _boxes = self.pair()
         recording = one.seal(b"old news")
         fresh = PacketCodec(b"k" * 32, b"2" * 8, b"f" * 8, os.urandom, lambda data, address: None)
         assert fresh.open(recording, ("h", 1)) == []

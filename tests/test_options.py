@@ -89,7 +89,9 @@ class TestRefusals:
 class TestSources:
     def test_order(self, tmp_path):
         file = tmp_path / "c.toml"
-        file.write_text('port = 7001\nreplicas = 5\ndurability = "none"\njoin = ["a:1", "b:2"]\nadmin-password = "long enough"\n')
+        file.write_text(
+            'port = 7001\nreplicas = 5\ndurability = "none"\njoin = ["a:1", "b:2"]\nadmin-password = "long enough"\n'
+        )
         environment = {"DYNAKV_REPLICAS": "2", "DYNAKV_CONFIG": str(file), "DYNAKV_ANONYMOUS_READ": "yes"}
         config = load({"port": "7003"}, environment)
         assert (config.port, config.replicas, config.durability) == (7003, 2, Durability.NONE)
@@ -157,7 +159,18 @@ def test_a_wheel_brings_the_plugin(tmp_path):
 
     root = Path(__file__).parent.parent
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(root)],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            str(tmp_path),
+            str(root),
+        ],
         check=True,
         capture_output=True,
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,27 +103,18 @@ class TestFrames:
 
     @given(st.binary(min_size=6, max_size=300))
     def test_nonsense_is_an_error_and_nothing_else(self, junk):
-        try:
+        with suppress(FrameError):
             FrameReader().feed(junk)
-        except FrameError as error:
-            assert "\n" not in str(error)[:20]
 
     def test_another_version_is_refused_by_name(self):
         data = bytearray(encode(5, [(1, Ping())]))
         data[4] = 77
-        try:
+        with pytest.raises(FrameError, match="77"):
             FrameReader().feed(bytes(data))
-        except FrameError as error:
-            assert "77" in str(error)
-        else:
-            raise AssertionError
 
     def test_too_long_is_refused_before_it_is_gathered(self):
-        try:
+        with pytest.raises(FrameError):
             FrameReader().feed(b"\xff\xff\xff\xff\x01")
-        except FrameError:
-            return
-        raise AssertionError
 
 
 def test_hello_has_a_version_first():

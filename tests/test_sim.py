@@ -122,7 +122,9 @@ class TestTheOracleSees:
         assert caught("P") > 0
 
     def test_p4_no_anti_entropy_and_no_hints(self, monkeypatch):
-        monkeypatch.setattr(repair.Repair, "_due", lambda self, node, partitions: [] if self.rounds > 20 else partitions)
+        monkeypatch.setattr(
+            repair.Repair, "_due", lambda self, node, partitions: [] if self.rounds > 20 else partitions
+        )
         monkeypatch.setattr(repair.Repair, "_replay_hints", lambda self, node: None)
         monkeypatch.setattr("dynatwist.sim.run.SETTLE_LIMIT_S", 15.0)
         assert caught("P4") > 0

@@ -95,7 +95,9 @@ class TestKeyFile:
         assert repr(made) == "ClusterKeys(...)"
         assert len(made.admin_password()) == 24
 
-    @pytest.mark.parametrize("text", ["", "nonsense", "dynakv-keys 1\n", "dynakv-keys 1\ncluster AAAA\n", "dynakv-keys 2\n"])
+    @pytest.mark.parametrize(
+        "text", ["", "nonsense", "dynakv-keys 1\n", "dynakv-keys 1\ncluster AAAA\n", "dynakv-keys 2\n"]
+    )
     def test_what_is_none_is_refused_in_one_line(self, text):
         with pytest.raises(StartError) as caught:
             parse(text, "/some/where")
@@ -164,7 +166,9 @@ class Bench:
         )  # fmt: skip
         announce = lambda partition, key, record: self.announced.append((key, record.value))  # noqa: E731
         self.store = Store(recovered, self.wal, actor_of(b"n" * 8, epoch), lambda: 1000, announce)
-        self.saver = ColdSaver(self.store, self.disk, "/d", KEY, self, Random(3).randbytes, self.later.append, recovered)
+        self.saver = ColdSaver(
+            self.store, self.disk, "/d", KEY, self, Random(3).randbytes, self.later.append, recovered
+        )
 
     def submit(self, work, done):
         try:
@@ -280,7 +284,9 @@ class TestRecovery:
         bench.save()
         second = {path for path in bench.disk.paths() if "storage.db" in path} - first
         assert first <= set(bench.disk.paths())
-        assert sum(len(bench.disk.read(path)) for path in second) < sum(len(bench.disk.read(path)) for path in first) / 20
+        assert (
+            sum(len(bench.disk.read(path)) for path in second) < sum(len(bench.disk.read(path)) for path in first) / 20
+        )
 
     def test_old_generations_and_segments_go(self):
         bench = Bench()
@@ -351,7 +357,7 @@ def test_replacing_a_file_is_whole_or_not_at_all():
         disk = SimDisk(Random(crash_at))
         replace_file(disk, "/d", "f", b"old")
         disk.crash_after = crash_at
-        with pytest.raises(BaseException, match="fsync|rename"):
+        with pytest.raises(BaseException, match=r"fsync|rename"):
             replace_file(disk, "/d", "f", b"new contents")
         disk.lose_power()
         assert disk.read("/d/f") in (b"old", b"new contents")

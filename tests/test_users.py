@@ -1,4 +1,4 @@
-"""Accounts on real processes: revocation everywhere, names that are another user, tokens, HTTPS, status behind a token."""
+"""Accounts on real processes: revocation everywhere, names registered again, HTTPS, status behind a token."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def test_one_name_registered_at_once_on_all_nodes_is_one_user(cluster):
         with ThreadPoolExecutor(3) as pool:
             answers = list(
                 pool.map(
-                    lambda n, number=number: cluster.nodes[n].request("POST", f"/auth/racer-{number}", {"secret": f"s{n}"}),
+                    lambda n, number=number: cluster.nodes[n].request(
+                        "POST", f"/auth/racer-{number}", {"secret": f"s{n}"}
+                    ),
                     range(3),
                 )
             )
@@ -145,7 +147,11 @@ def test_records_conditions_ttl_batches_and_causal_tokens(cluster):
     assert "brief" not in one.request("GET", "/r/keys", token=ivan).json
     assert two.put("r", "brief", {"x": 2}, ivan).status == 201
     ops = [{"op": "put", "key": f"b{n}", "value": {"n": n}} for n in range(30)]
-    ops += [{"op": "delete", "key": "nothing"}, {"op": "put", "key": "", "value": {}}, {"op": "put", "key": "x", "value": 1}]
+    ops += [
+        {"op": "delete", "key": "nothing"},
+        {"op": "put", "key": "", "value": {}},
+        {"op": "put", "key": "x", "value": 1},
+    ]
     statuses = [one["status"] for one in three.request("POST", "/r/batch", {"ops": ops}, ivan).json["results"]]
     assert statuses == [201] * 30 + [404, 400, 400]
     listed = two.request("GET", "/r/keys?prefix=b&after=b1&limit=4", token=ivan).json
@@ -169,9 +175,7 @@ def certificate(folder):
         .not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
     )  # fmt: skip
     (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "key.pem").write_bytes(pem)
     return ["--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")]
 

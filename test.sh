@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Lint, types, documentation, tests, simulation and the walkthrough on three real processes. Sets up what it needs.
+# Arguments go to pytest, and then only pytest runs.
+set -euo pipefail
+cd "$(dirname "$0")"
+. ./setup-env.sh
+make_venv "[dev]"
+if ! { command -v chromium && command -v chromedriver; } >/dev/null && may_apt; then
+    say "installing chromium and chromium-driver (once) ..."
+    apt_install chromium chromium-driver || true
+fi
+if [ $# -gt 0 ]; then
+    exec .venv/bin/pytest "$@"
+fi
+say "lint ..."
+.venv/bin/ruff check -q .
+.venv/bin/ruff format -q --check .
+say "types ..."
+.venv/bin/mypy --no-error-summary
+say "documentation ..."
+.venv/bin/sphinx-build -q -W -b html docs docs/_build/html
+say "tests ..."
+exec .venv/bin/pytest tests
