@@ -186,6 +186,7 @@ class Core:
             config.private_status,
             config.anonymous_read,
             self.findings,
+            self._counters,
         )
         self.data = DataRoutes(self.context)
         self.accounts = AccountRoutes(self.context)
@@ -273,6 +274,14 @@ class Core:
         for key, record in message.records:
             if self.cluster.me.node_id not in self.cluster.owners(partition_of(*key)):
                 self.hub.publish_relayed(key, record)
+
+    def _counters(self) -> dict[str, int]:
+        return {
+            "rounds": self.repair.rounds,
+            "packets_sent": self.gossip.packets_sent,
+            "packets_received": self.gossip.packets_received,
+            "packets_dropped": self.gossip.codec.dropped,
+        }
 
     def _gossip_changed(self, change: Changed) -> None:
         self.cluster.gossip_changed(change)

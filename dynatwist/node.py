@@ -239,7 +239,7 @@ class NodeService(MultiService):
             runtime, self._hashing = real_runtime(self._reactor, network, self._fatal)
             self.core = Core(self.config, keys, runtime)
             network.identify(self.core.identity.node_id)
-        except BaseException:
+        except Exception:
             self._lock.release()
             raise
 

@@ -17,18 +17,10 @@ from twisted.internet.threads import deferToThread
 
 from dynatwist.client import Client, Forbidden, NotFound, PreconditionFailed, Unauthorized, Unavailable
 
-from .real import RealCluster, check_logs, wait_until
+from .real import wait_until
 
 pytestmark = pytest.mark.processes
 DYNAKV = str(Path(sys.executable).with_name("dynakv"))
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    made = RealCluster.start(3)
-    yield made
-    check_logs(made)
-    made.close()
 
 
 def urls(cluster):

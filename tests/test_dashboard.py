@@ -12,7 +12,7 @@ import pytest
 
 from dynatwist.storage.keyfile import parse
 
-from .real import RealCluster, check_logs, wait_until
+from .real import wait_until
 
 pytestmark = pytest.mark.processes
 FLAGS = [
@@ -82,14 +82,6 @@ class Browser:
         finally:
             self._driver.terminate()
             self._driver.wait(10)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    made = RealCluster.start(3)
-    yield made
-    check_logs(made)
-    made.close()
 
 
 @pytest.fixture

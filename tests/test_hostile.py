@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import socket
-import time
 
 import jwt
 import pytest
@@ -14,13 +13,6 @@ import pytest
 from .real import RealCluster, check_logs, wait_until
 
 pytestmark = pytest.mark.processes
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    made = RealCluster.start(3)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +295,6 @@ def test_nothing_in_the_clear(cluster, alice):
     assert node.put("clear-table", "clear-key", {"clear": "clear-value"}, alice, "?w=all").status == 201
     assert node.put("clear-table", "big", {"clear-value": "x" * 200_000}, alice, "?w=all").status == 201
     assert node.request("POST", "/admin/save", token=cluster.admin_token()).status == 200
-    time.sleep(0)
     for one in cluster.nodes:
         for file in one.data.rglob("*"):
             if file.is_file():

@@ -14,17 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.threads import deferToThread
 
-from .real import Listener, RealCluster, check_logs, wait_until
+from .real import Listener, RealCluster, wait_until
 
 pytestmark = pytest.mark.processes
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    made = RealCluster.start(3)
-    yield made
-    check_logs(made)
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .real import RealCluster, check_logs, wait_until
+from .real import RealCluster, wait_until
 
 pytestmark = pytest.mark.processes
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    made = RealCluster.start(3)
-    yield made
-    check_logs(made)
-    made.close()
 
 
 def refused_everywhere(cluster, token):

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from .real import Listener, RealCluster, check_logs, wait_until
+from .real import Listener, check_logs, wait_until
 
 pytestmark = pytest.mark.walkthrough
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    made = RealCluster.start(3)
-    yield made
-    made.close()
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +25,10 @@ def announce(request, capsys):
 def users(cluster):
     """Tokens by name."""
     return {}
+
+
+def sees(node, other):
+    return node.request("GET", "/membership").json["nodes"][other.address]["reachable"]
 
 
 def same_everywhere(cluster, table, key, token):
@@ -94,7 +90,9 @@ def test_part_4b_truly_concurrent_writes(cluster, users):
     assert one.put("users", "contested", {"by": "nobody"}, alice, "?w=all").status == 201
     before = sum(node.stats()["conflicts"] for node in cluster.nodes)
     three.freeze()
-    time.sleep(0.7)  # longer than a packet may be under way, so that nothing of the write waits in a socket
+    wait_until(
+        lambda: not sees(one, three) and not sees(two, three), what="the others notice; nothing waits in a socket"
+    )
     assert one.put("users", "contested", {"by": "one"}, alice).status == 201
     one.freeze()
     two.freeze()

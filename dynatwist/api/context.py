@@ -15,6 +15,7 @@ from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Hub
 from dynatwist.metrics import Metrics
 from dynatwist.model.record import Record
+from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.storage.snapshot import ColdSaver
 
 from .limits import Limits
@@ -28,6 +29,7 @@ class Context:
     """See the module.
 
     :ivar findings: what recovery found, for ``/readyz``.
+    :ivar counters: more figures for ``/metrics``.
     """
 
     cluster: Cluster
@@ -42,7 +44,7 @@ class Context:
     private_status: bool = False
     anonymous_read: bool = False
     findings: list[str] = field(default_factory=list)
-    save_now: Callable[[], object] = lambda: None
+    counters: Callable[[], dict[str, int]] = dict
 
     def require_ready(self) -> None:
         """503 while the data routes must not answer."""
@@ -62,8 +64,9 @@ class Context:
         try:
             return self.users.authenticate(token)
         except ApiError:
-            if not self.cluster.store.replicas[-1].whole:
-                self.require_ready()
+            if not self.cluster.may_coordinate(SYSTEM_PARTITION):
+                text = "this node does not know all users yet; try again"
+                raise ApiError(503, "starting", text, {"Retry-After": "1"}) from None
             raise
 
     def identify_reader(self, request: Request) -> Identity | None:

@@ -222,6 +222,14 @@ class Cluster:
             self._status = status
             self.links.tell_all(status)
 
+    def struck_out(self, node: bytes) -> None:
+        """A node is no member any more: nothing is kept for it; its link stays while it hands its data off."""
+        self.store.unhint(node, [])
+        if not self.links.is_reachable(node):
+            self.links.unwant(node)
+            if self.swim is not None:
+                self.swim.remove(node)
+
     # Messages
 
     def on_call(self, kind: type[M], handler: Callable[[bytes, M, Respond], None]) -> None:

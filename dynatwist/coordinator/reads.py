@@ -29,12 +29,11 @@ class ReadRun:
     :param done: called once.
     """
 
-    __slots__ = ("_answered", "_asked", "_cluster", "_done", "_finished", "_key", "_level", "_repairing", "_tally", "_timer")  # fmt: skip  # noqa: E501
+    __slots__ = ("_answered", "_asked", "_cluster", "_done", "_finished", "_key",  "_repairing", "_tally", "_timer")  # fmt: skip  # noqa: E501
 
     def __init__(self, cluster: Cluster, key: Key, level: Level, done: OnRead) -> None:
         self._cluster = cluster
         self._key = key
-        self._level = level
         self._done = done
         self._finished = False
         self._repairing: set[bytes] = set()

@@ -131,10 +131,6 @@ class Registrar:
         self._wanted.pop(node, None)
         self._tick_soon()
 
-    def is_pending(self, node: bytes) -> bool:
-        """Whether a member is still to be struck out."""
-        return node in self._unwanted
-
     def _tick_soon(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.reset(0.01)

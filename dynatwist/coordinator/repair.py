@@ -231,6 +231,9 @@ class Repair:
         if after.find(me) is None and before is not None and before.find(me) is not None:
             self.log.warn("this node is no member any more")
             cluster.removed = True
+        if before is not None and not after.changing:
+            for node in (before.ids | before.previous_ids) - after.ids:
+                cluster.struck_out(node)
         for node in cluster.links.linked():
             self.run_round(node)
         self._hand_off()
@@ -247,11 +250,6 @@ class Repair:
             for replica in self._cluster.store.replicas
             if (replica.records or replica.clock) and me not in registry.owners(replica.number)
         ]
-
-    @property
-    def has_surplus(self) -> bool:
-        """Whether this node still holds what it has to hand off."""
-        return bool(self._surplus())
 
     def _hand_off(self) -> None:
         """Drop a partition only once a majority of its owners durably has all of it."""

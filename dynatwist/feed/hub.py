@@ -132,7 +132,6 @@ class Hub:
         self._by_table: dict[str | None, set[Subscription]] = {}
         self._relayed: OrderedDict[Key, Record] = OrderedDict()
         self._tables: dict[str, int] = {}
-        self.lagged = 0
 
     @property
     def cursor(self) -> str:

@@ -180,15 +180,6 @@ class Swim:
             self._on_message(now_s, sender, source, message)
         return self._take_actions()
 
-    def call_seeds(self) -> list[Action]:
-        """Ask the seeds for their view, now."""
-        self._redial()
-        return self._take_actions()
-
-    def add_seeds(self, seeds: Iterable[Address]) -> None:
-        """More addresses to call, for example of members known from before."""
-        self._seeds = list(dict.fromkeys([*self._seeds, *seeds]))
-
     def remove(self, node: bytes) -> None:
         """Forget a member that was struck out."""
         self.peers.pop(node, None)

@@ -122,11 +122,6 @@ class PeerLinks:
         """The connected peers, in order."""
         return sorted(self._links)
 
-    def hello_of(self, node: bytes) -> Hello | None:
-        """What a connected peer said of itself."""
-        link = self._links.get(node)
-        return link.peer if link is not None else None
-
     def rtt_ms(self, node: bytes) -> float | None:
         """The last measured round trip to a connected peer."""
         link = self._links.get(node)

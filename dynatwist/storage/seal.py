@@ -24,7 +24,6 @@ _FILE_HEADER = struct.Struct(">6sH4s16s")
 _FRAME_HEADER = struct.Struct(">4sQI")
 _MARKER = b"\xd7\x9a\xfe\x01"
 FILE_HEADER_BYTES = _FILE_HEADER.size
-SALT_BYTES = 16
 
 
 class UnknownFormat(Exception):
