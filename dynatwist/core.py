@@ -43,7 +43,7 @@ from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import Identity, IdentityFile
 from dynatwist.storage.keyfile import ClusterKeys
-from dynatwist.storage.recovery import Recovered, recover
+from dynatwist.storage.recovery import Recovered, recover, scrub
 from dynatwist.storage.seal import UnknownFormat
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.store import Store
@@ -207,7 +207,22 @@ class Core:
         self.registrar.start()
         self.repair.start()
         self._second.start(SYNC_INTERVAL_S)
+        self._scrub()
         self._snapshotter.start(self.config.snapshot_interval_s, now=bool(self._recovered.damaged))
+
+    def _scrub(self) -> None:
+        """In the background, before the first cold save can remove anything."""
+        findings: list[str] = []
+
+        def work() -> None:
+            findings.extend(scrub(self.runtime.fs, self._folder, self.identity.data_key, self._recovered))
+
+        def done(failure: BaseException | None) -> None:
+            self.findings.extend(findings)
+            for finding in findings:
+                self.log.warn("recovery: {finding}", finding=finding)
+
+        self._cold_writer.submit(work, done)
 
     def stop(self) -> Deferred[None]:
         """Say goodbye, flush the log, close the links; within a deadline."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -211,3 +213,62 @@ def test_forwarding_from_a_node_that_owns_nothing_of_a_key(clusters):
             assert time.monotonic() - started_s < 0.5
     finally:
         frozen.thaw()
+
+
+def test_a_node_that_comes_back_under_another_address(clusters):
+    cluster = clusters(3)
+    alice = cluster.nodes[0].register("alice")
+    assert cluster.nodes[0].put("t", "k", {"n": 1}, alice, "?w=all").status == 201
+    old = cluster.nodes[2]
+    old.stop()
+    moved = Node(cluster.folder, free_port())
+    moved.data = old.data
+    cluster.nodes[2] = moved
+    moved.start()
+    cluster.wait_ready()
+    addresses = {one["address"] for one in admin_members(cluster)}
+    assert addresses == {node.address for node in cluster.nodes}
+    assert moved.get("t", "k", alice, "?r=all").status == 200
+
+
+def admin_members(cluster):
+    return cluster.nodes[0].request("GET", "/admin/members", token=cluster.admin_token()).json["members"]
+
+
+def test_memory_is_bounded(clusters):
+    cluster = clusters(1, "--max-memory", "1048576")
+    alice = cluster.nodes[0].register("alice")
+    statuses = [cluster.nodes[0].put("t", f"k{n}", {"v": "x" * 100_000}, alice).status for n in range(15)]
+    assert statuses[0] == 201
+    assert statuses[-1] == 507
+    assert cluster.nodes[0].delete("t", "k0", alice).status == 200
+    assert cluster.nodes[0].put("t", "small", {}, alice).status == 201
+
+
+EMBEDDED = """
+import sys
+from twisted.application.service import Application, IServiceCollection
+from twisted.internet import reactor
+from dynatwist import NodeConfig, NodeService
+
+application = Application("another program")
+config = NodeConfig(port=int(sys.argv[1]), data_dir=sys.argv[2] + "/d", key_file=sys.argv[2] + "/k")
+NodeService(config, reactor).setServiceParent(application)
+services = IServiceCollection(application)
+reactor.callWhenRunning(services.startService)
+reactor.addSystemEventTrigger("before", "shutdown", services.stopService)
+reactor.run()
+"""
+
+
+def test_a_node_inside_another_twisted_program(tmp_path):
+    node = Node(tmp_path, free_port())
+    node.process = subprocess.Popen([sys.executable, "-c", EMBEDDED, str(node.port), str(tmp_path)])
+    try:
+        wait_until(node.is_ready)
+        assert node.put("t", "k", {}, node.register("alice")).status == 201
+        node.process.terminate()
+        assert node.process.wait(10) in (0, -signal.SIGTERM)
+    finally:
+        node.process.kill()
+        node.process.wait()

@@ -36,6 +36,7 @@ from .writes import WriteRun
 
 FORWARD_TIMEOUT_S = 2.5
 RECENT_OPS = 20_000
+RECENT_S = 2 * FORWARD_TIMEOUT_S
 FORWARDED_OP_BYTES = 16
 
 
@@ -50,7 +51,7 @@ class Coordinator:
         self.cluster = cluster
         self._max_value_bytes = max_value_bytes
         self._max_store_bytes = max_store_bytes
-        self._recent: OrderedDict[bytes, Deferred[Result] | Result] = OrderedDict()
+        self._recent: OrderedDict[bytes, tuple[float, Deferred[Result] | Result]] = OrderedDict()
         cluster.on_call(Replicate, self._on_replicate)
         cluster.on_call(ReadDot, self._on_read_dot)
         cluster.on_call(Fetch, self._on_fetch)
@@ -256,7 +257,7 @@ class Coordinator:
         if not self.cluster.may_coordinate(partition_of(*operation.key)):
             respond(Unable("not ready"))
             return
-        known = self._recent.get(message.op)
+        _, known = self._recent.get(message.op, (0.0, None))
         if isinstance(known, Result):
             respond(Outcome(ENCODER.encode(known)))
             return
@@ -271,13 +272,14 @@ class Coordinator:
 
     def _remember(self, op: bytes, running: Deferred[Result]) -> Deferred[Result]:
         shared: Deferred[Result] = Deferred()
-        self._recent[op] = shared
-        while len(self._recent) > RECENT_OPS:
+        now_s = self.cluster.runtime.monotonic_s()
+        self._recent[op] = (now_s, shared)
+        while len(self._recent) > RECENT_OPS or next(iter(self._recent.values()))[0] < now_s - RECENT_S:
             self._recent.popitem(last=False)
 
         def finished(result: Result) -> None:
             if op in self._recent:
-                self._recent[op] = result
+                self._recent[op] = (now_s, result)
             shared.callback(result)
 
         running.addCallback(finished)

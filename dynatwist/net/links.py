@@ -207,6 +207,8 @@ class PeerLinks:
         if target is None or self._stopping:
             return
         target.dialling = False
+        if target.timer is not None and target.timer.active():
+            target.timer.cancel()
         delay_s = target.backoff_s * (0.5 + self._runtime.random.random())
         target.backoff_s = min(MAX_BACKOFF_S, target.backoff_s * 2)
         target.timer = self._runtime.clock.callLater(delay_s, self._dial, node)
@@ -269,7 +271,8 @@ class PeerLinks:
             self.log.warn("peer link refused: {reason}", reason=link.refusal)
         node = self._dialled_for.pop(link, None)
         if link.peer is not None and self._links.get(link.peer.member.node_id) is link:
-            del self._links[link.peer.member.node_id]
-            self._owner.unlinked(link.peer.member.node_id)
+            node = link.peer.member.node_id  # whoever had dialled this one: it was the link that is missing now
+            del self._links[node]
+            self._owner.unlinked(node)
         if node is not None:
             self._redial(node)

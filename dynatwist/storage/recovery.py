@@ -34,6 +34,7 @@ from .entries import (
 from .files import FileSystem
 from .manifest import CHUNK_KIND, MANIFEST_KIND, Manifest, SavedPartition, Slice
 from .seal import Opened, open_file
+from .wal import KIND as WAL_KIND
 from .wal import Segment, segment_name
 
 
@@ -194,6 +195,36 @@ def _check(segment: Segment, before: Segment | None, is_last: bool, found: Recov
         found.damage_all(f"{name} does not follow its predecessor; {fetched}")
     elif segment.start.previous_bytes != before.size_bytes and not found.damaged:
         found.damage_all(f"wal/{segment_name(before.number)} is not as long as it was; {fetched}")
+
+
+def scrub(fs: FileSystem, folder: str, data_key: bytes, found: Recovered) -> list[str]:
+    """Look at the files that the start did not need, which are kept in case the newest ones are damaged one day.
+
+    :returns: findings, for the log; nothing has to be done, the next cold saves replace these files.
+    """
+    findings: list[str] = []
+
+    def check(path: str, kind: bytes) -> Opened:
+        opened = open_file(data_key, kind, fs.read(f"{folder}/{path}"))
+        if not opened.intact:
+            findings.append(f"{path} is damaged; it was not needed, and the next cold saves replace it")
+        return opened
+
+    newest = found.manifest
+    if newest is None:
+        return findings
+    used = {piece.chunk for saved in newest.partitions for piece in saved.pieces}
+    for name in fs.names(f"{folder}/cold"):
+        if name.startswith("manifest-") and int(name[9:]) < newest.generation:
+            opened = check(f"cold/{name}", MANIFEST_KIND)
+            older = msgspec.msgpack.decode(opened.payloads[0], type=Manifest) if opened.intact else newest
+            chunks = {piece.chunk for saved in older.partitions for piece in saved.pieces}
+            for chunk in sorted(chunks - used):
+                check(f"cold/{chunk}", CHUNK_KIND)
+    for name in fs.names(f"{folder}/wal"):
+        if name.endswith(".wal") and int(name[:-4]) < newest.wal_from:
+            check(f"wal/{name}", WAL_KIND)
+    return findings
 
 
 def apply(entry: AnyEntry, found: Recovered) -> None:

@@ -63,6 +63,8 @@ def parsed(request: Any) -> Request:
         name.decode("latin-1").lower(): values[-1].decode("latin-1")
         for name, values in request.requestHeaders.getAllRawHeaders()
     }
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise ApiError(415, "unsupported_encoding", "send the body without Content-Encoding")
     query: dict[str, str] = {}
     if request.query:
         try:
