@@ -1,0 +1,142 @@
+"""Peer links in the simulated network: one per pair, redialled for ever, stalls told."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynatwist.model.registry import Member
+from dynatwist.net.links import PeerLinks
+from dynatwist.net.messages import WIRE_VERSION, Done, Fetch, Hello, ReadDot
+from dynatwist.runtime import Runtime
+from dynatwist.sim.network import SimNetwork
+from dynatwist.sim.world import Process, World
+
+
+class Host:
+    """A process with nothing but its links; answers every call with `Done`."""
+
+    def __init__(self, world, network, number, refusal=None):
+        self.node = bytes([number]) * 8
+        self.name = f"h{number}"
+        self.refusal = refusal
+        self.events = []
+        self.process = Process(world, self.name)
+        host = self.host = network.host(self.name, self.process)
+        clock = lambda: world.now_s  # noqa: E731
+        runtime = Runtime(self.process, clock, int, world.random, world.random.randbytes, None, host, None, None, None)
+        self.links = PeerLinks(self.node, self, runtime)
+        self.links.start(1)
+
+    def hello(self):
+        return Hello(WIRE_VERSION, b"", Member(self.node, self.name, 1, 1), b"e" * 8, 1, None)
+
+    def judge(self, hello):
+        return self.refusal
+
+    def linked(self, node, hello):
+        self.events.append("linked")
+
+    def unlinked(self, node):
+        self.events.append("unlinked")
+
+    def reachability_changed(self, node):
+        self.events.append("reachability")
+
+    def handle(self, node, message, respond):
+        self.events.append(type(message).__name__)
+        if respond is not None:
+            respond(Done())
+
+
+@pytest.fixture
+def world():
+    return World(3)
+
+
+@pytest.fixture
+def pair(world):
+    network = SimNetwork(world)
+    one, two = Host(world, network, 1), Host(world, network, 2)
+    for mine, other in ((one, two), (two, one)):
+        mine.links.want(other.node, other.name, 1)
+    world.run(1)
+    return one, two
+
+
+def test_the_lower_id_dials_and_one_link_is_enough(pair):
+    one, two = pair
+    assert one.links.linked() == [two.node]
+    assert two.links.linked() == [one.node]
+    assert len(one.host.streams) == len(two.host.streams) == 1
+
+
+def test_calls_are_answered_in_one_frame_or_many(pair, world):
+    one, two = pair
+    replies = []
+    for _ in range(10):
+        one.links.call(two.node, ReadDot(1, ("t", "k")), replies.append)
+    world.run(world.now_s + 1)
+    assert replies == [Done()] * 10
+
+
+def test_a_lost_link_ends_its_calls_and_is_redialled(pair, world):
+    one, two = pair
+    replies = []
+    two.process.pause()
+    one.links.call(two.node, Fetch([]), replies.append)
+    world.run(world.now_s + 0.05)
+    for stream in list(one.host.streams):
+        stream.abortConnection()
+    two.process.thaw()
+    world.run(world.now_s + 3)
+    assert replies == [None]
+    assert one.links.linked() == [two.node]
+    assert two.links.linked() == [one.node]
+
+
+def test_regression_a_link_dialled_the_other_way_is_redialled_too(pair, world):
+    """A joiner with the higher id had dialled to find out why nobody answered; its link replaced the regular one, and
+    nobody dialled again when it was lost."""
+    one, two = pair
+    two.links.try_once("h1", 1)
+    world.run(world.now_s + 5)
+    assert len(one.host.streams) == 1
+    for stream in list(one.host.streams):
+        stream.abortConnection()
+    world.run(world.now_s + 5)
+    assert one.links.linked() == [two.node]
+    assert two.links.linked() == [one.node]
+
+
+def test_a_stall_is_told_within_a_moment_and_so_is_its_end(pair, world):
+    one, two = pair
+    stalls, replies = [], []
+    two.process.pause()
+    one.links.call(two.node, ReadDot(1, ("t", "k")), replies.append, lambda: stalls.append(world.now_s))
+    asked_s = world.now_s
+    world.run(world.now_s + 0.2)
+    assert stalls
+    assert stalls[0] - asked_s < 0.15
+    assert not one.links.is_reachable(two.node)
+    two.process.thaw()
+    world.run(world.now_s + 0.2)
+    assert replies == [Done()]
+    assert one.links.is_reachable(two.node)
+
+
+def test_one_that_slept_does_not_blame_its_peers(pair, world):
+    one, two = pair
+    one.process.pause()
+    world.run(world.now_s + 10)
+    one.process.thaw()
+    world.run(world.now_s + 0.02)
+    assert one.links.is_reachable(two.node)
+
+
+def test_a_refused_peer_is_told_and_not_linked(world):
+    network = SimNetwork(world)
+    one, two = Host(world, network, 1), Host(world, network, 2, refusal="go away")
+    one.links.want(two.node, two.name, 1)
+    world.run(2)
+    assert one.links.linked() == two.links.linked() == []
+    assert "linked" not in two.events
