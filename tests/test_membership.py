@@ -73,6 +73,25 @@ def test_everybody_finds_everybody():
     assert all(len(swim.up()) == 11 for swim in net.swims)
 
 
+def test_a_joiner_whose_first_answer_is_lost_asks_again_soon():
+    net = Net(3)
+    net.run(3)
+    net.swims.append(net.make(3))
+    perform = net.perform
+
+    def lossy(number, actions):
+        perform(
+            number,
+            [a for a in actions if not (isinstance(a, Send) and isinstance(a.messages[0], PushPull) and number == 0)],
+        )
+
+    net.perform = lossy
+    net.run(0.3)
+    net.perform = perform
+    net.run(2)
+    assert len(net.swims[3].up()) == 3
+
+
 def test_a_silent_member_is_suspected_then_dead_everywhere():
     net = Net(6)
     net.run(3)
@@ -189,6 +208,13 @@ class TestPackets:
         assert two.open(one.seal(b"hello"), ("h", 1)) == []
         assert self.settle(one, two, boxes) == [(b"1" * 8, b"hello")]
         assert two.open(one.seal(b"again"), ("h", 1)) == [(b"1" * 8, b"again")]
+
+    def test_regression_all_that_arrives_before_the_proof_is_taken_in(self):
+        """Only the last packet was held, and with it a joiner lost the seed's view of the cluster."""
+        one, two, boxes = self.pair()
+        for payload in (b"view", b"ping"):
+            two.open(one.seal(payload), ("h", 1))
+        assert self.settle(one, two, boxes) == [(b"1" * 8, b"view"), (b"1" * 8, b"ping")]
 
     def test_a_replay_is_dropped(self):
         one, two, boxes = self.pair()

@@ -33,6 +33,7 @@ from .messages import (
     Suspect,
 )
 
+EAGER_PUSH_PULLS = 3
 Address = tuple[str, int]
 T = TypeVar("T")
 
@@ -137,6 +138,7 @@ class Swim:
         self._round: list[bytes] = []
         self._relays: dict[int, _Relay] = {}
         self._next_probe_s = self._next_push_pull_s = self._next_redial_s = 0.0
+        self._eager_push_pulls = 0
         self._last_tick_s: float | None = None
         self._actions: list[Action] = []
         self.left = False
@@ -167,7 +169,11 @@ class Swim:
             self._next_redial_s = now_s + self.settings.redial_interval_s
             self._redial()
         if now_s >= self._next_push_pull_s:
-            self._next_push_pull_s = now_s + self.settings.push_pull_interval_s
+            eager = self._eager_push_pulls > 0
+            self._eager_push_pulls -= eager
+            self._next_push_pull_s = now_s + (
+                self.settings.redial_interval_s / 2 if eager else self.settings.push_pull_interval_s
+            )
             if self.up():
                 self._push_pull(self._random.choice(self.up()).address, reply=True)
         return self._take_actions()
@@ -313,6 +319,9 @@ class Swim:
             return
         before = peer.state if peer is not None else None
         moved = peer is not None and (peer.address, peer.peer_port) != ((alive.host, alive.port), alive.peer_port)
+        if before is None:  # there may be more whom we do not know, and the packet that said so may be lost
+            self._eager_push_pulls = EAGER_PUSH_PULLS
+            self._next_push_pull_s = min(self._next_push_pull_s, now_s + self.settings.redial_interval_s / 2)
         fresh = Peer(
             alive.node, alive.host, alive.port, alive.peer_port, alive.incarnation, State.ALIVE, now_s,
             rtt_s=peer.rtt_s if peer is not None else 0.0,

@@ -27,6 +27,7 @@ OVERHEAD_BYTES = _HEADER.size + 16
 MAX_PAYLOAD_BYTES = MAX_PACKET_BYTES - OVERHEAD_BYTES - 16
 WINDOW = 1024
 MAX_SESSIONS = 8192
+MAX_HELD = 16
 
 _DATA, _CHALLENGE, _PROOF = 0, 1, 2
 Address = tuple[str, int]
@@ -77,7 +78,7 @@ class PacketCodec:
         self._randbytes = randbytes
         self._send = send
         self._sessions: OrderedDict[tuple[bytes, bytes], _Session] = OrderedDict()
-        self._held: dict[tuple[bytes, bytes], bytes] = {}
+        self._held: dict[tuple[bytes, bytes], list[bytes]] = {}
         self.dropped = 0
 
     def _key(self, sender: bytes, epoch: bytes) -> bytes:
@@ -127,11 +128,10 @@ class PacketCodec:
                 self.dropped += 1
                 return []
             session.proven = True
-            held = self._held.pop(who, None)
-            return [(who[0], held)] if held is not None else []
+            return [(who[0], held) for held in self._held.pop(who, [])]
         if session.proven:
             return [(who[0], payload)]
         if len(self._held) < MAX_SESSIONS:
-            self._held[who] = payload
+            self._held[who] = [*self._held.get(who, []), payload][:MAX_HELD]
         self._send(self.seal(session.challenge, _CHALLENGE), source)
         return []
