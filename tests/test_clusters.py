@@ -226,8 +226,8 @@ def test_a_node_that_comes_back_under_another_address(clusters):
     cluster.nodes[2] = moved
     moved.start()
     cluster.wait_ready()
-    addresses = {one["address"] for one in admin_members(cluster)}
-    assert addresses == {node.address for node in cluster.nodes}
+    expected = {node.address for node in cluster.nodes}
+    wait_until(lambda: {one["address"] for one in admin_members(cluster)} == expected, what="the registry to follow")
     assert moved.get("t", "k", alice, "?r=all").status == 200
 
 
