@@ -9,8 +9,12 @@ if ! { command -v chromium && command -v chromedriver; } >/dev/null && may_apt; 
     say "installing chromium and chromium-driver (once) ..."
     apt_install chromium chromium-driver || true
 fi
+TMPDIR=$(mktemp -d)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
 if [ $# -gt 0 ]; then
-    exec .venv/bin/pytest "$@"
+    .venv/bin/pytest "$@"
+    exit
 fi
 say "lint ..."
 .venv/bin/ruff check -q .
@@ -20,4 +24,4 @@ say "types ..."
 say "documentation ..."
 .venv/bin/sphinx-build -q -W -b html docs docs/_build/html
 say "tests ..."
-exec .venv/bin/pytest tests
+.venv/bin/pytest tests
