@@ -30,8 +30,10 @@ from dynatwist.coordinator.registrar import Registrar
 from dynatwist.coordinator.repair import Repair
 from dynatwist.errors import StartError
 from dynatwist.feed.hub import Hub
+from dynatwist.membership.actions import Changed
 from dynatwist.membership.messages import Alive
-from dynatwist.membership.swim import Changed, Swim, SwimSettings
+from dynatwist.membership.settings import SwimSettings
+from dynatwist.membership.swim import Swim
 from dynatwist.metrics import Metrics
 from dynatwist.model.dots import EPOCH_BYTES, NODE_ID_BYTES, actor_of
 from dynatwist.model.record import Key, Record

@@ -8,6 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynatwist.membership.actions import Changed, Send
 from dynatwist.membership.members import State
 from dynatwist.membership.messages import (
     DECODER,
@@ -20,7 +21,8 @@ from dynatwist.membership.messages import (
     PushPull,
     Suspect,
 )
-from dynatwist.membership.swim import Changed, Send, Swim, SwimSettings
+from dynatwist.membership.settings import SwimSettings
+from dynatwist.membership.swim import Swim
 from dynatwist.net.packet import MAX_PACKET_BYTES, MAX_PAYLOAD_BYTES, PacketCodec
 
 

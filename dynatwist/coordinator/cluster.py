@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
+from dynatwist.membership.actions import Changed
 from dynatwist.membership.members import Peer
-from dynatwist.membership.swim import Changed, Swim
+from dynatwist.membership.swim import Swim
 from dynatwist.model.registry import Member, Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.links import PeerLinks

@@ -29,7 +29,7 @@ class ReadRun:
     :param done: called once.
     """
 
-    __slots__ = ("_answered", "_asked", "_cluster", "_done", "_finished", "_key",  "_repairing", "_tally", "_timer")  # fmt: skip  # noqa: E501
+    __slots__ = ("_asked", "_cluster", "_done", "_finished", "_key", "_repairing", "_tally", "_timer")
 
     def __init__(self, cluster: Cluster, key: Key, level: Level, done: OnRead) -> None:
         self._cluster = cluster
@@ -38,7 +38,6 @@ class ReadRun:
         self._finished = False
         self._repairing: set[bytes] = set()
         self._asked: set[bytes] = set()
-        self._answered = False
         partition = partition_of(*key)
         self._tally = Tally(level, cluster.groups(partition), self._counts)
         self._timer = cluster.runtime.clock.callLater(READ_TIMEOUT_S, self._finish, False)

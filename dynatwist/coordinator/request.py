@@ -86,6 +86,7 @@ RESULT = msgspec.msgpack.Decoder(Result)
 
 
 def etag(record: Record) -> str:
-    """The ETag of a record: a hash of its dot, quoted."""
-    dot = record.dot
-    return '"' + blake2b(dot.actor + dot.seq.to_bytes(8), digest_size=12).hexdigest() + '"'
+    """The ETag of a record, quoted: a hash of its dot and stamp, since dots are numbered per partition."""
+    dot, stamp = record.dot, record.stamp
+    text = dot.actor + dot.seq.to_bytes(8) + stamp.ms.to_bytes(8) + stamp.counter.to_bytes(8)
+    return '"' + blake2b(text, digest_size=12).hexdigest() + '"'

@@ -13,11 +13,11 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil, log10
-from typing import Any, Protocol, TypeVar
 
+from .actions import Action, Address, Changed, Random, Send
 from .broadcast import BroadcastQueue
 from .members import Peer, State
 from .messages import (
@@ -32,64 +32,9 @@ from .messages import (
     PushPull,
     Suspect,
 )
+from .settings import SwimSettings
 
 EAGER_PUSH_PULLS = 3
-Address = tuple[str, int]
-T = TypeVar("T")
-
-
-class Random(Protocol):
-    """The source of chance: `random.Random` is one."""
-
-    def choice(self, seq: Sequence[T], /) -> T:
-        """Any one."""
-
-    def shuffle(self, x: list[Any], /) -> None:
-        """Any order, in place."""
-
-    def sample(self, population: Sequence[T], k: int, /) -> list[T]:
-        """Any `k` different ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class SwimSettings:
-    """Timing.
-
-    :ivar probe_interval_s: length of a probe period.
-    :ivar probe_timeout_s: wait for a direct ack before others are asked.
-    :ivar indirect_probes: k, how many are asked.
-    :ivar suspicion_multiplier: a suspicion lasts this times log10(n + 1) times the probe interval, at least once it.
-    :ivar push_pull_interval_s: between exchanges of the whole view with a random member.
-    :ivar redial_interval_s: between calls to the dead and to seeds.
-    :ivar payload_bytes: room in a packet.
-    """
-
-    probe_interval_s: float = 1.0
-    probe_timeout_s: float = 0.4
-    indirect_probes: int = 3
-    suspicion_multiplier: float = 4.0
-    push_pull_interval_s: float = 10.0
-    redial_interval_s: float = 1.0
-    payload_bytes: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send one packet."""
-
-    address: Address
-    messages: list[AnyGossip]
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A member's state or address changed."""
-
-    peer: Peer
-    before: State | None
-
-
-Action = Send | Changed
 
 
 @dataclass(slots=True)

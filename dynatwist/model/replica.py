@@ -45,7 +45,20 @@ class Replica:
     :ivar aside: records kept from before damage, to be merged once the replica is whole again.
     """
 
-    __slots__ = ("_summary", "aside", "clock", "digests", "generation", "issued", "number", "records", "resets", "seen", "tombstones", "whole")  # fmt: skip  # noqa: E501
+    __slots__ = (
+        "_summary",
+        "aside",
+        "clock",
+        "digests",
+        "generation",
+        "issued",
+        "number",
+        "records",
+        "resets",
+        "seen",
+        "tombstones",
+        "whole",
+    )
 
     def __init__(self, number: int) -> None:
         self.number = number

@@ -9,8 +9,9 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from dynatwist.membership.actions import Action, Changed, Send
 from dynatwist.membership.messages import DECODER, ENCODER
-from dynatwist.membership.swim import Action, Changed, Send, Swim
+from dynatwist.membership.swim import Swim
 from dynatwist.runtime import Datagrams, Runtime
 
 from .packet import PacketCodec

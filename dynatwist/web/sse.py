@@ -47,7 +47,6 @@ class SseStream:
             self._end()
             return self._done
         request.registerProducer(self, True)
-        request.write(b":\n\n")
         self._beat()
         self.wake()
         return self._done

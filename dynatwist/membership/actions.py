@@ -1,0 +1,45 @@
+"""What the membership protocol wants done, and the source of chance that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from .members import Peer, State
+from .messages import AnyGossip
+
+Address = tuple[str, int]
+T = TypeVar("T")
+
+
+class Random(Protocol):
+    """The source of chance: `random.Random` is one."""
+
+    def choice(self, seq: Sequence[T], /) -> T:
+        """Any one."""
+
+    def shuffle(self, x: list[Any], /) -> None:
+        """Any order, in place."""
+
+    def sample(self, population: Sequence[T], k: int, /) -> list[T]:
+        """Any `k` different ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send one packet."""
+
+    address: Address
+    messages: list[AnyGossip]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A member's state or address changed."""
+
+    peer: Peer
+    before: State | None
+
+
+Action = Send | Changed
