@@ -22,7 +22,7 @@ from urllib.parse import quote
 from dynatwist.storage.keyfile import parse
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
-_next_port = 21000 + os.getpid() % 500 * 20
+_next_port = 12000 + os.getpid() % 400 * 20  # with the peer ports below the range of outgoing connections
 
 
 def wait_until(condition: Callable[[], Any], limit_s: float = 10.0, what: str = "") -> Any:
