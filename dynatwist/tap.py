@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -12,6 +13,9 @@ from twisted.python import usage
 
 from dynatwist.config import SETTINGS, NodeConfig, load
 from dynatwist.errors import DynakvError, StartError
+
+
+GC_THRESHOLD = 20_000
 
 
 def fail(text: str) -> NoReturn:
@@ -104,4 +108,8 @@ def makeService(options: Options) -> IService:
         service.prepare()
     except DynakvError as error:
         fail(str(error))
+    # What was loaded lives as long as the process: keep the garbage collector from walking over it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
     return service

@@ -29,7 +29,7 @@ class ReadRun:
     :param done: called once.
     """
 
-    __slots__ = ("_asked", "_cluster", "_done", "_finished", "_key", "_repairing", "_tally", "_timer")
+    __slots__ = ("_asked", "_cluster", "_done", "_finished", "_key", "_repairing", "_tally")
 
     def __init__(self, cluster: Cluster, key: Key, level: Level, done: OnRead) -> None:
         self._cluster = cluster
@@ -40,18 +40,20 @@ class ReadRun:
         self._asked: set[bytes] = set()
         partition = partition_of(*key)
         self._tally = Tally(level, cluster.groups(partition), self._counts)
-        self._timer = cluster.runtime.clock.callLater(READ_TIMEOUT_S, self._finish, False)
         me = cluster.me.node_id
         if level is not Level.ONE:
-            message = ReadDot(cluster.version, key)
             for owner in cluster.owners(partition):
                 if owner != me and self._counts(owner):
-                    self._asked.add(owner)
-                    cluster.links.call(owner, message, self._reply_from(owner), self._check)
+                    self._ask(owner)
         if cluster.store.replicas[partition].whole or level is Level.ONE or not self._asked:
             self._asked.add(me)
             cluster.store.when_readable(key, self._readable_here)
         self._check()
+
+    def _ask(self, owner: bytes) -> None:
+        self._asked.add(owner)
+        message = ReadDot(self._cluster.version, self._key)
+        self._cluster.links.call(owner, message, self._reply_from(owner), self._check, READ_TIMEOUT_S)
 
     def _counts(self, owner: bytes) -> bool:
         """Whether an owner can contribute to a read: reachable, and whole."""
@@ -70,8 +72,10 @@ class ReadRun:
             self._asked.discard(owner)
             if isinstance(reply, DotHeld) and reply.whole:
                 self._compare(owner, reply.dot)
+            elif self._cluster.learn(reply):
+                self._tally.regroup(self._cluster.groups(partition_of(*self._key)))
+                self._ask(owner)
             else:
-                self._cluster.learn(reply)
                 self._check()
 
         return on_reply
@@ -84,7 +88,8 @@ class ReadRun:
             return
         self._repairing.add(owner)
         if dot is not None and not self._cluster.store.replica_of(self._key).clock.covers(dot):
-            self._cluster.links.call(owner, Fetch([self._key]), lambda reply: self._fetched(owner, reply))
+            fetch = Fetch([self._key])
+            self._cluster.links.call(owner, fetch, lambda reply: self._fetched(owner, reply), None, READ_TIMEOUT_S)
         else:
             self._push(owner)
 
@@ -107,7 +112,9 @@ class ReadRun:
             self._counted(owner)
             return
         message = Replicate(self._cluster.version, REPLICATE_DEADLINE_MS, self._key, held)
-        self._cluster.links.call(owner, message, lambda reply: self._counted(owner, reply is None))
+        self._cluster.links.call(
+            owner, message, lambda reply: self._counted(owner, reply is None), None, READ_TIMEOUT_S
+        )
 
     def _counted(self, owner: bytes, failed: bool = False) -> None:
         self._repairing.discard(owner)
@@ -127,6 +134,4 @@ class ReadRun:
         if self._finished:
             return
         self._finished = True
-        if self._timer.active():
-            self._timer.cancel()
         self._done(reached, self._tally.text())
