@@ -14,7 +14,6 @@ from twisted.python import usage
 from dynatwist.config import SETTINGS, NodeConfig, load
 from dynatwist.errors import DynakvError, StartError
 
-
 GC_THRESHOLD = 20_000
 
 
