@@ -30,7 +30,6 @@ from dynatwist.coordinator.registrar import Registrar
 from dynatwist.coordinator.repair import Repair
 from dynatwist.errors import StartError
 from dynatwist.feed.hub import Hub
-from dynatwist.membership.actions import Changed
 from dynatwist.membership.messages import Alive
 from dynatwist.membership.settings import SwimSettings
 from dynatwist.membership.swim import Swim
@@ -168,7 +167,7 @@ class Core:
         )
         self.cluster.swim = swim
         self.gossip = GossipPort(
-            swim, self.keys.derive(b"gossip"), self.identity.epoch, self.runtime, self._gossip_changed
+            swim, self.keys.derive(b"gossip"), self.identity.epoch, self.runtime, self.cluster.gossip_changed
         )
 
     def _build_routes(self) -> None:
@@ -294,14 +293,11 @@ class Core:
 
     def _counters(self) -> dict[str, int]:
         return {
-            "rounds": self.repair.rounds,
-            "packets_sent": self.gossip.packets_sent,
-            "packets_received": self.gossip.packets_received,
-            "packets_dropped": self.gossip.codec.dropped,
+            "anti_entropy_rounds": self.repair.rounds,
+            "gossip_packets_sent": self.gossip.packets_sent,
+            "gossip_packets_received": self.gossip.packets_received,
+            "gossip_packets_dropped": self.gossip.codec.dropped,
         }
-
-    def _gossip_changed(self, change: Changed) -> None:
-        self.cluster.gossip_changed(change)
 
     def _incarnation_raised(self, incarnation: int) -> None:
         self.identity.incarnation = incarnation

@@ -27,6 +27,12 @@ class Timer(Protocol):
         """Call so many seconds from now instead."""
 
 
+def cancel(timer: Timer | None) -> None:
+    """Cancel a timer, if there is one and it is still to come."""
+    if timer is not None and timer.active():
+        timer.cancel()
+
+
 class Clock(Protocol):
     """Timers: Twisted's ``IReactorTime``."""
 

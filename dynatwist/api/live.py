@@ -36,12 +36,9 @@ class LiveRoutes:
         check_table(table, self.context.limits)
         check_key(key, self.context.limits)
         cursor = request.headers.get("last-event-id") or request.query.get("from")
-        subscription = Subscription(table, key, "", self._sight(identity), wake)
+        subscription = Subscription(table, key, "", sight(self.context, identity), wake)
         self.context.hub.subscribe(subscription, cursor)
         return subscription
-
-    def _sight(self, identity: Identity | None) -> Callable[[Record], bool]:
-        return sight(self.context, identity)
 
 
 def sight(context: Context, identity: Identity | None) -> Callable[[Record], bool]:

@@ -124,10 +124,7 @@ class StatusRoutes:
                 "subscriptions": len(context.hub),
                 "anti_entropy_alarms": context.cluster.store.alarms,
                 "partitions_not_whole": len(context.cluster.not_whole()),
-                "anti_entropy_rounds": context.counters()["rounds"],
-                "gossip_packets_sent": context.counters()["packets_sent"],
-                "gossip_packets_received": context.counters()["packets_received"],
-                "gossip_packets_dropped": context.counters()["packets_dropped"],
+                **context.counters(),
                 "hints_dropped": context.cluster.store.hints.dropped,
             }
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from twisted.internet.defer import Deferred
 
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, StaleRegistry, Unable, Voted
 from dynatwist.replication.paxos import Proposal, Vote, accept, prepare
-from dynatwist.runtime import Timer
+from dynatwist.runtime import Timer, cancel
 
 from .cluster import Cluster, Respond
 
@@ -122,9 +124,7 @@ class Agreement:
         for node in sorted(registry.ids | registry.previous_ids):
             self._ask(node, message, lambda node, vote: self._promised(proposal, node, vote))
 
-    def _ask(self, node: bytes, message: Prepare | Accept, voted: object) -> None:
-        assert callable(voted)
-
+    def _ask(self, node: bytes, message: Prepare | Accept, voted: Callable[[bytes, Vote], None]) -> None:
         def replied(reply: AnyMessage | None) -> None:
             if isinstance(reply, Voted):
                 voted(node, reply.vote)
@@ -179,5 +179,4 @@ class Agreement:
             self.result.callback(value)
 
     def _cancel(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel(self._timer)

@@ -216,6 +216,10 @@ class Cluster:
             if not replica.whole and self.me.node_id in self.owners(replica.number)
         ]
 
+    def is_filling(self) -> bool:
+        """Whether this node still fetches partitions that it takes over in the change under way."""
+        return any(self.is_joining(partition) for partition in self.not_whole())
+
     def publish(self) -> None:
         """Tell the peers about this node's state, if it changed."""
         status = Status(self.ready, self.not_whole(), self.interests())

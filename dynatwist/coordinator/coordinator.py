@@ -26,6 +26,7 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.replication.quorum import Level, Tally
+from dynatwist.runtime import cancel
 
 from .cluster import Cluster, Respond
 from .mergepatch import patched
@@ -88,16 +89,20 @@ class Coordinator:
     # Carrying out
 
     def _carry_out(self, operation: Operation, op: bytes) -> Deferred[Result]:
-        clock = self.cluster.store.replica_of(operation.key).clock
-        if all(clock.covers(dot) for dot in operation.seen):
+        if self._has_seen(operation):
             return self._carry_out_now(operation, op)
-        return self._catch_up(partition_of(*operation.key)).addCallback(
-            lambda _: (
-                self._carry_out_now(operation, op)
-                if all(self.cluster.store.replica_of(operation.key).clock.covers(dot) for dot in operation.seen)
-                else Result(Code.UNAVAILABLE, text="what the causal token names is on no replica that can be reached")
-            )
-        )
+
+        def caught_up(_: None) -> Result | Deferred[Result]:
+            if self._has_seen(operation):
+                return self._carry_out_now(operation, op)
+            return Result(Code.UNAVAILABLE, text="what the causal token names is on no replica that can be reached")
+
+        return self._catch_up(partition_of(*operation.key)).addCallback(caught_up)
+
+    def _has_seen(self, operation: Operation) -> bool:
+        """Whether this replica has merged what the request's causal token names."""
+        clock = self.cluster.store.replica_of(operation.key).clock
+        return all(clock.covers(dot) for dot in operation.seen)
 
     def _catch_up(self, partition: int) -> Deferred[None]:
         """A round with every reachable owner."""
@@ -333,15 +338,13 @@ class _Forwarding:
     def _answered(self, result: Result) -> None:
         self._waiting -= 1
         if not self.result.called:
-            if self._timer.active():
-                self._timer.cancel()
+            cancel(self._timer)
             self.result.callback(result)
 
     def _give_up(self) -> None:
         if self.result.called:
             return
-        if self._timer.active():
-            self._timer.cancel()
+        cancel(self._timer)
         uncertain = self._waiting > 0 and self._operation.kind is not Kind.GET
         text = "no owner of the key answers in time"
         if uncertain:

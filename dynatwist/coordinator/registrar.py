@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from dynatwist.model.registry import Member, Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.messages import AnyMessage, Done, Join, Refused, Settle, Unable
-from dynatwist.runtime import Timer
+from dynatwist.runtime import Timer, cancel
 
 from .agreement import REGISTRY_SLOT, Acceptors, Agreement, NoAgreement
 from .cluster import Cluster, Respond
@@ -62,8 +62,7 @@ class Registrar:
 
     def stop(self) -> None:
         """Stop ticking."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel(self._timer)
 
     # Founding and joining
 
@@ -174,12 +173,12 @@ class Registrar:
                 return None
             return msgspec.structs.replace(registry, version=registry.version + 1, members=kept)
         members = {member.node_id: member for member in kept} | self._wanted
-        if not members or tuple(sorted(members.values(), key=lambda member: member.node_id)) == registry.members:
+        ordered = tuple(sorted(members.values(), key=lambda member: member.node_id))
+        if not members or ordered == registry.members:
             return None
         if frozenset(members) == registry.ids:  # only addresses changed: nobody moves any data
-            ordered = tuple(sorted(members.values(), key=lambda member: member.node_id))
             return msgspec.structs.replace(registry, version=registry.version + 1, members=ordered)
-        return registry.with_members(tuple(members.values()))
+        return registry.with_members(ordered)
 
     def _propose(self, registry: Registry, goal: Registry) -> None:
         self._proposing = True
@@ -206,7 +205,7 @@ class Registrar:
 
     def _try_to_settle(self, registry: Registry) -> None:
         cluster = self._cluster
-        if any(cluster.is_joining(partition) for partition in cluster.not_whole()):
+        if cluster.is_filling():
             return
         others = [node for node in sorted(registry.ids) if node != cluster.me.node_id]
         gaining = [node for node in others if self._gains(registry, node)]
@@ -248,7 +247,7 @@ class Registrar:
     def _on_settle(self, node: bytes, message: Settle, respond: Respond) -> None:
         if message.registry != self._cluster.version:
             respond(Unable("another version"))
-        elif any(self._cluster.is_joining(partition) for partition in self._cluster.not_whole()):
+        elif self._cluster.is_filling():
             respond(Unable("not whole yet"))
         else:
             respond(Done())

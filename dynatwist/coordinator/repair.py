@@ -6,6 +6,8 @@ with a majority of the other whole owners; a new owner, of the old ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.logger import Logger
 
 from dynatwist.model.dots import DotSet
@@ -22,7 +24,7 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.replication.collection import Collection
-from dynatwist.runtime import Timer
+from dynatwist.runtime import Timer, cancel
 
 from .cluster import Cluster, Respond
 from .rounds import Round, RoundAnswers
@@ -70,11 +72,9 @@ class Repair:
     def stop(self) -> None:
         """Stop ticking."""
         for timer in self._timers.values():
-            if timer.active():
-                timer.cancel()
+            cancel(timer)
 
-    def _every(self, name: str, interval_s: float, work: object) -> None:
-        assert callable(work)
+    def _every(self, name: str, interval_s: float, work: Callable[[], None]) -> None:
         runtime = self._cluster.runtime
 
         def tick() -> None:
@@ -106,14 +106,11 @@ class Repair:
 
     def shared_partitions(self, node: bytes) -> list[int]:
         """The partitions that this node owns and can pull from a peer."""
-        registry = self._cluster.registry
-        if registry is None:
-            return []
         me = self._cluster.me.node_id
         return [
             partition
             for partition in range(ALL_PARTITIONS)
-            if me in (owners := registry.all_owners(partition)) and node in owners
+            if me in (owners := self._cluster.owners(partition)) and node in owners
         ]
 
     def run_round(self, node: bytes) -> None:

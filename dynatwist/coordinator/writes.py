@@ -12,6 +12,7 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import AnyMessage, Done, Replicate
 from dynatwist.replication.quorum import Level, Tally
+from dynatwist.runtime import cancel
 
 from .cluster import Cluster
 
@@ -89,6 +90,5 @@ class WriteRun:
         if self._finished:
             return
         self._finished = True
-        if self._timer.active():
-            self._timer.cancel()
+        cancel(self._timer)
         self._done(reached, self._tally.text())

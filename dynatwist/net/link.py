@@ -19,7 +19,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 
-from dynatwist.runtime import Runtime, Timer
+from dynatwist.runtime import Runtime, Timer, cancel
 
 from .framing import Frame, FrameError, FrameReader, encode
 from .messages import AnyMessage, Done, Hello, Ping, Refused
@@ -65,15 +65,15 @@ class PeerLink(TwistedProtocol):
     """See the module.
 
     :ivar peer: what the peer said in its `Hello`.
-    :ivar dialled: whether this side opened the connection.
+    :ivar dialled_for: the node that this side dialled; ``None`` when the peer did, or its name was not known.
     """
 
     log = Logger()
 
-    def __init__(self, owner: LinkOwner, runtime: Runtime, dialled: bool) -> None:
+    def __init__(self, owner: LinkOwner, runtime: Runtime, dialled_for: bytes | None) -> None:
         self._owner = owner
         self._runtime = runtime
-        self.dialled = dialled
+        self.dialled_for = dialled_for
         self.peer: Hello | None = None
         self.stalled = False
         self.refusal = ""
@@ -159,8 +159,7 @@ class PeerLink(TwistedProtocol):
             self._flushing = self._runtime.later(self._flush)
 
     def _flush(self) -> None:
-        if self._flushing is not None and self._flushing.active():
-            self._flushing.cancel()
+        cancel(self._flushing)
         self._flushing = None
         if self._gone or not self._outgoing or self.transport is None:
             return
@@ -296,8 +295,7 @@ class PeerLink(TwistedProtocol):
         """All calls end."""
         self._gone = True
         for timer in (self._timer, self._flushing):
-            if timer is not None and timer.active():
-                timer.cancel()
+            cancel(timer)
         self._owner.closed(self)
         calls, self._calls = self._calls, {}
         for call in calls.values():

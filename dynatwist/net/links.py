@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from dynatwist.runtime import Runtime, Timer
+from dynatwist.runtime import Runtime, Timer, cancel
 
 from .link import CALL_TIMEOUT_S, OnReply, PeerLink
 from .messages import AnyMessage, Hello, Leaving
@@ -87,7 +87,6 @@ class PeerLinks:
         self._runtime = runtime
         self._links: dict[bytes, PeerLink] = {}
         self._open: set[PeerLink] = set()
-        self._dialled_for: dict[PeerLink, bytes] = {}
         self._targets: dict[bytes, _Target] = {}
         self._port: Any = None
         self._stopping = False
@@ -102,8 +101,7 @@ class PeerLinks:
         """Say goodbye, close all links and the port."""
         self._stopping = True
         for target in self._targets.values():
-            if target.timer is not None and target.timer.active():
-                target.timer.cancel()
+            cancel(target.timer)
         if self._port is not None:
             self._port.stopListening()
         for link in list(self._open):
@@ -169,19 +167,18 @@ class PeerLinks:
             return
         target = self._targets.get(node)
         if target is None or (target.host, target.port) != (host, port):
-            if target is not None and target.timer is not None and target.timer.active():
-                target.timer.cancel()
+            if target is not None:
+                cancel(target.timer)
             self._targets[node] = target = _Target(host, port, dialling=target.dialling if target else False)
         target.backoff_s = FIRST_BACKOFF_S
-        if target.timer is not None and target.timer.active():
-            target.timer.cancel()
+        cancel(target.timer)
         self._dial(node)
 
     def unwant(self, node: bytes) -> None:
         """The node is gone for good."""
         target = self._targets.pop(node, None)
-        if target is not None and target.timer is not None and target.timer.active():
-            target.timer.cancel()
+        if target is not None:
+            cancel(target.timer)
         if node in self._links:
             self._links[node].close()
 
@@ -207,18 +204,15 @@ class PeerLinks:
         if target is None or self._stopping:
             return
         target.dialling = False
-        if target.timer is not None and target.timer.active():
-            target.timer.cancel()
+        cancel(target.timer)
         delay_s = target.backoff_s * (0.5 + self._runtime.random.random())
         target.backoff_s = min(MAX_BACKOFF_S, target.backoff_s * 2)
         target.timer = self._runtime.clock.callLater(delay_s, self._dial, node)
 
     def build(self, target: bytes | None) -> PeerLink:
         """A link for a new connection."""
-        link = PeerLink(self, self._runtime, target is not None)
+        link = PeerLink(self, self._runtime, target)
         self._open.add(link)
-        if target is not None:
-            self._dialled_for[link] = target
         return link
 
     # What the links tell
@@ -269,7 +263,7 @@ class PeerLinks:
         if link.refusal and link.refusal not in self._said:
             self._said.add(link.refusal)
             self.log.warn("peer link refused: {reason}", reason=link.refusal)
-        node = self._dialled_for.pop(link, None)
+        node = link.dialled_for
         if link.peer is not None and self._links.get(link.peer.member.node_id) is link:
             node = link.peer.member.node_id  # whoever had dialled this one: it was the link that is missing now
             del self._links[node]

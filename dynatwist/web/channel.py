@@ -15,7 +15,7 @@ from twisted.web import http
 from twisted.web.server import Request as TwistedRequest
 from twisted.web.server import Site
 
-from dynatwist.runtime import Timer
+from dynatwist.runtime import Timer, cancel
 
 HEAD_TIMEOUT_S = 20.0
 IDLE_TIMEOUT_S = 75.0
@@ -122,8 +122,7 @@ class BoundedChannel(http.HTTPChannel):
         self.refuse(408, "too_slow", f"the head of the request took longer than {HEAD_TIMEOUT_S:g} s")
 
     def _cancel_head_timer(self) -> None:
-        if self._head_timer is not None and self._head_timer.active():
-            self._head_timer.cancel()
+        cancel(self._head_timer)
         self._head_timer = None
 
     def lineLengthExceeded(self, line: bytes) -> None:

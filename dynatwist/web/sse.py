@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from dynatwist.api.live import sse_bytes
 from dynatwist.feed.hub import Subscription
-from dynatwist.runtime import Timer
+from dynatwist.runtime import Timer, cancel
 
 HEARTBEAT_S = 15.0
 
@@ -77,8 +77,7 @@ class SseStream:
         self._ended = True
         self._metrics.sse_connections -= 1
         self._streams.discard(self)
-        if self._heartbeat is not None and self._heartbeat.active():
-            self._heartbeat.cancel()
+        cancel(self._heartbeat)
         self._cleanup()
         if self._request.channel is not None and self._request.producer is not None:
             self._request.unregisterProducer()
