@@ -27,6 +27,7 @@ from dynatwist.coordinator.cluster import Cluster
 from dynatwist.coordinator.coordinator import Coordinator
 from dynatwist.coordinator.listing import Listing
 from dynatwist.coordinator.registrar import Registrar
+from dynatwist.coordinator.relays import Relays
 from dynatwist.coordinator.repair import Repair
 from dynatwist.errors import StartError
 from dynatwist.feed.hub import Hub
@@ -37,9 +38,7 @@ from dynatwist.metrics import Metrics
 from dynatwist.model.dots import EPOCH_BYTES, NODE_ID_BYTES, actor_of
 from dynatwist.model.record import Key, Record
 from dynatwist.model.registry import Member
-from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.gossip import GossipPort
-from dynatwist.net.messages import Relay
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import Identity, IdentityFile
@@ -121,16 +120,17 @@ class Core:
             runtime.fatal,
         )
         actor = actor_of(identity.node_id, identity.epoch)
-        self.store = Store(recovered, self.wal, actor, runtime.wall_ms, self._announce)
+        self.store = Store(recovered, self.wal, actor, runtime.wall_ms, self._announce, self._withdraw)
         me = Member(identity.node_id, config.host, config.port, config.actual_peer_port)
-        self.cluster = Cluster(me, identity, self._identity_file, self.store, runtime, config.lone_after_s)
-        self.hub = Hub(identity.epoch.hex(), self.cluster.publish)
-        self.cluster.interests = self.hub.interests
-        self.cluster.on_notice(Relay, self._on_relay)
+        self.cluster = Cluster(
+            me, identity, self._identity_file, self.store, runtime, config.lone_after_s, config.tombstone_grace_s
+        )
+        self.hub = Hub(identity.epoch.hex())
+        self.relays = Relays(self.cluster, self.hub)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
         acceptors = Acceptors(self.cluster)
         self.registrar = Registrar(self.cluster, acceptors, list(config.join), config.replicas)
-        self.repair = Repair(self.cluster, int(config.tombstone_grace_s * 1000))
+        self.repair = Repair(self.cluster)
         self.saver = ColdSaver(
             self.store,
             runtime.fs,
@@ -276,20 +276,11 @@ class Core:
 
     # Between the parts
 
-    def _announce(self, partition: int, key: Key, record: Record) -> None:
-        """A record won here and is durable: tell whoever listens, here or at a node that does not own it."""
-        if is_system_table(key[0]):
-            return
-        self.hub.publish(key, record)
-        owners = self.cluster.owners(partition)
-        for node, status in self.cluster.peer_status.items():
-            if status.tables and node not in owners and ("" in status.tables or key[0] in status.tables):
-                self.cluster.links.tell(node, Relay([(key, record)]))
+    def _announce(self, key: Key, record: Record) -> None:
+        self.relays.announce(key, record)
 
-    def _on_relay(self, node: bytes, message: Relay) -> None:
-        for key, record in message.records:
-            if self.cluster.me.node_id not in self.cluster.owners(partition_of(*key)):
-                self.hub.publish_relayed(key, record)
+    def _withdraw(self) -> None:
+        self.hub.reset()
 
     def _counters(self) -> dict[str, int]:
         return {

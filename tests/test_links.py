@@ -30,6 +30,9 @@ class Host:
     def hello(self):
         return Hello(WIRE_VERSION, b"", Member(self.node, self.name, 1, 1), b"e" * 8, 1, None)
 
+    def clock_ms(self):
+        return 1
+
     def judge(self, hello):
         return self.refusal
 
@@ -85,7 +88,7 @@ def test_a_lost_link_ends_its_calls_and_is_redialled(pair, world):
     two.process.pause()
     one.links.call(two.node, Fetch([]), replies.append)
     world.run(world.now_s + 0.05)
-    for stream in list(one.host.streams):
+    for stream in list(one.host.streams.values()):
         stream.abortConnection()
     two.process.thaw()
     world.run(world.now_s + 3)
@@ -101,7 +104,7 @@ def test_regression_a_link_dialled_the_other_way_is_redialled_too(pair, world):
     two.links.try_once("h1", 1)
     world.run(world.now_s + 5)
     assert len(one.host.streams) == 1
-    for stream in list(one.host.streams):
+    for stream in list(one.host.streams.values()):
         stream.abortConnection()
     world.run(world.now_s + 5)
     assert one.links.linked() == [two.node]
@@ -127,10 +130,21 @@ def test_a_stall_is_told_within_a_moment_and_so_is_its_end(pair, world):
 def test_one_that_slept_does_not_blame_its_peers(pair, world):
     one, two = pair
     one.process.pause()
-    world.run(world.now_s + 10)
+    world.run(world.now_s + 3)
     one.process.thaw()
     world.run(world.now_s + 0.02)
     assert one.links.is_reachable(two.node)
+
+
+def test_a_connection_on_which_nothing_is_answered_is_given_up_and_replaced(pair, world):
+    one, two = pair
+    for stream in (*one.host.streams.values(), *two.host.streams.values()):
+        stream.stuck_until_s = world.now_s + 600
+    world.run(world.now_s + 1)
+    assert not one.links.is_reachable(two.node)
+    world.run(world.now_s + 7)
+    assert one.links.is_reachable(two.node)
+    assert two.links.is_reachable(one.node)
 
 
 def test_a_refused_peer_is_told_and_not_linked(world):

@@ -1,39 +1,32 @@
-"""Whole clusters in the simulated world: the promises hold, and the oracle sees when they do not."""
+"""Whole clusters in the simulated world: the promises hold, and the same seed gives the same history."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from dynatwist.coordinator import repair, rounds
-from dynatwist.core import Core
-from dynatwist.model import record as record_module
-from dynatwist.model import replica as replica_module
 from dynatwist.model.record import Draft
-from dynatwist.model.replica import Merge, Outcome, Replica
-from dynatwist.replication.collection import Collection
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.run import simulate
-from dynatwist.sim.workload import Faults
 from dynatwist.sim.world import World
-from dynatwist.storage import recovery as recovery_module
-from dynatwist.storage.recovery import Recovered
-from dynatwist.storage.store import Store
-from dynatwist.storage.wal import Wal
 
-SEEDS_FOR_A_BUG = 40
+SEEDS = range(24)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_promises_hold(seed):
-    report = simulate(seed, nodes=5 if seed % 5 == 4 else 3)
+    report = simulate(seed)
     assert report.violations == []
-    assert report.acknowledged > 50
+    assert report.answers
 
 
 def kept_over_two_restarts() -> bool:
     """One node: a cold save, a write, kill -9, restart, two cold saves (the second cuts the log), kill -9, restart."""
     world = World(23)
-    cluster = SimCluster(world, 1, lambda *_: None, snapshot_interval_s=1.0)
+    cluster = SimCluster(world, 1, snapshot_interval_s=1.0)
     node = cluster.nodes[0]
     node.start()
     assert world.run_until(cluster.is_settled, 30)
@@ -56,104 +49,16 @@ def test_regression_a_cold_save_after_a_restart_keeps_what_the_log_replayed():
     assert kept_over_two_restarts()
 
 
-def test_the_same_seed_gives_the_same_trace():
-    first, second = simulate(3, seconds=5, tracing=True), simulate(3, seconds=5, tracing=True)
-    assert first.trace == second.trace
-    assert len(first.trace) > 50
-    assert simulate(4, seconds=5, tracing=True).trace != first.trace
-
-
-def caught(promise: str, **more) -> int:
-    """How many seeds it takes until a planted bug is seen as breaking a promise."""
-    for seed in range(SEEDS_FOR_A_BUG):
-        try:
-            report = simulate(seed, **more)
-        except Exception:
-            continue  # the bug broke the program in another way; that is not what is looked for
-        if any(violation.startswith(promise) for violation in report.violations):
-            return seed + 1
-    return 0
-
-
-class TestTheOracleSees:
-    """Each check fails on a deliberately broken copy."""
-
-    def test_p1_an_acknowledgement_before_the_sync(self, monkeypatch):
-        write = Wal._write
-
-        def lazy(self, entries, sync, new_segment, wall_ms):
-            write(self, entries, False, new_segment, wall_ms)
-
-        monkeypatch.setattr(Wal, "_write", lazy)
-        assert caught("P", faults=Faults(power_cuts=6, crashes_at_sync=4)) > 0
-
-    def test_p1_a_cold_save_that_forgets_what_was_replayed(self, monkeypatch):
-        build = Store.__init__
-
-        def forgetful(self, recovered: Recovered, *rest):
-            recovered.changed.clear()
-            build(self, recovered, *rest)
-
-        monkeypatch.setattr(Store, "__init__", forgetful)
-        assert not kept_over_two_restarts()
-
-    def test_p2_a_merge_by_order_of_arrival(self, monkeypatch):
-        monkeypatch.setattr(replica_module, "beats", lambda new, held: new.dot != held.dot)
-        assert caught("P") > 0
-
-    def test_p2_a_merge_by_time_alone(self, monkeypatch):
-        monkeypatch.setattr(replica_module, "beats", lambda new, held: new.stamp > held.stamp)
-        assert caught("P2") > 0
-
-    def test_p3_a_tombstone_that_is_dropped_at_once_and_a_clock_that_is_not_asked(self, monkeypatch):
-        def careless(self, replica, owners, registry_version, now_ms, grace_ms):
-            return [(key, replica.records[key].dot) for key in replica.tombstones if replica.records[key].value is None]
-
-        merge = Replica.merge
-
-        def forgetful(self, key, record):
-            if self.clock.covers(record.dot) and key not in self.records:
-                self._hold(key, record)
-                return Merge(Outcome.WON)
-            return merge(self, key, record)
-
-        monkeypatch.setattr(Collection, "step", careless)
-        monkeypatch.setattr(Replica, "merge", forgetful)
-        assert caught("P") > 0
-
-    def test_p4_no_anti_entropy_and_no_hints(self, monkeypatch):
-        monkeypatch.setattr(
-            repair.Repair, "_due", lambda self, node, partitions: [] if self.rounds > 20 else partitions
-        )
-        monkeypatch.setattr(repair.Repair, "_replay_hints", lambda self, node: None)
-        monkeypatch.setattr("dynatwist.sim.run.SETTLE_LIMIT_S", 15.0)
-        assert caught("P4") > 0
-
-    def test_p4_a_joined_clock_without_the_records(self, monkeypatch):
-        merge = rounds.Round._merge
-
-        def hasty(self, partition, page, first):
-            merge(self, partition, rounds.msgspec.structs.replace(page, records=page.records[1:]), first)
-
-        monkeypatch.setattr(rounds, "msgspec", __import__("msgspec"), raising=False)
-        monkeypatch.setattr(rounds.Round, "_merge", hasty)
-        assert caught("P") > 0
-
-    def test_p5_an_epoch_kept_over_a_restart(self, monkeypatch):
-        load = Core._load
-
-        def keeping(self):
-            load(self)
-            self.identity.epoch = b"forever!"
-
-        monkeypatch.setattr(Core, "_load", keeping)
-        assert caught("P5") > 0
-
-
-def test_recovery_and_merge_are_the_shipped_ones():
-    """What the planted bugs replace is what the node runs."""
-    assert replica_module.beats is record_module.beats
-    assert recovery_module.Replica is Replica
+def test_the_same_seed_gives_the_same_trace_byte_for_byte_whatever_the_hash_seed():
+    code = "from dynatwist.sim.run import simulate; print(*simulate(3, minutes=1, tracing=True).trace, sep='\\n')"
+    traces = {
+        subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(traces) == 1
+    assert traces.pop().count(b"\n") > 500
 
 
 class TestLevels:
@@ -165,7 +70,7 @@ class TestLevels:
 
     @pytest.fixture
     def cluster(self, world):
-        cluster = SimCluster(world, 3, lambda *_: None)
+        cluster = SimCluster(world, 3)
         for node in cluster.nodes:
             node.start()
         assert world.run_until(cluster.is_settled, 30)

@@ -35,6 +35,7 @@ Respond = Callable[[AnyMessage], None]
 Handler = Callable[[bytes, Any, Respond], None]
 Notice = Callable[[bytes, Any], None]
 M = TypeVar("M")
+MAX_REPLICATE_DEADLINE_MS = 60_000
 
 
 class Cluster:
@@ -42,6 +43,9 @@ class Cluster:
 
     :param me: this node's entry, as it will be registered.
     :param lone_after_s: seconds after the start from which a node serves alone.
+    :param grace_s: how long a tombstone is kept at least after it was noted for collection.
+    :ivar replicate_deadline_ms: what is older when it arrives is not merged, so that a record that was under way for
+        long cannot meet a replica that has collected what deleted it.
     """
 
     log = Logger()
@@ -54,6 +58,7 @@ class Cluster:
         store: Store,
         runtime: Runtime,
         lone_after_s: float,
+        grace_s: float,
     ) -> None:
         self.me = me
         self.identity = identity
@@ -61,13 +66,14 @@ class Cluster:
         self.store = store
         self.runtime = runtime
         self._lone_after_s = lone_after_s
+        self.grace_s = grace_s
+        self.replicate_deadline_ms = min(MAX_REPLICATE_DEADLINE_MS, int(grace_s * 1000 / 2))
         self._started_s = runtime.monotonic_s()
         self.links = PeerLinks(me.node_id, self, runtime)
         self.swim: Swim | None = None
         self.fresh: set[bytes] = set()
         self.founded_peers: set[bytes] = set()
         self.peer_status: dict[bytes, Status] = {}
-        self.interests: Callable[[], list[str]] = list
         self._calls: dict[type[Any], Handler] = {}
         self._notices: dict[type[Any], Notice] = {RegistryIs: self._on_registry, Status: self._on_status}
         self._notices[Leaving] = self._on_leaving
@@ -222,7 +228,7 @@ class Cluster:
 
     def publish(self) -> None:
         """Tell the peers about this node's state, if it changed."""
-        status = Status(self.ready, self.not_whole(), self.interests())
+        status = Status(self.ready, self.not_whole())
         if status != self._status:
             self._status = status
             self.links.tell_all(status)
@@ -307,6 +313,10 @@ class Cluster:
         cluster_id = registry.cluster_id if registry is not None else b""
         return Hello(WIRE_VERSION, cluster_id, self.me, self.identity.epoch, self.identity.starts, registry)
 
+    def clock_ms(self) -> int:
+        """See `LinksOwner`."""
+        return max(self.store.clock.mark[0], self.store.wall_ms())
+
     def judge(self, hello: Hello) -> str | None:
         """See `LinksOwner`."""
         registry = self.registry
@@ -335,7 +345,7 @@ class Cluster:
             self.links.tell(node, Restored(starts))
         if hello.registry is not None:
             self._on_registry(node, RegistryIs(hello.registry))
-        self.links.tell(node, self._status or Status(self.ready, self.not_whole(), self.interests()))
+        self.links.tell(node, self._status or Status(self.ready, self.not_whole()))
         for call in self.on_linked:
             call(node)
 

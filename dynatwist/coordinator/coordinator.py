@@ -1,8 +1,7 @@
-"""The coordinator: carries out requests on keys as one of their owners, or forwards them to one.
+"""The coordinator: carries out requests on keys as one of their owners, or forwards them to one (see `forwarding`).
 
-Forwarding carries an id and a deadline: past the deadline an owner never executes (a thawed node must not replay the
-past), and a retry with the same id is the same write. PATCH and conditional writes go through the first reachable
-owner: exact while owners agree on who is reachable; otherwise both may succeed, and one of them loses the merge.
+PATCH and conditional writes go through the first reachable owner: exact while owners agree on who is reachable;
+otherwise both may succeed, and one of them loses the merge.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from twisted.internet.defer import Deferred, succeed
 from dynatwist.model.record import Draft, LineageFull, Record
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import (
-    AnyMessage,
     Done,
     DotHeld,
     Fetch,
@@ -26,19 +24,17 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.replication.quorum import Level, Tally
-from dynatwist.runtime import cancel
 
 from .cluster import Cluster, Respond
+from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, Origin
 from .mergepatch import patched
 from .reads import ReadRun
-from .request import ENCODER, OPERATION, RESULT, Code, Kind, Operation, Result, etag
+from .request import ENCODER, OPERATION, Code, Kind, Operation, Result, etag
 from .rounds import Round
 from .writes import WriteRun
 
-FORWARD_TIMEOUT_S = 2.5
 RECENT_OPS = 20_000
 RECENT_S = 2 * FORWARD_TIMEOUT_S
-FORWARDED_OP_BYTES = 16
 
 
 class Coordinator:
@@ -65,8 +61,8 @@ class Coordinator:
         partition = partition_of(*operation.key)
         cluster = self.cluster
         if cluster.may_coordinate(partition) and not self._somebody_is_before(operation, partition):
-            return self._carry_out(operation, b"")
-        return _Forwarding(self, operation, partition).result
+            return self._carry_out(operation, HERE)
+        return Forwarding(cluster, lambda: self.candidates(partition), self._carry_out, operation).result
 
     def _somebody_is_before(self, operation: Operation, partition: int) -> bool:
         return operation.is_conditional and self.candidates(partition)[:1] != [self.cluster.me.node_id]
@@ -88,13 +84,13 @@ class Coordinator:
 
     # Carrying out
 
-    def _carry_out(self, operation: Operation, op: bytes) -> Deferred[Result]:
+    def _carry_out(self, operation: Operation, origin: Origin) -> Deferred[Result]:
         if self._has_seen(operation):
-            return self._carry_out_now(operation, op)
+            return self._carry_out_now(operation, origin)
 
         def caught_up(_: None) -> Result | Deferred[Result]:
             if self._has_seen(operation):
-                return self._carry_out_now(operation, op)
+                return self._carry_out_now(operation, origin)
             return Result(Code.UNAVAILABLE, text="what the causal token names is on no replica that can be reached")
 
         return self._catch_up(partition_of(*operation.key)).addCallback(caught_up)
@@ -123,18 +119,18 @@ class Coordinator:
             Round(cluster, owner, [partition], finished)
         return done
 
-    def _carry_out_now(self, operation: Operation, op: bytes) -> Deferred[Result]:
+    def _carry_out_now(self, operation: Operation, origin: Origin) -> Deferred[Result]:
         if operation.kind is Kind.GET:
             return self._get(operation)
         held = self.cluster.store.held(operation.key)
         fresh = held is not None and not held.is_dead(self.cluster.store.wall_ms())
         if fresh and not operation.is_conditional:
-            return self._write(operation, op)
+            return self._write(operation, origin)
         # Nothing is held, or a condition depends on it: a stale replica must not decide alone.
         refreshed: Deferred[Result] = Deferred()
 
-        def read(reached: bool, replicas: str) -> None:
-            self._write(operation, op).chainDeferred(refreshed)
+        def read(reached: bool, replicas: str, found: Record | None) -> None:
+            self._write(operation, origin).chainDeferred(refreshed)
 
         ReadRun(self.cluster, operation.key, Level.QUORUM, read)
         return refreshed
@@ -142,28 +138,28 @@ class Coordinator:
     def _get(self, operation: Operation) -> Deferred[Result]:
         done: Deferred[Result] = Deferred()
 
-        def read(reached: bool, replicas: str) -> None:
+        def read(reached: bool, replicas: str, found: Record | None) -> None:
             if not reached:
                 done.callback(Result(Code.UNAVAILABLE, None, replicas, "not enough replicas can be reached"))
-                return
-            record = self._live(operation)
-            done.callback(Result(Code.ABSENT if record is None else Code.OK, record, replicas))
+            elif found is None or found.is_dead(self.cluster.store.wall_ms()):
+                done.callback(Result(Code.ABSENT, None, replicas))
+            else:
+                done.callback(Result(Code.OK, found, replicas))
 
         ReadRun(self.cluster, operation.key, operation.level, read)
         return done
 
-    def _live(self, operation: Operation) -> Record | None:
-        record = self.cluster.store.held(operation.key)
-        return None if record is None or record.is_dead(self.cluster.store.wall_ms()) else record
-
-    def _write(self, operation: Operation, op: bytes) -> Deferred[Result]:
+    def _write(self, operation: Operation, origin: Origin) -> Deferred[Result]:
         """Check and write in one go: nothing can come between."""
         store = self.cluster.store
         done: Deferred[Result] = Deferred()
-        raw = store.held(operation.key)
-        if op and raw is not None and raw.op == op:
-            return self._replicate(operation, raw, done)
-        held = self._live(operation)
+        held = store.held(operation.key)
+        if origin.op and held is not None and held.op == origin.op:
+            return self._replicate(operation, held, done)
+        if held is not None and held.is_dead(store.wall_ms()):
+            held = None
+        if self.cluster.runtime.monotonic_s() > origin.until_s:
+            return succeed(Result(Code.UNAVAILABLE, text="the request came too late to be carried out"))
         refusal = self._refusal(operation, held)
         if refusal is not None:
             return succeed(refusal)
@@ -181,7 +177,8 @@ class Coordinator:
         if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
             expires_ms = held.expires_ms
         try:
-            record = store.write(operation.key, Draft(value, operation.uid, expires_ms, op))
+            store.clock.see_ms(origin.after_ms)
+            record = store.write(operation.key, Draft(value, operation.uid, expires_ms, origin.op, origin.created))
         except LineageFull:
             text = "the key was deleted and created too often in a short time; try again later"
             return succeed(Result(Code.CONFLICT, text=text))
@@ -267,7 +264,9 @@ class Coordinator:
             respond(Outcome(ENCODER.encode(known)))
             return
         if known is None:
-            known = self._remember(message.op, self._carry_out(operation, message.op))
+            until_s = self.cluster.runtime.monotonic_s() + message.deadline_ms / 1000
+            origin = Origin(message.op, message.created, message.after_ms, until_s)
+            known = self._remember(message.op, self._carry_out(operation, origin))
 
         def answer(result: Result) -> Result:
             respond(Outcome(ENCODER.encode(result)))
@@ -289,65 +288,3 @@ class Coordinator:
 
         running.addCallback(finished)
         return shared
-
-
-class _Forwarding:
-    """One request on its way to an owner, and to the next one if that does not answer."""
-
-    def __init__(self, coordinator: Coordinator, operation: Operation, partition: int) -> None:
-        self._coordinator = coordinator
-        self._cluster = coordinator.cluster
-        self._operation = operation
-        self._partition = partition
-        self._op = self._cluster.runtime.randbytes(FORWARDED_OP_BYTES)
-        self._tried: set[bytes] = set()
-        self._waiting = 0
-        self._until_s = self._cluster.runtime.monotonic_s() + FORWARD_TIMEOUT_S
-        self.result: Deferred[Result] = Deferred()
-        self._timer = self._cluster.runtime.clock.callLater(FORWARD_TIMEOUT_S, self._give_up)
-        self._next()
-
-    def _next(self) -> None:
-        if self.result.called:
-            return
-        left = [node for node in self._coordinator.candidates(self._partition) if node not in self._tried]
-        if not left:
-            if not self._waiting:
-                self._give_up()
-            return
-        node = left[0]
-        self._tried.add(node)
-        self._waiting += 1
-        if node == self._cluster.me.node_id:
-            self._coordinator._carry_out(self._operation, self._op).addCallback(self._answered)
-            return
-        left_ms = int((self._until_s - self._cluster.runtime.monotonic_s()) * 1000)
-        message = Forward(self._cluster.version, left_ms, self._op, ENCODER.encode(self._operation))
-        self._cluster.links.call(node, message, lambda reply: self._replied(node, reply), self._next)
-
-    def _replied(self, node: bytes, reply: AnyMessage | None) -> None:
-        self._waiting -= 1
-        if isinstance(reply, Outcome):
-            self._waiting += 1
-            self._answered(RESULT.decode(reply.result))
-            return
-        if self._cluster.learn(reply):
-            self._tried.discard(node)
-        self._next()
-
-    def _answered(self, result: Result) -> None:
-        self._waiting -= 1
-        if not self.result.called:
-            cancel(self._timer)
-            self.result.callback(result)
-
-    def _give_up(self) -> None:
-        if self.result.called:
-            return
-        cancel(self._timer)
-        uncertain = self._waiting > 0 and self._operation.kind is not Kind.GET
-        text = "no owner of the key answers in time"
-        if uncertain:
-            self.result.callback(Result(Code.UNCERTAIN, text=text + "; the write may still take effect"))
-        else:
-            self.result.callback(Result(Code.UNAVAILABLE, text="no owner of the key can be reached and is ready"))

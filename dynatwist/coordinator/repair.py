@@ -28,7 +28,6 @@ from dynatwist.runtime import Timer, cancel
 
 from .cluster import Cluster, Respond
 from .rounds import Round, RoundAnswers
-from .writes import REPLICATE_DEADLINE_MS
 
 ROUND_INTERVAL_S = 1.0
 COLLECT_INTERVAL_S = 2.0
@@ -37,16 +36,12 @@ HOT_EVERY = 10
 
 
 class Repair:
-    """See the module.
-
-    :param grace_ms: how long a tombstone is kept at least after it was noted for collection.
-    """
+    """See the module."""
 
     log = Logger()
 
-    def __init__(self, cluster: Cluster, grace_ms: int) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._grace_ms = grace_ms
         self._busy: set[bytes] = set()
         self._again: set[bytes] = set()
         self._replaying: set[bytes] = set()
@@ -237,7 +232,8 @@ class Repair:
 
     # Handing off what is no longer owned
 
-    def _surplus(self) -> list[int]:
+    def surplus(self) -> list[int]:
+        """Partitions that hold something here though this node does not own them any more."""
         registry = self._cluster.registry
         if registry is None or registry.changing:
             return []
@@ -250,7 +246,7 @@ class Repair:
 
     def _hand_off(self) -> None:
         """Drop a partition only once a majority of its owners durably has all of it."""
-        surplus = self._surplus()
+        surplus = self.surplus()
         registry = self._cluster.registry
         if not surplus or self._handing_off or registry is None:
             return
@@ -320,7 +316,7 @@ class Repair:
             if held is None:
                 replied(key, Done())
                 continue
-            message = Replicate(cluster.version, REPLICATE_DEADLINE_MS, key, held)
+            message = Replicate(cluster.version, cluster.replicate_deadline_ms, key, held)
             cluster.links.call(node, message, lambda reply, key=key: replied(key, reply))  # type: ignore[misc]
 
     # Collecting tombstones
@@ -371,7 +367,12 @@ class Repair:
             if not replica.whole:
                 continue
             drops = self._collection(partition).step(
-                replica, registry.owners(partition), registry.version, cluster.store.wall_ms(), self._grace_ms
+                replica,
+                registry.owners(partition),
+                registry.version,
+                cluster.store.wall_ms(),
+                cluster.runtime.monotonic_s(),
+                cluster.grace_s,
             )
             if drops:
                 generation = max(replica.records[key].lineage.generation for key, _ in drops) + 1

@@ -17,7 +17,6 @@ from dynatwist.runtime import cancel
 from .cluster import Cluster
 
 WRITE_TIMEOUT_S = 2.0
-REPLICATE_DEADLINE_MS = 60_000
 
 OnWritten = Callable[[bool, str], None]
 """(whether the level was reached, ``REACHED/OWNERS``)."""
@@ -45,7 +44,7 @@ class WriteRun:
 
     def _send_to_owners(self) -> None:
         cluster = self._cluster
-        message = Replicate(cluster.version, REPLICATE_DEADLINE_MS, self._key, self._record)
+        message = Replicate(cluster.version, cluster.replicate_deadline_ms, self._key, self._record)
         for owner in cluster.owners(partition_of(*self._key)):
             if owner in self._pending or owner in self._tally.answered:
                 continue

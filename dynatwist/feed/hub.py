@@ -2,6 +2,7 @@
 
 Queues are bounded. What does not fit is never silently skipped: the queue is emptied and the subscriber told `LAGGED`.
 A subscriber that comes back with a cursor inside the window repeats rather than skips; outside, it is told `RESET`.
+Per key only what is newer than what was announced before goes on, whichever way it came.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dynatwist.model.record import Key, Record, beats
 QUEUE_EVENTS = 256
 QUEUE_BYTES = 1 << 20
 WINDOW_EVENTS = 8192
-RELAYED_KEYS = 16_384
+ANNOUNCED_KEYS = 16_384
 
 
 class Event:
@@ -120,17 +121,17 @@ class Hub:
     """See the module.
 
     :param epoch: names this process's numbering in cursors.
-    :param interest_changed: called when the set of `interests` changes.
+    :ivar interest_changed: called when the set of `interests` changes.
     """
 
-    def __init__(self, epoch: str, interest_changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, epoch: str) -> None:
         self._epoch = epoch
-        self._interest_changed = interest_changed
+        self.interest_changed: Callable[[], None] = lambda: None
         self._seq = 0
         self._window: deque[Event] = deque(maxlen=WINDOW_EVENTS)
-        self._by_key: dict[Key, set[Subscription]] = {}
-        self._by_table: dict[str | None, set[Subscription]] = {}
-        self._relayed: OrderedDict[Key, Record] = OrderedDict()
+        self._by_key: dict[Key, dict[Subscription, None]] = {}
+        self._by_table: dict[str | None, dict[Subscription, None]] = {}
+        self._announced: OrderedDict[Key, Record] = OrderedDict()
         self._tables: dict[str, int] = {}
 
     @property
@@ -138,8 +139,15 @@ class Hub:
         """The position behind the newest event."""
         return f"{self._epoch}-{self._seq}"
 
-    def publish(self, key: Key, record: Record) -> None:
-        """A record won at this node, durably."""
+    def publish(self, key: Key, record: Record) -> Event | None:
+        """A record won, here and durably or at an owner; answers its event, if that is news."""
+        known = self._announced.get(key)
+        if known is not None and not beats(record, known):
+            return None
+        self._announced[key] = record
+        self._announced.move_to_end(key)
+        if len(self._announced) > ANNOUNCED_KEYS:
+            self._announced.popitem(last=False)
         self._seq += 1
         event = Event(key, record, self.cursor)
         self._window.append(event)
@@ -149,17 +157,23 @@ class Hub:
             for subscription in tuple(self._by_table.get(table, ())):
                 if subscription.matches(key):
                     subscription.offer(event)
+        return event
 
-    def publish_relayed(self, key: Key, record: Record) -> None:
-        """A record won at an owner, perhaps at several: only what is news goes on."""
-        known = self._relayed.get(key)
-        if known is not None and not beats(record, known):
-            return
-        self._relayed[key] = record
-        self._relayed.move_to_end(key)
-        while len(self._relayed) > RELAYED_KEYS:
-            self._relayed.popitem(last=False)
-        self.publish(key, record)
+    def reset(self) -> None:
+        """Something may have been missed, or what was announced may be gone: tell everybody to read afresh."""
+        self._announced.clear()
+        self._window.clear()
+        for group in (*self._by_key.values(), *self._by_table.values()):
+            for subscription in group:
+                subscription.tell(Notice.RESET)
+
+    def since(self, cursor: str) -> list[Event] | None:
+        """The events behind a cursor; ``None`` when they are not known any more."""
+        epoch, _, number = cursor.rpartition("-")
+        first = self._seq - len(self._window)
+        if epoch != self._epoch or not number.isdecimal() or not first <= int(number) <= self._seq:
+            return None
+        return list(self._window)[int(number) - first :]
 
     def subscribe(self, subscription: Subscription, cursor: str | None) -> None:
         """Begin to listen.
@@ -168,7 +182,7 @@ class Hub:
         """
         if cursor is not None:
             self._replay(subscription, cursor)
-        self._set_of(subscription).add(subscription)
+        self._group_of(subscription)[subscription] = None
         self._count(subscription, 1)
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -176,7 +190,7 @@ class Hub:
         if subscription.closed:
             return
         subscription.closed = True
-        self._set_of(subscription).discard(subscription)
+        self._group_of(subscription).pop(subscription, None)
         if subscription.key is not None and subscription.table is not None:
             if not self._by_key.get((subscription.table, subscription.key), True):
                 del self._by_key[subscription.table, subscription.key]
@@ -184,10 +198,10 @@ class Hub:
             del self._by_table[subscription.table]
         self._count(subscription, -1)
 
-    def _set_of(self, subscription: Subscription) -> set[Subscription]:
+    def _group_of(self, subscription: Subscription) -> dict[Subscription, None]:
         if subscription.key is not None and subscription.table is not None:
-            return self._by_key.setdefault((subscription.table, subscription.key), set())
-        return self._by_table.setdefault(subscription.table, set())
+            return self._by_key.setdefault((subscription.table, subscription.key), {})
+        return self._by_table.setdefault(subscription.table, {})
 
     def _count(self, subscription: Subscription, change: int) -> None:
         name = subscription.table or ""
@@ -197,19 +211,18 @@ class Hub:
         else:
             del self._tables[name]
         if count == max(change, 0):
-            self._interest_changed()
+            self.interest_changed()
 
     def interests(self) -> list[str]:
         """The tables that somebody listens to; an empty string stands for all."""
         return sorted(self._tables)
 
     def _replay(self, subscription: Subscription, cursor: str) -> None:
-        epoch, _, number = cursor.rpartition("-")
-        first = self._seq - len(self._window)
-        if epoch != self._epoch or not number.isdecimal() or not first <= int(number) <= self._seq:
+        events = self.since(cursor)
+        if events is None:
             subscription.tell(Notice.RESET)
             return
-        for event in list(self._window)[int(number) - first :]:
+        for event in events:
             if subscription.matches(event.key):
                 subscription.offer(event)
 

@@ -46,6 +46,11 @@ class HybridClock:
         if (stamp.ms, stamp.counter) > (self._ms, self._counter):
             self._ms, self._counter = stamp.ms, stamp.counter
 
+    def see_ms(self, ms: int) -> None:
+        """Whatever is written next is stamped later than a time."""
+        if ms > self._ms:
+            self._ms, self._counter = ms, 0
+
     @property
     def mark(self) -> tuple[int, int]:
         """The high-water mark (ms, counter), to be kept over a restart."""

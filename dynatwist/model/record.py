@@ -111,12 +111,14 @@ class Draft(msgspec.Struct, frozen=True):
 
     :ivar value: JSON bytes, or ``None`` to delete.
     :ivar owner: uid of the writer, taken over only when the key is created.
+    :ivar created: the stamp that stands for a creation in the lineage, where it was given before the write.
     """
 
     value: bytes | None
     owner: str
     expires_ms: int = 0
     op: bytes = b""
+    created: Stamp | None = None
 
 
 def write_over(
@@ -129,16 +131,16 @@ def write_over(
     :param generation: the partition's G.
     :raises LineageFull: when a tombstone would be re-created over for the 65th time.
     """
-    owner = draft.owner
+    owner, created = draft.owner, draft.created or stamp
     if held is None:
-        lineage, version = Lineage(generation, (stamp,)), 1
+        lineage, version = Lineage(generation, (created,)), 1
         vv: tuple[Dot, ...] = ()
     else:
         vv, version = join_vv(held.dot, *seen, *held.vv), held.version + 1
         if held.is_dead(now_ms) and draft.value is not None:
             if len(held.lineage.stamps) >= MAX_LINEAGE_STAMPS:
                 raise LineageFull
-            lineage = Lineage(held.lineage.generation, (*held.lineage.stamps, stamp))
+            lineage = Lineage(held.lineage.generation, (*held.lineage.stamps, created))
         else:
             lineage, owner = held.lineage, held.owner
     return Record(draft.value, dot, vv, stamp, lineage, version, owner, draft.expires_ms, draft.op)

@@ -4,7 +4,9 @@ Rules:
 
 - The first message either way is `Hello`; nothing else is heard before it.
 - Every call has a `Ping` outstanding beside it. When that is not answered within 100 ms the peer is *stalled*: not
-  reachable until it answers. A failure detector is too slow for this.
+  reachable until it answers. A failure detector is too slow for this. A connection on which nothing is answered for
+  five seconds is given up: after a long partition a new one is there at once, while TCP's next retransmission may be
+  minutes away.
 - A call ends once: by its reply, by the loss of the connection, or by its time-out. A stall is told besides, at most
   once a call, and a reply may still come after it.
 """
@@ -25,10 +27,13 @@ from .framing import Frame, FrameError, FrameReader, encode
 from .messages import AnyMessage, Done, Hello, Ping, Refused
 
 STALL_S = 0.1
+WATCH_S = STALL_S / 4
+GIVE_UP_S = 5.0
 SLEEP_S = 0.25
 HELLO_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 10.0
 IDLE_PING_S = 0.5
+CLOCK_MARGIN_S = 0.5
 MAX_QUEUED_BYTES = 64 << 20
 
 OnReply = Callable[[AnyMessage | None], None]
@@ -47,6 +52,9 @@ class LinkOwner(Protocol):
 
     def hello(self) -> Hello:
         """What to say first."""
+
+    def clock_ms(self) -> int:
+        """This node's hybrid time."""
 
     def met(self, link: PeerLink, hello: Hello) -> str | None:
         """The peer said who it is; answers why it is refused, or ``None``."""
@@ -83,9 +91,10 @@ class PeerLink(TwistedProtocol):
         self._next_id = 1
         self._ping_sent_s: float | None = None
         self._flushing: Timer | None = None
-        self._timer: Timer | None = None
         self._fastest_ms: int | None = None
         self._frame_age_ms = 0
+        self._clock_ms = 0
+        self._clock_at_s = 0.0
         self._started_s = 0.0
         self._last_ping_s = 0.0
         self._watch_due_s = 0.0
@@ -115,6 +124,11 @@ class PeerLink(TwistedProtocol):
         self._send(call_id, message)
         if self.stalled and on_stall is not None:
             on_stall()
+
+    @property
+    def pending(self) -> int:
+        """Calls that are not answered yet."""
+        return len(self._calls)
 
     def tell(self, message: AnyMessage) -> None:
         """Send a one-way message."""
@@ -164,7 +178,7 @@ class PeerLink(TwistedProtocol):
         if self._gone or not self._outgoing or self.transport is None:
             return
         messages, self._outgoing = self._outgoing, []
-        data = encode(int(self._runtime.monotonic_s() * 1000), messages)
+        data = encode(int(self._runtime.monotonic_s() * 1000), self._owner.clock_ms(), messages)
         if self._paused:
             self._queued_bytes += len(data)
             if self._queued_bytes > MAX_QUEUED_BYTES:
@@ -195,8 +209,7 @@ class PeerLink(TwistedProtocol):
         self.transport.registerProducer(self, True)
         self._started_s = self._runtime.monotonic_s()
         self.tell(self._owner.hello())
-        self._watch_due_s = self._started_s + STALL_S / 4
-        self._timer = self._runtime.clock.callLater(STALL_S / 4, self._watch)
+        self._watch_due_s = self._started_s + WATCH_S
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes, cut anywhere."""
@@ -218,6 +231,14 @@ class PeerLink(TwistedProtocol):
         if self._fastest_ms is None or way_ms < self._fastest_ms:
             self._fastest_ms = way_ms
         self._frame_age_ms = way_ms - self._fastest_ms
+        self._clock_ms, self._clock_at_s = frame.clock_ms, self._runtime.monotonic_s()
+
+    @property
+    def clock_bound_ms(self) -> int:
+        """What the peer's hybrid time cannot be beyond yet, unless its wall clock has jumped since its last frame."""
+        if not self._clock_ms:
+            return 0
+        return self._clock_ms + int(1000 * (self._runtime.monotonic_s() - self._clock_at_s + CLOCK_MARGIN_S))
 
     @property
     def frame_age_ms(self) -> int:
@@ -266,11 +287,9 @@ class PeerLink(TwistedProtocol):
             self.tell(Refused(refusal))
             self.close()
 
-    def _watch(self) -> None:
-        """Look for stalls and time-outs, a few times in each `STALL_S`."""
-        now_s = self._runtime.monotonic_s()
-        late_s, self._watch_due_s = now_s - self._watch_due_s, now_s + STALL_S / 4
-        self._timer = self._runtime.clock.callLater(STALL_S / 4, self._watch)
+    def watch(self, now_s: float) -> None:
+        """Look for stalls and time-outs; to be called every `WATCH_S`."""
+        late_s, self._watch_due_s = now_s - self._watch_due_s, now_s + WATCH_S
         if late_s > STALL_S / 2 and self._ping_sent_s is not None and not self.stalled:
             self._ping_sent_s = now_s  # it was us who slept: what the peer answered meanwhile is still to be read
         if self.peer is None:
@@ -286,16 +305,18 @@ class PeerLink(TwistedProtocol):
             for call in list(self._calls.values()):
                 if call.on_stall is not None:
                     call.on_stall()
-        for call_id, call in list(self._calls.items()):
-            if now_s >= call.deadline_s:
-                self._calls.pop(call_id, None)
-                call.on_reply(None)
+        elif self.stalled and now_s - self._ping_sent_s >= GIVE_UP_S:
+            self.abort()
+            return
+        overdue = [call_id for call_id, call in self._calls.items() if now_s >= call.deadline_s]
+        for call_id in overdue:
+            if call_id in self._calls:
+                self._calls.pop(call_id).on_reply(None)
 
     def connectionLost(self, reason: Any = None) -> None:
         """All calls end."""
         self._gone = True
-        for timer in (self._timer, self._flushing):
-            cancel(timer)
+        cancel(self._flushing)
         self._owner.closed(self)
         calls, self._calls = self._calls, {}
         for call in calls.values():

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from dynatwist.runtime import Runtime, Timer, cancel
 
-from .link import CALL_TIMEOUT_S, OnReply, PeerLink
+from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink
 from .messages import AnyMessage, Hello, Leaving
 
 FIRST_BACKOFF_S = 0.05
@@ -26,6 +26,9 @@ class LinksOwner(Protocol):
 
     def hello(self) -> Hello:
         """What to say first."""
+
+    def clock_ms(self) -> int:
+        """The node's hybrid time."""
 
     def judge(self, hello: Hello) -> str | None:
         """Why a peer is refused, or ``None``."""
@@ -86,20 +89,31 @@ class PeerLinks:
         self._owner = owner
         self._runtime = runtime
         self._links: dict[bytes, PeerLink] = {}
-        self._open: set[PeerLink] = set()
+        self._open: dict[PeerLink, None] = {}
         self._targets: dict[bytes, _Target] = {}
         self._port: Any = None
         self._stopping = False
         self._said: set[str] = set()
         self._current: PeerLink | None = None
+        self._watching: Timer | None = None
+        self._clock_bounds_ms: dict[bytes, int] = {}
 
     def start(self, port: int) -> None:
         """Listen for peers."""
         self._port = self._runtime.network.listen(port, _Connector(self, None))
+        self._watch()
+
+    def _watch(self) -> None:
+        """One timer for all links."""
+        self._watching = self._runtime.clock.callLater(WATCH_S, self._watch)
+        now_s = self._runtime.monotonic_s()
+        for link in tuple(self._open):
+            link.watch(now_s)
 
     def stop(self) -> None:
         """Say goodbye, close all links and the port."""
         self._stopping = True
+        cancel(self._watching)
         for target in self._targets.values():
             cancel(target.timer)
         if self._port is not None:
@@ -120,10 +134,19 @@ class PeerLinks:
         """The connected peers, in order."""
         return sorted(self._links)
 
+    def pending(self) -> int:
+        """Calls that are not answered yet."""
+        return sum(link.pending for link in self._open)
+
     def rtt_ms(self, node: bytes) -> float | None:
         """The last measured round trip to a connected peer."""
         link = self._links.get(node)
         return link.rtt_ms if link is not None else None
+
+    def clock_bound_ms(self, node: bytes) -> int:
+        """What a peer's hybrid time cannot be beyond yet, by what was heard of it last; 0 when nothing was."""
+        link = self._links.get(node)
+        return max(self._clock_bounds_ms.get(node, 0), link.clock_bound_ms if link is not None else 0)
 
     def arrived_late(self, deadline_ms: int) -> bool:
         """Whether the message being handled was under way for longer than it may, or is from before this process was
@@ -212,7 +235,7 @@ class PeerLinks:
     def build(self, target: bytes | None) -> PeerLink:
         """A link for a new connection."""
         link = PeerLink(self, self._runtime, target)
-        self._open.add(link)
+        self._open[link] = None
         return link
 
     # What the links tell
@@ -220,6 +243,10 @@ class PeerLinks:
     def hello(self) -> Hello:
         """See `LinkOwner`."""
         return self._owner.hello()
+
+    def clock_ms(self) -> int:
+        """See `LinkOwner`."""
+        return self._owner.clock_ms()
 
     def met(self, link: PeerLink, hello: Hello) -> str | None:
         """See `LinkOwner`."""
@@ -259,7 +286,7 @@ class PeerLinks:
 
     def closed(self, link: PeerLink) -> None:
         """See `LinkOwner`."""
-        self._open.discard(link)
+        self._open.pop(link, None)
         if link.refusal and link.refusal not in self._said:
             self._said.add(link.refusal)
             self.log.warn("peer link refused: {reason}", reason=link.refusal)
@@ -267,6 +294,7 @@ class PeerLinks:
         if link.peer is not None and self._links.get(link.peer.member.node_id) is link:
             node = link.peer.member.node_id  # whoever had dialled this one: it was the link that is missing now
             del self._links[node]
+            self._clock_bounds_ms[node] = link.clock_bound_ms
             self._owner.unlinked(node)
         if node is not None:
             self._redial(node)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot, WireDots
 from dynatwist.model.record import Key, Record
 from dynatwist.model.registry import Member, Registry
@@ -104,12 +105,16 @@ class Forward(Message, frozen=True, tag=12):
 
     :ivar op: id of the request: a retry with the same id is the same write.
     :ivar request: msgpack of a `dynatwist.coordinator.request.Operation`.
+    :ivar created: the stamp of creation, if the key is created.
+    :ivar after_ms: hybrid time beyond which the write is to be stamped.
     """
 
     registry: int
     deadline_ms: int
     op: bytes
     request: bytes
+    created: Stamp | None = None
+    after_ms: int = 0
 
 
 class Outcome(Message, frozen=True, tag=13):
@@ -260,18 +265,42 @@ class Status(Message, frozen=True, tag=31):
 
     :ivar ready: whether the data routes answer.
     :ivar not_whole: partitions that are not whole.
-    :ivar tables: tables that somebody listens to here; empty string for all.
     """
 
     ready: bool
     not_whole: list[int]
-    tables: list[str]
 
 
 class Relay(Message, frozen=True, tag=32):
-    """Records that won at an owner, for listeners at a node that does not own them; one-way."""
+    """Records that won at an owner, for listeners at a node that does not own them; one-way.
+
+    :ivar cursor: of the sender's feed, right behind them.
+    """
 
     records: list[tuple[Key, Record]]
+    cursor: str
+
+
+class Listen(Message, frozen=True, tag=38):
+    """Somebody listens at the sender: relay to it what wins. Reply: `Listening`.
+
+    :ivar tables: to which; an empty string stands for all. These replace what was asked for before.
+    :ivar since: a cursor of the receiver's feed, to be told what came behind it too; empty for from now on.
+    """
+
+    tables: list[str]
+    since: str = ""
+
+
+class Listening(Message, frozen=True, tag=39):
+    """What won since the cursor named, and where the feed is now.
+
+    :ivar gap: the cursor is too old, or of another process: something may have been missed.
+    """
+
+    records: list[tuple[Key, Record]]
+    cursor: str
+    gap: bool = False
 
 
 class Leaving(Message, frozen=True, tag=33):
@@ -330,6 +359,8 @@ AnyMessage = (
     | RegistryIs
     | Status
     | Relay
+    | Listen
+    | Listening
     | Leaving
     | Settle
     | PullFromMe

@@ -17,7 +17,7 @@ from dynatwist.model.replica import Replica
 @dataclass(frozen=True, slots=True)
 class _Noted:
     registry_version: int
-    at_ms: int
+    at_s: float
     union: DotSet
     entries: tuple[tuple[Key, Dot], ...]
 
@@ -45,11 +45,19 @@ class Collection:
         self._noted = None
 
     def step(
-        self, replica: Replica, owners: tuple[bytes, ...], registry_version: int, now_ms: int, grace_ms: int
+        self,
+        replica: Replica,
+        owners: tuple[bytes, ...],
+        registry_version: int,
+        wall_ms: int,
+        now_s: float,
+        grace_s: float,
     ) -> list[tuple[Key, Dot]]:
         """What may be dropped now; call it only while the replica is whole and no registry change runs.
 
         :param owners: all registered owners, this node too; each must have been told with `know`.
+        :param wall_ms: the wall clock, which decides what has expired.
+        :param now_s: a clock that never jumps, by which the grace period goes.
         :returns: (key, dot) pairs to drop, each with G raised to its lineage's generation + 1.
         """
         if self._noted is not None and self._noted.registry_version != registry_version:
@@ -58,26 +66,26 @@ class Collection:
             return []
         clocks = [self._clocks[owner] for owner in owners]
         if self._noted is None:
-            self._note(replica, clocks, registry_version, now_ms)
+            self._note(replica, clocks, registry_version, wall_ms, now_s)
             return []
         noted = self._noted
-        if now_ms - noted.at_ms < grace_ms or not all(clock.covers_all(noted.union) for clock in clocks):
+        if now_s - noted.at_s < grace_s or not all(clock.covers_all(noted.union) for clock in clocks):
             return []
         self._noted = None
         return [(key, dot) for key, dot in noted.entries if _holds(replica, key, dot)]
 
-    def _note(self, replica: Replica, clocks: list[DotSet], registry_version: int, now_ms: int) -> None:
+    def _note(self, replica: Replica, clocks: list[DotSet], registry_version: int, wall_ms: int, now_s: float) -> None:
         entries = tuple(
             (key, replica.records[key].dot)
             for key in sorted(replica.tombstones)
-            if replica.records[key].is_dead(now_ms) and all(clock.covers(replica.records[key].dot) for clock in clocks)
+            if replica.records[key].is_dead(wall_ms) and all(clock.covers(replica.records[key].dot) for clock in clocks)
         )
         if not entries:
             return
         union = DotSet()
         for clock in clocks:
             union.join(clock)
-        self._noted = _Noted(registry_version, now_ms, union, entries)
+        self._noted = _Noted(registry_version, now_s, union, entries)
 
 
 def _holds(replica: Replica, key: Key, dot: Dot) -> bool:

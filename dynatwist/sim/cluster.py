@@ -11,26 +11,30 @@ from twisted.internet.defer import Deferred
 from dynatwist.auth.tokens import Identity, Role
 from dynatwist.config import NodeConfig
 from dynatwist.core import Core
-from dynatwist.model.record import Key, Record
-from dynatwist.model.replica import Merge
+from dynatwist.errors import StartError
+from dynatwist.model.registry import Registry
 from dynatwist.runtime import Runtime
 from dynatwist.storage.keyfile import ClusterKeys
 
 from .disk import SimDisk, SimWriter
-from .network import SimNetwork
+from .network import SimHost, SimNetwork
 from .world import Process, World
 
 PORT = 7000
 EPOCH_MS = 1_700_000_000_000
+SMALLEST = 3
 
-Witness = Callable[[int, Key, Record], None]
-"""(partition, key, record) of every record that any node merges."""
+OnCore = Callable[["SimNode", Core], None]
+"""Told of every core that is built, before it starts."""
 
 
 class SimNode:
-    """One host: its disk stays, its process comes and goes.
+    """One host: its disk and its clock stay, its process comes and goes.
 
     :ivar core: of the running process; ``None`` while there is none.
+    :ivar skew_ms: how far its wall clock is ahead.
+    :ivar retired: forgotten by the cluster; it is not started again.
+    :ivar fatal: why the last process ended itself.
     """
 
     def __init__(self, cluster: SimCluster, number: int) -> None:
@@ -38,14 +42,27 @@ class SimNode:
         self.number = number
         self.host = f"10.0.0.{number + 1}"
         self.disk = SimDisk(cluster.world.random)
+        self.skew_ms = 0
         self.process: Process | None = None
         self.core: Core | None = None
+        self.retired = False
         self.fatal = ""
 
     @property
     def running(self) -> bool:
-        """Whether there is a process."""
+        """Whether there is a process, paused or not."""
         return self.process is not None and self.process.alive
+
+    @property
+    def awake(self) -> bool:
+        """Whether there is a process that runs."""
+        return self.process is not None and self.process.alive and not self.process.paused
+
+    def wall_ms(self) -> int:
+        """What its wall clock says."""
+        now_ms = EPOCH_MS + int(self._cluster.world.now_s * 1000) + self.skew_ms
+        self._cluster.latest_wall_ms = max(self._cluster.latest_wall_ms, now_ms)
+        return now_ms
 
     def start(self) -> None:
         """Start a process on what the disk holds."""
@@ -61,47 +78,44 @@ class SimNode:
             return done
 
         def fatal(reason: str) -> None:
+            world.say(f"{self.host} gives up: {reason}")
             self.fatal = reason
             process.kill()
 
         runtime = Runtime(
             process,
             lambda: world.now_s,
-            lambda: EPOCH_MS + int(world.now_s * 1000),
+            self.wall_ms,
             world.random,
             world.random.randbytes,
-            self.disk,
+            self.disk.mount(process),
             network,
-            lambda name: SimWriter(world, process),
+            lambda name: SimWriter(world, process, self.disk),
             offload,
             fatal,
         )
 
         def boot() -> None:
-            self.core = Core(self._cluster.config(self.number), self._cluster.keys, runtime)
-            self._watch(self.core)
-            self.core.start()
+            try:
+                core = Core(self._cluster.config(self.number), self._cluster.keys, runtime)
+            except StartError as error:
+                fatal(str(error))
+                return
+            self.core = core
+            self._cluster.on_core(self, core)
+            core.start()
 
         process.run(boot)
 
-    def _watch(self, core: Core) -> None:
-        """Have every record that this node merges witnessed."""
-        merge = core.store.merge
-
-        def witnessed(key: Key, record: Record) -> Merge:
-            self._cluster.witness(core.store.replica_of(key).number, key, record)
-            return merge(key, record)
-
-        core.store.merge = witnessed  # type: ignore[method-assign]
-
-    def _died(self, network: Any) -> None:
-        self._cluster.world.say(f"{self.host} dies")
-        if self.disk.power_cut:
+    def _died(self, network: SimHost) -> None:
+        power = self.disk.power_cut
+        self._cluster.world.say(f"{self.host} dies{', without power' if power else ''}")
+        if power:
             self.disk.lose_power()
         self.core = None
-        network.reset_all()
+        network.die(power)
 
-    def kill(self, power: bool) -> None:
+    def kill(self, power: bool = False) -> None:
         """kill -9, or loss of power."""
         if self.process is not None and self.process.alive:
             self.disk.power_cut = power
@@ -109,48 +123,91 @@ class SimNode:
             if not power:
                 self.disk.survive_kill()
 
+    def stop(self) -> None:
+        """An orderly stop, which takes a moment."""
+        if not self.awake or self.core is None:
+            return
+        process = self.process
+        assert process is not None
+        self._cluster.world.say(f"{self.host} stops")
+
+        def ended(_: object) -> None:
+            if self.process is process:
+                self.kill()
+
+        process.run(lambda core=self.core: core.stop().addCallback(ended))
+
 
 class SimCluster:
     """Nodes, network and keys.
 
     :param settings: of every node's `NodeConfig`, beyond addresses.
+    :ivar latest_wall_ms: the greatest wall reading of any node, ever.
     """
 
-    def __init__(self, world: World, nodes: int, witness: Witness, **settings: Any) -> None:
+    def __init__(self, world: World, nodes: int, on_core: OnCore = lambda node, core: None, **settings: Any) -> None:
         self.world = world
         self.network = SimNetwork(world)
         self.keys = ClusterKeys((hashlib.sha256(b"cluster").digest(),), (hashlib.sha256(b"storage").digest(),))
-        self.witness = witness
-        self._settings = settings
+        self.on_core = on_core
+        self.settings = settings
         self.nodes = [SimNode(self, number) for number in range(nodes)]
+        self.latest_wall_ms = 0
+        self._founded = False
 
     def config(self, number: int) -> NodeConfig:
-        """The configuration of a node."""
-        join = () if number == 0 else ((self.nodes[0].host, PORT),)
+        """The configuration of a node: the first one founds the cluster, once; all others join any of the rest."""
+        others = [node.host for node in self.nodes if node.number != number and not node.retired]
+        if number == 0 and not self._founded:
+            self._founded = True
+            others = []
         return NodeConfig(
             port=PORT,
             advertise=f"10.0.0.{number + 1}",
-            join=join,
+            join=tuple((host, PORT) for host in others),
             data_dir=f"/sim/{number}",
             argon2=(1, 8),
-            **self._settings,
+            **self.settings,
         )
 
-    def running(self) -> list[SimNode]:
-        """The nodes with a process, paused or not."""
-        return [node for node in self.nodes if node.running]
+    def add(self) -> SimNode:
+        """A further host; start it."""
+        node = SimNode(self, len(self.nodes))
+        self.nodes.append(node)
+        return node
+
+    def active(self) -> list[SimNode]:
+        """The nodes that are to be members, running or not."""
+        return [node for node in self.nodes if not node.retired]
+
+    def cores(self) -> list[Core]:
+        """Of all running nodes."""
+        return [node.core for node in self.nodes if node.core is not None]
+
+    def node_of(self, node_id: bytes) -> SimNode | None:
+        """The running node of an id."""
+        return next((node for node in self.nodes if node.core and node.core.identity.node_id == node_id), None)
+
+    def registry(self) -> Registry | None:
+        """The newest that a running node knows."""
+        known = [core.cluster.registry for core in self.cores() if core.cluster.registry is not None]
+        return max(known, key=lambda registry: registry.version, default=None)
 
     def is_settled(self) -> bool:
-        """Whether every node runs, is ready and whole, and no change is under way."""
+        """Whether every node runs, is ready and whole, the members are exactly these, and all reach each other."""
+        active = self.active()
+        cores = [node.core for node in active if node.core is not None]
+        registry = self.registry()
+        if registry is None or registry.changing or len(cores) != len(active):
+            return False
         return all(
-            node.core is not None
-            and node.core.cluster.ready
-            and not node.core.cluster.not_whole()
-            and node.core.cluster.registry is not None
-            and not node.core.cluster.registry.changing
-            and len(node.core.cluster.registry.members) == len(self.nodes)
-            for node in self.nodes
-        )
+            core.cluster.registry == registry
+            and core.cluster.ready
+            and not core.cluster.removed
+            and not core.cluster.not_whole()
+            and all(core.cluster.is_reachable(member.node_id) for member in registry.members)
+            for core in cores
+        ) and registry.ids == {core.identity.node_id for core in cores}
 
 
 def user(name: str) -> Identity:

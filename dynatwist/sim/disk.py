@@ -1,11 +1,17 @@
-"""A disk that forgets: after a power cut, bytes and names that were not synced may be gone."""
+"""A disk that forgets, and lies: after a power cut bytes and names that were not synced may be gone, torn or garbage.
+
+What a process sees of it is a `Mount`, which ends with the process. Damage to what was durable (a flipped bit, a
+misdirected write, a lost file) is done while the process is down, as a disk does it: unseen.
+"""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from random import Random
 
 from dynatwist.storage.files import AppendFile, Done
+from dynatwist.storage.seal import FILE_HEADER_BYTES, FRAME_HEADER
 
 from .world import Killed, Process, World
 
@@ -20,26 +26,14 @@ class _File:
         self.durable = 0
 
 
-class _SimAppendFile:
-    def __init__(self, disk: SimDisk, file: _File) -> None:
-        self._disk = disk
-        self._file = file
-
-    def write(self, data: bytes) -> None:
-        self._file.data += data
-
-    def sync(self) -> None:
-        self._disk.reached("fsync")
-        self._file.durable = len(self._file.data)
-
-    def close(self) -> None:
-        pass
-
-
 class SimDisk:
-    """A `FileSystem` that outlives its process.
+    """What outlives a process.
 
     :ivar crash_after: syncs and renames until the machine loses power in the middle of one; 0 for never.
+    :ivar power_cut: whether the process that dies now takes the machine with it.
+    :ivar is_full: writes fail with ``ENOSPC``, some of the bytes written.
+    :ivar fails_sync: the next sync fails with ``EIO``, and what it was to make durable is forgotten.
+    :ivar stall_s: how much longer each piece of a disk thread's work takes.
     """
 
     def __init__(self, random: Random) -> None:
@@ -48,101 +42,249 @@ class SimDisk:
         self._durable_names: dict[str, _File] = {}
         self.crash_after = 0
         self.power_cut = False
+        self.is_full = False
+        self.fails_sync = False
+        self.stall_s = 0.0
 
-    def reached(self, what: str) -> None:
-        """A point at which a crash may be due."""
-        if self.crash_after:
-            self.crash_after -= 1
-            if not self.crash_after:
-                self.power_cut = True
-                raise Killed(what)
+    def mount(self, process: Process) -> Mount:
+        """The file system of one process."""
+        return Mount(self, process)
+
+    # What happens to machines
 
     def lose_power(self) -> None:
-        """Forget what was not durable, save a random part of it."""
+        """Forget what was not durable, save a random, perhaps garbled part of it."""
         self.crash_after, self.power_cut = 0, False
-        self._names = dict(self._durable_names)
-        for _, file in sorted(self._names.items()):
-            kept = self._random.randint(file.durable, len(file.data))
-            torn = bytearray(file.data[:kept])
-            if kept > file.durable and self._random.random() < 0.3:
-                torn[-1] ^= 0x5A
-            file.data = torn
-            file.durable = len(torn)
+        folders = sorted({path.rpartition("/")[0] for path in (*self._names, *self._durable_names)})
+        kept_names = {folder for folder in folders if self._random.random() < 0.3}
+        names = {path: file for path, file in self._names.items() if path.rpartition("/")[0] in kept_names}
+        for path, file in self._durable_names.items():
+            if path.rpartition("/")[0] not in kept_names:
+                names[path] = file
+        self._names = names
+        for _, file in sorted(names.items()):
+            self._tear(file)
+        self._durable_names = dict(names)
+
+    def _tear(self, file: _File) -> None:
+        kept = self._random.randint(file.durable, len(file.data))
+        torn = file.data[:kept]
+        if kept > file.durable and self._random.random() < 0.3:
+            start = self._random.randrange(file.durable, kept)
+            end = min(kept, start + self._random.randint(1, 512))
+            torn[start:end] = bytes(end - start) if self._random.random() < 0.5 else self._random.randbytes(end - start)
+        file.data = torn
+        file.durable = len(torn)
 
     def survive_kill(self) -> None:
         """The process died, the machine did not: everything written is still there."""
         self.crash_after, self.power_cut = 0, False
 
+    def wipe(self) -> None:
+        """A new, empty disk."""
+        self._names, self._durable_names = {}, {}
+
+    def image(self) -> dict[str, bytes]:
+        """A backup: what would be left after a power cut now, without the tearing."""
+        return {path: bytes(file.data[: file.durable]) for path, file in self._durable_names.items()}
+
+    def restore(self, image: dict[str, bytes]) -> None:
+        """Put a backup in the place of everything."""
+        self.wipe()
+        for path, data in image.items():
+            self._names[path] = self._durable_names[path] = file = _File()
+            file.data, file.durable = bytearray(data), len(data)
+
+    def twin(self, power_lost: bool) -> SimDisk:
+        """A copy to look at; on request as it would be after a power cut at this moment, everything unsynced gone."""
+        twin = SimDisk(Random(0))
+        twin.restore(self.image() if power_lost else {path: bytes(file.data) for path, file in self._names.items()})
+        return twin
+
+    # Damage, to be done while no process runs
+
     def damage(self, path: str, bits: int) -> None:
         """Flip some bits of a file."""
         data = self._names[path].data
         for _ in range(bits if data else 0):
-            at = self._random.randrange(len(data))
+            at = self._random.randrange(self._damageable(path))
             data[at] ^= 1 << self._random.randrange(8)
 
-    def paths(self) -> list[str]:
-        """All files, in order."""
-        return sorted(self._names)
+    def misdirect(self, source: str, path: str) -> None:
+        """A write that was meant for one file went to the middle of another one."""
+        data, block = self._names[path].data, self._names[source].data
+        start = self._random.randrange(len(block))
+        piece = block[start : start + self._random.randint(1, 512)]
+        at = self._random.randrange(self._damageable(path))
+        piece = piece[: self._damageable(path) - at]
+        data[at : at + len(piece)] = piece
 
-    # FileSystem
+    def lose(self, path: str) -> None:
+        """A file is gone."""
+        del self._names[path]
+        self._durable_names.pop(path, None)
+
+    def _damageable(self, path: str) -> int:
+        """How much of a file may be damaged.
+
+        Damage to the last frame of the newest log segment cannot be told from a write that was cut short, by anybody;
+        so that frame is left alone here, and P6 can be judged.
+        """
+        return _last_frame(self._names[path].data) if self.is_newest_log(path) else len(self._names[path].data)
+
+    def is_newest_log(self, path: str) -> bool:
+        """Whether this is the segment that was written to last."""
+        segments = [one for one in self._names if one.endswith(".wal")]
+        return bool(segments) and path == max(segments)
+
+    def paths(self) -> list[str]:
+        """All files that hold something, in order."""
+        return sorted(path for path, file in self._names.items() if file.data)
+
+    # What a mount does
+
+    def reached(self, process: Process, what: str) -> None:
+        """A point at which a crash may be due."""
+        if self.crash_after:
+            self.crash_after -= 1
+            if not self.crash_after:
+                self.power_cut = True
+                process.kill()
+                raise Killed(what)
+
+    def append(self, file: _File, data: bytes) -> None:
+        """Write at the end of a file."""
+        if self.is_full:
+            file.data += data[: self._random.randrange(len(data) + 1)]
+            raise OSError(errno.ENOSPC, "No space left on device")
+        file.data += data
+
+    def sync(self, file: _File) -> None:
+        """Make a file durable."""
+        if self.fails_sync:
+            self.fails_sync = False
+            del file.data[self._random.randint(file.durable, len(file.data)) :]
+            raise OSError(errno.EIO, "Input/output error")
+        file.durable = len(file.data)
+
+    def create(self, path: str) -> _File:
+        """A new, empty file in the place of what is there."""
+        self._names[path] = file = _File()
+        return file
+
+    def file(self, path: str) -> _File:
+        """A file that exists."""
+        if path not in self._names:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        return self._names[path]
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder."""
+        start = folder + "/"
+        return sorted({path[len(start) :].split("/")[0] for path in self._names if path.startswith(start)})
+
+    def rename(self, old: str, new: str) -> None:
+        """Durable with the folder."""
+        self._names[new] = self._names.pop(old)
+
+    def remove(self, path: str) -> None:
+        """Durable with the folder."""
+        self._names.pop(path, None)
+
+    def sync_folder(self, path: str) -> None:
+        """Make the names in a folder durable."""
+        start = path + "/"
+
+        def is_in(name: str) -> bool:
+            return name.startswith(start) and "/" not in name[len(start) :]
+
+        self._durable_names = {
+            **{name: file for name, file in self._durable_names.items() if not is_in(name)},
+            **{name: file for name, file in self._names.items() if is_in(name)},
+        }
+
+
+class Mount:
+    """A `FileSystem` for one process: nothing reaches the disk once that is dead."""
+
+    def __init__(self, disk: SimDisk, process: Process) -> None:
+        self._disk = disk
+        self._process = process
+
+    @property
+    def disk(self) -> SimDisk:
+        """The disk, for as long as the process lives."""
+        if not self._process.alive:
+            raise Killed("the process is dead")
+        return self._disk
+
+    def reached(self, what: str) -> SimDisk:
+        """The disk, at a point where a crash may be due."""
+        self.disk.reached(self._process, what)
+        return self._disk
 
     def create(self, path: str) -> AppendFile:
         """See `FileSystem`."""
-        self._names[path] = file = _File()
-        return _SimAppendFile(self, file)
+        return _SimAppendFile(self, self.disk.create(path))
 
     def read(self, path: str) -> bytes:
         """See `FileSystem`."""
-        if path not in self._names:
-            raise FileNotFoundError(2, "No such file or directory", path)
-        return bytes(self._names[path].data)
+        return bytes(self.disk.file(path).data)
 
     def names(self, folder: str) -> list[str]:
         """See `FileSystem`."""
-        start = folder + "/"
-        return sorted({path[len(start) :].split("/")[0] for path in self._names if path.startswith(start)})
+        return self.disk.names(folder)
 
     def make_folder(self, path: str) -> None:
         """See `FileSystem`; folders are there as soon as something is in them."""
 
     def rename(self, old: str, new: str) -> None:
         """See `FileSystem`."""
-        self.reached("rename")
-        self._names[new] = self._names.pop(old)
+        self.reached("rename").rename(old, new)
 
     def remove(self, path: str) -> None:
         """See `FileSystem`."""
-        self._names.pop(path, None)
+        self.disk.remove(path)
 
     def truncate(self, path: str, size_bytes: int) -> None:
         """See `FileSystem`."""
-        file = self._names[path]
+        file = self.disk.file(path)
         del file.data[size_bytes:]
         file.durable = size_bytes
 
     def sync_folder(self, path: str) -> None:
         """See `FileSystem`."""
-        self.reached("fsync of a folder")
-        start = path + "/"
-        for name in [name for name in self._durable_names if name.startswith(start) and "/" not in name[len(start) :]]:
-            if name not in self._names:
-                del self._durable_names[name]
-        for name, file in self._names.items():
-            if name.startswith(start) and "/" not in name[len(start) :]:
-                self._durable_names[name] = file
+        self.reached("fsync of a folder").sync_folder(path)
+
+
+class _SimAppendFile:
+    def __init__(self, mount: Mount, file: _File) -> None:
+        self._mount = mount
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        self._mount.disk.append(self._file, data)
+
+    def sync(self) -> None:
+        self._mount.reached("fsync").sync(self._file)
+
+    def close(self) -> None:
+        pass
 
 
 class SimWriter:
     """A disk thread: one piece of work after another, each taking a while."""
 
-    def __init__(self, world: World, process: Process) -> None:
+    def __init__(self, world: World, process: Process, disk: SimDisk) -> None:
         self._world = world
         self._process = process
+        self._disk = disk
         self._free_s = 0.0
 
     def submit(self, work: Callable[[], object], done: Done) -> None:
         """See `dynatwist.storage.files.Writer`."""
-        self._free_s = max(self._free_s, self._world.now_s) + self._world.random.uniform(0.0002, 0.004)
+        took_s = self._world.random.uniform(0.0002, 0.004) + self._disk.stall_s
+        self._free_s = max(self._free_s, self._world.now_s) + took_s
 
         def run() -> None:
             failure: BaseException | None = None
@@ -156,3 +298,12 @@ class SimWriter:
 
     def stop(self) -> None:
         """See `dynatwist.storage.files.Writer`."""
+
+
+def _last_frame(data: bytearray) -> int:
+    """Where the last frame of a sealed file begins; the length of its header when it has none."""
+    at = last = FILE_HEADER_BYTES
+    while at + FRAME_HEADER.size <= len(data):
+        last = at
+        at += FRAME_HEADER.size + FRAME_HEADER.unpack_from(data, at)[2]
+    return min(last, len(data))

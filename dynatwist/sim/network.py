@@ -1,59 +1,105 @@
-"""A network with delay, loss, duplication and partitions. Streams keep their order and hold back what a partition
-stops, as TCP does; packets do neither."""
+"""A network with delay, loss, duplication, garbling, slow and cut ways. Streams are in `dynatwist.sim.stream`."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.error import ConnectionDone, ConnectionLost, TCPTimedOutError
+from twisted.internet.error import TCPTimedOutError
 from twisted.python.failure import Failure
 
+from .stream import SimStream
 from .world import Process, World
 
-RETRY_S = 0.2
-GIVE_UP_S = 20.0
 DIAL_S = 3.0
+CAPTURED = 64
+
+
+@dataclass(slots=True)
+class Weather:
+    """How the network treats packets, and a little of it streams.
+
+    :ivar loss: share of packets lost.
+    :ivar duplication: share of packets that arrive twice.
+    :ivar delays: share of packets and stream pieces that take up to 50 ms rather than 2, so packets overtake others.
+    :ivar garbling: share of packets after which another one arrives: a bit flipped, cut short, or an old one again.
+    """
+
+    loss: float = 0.0
+    duplication: float = 0.0
+    delays: float = 0.05
+    garbling: float = 0.0
 
 
 class SimNetwork:
-    """All hosts and what is between them.
-
-    :ivar loss: share of packets that are lost.
-    """
+    """All hosts and what is between them."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.loss = 0.0
-        self.duplication = 0.0
-        self._cut: set[tuple[str, str]] = set()
+        self.weather = Weather()
         self.hosts: dict[str, SimHost] = {}
+        self.streams = 0
+        self._cut: set[tuple[str, str]] = set()
+        self._slow_s: dict[tuple[str, str], float] = {}
+        self._captured: deque[bytes] = deque(maxlen=CAPTURED)
 
-    def delay_s(self) -> float:
+    def delay_s(self, source: str, target: str) -> float:
         """How long something is under way."""
         random = self.world.random
-        return random.uniform(0.0002, 0.002) if random.random() < 0.95 else random.uniform(0.002, 0.05)
+        fast = random.random() >= self.weather.delays
+        delay_s = random.uniform(0.0002, 0.002) if fast else random.uniform(0.002, 0.05)
+        return delay_s + self._slow_s.get((source, target), 0.0) if self._slow_s else delay_s
 
     def is_cut(self, source: str, target: str) -> bool:
         """Whether nothing gets from one host to another now."""
         return (source, target) in self._cut
 
-    def cut(self, ones: list[str], others: list[str], one_way: bool = False) -> None:
+    def cut(self, ones: Iterable[str], others: Iterable[str], one_way: bool = False) -> None:
         """Separate some hosts from others."""
+        others = list(others)
         for one in ones:
             for other in others:
                 self._cut.add((one, other))
                 if not one_way:
                     self._cut.add((other, one))
 
+    def mend(self, host: str) -> None:
+        """A host reaches everybody again, and is reached."""
+        self._cut = {way for way in self._cut if host not in way}
+
+    def slow(self, source: str, target: str, extra_s: float) -> None:
+        """Everything on this way takes longer."""
+        self._slow_s[source, target] = extra_s
+
     def heal(self) -> None:
-        """Everybody reaches everybody."""
+        """Everybody reaches everybody, fast."""
         self._cut.clear()
+        self._slow_s.clear()
 
     def host(self, name: str, process: Process) -> SimHost:
         """A host's sockets, for a new process on it."""
         self.hosts[name] = host = SimHost(self, name, process)
         return host
+
+    def garbled(self, packet: bytes) -> bytes | None:
+        """A packet that nobody sent, made from those that somebody did; mostly ``None``."""
+        random = self.world.random
+        if not self.weather.garbling:
+            return None
+        self._captured.append(packet)
+        if random.random() >= self.weather.garbling:
+            return None
+        data = bytearray(random.choice(self._captured))
+        match random.randrange(3):
+            case 0:
+                data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+            case 1:
+                del data[random.randrange(len(data)) :]
+            case _:
+                pass  # a replay
+        return bytes(data)
 
 
 class _Port:
@@ -77,7 +123,10 @@ class _Datagrams:
 
 
 class SimHost:
-    """A `Network` for one process."""
+    """A `Network` for one process.
+
+    :ivar streams: its open connections, in the order of their making.
+    """
 
     def __init__(self, network: SimNetwork, name: str, process: Process) -> None:
         self._network = network
@@ -85,7 +134,7 @@ class SimHost:
         self.process = process
         self.stream_ports: dict[int, Any] = {}
         self.packet_ports: dict[int, Any] = {}
-        self.streams: set[SimStream] = set()
+        self.streams: dict[int, SimStream] = {}
 
     def listen(self, port: int, factory: Any) -> Any:
         """See `dynatwist.runtime.Network`."""
@@ -104,14 +153,14 @@ class SimHost:
             if network.is_cut(self.name, host) or network.is_cut(host, self.name):
                 world.later(DIAL_S, fail, self.process)
             elif target is None or not target.process.alive or port not in target.stream_ports:
-                world.later(network.delay_s(), fail, self.process)
+                world.later(network.delay_s(self.name, host), fail, self.process)
             else:
                 mine, theirs = SimStream(network, self), SimStream(network, target)
                 mine.other, theirs.other = theirs, mine
                 mine.start(factory)
                 theirs.start(target.stream_ports[port])
 
-        world.later(network.delay_s(), attempt, self.process)
+        world.later(network.delay_s(self.name, host), attempt, self.process)
 
     def datagrams(self, port: int, protocol: Any) -> Any:
         """See `dynatwist.runtime.Network`."""
@@ -119,128 +168,32 @@ class SimHost:
         return _Datagrams(self, port)
 
     def send_packet(self, data: bytes, source_port: int, address: tuple[str, int]) -> None:
-        """Send one packet; it arrives once, twice or never."""
+        """Send one packet; it arrives once, twice or never, and sometimes with company."""
         network, world = self._network, self._network.world
-        if network.is_cut(self.name, address[0]) or world.random.random() < network.loss:
+        weather = network.weather
+        if not self.process.alive or network.is_cut(self.name, address[0]) or world.random.random() < weather.loss:
             return
-        copies = 2 if world.random.random() < network.duplication else 1
-        for _ in range(copies):
+        copies = [data, data] if world.random.random() < weather.duplication else [data]
+        garbled = network.garbled(data)
+        for packet in (*copies, garbled) if garbled is not None else copies:
+            world.later(
+                network.delay_s(self.name, address[0]),
+                lambda packet=packet: self._arrive(packet, source_port, address),  # type: ignore[misc]
+            )
 
-            def arrive() -> None:
-                target = network.hosts.get(address[0])
-                if target is not None and address[1] in target.packet_ports:
-                    protocol = target.packet_ports[address[1]]
-                    target.process.run(lambda: protocol.datagramReceived(data, (self.name, source_port)))
+    def _arrive(self, data: bytes, source_port: int, address: tuple[str, int]) -> None:
+        target = self._network.hosts.get(address[0])
+        if target is not None and address[1] in target.packet_ports:
+            protocol = target.packet_ports[address[1]]
+            target.process.run(protocol.datagramReceived, data, (self.name, source_port))
 
-            world.later(network.delay_s(), arrive)
-
-    def reset_all(self) -> None:
-        """The process died: its peers hear of it, if the network lets them."""
-        for stream in sorted(self.streams, key=lambda stream: stream.number):
-            stream.abortConnection()
-
-
-class SimStream:
-    """One end of a connection: the transport of the protocol on this end."""
-
-    _numbers = 0
-
-    def __init__(self, network: SimNetwork, host: SimHost) -> None:
-        SimStream._numbers += 1
-        self.number = SimStream._numbers
-        self._network = network
-        self._host = host
-        self.other: SimStream | None = None
-        self._protocol: Any = None
-        self._queue: deque[bytes | None] = deque()
-        self._moving = False
-        self._open = True
-        self._stuck_since_s: float | None = None
-        host.streams.add(self)
-
-    def start(self, factory: Any) -> None:
-        """Build the protocol on this end."""
-
-        def begin() -> None:
-            self._protocol = factory.buildProtocol(None)
-            self._protocol.makeConnection(self)
-
-        self._network.world.later(self._network.delay_s(), begin, self._host.process)
-
-    # Transport
-
-    def write(self, data: bytes) -> None:
-        """Send."""
-        if self._open:
-            self._queue.append(data)
-            self._move()
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """The simulated network has no limit to what it buffers."""
-
-    def loseConnection(self) -> None:
-        """Close after what was written."""
-        if self._open:
-            self._queue.append(None)
-            self._move()
-
-    def abortConnection(self) -> None:
-        """Close now."""
-        if self._open:
-            self._queue.clear()
-            self._queue.append(None)
-            self._closed(ConnectionLost())
-            self._move()
-
-    def _move(self) -> None:
-        """Carry the queue to the other end, in order."""
-        if self._moving or not self._queue:
-            return
-        self._moving = True
-        self._network.world.later(self._network.delay_s(), self._carry)
-
-    def _carry(self) -> None:
-        world = self._network.world
-        self._moving = False
-        assert self.other is not None
-        if not self._queue:
-            return
-        if self._network.is_cut(self._host.name, self.other._host.name):
-            self._stuck_since_s = self._stuck_since_s if self._stuck_since_s is not None else world.now_s
-            if world.now_s - self._stuck_since_s > GIVE_UP_S:
-                self._closed(ConnectionLost())
-                self.other._closed(ConnectionLost())
-                return
-            self._moving = True
-            world.later(RETRY_S, self._carry)
-            return
-        self._stuck_since_s = None
-        item = self._queue.popleft()
-        if item is None:
-            self._closed(ConnectionDone())
-            self.other._closed(ConnectionDone())
-            return
-        self.other._receive(item)
-        self._move()
-
-    def _receive(self, data: bytes) -> None:
-        def deliver() -> None:
-            if self._open:
-                if self._protocol is None:  # the other end was quicker
-                    self._network.world.later(0.001, deliver, self._host.process)
-                else:
-                    self._protocol.dataReceived(data)
-
-        self._host.process.run(deliver)
-
-    def _closed(self, why: Exception) -> None:
-        if not self._open:
-            return
-        self._open = False
-        self._host.streams.discard(self)
-
-        def tell() -> None:
-            if self._protocol is not None:
-                self._protocol.connectionLost(Failure(why))
-
-        self._network.world.later(0.0, tell, self._host.process)
+    def die(self, power: bool) -> None:
+        """The process is dead. Its system closes the connections, after what was written or at once; without power
+        nobody hears anything."""
+        for stream in list(self.streams.values()):
+            if power:
+                stream.vanish()
+            elif self._network.world.random.random() < 0.5:
+                stream.loseConnection()
+            else:
+                stream.abortConnection()

@@ -1,99 +1,268 @@
-"""Knows every acknowledged write and every record ever made, and judges P1 to P5 at the end."""
+"""Knows every record that was ever written, who held it durably, and what clients were told; judges the promises.
+
+Some losses are nobody's fault: a write that reached one replica is gone when that disk is. *Custody* tells them apart:
+for each record the nodes that have merged it durably and were not damaged since. While that is somebody, the write has
+to be there.
+"""
 
 from __future__ import annotations
 
-from dynatwist.model.dots import Dot
-from dynatwist.model.record import Key, Record, beats, had_seen
-from dynatwist.model.ring import PARTITIONS, partition_of
+from dataclasses import dataclass, field
 
-from .cluster import SimCluster
-from .workload import History
+from dynatwist.core import Core
+from dynatwist.model.dots import Dot
+from dynatwist.model.record import Draft, Key, Record
+from dynatwist.model.replica import Merge
+
+from .cluster import SimCluster, SimNode
+from .history import NO_EFFECT, STRICT_TABLE, Call, History, name_of
+from .order import is_preferred
+from .register import ABSENT, Op, check
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """What is known of one record.
+
+    :ivar holders: numbers of the nodes in custody of it.
+    :ivar held_by: numbers of all nodes that ever were.
+    """
+
+    key: Key
+    record: Record
+    born_s: float
+    holders: set[int] = field(default_factory=set)
+    held_by: set[int] = field(default_factory=set)
 
 
 class Oracle:
     """See the module.
 
     :ivar violations: lines that name a promise and how it was broken.
+    :ivar races: concurrent first creations of a key by different users, of which the merge order keeps one.
+    :ivar excused: acknowledged writes whose every copy was damaged.
     """
 
-    def __init__(self) -> None:
-        self._records: dict[tuple[int, Dot], tuple[Key, Record]] = {}
-        self._by_key: dict[Key, dict[Dot, Record]] = {}
+    def __init__(self, cluster: SimCluster, history: History) -> None:
+        self._cluster = cluster
+        self._history = history
+        self._records: dict[tuple[int, Dot], Known] = {}
+        self._by_key: dict[Key, dict[Dot, Known]] = {}
+        self._owner_of: dict[tuple[Key, object], str] = {}
+        self._judged = 0
         self.violations: list[str] = []
+        self.races = 0
+        self.excused = 0
 
-    def witness(self, partition: int, key: Key, record: Record) -> None:
-        """A node merges a record. P5: one dot, one record."""
-        known = self._records.setdefault((partition, record.dot), (key, record))
-        if known != (key, record):
-            self.violations.append(
-                f"P5: dot {record.dot.actor.hex()[:8]}-{record.dot.seq} issued twice, {known[0]}, {key}"
-            )
-        self._by_key.setdefault(key, {})[record.dot] = record
+    # Witnessing
 
-    def judge(self, cluster: SimCluster, history: History) -> list[str]:
-        """The violations, after everything has come to rest."""
-        self._judge_convergence(cluster)
-        final = self._final(cluster)
-        for written in history.acknowledged:
-            self._judge_write(written.key, written.record, final.get(written.key))
-        for node in cluster.nodes:
-            if node.core is not None and node.core.store.alarms:
-                self.violations.append(f"P4: {node.host} counts {node.core.store.alarms} alarms")
-        return self.violations
+    def watch(self, node: SimNode, core: Core) -> None:
+        """Have every record that a node writes or merges witnessed."""
+        store = core.store
+        merge, take, write = store.merge, store.take, store.write
 
-    def _owners(self, cluster: SimCluster, partition: int) -> list[int]:
-        core = cluster.nodes[0].core
-        assert core is not None
-        assert core.cluster.registry is not None
-        owners = core.cluster.registry.owners(partition)
-        return [node.number for node in cluster.nodes if node.core is not None and node.core.identity.node_id in owners]
+        def merged(key: Key, record: Record) -> Merge:
+            known = self._know(store.replica_of(key).number, key, record)
+            outcome = merge(key, record)
+            store.wal.when_durable(store.wal.lsn, lambda: self._hold(known, node, core))
+            return outcome
 
-    def is_converged(self, cluster: SimCluster) -> bool:
-        """Whether all owners hold the same."""
-        return self._difference(cluster) is None
+        def taken(key: Key, record: Record) -> None:
+            known = self._know(store.replica_of(key).number, key, record)
+            take(key, record)
+            store.wal.when_durable(store.wal.lsn, lambda: self._hold(known, node, core))
 
-    def _difference(self, cluster: SimCluster) -> str | None:
-        for partition in range(PARTITIONS + 1):
-            states = []
-            for number in self._owners(cluster, partition):
-                core = cluster.nodes[number].core
-                assert core is not None
-                replica = core.store.replicas[partition]
-                states.append((dict(sorted(replica.records.items())), replica.clock.to_wire(), replica.generation))
-            for state in states[1:]:
-                if state != states[0]:
-                    return f"owners of partition {partition} differ"
-        return None
+        def written(key: Key, draft: Draft, dot: Dot | None = None) -> Record:
+            record = write(key, draft, dot)
+            self._born(key, record)
+            return record
 
-    def _judge_convergence(self, cluster: SimCluster) -> None:
-        difference = self._difference(cluster)
-        if difference is not None:
-            self.violations.append(f"P4: {difference}")
+        store.merge, store.take, store.write = merged, taken, written  # type: ignore[method-assign]
 
-    def _final(self, cluster: SimCluster) -> dict[Key, Record]:
-        final: dict[Key, Record] = {}
-        for key in self._by_key:
-            for number in self._owners(cluster, partition_of(*key))[:1]:
-                core = cluster.nodes[number].core
-                assert core is not None
-                held = core.store.held(key)
-                if held is not None:
-                    final[key] = held
-        return final
+    def _hold(self, known: Known, node: SimNode, core: Core) -> None:
+        if node.core is core:
+            known.holders.add(node.number)
+            known.held_by.add(node.number)
+
+    def _know(self, partition: int, key: Key, record: Record) -> Known:
+        """P5: one dot, one record."""
+        known = self._records.get((partition, record.dot))
+        if known is None:
+            known = self._records[partition, record.dot] = Known(key, record, self._cluster.world.now_s)
+            self._by_key.setdefault(key, {})[record.dot] = known
+        elif (known.key, known.record) != (key, record):
+            self._say(f"P5: {name_of(record)} issued twice, for {known.key} {known.record!r} and for {key} {record!r}")
+        return known
+
+    def _born(self, key: Key, record: Record) -> None:
+        """A node has just written a record: is it what the rules say?"""
+        known = self._by_key[key]
+        for dot in record.vv:
+            seen = known.get(dot)
+            if seen is not None and not is_preferred(record, seen.record):
+                self._say(f"P2: {key} {name_of(record)} does not beat {name_of(seen.record)}, which it had seen")
+        lineage = record.lineage
+        owner = self._owner_of.setdefault((key, lineage), record.owner)
+        if owner != record.owner:
+            self._say(f"P9: {key} {name_of(record)} went from {owner} to {record.owner} without a delete")
+        if len(lineage.stamps) > 1:
+            before = lineage._replace(stamps=lineage.stamps[:-1])
+            if not any(one.record.lineage == before and _is_dead_by(one.record, record) for one in known.values()):
+                self._say(f"P9: {key} {name_of(record)} was created again, though nobody had deleted it")
+
+    def damaged(self, node: SimNode) -> None:
+        """What a node held may be gone."""
+        for known in self._records.values():
+            known.holders.discard(node.number)
+
+    def answered(self, call: Call) -> None:
+        """A client was told that a write is on so many replicas."""
+        record = call.record
+        if record is None:
+            if call.kind.value == "get" and call.code == "ok":
+                self._say(f"P6: {call.text()}: success without a record")
+            return
+        known = self._by_key.get(call.key, {}).get(record.dot)
+        if known is None or known.record != record:
+            self._say(f"P6: {call.text()}: nobody wrote that")
+            return
+        if not call.is_write:
+            return
+        if record.owner != call.user:
+            self._say(f"P9: {call.user} wrote {call.key}, which is {record.owner}'s")
+        least = {"majority": call.owners // 2 + 1, "all": call.owners}.get(call.level, 1)
+        if len(known.held_by) < max(call.reached, least):
+            self._say(f"P1: {call.text()}: only {len(known.held_by)} ever held it")
+
+    def _say(self, text: str) -> None:
+        if text not in self.violations:
+            self._cluster.world.say(text)
+            self.violations.append(text)
+
+    # Judging, when everything has come to rest
+
+    def judge(self, announced: dict[tuple[Key, Dot], Record]) -> None:
+        """Compare what is held now with everything that clients were told.
+
+        :param announced: what listeners heard, by key and dot.
+        """
+        final = self.final()
+        calls = self._history.calls
+        for call in calls:
+            if call.is_acknowledged and call.record is not None:
+                self._judge_write(call.key, call.record, final.get(call.key))
+            elif call.is_write and call.code in NO_EFFECT:
+                self._judge_refused(call)
+            if call.kind.value == "get" and call.record is not None:
+                self._judge_seen(call.key, call.record, "read")
+        for (key, _), record in announced.items():
+            self._judge_seen(key, record, "announced")
+        for call in calls[self._judged :]:
+            if not call.code and call.process.alive and self._cluster.world.now_s - call.started_s > 6.0:
+                self._say(f"P10: {call.text()} was never answered")
+        self._judged = len(calls)
+        self._judge_strict()
+        for name, times in self._history.registered.items():
+            if times > 1:
+                self._say(f"P9: user {name} was new {times} times")
+        self._count_races()
+
+    def final(self) -> dict[Key, Record]:
+        """What the owners hold, once they agree: every key."""
+        registry = self._cluster.registry()
+        found: dict[Key, Record] = {}
+        if registry is None:
+            return found
+        for node in self._cluster.nodes:
+            if node.core is not None:
+                for replica in node.core.store.replicas:
+                    if node.core.identity.node_id in registry.owners(replica.number):
+                        found.update(replica.records)
+        return found
+
+    def born_s(self) -> dict[tuple[Key, Dot], float]:
+        """When each record was written, by key and dot."""
+        return {(known.key, known.record.dot): known.born_s for known in self._records.values()}
 
     def _judge_write(self, key: Key, record: Record, final: Record | None) -> None:
-        name = f"{key[0]}/{key[1]} {record.value!r}"
-        if final is None:
-            buried = any(
-                other.value is None and (other == record or beats(other, record))
-                for other in self._by_key.get(key, {}).values()
-            )
-            if not buried:
-                self.violations.append(f"P1: acknowledged {name} is gone")
-        elif final.dot == record.dot:
+        name = f"{'/'.join(key)} {record.value!r} {name_of(record)}"
+        promise = "P3" if record.value is None else "P1"
+        if final is not None and (final.dot == record.dot or is_preferred(final, record)):
             return
-        elif beats(record, final):
-            promise = "P3" if record.value is None else "P2"
-            self.violations.append(f"{promise}: {name} gave way to {final.value!r}, which it beats")
-        elif record.value is None and final.value is not None and had_seen(record, final.dot):
-            self.violations.append(f"P3: {name}: the deleted value {final.value!r} is back")
+        if not self._by_key[key][record.dot].holders:
+            self.excused += 1
+        elif final is not None:
+            self._say(f"{promise}: {name} gave way to {final.value!r} {name_of(final)}, which it beats")
+        elif not any(
+            self._is_dead(one.record) and (one.record == record or is_preferred(one.record, record))
+            for one in self._by_key[key].values()
+        ):
+            self._say(f"P1: acknowledged {name} is gone")
+
+    def _is_dead(self, record: Record) -> bool:
+        return record.value is None or 0 < record.expires_ms <= self._cluster.latest_wall_ms
+
+    def _judge_seen(self, key: Key, record: Record, how: str) -> None:
+        """What was shown to anybody has not been forgotten, unless it lies in damage."""
+        known = self._by_key.get(key, {}).get(record.dot)
+        if known is None or not known.held_by:
+            self._say(f"P1: {'/'.join(key)} {name_of(record)} was {how}, but nobody ever held it durably")
+        if known is None or not known.holders:
+            return
+        for core in self._cluster.cores():
+            replica = core.store.replica_of(key)
+            owners = core.cluster.owners(replica.number)
+            if core.cluster.me.node_id in owners and not replica.clock.covers(record.dot):
+                self._say(f"P1: {'/'.join(key)} {name_of(record)} was {how}, but {core.cluster.me.host} forgot it")
+
+    def _judge_refused(self, call: Call) -> None:
+        value = b'{"n":%d}' % call.number
+        if any(known.record.value == value for known in self._by_key.get(call.key, {}).values()):
+            self._say(f"P6: {call.text()}, but it was written")
+
+    def _judge_strict(self) -> None:
+        """P6, by the checker that knows nothing of the store."""
+        by_key: dict[Key, list[Op]] = {}
+        refused: set[int] = set()
+        for call in self._history.calls:
+            if call.key[0] != STRICT_TABLE:
+                continue
+            ops = by_key.setdefault(call.key, [])
+            if not call.is_write:
+                if call.code in ("ok", "not_found"):
+                    value = _number(call.record) if call.record is not None else ABSENT
+                    ops.append(Op(True, value, call.started_s, call.ended_s))
+                continue
+            number = -call.number if call.kind.value == "delete" else call.number
+            if call.code in NO_EFFECT:
+                refused.add(number)
+            else:
+                end_s = call.ended_s if call.code == "ok" and self._is_kept(call) else float("inf")
+                ops.append(Op(False, number, call.started_s, end_s))
+        for key, ops in by_key.items():
+            for fault in check(ops, frozenset(refused)):
+                calls = [c.text() for c in self._history.calls if c.key == key and c.number in map(abs, fault.values)]
+                self._say(f"P6: {'/'.join(key)}: {fault.text}: {'; '.join(calls) or fault.values}")
+
+    def _is_kept(self, call: Call) -> bool:
+        return call.record is not None and bool(self._by_key[call.key][call.record.dot].holders)
+
+    def _count_races(self) -> None:
+        self.races = 0
+        for known in self._by_key.values():
+            first: dict[int, set[tuple[object, str]]] = {}
+            for one in known.values():
+                lineage = one.record.lineage
+                if len(lineage.stamps) == 1:
+                    first.setdefault(lineage.generation, set()).add((lineage, one.record.owner))
+            self.races += sum(len({owner for _, owner in made}) > 1 for made in first.values())
+
+
+def _number(record: Record) -> int:
+    value = record.value or b""
+    return int(value[5:-1]) if value.startswith(b'{"n":') else -1
+
+
+def _is_dead_by(record: Record, later: Record) -> bool:
+    """Whether a record was deleted, or had expired, when a later one was written."""
+    return record.value is None or 0 < record.expires_ms <= later.stamp.ms

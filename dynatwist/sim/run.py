@@ -1,16 +1,29 @@
-"""One history from one seed: a cluster, clients, faults; then peace, and the oracle's judgement."""
+"""One history from one seed: storms of faults under load, and calms in which everything has to come right again."""
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from twisted.logger import ILogObserver, globalLogPublisher
+from zope.interface import implementer
+
+from . import checks
+from .clients import TABLES, Clients
 from .cluster import SimCluster
+from .faults import Mischief
+from .history import STRICT_TABLE, History
+from .listeners import Listeners
 from .oracle import Oracle
-from .workload import Clients, Faults, History, Mischief
-from .world import World
+from .plan import Plan, draw
+from .probes import Probes
+from .world import Killed, World
 
 SETTLE_LIMIT_S = 60.0
+TIDY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -18,61 +31,160 @@ class Report:
     """What came of a seed.
 
     :ivar violations: empty when every promise was kept.
+    :ivar struck: how often each fault happened.
     """
 
     seed: int
-    violations: list[str]
+    plan: Plan
+    violations: list[str] = field(default_factory=list)
     acknowledged: int = 0
-    sent: int = 0
+    excused: int = 0
+    races: int = 0
     virtual_s: float = 0.0
     events: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, int] = field(default_factory=dict)
+    struck: dict[str, int] = field(default_factory=dict)
     trace: list[str] = field(default_factory=list)
 
 
 def simulate(
     seed: int,
-    nodes: int = 3,
-    seconds: float = 20.0,
-    faults: Faults | None = None,
-    rate_s: float = 25.0,
+    minutes: float = 0.0,
+    nodes: int | None = None,
+    faults: tuple[str, ...] | None = None,
     tracing: bool = False,
-    **settings: Any,
+    plan: Plan | None = None,
 ) -> Report:
     """Run one seed.
 
-    :param seconds: of load and faults; what follows is peace until all is equal.
-    :param settings: of `dynatwist.config.NodeConfig`.
+    :param minutes: of virtual time, at least; one storm and one calm when 0.
+    :param nodes: how many, instead of what the seed says.
+    :param faults: the only kinds of fault to choose from; see `dynatwist.sim.plan`.
+    :param plan: all of it, instead of what the seed says.
     """
-    world = World(seed, tracing)
-    oracle = Oracle()
-    settings = {"tombstone_grace_s": 2.0, "snapshot_interval_s": 3.0} | settings
-    cluster = SimCluster(world, nodes, oracle.witness, **settings)
-    history = History()
-    for node in cluster.nodes:
-        node.start()
-    if not world.run_until(cluster.is_settled, SETTLE_LIMIT_S):
-        return Report(seed, ["start: the cluster did not form"], trace=world.trace)
-    clients = Clients(cluster, history, rate_s)
-    mischief = Mischief(cluster, faults or Faults())
-    world.run(world.now_s + seconds)
-    clients.stop()
-    mischief.stop()
-    world.say("peace")
-    settled = world.run_until(lambda: cluster.is_settled() and oracle.is_converged(cluster), SETTLE_LIMIT_S, step_s=0.5)
-    if not settled and not cluster.is_settled():
-        oracle.violations.append(f"P4: not every node is ready and whole {SETTLE_LIMIT_S:g} s after the faults")
-    world.run(world.now_s + 5)
-    world.run_until(lambda: oracle.is_converged(cluster), SETTLE_LIMIT_S)  # tombstones may be on their way out
-    if cluster.is_settled():
-        oracle.judge(cluster, history)
-    return Report(
-        seed,
-        oracle.violations,
-        len(history.acknowledged),
-        history.sent,
-        world.now_s,
-        world.events,
-        history.refused,
-        world.trace,
-    )
+    run = _Run(seed, plan or draw(seed, nodes, faults), tracing)
+    collecting = gc.isenabled()
+    gc.disable()  # a short life, and a large share of its time otherwise
+    try:
+        with run.logged():
+            run.storms(minutes * 60)
+    finally:
+        if collecting:
+            gc.enable()
+    return run.report()
+
+
+class _Run:
+    def __init__(self, seed: int, plan: Plan, tracing: bool) -> None:
+        self.seed = seed
+        self.plan = plan
+        self.world = world = World(seed, tracing)
+        world.say(f"seed {seed}: {plan.text()}")
+        self.cluster = SimCluster(
+            world,
+            plan.nodes,
+            durability=plan.durability,
+            tombstone_grace_s=plan.grace_s,
+            snapshot_interval_s=plan.snapshot_s,
+            lone_after_s=plan.lone_s,
+        )
+        self.history = History()
+        self.oracle = Oracle(self.cluster, self.history)
+        self.cluster.on_core = self.oracle.watch
+        self.clients = Clients(self.cluster, self.history, plan.load, self.oracle.answered)
+        self.listeners = Listeners(self.cluster, plan.load.listeners, (*TABLES, STRICT_TABLE))
+        self.mischief = Mischief(self.cluster, plan.faults, self.oracle.damaged, self._is_intact)
+        self.found: list[str] = []
+
+    def _is_intact(self) -> bool:
+        return self.cluster.is_settled() and not any(core.repair.surplus() for core in self.cluster.cores())
+
+    @contextmanager
+    def logged(self) -> Iterator[None]:
+        """Have the node's log in the trace, and failures that nobody handled among the errors."""
+
+        @implementer(ILogObserver)  # type: ignore[untyped-decorator]
+        def observe(event: dict[str, Any]) -> None:
+            failure = event.get("log_failure")
+            if failure is not None and not failure.check(Killed):
+                self.world.errors.append(f"unhandled: {failure.getTraceback()}")
+            elif self.world.tracing and failure is None:
+                self.world.say("log: " + str(event.get("log_format", "")).format_map(event))
+
+        globalLogPublisher.addObserver(observe)
+        try:
+            yield
+        finally:
+            globalLogPublisher.removeObserver(observe)
+
+    def storms(self, least_s: float) -> None:
+        """One storm and calm after the other, until enough time has passed or something broke."""
+        for node in self.cluster.nodes:
+            node.start()
+        if not self.world.run_until(self.cluster.is_settled, SETTLE_LIMIT_S):
+            self.found.append(f"P4: the cluster did not form within {SETTLE_LIMIT_S:g} s")
+            return
+        while True:
+            self._storm()
+            if not self._calm() or self.violations() or self.world.now_s >= least_s:
+                return
+
+    def _storm(self) -> None:
+        self.world.say("a storm begins")
+        for part in (self.clients, self.listeners, self.mischief):
+            part.start()
+        self.world.run(self.world.now_s + self.plan.storm_s)
+        for part in (self.clients, self.listeners, self.mischief):
+            part.stop()
+        self.world.say("calm")
+
+    def _calm(self) -> bool:
+        if not self._wait(lambda: self.mischief.is_tidy() and self._is_intact(), "not every node is ready and whole"):
+            return False
+        if not self._wait(lambda: checks.is_converged(self.cluster), "the owners differ"):
+            self.found += list(checks.differences(self.cluster))[:3]
+            return False
+        if not self._wait(lambda: not checks.remains(self.cluster), "tombstones, hints or handed-off records are kept"):
+            return False
+        self._wait(lambda: checks.is_converged(self.cluster), "the owners differ again")
+        self.found += checks.differences(self.cluster)
+        for node in self.cluster.active():
+            self.found += checks.faults_of(node, self.plan.durability)
+        final = self.oracle.final()
+        self.listeners.judge(final, self.oracle.born_s())
+        self.oracle.judge(self.listeners.announced)
+        Probes(self.cluster, self.clients, self.found).run(final)
+        return True
+
+    def _wait(self, condition: Any, text: str) -> bool:
+        """Let time pass until all is well, doing what an operator does meanwhile."""
+        end_s = self.world.now_s + SETTLE_LIMIT_S
+        while not self.world.run_until(condition, TIDY_S, step_s=0.5):
+            if self.world.now_s >= end_s:
+                self.found.append(f"P4: {SETTLE_LIMIT_S:g} s after the faults {text}")
+                self.world.say(self.found[-1])
+                return False
+            self.mischief.tidy()
+        return True
+
+    def violations(self) -> list[str]:
+        """Everything found so far."""
+        parts = (self.found, self.oracle.violations, self.clients.violations, self.listeners.violations)
+        errors = [f"error: {text}" for text in self.world.errors]
+        return [text for part in parts for text in part] + errors
+
+    def report(self) -> Report:
+        """What came of it."""
+        return Report(
+            self.seed,
+            self.plan,
+            self.violations(),
+            sum(call.is_acknowledged for call in self.history.calls),
+            self.oracle.excused,
+            self.oracle.races,
+            self.world.now_s,
+            self.world.events,
+            self.history.counts(),
+            self.mischief.struck,
+            self.world.trace,
+        )

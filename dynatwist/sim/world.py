@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import traceback
 from collections.abc import Callable
 from random import Random
 
@@ -10,12 +11,20 @@ from random import Random
 class Event:
     """A call to come; also the timer that the code under test gets."""
 
-    __slots__ = ("_world", "call", "called", "cancelled", "process", "time_s")
+    __slots__ = ("_world", "args", "call", "called", "cancelled", "process", "time_s")
 
-    def __init__(self, world: World, time_s: float, call: Callable[[], object], process: Process | None) -> None:
+    def __init__(
+        self,
+        world: World,
+        time_s: float,
+        call: Callable[..., object],
+        process: Process | None,
+        args: tuple[object, ...] = (),
+    ) -> None:
         self._world = world
         self.time_s = time_s
         self.call = call
+        self.args = args
         self.process = process
         self.cancelled = False
         self.called = False
@@ -38,6 +47,7 @@ class World:
     """The heap, and the one source of chance.
 
     :ivar trace: lines that tell what happened, when `tracing`.
+    :ivar errors: tracebacks of what the code under test raised where nobody expected it.
     """
 
     def __init__(self, seed: int, tracing: bool = False) -> None:
@@ -47,6 +57,7 @@ class World:
         self._count = 0
         self.tracing = tracing
         self.trace: list[str] = []
+        self.errors: list[str] = []
         self.events = 0
 
     def push(self, event: Event) -> None:
@@ -62,17 +73,18 @@ class World:
 
     def run(self, until_s: float) -> None:
         """Let time pass."""
-        while self._heap and self._heap[0][0] <= until_s:
-            time_s, _, event = heapq.heappop(self._heap)
+        heap = self._heap
+        while heap and heap[0][0] <= until_s:
+            time_s, _, event = heapq.heappop(heap)
             if event.cancelled or event.called or time_s != event.time_s:
                 continue
             self.now_s = time_s
-            event.called = True
             self.events += 1
-            if event.process is None:
-                event.call()
+            if event.process is not None:
+                event.process.fire(event)
             else:
-                event.process.run(event.call)
+                event.called = True
+                event.call(*event.args)
         self.now_s = until_s
 
     def run_until(self, condition: Callable[[], bool], limit_s: float, step_s: float = 0.25) -> bool:
@@ -105,43 +117,77 @@ class Process:
         self.name = name
         self.alive = True
         self.paused = False
-        self._backlog: list[Callable[[], object]] = []
+        self._arrived: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+        self._due: list[Event] = []
         self.on_killed: Callable[[], None] = lambda: None
 
     def callLater(self, delay: float, callable: Callable[..., object], /, *args: object) -> Event:
         """See `dynatwist.runtime.Clock`."""
-        return self.world.later(delay, lambda: callable(*args), self)
+        event = Event(self.world, self.world.now_s + delay, callable, self, args)
+        self.world.push(event)
+        return event
 
     def seconds(self) -> float:
         """See `dynatwist.runtime.Clock`."""
         return self.world.now_s
 
-    def run(self, call: Callable[[], object]) -> None:
-        """Run some of its code, unless it is dead; later, if it is paused."""
+    def fire(self, event: Event) -> None:
+        """A timer is due: run it, or keep it while paused."""
+        if self.paused:
+            self._due.append(event)
+        else:
+            event.called = True
+            self.run(event.call, *event.args)
+
+    def run(self, call: Callable[..., object], *args: object) -> None:
+        """Run some of its code, unless it is dead; later, if it is paused.
+
+        What it raises is noted, and it goes on, as it would under Twisted's reactor.
+        """
         if not self.alive:
             return
         if self.paused:
-            self._backlog.append(call)
+            self._arrived.append((call, args))
             return
         try:
-            call()
+            call(*args)
         except Killed:
             self.kill()
+        except Exception:
+            self.world.say(f"{self.name} raises\n{traceback.format_exc()}")
+            self.world.errors.append(f"{self.name}: {traceback.format_exc()}")
 
     def pause(self) -> None:
         """SIGSTOP."""
         self.paused = True
 
     def thaw(self) -> None:
-        """SIGCONT: what waited comes all at once, what came over the network first."""
+        """SIGCONT: it comes back from waiting for its sockets, so what arrived is first, and all overdue timers next;
+        now and then the other way round, when it was stopped in between."""
+        if not self.paused:
+            return
         self.paused = False
-        backlog, self._backlog = self._backlog, []
-        for call in backlog:
-            self.run(call)
+        steps = [self._run_arrived, self._run_due]
+        if self.world.random.random() < 0.2:
+            steps.reverse()
+        for step in steps:
+            step()
+
+    def _run_arrived(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for call, args in arrived:
+            self.run(call, *args)
+
+    def _run_due(self) -> None:
+        due, self._due = self._due, []
+        for event in due:
+            if event.active() and event.time_s <= self.world.now_s:
+                self.fire(event)
 
     def kill(self) -> None:
         """SIGKILL."""
         if self.alive:
             self.alive = False
-            self._backlog.clear()
+            self._arrived.clear()
+            self._due.clear()
             self.on_killed()

@@ -152,6 +152,9 @@ def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) ->
 
 def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expects_data: bool) -> None:
     numbers = sorted(int(name[:-4]) for name in fs.names(folder) if name.endswith(".wal"))
+    if numbers and _is_stillborn(fs, folder, numbers[-1], data_key):
+        fs.remove(f"{folder}/{segment_name(numbers.pop())}")
+        fs.sync_folder(folder)
     if numbers:
         found.next_segment = numbers[-1] + 1
     start = found.manifest.wal_from if found.manifest else 1
@@ -180,6 +183,12 @@ def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expe
             fs.truncate(f"{folder}/{segment_name(before.number)}", before.opened.good_bytes)
         elif before.opened.damaged:
             found.last_segment = (before.number, before.size_bytes)
+
+
+def _is_stillborn(fs: FileSystem, folder: str, number: int, data_key: bytes) -> bool:
+    """Whether a crash came before the first frame of the newest segment was there: nothing in it was acknowledged."""
+    segment = Segment(number, fs.read(f"{folder}/{segment_name(number)}"), data_key)
+    return segment.opened.torn and not segment.frames
 
 
 def _check(segment: Segment, before: Segment | None, is_last: bool, found: Recovered) -> None:

@@ -1,16 +1,17 @@
 """Sealed files: what every file of the data folder is made of.
 
-    magic "DYNAKV" | version u16 | kind 4 bytes | salt 16 bytes | frame | frame | ...
+    magic "DYNAKV" | version u16 | kind 4 bytes | salt 16 bytes | CRC-32 of these u32 | frame | frame | ...
     frame: marker 4 bytes | index u64 | length u32 | AES-256-GCM ciphertext and tag
 
 The file's key is HKDF-SHA256 of the data key, the salt and the kind; the nonce is the frame's index; the frame's
-header and offset are associated data. So truncation, reordering and every flipped bit are seen. Numbers are
-big-endian.
+header and offset are associated data. So truncation, reordering and every flipped bit are seen. The CRC tells a file of
+a newer version, which is refused by name, from one whose version was flipped. Numbers are big-endian.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
@@ -21,9 +22,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 MAGIC = b"DYNAKV"
 FORMAT_VERSION = 1
 _FILE_HEADER = struct.Struct(">6sH4s16s")
-_FRAME_HEADER = struct.Struct(">4sQI")
+_CRC_BYTES = 4
+FRAME_HEADER = struct.Struct(">4sQI")
 _MARKER = b"\xd7\x9a\xfe\x01"
-FILE_HEADER_BYTES = _FILE_HEADER.size
+FILE_HEADER_BYTES = _FILE_HEADER.size + _CRC_BYTES
 
 
 class UnknownFormat(Exception):
@@ -44,13 +46,14 @@ class Sealer:
 
     def __init__(self, data_key: bytes, kind: bytes, salt: bytes) -> None:
         self._cipher = AESGCM(derive_key(data_key, salt, b"file " + kind))
-        self.header = _FILE_HEADER.pack(MAGIC, FORMAT_VERSION, kind, salt)
+        header = _FILE_HEADER.pack(MAGIC, FORMAT_VERSION, kind, salt)
+        self.header = header + zlib.crc32(header).to_bytes(_CRC_BYTES)
         self.offset = len(self.header)
         self._index = 0
 
     def seal(self, payload: bytes) -> bytes:
         """The next frame."""
-        header = _FRAME_HEADER.pack(_MARKER, self._index, len(payload) + 16)
+        header = FRAME_HEADER.pack(_MARKER, self._index, len(payload) + 16)
         aad = header + self.offset.to_bytes(8)
         frame = header + self._cipher.encrypt(self._index.to_bytes(12), payload, aad)
         self._index += 1
@@ -95,13 +98,13 @@ def open_file(data_key: bytes, kind: bytes, data: bytes) -> Opened:
         opened.torn = True
         return opened
     magic, version, file_kind, salt = _FILE_HEADER.unpack_from(data)
-    cipher = AESGCM(derive_key(data_key, salt, b"file " + kind))
-    first = _open_frame(cipher, data, FILE_HEADER_BYTES, 0)
-    if (magic, version, file_kind) != (MAGIC, FORMAT_VERSION, kind):
-        if magic == MAGIC and version > FORMAT_VERSION and first is None:
-            raise UnknownFormat(f"format version {version}; this program knows {FORMAT_VERSION}")
+    checks = zlib.crc32(data[: _FILE_HEADER.size]) == int.from_bytes(data[_FILE_HEADER.size : FILE_HEADER_BYTES])
+    if checks and magic == MAGIC and version > FORMAT_VERSION:
+        raise UnknownFormat(f"format version {version}; this program knows {FORMAT_VERSION}")
+    if not checks or (magic, version, file_kind) != (MAGIC, FORMAT_VERSION, kind):
         opened.damaged = True
         return opened
+    cipher = AESGCM(derive_key(data_key, salt, b"file " + kind))
     offset, index = FILE_HEADER_BYTES, 0
     while offset < len(data):
         found = _open_frame(cipher, data, offset, index)
@@ -119,16 +122,16 @@ def open_file(data_key: bytes, kind: bytes, data: bytes) -> Opened:
 
 def _open_frame(cipher: AESGCM, data: bytes, offset: int, index: int | None) -> tuple[bytes, int] | None:
     """The frame at an offset and the offset behind it, if it verifies; `index` None takes the one it claims."""
-    if offset + _FRAME_HEADER.size > len(data):
+    if offset + FRAME_HEADER.size > len(data):
         return None
-    marker, claimed, length = _FRAME_HEADER.unpack_from(data, offset)
-    end = offset + _FRAME_HEADER.size + length
+    marker, claimed, length = FRAME_HEADER.unpack_from(data, offset)
+    end = offset + FRAME_HEADER.size + length
     if marker != _MARKER or end > len(data) or (index is not None and claimed != index):
         return None
-    header = data[offset : offset + _FRAME_HEADER.size]
+    header = data[offset : offset + FRAME_HEADER.size]
     try:
         payload = cipher.decrypt(
-            claimed.to_bytes(12), data[offset + _FRAME_HEADER.size : end], header + offset.to_bytes(8)
+            claimed.to_bytes(12), data[offset + FRAME_HEADER.size : end], header + offset.to_bytes(8)
         )
     except InvalidTag:
         return None

@@ -16,8 +16,8 @@ from .entries import Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, 
 from .recovery import Recovered
 from .wal import Wal
 
-Announce = Callable[[int, Key, Record], None]
-"""(partition, key, record) of a record that wins here, called once it is durable."""
+Announce = Callable[[Key, Record], None]
+"""Told of each record that wins here, once it is durable."""
 
 
 class Store:
@@ -25,10 +25,17 @@ class Store:
 
     :param actor: this process's actor; issues the dots of local writes.
     :param announce: hears of each winning record, in order, once durable.
+    :param withdraw: called when what was announced may not be what is held any more: a partition was set aside.
     """
 
     def __init__(
-        self, recovered: Recovered, wal: Wal, actor: Actor, wall_ms: Callable[[], int], announce: Announce
+        self,
+        recovered: Recovered,
+        wal: Wal,
+        actor: Actor,
+        wall_ms: Callable[[], int],
+        announce: Announce,
+        withdraw: Callable[[], None] = lambda: None,
     ) -> None:
         self.replicas = recovered.replicas
         self.meta = recovered.meta
@@ -37,6 +44,7 @@ class Store:
         self.actor = actor
         self.wall_ms = wall_ms
         self._announce = announce
+        self._withdraw = withdraw
         self.clock = HybridClock(actor)
         self.clock.restore(recovered.mark)
         self.conflicts = 0
@@ -136,7 +144,7 @@ class Store:
         if merge.loser is not None:
             self.conflicts += 1
         if merge.outcome is Outcome.WON:
-            self._won(replica.number, key, held, record, lsn)
+            self._won(key, held, record, lsn)
         return merge
 
     def take(self, key: Key, record: Record) -> None:
@@ -147,7 +155,7 @@ class Store:
             self.clock.see(record.stamp)
             lsn = self.wal.append(Taken(replica.number, key, record))
             self.changed.add(replica.number)
-            self._won(replica.number, key, held, record, lsn)
+            self._won(key, held, record, lsn)
 
     def join(self, partition: int, clock: DotSet, generation: int) -> None:
         """Adopt a peer's clock and G."""
@@ -198,6 +206,7 @@ class Store:
         replica.set_aside()
         self.wal.append(SetAside(partition))
         self.changed.add(partition)
+        self._withdraw()
 
     def burn_dot(self, partition: int) -> Dot:
         """A dot that names something other than a record; noted in the clock, so that it leaves no gap."""
@@ -228,14 +237,14 @@ class Store:
             self.meta.pop(name, None)
         self.wal.append(MetaSet(name, value))
 
-    def _won(self, partition: int, key: Key, held: Record | None, record: Record, lsn: int) -> None:
+    def _won(self, key: Key, held: Record | None, record: Record, lsn: int) -> None:
         self._index(key, held, record)
         self._undurable[key] = lsn
 
         def durable() -> None:
             if self._undurable.get(key) == lsn:
                 del self._undurable[key]
-            self._announce(partition, key, record)
+            self._announce(key, record)
 
         self.wal.when_durable(lsn, durable)
 

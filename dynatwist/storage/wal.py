@@ -110,14 +110,15 @@ class Wal:
             self._waiting.append((lsn, call))
 
     def rotate(self) -> int:
-        """Open a new segment with the next group.
+        """Open a new segment with the next group; it is there when what `lsn` says now is durable.
 
         :returns: its number; every entry logged from now on is in it or behind it.
         """
         if not self._rotate:
             self._rotate = True
             self.number += 1
-            self._schedule()
+        self.lsn += 1  # a manifest that names the segment must not come before it
+        self._schedule()
         return self.number
 
     def sync(self) -> None:

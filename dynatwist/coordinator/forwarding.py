@@ -1,0 +1,157 @@
+"""A request on its way from a node that cannot carry it out to an owner, and to the next one if need be.
+
+The trouble is an owner that was asked and is not heard of: it may have written, and frozen. So:
+
+- An attempt is carried out within `ATTEMPT_S` of its sending or never, and the next owner is asked only after that: two
+  executions of one request never overlap in time, and none comes late.
+- All attempts carry the id of the request: where an owner holds the record that an earlier one wrote, that is the
+  answer.
+- All attempts carry one stamp of creation, so that a key created twice by one request was created once; and later ones
+  carry a bound on the clocks of the owners asked before, so that what is written now is newer. Whatever supersedes it
+  then supersedes the forgotten execution too, when that turns up.
+- If all owners refuse, but one of those asked was not heard of, the truth is that nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from dynatwist.model.clock import Stamp
+from dynatwist.net.link import STALL_S
+from dynatwist.net.messages import AnyMessage, Forward, Outcome
+from dynatwist.runtime import Timer, cancel
+
+from .cluster import Cluster
+from .request import ENCODER, RESULT, Code, Kind, Operation, Result
+
+FORWARD_TIMEOUT_S = 2.5
+ATTEMPT_S = 0.15
+FORWARDED_OP_BYTES = 16
+
+
+class Origin(msgspec.Struct, frozen=True, array_like=True):
+    """What comes with a forwarded request; nothing, of one that was asked of its owner.
+
+    :ivar op: id of the request; a repetition is the same write.
+    :ivar created: stamp of creation, if it creates the key.
+    :ivar after_ms: hybrid time that its stamp has to be beyond.
+    :ivar until_s: monotonic time of the owner after which it is not to write any more.
+    """
+
+    op: bytes = b""
+    created: Stamp | None = None
+    after_ms: int = 0
+    until_s: float = float("inf")
+
+
+HERE = Origin()
+
+CarryOut = Callable[[Operation, Origin], Deferred[Result]]
+
+
+class Forwarding:
+    """See the module.
+
+    :param candidates: the owners that could carry out requests on the partition, best first, asked anew each time.
+    :param carry_out: does it here, when this node is next.
+    :ivar result: fires with the answer; never fails.
+    """
+
+    def __init__(
+        self, cluster: Cluster, candidates: Callable[[], list[bytes]], carry_out: CarryOut, operation: Operation
+    ) -> None:
+        self._cluster = cluster
+        self._candidates = candidates
+        self._carry_out = carry_out
+        self._operation = operation
+        runtime, store = cluster.runtime, cluster.store
+        self._op = runtime.randbytes(FORWARDED_OP_BYTES)
+        self._is_write = operation.kind is not Kind.GET
+        self._created = store.clock.next(store.wall_ms()) if self._is_write else None
+        self._tried: set[bytes] = set()
+        self._asked: set[bytes] = set()
+        self._fences: dict[bytes, float] = {}
+        self._is_in_doubt = False
+        self._refusal: Result | None = None
+        self._until_s = runtime.monotonic_s() + FORWARD_TIMEOUT_S
+        self.result: Deferred[Result] = Deferred()
+        self._timer = runtime.clock.callLater(FORWARD_TIMEOUT_S, self._give_up)
+        self._pause: Timer | None = None
+        self._next()
+
+    def _next(self) -> None:
+        if self.result.called:
+            return
+        left = [node for node in self._candidates() if node not in self._tried]
+        if not left:
+            if not self._asked:
+                self._give_up()
+            return
+        now_s = self._cluster.runtime.monotonic_s()
+        fence_s = max(self._fences.values(), default=0.0) if self._is_write else 0.0
+        if now_s < fence_s:
+            cancel(self._pause)
+            self._pause = self._cluster.runtime.clock.callLater(fence_s - now_s, self._next)
+        else:
+            self._attempt(left[0], now_s)
+
+    def _attempt(self, node: bytes, now_s: float) -> None:
+        cluster = self._cluster
+        after_ms = max((cluster.links.clock_bound_ms(one) for one in self._fences), default=0)
+        self._tried.add(node)
+        self._asked.add(node)
+        if node == cluster.me.node_id:
+            origin = Origin(self._op, self._created, after_ms)
+            self._carry_out(self._operation, origin).addCallback(lambda result: self._answered(node, result))
+            return
+        left_s = self._until_s - now_s
+        self._fences[node] = now_s + ATTEMPT_S + STALL_S
+        message = Forward(
+            cluster.version,
+            int(1000 * (min(left_s, ATTEMPT_S) if self._is_write else left_s)),
+            self._op,
+            ENCODER.encode(self._operation),
+            self._created,
+            after_ms,
+        )
+        cluster.links.call(node, message, lambda reply: self._replied(node, reply), self._next)
+
+    def _replied(self, node: bytes, reply: AnyMessage | None) -> None:
+        if isinstance(reply, Outcome):
+            self._answered(node, RESULT.decode(reply.result))
+            return
+        self._asked.discard(node)
+        if reply is None:
+            self._is_in_doubt = True
+        else:
+            self._fences.pop(node, None)
+        if self._cluster.learn(reply):
+            self._tried.discard(node)
+        self._next()
+
+    def _answered(self, node: bytes, result: Result) -> None:
+        self._asked.discard(node)
+        self._fences.pop(node, None)
+        if self.result.called:
+            return
+        if result.code is Code.UNAVAILABLE:  # nothing was done there; another owner may be better off
+            self._refusal = result
+            self._next()
+        else:
+            self._finish(result)
+
+    def _give_up(self) -> None:
+        if not self.result.called:
+            nobody = Result(Code.UNAVAILABLE, text="no owner of the key can be reached and is ready")
+            self._finish(self._refusal or nobody)
+
+    def _finish(self, result: Result) -> None:
+        cancel(self._timer)
+        cancel(self._pause)
+        if self._is_write and result.code is not Code.OK and (self._asked or self._is_in_doubt):
+            text = "an owner of the key did not answer in time; the write may still take effect"
+            result = Result(Code.UNCERTAIN, None, result.replicas, text)
+        self.result.callback(result)

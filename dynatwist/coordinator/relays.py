@@ -1,0 +1,97 @@
+"""Feeds at nodes that do not own a key: what wins at an owner is relayed to whoever has listeners for it.
+
+Every node listens at all others, and remembers for each the cursor up to which it was told. When a link comes back it
+asks from there, so nothing is skipped; where that is not possible its listeners are told to read afresh.
+"""
+
+from __future__ import annotations
+
+from dynatwist.feed.hub import Hub
+from dynatwist.model.record import Key, Record
+from dynatwist.model.registry import Registry
+from dynatwist.model.ring import is_system_table, partition_of
+from dynatwist.net.messages import AnyMessage, Listen, Listening, Relay
+
+from .cluster import Cluster, Respond
+
+LATE_S = 0.25
+"""Who was asked to relay and answers later than this may not have relayed what listeners already count on."""
+
+
+class Relays:
+    """See the module."""
+
+    def __init__(self, cluster: Cluster, hub: Hub) -> None:
+        self._cluster = cluster
+        self._hub = hub
+        self._listening: dict[bytes, list[str]] = {}
+        self._cursors: dict[bytes, str] = {}
+        self._doubtful: set[bytes] = set()
+        hub.interest_changed = self._interest_changed
+        cluster.on_call(Listen, self._on_listen)
+        cluster.on_notice(Relay, self._on_relay)
+        cluster.on_linked.append(self._linked)
+        cluster.on_registry.append(self._on_registry)
+
+    # As an owner
+
+    def announce(self, key: Key, record: Record) -> None:
+        """A record won here and is durable: tell whoever listens, here or at a node that does not own it."""
+        if is_system_table(key[0]) or self._hub.publish(key, record) is None or not self._listening:
+            return
+        message = Relay([(key, record)], self._hub.cursor)
+        for node in self._listening:
+            if self._is_for(node, key):
+                self._cluster.links.tell(node, message)
+
+    def _is_for(self, node: bytes, key: Key) -> bool:
+        tables = self._listening.get(node, ())
+        return ("" in tables or key[0] in tables) and node not in self._cluster.owners(partition_of(*key))
+
+    def _on_listen(self, node: bytes, message: Listen, respond: Respond) -> None:
+        if message.tables:
+            self._listening[node] = message.tables
+        else:
+            self._listening.pop(node, None)
+        events = self._hub.since(message.since) if message.since else []
+        records = [(event.key, event.record) for event in events or () if self._is_for(node, event.key)]
+        respond(Listening(records, self._hub.cursor, events is None))
+
+    # As a node with listeners
+
+    def _interest_changed(self) -> None:
+        for node in self._cluster.links.linked():
+            self._listen(node, "")
+
+    def _linked(self, node: bytes) -> None:
+        self._listening.pop(node, None)  # a new connection, perhaps another process: it says anew what it wants
+        if self._hub.interests():
+            self._listen(node, self._cursors.get(node, ""))
+
+    def _listen(self, node: bytes, since: str) -> None:
+        cluster = self._cluster
+        asked_s = cluster.runtime.monotonic_s()
+
+        def replied(reply: AnyMessage | None) -> None:
+            if not isinstance(reply, Listening):
+                self._doubtful.add(node)
+                if node in cluster.links.linked():
+                    cluster.runtime.clock.callLater(LATE_S, self._listen, node, since)
+                return
+            late = not since and cluster.runtime.monotonic_s() - asked_s > LATE_S
+            if reply.gap or late or (node in self._doubtful and not since):
+                self._hub.reset()
+            self._doubtful.discard(node)
+            self._on_relay(node, Relay(reply.records, reply.cursor))
+
+        cluster.links.call(node, Listen(self._hub.interests(), since), replied)
+
+    def _on_relay(self, node: bytes, message: Relay) -> None:
+        self._cursors[node] = message.cursor
+        for key, record in message.records:
+            self._hub.publish(key, record)
+
+    def _on_registry(self, before: Registry | None, after: Registry) -> None:
+        """What this node owned until now is relayed to it from now on; in between something may be missed."""
+        if before is not None and before.changing and not after.changing and self._hub.interests():
+            self._hub.reset()

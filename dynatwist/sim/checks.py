@@ -1,0 +1,131 @@
+"""What has to hold of a cluster that has come to rest, whatever went before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dynatwist.core import Core
+from dynatwist.errors import StartError
+from dynatwist.model.digest import BucketDigests
+from dynatwist.model.replica import Replica
+from dynatwist.model.ring import ALL_PARTITIONS
+from dynatwist.replication.hints import MAX_HINTS_PER_NODE
+from dynatwist.storage.recovery import recover
+from dynatwist.storage.wal import Durability
+
+from .cluster import SimCluster, SimNode
+from .world import Process
+
+MAX_CALLS = 64
+
+
+def owner_cores(cluster: SimCluster, partition: int) -> list[Core]:
+    """The cores of the owners of a partition."""
+    registry = cluster.registry()
+    owners = registry.owners(partition) if registry is not None else ()
+    return [core for core in cluster.cores() if core.identity.node_id in owners]
+
+
+def is_converged(cluster: SimCluster) -> bool:
+    """Whether all owners say that they hold the same."""
+    return all(
+        len({core.store.replicas[partition].summary() for core in owner_cores(cluster, partition)}) == 1
+        for partition in range(ALL_PARTITIONS)
+    )
+
+
+def differences(cluster: SimCluster) -> Iterator[str]:
+    """P4: all owners identical: records, clock, G. Looks at everything, and believes no digest."""
+    for partition in range(ALL_PARTITIONS):
+        states = [
+            (replica.records, replica.clock.to_wire(), replica.generation)
+            for replica in (core.store.replicas[partition] for core in owner_cores(cluster, partition))
+        ]
+        if any(state != states[0] for state in states[1:]):
+            yield f"P4: the owners of partition {partition} differ: {states}"
+
+
+def remains(cluster: SimCluster) -> bool:
+    """P10: whether something dead is still kept: tombstones, hints, partitions of others, conflicts under way."""
+    return any(
+        core.repair.surplus()
+        or len(core.store.hints)
+        or any(
+            record.is_dead(core.store.wall_ms())
+            for replica in core.store.replicas
+            for record in (replica.records[key] for key in replica.tombstones)
+        )
+        for core in cluster.cores()
+    )
+
+
+def is_quiet(node: SimNode) -> bool:
+    """Whether everything that a node logged is durable."""
+    core = node.core
+    return core is not None and core.store.wal.durable_lsn == core.store.wal.lsn
+
+
+def faults_of(node: SimNode, durability: Durability) -> Iterator[str]:
+    """What is wrong inside one node."""
+    core = node.core
+    if core is None:
+        return
+    for replica in core.store.replicas:
+        yield from _false_digests(node, replica)
+    if core.store.alarms:
+        yield f"P4: {node.host} counts {core.store.alarms} alarms"
+    if is_quiet(node):
+        yield from _false_disk(node, core, power_lost=False)
+        if durability is Durability.FSYNC:
+            yield from _false_disk(node, core, power_lost=True)
+    yield from _unbounded(node, core)
+
+
+def _false_digests(node: SimNode, replica: Replica) -> Iterator[str]:
+    """The incremental digests against recomputed ones."""
+    if not replica.records and not replica.digests.root:
+        return
+    anew = BucketDigests()
+    for key, record in replica.records.items():
+        anew.toggle(key, record.dot)
+    if anew.root != replica.digests.root or anew.differing(replica.digests.to_wire()):
+        yield f"P4: {node.host}: the digests of partition {replica.number} are not those of its records"
+
+
+def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
+    """What a start would find on the disk now, against what is held."""
+    disk = node.disk.twin(power_lost)
+    how = "a power cut" if power_lost else "a kill"
+    folder = core.config.actual_data_dir
+    try:
+        found = recover(disk.mount(Process(node.process.world, "look")), folder, core.identity.data_key, True)  # type: ignore[union-attr]
+    except (StartError, OSError) as error:
+        yield f"P1: {node.host} could not start after {how} now: {error}"
+        return
+    news = set(found.findings) - set(core.findings)  # what it met at its own start may lie there until two saves later
+    if news:
+        yield f"P1: {node.host} would start damaged after {how} now: {sorted(news)}"
+    if found.findings:
+        return
+    for mine, theirs in zip(core.store.replicas, found.replicas, strict=True):
+        live, restored = _state(mine), _state(theirs)
+        if live != restored:
+            yield f"P1: {node.host}: partition {mine.number} would be other after {how} now: {live} -> {restored}"
+    if core.store.hints.all() != found.hints.all():
+        yield f"P1: {node.host}: hints would be other after {how} now"
+    if core.store.meta != found.meta:
+        yield f"P1: {node.host}: votes would be other after {how} now"
+
+
+def _state(replica: Replica) -> tuple[object, ...]:
+    return replica.records, replica.clock.to_wire(), replica.generation, replica.whole, replica.aside
+
+
+def _unbounded(node: SimNode, core: Core) -> Iterator[str]:
+    """P10: queues and tables at rest."""
+    for name, size, limit in (
+        ("hints", len(core.store.hints), MAX_HINTS_PER_NODE),
+        ("calls under way", core.cluster.links.pending(), MAX_CALLS),
+    ):
+        if size > limit:
+            yield f"P10: {node.host}: {size} {name}"

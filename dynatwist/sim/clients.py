@@ -1,0 +1,231 @@
+"""Clients of a simulated cluster: single requests and bursts, sessions with majorities or causal tokens, new users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from twisted.internet.defer import ensureDeferred
+from twisted.python.failure import Failure
+
+from dynatwist.api.request import Request
+from dynatwist.auth.tokens import Identity, Role
+from dynatwist.coordinator.request import Kind, Result
+from dynatwist.core import Core
+from dynatwist.errors import ApiError
+from dynatwist.model.record import Key, Record
+from dynatwist.model.ring import partition_of
+
+from .cluster import SimCluster, SimNode, user
+from .history import STRICT_TABLE, Call, History
+from .order import is_preferred
+from .plan import Load
+
+TABLES = ("users", "things")
+OWNERS = ("alice", "bob")
+STRICT_KEYS = ("s0", "s1")
+LEVELS = ("quorum", "majority", "one", "all")
+KINDS = (Kind.PUT, Kind.DELETE, Kind.PATCH, Kind.GET)
+ROOT = Identity("admin", "admin", Role.ADMIN, 0, 1 << 40)
+
+OnCall = Callable[[Call], None]
+
+
+@dataclass(slots=True)
+class _Causal:
+    """A session with a token: what it saw last of each key, as the merge order has it."""
+
+    name: str
+    token: str = ""
+    saw: dict[Key, Record] = field(default_factory=dict)
+    busy: bool = False
+
+
+class Clients:
+    """See the module.
+
+    :param on_answer: told of every call that was answered.
+    :ivar violations: what sessions with a causal token saw go backwards.
+    """
+
+    def __init__(self, cluster: SimCluster, history: History, load: Load, on_answer: OnCall) -> None:
+        self._cluster = cluster
+        self._world = cluster.world
+        self._history = history
+        self._load = load
+        self._on_answer = on_answer
+        self._running = False
+        self._number = 0
+        self._causal = [_Causal(f"causal{number}") for number in range(3)]
+        self._keys = [(TABLES[number % 2], f"k{number // 2}") for number in range(load.keys)]
+        self.violations: list[str] = []
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._running = True
+        self._next()
+        if self._load.registrations:
+            self._world.later(self._world.random.expovariate(self._load.registrations / 10), self._register_next)
+
+    def stop(self) -> None:
+        """No more requests."""
+        self._running = False
+
+    def _next(self) -> None:
+        if not self._running:
+            return
+        random = self._world.random
+        self._world.later(random.expovariate(self._load.rate_s), self._next)
+        nodes = self.ready_nodes()
+        if not nodes:
+            return
+        draw = random.random()
+        if draw < self._load.strict:
+            key = (STRICT_TABLE, random.choice(STRICT_KEYS))
+            kind = random.choices(KINDS, (4, 1, 0, 5))[0]
+            self.ask(random.choice(nodes), f"strict{random.randrange(4)}", kind, key, "majority")
+        elif draw < self._load.strict + self._load.causal:
+            self._ask_causally(random.choice(nodes))
+        elif random.random() < self._load.burst:
+            key = random.choice(self._keys)
+            for _ in range(random.randint(2, 4)):
+                self._ask_plainly(random.choice(nodes), key)
+        else:
+            self._ask_plainly(random.choice(nodes), random.choice(self._keys))
+
+    def ready_nodes(self) -> list[SimNode]:
+        """Nodes that would answer now."""
+        return [node for node in self._cluster.nodes if node.awake and node.core and node.core.cluster.ready]
+
+    def _ask_plainly(self, node: SimNode, key: Key) -> None:
+        random, load = self._world.random, self._load
+        choice = random.choices(range(6), load.weights)[0]
+        kind = KINDS[choice] if choice < len(KINDS) else Kind.PUT
+        level = random.choices(LEVELS, load.levels)[0]
+        ttl_s = random.randint(1, 6) if choice == 4 else 0
+        self.ask(node, "plain", kind, key, level, ttl_s=ttl_s, if_absent=choice == 5)
+
+    # One request
+
+    def ask(
+        self,
+        node: SimNode,
+        session: str,
+        kind: Kind,
+        key: Key,
+        level: str,
+        token: str = "",
+        ttl_s: int = 0,
+        if_absent: bool = False,
+        then: OnCall = lambda call: None,
+    ) -> Call:
+        """Send a request to a node.
+
+        :param then: called with the call once it is answered, which may be never.
+        """
+        random = self._world.random
+        usual = OWNERS[sum(key[1].encode()) % 2]
+        who = usual if session == "probe" or random.random() < 0.9 else random.choice(OWNERS)
+        assert node.process is not None
+        call = Call(session, kind, key, level, 0, who, node.host, node.process, self._world.now_s, ttl_s)
+        if call.is_write:
+            self._number += 1
+            call.number = self._number
+        self._history.calls.append(call)
+        node.process.run(self._send, node.core, call, token, if_absent, then)
+        return call
+
+    def _send(self, core: Core, call: Call, token: str, if_absent: bool, then: OnCall) -> None:
+        query = {"w": call.level, "r": call.level} | ({"ttl": str(call.ttl_s)} if call.ttl_s else {})
+        headers = {"x-causal-token": token} if token else {}
+        if if_absent:
+            headers["if-none-match"] = "*"
+        request = Request(query=query, headers=headers)
+        if call.kind is Kind.GET:
+            running = ensureDeferred(core.data.read(ROOT, *call.key, request.level("r"), request.causal()))
+        else:
+            value = b'{"%b":%d}' % (b"p" if call.kind is Kind.PATCH else b"n", call.number)
+            running = ensureDeferred(core.data.write(user(call.user), request, call.kind, *call.key, value))
+
+        def done(result: Result) -> None:
+            call.code, call.record, call.replicas = "ok", result.record, result.replicas
+
+        def failed(failure: Failure) -> None:
+            failure.trap(ApiError)
+            assert isinstance(failure.value, ApiError)
+            call.code = failure.value.code
+            call.replicas = failure.value.headers.get("X-Replicas", "")
+
+        def answered(_: object) -> None:
+            call.ended_s = self._world.now_s
+            self._world.say(call.text())
+            self._on_answer(call)
+            then(call)
+
+        running.addCallbacks(done, failed).addCallback(answered).addErrback(self._broke)
+
+    def _broke(self, failure: Failure) -> None:
+        self._world.errors.append(f"a request raises {failure.getTraceback()}")
+
+    # Sessions with a causal token
+
+    def _ask_causally(self, node: SimNode) -> None:
+        random = self._world.random
+        idle = [session for session in self._causal if not session.busy]
+        if not idle:
+            return
+        session = random.choice(idle)
+        key = random.choice(self._keys)
+        kind = random.choices(KINDS, (3, 1, 0, 5))[0]
+        session.busy = True
+        level = random.choices(LEVELS, self._load.levels)[0]
+        call = self.ask(node, session.name, kind, key, level, session.token, then=lambda call: self._saw(session, call))
+        self._world.later(8.0, lambda: self._release(session, call))
+
+    def _release(self, session: _Causal, call: Call) -> None:
+        if not call.code:
+            session.busy = False  # its node died
+
+    def _saw(self, session: _Causal, call: Call) -> None:
+        session.busy = False
+        if call.record is None:
+            return  # an absent key: the final judgement knows whether it may be
+        before = session.saw.get(call.key)
+        if before is not None and is_preferred(before, call.record):
+            self.violations.append(f"P6: {call.text()}, which is older than what its token names, {before.value!r}")
+        session.saw[call.key] = call.record
+        token = Request(headers={"x-causal-token": session.token} if session.token else {}).causal()
+        session.token = token.with_dot(partition_of(*call.key), call.record.dot).render()
+
+    # New users
+
+    def _register_next(self) -> None:
+        if not self._running:
+            return
+        random = self._world.random
+        self._world.later(random.expovariate(self._load.registrations / 10), self._register_next)
+        name = f"u{random.randrange(8)}"
+        nodes = self.ready_nodes()
+        for node in random.sample(nodes, min(len(nodes), random.choice((1, 1, 2)))):
+            assert node.process is not None
+            node.process.run(self._register, node, name)
+
+    def _register(self, node: SimNode, name: str) -> None:
+        core = node.core
+        assert core is not None
+        running = ensureDeferred(core.users.register_or_login(name, f"secret {name}", node.host))
+
+        def done(result: tuple[bool, str]) -> None:
+            new, _ = result
+            self._world.say(f"register {name} at {node.host}: {'new' if new else 'known'}")
+            if new:
+                self._history.registered[name] = self._history.registered.get(name, 0) + 1
+
+        def failed(failure: Failure) -> None:
+            failure.trap(ApiError)
+            assert isinstance(failure.value, ApiError)
+            self._world.say(f"register {name} at {node.host}: {failure.value.code}")
+            if failure.value.status == 401:
+                self.violations.append(f"P1: user {name} is refused with the right secret: {failure.value}")
+
+        running.addCallbacks(done, failed).addErrback(self._broke)

@@ -1,0 +1,311 @@
+"""Makes things go wrong, as a seed's plan says, and well again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .cluster import EPOCH_MS, SMALLEST, SimCluster, SimNode
+from .network import Weather
+from .plan import DAMAGING, KINDS, Faults
+
+LARGEST = 9
+DOWN_S = (0.2, 4.0)
+
+OnDamage = Callable[[SimNode], None]
+"""Told that what a node held may be gone for good."""
+
+
+class Mischief:
+    """See the module.
+
+    :param is_intact: whether every copy of everything is where it should be; asked before one is damaged.
+    :ivar struck: how often each fault happened.
+    """
+
+    def __init__(self, cluster: SimCluster, faults: Faults, on_damage: OnDamage, is_intact: Callable[[], bool]) -> None:
+        self._cluster = cluster
+        self._world = cluster.world
+        self._faults = faults
+        self._on_damage = on_damage
+        self._is_intact = is_intact
+        self._running = False
+        self._storm = 0
+        self._burnt: set[bytes] = set()
+        self._images: dict[int, tuple[bytes, dict[str, bytes]]] = {}
+        self.struck: dict[str, int] = {}
+
+    def start(self) -> None:
+        """A storm begins."""
+        self._running = True
+        self._storm += 1
+        faults = self._faults
+        self._cluster.network.weather = Weather(faults.loss, faults.duplication, faults.delays, faults.garbling)
+        for kind in KINDS:
+            self._plan(kind, self._storm)
+
+    def stop(self) -> None:
+        """Everything is well again: all healed, thawed, with room on the disk, on time, and started."""
+        self._running = False
+        self._cluster.network.weather = Weather()
+        self._cluster.network.heal()
+        for node in self._cluster.nodes:
+            node.disk.crash_after = 0
+            node.disk.is_full = node.disk.fails_sync = False
+            node.disk.stall_s = 0.0
+            if abs(node.skew_ms) > 5_000:
+                node.skew_ms = 0
+            if node.process is not None:
+                node.process.thaw()
+        self._world.run(self._world.now_s)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Do what an operator does: start what is down, forget what has burnt, switch off what was struck out."""
+        for node in self._cluster.nodes:
+            core = node.core
+            if core is not None and core.cluster.removed and not core.repair.surplus():
+                self._retire(node)
+            elif not node.running and not node.retired:
+                node.start()
+        registry = self._cluster.registry()
+        self._burnt &= registry.ids if registry is not None else set()
+        for core in self._cluster.cores():
+            if core.cluster.ready:
+                for node_id in sorted(self._burnt):
+                    core.registrar.forget(node_id)
+
+    def is_tidy(self) -> bool:
+        """Whether nothing is left for `tidy` to do."""
+        return not self._burnt and all(
+            node.retired or (node.core is not None and not node.core.cluster.removed) for node in self._cluster.nodes
+        )
+
+    # Planning
+
+    def _plan(self, kind: str, storm: int) -> None:
+        per_ten_s = getattr(self._faults, kind)
+        if per_ten_s > 0:
+            delay_s = self._world.random.expovariate(per_ten_s / 10)
+            self._world.later(delay_s, lambda: self._strike(kind, storm))
+
+    def _strike(self, kind: str, storm: int) -> None:
+        if not self._running or storm != self._storm:
+            return
+        self._plan(kind, storm)
+        node = self._world.random.choice(self._cluster.active())
+        if kind in DAMAGING and not (self.is_tidy() and self._is_intact()):
+            return
+        if not getattr(self, f"_{kind}")(node):
+            return
+        self.struck[kind] = self.struck.get(kind, 0) + 1
+        for down in self._cluster.nodes:
+            if not down.running:
+                self._soon(lambda down=down: self._restart(down), *DOWN_S)  # type: ignore[misc]
+
+    def _soon(self, call: Callable[[], object], least_s: float, most_s: float) -> None:
+        """Call after a while, unless the storm is over by then: `stop` has mended everything."""
+        storm = self._storm
+
+        def due() -> None:
+            if self._running and storm == self._storm:
+                call()
+
+        self._world.later(self._world.random.uniform(least_s, most_s), due)
+
+    def _restart(self, node: SimNode) -> None:
+        if not node.running and not node.retired:
+            node.start()
+
+    def _say(self, text: str) -> bool:
+        self._world.say(f"fault: {text}")
+        return True
+
+    # The network
+
+    def _partitions(self, node: SimNode, one_way: bool = False) -> bool:
+        random, network = self._world.random, self._cluster.network
+        hosts = [one.host for one in self._cluster.active()]
+        random.shuffle(hosts)
+        split = random.randint(1, len(hosts) - 1)
+        network.cut(hosts[:split], hosts[split:], one_way)
+        self._soon(network.heal, 0.3, random.choice((2.0, 8.0)))
+        return self._say(f"{hosts[:split]} {'do not reach' if one_way else 'are cut off from'} {hosts[split:]}")
+
+    def _one_way(self, node: SimNode) -> bool:
+        return self._partitions(node, one_way=True)
+
+    def _swizzles(self, node: SimNode) -> bool:
+        random, network = self._world.random, self._cluster.network
+        everyone = [one.host for one in self._cluster.active()]
+        chosen = random.sample(everyone, random.randint(1, len(everyone)))
+        for host in chosen:
+            self._soon(lambda host=host: network.cut([host], set(everyone) - {host}), 0.0, 1.0)  # type: ignore[misc]
+            self._soon(lambda host=host: network.mend(host), 1.0, 5.0)  # type: ignore[misc]
+        return self._say(f"{chosen} lose the network one by one")
+
+    def _stuck_links(self, node: SimNode) -> bool:
+        random = self._world.random
+        streams = list(self._cluster.network.hosts[node.host].streams.values()) if node.running else []
+        if not streams:
+            return False
+        stream = random.choice(streams)
+        stream.stuck_until_s = self._world.now_s + random.uniform(0.2, 8.0)
+        return self._say(f"a connection of {node.host} carries nothing until {stream.stuck_until_s:.1f}")
+
+    def _slow_links(self, node: SimNode) -> bool:
+        random, network = self._world.random, self._cluster.network
+        other = random.choice(self._cluster.active())
+        network.slow(node.host, other.host, random.uniform(0.05, 0.6))
+        self._soon(lambda: network.slow(node.host, other.host, 0.0), 0.5, 5.0)
+        return self._say(f"slow from {node.host} to {other.host}")
+
+    # Processes
+
+    def _pauses(self, node: SimNode) -> bool:
+        process = node.process
+        if process is None or not node.awake:
+            return False
+        process.pause()
+        self._soon(process.thaw, 0.05, self._world.random.choice((0.4, 4.0)))
+        return self._say(f"{node.host} is paused")
+
+    def _kills(self, node: SimNode) -> bool:
+        node.kill()
+        return True
+
+    def _mass_kills(self, node: SimNode) -> bool:
+        power = self._faults.power_cuts > 0 and self._world.random.random() < 0.5
+        for one in self._cluster.nodes:
+            one.kill(power)
+        return self._say("all are killed")
+
+    def _power_cuts(self, node: SimNode) -> bool:
+        node.kill(power=True)
+        return True
+
+    def _crashes_at_sync(self, node: SimNode) -> bool:
+        node.disk.crash_after = self._world.random.randint(1, 12)
+        return self._say(f"{node.host} will crash at sync {node.disk.crash_after} from now")
+
+    def _leaves(self, node: SimNode) -> bool:
+        node.stop()
+        self._soon(lambda: self._restart(node), 1.0, 5.0)
+        return True
+
+    # Disks and clocks
+
+    def _slow_disks(self, node: SimNode) -> bool:
+        disk = node.disk
+        disk.stall_s = self._world.random.choice((0.02, 0.1, 0.5))
+        self._soon(lambda: setattr(disk, "stall_s", 0.0), 0.5, 4.0)
+        return self._say(f"the disk of {node.host} is slow")
+
+    def _full_disks(self, node: SimNode) -> bool:
+        disk = node.disk
+        disk.is_full = True
+        self._soon(lambda: setattr(disk, "is_full", False), 0.2, 3.0)
+        return self._say(f"the disk of {node.host} is full")
+
+    def _sync_errors(self, node: SimNode) -> bool:
+        node.disk.fails_sync = True
+        return self._say(f"the next sync of {node.host} fails")
+
+    def _clocks(self, node: SimNode) -> bool:
+        random = self._world.random
+        if random.random() < 0.15:
+            node.kill()
+            node.skew_ms = -EPOCH_MS
+        else:
+            node.skew_ms = random.choice((-60_000, -9_000, -500, -20, 0, 20, 500, 9_000, 60_000))
+        return self._say(f"the clock of {node.host} is off by {node.skew_ms} ms")
+
+    # Damage
+
+    def _down_for_damage(self, node: SimNode) -> list[str]:
+        """Kill a node that is about to lose something; answers its files."""
+        if not node.disk.paths() or len(self._cluster.active()) < SMALLEST:
+            return []
+        node.kill()
+        self._on_damage(node)
+        return node.disk.paths()
+
+    def _flips(self, node: SimNode) -> bool:
+        paths = self._down_for_damage(node)
+        if not paths:
+            return False
+        path = self._world.random.choice(paths)
+        node.disk.damage(path, self._world.random.randint(1, 8))
+        return self._say(f"bits of {path} are flipped")
+
+    def _misdirected(self, node: SimNode) -> bool:
+        paths = self._down_for_damage(node)
+        if not paths:
+            return False
+        path = self._world.random.choice(paths)
+        node.disk.misdirect(self._world.random.choice(paths), path)
+        return self._say(f"a write went to {path} instead")
+
+    def _lost_files(self, node: SimNode) -> bool:
+        paths = [path for path in self._down_for_damage(node) if not node.disk.is_newest_log(path)]
+        if not paths:
+            return False
+        path = self._world.random.choice(paths)
+        node.disk.lose(path)
+        return self._say(f"{path} is lost")
+
+    def _backups(self, node: SimNode) -> bool:
+        """Take a backup, or restart on the one taken before."""
+        core = node.core
+        kept = self._image_of(node)
+        if kept is None:
+            if core is None or core.cluster.registry is None:
+                return False
+            self._images[node.number] = (core.identity.node_id, node.disk.image())
+            return self._say(f"a backup of {node.host}")
+        self._down_for_damage(node)
+        node.disk.restore(kept)
+        del self._images[node.number]
+        return self._say(f"{node.host} is restored from its backup")
+
+    def _image_of(self, node: SimNode) -> dict[str, bytes] | None:
+        node_id, image = self._images.get(node.number, (b"", None))
+        return image if node.core is not None and node.core.identity.node_id == node_id else None
+
+    # Membership
+
+    def _wipes(self, node: SimNode) -> bool:
+        core = node.core
+        if core is None or len(self._cluster.active()) < SMALLEST:
+            return False
+        self._burnt.add(core.identity.node_id)
+        self._down_for_damage(node)
+        node.disk.wipe()
+        self._images.pop(node.number, None)
+        if self._world.random.random() < 0.7:
+            self._soon(self.tidy, 0.5, 6.0)
+        return self._say(f"{node.host} has an empty disk")
+
+    def _joins(self, node: SimNode) -> bool:
+        if len(self._cluster.active()) >= LARGEST:
+            return False
+        added = self._cluster.add()
+        added.start()
+        return self._say(f"{added.host} joins")
+
+    def _forgets(self, node: SimNode) -> bool:
+        core = node.core
+        able = [one for one in self._cluster.cores() if one.cluster.ready]
+        if core is None or not able or len(self._cluster.active()) <= SMALLEST:
+            return False
+        self._world.random.choice(able).registrar.forget(core.identity.node_id)
+        for delay_s in (3.0, 6.0, 9.0):
+            self._soon(self.tidy, delay_s, delay_s)
+        return self._say(f"{node.host} is to be forgotten")
+
+    def _retire(self, node: SimNode) -> None:
+        """It is no member, and has handed off everything: switch it off for good."""
+        self._say(f"{node.host} is switched off for good")
+        self._on_damage(node)
+        node.retired = True
+        node.kill()
+        self._images.pop(node.number, None)

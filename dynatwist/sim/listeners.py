@@ -1,0 +1,172 @@
+"""Subscribers of a simulated cluster, quick and slow ones, that come back with their cursor when their node dies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dynatwist.feed.hub import Notice, Subscription
+from dynatwist.model.dots import Dot
+from dynatwist.model.record import Key, Record
+
+from .cluster import SimCluster, SimNode
+from .history import name_of
+from .order import is_preferred
+from .world import Process
+
+SLOW_S = 6.0
+
+
+@dataclass(slots=True, eq=False)
+class _Heard:
+    """What one subscription brought.
+
+    :ivar since_s: when it began.
+    :ivar last: per key the newest record heard.
+    :ivar told_s: when it was last told that something may be missing.
+    """
+
+    node: SimNode
+    process: Process
+    table: str
+    slow: bool
+    since_s: float
+    last: dict[Key, Record] = field(default_factory=dict)
+    told_s: float = -1.0
+    cursor: str = ""
+    subscription: Subscription | None = None
+
+
+class Listeners:
+    """See the module; judges P8.
+
+    :param count: how many to keep open.
+    :ivar announced: what was heard by anybody, by key and dot.
+    """
+
+    def __init__(self, cluster: SimCluster, count: int, tables: tuple[str, ...]) -> None:
+        self._cluster = cluster
+        self._world = cluster.world
+        self._count = count
+        self._tables = tables
+        self._open: list[_Heard] = []
+        self._running = False
+        self.violations: list[str] = []
+        self.announced: dict[tuple[Key, Dot], Record] = {}
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._running = True
+        self._tend()
+
+    def stop(self) -> None:
+        """Listen on with what is open, but open nothing more."""
+        self._running = False
+
+    def _tend(self) -> None:
+        """Replace listeners whose node died; end one now and then."""
+        if not self._running:
+            return
+        random = self._world.random
+        self._world.later(random.uniform(0.3, 1.5), self._tend)
+        for heard in [heard for heard in self._open if not heard.process.alive]:
+            self._open.remove(heard)
+            self._begin(heard)
+        if self._open and random.random() < 0.1:
+            heard = random.choice(self._open)
+            if heard.process.alive and not heard.process.paused:
+                heard.process.run(self._leave_and_return, heard)
+        while len(self._open) < self._count and self._begin(None):
+            pass
+
+    def _leave_and_return(self, heard: _Heard) -> None:
+        """A connection broke; the client connects again with its cursor."""
+        core = heard.node.core
+        assert core is not None
+        assert heard.subscription is not None
+        core.hub.unsubscribe(heard.subscription)
+        self._subscribe(heard, heard.cursor)
+
+    def _begin(self, former: _Heard | None) -> bool:
+        random = self._world.random
+        nodes = [node for node in self._cluster.nodes if node.awake and node.core and node.core.cluster.ready]
+        if not nodes:
+            return False
+        node = random.choice(nodes)
+        assert node.process is not None
+        slow = random.random() < 0.25
+        table = former.table if former else random.choice(self._tables)
+        heard = _Heard(node, node.process, table, slow, self._world.now_s)
+        self._open.append(heard)
+        cursor = former.cursor if former else None
+        node.process.run(self._subscribe, heard, cursor or None)
+        return True
+
+    def _subscribe(self, heard: _Heard, cursor: str | None) -> None:
+        core = heard.node.core
+        assert core is not None
+
+        def wake() -> None:
+            delay_s = SLOW_S if heard.slow else 0.0
+            self._world.later(delay_s, lambda: self._drain(heard), heard.process)
+
+        heard.subscription = Subscription(heard.table, None, "", lambda record: True, wake)
+        heard.cursor = core.hub.cursor
+        core.hub.subscribe(heard.subscription, cursor)
+
+    def _drain(self, heard: _Heard) -> None:
+        assert heard.subscription is not None
+        while (item := heard.subscription.take()) is not None:
+            if isinstance(item, Notice):
+                heard.told_s = self._world.now_s
+                heard.last.clear()
+                self._world.say(f"a listener at {heard.node.host} to {heard.table} is told {item.value}")
+                continue
+            heard.cursor = item.cursor
+            self._hear(heard, item.key, item.record)
+
+    def _hear(self, heard: _Heard, key: Key, record: Record) -> None:
+        self._world.say(f"heard {'/'.join(key)} {record.value!r} {name_of(record)} at {heard.node.host}")
+        self.announced[key, record.dot] = record
+        before = heard.last.get(key)
+        if before is not None and not is_preferred(record, before):
+            self.violations.append(
+                f"P8: {'/'.join(key)} at {heard.node.host}: {record.value!r} {name_of(record)} was heard after "
+                f"{before.value!r} {name_of(before)}"
+            )
+        if before is None or is_preferred(record, before):
+            heard.last[key] = record
+
+    def judge(self, final: dict[Key, Record], born_s: dict[tuple[Key, Dot], float]) -> None:
+        """After everything has come to rest: has everybody heard the last of each key?
+
+        :param final: what the owners hold.
+        :param born_s: when each record was written, by (key, dot).
+        """
+        for heard in self._open:
+            if not heard.process.alive:
+                continue
+            assert heard.process.world is self._world
+            self._drain(heard)
+            for key, record in final.items():
+                if key[0] == heard.table:
+                    self._judge_key(heard, key, record, born_s.get((key, record.dot), 0.0))
+            for key, last in heard.last.items():
+                if key not in final and last.value is not None and not last.expires_ms:
+                    self.violations.append(f"P8: {'/'.join(key)} at {heard.node.host} is gone, and nobody was told")
+
+    def _judge_key(self, heard: _Heard, key: Key, record: Record, born_s: float) -> None:
+        last = heard.last.get(key)
+        begun_s = max(heard.since_s, heard.told_s) + 0.05
+        if last is not None and is_preferred(last, record):
+            self.violations.append(f"P8: {'/'.join(key)}: heard {name_of(last)}, owners hold older {name_of(record)}")
+        elif born_s > begun_s and (last is None or last.dot != record.dot):
+            text = "nothing" if last is None else name_of(last)
+            self.violations.append(
+                f"P8: {'/'.join(key)} at {heard.node.host}: the last heard is {text}, owners hold {record.value!r} "
+                f"{name_of(record)} since {born_s:.3f}, listening since {begun_s:.3f}"
+            )
+        elif last is not None and last.dot != record.dot and heard.told_s < heard.since_s:
+            self.violations.append(
+                f"P8: {'/'.join(key)} at {heard.node.host}: the last heard is {name_of(last)}, owners hold "
+                f"{name_of(record)}"
+            )

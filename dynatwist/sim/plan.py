@@ -1,0 +1,174 @@
+"""What a seed is about: how many nodes, which faults, what load, drawn from the seed.
+
+A seed that has everything at once hides much: a node that is killed every second never gets far enough to lose
+anything. So each seed leaves many faults out and is heavy in others (Groce et al., "Swarm Testing", 2012).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from random import Random
+
+from dynatwist.storage.wal import Durability
+
+DAMAGING = ("flips", "misdirected", "lost_files", "backups", "wipes", "forgets")
+"""Faults that take a copy away for good. One at a time, and only while all other copies are whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What may go wrong; each a mean number of times in ten seconds, the last four shares of all packets.
+
+    :ivar partitions: some nodes are cut off from the others, both ways.
+    :ivar one_way: the same, one way.
+    :ivar swizzles: a few nodes lose the network one after another, and get it back in another order.
+    :ivar stuck_links: a connection carries nothing for a while, all others do.
+    :ivar slow_links: one way between two nodes takes a few tenths of a second longer.
+    :ivar pauses: SIGSTOP, later SIGCONT.
+    :ivar kills: kill -9.
+    :ivar mass_kills: of all nodes at once.
+    :ivar power_cuts: what was not synced is gone, torn or garbled.
+    :ivar crashes_at_sync: power is lost in the middle of a sync or rename, a few from now.
+    :ivar slow_disks: each write of a node takes a tenth of a second and more.
+    :ivar full_disks: writes fail for a while.
+    :ivar sync_errors: the next sync fails, and what it was for is gone.
+    :ivar clocks: a wall clock jumps, ahead or back, by up to a minute; or a node boots in 1970.
+    :ivar flips: bits of a file are flipped while its node is down.
+    :ivar misdirected: a write went to the wrong file.
+    :ivar lost_files: a file is gone.
+    :ivar backups: a node is restarted on an old copy of its disk.
+    :ivar wipes: a node comes back with an empty disk, as another one, and its old id is forgotten.
+    :ivar joins: a further node.
+    :ivar leaves: a node is stopped in order, and started later.
+    :ivar forgets: a running node is struck out.
+    """
+
+    partitions: float = 0.0
+    one_way: float = 0.0
+    swizzles: float = 0.0
+    stuck_links: float = 0.0
+    slow_links: float = 0.0
+    pauses: float = 0.0
+    kills: float = 0.0
+    mass_kills: float = 0.0
+    power_cuts: float = 0.0
+    crashes_at_sync: float = 0.0
+    slow_disks: float = 0.0
+    full_disks: float = 0.0
+    sync_errors: float = 0.0
+    clocks: float = 0.0
+    flips: float = 0.0
+    misdirected: float = 0.0
+    lost_files: float = 0.0
+    backups: float = 0.0
+    wipes: float = 0.0
+    joins: float = 0.0
+    leaves: float = 0.0
+    forgets: float = 0.0
+    loss: float = 0.0
+    duplication: float = 0.0
+    delays: float = 0.05
+    garbling: float = 0.0
+
+
+SHARES = ("loss", "duplication", "delays", "garbling")
+KINDS = tuple(one.name for one in fields(Faults) if one.name not in SHARES)
+NAMES = tuple(one.name for one in fields(Faults))
+
+_NEEDS_FSYNC = ("power_cuts", "crashes_at_sync", "sync_errors", "backups")
+_RARE = {"joins": 0.3, "forgets": 0.3, "wipes": 0.4, "mass_kills": 0.4, "backups": 0.4, "clocks": 0.5}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What clients do.
+
+    :ivar rate_s: requests in a second.
+    :ivar keys: how many keys they share.
+    :ivar weights: of put, delete, patch, get, put with ``?ttl=``, and put only if absent.
+    :ivar levels: weights of quorum, majority, one and all.
+    :ivar burst: share of requests that are really several of one key at the same instant, through different nodes.
+    :ivar strict: share of requests that belong to sessions with ``majority`` on both sides.
+    :ivar causal: share of requests that belong to sessions with causal tokens.
+    :ivar listeners: subscriptions open at a time.
+    :ivar registrations: new users in ten seconds.
+    """
+
+    rate_s: float = 25.0
+    keys: int = 12
+    weights: tuple[float, ...] = (5, 2, 1, 3, 0.5, 0.5)
+    levels: tuple[float, ...] = (6, 2, 2, 1)
+    burst: float = 0.05
+    strict: float = 0.2
+    causal: float = 0.15
+    listeners: int = 4
+    registrations: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a seed decides before it starts."""
+
+    nodes: int = 3
+    storm_s: float = 16.0
+    faults: Faults = field(default_factory=Faults)
+    load: Load = field(default_factory=Load)
+    durability: Durability = Durability.FSYNC
+    grace_s: float = 2.0
+    snapshot_s: float = 3.0
+    lone_s: float = 3.0
+
+    def text(self) -> str:
+        """One line for the trace."""
+        faults = ", ".join(f"{n} {getattr(self.faults, n):.2g}" for n in NAMES if getattr(self.faults, n))
+        return f"{self.nodes} nodes, {self.durability.value}, {self.load.rate_s:.0f} requests/s; {faults}"
+
+
+def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = None) -> Plan:
+    """The plan of a seed.
+
+    :param nodes: instead of a number from the seed.
+    :param kinds: the only faults to choose from, all of which then happen; see `NAMES`.
+    """
+    random = Random(f"plan {seed}")
+    durability = Durability.FSYNC if random.random() < 0.8 else random.choice(list(Durability))
+    rates: dict[str, float] = {}
+    for kind in KINDS:
+        rate = random.choice([0.0, 0.0, 0.7, 2.0]) * _RARE.get(kind, 1.0)
+        if kinds is not None:
+            rate = random.choice([0.7, 2.0]) * _RARE.get(kind, 1.0) if kind in kinds else 0.0
+        if kind in _NEEDS_FSYNC and durability is not Durability.FSYNC:
+            rate = 0.0
+        rates[kind] = rate
+    for share in ("loss", "duplication", "garbling"):
+        rates[share] = random.choice([0.0, 0.02, 0.1, 0.3]) if kinds is None or share in kinds else 0.0
+    rates["delays"] = random.choice([0.05, 0.3]) if kinds is None or "delays" in kinds else 0.05
+    busiest = max(sum(rates[kind] for kind in KINDS) / 12, 1.0)
+    faults = Faults(**{name: rate if name in SHARES else rate / busiest for name, rate in rates.items()})
+    plan = Plan(
+        random.choices([3, 4, 5, 6, 7, 8, 9], [8, 2, 4, 1, 1, 0.5, 0.5])[0] if nodes is None else nodes,
+        random.choice([8.0, 16.0, 24.0]),
+        faults,
+        _draw_load(random),
+        durability,
+        random.choice([0.5, 2.0, 2.0, 5.0]),
+        random.choice([1.0, 3.0, 3.0, 8.0]),
+        random.choice([1.0, 3.0, 3.0]),
+    )
+    return plan if plan.nodes >= 3 else replace(plan, faults=replace(faults, forgets=0.0, wipes=0.0))
+
+
+def _draw_load(random: Random) -> Load:
+    weights = tuple(weight * random.choice([0.5, 1, 2]) for weight in Load().weights)
+    levels = tuple(weight * random.choice([0, 1, 2]) for weight in Load().levels)
+    return Load(
+        random.choice([10.0, 25.0, 40.0]),
+        random.choice([2, 6, 12, 24]),
+        weights,
+        levels if any(levels) else Load().levels,
+        random.choice([0.0, 0.05, 0.2]),
+        random.choice([0.0, 0.2, 0.5]),
+        random.choice([0.0, 0.15, 0.3]),
+        random.choice([0, 3, 6]),
+        random.choice([0.0, 1.0, 3.0]),
+    )

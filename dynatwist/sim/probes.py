@@ -1,0 +1,91 @@
+"""Fair weather: what clients may expect of a cluster at rest, and of one of which a single node is frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dynatwist.coordinator.request import Kind
+from dynatwist.model.record import Key, Record
+
+from .clients import Clients
+from .cluster import SimCluster, SimNode
+from .history import Call, name_of
+
+PROBE_TABLE = "probe"
+ANSWER_S = 1.5
+FROZEN_READ_S = 0.4
+
+
+@dataclass(slots=True)
+class Probes:
+    """See the module.
+
+    :ivar violations: what was not as it may be expected.
+    """
+
+    cluster: SimCluster
+    clients: Clients
+    violations: list[str]
+
+    def run(self, final: dict[Key, Record]) -> None:
+        """All probes."""
+        self._read_everywhere(final)
+        self._write_everywhere(self._writers(), "with all nodes up")
+        if len(self.cluster.active()) >= 3:
+            self._freeze_one()
+
+    def _writers(self) -> list[SimNode]:
+        return [node for node in self.clients.ready_nodes() if node.core and not node.core.cluster.wall_refusal]
+
+    def _ask_all(self, asks: Iterable[Callable[[], Call]], limit_s: float) -> list[Call]:
+        calls = [ask() for ask in asks]
+        self.cluster.world.run_until(lambda: all(call.code for call in calls), limit_s, step_s=0.02)
+        return calls
+
+    def _read_everywhere(self, final: dict[Key, Record]) -> None:
+        """Every node answers with what the owners agree on, at every level."""
+        random = self.cluster.world.random
+        asks: list[Callable[[], Call]] = []
+        keys = sorted(final)
+        for node in self.cluster.active():
+            for key in random.sample(keys, min(len(keys), 4)):
+                level = random.choice(("one", "quorum", "majority", "all"))
+                asks.append(lambda n=node, k=key, lv=level: self.clients.ask(n, "probe", Kind.GET, k, lv))  # type: ignore[misc]
+        for call in self._ask_all(asks, ANSWER_S):
+            record = final[call.key]
+            dead = record.value is None or record.expires_ms
+            if call.code == "ok" and call.record is not None and call.record.dot != record.dot:
+                self.violations.append(f"P6: {call.text()}, but the owners hold {name_of(record)}")
+            elif call.code != "ok" and not (dead and call.code == "not_found"):
+                self.violations.append(f"P7: {call.text()}, with all nodes up")
+
+    def _write_everywhere(self, nodes: list[SimNode], when: str) -> None:
+        """Writes succeed at every level that the nodes that are up allow, and say so."""
+        random = self.cluster.world.random
+        asks: list[Callable[[], Call]] = []
+        for node in nodes:
+            key = (PROBE_TABLE, f"p{random.randrange(4)}")
+            level = random.choice(("one", "quorum", "majority"))
+            asks.append(lambda n=node, k=key, lv=level: self.clients.ask(n, "probe", Kind.PUT, k, lv))  # type: ignore[misc]
+        for call in self._ask_all(asks, ANSWER_S):
+            least = 1 if call.level == "one" else 2
+            if call.code != "ok" or call.reached < least:
+                self.violations.append(f"P7: {call.text()}, {when}")
+
+    def _freeze_one(self) -> None:
+        """P7: one frozen node costs the clients of the others no error, and reads no more than a moment."""
+        world = self.cluster.world
+        frozen = world.random.choice(self.cluster.active())
+        assert frozen.process is not None
+        frozen.process.pause()
+        self._write_everywhere([node for node in self._writers() if node is not frozen], f"with {frozen.host} frozen")
+        asks: list[Callable[[], Call]] = []
+        for node in self.clients.ready_nodes():
+            key = (PROBE_TABLE, f"p{world.random.randrange(4)}")
+            level = world.random.choice(("quorum", "majority"))
+            asks.append(lambda n=node, k=key, lv=level: self.clients.ask(n, "probe", Kind.GET, k, lv))  # type: ignore[misc]
+        for call in self._ask_all(asks, ANSWER_S):
+            if call.code not in ("ok", "not_found") or call.ended_s - call.started_s > FROZEN_READ_S:
+                self.violations.append(f"P7: {call.text()}, with {frozen.host} frozen")
+        frozen.process.thaw()
