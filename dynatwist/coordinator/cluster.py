@@ -84,7 +84,9 @@ class Cluster:
         self._status: Status | None = None
         self._owners: dict[int, tuple[bytes, ...]] = {}
         self._groups: dict[int, tuple[tuple[bytes, ...], ...]] = {}
+        self._shared: dict[bytes, list[int]] = {}
         self._met: set[int] = set()
+        self._has_met_all = False
         self.wall_refusal = ""
         self.stopping = False
         self.removed = False
@@ -115,7 +117,9 @@ class Cluster:
         self.identity.registry = registry
         self._owners.clear()
         self._groups.clear()
+        self._shared.clear()
         self._met.clear()
+        self._has_met_all = False
         self.identity.registry_votes = {
             version: vote for version, vote in self.identity.registry_votes.items() if version > registry.version
         }
@@ -166,6 +170,15 @@ class Cluster:
             groups = self._groups[partition] = self.registry.groups(partition) if self.registry is not None else ()
         return groups
 
+    def shared_with(self, node: bytes) -> list[int]:
+        """The partitions that this node and another one own both; of this node itself, all that it owns."""
+        shared = self._shared.get(node)
+        if shared is None:
+            both = {self.me.node_id, node}
+            shared = [partition for partition in range(ALL_PARTITIONS) if both.issubset(self.owners(partition))]
+            self._shared[node] = shared
+        return shared
+
     def is_joining(self, partition: int) -> bool:
         """Whether this node is a new owner of a partition in the change under way."""
         registry = self.registry
@@ -212,7 +225,8 @@ class Cluster:
         registry = self.registry
         if registry is None or not self.is_registered or self.removed:
             return False
-        return self.lone or all(self.has_met_majority(partition) for partition in range(ALL_PARTITIONS))
+        self._has_met_all = self._has_met_all or all(map(self.has_met_majority, range(ALL_PARTITIONS)))
+        return self._has_met_all or self.lone
 
     def not_whole(self) -> list[int]:
         """Partitions owned here that are not whole."""

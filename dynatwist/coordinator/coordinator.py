@@ -124,15 +124,15 @@ class Coordinator:
             return self._get(operation)
         held = self.cluster.store.held(operation.key)
         fresh = held is not None and not held.is_dead(self.cluster.store.wall_ms())
-        if fresh and not operation.is_conditional:
+        if fresh and not operation.is_conditional and not origin.in_doubt:
             return self._write(operation, origin)
-        # Nothing is held, or a condition depends on it: a stale replica must not decide alone.
+        # Nothing is held, or a condition or a doubt depends on it: a stale replica must not decide alone.
         refreshed: Deferred[Result] = Deferred()
 
         def read(reached: bool, replicas: str, found: Record | None) -> None:
             self._write(operation, origin).chainDeferred(refreshed)
 
-        ReadRun(self.cluster, operation.key, Level.QUORUM, read)
+        ReadRun(self.cluster, operation.key, Level.QUORUM, read, origin.op if origin.in_doubt else b"")
         return refreshed
 
     def _get(self, operation: Operation) -> Deferred[Result]:
@@ -156,6 +156,9 @@ class Coordinator:
         held = store.held(operation.key)
         if origin.op and held is not None and held.op == origin.op:
             return self._replicate(operation, held, done)
+        written = store.written_by(origin.op) if origin.in_doubt else None
+        if written is not None:
+            return self._replicate(operation, written, done)
         if held is not None and held.is_dead(store.wall_ms()):
             held = None
         if self.cluster.runtime.monotonic_s() > origin.until_s:
@@ -238,7 +241,8 @@ class Coordinator:
 
         def readable() -> None:
             held = store.held(message.key)
-            respond(DotHeld(held.dot if held is not None else None, store.replica_of(message.key).whole))
+            written = store.written_by(message.op) if message.op else None
+            respond(DotHeld(held.dot if held is not None else None, store.replica_of(message.key).whole, written))
 
         store.when_readable(message.key, readable)
 
@@ -265,7 +269,7 @@ class Coordinator:
             return
         if known is None:
             until_s = self.cluster.runtime.monotonic_s() + message.deadline_ms / 1000
-            origin = Origin(message.op, message.created, message.after_ms, until_s)
+            origin = Origin(message.op, message.created, message.in_doubt, message.after_ms, until_s)
             known = self._remember(message.op, self._carry_out(operation, origin))
 
         def answer(result: Result) -> Result:

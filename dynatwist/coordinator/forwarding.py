@@ -4,11 +4,12 @@ The trouble is an owner that was asked and is not heard of: it may have written,
 
 - An attempt is carried out within `ATTEMPT_S` of its sending or never, and the next owner is asked only after that: two
   executions of one request never overlap in time, and none comes late.
-- All attempts carry the id of the request: where an owner holds the record that an earlier one wrote, that is the
-  answer.
+- All attempts carry the id of the request. One that is asked in doubt asks the other owners first: when one of them has
+  met the record that the request became already, superseded or not, that is the answer.
 - All attempts carry one stamp of creation, so that a key created twice by one request was created once; and later ones
   carry a bound on the clocks of the owners asked before, so that what is written now is newer. Whatever supersedes it
   then supersedes the forgotten execution too, when that turns up.
+- An answer waits until no other attempt can be carried out any more.
 - If all owners refuse, but one of those asked was not heard of, the truth is that nobody knows.
 """
 
@@ -37,12 +38,14 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
 
     :ivar op: id of the request; a repetition is the same write.
     :ivar created: stamp of creation, if it creates the key.
+    :ivar in_doubt: whether another owner was asked before, and not heard of.
     :ivar after_ms: hybrid time that its stamp has to be beyond.
     :ivar until_s: monotonic time of the owner after which it is not to write any more.
     """
 
     op: bytes = b""
     created: Stamp | None = None
+    in_doubt: bool = False
     after_ms: int = 0
     until_s: float = float("inf")
 
@@ -76,6 +79,7 @@ class Forwarding:
         self._fences: dict[bytes, float] = {}
         self._is_in_doubt = False
         self._refusal: Result | None = None
+        self._answer: Result | None = None
         self._until_s = runtime.monotonic_s() + FORWARD_TIMEOUT_S
         self.result: Deferred[Result] = Deferred()
         self._timer = runtime.clock.callLater(FORWARD_TIMEOUT_S, self._give_up)
@@ -83,7 +87,7 @@ class Forwarding:
         self._next()
 
     def _next(self) -> None:
-        if self.result.called:
+        if self.result.called or self._answer is not None:
             return
         left = [node for node in self._candidates() if node not in self._tried]
         if not left:
@@ -104,10 +108,11 @@ class Forwarding:
         self._tried.add(node)
         self._asked.add(node)
         if node == cluster.me.node_id:
-            origin = Origin(self._op, self._created, after_ms)
+            origin = Origin(self._op, self._created, bool(self._fences), after_ms)
             self._carry_out(self._operation, origin).addCallback(lambda result: self._answered(node, result))
             return
         left_s = self._until_s - now_s
+        in_doubt = bool(self._fences)
         self._fences[node] = now_s + ATTEMPT_S + STALL_S
         message = Forward(
             cluster.version,
@@ -115,6 +120,7 @@ class Forwarding:
             self._op,
             ENCODER.encode(self._operation),
             self._created,
+            in_doubt,
             after_ms,
         )
         cluster.links.call(node, message, lambda reply: self._replied(node, reply), self._next)
@@ -130,6 +136,8 @@ class Forwarding:
             self._fences.pop(node, None)
         if self._cluster.learn(reply):
             self._tried.discard(node)
+        if self._answer is not None and not self.result.called:
+            self._answer_when_safe()
         self._next()
 
     def _answered(self, node: bytes, result: Result) -> None:
@@ -137,16 +145,29 @@ class Forwarding:
         self._fences.pop(node, None)
         if self.result.called:
             return
-        if result.code is Code.UNAVAILABLE:  # nothing was done there; another owner may be better off
+        if self._answer is not None:
+            self._answer_when_safe()
+        elif result.code is Code.UNAVAILABLE:  # nothing was done there; another owner may be better off
             self._refusal = result
             self._next()
         else:
-            self._finish(result)
+            self._answer = result
+            self._answer_when_safe()
+
+    def _answer_when_safe(self) -> None:
+        assert self._answer is not None
+        now_s = self._cluster.runtime.monotonic_s()
+        fence_s = max((self._fences.get(node, 0.0) for node in self._asked), default=0.0)
+        cancel(self._pause)
+        if self._is_write and now_s < fence_s:
+            self._pause = self._cluster.runtime.clock.callLater(fence_s - now_s, self._answer_when_safe)
+        else:
+            self._finish(self._answer)
 
     def _give_up(self) -> None:
         if not self.result.called:
             nobody = Result(Code.UNAVAILABLE, text="no owner of the key can be reached and is ready")
-            self._finish(self._refusal or nobody)
+            self._finish(self._answer or self._refusal or nobody)
 
     def _finish(self, result: Result) -> None:
         cancel(self._timer)

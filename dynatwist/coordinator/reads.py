@@ -28,16 +28,18 @@ class ReadRun:
     """See the module.
 
     :param done: called once.
+    :param op: of a request; owners that know what it became say so, and the store remembers it.
     """
 
     __slots__ = (
-        "_asked", "_chosen", "_cluster", "_done", "_finished", "_has_chosen", "_heard", "_key", "_pushed", "_tally",
+        "_asked", "_chosen", "_cluster", "_done", "_finished", "_has_chosen", "_heard", "_key", "_op", "_pushed", "_tally",
     )  # fmt: skip
 
-    def __init__(self, cluster: Cluster, key: Key, level: Level, done: OnRead) -> None:
+    def __init__(self, cluster: Cluster, key: Key, level: Level, done: OnRead, op: bytes = b"") -> None:
         self._cluster = cluster
         self._key = key
         self._done = done
+        self._op = op
         self._finished = False
         self._asked: set[bytes] = set()
         self._heard: dict[bytes, Dot | None] = {}
@@ -66,7 +68,7 @@ class ReadRun:
 
     def _ask(self, owner: bytes) -> None:
         self._asked.add(owner)
-        message = ReadDot(self._cluster.version, self._key)
+        message = ReadDot(self._cluster.version, self._key, self._op)
         self._cluster.links.call(owner, message, self._reply_from(owner), self._check, READ_TIMEOUT_S)
 
     def _readable_here(self) -> None:
@@ -75,6 +77,8 @@ class ReadRun:
 
     def _reply_from(self, owner: bytes) -> Callable[[AnyMessage | None], None]:
         def on_reply(reply: AnyMessage | None) -> None:
+            if isinstance(reply, DotHeld) and reply.written is not None:
+                self._cluster.store.remember(reply.written)
             if isinstance(reply, DotHeld) and reply.whole:
                 if reply.dot is None or self._cluster.store.replica_of(self._key).clock.covers(reply.dot):
                     self._hear(owner, reply.dot)

@@ -30,7 +30,8 @@ from .cluster import Cluster, Respond
 from .rounds import Round, RoundAnswers
 
 ROUND_INTERVAL_S = 1.0
-COLLECT_INTERVAL_S = 2.0
+COLLECTS_PER_GRACE = 10
+COLLECT_INTERVAL_S = (0.1, 10.0)
 HINT_BATCH = 64
 HOT_EVERY = 10
 
@@ -62,7 +63,9 @@ class Repair:
     def start(self) -> None:
         """Begin to tick."""
         self._every("rounds", ROUND_INTERVAL_S, self._run_rounds)
-        self._every("collection", COLLECT_INTERVAL_S, self._collect)
+        shortest_s, longest_s = COLLECT_INTERVAL_S
+        interval_s = min(longest_s, max(shortest_s, self._cluster.grace_s / COLLECTS_PER_GRACE))
+        self._every("collection", interval_s, self._collect)
 
     def stop(self) -> None:
         """Stop ticking."""
@@ -99,21 +102,12 @@ class Repair:
         self._hand_off()
         self._cluster.publish()
 
-    def shared_partitions(self, node: bytes) -> list[int]:
-        """The partitions that this node owns and can pull from a peer."""
-        me = self._cluster.me.node_id
-        return [
-            partition
-            for partition in range(ALL_PARTITIONS)
-            if me in (owners := self._cluster.owners(partition)) and node in owners
-        ]
-
     def run_round(self, node: bytes) -> None:
         """Begin a round with a peer, or another one right after the one under way."""
         if node in self._busy:
             self._again.add(node)
             return
-        partitions = self._due(node, self.shared_partitions(node))
+        partitions = self._due(node, self._cluster.shared_with(node))
         if not partitions or not self._cluster.links.is_reachable(node):
             return
         self._busy.add(node)
@@ -237,11 +231,11 @@ class Repair:
         registry = self._cluster.registry
         if registry is None or registry.changing:
             return []
-        me = self._cluster.me.node_id
+        owned = set(self._cluster.shared_with(self._cluster.me.node_id))
         return [
             replica.number
             for replica in self._cluster.store.replicas
-            if (replica.records or replica.clock) and me not in registry.owners(replica.number)
+            if replica.number not in owned and (replica.records or replica.clock)
         ]
 
     def _hand_off(self) -> None:

@@ -6,6 +6,7 @@ so a change costs two hashes. Equal dots mean equal records, therefore nothing e
 
 from __future__ import annotations
 
+import sys
 from array import array
 from hashlib import blake2b
 
@@ -47,15 +48,21 @@ class BucketDigests:
 
     def to_wire(self) -> bytes:
         """All buckets, eight bytes each, little-endian; empty when nothing was ever added."""
-        if self._buckets is None:
-            return b""
-        return b"".join(value.to_bytes(8, "little") for value in self._buckets)
+        return b"" if self._buckets is None else _swapped(self._buckets).tobytes()
 
     def differing(self, wire: bytes) -> list[int]:
         """The numbers of the buckets in which another replica differs.
 
         :param wire: the other's `to_wire`.
         """
-        mine = self.to_wire() or bytes(8 * BUCKETS)
-        theirs = wire or bytes(8 * BUCKETS)
-        return [n for n in range(BUCKETS) if mine[8 * n : 8 * n + 8] != theirs[8 * n : 8 * n + 8]]
+        mine = self._buckets or array("Q", bytes(8 * BUCKETS))
+        theirs = _swapped(array("Q", wire or bytes(8 * BUCKETS)))
+        return [number for number, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other]
+
+
+def _swapped(buckets: array[int]) -> array[int]:
+    """To or from little-endian, the order on the wire."""
+    if sys.byteorder == "big":
+        buckets = buckets[:]
+        buckets.byteswap()
+    return buckets

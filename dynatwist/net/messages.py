@@ -72,20 +72,26 @@ class Replicate(Message, frozen=True, tag=7):
 
 
 class ReadDot(Message, frozen=True, tag=8):
-    """Which dot do you hold for a key? Reply `DotHeld`."""
+    """Which dot do you hold for a key? Reply `DotHeld`.
+
+    :ivar op: id of a request; have you met the record that it became?
+    """
 
     registry: int
     key: Key
+    op: bytes = b""
 
 
 class DotHeld(Message, frozen=True, tag=9):
     """Reply: the dot held; ``None`` when nothing is.
 
     :ivar whole: whether the answer may count for a majority.
+    :ivar written: what the request asked about became.
     """
 
     dot: Dot | None
     whole: bool
+    written: Record | None = None
 
 
 class Fetch(Message, frozen=True, tag=10):
@@ -106,6 +112,7 @@ class Forward(Message, frozen=True, tag=12):
     :ivar op: id of the request: a retry with the same id is the same write.
     :ivar request: msgpack of a `dynatwist.coordinator.request.Operation`.
     :ivar created: the stamp of creation, if the key is created.
+    :ivar in_doubt: another owner was asked before, and not heard of.
     :ivar after_ms: hybrid time beyond which the write is to be stamped.
     """
 
@@ -114,6 +121,7 @@ class Forward(Message, frozen=True, tag=12):
     op: bytes
     request: bytes
     created: Stamp | None = None
+    in_doubt: bool = False
     after_ms: int = 0
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count, islice
 
 from twisted.internet.defer import ensureDeferred
 from twisted.python.failure import Failure
@@ -41,23 +42,33 @@ class _Causal:
     busy: bool = False
 
 
+def _keys(partitions: int) -> Iterator[Key]:
+    """Keys of both tables; all in a few partitions, on request, where they meet each other's clocks and G."""
+    for number in count():
+        key = (TABLES[number % 2], f"k{number // 2}")
+        if not partitions or partition_of(*key) < partitions:
+            yield key
+
+
 class Clients:
     """See the module.
 
+    :param on_call: told of every call before it is sent.
     :param on_answer: told of every call that was answered.
     :ivar violations: what sessions with a causal token saw go backwards.
     """
 
-    def __init__(self, cluster: SimCluster, history: History, load: Load, on_answer: OnCall) -> None:
+    def __init__(self, cluster: SimCluster, history: History, load: Load, on_call: OnCall, on_answer: OnCall) -> None:
         self._cluster = cluster
         self._world = cluster.world
         self._history = history
         self._load = load
+        self._on_call = on_call
         self._on_answer = on_answer
         self._running = False
         self._number = 0
         self._causal = [_Causal(f"causal{number}") for number in range(3)]
-        self._keys = [(TABLES[number % 2], f"k{number // 2}") for number in range(load.keys)]
+        self._keys = list(islice(_keys(load.partitions), load.keys))
         self.violations: list[str] = []
 
     def start(self) -> None:
@@ -81,9 +92,7 @@ class Clients:
             return
         draw = random.random()
         if draw < self._load.strict:
-            key = (STRICT_TABLE, random.choice(STRICT_KEYS))
-            kind = random.choices(KINDS, (4, 1, 0, 5))[0]
-            self.ask(random.choice(nodes), f"strict{random.randrange(4)}", kind, key, "majority")
+            self._ask_strictly(random.choice(nodes), (STRICT_TABLE, random.choice(STRICT_KEYS)))
         elif draw < self._load.strict + self._load.causal:
             self._ask_causally(random.choice(nodes))
         elif random.random() < self._load.burst:
@@ -92,6 +101,20 @@ class Clients:
                 self._ask_plainly(random.choice(nodes), key)
         else:
             self._ask_plainly(random.choice(nodes), random.choice(self._keys))
+
+    def _ask_strictly(self, node: SimNode, key: Key) -> None:
+        """With ``majority``; a write is watched by others while it is under way."""
+        random = self._world.random
+        kind = random.choices(KINDS, (4, 1, 0, 2))[0]
+        self.ask(node, f"strict{random.randrange(4)}", kind, key, "majority")
+
+        def watch() -> None:
+            nodes = self.ready_nodes()
+            if nodes and self._running:
+                self.ask(random.choice(nodes), f"strict{random.randrange(4)}", Kind.GET, key, "majority")
+
+        for _ in range(random.randint(0, 3) if kind is not Kind.GET else 0):
+            self._world.later(random.expovariate(50.0), watch)
 
     def ready_nodes(self) -> list[SimNode]:
         """Nodes that would answer now."""
@@ -132,6 +155,7 @@ class Clients:
             self._number += 1
             call.number = self._number
         self._history.calls.append(call)
+        self._on_call(call)
         node.process.run(self._send, node.core, call, token, if_absent, then)
         return call
 

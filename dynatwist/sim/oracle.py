@@ -7,17 +7,22 @@ to be there.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dynatwist.core import Core
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.replica import Merge
+from dynatwist.model.ring import is_system_table, partition_of
 
 from .cluster import SimCluster, SimNode
 from .history import NO_EFFECT, STRICT_TABLE, Call, History, name_of
 from .order import is_preferred
 from .register import ABSENT, Op, check
+
+LATEST_S = 6.0
+"""After this a request is carried out no more, wherever it lies."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +54,9 @@ class Oracle:
         self._records: dict[tuple[int, Dot], Known] = {}
         self._by_key: dict[Key, dict[Dot, Known]] = {}
         self._owner_of: dict[tuple[Key, object], str] = {}
+        self._greatest: dict[tuple[int, Key], Record] = {}
+        self._dropped: dict[Key, Record] = {}
+        self._asked: dict[Key, list[Call]] = {}
         self._judged = 0
         self.violations: list[str] = []
         self.races = 0
@@ -59,30 +67,74 @@ class Oracle:
     def watch(self, node: SimNode, core: Core) -> None:
         """Have every record that a node writes or merges witnessed."""
         store = core.store
-        merge, take, write = store.merge, store.take, store.write
+        merge, take, write, drop = store.merge, store.take, store.write, store.drop
 
         def merged(key: Key, record: Record) -> Merge:
             known = self._know(store.replica_of(key).number, key, record)
             outcome = merge(key, record)
-            store.wal.when_durable(store.wal.lsn, lambda: self._hold(known, node, core))
+            self._merged(known, node, core)
             return outcome
 
         def taken(key: Key, record: Record) -> None:
             known = self._know(store.replica_of(key).number, key, record)
             take(key, record)
-            store.wal.when_durable(store.wal.lsn, lambda: self._hold(known, node, core))
+            self._merged(known, node, core)
 
         def written(key: Key, draft: Draft, dot: Dot | None = None) -> Record:
             record = write(key, draft, dot)
             self._born(key, record)
             return record
 
-        store.merge, store.take, store.write = merged, taken, written  # type: ignore[method-assign]
+        def dropped(partition: int, entries: Iterable[tuple[Key, Dot]], generation: int) -> None:
+            entries = list(entries)
+            for key, _ in entries:
+                held = store.held(key)
+                if held is not None and (key not in self._dropped or is_preferred(held, self._dropped[key])):
+                    self._dropped[key] = held
+            drop(partition, entries, generation)
 
-    def _hold(self, known: Known, node: SimNode, core: Core) -> None:
-        if node.core is core:
-            known.holders.add(node.number)
-            known.held_by.add(node.number)
+        store.merge, store.take, store.write, store.drop = merged, taken, written, dropped  # type: ignore[method-assign]
+        for name in ("reset", "cease_whole"):
+            self._watch_reset(node, core, name)
+
+    def _watch_reset(self, node: SimNode, core: Core, name: str) -> None:
+        """What starts over may hold lesser records than before."""
+        original = getattr(core.store, name)
+
+        def starting_over(partition: int, **rest: bool) -> None:
+            self._greatest = {
+                (number, key): record
+                for (number, key), record in self._greatest.items()
+                if number != node.number or partition_of(*key) != partition
+            }
+            original(partition, **rest)
+
+        setattr(core.store, name, starting_over)
+
+    def _merged(self, known: Known, node: SimNode, core: Core) -> None:
+        """A replica goes on, never back: not to what it had replaced, nor to what a collected tombstone had."""
+        store, key, record = core.store, known.key, known.record
+        if store.held(key) is record:
+            before, buried = self._greatest.get((node.number, key)), self._dropped.get(key)
+            if before is not None and is_preferred(before, record):
+                self._say(f"P3: {node.host} goes back from {'/'.join(key)} {name_of(before)} to {name_of(record)}")
+            if buried is not None and is_preferred(buried, record):
+                self._say(f"P3: {'/'.join(key)} {name_of(record)} is back at {node.host}, buried by {name_of(buried)}")
+
+        def durable() -> None:
+            if node.core is core:
+                known.holders.add(node.number)
+                known.held_by.add(node.number)
+                before = self._greatest.get((node.number, key))
+                if store.held(key) is record and (before is None or is_preferred(record, before)):
+                    self._greatest[node.number, key] = record
+
+        store.wal.when_durable(store.wal.lsn, durable)
+
+    def sent(self, call: Call) -> None:
+        """A client asks for something."""
+        if call.is_write:
+            self._asked.setdefault(call.key, []).append(call)
 
     def _know(self, partition: int, key: Key, record: Record) -> Known:
         """P5: one dot, one record."""
@@ -95,8 +147,10 @@ class Oracle:
         return known
 
     def _born(self, key: Key, record: Record) -> None:
-        """A node has just written a record: is it what the rules say?"""
+        """A node has just written a record: is it what the rules say, and did somebody ask for it?"""
         known = self._by_key[key]
+        if not is_system_table(key[0]) and not any(self._explains(call, record) for call in self._asked.get(key, ())):
+            self._say(f"P2: {key} {record.value!r} {name_of(record)} was written, though nobody asks for it now")
         for dot in record.vv:
             seen = known.get(dot)
             if seen is not None and not is_preferred(record, seen.record):
@@ -110,8 +164,18 @@ class Oracle:
             if not any(one.record.lineage == before and _is_dead_by(one.record, record) for one in known.values()):
                 self._say(f"P9: {key} {name_of(record)} was created again, though nobody had deleted it")
 
+    def _explains(self, call: Call, record: Record) -> bool:
+        """Whether a record can be what a call asked for: it was not answered yet, or not long ago and uncertainly."""
+        now_s = self._cluster.world.now_s
+        if (call.code or "uncertain") != "uncertain" or now_s > call.started_s + LATEST_S:
+            return False
+        if call.kind.value == "delete":
+            return record.value is None
+        return record.value is not None and f":{call.number}}}".encode() in record.value.replace(b",", b"}")
+
     def damaged(self, node: SimNode) -> None:
         """What a node held may be gone."""
+        self._greatest = {at: record for at, record in self._greatest.items() if at[0] != node.number}
         for known in self._records.values():
             known.holders.discard(node.number)
 

@@ -76,7 +76,7 @@ KINDS = tuple(one.name for one in fields(Faults) if one.name not in SHARES)
 NAMES = tuple(one.name for one in fields(Faults))
 
 _NEEDS_FSYNC = ("power_cuts", "crashes_at_sync", "sync_errors", "backups")
-_RARE = {"joins": 0.3, "forgets": 0.3, "wipes": 0.4, "mass_kills": 0.4, "backups": 0.4, "clocks": 0.5}
+_RARE = {"joins": 0.5, "forgets": 0.7, "wipes": 0.5, "mass_kills": 0.4, "clocks": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class Load:
 
     :ivar rate_s: requests in a second.
     :ivar keys: how many keys they share.
+    :ivar partitions: into how many partitions these fall; 0 for wherever they do.
     :ivar weights: of put, delete, patch, get, put with ``?ttl=``, and put only if absent.
     :ivar levels: weights of quorum, majority, one and all.
     :ivar burst: share of requests that are really several of one key at the same instant, through different nodes.
@@ -96,6 +97,7 @@ class Load:
 
     rate_s: float = 25.0
     keys: int = 12
+    partitions: int = 0
     weights: tuple[float, ...] = (5, 2, 1, 3, 0.5, 0.5)
     levels: tuple[float, ...] = (6, 2, 2, 1)
     burst: float = 0.05
@@ -143,15 +145,16 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
     for share in ("loss", "duplication", "garbling"):
         rates[share] = random.choice([0.0, 0.02, 0.1, 0.3]) if kinds is None or share in kinds else 0.0
     rates["delays"] = random.choice([0.05, 0.3]) if kinds is None or "delays" in kinds else 0.05
-    busiest = max(sum(rates[kind] for kind in KINDS) / 12, 1.0)
-    faults = Faults(**{name: rate if name in SHARES else rate / busiest for name, rate in rates.items()})
+    total = sum(rates[kind] for kind in KINDS)
+    milder = min(1.0, random.choice([2.0, 5.0, 12.0]) / max(total, 2.0))
+    faults = Faults(**{name: rate if name in SHARES else rate * milder for name, rate in rates.items()})
     plan = Plan(
         random.choices([3, 4, 5, 6, 7, 8, 9], [8, 2, 4, 1, 1, 0.5, 0.5])[0] if nodes is None else nodes,
-        random.choice([8.0, 16.0, 24.0]),
+        random.choice([8.0, 16.0, 32.0]),
         faults,
         _draw_load(random),
         durability,
-        random.choice([0.5, 2.0, 2.0, 5.0]),
+        random.choice([0.3, 0.5, 1.0, 3.0]),
         random.choice([1.0, 3.0, 3.0, 8.0]),
         random.choice([1.0, 3.0, 3.0]),
     )
@@ -164,6 +167,7 @@ def _draw_load(random: Random) -> Load:
     return Load(
         random.choice([10.0, 25.0, 40.0]),
         random.choice([2, 6, 12, 24]),
+        random.choice([0, 1, 1, 3]),
         weights,
         levels if any(levels) else Load().levels,
         random.choice([0.0, 0.05, 0.2]),

@@ -91,7 +91,7 @@ class _Run:
         self.history = History()
         self.oracle = Oracle(self.cluster, self.history)
         self.cluster.on_core = self.oracle.watch
-        self.clients = Clients(self.cluster, self.history, plan.load, self.oracle.answered)
+        self.clients = Clients(self.cluster, self.history, plan.load, self.oracle.sent, self.oracle.answered)
         self.listeners = Listeners(self.cluster, plan.load.listeners, (*TABLES, STRICT_TABLE))
         self.mischief = Mischief(self.cluster, plan.faults, self.oracle.damaged, self._is_intact)
         self.found: list[str] = []

@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Callable
 from random import Random
 
+TURN_S = 0.0005
+
 
 class Event:
     """A call to come; also the timer that the code under test gets."""
@@ -122,8 +124,9 @@ class Process:
         self.on_killed: Callable[[], None] = lambda: None
 
     def callLater(self, delay: float, callable: Callable[..., object], /, *args: object) -> Event:
-        """See `dynatwist.runtime.Clock`."""
-        event = Event(self.world, self.world.now_s + delay, callable, self, args)
+        """See `dynatwist.runtime.Clock`; a turn of the reactor takes a moment."""
+        due_s = self.world.now_s + (delay or self.world.random.random() * TURN_S)
+        event = Event(self.world, due_s, callable, self, args)
         self.world.push(event)
         return event
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 
 from sortedcontainers import SortedList
@@ -54,6 +55,7 @@ class Store:
         self._tables: dict[str, SortedList] = {}
         self._plain_live: dict[str, int] = {}
         self._undurable: dict[Key, int] = {}
+        self._ops: OrderedDict[bytes, Record] = OrderedDict()
         for replica in self.replicas:
             for key, record in replica.records.items():
                 self._index(key, None, record)
@@ -69,6 +71,16 @@ class Store:
     def held(self, key: Key) -> Record | None:
         """What is held for a key, tombstones included, durable or not."""
         return self.replica_of(key).records.get(key)
+
+    def written_by(self, op: bytes) -> Record | None:
+        """The record that a request with this id became, if it was merged here lately; superseded or not."""
+        return self._ops.get(op)
+
+    def remember(self, record: Record) -> None:
+        """Know what a request became."""
+        self._ops[record.op] = record
+        if len(self._ops) > OPS_REMEMBERED:
+            self._ops.popitem(last=False)
 
     def when_readable(self, key: Key, call: Callable[[], None]) -> None:
         """Call once the record held for a key is durable; usually at once."""
@@ -141,6 +153,8 @@ class Store:
         self.clock.see(record.stamp)
         lsn = self.wal.append(Merged(replica.number, key, record))
         self.changed.add(replica.number)
+        if record.op:
+            self.remember(record)
         if merge.loser is not None:
             self.conflicts += 1
         if merge.outcome is Outcome.WON:
@@ -269,6 +283,7 @@ def _is_plain_live(record: Record | None) -> int:
 
 
 RECORD_OVERHEAD_BYTES = 450
+OPS_REMEMBERED = 20_000
 
 
 def _size(name: str, record: Record | None) -> int:

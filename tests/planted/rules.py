@@ -1,0 +1,251 @@
+"""The rules of the design, taken away one at a time."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dynatwist.coordinator import coordinator, forwarding, repair, rounds
+from dynatwist.coordinator.reads import ReadRun
+from dynatwist.core import Core
+from dynatwist.feed.hub import Subscription
+from dynatwist.model import replica as replica_module
+from dynatwist.model.record import Draft, Lineage
+from dynatwist.model.registry import Registry
+from dynatwist.model.replica import Merge, Outcome, Replica
+from dynatwist.net.link import PeerLink
+from dynatwist.net.links import PeerLinks
+from dynatwist.replication.collection import Collection
+from dynatwist.replication.exchange import Verdict
+from dynatwist.storage import snapshot
+from dynatwist.storage import store as store_module
+from dynatwist.storage.store import Store
+
+
+def no_generation(patch):
+    """Keys are created in generation 0, whatever was collected before."""
+    write_over = store_module.write_over
+    patch.setattr(store_module, "write_over", lambda held, seen, generation, *rest: write_over(held, seen, 0, *rest))
+
+
+def what_a_peer_collected_is_kept(patch):
+    """A tombstone that a peer has collected is not dropped here."""
+    compare = rounds.compare
+
+    def keeping(*arguments):
+        verdict = compare(*arguments)
+        return Verdict((), verdict.wanted, verdict.alarms)
+
+    patch.setattr(rounds, "compare", keeping)
+
+
+def collection_in_one_step(patch):
+    """A tombstone is dropped when all owners cover it, without J."""
+
+    def hasty(self, replica, owners, registry_version, wall_ms, now_s, grace_s):
+        if any(owner not in self._clocks for owner in owners):
+            return []
+        return [
+            (key, replica.records[key].dot)
+            for key in sorted(replica.tombstones)
+            if replica.records[key].is_dead(wall_ms)
+            and all(self._clocks[owner].covers(replica.records[key].dot) for owner in owners)
+        ]
+
+    patch.setattr(Collection, "step", hasty)
+
+
+def collection_without_grace(patch):
+    """Dropped as soon as J is covered."""
+    step = Collection.step
+    patch.setattr(Collection, "step", lambda self, *rest: step(self, *rest[:-1], 0.0))
+
+
+def hints_that_carry_records(patch):
+    """A hint delivers the record of the moment at which it was noted."""
+    hint, held, replay = Store.hint, Store.held, repair.Repair._replay_hints
+    noted = {}
+
+    def noting(self, node, key):
+        noted.setdefault((id(self), key), held(self, key))
+        hint(self, node, key)
+
+    def replaying(self, node):
+        with_old = lambda store, key: noted.get((id(store), key)) or held(store, key)  # noqa: E731
+        Store.held = with_old
+        try:
+            replay(self, node)
+        finally:
+            Store.held = held
+
+    patch.setattr(Store, "hint", noting)
+    patch.setattr(repair.Repair, "_replay_hints", replaying)
+
+
+def frames_without_a_deadline(patch):
+    """A frame from before a freeze, or long under way, is as good as any."""
+    patch.setattr(PeerLinks, "arrived_late", lambda self, deadline_ms: False)
+
+
+def clock_saved_after_the_slices(patch):
+    """A cold save takes the clock of a partition when its records are taken, not before."""
+    patch.setattr(snapshot, "SLICE_RECORDS", 1)
+
+    def late(self, replica):
+        pieces = []
+        for key in list(replica.records):
+            record = replica.records.get(key)
+            if record is not None:
+                pieces.append(self._add(snapshot.Slice(replica.number, [snapshot.Item(key, record)])))
+            yield True
+        clock = replica.clock.to_wire()
+        self._entries.append(snapshot.SavedPartition(replica.number, clock, replica.generation, replica.whole, pieces))
+        yield True
+
+    patch.setattr(snapshot._Save, "_partition", late)
+
+
+def refill_from_a_single_owner(patch):
+    """A damaged replica is whole after one round with anybody."""
+    patch.setattr(repair.Repair, "_sources_needed", lambda self, partition: 1)
+
+
+def expiry_as_a_new_write(patch):
+    """Whoever finds an expired record writes a tombstone over it."""
+    collect = repair.Repair._collect
+
+    def burying(self):
+        store = self._cluster.store
+        for replica in store.replicas:
+            for key in sorted(replica.tombstones):
+                record = replica.records[key]
+                if record.value is not None and record.is_dead(store.wall_ms()):
+                    store.write(key, Draft(None, record.owner))
+        collect(self)
+
+    patch.setattr(repair.Repair, "_collect", burying)
+
+
+def majority_of_the_new_owners_only(patch):
+    """While members change, the old owners do not count."""
+    patch.setattr(Registry, "groups", lambda self, partition: (self.owners(partition),))
+
+
+def forwarded_writes_carried_out_late(patch):
+    """An owner carries out what was forwarded to it whenever it gets to it."""
+    on_forward = coordinator.Coordinator._on_forward
+
+    def patient(self, node, message, respond):
+        on_forward(self, node, msgspec.structs.replace(message, deadline_ms=10**9), respond)
+
+    patch.setattr(coordinator.Coordinator, "_on_forward", patient)
+    patch.setattr(PeerLink, "frame_is_from_before_sleep", False)
+
+
+def no_fence_between_attempts(patch):
+    """The next owner is asked while the one before may still write."""
+    patch.setattr(forwarding, "ATTEMPT_S", 2.0)
+    attempt = forwarding.Forwarding._attempt
+
+    def unfenced(self, node, now_s):
+        attempt(self, node, now_s)
+        self._fences.clear()
+
+    patch.setattr(forwarding.Forwarding, "_attempt", unfenced)
+
+
+def an_epoch_kept_over_a_restart(patch):
+    """The same actor numbers its writes from one again."""
+    load = Core._load
+
+    def keeping(self):
+        load(self)
+        self.identity.epoch = b"forever!"
+
+    patch.setattr(Core, "_load", keeping)
+
+
+def covered_dots_that_still_win(patch):
+    """A record that the clock covers is taken if nothing, or something lesser, is held."""
+    merge = Replica.merge
+
+    def forgetful(self, key, record):
+        held = self.records.get(key)
+        if self.clock.covers(record.dot) and (held is None or replica_module.beats(record, held)):
+            self._hold(key, record)
+            self._summary = None
+            return Merge(Outcome.WON)
+        return merge(self, key, record)
+
+    patch.setattr(Replica, "merge", forgetful)
+
+
+def a_clock_without_gaps(patch):
+    """The clock is a maximum: what came after a lost write hides the loss."""
+    patch.setattr(replica_module.DotSet, "add", _add_without_gaps)
+
+
+def _add_without_gaps(self, dot):
+    if dot.seq <= self._upto.get(dot.actor, 0):
+        return False
+    self._upto[dot.actor] = dot.seq
+    return True
+
+
+def clocks_joined_before_the_records_are_merged(patch):
+    """A round joins the peer's clock though one record of the page is missing."""
+    merge = rounds.Round._merge
+
+    def hasty(self, partition, page, first):
+        merge(self, partition, msgspec.structs.replace(page, records=page.records[1:]), first)
+
+    patch.setattr(rounds.Round, "_merge", hasty)
+
+
+def earlier_creation_does_not_win(patch):
+    """Of two creations the later one wins, and takes the key away from its owner."""
+    beats = Lineage.beats
+
+    def latest(self, other):
+        if self.generation == other.generation and self.stamps[0] != other.stamps[0]:
+            return self.stamps[0] > other.stamps[0]
+        return beats(self, other)
+
+    patch.setattr(Lineage, "beats", latest)
+
+
+def a_recreation_forgets_the_lineage(patch):
+    """A key that is created again over its tombstone begins a lineage of its own."""
+    write_over = store_module.write_over
+
+    def forgetful(held, seen, generation, draft, dot, stamp, now_ms):
+        dead = held is not None and held.is_dead(now_ms) and draft.value is not None
+        return write_over(None if dead else held, seen, generation, draft, dot, stamp, now_ms)
+
+    patch.setattr(store_module, "write_over", forgetful)
+
+
+def majority_reads_that_do_not_write_back(patch):
+    """A read answers the greatest of what a majority holds, though only one of them has it."""
+
+    def choose(self):
+        if not self._finished:
+            self._chosen = self._cluster.store.held(self._key)
+            self._finish(True)
+
+    patch.setattr(ReadRun, "_choose", choose)
+
+
+def replicas_that_are_not_whole_answer(patch):
+    """A damaged replica coordinates and answers as if nothing had happened."""
+    patch.setattr(Replica, "set_aside", lambda self: self.reset(whole=True))
+
+
+def a_listener_that_lags_is_not_told(patch):
+    """What does not fit a queue is dropped without a word."""
+    offer = Subscription.offer
+
+    def silent(self, event):
+        if len(self._queue) < 4:
+            offer(self, event)
+
+    patch.setattr(Subscription, "offer", silent)
