@@ -32,7 +32,8 @@ class ReadRun:
     """
 
     __slots__ = (
-        "_asked", "_chosen", "_cluster", "_done", "_finished", "_has_chosen", "_heard", "_key", "_op", "_pushed", "_tally",
+        "_asked", "_chosen", "_cluster", "_done", "_finished", "_has_chosen",
+        "_heard", "_key", "_op", "_pushed", "_tally",
     )  # fmt: skip
 
     def __init__(self, cluster: Cluster, key: Key, level: Level, done: OnRead, op: bytes = b"") -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from dynatwist.model.dots import DotSet
+from dynatwist.model.dots import DotSet, WireDots
 from dynatwist.model.record import Key
 from dynatwist.model.registry import Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
@@ -330,7 +330,7 @@ class Repair:
             return
         for partition in wanted:
             self._collection(partition).begin()
-        nodes = sorted({owner for partition in wanted for owner in registry.owners(partition)} - {me})
+        nodes = sorted(registry.ids - {me})
         version = registry.version
         waiting = len(nodes) + 1
 
@@ -339,14 +339,16 @@ class Repair:
             waiting -= 1
             if isinstance(reply, ClocksAre):
                 for partition, wire in reply.clocks.items():
-                    self._collection(partition).know(node, DotSet.from_wire(wire))
+                    if node in cluster.owners(partition):
+                        self._collection(partition).know(node, DotSet.from_wire(wire))
+                    else:
+                        self._collection(partition).know_empty(node)
             if not waiting and version == cluster.version:
                 self._collect_known(wanted)
 
         self._answer_clocks(wanted, lambda reply: know(me, reply))
         for node in nodes:
-            shared = [partition for partition in wanted if node in registry.owners(partition)]
-            cluster.links.call(node, DurableClocks(version, shared), lambda reply, node=node: know(node, reply))  # type: ignore[misc]
+            cluster.links.call(node, DurableClocks(version, wanted), lambda reply, node=node: know(node, reply))  # type: ignore[misc]
 
     def _collection(self, partition: int) -> Collection:
         return self._collections.setdefault(partition, Collection())
@@ -363,6 +365,7 @@ class Repair:
             drops = self._collection(partition).step(
                 replica,
                 registry.owners(partition),
+                registry.ids,
                 registry.version,
                 cluster.store.wall_ms(),
                 cluster.runtime.monotonic_s(),
@@ -376,11 +379,12 @@ class Repair:
         self._answer_clocks(message.partitions, respond)
 
     def _answer_clocks(self, partitions: list[int], respond: Respond) -> None:
-        """Answer with clocks once they are durable as they are now."""
+        """Answer with clocks once they are durable as they are now; with empty ones of what is not owned, nor held."""
         cluster = self._cluster
-        clocks = {
-            partition: cluster.store.replicas[partition].clock.to_wire()
-            for partition in partitions
-            if cluster.store.replicas[partition].whole and cluster.me.node_id in cluster.owners(partition)
-        }
+        owned = set(cluster.shared_with(cluster.me.node_id))
+        clocks: dict[int, WireDots] = {}
+        for partition in partitions:
+            replica = cluster.store.replicas[partition]
+            if replica.whole if partition in owned else not (replica.records or replica.clock):
+                clocks[partition] = replica.clock.to_wire()
         cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(ClocksAre(clocks)))

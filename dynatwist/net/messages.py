@@ -220,7 +220,7 @@ class EntriesAre(Message, frozen=True, tag=23):
 
 
 class DurableClocks(Message, frozen=True, tag=24):
-    """Tell me your durable clocks. Reply `ClocksAre`. Partitions that are not whole, or not owned, are left out."""
+    """Tell me your durable clocks. Reply `ClocksAre`. Left out is what is not whole, or held but not owned."""
 
     registry: int
     partitions: list[int]

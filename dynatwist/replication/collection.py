@@ -2,7 +2,9 @@
 
 First every registered owner's durable clock must be known to cover the tombstone; then the owner notes J, the union
 of those clocks. The tombstone is dropped when every owner's durable clock covers J (so no owner can still be about to
-send what the tombstone deleted) and the grace period, counted from the noting, has passed.
+send what the tombstone deleted) and the grace period, counted from the noting, has passed. A member that does not own
+the partition must hold nothing of it: one that owned it until lately may still hand off a record that the tombstone
+has beaten, and nobody else has met.
 """
 
 from __future__ import annotations
@@ -25,29 +27,36 @@ class _Noted:
 class Collection:
     """The collection of one partition's tombstones on one owner."""
 
-    __slots__ = ("_clocks", "_noted")
+    __slots__ = ("_clocks", "_empty", "_noted")
 
     def __init__(self) -> None:
         self._clocks: dict[bytes, DotSet] = {}
+        self._empty: set[bytes] = set()
         self._noted: _Noted | None = None
 
     def know(self, owner: bytes, durable_clock: DotSet) -> None:
         """Take note of an owner's durable clock, as it said itself."""
         self._clocks[owner] = durable_clock
 
+    def know_empty(self, member: bytes) -> None:
+        """Take note that a member that is no owner holds nothing."""
+        self._empty.add(member)
+
     def begin(self) -> None:
-        """A new look at all owners: what they said before does not count, one may have been damaged since."""
+        """A new look at all members: what they said before does not count, one may have been damaged since."""
         self._clocks.clear()
+        self._empty.clear()
 
     def forget_clocks(self) -> None:
         """Start over: the registry changed, or an owner was damaged."""
-        self._clocks.clear()
+        self.begin()
         self._noted = None
 
     def step(
         self,
         replica: Replica,
         owners: tuple[bytes, ...],
+        members: frozenset[bytes],
         registry_version: int,
         wall_ms: int,
         now_s: float,
@@ -56,13 +65,14 @@ class Collection:
         """What may be dropped now; call it only while the replica is whole and no registry change runs.
 
         :param owners: all registered owners, this node too; each must have been told with `know`.
+        :param members: all registered nodes; those that are no owners must have been told with `know_empty`.
         :param wall_ms: the wall clock, which decides what has expired.
         :param now_s: a clock that never jumps, by which the grace period goes.
         :returns: (key, dot) pairs to drop, each with G raised to its lineage's generation + 1.
         """
         if self._noted is not None and self._noted.registry_version != registry_version:
             self.forget_clocks()
-        if any(owner not in self._clocks for owner in owners):
+        if not self._clocks.keys() >= set(owners) or not self._empty >= members.difference(owners):
             return []
         clocks = [self._clocks[owner] for owner in owners]
         if self._noted is None:

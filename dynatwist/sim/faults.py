@@ -7,6 +7,7 @@ from collections.abc import Callable
 from .cluster import EPOCH_MS, SMALLEST, SimCluster, SimNode
 from .network import Weather
 from .plan import DAMAGING, KINDS, Faults
+from .world import Process
 
 LARGEST = 9
 DOWN_S = (0.2, 4.0)
@@ -18,19 +19,18 @@ OnDamage = Callable[[SimNode], None]
 class Mischief:
     """See the module.
 
-    :param is_intact: whether every copy of everything is where it should be; asked before one is damaged.
     :ivar struck: how often each fault happened.
     """
 
-    def __init__(self, cluster: SimCluster, faults: Faults, on_damage: OnDamage, is_intact: Callable[[], bool]) -> None:
+    def __init__(self, cluster: SimCluster, faults: Faults, on_damage: OnDamage) -> None:
         self._cluster = cluster
         self._world = cluster.world
         self._faults = faults
         self._on_damage = on_damage
-        self._is_intact = is_intact
         self._running = False
         self._storm = 0
         self._burnt: set[bytes] = set()
+        self._wounded: dict[SimNode, Process] = {}
         self._images: dict[int, tuple[bytes, dict[str, bytes]]] = {}
         self.struck: dict[str, int] = {}
 
@@ -52,12 +52,16 @@ class Mischief:
             node.disk.crash_after = 0
             node.disk.is_full = node.disk.fails_sync = False
             node.disk.stall_s = 0.0
-            if abs(node.skew_ms) > 5_000:
-                node.skew_ms = 0
             if node.process is not None:
                 node.process.thaw()
-        self._world.run(self._world.now_s)
+        self._set_clocks()
         self.tidy()
+
+    def _set_clocks(self) -> None:
+        """All but one are set right; that one may stay as wrong as it is."""
+        wrong = [node for node in self._cluster.active() if abs(node.skew_ms) > 5_000]
+        for node in wrong[:-1]:
+            node.skew_ms = 0
 
     def tidy(self) -> None:
         """Do what an operator does: start what is down, forget what has burnt, switch off what was struck out."""
@@ -80,6 +84,24 @@ class Mischief:
             node.retired or (node.core is not None and not node.core.cluster.removed) for node in self._cluster.nodes
         )
 
+    def _may_damage(self) -> bool:
+        """Whether every copy is where it should be, on disk at least: one loss at a time."""
+        healed = [node for node, process in self._wounded.items() if node.retired or self._has_recovered(node, process)]
+        for node in healed:
+            del self._wounded[node]
+        registry = self._cluster.registry()
+        return (
+            not self._wounded
+            and self.is_tidy()
+            and registry is not None
+            and not registry.changing
+            and not any(core.cluster.not_whole() or core.repair.surplus() for core in self._cluster.cores())
+        )
+
+    def _has_recovered(self, node: SimNode, before: Process) -> bool:
+        core = node.core
+        return node.process is not before and core is not None and core.cluster.ready and not core.cluster.not_whole()
+
     # Planning
 
     def _plan(self, kind: str, storm: int) -> None:
@@ -93,7 +115,7 @@ class Mischief:
             return
         self._plan(kind, storm)
         node = self._world.random.choice(self._cluster.active())
-        if kind in DAMAGING and not (self.is_tidy() and self._is_intact()):
+        if kind in DAMAGING and not self._may_damage():
             return
         if not getattr(self, f"_{kind}")(node):
             return
@@ -225,7 +247,9 @@ class Mischief:
         """Kill a node that is about to lose something; answers its files."""
         if not node.disk.paths() or len(self._cluster.active()) < SMALLEST:
             return []
+        assert node.process is not None
         node.kill()
+        self._wounded[node] = node.process
         self._on_damage(node)
         return node.disk.paths()
 

@@ -93,10 +93,10 @@ class _Run:
         self.cluster.on_core = self.oracle.watch
         self.clients = Clients(self.cluster, self.history, plan.load, self.oracle.sent, self.oracle.answered)
         self.listeners = Listeners(self.cluster, plan.load.listeners, (*TABLES, STRICT_TABLE))
-        self.mischief = Mischief(self.cluster, plan.faults, self.oracle.damaged, self._is_intact)
+        self.mischief = Mischief(self.cluster, plan.faults, self.oracle.damaged)
         self.found: list[str] = []
 
-    def _is_intact(self) -> bool:
+    def _is_at_rest(self) -> bool:
         return self.cluster.is_settled() and not any(core.repair.surplus() for core in self.cluster.cores())
 
     @contextmanager
@@ -139,7 +139,7 @@ class _Run:
         self.world.say("calm")
 
     def _calm(self) -> bool:
-        if not self._wait(lambda: self.mischief.is_tidy() and self._is_intact(), "not every node is ready and whole"):
+        if not self._wait(lambda: self.mischief.is_tidy() and self._is_at_rest(), "not every node is ready and whole"):
             return False
         if not self._wait(lambda: checks.is_converged(self.cluster), "the owners differ"):
             self.found += list(checks.differences(self.cluster))[:3]

@@ -41,7 +41,7 @@ def what_a_peer_collected_is_kept(patch):
 def collection_in_one_step(patch):
     """A tombstone is dropped when all owners cover it, without J."""
 
-    def hasty(self, replica, owners, registry_version, wall_ms, now_s, grace_s):
+    def hasty(self, replica, owners, members, registry_version, wall_ms, now_s, grace_s):
         if any(owner not in self._clocks for owner in owners):
             return []
         return [
