@@ -300,3 +300,31 @@ def demo(nodes: int, port: int, data_dir: str | None) -> None:
     from .demo import run_demo
 
     raise SystemExit(run_demo(nodes, port, data_dir))
+
+
+@main.command()
+@click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many histories.")
+@click.option("--minutes", type=click.FloatRange(0, 600), default=0.5, show_default=True, help="Simulated, of each.")
+@click.option("--nodes", type=click.IntRange(1, 9), help="Instead of 3 to 9, as the seed says.")
+@click.option("--faults", metavar="NAME,...", help="Only these, instead of those that the seed chooses.")
+@click.option("--first", type=click.IntRange(0), help="The first seed, instead of a fresh one.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes, instead of one a core.")
+@click.option("--replay", type=click.IntRange(0), metavar="SEED", help="Print what happens in one history.")
+def simulate(
+    seeds: int,
+    minutes: float,
+    nodes: int | None,
+    faults: str | None,
+    first: int | None,
+    jobs: int | None,
+    replay: int | None,
+) -> None:
+    """Run whole clusters in a simulated world, with everything going wrong, and judge every promise."""
+    from . import simulate as command
+
+    options = command.Options(minutes, nodes, command.check_faults(faults))
+    if replay is not None:
+        kept = command.replay(replay, options)
+    else:
+        kept = command.run_many(command.fresh_seed() if first is None else first, seeds, options, jobs or 0)
+    raise SystemExit(0 if kept else 1)

@@ -237,23 +237,18 @@ class Coordinator:
         cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(Done()))
 
     def _on_read_dot(self, node: bytes, message: ReadDot, respond: Respond) -> None:
+        """What is held now, once it is durable; what comes meanwhile may not be."""
         store = self.cluster.store
-
-        def readable() -> None:
-            held = store.held(message.key)
-            written = store.written_by(message.op) if message.op else None
-            respond(DotHeld(held.dot if held is not None else None, store.replica_of(message.key).whole, written))
-
-        store.when_readable(message.key, readable)
+        held = store.held(message.key)
+        written = store.written_by(message.op) if message.op else None
+        whole = store.replica_of(message.key).whole
+        answer = DotHeld(held.dot if held is not None else None, whole, written)
+        store.when_readable(message.key, lambda: respond(answer))
 
     def _on_fetch(self, node: bytes, message: Fetch, respond: Respond) -> None:
         store = self.cluster.store
-
-        def readable() -> None:
-            found = [(key, record) for key in message.keys if (record := store.held(key)) is not None]
-            respond(Fetched(found))
-
-        store.when_all_readable(readable)
+        found = [(key, record) for key in message.keys if (record := store.held(key)) is not None]
+        store.when_all_readable(lambda: respond(Fetched(found)))
 
     def _on_forward(self, node: bytes, message: Forward, respond: Respond) -> None:
         if self.cluster.links.arrived_late(message.deadline_ms):

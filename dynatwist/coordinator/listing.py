@@ -170,15 +170,12 @@ class Listing:
         store = cluster.store
         me = cluster.me.node_id
 
-        def readable() -> None:
-            entries: list[tuple[str, Dot]] = []
-            names = store.keys(message.table, message.prefix, message.after)
-            owned = (name for name in names if me in cluster.owners(partition_of(message.table, name)))
-            for name in islice(owned, message.limit + 1):
-                held = store.held((message.table, name))
-                assert held is not None
-                entries.append((name, held.dot))
-            more = len(entries) > message.limit
-            respond(Scanned(entries[: message.limit], more))
-
-        store.when_all_readable(readable)
+        entries: list[tuple[str, Dot]] = []
+        names = store.keys(message.table, message.prefix, message.after)
+        owned = (name for name in names if me in cluster.owners(partition_of(message.table, name)))
+        for name in islice(owned, message.limit + 1):
+            held = store.held((message.table, name))
+            assert held is not None
+            entries.append((name, held.dot))
+        answer = Scanned(entries[: message.limit], len(entries) > message.limit)
+        store.when_all_readable(lambda: respond(answer))

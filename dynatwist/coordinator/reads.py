@@ -127,7 +127,7 @@ class ReadRun:
         if not self._has_chosen:
             self._tally.answered = set(self._heard)
             if self._tally.is_reached():
-                self._cluster.store.when_readable(self._key, self._choose)
+                self._choose()
                 return
         elif self._tally.is_reached():
             self._finish(True)
@@ -136,14 +136,15 @@ class ReadRun:
             self._finish(False)
 
     def _choose(self) -> None:
-        """What is held here now is the greatest of all that was heard."""
-        if self._finished or self._has_chosen:
-            return
+        """What is held here now is the greatest of all that was heard; once it is durable it may be shown."""
         self._has_chosen = True
         self._chosen = self._cluster.store.held(self._key)
         self._tally.answered = set()
         self._pushed = set(self._heard)
-        for owner in tuple(self._heard):
+        self._cluster.store.when_readable(self._key, self._equalize_all)
+
+    def _equalize_all(self) -> None:
+        for owner in tuple(self._pushed):
             self._equalize(owner)
         self._check()
 

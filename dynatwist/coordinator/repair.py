@@ -162,13 +162,20 @@ class Repair:
         others = [owner for owner in cluster.owners(partition) if owner != cluster.me.node_id]
         return all(cluster.links.is_reachable(one) and not cluster.is_whole_at(one, partition) for one in others)
 
+    def _sources(self, partition: int) -> list[bytes]:
+        """The other owners that may know what this replica lacks: the old ones, while a change runs."""
+        registry = self._cluster.registry
+        assert registry is not None
+        owners = registry.old_owners(partition) or registry.owners(partition)
+        return [owner for owner in owners if owner != self._cluster.me.node_id]
+
     def _sources_needed(self, partition: int) -> int:
         cluster = self._cluster
         registry = cluster.registry
         assert registry is not None
         if cluster.is_joining(partition):
             return majority(len(registry.old_owners(partition)))
-        others = [owner for owner in registry.owners(partition) if owner != cluster.me.node_id]
+        others = self._sources(partition)
         damaged = [one for one in others if cluster.links.is_reachable(one) and not cluster.is_whole_at(one, partition)]
         if len(damaged) == len(others):
             return len(others)
@@ -180,9 +187,7 @@ class Repair:
         if cluster.registry is None:
             return False
         for partition in cluster.not_whole():
-            sources = self._filled.get(partition, set())
-            if cluster.is_joining(partition):
-                sources = sources.intersection(cluster.registry.old_owners(partition))
+            sources = self._filled.get(partition, set()).intersection(self._sources(partition))
             if len(sources) >= self._sources_needed(partition) and (sources or cluster.lone):
                 cluster.store.become_whole(partition)
                 self._filled.pop(partition, None)

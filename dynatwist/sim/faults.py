@@ -12,8 +12,8 @@ from .world import Process
 LARGEST = 9
 DOWN_S = (0.2, 4.0)
 
-OnDamage = Callable[[SimNode], None]
-"""Told that what a node held may be gone for good."""
+OnDamage = Callable[[SimNode, bool], None]
+"""Told that what a node held may be gone for good; and whether it is to find out by itself."""
 
 
 class Mischief:
@@ -243,14 +243,14 @@ class Mischief:
 
     # Damage
 
-    def _down_for_damage(self, node: SimNode) -> list[str]:
+    def _down_for_damage(self, node: SimNode, unseen: bool = True) -> list[str]:
         """Kill a node that is about to lose something; answers its files."""
         if not node.disk.paths() or len(self._cluster.active()) < SMALLEST:
             return []
         assert node.process is not None
         node.kill()
         self._wounded[node] = node.process
-        self._on_damage(node)
+        self._on_damage(node, unseen)
         return node.disk.paths()
 
     def _flips(self, node: SimNode) -> bool:
@@ -286,7 +286,7 @@ class Mischief:
                 return False
             self._images[node.number] = (core.identity.node_id, node.disk.image())
             return self._say(f"a backup of {node.host}")
-        self._down_for_damage(node)
+        self._down_for_damage(node, unseen=False)
         node.disk.restore(kept)
         del self._images[node.number]
         return self._say(f"{node.host} is restored from its backup")
@@ -302,7 +302,7 @@ class Mischief:
         if core is None or len(self._cluster.active()) < SMALLEST:
             return False
         self._burnt.add(core.identity.node_id)
-        self._down_for_damage(node)
+        self._down_for_damage(node, unseen=False)
         node.disk.wipe()
         self._images.pop(node.number, None)
         if self._world.random.random() < 0.7:
@@ -329,7 +329,7 @@ class Mischief:
     def _retire(self, node: SimNode) -> None:
         """It is no member, and has handed off everything: switch it off for good."""
         self._say(f"{node.host} is switched off for good")
-        self._on_damage(node)
+        self._on_damage(node, False)
         node.retired = True
         node.kill()
         self._images.pop(node.number, None)

@@ -11,6 +11,7 @@ from dynatwist.model.record import Key, Record
 from .cluster import SimCluster, SimNode
 from .history import name_of
 from .order import is_preferred
+from .witness import Witness
 from .world import Process
 
 SLOW_S = 6.0
@@ -43,14 +44,14 @@ class Listeners:
     :ivar announced: what was heard by anybody, by key and dot.
     """
 
-    def __init__(self, cluster: SimCluster, count: int, tables: tuple[str, ...]) -> None:
+    def __init__(self, cluster: SimCluster, witness: Witness, count: int, tables: tuple[str, ...]) -> None:
         self._cluster = cluster
+        self._witness = witness
         self._world = cluster.world
         self._count = count
         self._tables = tables
         self._open: list[_Heard] = []
         self._running = False
-        self.violations: list[str] = []
         self.announced: dict[tuple[Key, Dot], Record] = {}
 
     def start(self) -> None:
@@ -127,9 +128,12 @@ class Listeners:
     def _hear(self, heard: _Heard, key: Key, record: Record) -> None:
         self._world.say(f"heard {'/'.join(key)} {record.value!r} {name_of(record)} at {heard.node.host}")
         self.announced[key, record.dot] = record
+        known = self._witness.of(key).get(record.dot)
+        if known is None or not known.held_by:
+            self._witness.say(f"P8: {'/'.join(key)} {name_of(record)} was announced before anybody had it durably")
         before = heard.last.get(key)
         if before is not None and not is_preferred(record, before):
-            self.violations.append(
+            self._witness.say(
                 f"P8: {'/'.join(key)} at {heard.node.host}: {record.value!r} {name_of(record)} was heard after "
                 f"{before.value!r} {name_of(before)}"
             )
@@ -152,21 +156,21 @@ class Listeners:
                     self._judge_key(heard, key, record, born_s.get((key, record.dot), 0.0))
             for key, last in heard.last.items():
                 if key not in final and last.value is not None and not last.expires_ms:
-                    self.violations.append(f"P8: {'/'.join(key)} at {heard.node.host} is gone, and nobody was told")
+                    self._witness.say(f"P8: {'/'.join(key)} at {heard.node.host} is gone, and nobody was told")
 
     def _judge_key(self, heard: _Heard, key: Key, record: Record, born_s: float) -> None:
         last = heard.last.get(key)
         begun_s = max(heard.since_s, heard.told_s) + 0.05
         if last is not None and is_preferred(last, record):
-            self.violations.append(f"P8: {'/'.join(key)}: heard {name_of(last)}, owners hold older {name_of(record)}")
+            self._witness.say(f"P8: {'/'.join(key)}: heard {name_of(last)}, owners hold older {name_of(record)}")
         elif born_s > begun_s and (last is None or last.dot != record.dot):
             text = "nothing" if last is None else name_of(last)
-            self.violations.append(
+            self._witness.say(
                 f"P8: {'/'.join(key)} at {heard.node.host}: the last heard is {text}, owners hold {record.value!r} "
                 f"{name_of(record)} since {born_s:.3f}, listening since {begun_s:.3f}"
             )
         elif last is not None and last.dot != record.dot and heard.told_s < heard.since_s:
-            self.violations.append(
+            self._witness.say(
                 f"P8: {'/'.join(key)} at {heard.node.host}: the last heard is {name_of(last)}, owners hold "
                 f"{name_of(record)}"
             )

@@ -109,7 +109,11 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a seed decides before it starts."""
+    """All that a seed decides before it starts.
+
+    :ivar storm_s: length of each storm.
+    :ivar slice_records: how many records a cold save takes in one turn.
+    """
 
     nodes: int = 3
     storm_s: float = 16.0
@@ -119,6 +123,7 @@ class Plan:
     grace_s: float = 2.0
     snapshot_s: float = 3.0
     lone_s: float = 3.0
+    slice_records: int = 2
 
     def text(self) -> str:
         """One line for the trace."""
@@ -155,8 +160,9 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         _draw_load(random),
         durability,
         random.choice([0.3, 0.5, 1.0, 3.0]),
-        random.choice([1.0, 3.0, 3.0, 8.0]),
+        random.choice([0.3, 1.0, 3.0, 8.0]),
         random.choice([1.0, 3.0, 3.0]),
+        random.choice([1, 2, 256]),
     )
     return plan if plan.nodes >= 3 else replace(plan, faults=replace(faults, forgets=0.0, wipes=0.0))
 

@@ -11,15 +11,18 @@ from typing import Any
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
+from dynatwist.core import Core
+
 from . import checks
 from .clients import TABLES, Clients
-from .cluster import SimCluster
+from .cluster import SimCluster, SimNode
 from .faults import Mischief
 from .history import STRICT_TABLE, History
 from .listeners import Listeners
 from .oracle import Oracle
 from .plan import Plan, draw
 from .probes import Probes
+from .witness import Witness
 from .world import Killed, World
 
 SETTLE_LIMIT_S = 60.0
@@ -89,12 +92,17 @@ class _Run:
             lone_after_s=plan.lone_s,
         )
         self.history = History()
-        self.oracle = Oracle(self.cluster, self.history)
-        self.cluster.on_core = self.oracle.watch
+        self.witness = Witness(self.cluster, plan.grace_s)
+        self.cluster.on_core = self._on_core
+        self.oracle = Oracle(self.cluster, self.history, self.witness)
         self.clients = Clients(self.cluster, self.history, plan.load, self.oracle.sent, self.oracle.answered)
-        self.listeners = Listeners(self.cluster, plan.load.listeners, (*TABLES, STRICT_TABLE))
-        self.mischief = Mischief(self.cluster, plan.faults, self.oracle.damaged)
+        self.listeners = Listeners(self.cluster, self.witness, plan.load.listeners, (*TABLES, STRICT_TABLE))
+        self.mischief = Mischief(self.cluster, plan.faults, self.witness.damaged)
         self.found: list[str] = []
+
+    def _on_core(self, node: SimNode, core: Core) -> None:
+        core.saver.slice_records = self.plan.slice_records
+        self.witness.watch(node, core)
 
     def _is_at_rest(self) -> bool:
         return self.cluster.is_settled() and not any(core.repair.surplus() for core in self.cluster.cores())
@@ -169,7 +177,7 @@ class _Run:
 
     def violations(self) -> list[str]:
         """Everything found so far."""
-        parts = (self.found, self.oracle.violations, self.clients.violations, self.listeners.violations)
+        parts = (self.found, self.witness.violations, self.clients.violations)
         errors = [f"error: {text}" for text in self.world.errors]
         return [text for part in parts for text in part] + errors
 

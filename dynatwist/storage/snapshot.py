@@ -41,6 +41,7 @@ class ColdSaver:
     """Makes cold saves, one at a time.
 
     :param later: runs a function in a later turn of the reactor.
+    :ivar slice_records: how many records are taken in one turn.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ColdSaver:
         self._generation = recovered.next_generation
         self._kept = [recovered.manifest] if recovered.manifest else []
         self._waiters: list[Deferred[None]] = []
+        self.slice_records = SLICE_RECORDS
         self.saves = 0
         self.failures = 0
 
@@ -178,7 +180,7 @@ class _Save:
             record = replica.records.get(key)
             if record is not None:
                 items.append(Item(key, record, replica.seen.get(key, ())))
-            if len(items) >= SLICE_RECORDS:
+            if len(items) >= self._saver.slice_records:
                 pieces.append(self._add(Slice(replica.number, items)))
                 items = []
                 yield True

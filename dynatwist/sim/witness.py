@@ -1,0 +1,292 @@
+"""Sees every record that any node writes, merges or drops, and who held it durably; judges each step by the rules.
+
+Some losses are nobody's fault: a write that reached one replica is gone when that disk is. *Custody* tells them apart:
+for each record the nodes that have merged it durably and were not damaged since. While that is somebody, the write has
+to be there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from dynatwist.core import Core
+from dynatwist.model.dots import Dot
+from dynatwist.model.record import Draft, Key, Record
+from dynatwist.model.replica import Merge
+from dynatwist.model.ring import is_system_table
+
+from .cluster import SimCluster, SimNode
+from .history import Call, name_of
+from .order import is_preferred
+
+LATEST_S = 6.0
+"""After this a request is carried out no more, wherever it lies."""
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """What is known of one record.
+
+    :ivar holders: numbers of the nodes in custody of it.
+    :ivar held_by: numbers of all nodes that ever were.
+    :ivar lost_by: numbers of nodes whose disk had it until it was damaged.
+    :ivar acknowledged: whether a client was told of success.
+    :ivar by_majority_s: when a client was told that a majority has it; infinite until then.
+    """
+
+    partition: int
+    key: Key
+    record: Record
+    born_s: float
+    holders: set[int] = field(default_factory=set)
+    held_by: set[int] = field(default_factory=set)
+    lost_by: set[int] = field(default_factory=set)
+    acknowledged: bool = False
+    by_majority_s: float = float("inf")
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{'/'.join(self.key)} {self.record.value!r} {name_of(self.record)}"
+
+
+class Witness:
+    """See the module.
+
+    :ivar violations: lines that name a promise and how it was broken.
+    """
+
+    def __init__(self, cluster: SimCluster, grace_s: float) -> None:
+        self._cluster = cluster
+        self._grace_s = grace_s
+        self._records: dict[tuple[int, Dot], Known] = {}
+        self._in: defaultdict[int, list[Known]] = defaultdict(list)
+        self._of: defaultdict[Key, dict[Dot, Known]] = defaultdict(dict)
+        self._owner_of: dict[tuple[Key, object], str] = {}
+        self._greatest: dict[tuple[int, Key], Record] = {}
+        self._dropped: dict[Key, Record] = {}
+        self._asked: defaultdict[Key, list[Call]] = defaultdict(list)
+        self._unwhole_s: dict[tuple[int, int], float] = {}
+        self.violations: list[str] = []
+
+    def of(self, key: Key) -> dict[Dot, Known]:
+        """All records of a key."""
+        return self._of[key]
+
+    def all(self) -> Iterator[Known]:
+        """All records."""
+        return iter(self._records.values())
+
+    def by_key(self) -> Iterator[dict[Dot, Known]]:
+        """The records of each key."""
+        return iter(self._of.values())
+
+    def say(self, text: str) -> None:
+        """A violation."""
+        if text not in self.violations:
+            self._cluster.world.say(text)
+            self.violations.append(text)
+
+    def sent(self, call: Call) -> None:
+        """A client asks for something."""
+        if call.is_write:
+            self._asked[call.key].append(call)
+
+    def damaged(self, node: SimNode, unseen: bool) -> None:
+        """What a node held may be gone.
+
+        :param unseen: whether the node has to find out by itself, at its next start.
+        """
+        self._greatest = {at: record for at, record in self._greatest.items() if at[0] != node.number}
+        for known in self._records.values():
+            if node.number in known.holders:
+                known.holders.discard(node.number)
+                if unseen:
+                    known.lost_by.add(node.number)
+
+    # Watching a node
+
+    def watch(self, node: SimNode, core: Core) -> None:
+        """Stand beside the store of a node that is about to start."""
+        store = core.store
+        merge, take, write, drop = store.merge, store.take, store.write, store.drop
+
+        def merged(key: Key, record: Record) -> Merge:
+            known = self._know(store.replica_of(key).number, key, record)
+            outcome = merge(key, record)
+            self._merged(known, node, core)
+            return outcome
+
+        def taken(key: Key, record: Record) -> None:
+            known = self._know(store.replica_of(key).number, key, record)
+            take(key, record)
+            self._merged(known, node, core)
+
+        def written(key: Key, draft: Draft, dot: Dot | None = None) -> Record:
+            record = write(key, draft, dot)
+            self._born(key, record)
+            return record
+
+        def dropped(partition: int, entries: Iterable[tuple[Key, Dot]], generation: int) -> None:
+            entries = list(entries)
+            for key, dot in entries:
+                held = store.held(key)
+                if held is not None and held.dot == dot:
+                    self._drops(node, partition, key, held)
+            drop(partition, entries, generation)
+
+        store.merge, store.take, store.write, store.drop = merged, taken, written, dropped  # type: ignore[method-assign]
+        self._watch_wholeness(node, core)
+        self._started(node, core)
+
+    def _watch_wholeness(self, node: SimNode, core: Core) -> None:
+        store = core.store
+        reset, cease_whole, become_whole = store.reset, store.cease_whole, store.become_whole
+
+        def was_reset(partition: int, whole: bool) -> None:
+            self._starts_over(node, partition)
+            reset(partition, whole)
+            self._handed_off(node, partition)
+
+        def ceased(partition: int) -> None:
+            self._starts_over(node, partition)
+            cease_whole(partition)
+
+        def became(partition: int) -> None:
+            become_whole(partition)
+            self._is_whole(node, core, partition)
+
+        store.reset, store.cease_whole, store.become_whole = was_reset, ceased, became  # type: ignore[method-assign]
+
+    def _started(self, node: SimNode, core: Core) -> None:
+        """A start finds what the last process made durable, and notices what its disk lost."""
+        for replica in core.store.replicas:
+            for known in self._in[replica.number]:
+                if replica.clock.covers(known.record.dot):
+                    known.holders.add(node.number)
+                    known.held_by.add(node.number)
+            if not replica.whole:
+                self._unwhole_s[node.number, replica.number] = self._cluster.world.now_s
+                continue
+            for known in self._in[replica.number]:
+                if node.number in known.lost_by and not replica.clock.covers(known.record.dot):
+                    self.say(f"P12: {node.host} starts as if whole, and has lost {known.name}")
+        for known in self._records.values():
+            known.lost_by.discard(node.number)
+
+    # What must hold of each step
+
+    def _know(self, partition: int, key: Key, record: Record) -> Known:
+        """P5: one dot, one record."""
+        known = self._records.get((partition, record.dot))
+        if known is None:
+            known = Known(partition, key, record, self._cluster.world.now_s)
+            self._records[partition, record.dot] = self._of[key][record.dot] = known
+            self._in[partition].append(known)
+        elif (known.key, known.record) != (key, record):
+            self.say(f"P5: {name_of(record)} issued twice, for {known.key} {known.record!r} and for {key} {record!r}")
+        return known
+
+    def _merged(self, known: Known, node: SimNode, core: Core) -> None:
+        """A replica goes on, never back: not to what it had replaced, nor to what a collected tombstone had."""
+        store, key, record = core.store, known.key, known.record
+        if store.held(key) is record:
+            before, buried = self._greatest.get((node.number, key)), self._dropped.get(key)
+            if before is not None and is_preferred(before, record):
+                self.say(f"P3: {node.host} goes back from {name_of(before)} to {known.name}")
+            if buried is not None and is_preferred(buried, record):
+                self.say(f"P3: {known.name} is back at {node.host}, though {name_of(buried)} had buried it")
+
+        def durable() -> None:
+            if node.core is core:
+                known.holders.add(node.number)
+                known.held_by.add(node.number)
+                before = self._greatest.get((node.number, key))
+                if store.held(key) is record and (before is None or is_preferred(record, before)):
+                    self._greatest[node.number, key] = record
+
+        store.wal.when_durable(store.wal.lsn, durable)
+
+    def _born(self, key: Key, record: Record) -> None:
+        """A node has just written a record: is it what the rules say, and did somebody ask for it?"""
+        known = self._of[key]
+        name = f"{'/'.join(key)} {record.value!r} {name_of(record)}"
+        if not is_system_table(key[0]) and not any(self._explains(call, record) for call in self._asked[key]):
+            self.say(f"P2: {name} was written, though nobody asks for it now")
+        for dot in record.vv:
+            seen = known.get(dot)
+            if seen is not None and not is_preferred(record, seen.record):
+                self.say(f"P2: {name} does not beat {name_of(seen.record)}, which it had seen")
+        lineage = record.lineage
+        owner = self._owner_of.setdefault((key, lineage), record.owner)
+        if owner != record.owner:
+            self.say(f"P9: {name} went from {owner} to {record.owner} without a delete")
+        if len(lineage.stamps) > 1:
+            before = lineage._replace(stamps=lineage.stamps[:-1])
+            if not any(one.record.lineage == before and _is_dead_by(one.record, record) for one in known.values()):
+                self.say(f"P9: {name} was created again, though nobody had deleted it")
+
+    def _explains(self, call: Call, record: Record) -> bool:
+        """Whether a record can be what a call asked for: it was not answered yet, or not long ago and uncertainly."""
+        now_s = self._cluster.world.now_s
+        if (call.code or "uncertain") != "uncertain" or now_s > call.started_s + LATEST_S:
+            return False
+        if call.kind.value == "delete":
+            return record.value is None
+        return record.value is not None and f":{call.number}}}".encode() in record.value.replace(b",", b"}")
+
+    def _drops(self, node: SimNode, partition: int, key: Key, record: Record) -> None:
+        """P3: a tombstone goes after the grace period, and when all owners have met whatever it beat."""
+        buried = self._dropped.get(key)
+        if buried is None or is_preferred(record, buried):
+            self._dropped[key] = record
+        known = self._of[key]
+        if self._cluster.world.now_s < known[record.dot].born_s + self._grace_s:
+            self.say(f"P3: {node.host} drops {known[record.dot].name} before its grace period is over")
+        registry = self._cluster.registry()
+        owners = registry.owners(partition) if registry is not None and not registry.changing else ()
+        replicas = {
+            core.cluster.me.host: core.store.replicas[partition]
+            for core in self._cluster.cores()
+            if core.identity.node_id in owners and core.store.replicas[partition].whole
+        }
+        for one in known.values():
+            if one.record is record or is_preferred(record, one.record):
+                missing = [host for host, replica in replicas.items() if not replica.clock.covers(one.record.dot)]
+                if missing and len(missing) < len(replicas):
+                    self.say(f"P3: {node.host} drops {name_of(record)}, and {missing} have not met {one.name} yet")
+
+    # Starting over and being whole
+
+    def _starts_over(self, node: SimNode, partition: int) -> None:
+        """It may hold lesser records than before, for a while."""
+        self._unwhole_s[node.number, partition] = self._cluster.world.now_s
+        for known in self._in[partition]:
+            self._greatest.pop((node.number, known.key), None)
+
+    def _handed_off(self, node: SimNode, partition: int) -> None:
+        """P1: who lets go of a partition is not the last to have something."""
+        for known in self._in[partition]:
+            if node.number in known.holders:
+                known.holders.discard(node.number)
+                if not known.holders and known.acknowledged and not self.is_superseded(known):
+                    self.say(f"P1: {node.host} drops partition {partition}, and with it the last of {known.name}")
+
+    def is_superseded(self, known: Known) -> bool:
+        """Whether something that is in custody has replaced a record."""
+        return any(one.holders and is_preferred(one.record, known.record) for one in self._of[known.key].values())
+
+    def _is_whole(self, node: SimNode, core: Core, partition: int) -> None:
+        """P6: a replica that counts again has met all that a majority had when it ceased to."""
+        since_s = self._unwhole_s.pop((node.number, partition), 0.0)
+        clock = core.store.replicas[partition].clock
+        for known in self._in[partition]:
+            if known.by_majority_s < since_s and known.holders and not clock.covers(known.record.dot):
+                self.say(f"P6: {node.host} counts as whole, and has not met {known.name}, which a majority had")
+
+
+def _is_dead_by(record: Record, later: Record) -> bool:
+    """Whether a record was deleted, or had expired, when a later one was written."""
+    return record.value is None or 0 < record.expires_ms <= later.stamp.ms
