@@ -144,7 +144,7 @@ class Core:
         password = config.admin_password or self.keys.admin_password()
         mark = blake2b(password.encode(), key=self.keys.derive(b"admin mark"), digest_size=8).hexdigest()
         tokens = Tokens(self.keys.derive(b"token"), mark, runtime.wall_ms, config.token_lifetime_s, runtime.randbytes)
-        passwords = Passwords(runtime.offload, config.argon2)
+        passwords = Passwords(runtime.offload, runtime.randbytes, config.argon2)
         self.users = Users(self.cluster, self.coordinator, acceptors, passwords, tokens, password)
         self._build_gossip(me)
         self._build_routes()

@@ -13,25 +13,32 @@ from dynatwist.errors import ApiError
 
 MAX_WAITING = 64
 T = TypeVar("T")
+SALT_BYTES = 16
 
 
 class Passwords:
     """Hashes and checks; refuses politely when too many wait.
 
     :param offload: runs a slow function off the reactor.
+    :param randbytes: for salts.
     :param cost: (passes, KiB of memory) of argon2id; the default is OWASP's recommendation.
     """
 
     def __init__(
-        self, offload: Callable[[Callable[[], Any]], Deferred[Any]], cost: tuple[int, int] = (2, 19456)
+        self,
+        offload: Callable[[Callable[[], Any]], Deferred[Any]],
+        randbytes: Callable[[int], bytes],
+        cost: tuple[int, int] = (2, 19456),
     ) -> None:
         self._offload = offload
+        self._randbytes = randbytes
         self._hasher = PasswordHasher(time_cost=cost[0], memory_cost=cost[1], parallelism=1)
         self._waiting = 0
 
     def hash(self, secret: str) -> Deferred[str]:
         """The encoded hash of a secret."""
-        return self._run(lambda: self._hasher.hash(secret))
+        salt = self._randbytes(SALT_BYTES)
+        return self._run(lambda: self._hasher.hash(secret, salt=salt))
 
     def verify(self, encoded: str, secret: str) -> Deferred[bool]:
         """Whether a secret fits a hash."""

@@ -144,7 +144,7 @@ class ReadRun:
         self._cluster.store.when_readable(self._key, self._equalize_all)
 
     def _equalize_all(self) -> None:
-        for owner in tuple(self._pushed):
+        for owner in sorted(self._pushed):
             self._equalize(owner)
         self._check()
 

@@ -223,7 +223,7 @@ class Repair:
             self.log.warn("this node is no member any more")
             cluster.removed = True
         if before is not None and not after.changing:
-            for node in (before.ids | before.previous_ids) - after.ids:
+            for node in sorted((before.ids | before.previous_ids) - after.ids):
                 cluster.struck_out(node)
         for node in cluster.links.linked():
             self.run_round(node)

@@ -34,6 +34,7 @@ class SimNode:
     :ivar core: of the running process; ``None`` while there is none.
     :ivar skew_ms: how far its wall clock is ahead.
     :ivar retired: forgotten by the cluster; it is not started again.
+    :ivar node_id: of the last process that came as far as to have one.
     :ivar fatal: why the last process ended itself.
     """
 
@@ -46,6 +47,7 @@ class SimNode:
         self.process: Process | None = None
         self.core: Core | None = None
         self.retired = False
+        self.node_id = b""
         self.fatal = ""
 
     @property
@@ -102,6 +104,7 @@ class SimNode:
                 fatal(str(error))
                 return
             self.core = core
+            self.node_id = core.identity.node_id
             self._cluster.on_core(self, core)
             core.start()
 
@@ -183,10 +186,6 @@ class SimCluster:
     def cores(self) -> list[Core]:
         """Of all running nodes."""
         return [node.core for node in self.nodes if node.core is not None]
-
-    def node_of(self, node_id: bytes) -> SimNode | None:
-        """The running node of an id."""
-        return next((node for node in self.nodes if node.core and node.core.identity.node_id == node_id), None)
 
     def registry(self) -> Registry | None:
         """The newest that a running node knows."""

@@ -295,7 +295,37 @@ class Mischief:
         node_id, image = self._images.get(node.number, (b"", None))
         return image if node.core is not None and node.core.identity.node_id == node_id else None
 
+    def _corners(self, node: SimNode) -> bool:
+        """One that has missed the last writes is soon the only one that a damaged one reaches."""
+        random, network = self._world.random, self._cluster.network
+        others = [one for one in self._cluster.active() if one is not node]
+        if len(others) < SMALLEST - 1 or not node.running:
+            return False
+        ignorant, lost = random.sample(others, 2)
+        hosts = {one.host for one in self._cluster.active()}
+        network.cut([ignorant.host], hosts - {ignorant.host})
+
+        def turn() -> None:
+            network.mend(ignorant.host)
+            network.cut([lost.host], hosts - {lost.host})
+            if node.running and self._may_damage():
+                self._flips(node)
+                self._soon(lambda: self._restart(node), 0.1, 0.4)
+            self._soon(lambda: network.mend(lost.host), 2.0, 5.0)
+
+        self._soon(turn, 0.5, 2.0)
+        return self._say(f"{node.host} is driven into a corner, with {ignorant.host}, without {lost.host}")
+
     # Membership
+
+    def _strandings(self, node: SimNode) -> bool:
+        """A node is cut off, and the others change their members meanwhile."""
+        network = self._cluster.network
+        hosts = {one.host for one in self._cluster.active()}
+        network.cut([node.host], hosts - {node.host})
+        self._soon(lambda: network.mend(node.host), 2.0, 5.0)
+        others = [one for one in self._cluster.active() if one is not node]
+        return self._joins(node) or bool(others and self._forgets(self._world.random.choice(others)))
 
     def _wipes(self, node: SimNode) -> bool:
         core = node.core
@@ -314,6 +344,9 @@ class Mischief:
             return False
         added = self._cluster.add()
         added.start()
+        if self._world.random.random() < 0.5:  # it fills slowly
+            added.disk.stall_s = self._world.random.uniform(0.05, 0.4)
+            self._soon(lambda: setattr(added.disk, "stall_s", 0.0), 1.0, 4.0)
         return self._say(f"{added.host} joins")
 
     def _forgets(self, node: SimNode) -> bool:

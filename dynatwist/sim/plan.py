@@ -11,7 +11,7 @@ from random import Random
 
 from dynatwist.storage.wal import Durability
 
-DAMAGING = ("flips", "misdirected", "lost_files", "backups", "wipes", "forgets")
+DAMAGING = ("flips", "misdirected", "lost_files", "corners", "backups", "wipes", "forgets")
 """Faults that take a copy away for good. One at a time, and only while all other copies are whole."""
 
 
@@ -36,11 +36,13 @@ class Faults:
     :ivar flips: bits of a file are flipped while its node is down.
     :ivar misdirected: a write went to the wrong file.
     :ivar lost_files: a file is gone.
+    :ivar corners: one that missed the last writes is the only one that a damaged one reaches.
     :ivar backups: a node is restarted on an old copy of its disk.
     :ivar wipes: a node comes back with an empty disk, as another one, and its old id is forgotten.
     :ivar joins: a further node.
     :ivar leaves: a node is stopped in order, and started later.
     :ivar forgets: a running node is struck out.
+    :ivar strandings: a node is cut off while the others change their members.
     """
 
     partitions: float = 0.0
@@ -60,11 +62,13 @@ class Faults:
     flips: float = 0.0
     misdirected: float = 0.0
     lost_files: float = 0.0
+    corners: float = 0.0
     backups: float = 0.0
     wipes: float = 0.0
     joins: float = 0.0
     leaves: float = 0.0
     forgets: float = 0.0
+    strandings: float = 0.0
     loss: float = 0.0
     duplication: float = 0.0
     delays: float = 0.05
@@ -76,7 +80,7 @@ KINDS = tuple(one.name for one in fields(Faults) if one.name not in SHARES)
 NAMES = tuple(one.name for one in fields(Faults))
 
 _NEEDS_FSYNC = ("power_cuts", "crashes_at_sync", "sync_errors", "backups")
-_RARE = {"joins": 0.5, "forgets": 0.7, "wipes": 0.5, "mass_kills": 0.4, "clocks": 0.5}
+_RARE = {"strandings": 0.7, "wipes": 0.5, "mass_kills": 0.4, "clocks": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         random.choice([1.0, 3.0, 3.0]),
         random.choice([1, 2, 256]),
     )
-    return plan if plan.nodes >= 3 else replace(plan, faults=replace(faults, forgets=0.0, wipes=0.0))
+    return plan if plan.nodes >= 3 else replace(plan, faults=replace(faults, forgets=0.0, wipes=0.0, strandings=0.0))
 
 
 def _draw_load(random: Random) -> Load:

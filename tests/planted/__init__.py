@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dynatwist.sim.run import simulate
+from dynatwist.sim.batch import Options, run_seed
 
 from . import mistakes, rules
 
@@ -32,7 +32,7 @@ def catches(plant: Plant, seeds: range) -> Iterator[tuple[int, str]]:
     for seed in seeds:
         with pytest.MonkeyPatch.context() as patch:
             plant(patch)
-            report = simulate(seed)
+            report = run_seed(seed, Options())
         if report.violations:
             yield seed, report.violations[0]
 

@@ -95,7 +95,6 @@ def a_torn_tail_is_not_cut(patch):
 
     class Uncut:
         def __init__(self, fs):
-            self.__getattr__ = fs.__getattribute__
             self.fs = fs
 
         def __getattribute__(self, name):
@@ -145,11 +144,6 @@ def a_partition_dropped_before_its_handoff(patch):
             self._cluster.store.reset(partition, whole=True)
 
     patch.setattr(repair.Repair, "_hand_off", hasty)
-
-
-def joiners_count_as_whole(patch):
-    """A change of members ends before the new owners have anything."""
-    patch.setattr(cluster.Cluster, "is_filling", lambda self: False)
 
 
 def a_dot_left_out_of_a_digest(patch):
