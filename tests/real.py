@@ -64,7 +64,11 @@ class Answer:
 
 
 class Node:
-    """One twistd process, started and killed at will; its folder stays."""
+    """One twistd process, started and killed at will; its folder stays.
+
+    :ivar host: where it is reached.
+    :ivar before: command that it is started by.
+    """
 
     def __init__(self, folder: Path, port: int, *options: str) -> None:
         self.port = port
@@ -74,13 +78,15 @@ class Node:
         self.options = list(options)
         self.process: subprocess.Popen[bytes] | None = None
         self.env = dict(os.environ)
+        self.host = "127.0.0.1"
+        self.before: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self, *more: str) -> None:
-        command = [TWISTD, "-n", "dynakv", "--port", str(self.port), "--data-dir", str(self.data)]
+        command = [*self.before, TWISTD, "-n", "dynakv", "--port", str(self.port), "--data-dir", str(self.data)]
         command += ["--key-file", str(self.folder / "cluster.key"), *self.options, *more]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=self.env)
@@ -114,7 +120,7 @@ class Node:
         timeout_s: float = 10.0,
         **headers: str,
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if token:
             sent["Authorization"] = f"Bearer {token}"

@@ -183,12 +183,13 @@ class RoundAnswers:
 
     def _on_summaries(self, node: bytes, message: Summaries, respond: Respond) -> None:
         store = self._cluster.store
-        differing = [
-            partition
-            for partition, summary in message.summaries.items()
-            if store.replicas[partition].summary() != summary
-        ]
-        answer = Differing(differing, [partition for partition in message.summaries if not self._is_whole(partition)])
+        replicas = store.replicas
+        differing = [number for number, summary in message.summaries.items() if replicas[number].summary() != summary]
+        filling = [replica.number for replica in store.replicas if not replica.whole]
+        registry = self._cluster.registry
+        if registry is not None and registry.changing:
+            filling += [partition for partition in message.summaries if self._cluster.is_joining(partition)]
+        answer = Differing(differing, sorted(message.summaries.keys() & set(filling)))
         store.wal.when_durable(store.wal.lsn, lambda: respond(answer))
 
     def _is_whole(self, partition: int) -> bool:

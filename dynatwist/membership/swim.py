@@ -190,10 +190,12 @@ class Swim:
             self._suspect(now_s, peer, peer.incarnation, self.me.node)
 
     def _check_suspicions(self, now_s: float) -> None:
-        for peer in self.up():
-            if peer.state is State.SUSPECT and now_s >= peer.suspect_until_s:
+        suspects = [peer for peer in self.peers.values() if peer.state is State.SUSPECT]
+        for peer in sorted(suspects, key=lambda peer: peer.node):
+            if now_s >= peer.suspect_until_s:
                 self._bury(now_s, peer, peer.incarnation, self.me.node)
-        self._relays = {seq: relay for seq, relay in self._relays.items() if not self._relay_expired(now_s, relay)}
+        if self._relays:
+            self._relays = {seq: relay for seq, relay in self._relays.items() if not self._relay_expired(now_s, relay)}
 
     def _relay_expired(self, now_s: float, relay: _Relay) -> bool:
         if now_s < relay.deadline_s:

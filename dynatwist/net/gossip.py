@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import msgspec
 from twisted.internet.protocol import DatagramProtocol
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from dynatwist.membership.actions import Action, Changed, Send
 from dynatwist.membership.messages import DECODER, ENCODER
 from dynatwist.membership.swim import Swim
-from dynatwist.runtime import Datagrams, Runtime
+from dynatwist.runtime import Datagrams, Runtime, Timer, cancel
 
 from .packet import PacketCodec
 
@@ -41,19 +40,17 @@ class GossipPort(DatagramProtocol):
         self._changed = changed
         self._port: Datagrams | None = None
         self.codec = PacketCodec(cluster_key, swim.me.node, epoch, runtime.randbytes, self._write)
-        self._ticker = LoopingCall(self._tick)
-        self._ticker.clock = runtime.clock  # type: ignore[assignment]
+        self._ticker: Timer | None = None
         self.packets_sent = self.packets_received = 0
 
     def start(self, port: int) -> None:
         """Bind the port and begin."""
         self._port = self._runtime.network.datagrams(port, self)
-        self._ticker.start(TICK_S)
+        self._tick()
 
     def stop(self) -> None:
         """Say goodbye and close."""
-        if self._ticker.running:
-            self._ticker.stop()
+        cancel(self._ticker)
         if self._port is not None:
             self.perform(self.swim.leave())
             self._port.stopListening()
@@ -79,6 +76,7 @@ class GossipPort(DatagramProtocol):
                 self._changed(action)
 
     def _tick(self) -> None:
+        self._ticker = self._runtime.clock.callLater(TICK_S, self._tick)
         self.perform(self.swim.tick(self._runtime.monotonic_s()))
 
     def _write(self, data: bytes, address: tuple[str, int]) -> None:

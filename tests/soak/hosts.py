@@ -1,0 +1,106 @@
+"""Hosts for real nodes: a network namespace and a small file system each, where this machine allows; else loopback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from tests.real import Node, free_port
+
+NET = "10.177.0"
+BRIDGE = "dksoak"
+DISK_MB = 48
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def can_isolate() -> bool:
+    """Whether namespaces and mounts can be made here."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        run("ip", "netns", "add", "dksoak-try")
+        run("ip", "netns", "del", "dksoak-try")
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+class Host:
+    """One node on a host of its own.
+
+    :ivar isolated: whether it has a namespace and a small disk; without, it is a process on loopback.
+    """
+
+    def __init__(self, number: int, folder: Path, isolated: bool, join: str | None) -> None:
+        self.number, self.isolated = number, isolated
+        self.space = f"dksoak{number}"
+        self.address = f"{NET}.{number + 1}" if isolated else "127.0.0.1"
+        join_options = ("--join", join) if join else ()
+        port = 6000 if isolated else free_port()
+        place = ("--interface", self.address) if isolated else ()
+        self.node = Node(folder, port, "--tombstone-grace", "5", "--snapshot-interval", "5", *place, *join_options)
+        self.node.host = self.address
+        self.node.data = folder / f"node-{number}" / "data"
+        self.node.log = folder / f"node-{number}.log"
+        (folder / f"node-{number}").mkdir(exist_ok=True)
+        if isolated:
+            self.node.before = ("ip", "netns", "exec", self.space)
+            self._mount = folder / f"node-{number}"
+            self._make()
+
+    def _make(self) -> None:
+        inner, outer = f"dks{self.number}i", f"dks{self.number}o"
+        run("ip", "netns", "add", self.space)
+        run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner)
+        run("ip", "link", "set", inner, "netns", self.space)
+        run("ip", "link", "set", outer, "master", BRIDGE, "up")
+        for command in (["addr", "add", f"{self.address}/24", "dev", inner], ["link", "set", inner, "up"]):
+            run("ip", "-n", self.space, *command)
+        run("ip", "-n", self.space, "link", "set", "lo", "up")
+        run("mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(self._mount))
+
+    def remove(self) -> None:
+        if self.isolated:
+            with suppress(subprocess.CalledProcessError):
+                run("ip", "netns", "del", self.space)
+            with suppress(subprocess.CalledProcessError):
+                run("umount", "-l", str(self._mount))
+
+    # Faults
+
+    def cut(self, other: Host) -> None:
+        """Nothing gets from here to another host any more, nor back: both ways are blackholes."""
+        for one, two in ((self, other), (other, self)):
+            with suppress(subprocess.CalledProcessError):
+                run("ip", "-n", one.space, "route", "add", "blackhole", f"{two.address}/32")
+
+    def mend(self, other: Host) -> None:
+        for one, two in ((self, other), (other, self)):
+            with suppress(subprocess.CalledProcessError):
+                run("ip", "-n", one.space, "route", "del", "blackhole", f"{two.address}/32")
+
+    def fill_disk(self) -> None:
+        """Take all the room that is left."""
+        with suppress(OSError), open(self._mount / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(1 << 20))
+
+    def free_disk(self) -> None:
+        (self._mount / "filler").unlink(missing_ok=True)
+
+
+def make_network() -> None:
+    remove_network()
+    run("ip", "link", "add", BRIDGE, "type", "bridge")
+    run("ip", "addr", "add", f"{NET}.254/24", "dev", BRIDGE)
+    run("ip", "link", "set", BRIDGE, "up")
+
+
+def remove_network() -> None:
+    with suppress(subprocess.CalledProcessError):
+        run("ip", "link", "del", BRIDGE)
