@@ -356,6 +356,15 @@ class TestRecovery:
         bench.turn()
         assert Bench(bench.disk.twin(power_lost=True)).recovered.findings == []
 
+    def test_regression_what_a_killed_process_had_written_is_synced_before_it_is_shown(self):
+        """Found by seed 101: kill -9 between write and fsync, a start that read what was written, a power cut."""
+        bench = Bench(durability=Durability.NONE)
+        bench.put("k")
+        bench.disk.survive_kill()
+        again = Bench(bench.disk)
+        assert "k" in again.contents()
+        assert "k" in Bench(bench.disk.twin(power_lost=True)).contents()
+
     def test_a_missing_log_sets_everything_aside(self):
         bench = Bench()
         bench.put("k")

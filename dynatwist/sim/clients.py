@@ -67,6 +67,7 @@ class Clients:
         self._on_answer = on_answer
         self._running = False
         self._number = 0
+        self._names = 0
         self._causal = [_Causal(f"causal{number}") for number in range(3)]
         self._keys = list(islice(_keys(load.partitions), load.keys))
         self.violations: list[str] = []
@@ -228,9 +229,10 @@ class Clients:
             return
         random = self._world.random
         self._world.later(random.expovariate(self._load.registrations / 10), self._register_next)
-        name = f"u{random.randrange(8)}"
+        self._names += random.random() < 0.7
+        name = f"u{self._names}"
         nodes = self.ready_nodes()
-        for node in random.sample(nodes, min(len(nodes), random.choice((1, 1, 2)))):
+        for node in random.sample(nodes, min(len(nodes), random.choice((1, 2, 3)))):
             assert node.process is not None
             node.process.run(self._register, node, name)
 

@@ -252,6 +252,11 @@ class Mount:
         del file.data[size_bytes:]
         file.durable = size_bytes
 
+    def sync(self, path: str) -> None:
+        """See `FileSystem`."""
+        disk = self.reached("fsync")
+        disk.sync(disk.file(path))
+
     def sync_folder(self, path: str) -> None:
         """See `FileSystem`."""
         self.reached("fsync of a folder").sync_folder(path)

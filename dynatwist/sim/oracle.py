@@ -81,8 +81,8 @@ class Oracle:
     def _judge_groups(self, call: Call, registry: Registry, partition: int, held_by: set[int]) -> None:
         """While members change, a majority is one of the old owners and one of the new."""
         ids = {node.node_id for node in self._cluster.nodes if node.number in held_by}
-        for owners in registry.groups(partition):
-            if len(ids.intersection(owners)) < majority(len(owners)):
+        for owners in (registry.old_owners(partition), registry.owners(partition)):
+            if owners and len(ids.intersection(owners)) < majority(len(owners)):
                 self._say(f"P6: {call.text()}: held by no majority of {[owner.hex()[:4] for owner in owners]}")
 
     # At rest

@@ -22,7 +22,7 @@ from .listeners import Listeners
 from .oracle import Oracle
 from .plan import Plan, draw
 from .probes import Probes
-from .witness import Witness
+from .witness import LATEST_S, Witness
 from .world import Killed, World
 
 SETTLE_LIMIT_S = 60.0
@@ -146,7 +146,15 @@ class _Run:
             part.stop()
         self.world.say("calm")
 
+    def _is_silent(self) -> bool:
+        """Whether no request is under way any more, not even one that was given up."""
+        now_s = self.world.now_s
+        recent = (call for call in reversed(self.history.calls) if call.started_s > now_s - LATEST_S)
+        return all(call.code not in ("", "uncertain") or not call.process.alive for call in recent)
+
     def _calm(self) -> bool:
+        if not self._wait(self._is_silent, "requests are under way"):
+            return False
         if not self._wait(lambda: self.mischief.is_tidy() and self._is_at_rest(), "not every node is ready and whole"):
             return False
         if not self._wait(lambda: checks.is_converged(self.cluster), "the owners differ"):

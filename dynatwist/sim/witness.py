@@ -275,7 +275,10 @@ class Witness:
                     self.say(f"P1: {node.host} drops partition {partition}, and with it the last of {known.name}")
 
     def is_superseded(self, known: Known) -> bool:
-        """Whether something that is in custody has replaced a record."""
+        """Whether something that is in custody has replaced a record, or something that was collected."""
+        buried = self._dropped.get(known.key)
+        if buried is not None and (buried == known.record or is_preferred(buried, known.record)):
+            return True
         return any(one.holders and is_preferred(one.record, known.record) for one in self._of[known.key].values())
 
     def _is_whole(self, node: SimNode, core: Core, partition: int) -> None:

@@ -49,6 +49,9 @@ class FileSystem(Protocol):
     def truncate(self, path: str, size_bytes: int) -> None:
         """Cut a file to a size, durably."""
 
+    def sync(self, path: str) -> None:
+        """Make a file durable as it is: whoever wrote it may have died before."""
+
     def sync_folder(self, path: str) -> None:
         """Make creations, renames and removals in a folder durable."""
 
@@ -120,6 +123,14 @@ class RealFileSystem:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.ftruncate(fd, size_bytes)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def sync(self, path: str) -> None:
+        """See `FileSystem`."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
             os.fsync(fd)
         finally:
             os.close(fd)

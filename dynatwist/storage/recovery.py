@@ -181,8 +181,11 @@ def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expe
                 f"wal/{segment_name(before.number)}: its last {lost} bytes were cut short by a crash and are cut off"
             )
             fs.truncate(f"{folder}/{segment_name(before.number)}", before.opened.good_bytes)
-        elif before.opened.damaged:
+            return
+        if before.opened.damaged:
             found.last_segment = (before.number, before.size_bytes)
+        # A process that was killed had written more, perhaps, than it had synced; it is shown to clients from now on.
+        fs.sync(f"{folder}/{segment_name(before.number)}")
 
 
 def _is_stillborn(fs: FileSystem, folder: str, number: int, data_key: bytes) -> bool:
