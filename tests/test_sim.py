@@ -49,6 +49,16 @@ def test_regression_a_cold_save_after_a_restart_keeps_what_the_log_replayed():
     assert kept_over_two_restarts()
 
 
+REGRESSIONS = {
+    1056: (
+        0.5,
+        "a peer that was linked but had not told its state yet counted as damaged, so one source was enough to "
+        "become whole, and it lacked what a majority had",
+    ),
+    1022: (0.5, "who began to listen while a node was out of reach was not told that its events are missing"),
+}
+
+
 def test_the_same_seed_gives_the_same_trace_byte_for_byte_whatever_the_hash_seed():
     code = "from dynatwist.sim.run import simulate; print(*simulate(3, minutes=1, tracing=True).trace, sep='\\n')"
     traces = {

@@ -96,9 +96,9 @@ def run_many(first: int, count: int, options: Options, jobs: int) -> bool:
 
 
 def _show_failure(console: Console, report: Report, options: Options) -> None:
-    console.print(f"[bold red]seed {report.seed} fails[/], {report.plan.text()}", highlight=False)
+    console.print(f"[bold red]seed {report.seed} fails[/], {report.plan.text()}", highlight=False, soft_wrap=True)
     for violation in report.violations[:SHOWN]:
-        console.print(f"  {violation}", markup=False, highlight=False)
+        console.print(f"  {violation}", markup=False, highlight=False, soft_wrap=True)
     if len(report.violations) > SHOWN:
         console.print(f"  and {len(report.violations) - SHOWN} more")
     console.print(f"  replay it: {replay_command(report.seed, options)}", markup=False, highlight=False, soft_wrap=True)

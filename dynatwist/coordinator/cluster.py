@@ -215,6 +215,11 @@ class Cluster:
         status = self.peer_status.get(node)
         return self.links.is_reachable(node) and status is not None and partition not in status.not_whole
 
+    def is_damaged_at(self, node: bytes, partition: int) -> bool:
+        """Whether a reachable peer has said that it does not hold all of a partition; one that has not said is not."""
+        status = self.peer_status.get(node)
+        return self.links.is_reachable(node) and status is not None and partition in status.not_whole
+
     def is_reachable(self, node: bytes) -> bool:
         """Whether a node, this one included, can be asked now."""
         return node == self.me.node_id or self.links.is_reachable(node)

@@ -2,8 +2,8 @@
 
 The trouble is an owner that was asked and is not heard of: it may have written, and frozen. So:
 
-- An attempt is carried out within `ATTEMPT_S` of its sending or never, and the next owner is asked only after that: two
-  executions of one request never overlap in time, and none comes late.
+- An attempt is carried out within `ATTEMPT_S` of its sending or never (`IN_DOUBT_S` for all but the first), and the next
+  owner is asked only after that: two executions of one request never overlap in time, and none comes late.
 - All attempts carry the id of the request. One that is asked in doubt asks the other owners first: when one of them has
   met the record that the request became already, superseded or not, that is the answer.
 - All attempts carry one stamp of creation, so that a key created twice by one request was created once; and later ones
@@ -29,7 +29,9 @@ from .cluster import Cluster
 from .request import ENCODER, RESULT, Code, Kind, Operation, Result
 
 FORWARD_TIMEOUT_S = 2.5
-ATTEMPT_S = 0.15
+ATTEMPT_S = 0.25
+IN_DOUBT_S = 0.5
+"""An owner asked in doubt asks the others first, and has to find out by itself who of them is frozen."""
 FORWARDED_OP_BYTES = 16
 
 
@@ -113,10 +115,11 @@ class Forwarding:
             return
         left_s = self._until_s - now_s
         in_doubt = bool(self._fences)
-        self._fences[node] = now_s + ATTEMPT_S + STALL_S
+        attempt_s = IN_DOUBT_S if in_doubt else ATTEMPT_S
+        self._fences[node] = now_s + attempt_s + STALL_S
         message = Forward(
             cluster.version,
-            int(1000 * (min(left_s, ATTEMPT_S) if self._is_write else left_s)),
+            int(1000 * (min(left_s, attempt_s) if self._is_write else left_s)),
             self._op,
             ENCODER.encode(self._operation),
             self._created,

@@ -66,6 +66,8 @@ class Relays:
     def _linked(self, node: bytes) -> None:
         self._listening.pop(node, None)  # a new connection, perhaps another process: it says anew what it wants
         if self._hub.interests():
+            if node not in self._cursors:
+                self._doubtful.add(node)  # somebody began to listen while it was out of reach
             self._listen(node, self._cursors.get(node, ""))
 
     def _listen(self, node: bytes, since: str) -> None:

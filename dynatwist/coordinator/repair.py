@@ -97,6 +97,7 @@ class Repair:
         for node in self._cluster.links.linked():
             self.run_round(node)
             self._replay_hints(node)
+        self._forget_hints()
         self._check_all_whole()
         self._serve_lone()
         self._hand_off()
@@ -160,7 +161,7 @@ class Repair:
     def _is_nobody_whole(self, partition: int) -> bool:
         cluster = self._cluster
         others = [owner for owner in cluster.owners(partition) if owner != cluster.me.node_id]
-        return all(cluster.links.is_reachable(one) and not cluster.is_whole_at(one, partition) for one in others)
+        return all(cluster.is_damaged_at(one, partition) for one in others)
 
     def _sources(self, partition: int) -> list[bytes]:
         """The other owners that may know what this replica lacks: the old ones, while a change runs."""
@@ -176,7 +177,7 @@ class Repair:
         if cluster.is_joining(partition):
             return majority(len(registry.old_owners(partition)))
         others = self._sources(partition)
-        damaged = [one for one in others if cluster.links.is_reachable(one) and not cluster.is_whole_at(one, partition)]
+        damaged = [one for one in others if cluster.is_damaged_at(one, partition)]
         if len(damaged) == len(others):
             return len(others)
         return majority(len(others) - len(damaged))
@@ -287,6 +288,13 @@ class Repair:
         Round(self._cluster, node, message.partitions, done)
 
     # Hints
+
+    def _forget_hints(self) -> None:
+        """Of nodes that are no members any more: one may have been noted by a write that began before."""
+        registry = self._cluster.registry
+        for node in self._cluster.store.hints.nodes():
+            if registry is not None and registry.find(node) is None:
+                self._cluster.store.unhint(node, [])
 
     def _replay_hints(self, node: bytes) -> None:
         """Send what a node missed, as held now, a batch at a time."""

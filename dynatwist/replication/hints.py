@@ -52,6 +52,10 @@ class HintQueues:
         """The node will not return."""
         self._queues.pop(node, None)
 
+    def nodes(self) -> list[bytes]:
+        """Who has hints."""
+        return sorted(self._queues)
+
     def all(self) -> dict[bytes, list[Key]]:
         """Everything, for a cold save."""
         return {node: list(queue) for node, queue in self._queues.items()}

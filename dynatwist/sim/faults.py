@@ -46,7 +46,7 @@ class Mischief:
     def stop(self) -> None:
         """Everything is well again: all healed, thawed, with room on the disk, on time, and started."""
         self._running = False
-        self._cluster.network.weather = Weather()
+        self._cluster.network.weather = Weather(delays=0.0)
         self._cluster.network.heal()
         for node in self._cluster.nodes:
             node.disk.crash_after = 0

@@ -157,7 +157,7 @@ class Oracle:
         known = self._witness.of(key).get(record.dot)
         if known is None or not known.held_by:
             self._say(f"P1: {'/'.join(key)} {name_of(record)} was {how}, but nobody ever held it durably")
-        if known is None or not known.holders:
+        if known is None or not known.holders or self._witness.is_superseded(known):
             return
         for core in self._cluster.cores():
             owners = core.cluster.owners(known.partition)

@@ -66,7 +66,7 @@ class Witness:
         self._of: defaultdict[Key, dict[Dot, Known]] = defaultdict(dict)
         self._owner_of: dict[tuple[Key, object], str] = {}
         self._greatest: dict[tuple[int, Key], Record] = {}
-        self._dropped: dict[Key, Record] = {}
+        self._dropped: dict[Key, tuple[Record, float]] = {}
         self._asked: defaultdict[Key, list[Call]] = defaultdict(list)
         self._unwhole_s: dict[tuple[int, int], float] = {}
         self.violations: list[str] = []
@@ -193,10 +193,11 @@ class Witness:
         """A replica goes on, never back: not to what it had replaced, nor to what a collected tombstone had."""
         store, key, record = core.store, known.key, known.record
         if store.held(key) is record:
-            before, buried = self._greatest.get((node.number, key)), self._dropped.get(key)
+            before = self._greatest.get((node.number, key))
+            buried, buried_s = self._dropped.get(key, (None, 0.0))
             if before is not None and is_preferred(before, record):
                 self.say(f"P3: {node.host} goes back from {name_of(before)} to {known.name}")
-            if buried is not None and is_preferred(buried, record):
+            if buried is not None and known.born_s < buried_s and is_preferred(buried, record):
                 self.say(f"P3: {known.name} is back at {node.host}, though {name_of(buried)} had buried it")
 
         def durable() -> None:
@@ -239,9 +240,9 @@ class Witness:
 
     def _drops(self, node: SimNode, partition: int, key: Key, record: Record) -> None:
         """P3: a tombstone goes after the grace period, and when all owners have met whatever it beat."""
-        buried = self._dropped.get(key)
+        buried, _ = self._dropped.get(key, (None, 0.0))
         if buried is None or is_preferred(record, buried):
-            self._dropped[key] = record
+            self._dropped[key] = record, self._cluster.world.now_s
         known = self._of[key]
         if self._cluster.world.now_s < known[record.dot].born_s + self._grace_s:
             self.say(f"P3: {node.host} drops {known[record.dot].name} before its grace period is over")
@@ -276,7 +277,7 @@ class Witness:
 
     def is_superseded(self, known: Known) -> bool:
         """Whether something that is in custody has replaced a record, or something that was collected."""
-        buried = self._dropped.get(known.key)
+        buried, _ = self._dropped.get(known.key, (None, 0.0))
         if buried is not None and (buried == known.record or is_preferred(buried, known.record)):
             return True
         return any(one.holders and is_preferred(one.record, known.record) for one in self._of[known.key].values())

@@ -152,7 +152,7 @@ def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) ->
 
 def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expects_data: bool) -> None:
     numbers = sorted(int(name[:-4]) for name in fs.names(folder) if name.endswith(".wal"))
-    if numbers and _is_stillborn(fs, folder, numbers[-1], data_key):
+    if numbers and Segment(numbers[-1], fs.read(f"{folder}/{segment_name(numbers[-1])}"), data_key).is_stillborn:
         fs.remove(f"{folder}/{segment_name(numbers.pop())}")
         fs.sync_folder(folder)
     if numbers:
@@ -186,12 +186,6 @@ def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expe
             found.last_segment = (before.number, before.size_bytes)
         # A process that was killed had written more, perhaps, than it had synced; it is shown to clients from now on.
         fs.sync(f"{folder}/{segment_name(before.number)}")
-
-
-def _is_stillborn(fs: FileSystem, folder: str, number: int, data_key: bytes) -> bool:
-    """Whether a crash came before the first frame of the newest segment was there: nothing in it was acknowledged."""
-    segment = Segment(number, fs.read(f"{folder}/{segment_name(number)}"), data_key)
-    return segment.opened.torn and not segment.frames
 
 
 def _check(segment: Segment, before: Segment | None, is_last: bool, found: Recovered) -> None:

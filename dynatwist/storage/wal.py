@@ -19,7 +19,8 @@ from .seal import Opened, Sealer, open_file
 KIND = b"WLOG"
 _FRAME = msgspec.msgpack.Decoder(Frame)
 _ENCODER = msgspec.msgpack.Encoder()
-_START_SEGMENT_BYTES = 256
+MAX_START_BYTES = 100
+"""More than a header and a first frame take, less than with a group behind them. Only what is longer was synced once."""
 
 
 class Durability(Enum):
@@ -211,8 +212,13 @@ class Segment:
         self.size_bytes = len(data)
         self.opened: Opened = open_file(data_key, KIND, data)
         self.frames: list[Frame] = [_FRAME.decode(payload) for payload in self.opened.payloads]
-        if not self.frames and len(data) > _START_SEGMENT_BYTES:
+        if not self.frames and len(data) > MAX_START_BYTES:
             self.opened.damaged, self.opened.torn = True, False
+
+    @property
+    def is_stillborn(self) -> bool:
+        """Whether a crash came before the first sync: nothing in it was acknowledged."""
+        return not self.frames and self.size_bytes <= MAX_START_BYTES
 
     @property
     def start(self) -> SegmentStart | None:

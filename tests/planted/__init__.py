@@ -1,7 +1,8 @@
 """Deliberate defects, switched on only here, that show whether the simulated world sees.
 
 `rules` takes the rules of the design away one at a time; `mistakes` are plain ones. Each is a function that patches the
-shipped code by way of pytest's monkeypatch; its docstring says what goes wrong.
+shipped code by way of pytest's monkeypatch; its docstring says what goes wrong, and `under` names faults that bring it
+out sooner than what seeds choose by themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dynatwist.sim.batch import Options, run_seed
 from . import mistakes, rules
 
 Plant = Callable[[pytest.MonkeyPatch], None]
+Found = tuple[int, str]
+"""A seed, and what it says first."""
 
 
 def plants() -> dict[str, Plant]:
@@ -27,16 +30,22 @@ def plants() -> dict[str, Plant]:
     }
 
 
-def catches(plant: Plant, seeds: range) -> Iterator[tuple[int, str]]:
-    """The seeds that see a defect, and what each of them says first."""
+def catches(plant: Plant, seeds: range, options: Options) -> Iterator[Found]:
+    """The seeds that see a defect."""
     for seed in seeds:
         with pytest.MonkeyPatch.context() as patch:
             plant(patch)
-            report = run_seed(seed, Options())
+            report = run_seed(seed, options)
         if report.violations:
             yield seed, report.violations[0]
 
 
-def measure(name: str, seeds: range) -> tuple[str, list[tuple[int, str]]]:
-    """All catches of one defect."""
-    return name, list(catches(plants()[name], seeds))
+def measure(name: str, seeds: range) -> tuple[str, list[Found]]:
+    """All catches of one defect, by what seeds choose."""
+    return name, list(catches(plants()[name], seeds, Options()))
+
+
+def first_catch(name: str, seeds: range) -> tuple[str, Found | None]:
+    """The first catch of one defect, by the faults that bring it out."""
+    plant = plants()[name]
+    return name, next(catches(plant, seeds, Options(faults=getattr(plant, "faults", None))), None)

@@ -23,6 +23,8 @@ from dynatwist.storage.recovery import Recovered
 from dynatwist.storage.store import Store
 from dynatwist.storage.wal import Wal
 
+from .faults import under
+
 
 def no_sync_before_the_acknowledgement(patch):
     """Groups are written, and never synced."""
@@ -40,6 +42,7 @@ def merge_by_order_of_arrival(patch):
     patch.setattr(replica_module, "beats", lambda new, held: new.dot != held.dot)
 
 
+@under("slow_links")
 def merge_without_the_last_tie(patch):
     """Stamps of two actors in the same millisecond count as equal."""
 
@@ -51,6 +54,7 @@ def merge_without_the_last_tie(patch):
     patch.setattr(replica_module, "beats", blurred)
 
 
+@under("crashes_at_sync", "power_cuts", "kills")
 def log_cut_before_the_manifest_is_durable(patch):
     """A cold save removes the segments that it replaces when it begins."""
     start = snapshot._Save.start
@@ -89,6 +93,7 @@ def file_replaced_without_its_own_sync(patch):
     patch.setattr(identity, "replace_file", careless)
 
 
+@under("power_cuts", "crashes_at_sync")
 def a_torn_tail_is_not_cut(patch):
     """Recovery leaves the torn end of the last segment as it is, and opens a new one."""
     replay = recovery._replay
@@ -136,6 +141,7 @@ def hints_count_towards_w(patch):
     patch.setattr(writes.WriteRun, "_send_to_owners", generous)
 
 
+@under("strandings", "joins")
 def a_partition_dropped_before_its_handoff(patch):
     """What is no longer owned is dropped at once."""
 
@@ -223,16 +229,19 @@ def all_but_one_are_all(patch):
     )
 
 
+@under("kills")
 def drops_that_are_not_logged(patch):
     """A collected tombstone is back after a restart."""
     _unlogged(patch, Dropped)
 
 
+@under("kills", "partitions")
 def joins_that_are_not_logged(patch):
     """A joined clock has its gaps again after a restart."""
     _unlogged(patch, Joined)
 
 
+@under("joins", "forgets", "strandings")
 def resets_that_are_not_logged(patch):
     """A partition that was handed off is back after a restart."""
     _unlogged(patch, Reset)
@@ -247,6 +256,7 @@ def _unlogged(patch, kind):
     patch.setattr(Wal, "append", forgetful)
 
 
+@under("kills", "partitions")
 def a_record_that_lost_is_not_logged(patch):
     """A merge that only adds a dot to the clock is taken for no change."""
     merge = Replica.merge
@@ -281,6 +291,7 @@ def replay_stops_one_short(patch):
     patch.setattr(recovery.Segment, "__init__", short)
 
 
+@under("kills", "mass_kills")
 def what_was_replayed_does_not_count_as_changed(patch):
     """The first cold save after a restart leaves out what only the log has."""
     build = Store.__init__
@@ -292,6 +303,7 @@ def what_was_replayed_does_not_count_as_changed(patch):
     patch.setattr(Store, "__init__", forgetful)
 
 
+@under("flips", "misdirected", "lost_files")
 def damage_is_ignored(patch):
     """What verifies is served as if it were all."""
     patch.setattr(Recovered, "damage_all", lambda self, finding: self.findings.append(finding))
@@ -302,6 +314,7 @@ def clocks_that_do_not_listen(patch):
     patch.setattr(HybridClock, "see", lambda self, stamp: None)
 
 
+@under("partitions")
 def collection_asks_nobody(patch):
     """A tombstone is dropped when its own replica has it."""
     step = Collection.step
@@ -320,6 +333,7 @@ def nothing_is_ever_collected(patch):
     patch.setattr(Collection, "step", lambda self, *rest: [])
 
 
+@under("partitions", "one_way", "slow_links")
 def votes_that_are_not_kept(patch):
     """An acceptor forgets what it accepted."""
     patch.setattr(agreement.Acceptors, "_held", lambda self, slot: paxos.Vote())
@@ -330,6 +344,7 @@ def no_anti_entropy(patch):
     patch.setattr(repair.Repair, "_due", lambda self, node, partitions: [] if self.rounds > 20 else partitions)
 
 
+@under("joins", "forgets", "backups")
 def numbers_taken_from_the_clock(patch):
     """The next dot is one beyond the clock, which a reset empties."""
     patch.setattr(Replica, "next_dot", lambda self, actor: Dot(actor, self.clock.top(actor) + 1))
@@ -341,6 +356,7 @@ def a_write_that_did_not_reach_its_level_is_acknowledged(patch):
     patch.setattr(writes.WriteRun, "_finish", lambda self, reached: finish(self, True))
 
 
+@under("partitions", "one_way")
 def a_feed_that_is_not_resumed(patch):
     """A node asks its peers to relay from now on, though it was cut off before."""
     listen = Relays._listen

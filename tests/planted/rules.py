@@ -20,13 +20,17 @@ from dynatwist.storage import snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.store import Store
 
+from .faults import under
 
+
+@under("partitions")
 def no_generation(patch):
     """Keys are created in generation 0, whatever was collected before."""
     write_over = store_module.write_over
     patch.setattr(store_module, "write_over", lambda held, seen, generation, *rest: write_over(held, seen, 0, *rest))
 
 
+@under("clocks", "partitions")
 def what_a_peer_collected_is_kept(patch):
     """A tombstone that a peer has collected is not dropped here."""
     compare = rounds.compare
@@ -81,11 +85,13 @@ def hints_that_carry_records(patch):
     patch.setattr(repair.Repair, "_replay_hints", replaying)
 
 
+@under("pauses", "slow_links")
 def frames_without_a_deadline(patch):
     """A frame from before a freeze, or long under way, is as good as any."""
     patch.setattr(PeerLinks, "arrived_late", lambda self, deadline_ms: False)
 
 
+@under("kills", "slow_disks")
 def clock_saved_after_the_slices(patch):
     """A cold save takes the clock of a partition when its records are taken, not before."""
     patch.setattr(snapshot, "SLICE_RECORDS", 1)
@@ -104,6 +110,7 @@ def clock_saved_after_the_slices(patch):
     patch.setattr(snapshot._Save, "_partition", late)
 
 
+@under("corners")
 def refill_from_a_single_owner(patch):
     """A damaged replica is whole after one round with anybody."""
     patch.setattr(repair.Repair, "_sources_needed", lambda self, partition: 1)
@@ -125,11 +132,13 @@ def expiry_as_a_new_write(patch):
     patch.setattr(repair.Repair, "_collect", burying)
 
 
+@under("joins", "strandings", "slow_disks")
 def majority_of_the_new_owners_only(patch):
     """While members change, the old owners do not count."""
     patch.setattr(Registry, "groups", lambda self, partition: (self.owners(partition),))
 
 
+@under("pauses", "slow_links")
 def forwarded_writes_carried_out_late(patch):
     """An owner carries out what was forwarded to it whenever it gets to it."""
     on_forward = coordinator.Coordinator._on_forward
@@ -141,9 +150,11 @@ def forwarded_writes_carried_out_late(patch):
     patch.setattr(PeerLink, "frame_is_from_before_sleep", False)
 
 
+@under("pauses", "slow_links", "slow_disks")
 def no_fence_between_attempts(patch):
     """The next owner is asked while the one before may still write."""
     patch.setattr(forwarding, "ATTEMPT_S", 2.0)
+    patch.setattr(forwarding, "IN_DOUBT_S", 2.0)
     attempt = forwarding.Forwarding._attempt
 
     def unfenced(self, node, now_s):
@@ -235,11 +246,13 @@ def majority_reads_that_do_not_write_back(patch):
     patch.setattr(ReadRun, "_choose", choose)
 
 
+@under("flips", "misdirected", "corners")
 def replicas_that_are_not_whole_answer(patch):
     """A damaged replica coordinates and answers as if nothing had happened."""
     patch.setattr(Replica, "set_aside", lambda self: self.reset(whole=True))
 
 
+@under("slow_disks")
 def a_listener_that_lags_is_not_told(patch):
     """What does not fit a queue is dropped without a word."""
     offer = Subscription.offer
