@@ -51,7 +51,6 @@ from dynatwist.storage.wal import Durability, Wal
 
 SYNC_INTERVAL_S = 1.0
 STOP_TIMEOUT_S = 5.0
-CLOCK_BACKWARDS_MS = 10_000
 
 
 class Core:
@@ -121,6 +120,7 @@ class Core:
         )
         actor = actor_of(identity.node_id, identity.epoch)
         self.store = Store(recovered, self.wal, actor, runtime.wall_ms, self._announce, self._withdraw)
+        identity.wall_ms = max(identity.wall_ms, recovered.wall_ms)
         me = Member(identity.node_id, config.host, config.port, config.actual_peer_port)
         self.cluster = Cluster(
             me, identity, self._identity_file, self.store, runtime, config.lone_after_s, config.tombstone_grace_s
@@ -148,7 +148,6 @@ class Core:
         self.users = Users(self.cluster, self.coordinator, acceptors, passwords, tokens, password)
         self._build_gossip(me)
         self._build_routes()
-        self._wall_mark_ms = max(recovered.wall_ms, identity.wall_ms)
         self._snapshotter = LoopingCall(self._cold_save)
         self._second = LoopingCall(self._each_second)
         for loop in (self._snapshotter, self._second):
@@ -265,14 +264,8 @@ class Core:
     def _each_second(self) -> None:
         if self.config.durability is Durability.INTERVAL:
             self.wal.sync()
-        now_ms = self.runtime.wall_ms()
-        if now_ms < self._wall_mark_ms - CLOCK_BACKWARDS_MS:
-            self.cluster.wall_refusal = (
-                f"this node's clock is {(self._wall_mark_ms - now_ms) // 1000} s behind what it was; set it right"
-            )
-        else:
-            self.cluster.wall_refusal = ""
-            self._wall_mark_ms = max(self._wall_mark_ms, now_ms)
+        cluster = self.cluster
+        cluster.wall_refusal = cluster.walls.refusal(self.runtime.wall_ms(), self.runtime.monotonic_s())
 
     # Between the parts
 

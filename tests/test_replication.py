@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynatwist.coordinator.walls import Walls
 from dynatwist.net.framing import FrameError, FrameReader, encode
 from dynatwist.net.messages import Done, Hello, Ping, Unable
 from dynatwist.replication.hints import HintQueues
@@ -119,3 +120,28 @@ class TestFrames:
 
 def test_hello_has_a_version_first():
     assert Hello.__struct_fields__[0] == "version"
+
+
+class TestWallClocks:
+    def test_one_that_went_back_is_refused_until_it_has_caught_up(self):
+        walls = Walls(100_000)
+        assert walls.refusal(95_000, 0) == ""
+        assert "15 s behind what it was" in walls.refusal(85_000, 0)
+        assert walls.refusal(90_001, 0) == ""
+
+    def test_one_that_is_far_from_the_middle_of_three_is_refused(self):
+        walls = Walls(0)
+        walls.note(b"a", 60_000, 0)
+        assert walls.refusal(1_000_000, 1) == ""  # of two, nobody knows which one is wrong
+        walls.note(b"b", 61_000, 0)
+        assert "60 s behind most" in walls.refusal(1_000_000, 1)
+        assert walls.refusal(1_000_000, 60) == ""  # heard long ago
+        for node in (b"a", b"b"):
+            walls.note(node, -30_000, 60)
+        assert "30 s ahead of most" in walls.refusal(1_000_000, 61)
+
+    def test_one_wrong_clock_among_others_refuses_nobody_else(self):
+        walls = Walls(0)
+        walls.note(b"a", 3_600_000, 0)
+        walls.note(b"b", 50, 0)
+        assert walls.refusal(1_000_000, 1) == ""

@@ -31,6 +31,8 @@ from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import Identity, IdentityFile
 from dynatwist.storage.store import Store
 
+from .walls import Walls
+
 Respond = Callable[[AnyMessage], None]
 Handler = Callable[[bytes, Any, Respond], None]
 Notice = Callable[[bytes, Any], None]
@@ -87,6 +89,7 @@ class Cluster:
         self._shared: dict[bytes, list[int]] = {}
         self._met: set[int] = set()
         self._has_met_all = False
+        self.walls = Walls(identity.wall_ms)
         self.wall_refusal = ""
         self.stopping = False
         self.removed = False

@@ -2,8 +2,8 @@
 
 The trouble is an owner that was asked and is not heard of: it may have written, and frozen. So:
 
-- An attempt is carried out within `ATTEMPT_S` of its sending or never (`IN_DOUBT_S` for all but the first), and the next
-  owner is asked only after that: two executions of one request never overlap in time, and none comes late.
+- An attempt is carried out within `ATTEMPT_S` of its sending or never (`IN_DOUBT_S` for all but the first), and the
+  next owner is asked only after that: two executions of one request never overlap in time, and none comes late.
 - All attempts carry the id of the request. One that is asked in doubt asks the other owners first: when one of them has
   met the record that the request became already, superseded or not, that is the answer.
 - All attempts carry one stamp of creation, so that a key created twice by one request was created once; and later ones

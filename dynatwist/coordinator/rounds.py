@@ -55,7 +55,7 @@ class Round:
         replicas = cluster.store.replicas
         self._epochs = {partition: replicas[partition].resets for partition in partitions}
         summaries = {partition: replicas[partition].summary() for partition in partitions}
-        message = Summaries(cluster.version, summaries)
+        message = Summaries(cluster.version, summaries, cluster.store.wall_ms())
         cluster.links.call(peer, message, self._compared, timeout_s=ROUND_TIMEOUT_S)
 
     def _compared(self, reply: AnyMessage | None) -> None:
@@ -183,6 +183,7 @@ class RoundAnswers:
 
     def _on_summaries(self, node: bytes, message: Summaries, respond: Respond) -> None:
         store = self._cluster.store
+        self._cluster.walls.note(node, message.wall_ms - store.wall_ms(), self._cluster.runtime.monotonic_s())
         replicas = store.replicas
         differing = [number for number, summary in message.summaries.items() if replicas[number].summary() != summary]
         filling = [replica.number for replica in store.replicas if not replica.whole]

@@ -152,10 +152,12 @@ class Summaries(Message, frozen=True, tag=16):
     """Anti-entropy, first step: do we differ? Reply `Differing`.
 
     :ivar summaries: partition to eight bytes; see `Replica.summary`.
+    :ivar wall_ms: what the sender's wall clock says.
     """
 
     registry: int
     summaries: dict[int, bytes]
+    wall_ms: int = 0
 
 
 class Differing(Message, frozen=True, tag=17):

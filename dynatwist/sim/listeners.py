@@ -111,7 +111,7 @@ class Listeners:
             self._world.later(delay_s, lambda: self._drain(heard), heard.process)
 
         heard.subscription = Subscription(heard.table, None, "", lambda record: True, wake)
-        heard.cursor = core.hub.cursor
+        heard.cursor = cursor or core.hub.cursor
         core.hub.subscribe(heard.subscription, cursor)
 
     def _drain(self, heard: _Heard) -> None:

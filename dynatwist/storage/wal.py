@@ -20,7 +20,7 @@ KIND = b"WLOG"
 _FRAME = msgspec.msgpack.Decoder(Frame)
 _ENCODER = msgspec.msgpack.Encoder()
 MAX_START_BYTES = 100
-"""More than a header and a first frame take, less than with a group behind them. Only what is longer was synced once."""
+"""More than a header and a first frame take, less than with a group behind them: what is longer was synced once."""
 
 
 class Durability(Enum):
