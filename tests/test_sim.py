@@ -13,7 +13,7 @@ from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.run import simulate
 from dynatwist.sim.world import World
 
-SEEDS = range(24)
+SEEDS = range(16)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -50,13 +50,26 @@ def test_regression_a_cold_save_after_a_restart_keeps_what_the_log_replayed():
 
 
 REGRESSIONS = {
-    1056: (
-        0.5,
-        "a peer that was linked but had not told its state yet counted as damaged, so one source was enough to "
-        "become whole, and it lacked what a majority had",
-    ),
-    1022: (0.5, "who began to listen while a node was out of reach was not told that its events are missing"),
+    7: "a flipped version number stopped a node",
+    21: "a write was carried out twice when its first owner froze, and came back after a later one",
+    77: "a request under way when the storm ended was taken for a wrong read (a mistake of the oracle's)",
+    101: "what a killed process had only written was shown, and gone after a power cut",
+    113: "a read waited for what it had found to be durable, and showed what had come since",
+    190: "a manifest was there before the log segment that it names",
+    244: "an empty log segment was taken for damage",
+    370: "a forwarded write was carried out late, and a deleted value came back",
+    1022: "who began to listen while a node was out of reach was not told that its events are missing",
+    1056: "a peer that had not told its state yet counted as damaged, so one source was enough to become whole",
+    2038: "a log segment with a garbled beginning was taken for damage",
+    2132: "hints for a node that was struck out stayed for ever",
+    2239: "owners asked in doubt had no time to find out who is frozen",
 }
+"""Seeds that failed once, and why."""
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_regression(seed):
+    assert simulate(seed, minutes=0.5).violations == [], REGRESSIONS[seed]
 
 
 def test_the_same_seed_gives_the_same_trace_byte_for_byte_whatever_the_hash_seed():

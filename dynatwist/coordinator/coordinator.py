@@ -30,7 +30,7 @@ from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, Origin
 from .mergepatch import patched
 from .reads import ReadRun
 from .request import ENCODER, OPERATION, Code, Kind, Operation, Result, etag
-from .rounds import Round
+from .rounds import Round, summaries_of
 from .writes import WriteRun
 
 RECENT_OPS = 20_000
@@ -116,7 +116,7 @@ class Coordinator:
         if not owners:
             done.callback(None)
         for owner in owners:
-            Round(cluster, owner, [partition], finished)
+            Round(cluster, owner, summaries_of(cluster, [partition]), finished)
         return done
 
     def _carry_out_now(self, operation: Operation, origin: Origin) -> Deferred[Result]:

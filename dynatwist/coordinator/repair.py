@@ -27,10 +27,10 @@ from dynatwist.replication.collection import Collection
 from dynatwist.runtime import Timer, cancel
 
 from .cluster import Cluster, Respond
-from .rounds import Round, RoundAnswers
+from .rounds import Round, RoundAnswers, summaries_of
 
 ROUND_INTERVAL_S = 1.0
-COLLECTS_PER_GRACE = 10
+COLLECTS_PER_GRACE = 4
 COLLECT_INTERVAL_S = (0.1, 10.0)
 HINT_BATCH = 64
 HOT_EVERY = 10
@@ -108,8 +108,8 @@ class Repair:
         if node in self._busy:
             self._again.add(node)
             return
-        partitions = self._due(node, self._cluster.shared_with(node))
-        if not partitions or not self._cluster.links.is_reachable(node):
+        summaries = self._due(node, self._cluster.shared_with(node))
+        if not summaries or not self._cluster.links.is_reachable(node):
             return
         self._busy.add(node)
         version = self._cluster.version
@@ -120,31 +120,30 @@ class Repair:
             if not ok:
                 self._last_summaries.pop(node, None)
             if ok and version == self._cluster.version:
-                self._round_done(node, partitions, whole)
+                self._round_done(node, list(summaries), whole)
             if node in self._again or version != self._cluster.version:
                 self._again.discard(node)
                 self._cluster.runtime.later(lambda: self.run_round(node))
 
-        Round(self._cluster, node, partitions, done)
+        Round(self._cluster, node, summaries, done)
 
-    def _due(self, node: bytes, partitions: list[int]) -> list[int]:
+    def _due(self, node: bytes, partitions: list[int]) -> dict[int, bytes]:
         """Leave out what was written to since the last round: it differs by what is under way, which is not missing.
 
         Every tenth time it is compared all the same; and always with a peer that was not met yet, or to become whole.
         """
         replicas = self._cluster.store.replicas
         last = self._last_summaries.get(node)
-        self._last_summaries[node] = {partition: replicas[partition].summary() for partition in partitions}
+        now = self._last_summaries[node] = summaries_of(self._cluster, partitions)
         if node not in self._cluster.fresh or last is None:
-            return partitions
-        now = self._last_summaries[node]
-        return [
-            partition
-            for partition in partitions
-            if last.get(partition) == now[partition]
+            return now
+        return {
+            partition: summary
+            for partition, summary in now.items()
+            if last.get(partition) == summary
             or not replicas[partition].whole
             or (self.rounds + partition) % HOT_EVERY == 0
-        ]
+        }
 
     def _round_done(self, node: bytes, partitions: list[int], whole: set[int]) -> None:
         was_fresh = node in self._cluster.fresh
@@ -285,7 +284,7 @@ class Repair:
         def done(ok: bool, whole: set[int]) -> None:
             self._answer_clocks(message.partitions, respond)
 
-        Round(self._cluster, node, message.partitions, done)
+        Round(self._cluster, node, summaries_of(self._cluster, message.partitions), done)
 
     # Hints
 
@@ -333,11 +332,15 @@ class Repair:
         registry = cluster.registry
         if registry is None or registry.changing or cluster.removed:
             return
-        me = cluster.me.node_id
+        me, now_s = cluster.me.node_id, cluster.runtime.monotonic_s()
+        owned = set(cluster.shared_with(me))
         wanted = [
             replica.number
             for replica in cluster.store.replicas
-            if replica.tombstones and replica.whole and me in registry.owners(replica.number)
+            if replica.tombstones
+            and replica.whole
+            and replica.number in owned
+            and not self._collection(replica.number).is_waiting(now_s, cluster.grace_s)
         ]
         if not wanted:
             return

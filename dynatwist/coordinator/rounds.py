@@ -34,27 +34,31 @@ PARALLEL_PULLS = 8
 ROUND_TIMEOUT_S = 10.0
 
 OnRound = Callable[[bool, set[int]], None]
-"""(whether the round was completed, the partitions in which the peer holds all that it should)."""
+"""(whether the round was completed, the partitions not whole here of which the peer gave all that it should hold)."""
+
+
+def summaries_of(cluster: Cluster, partitions: list[int]) -> dict[int, bytes]:
+    """What to compare."""
+    replicas = cluster.store.replicas
+    return {partition: replicas[partition].summary() for partition in partitions}
 
 
 class Round:
     """One round with one peer; see the module.
 
-    :param partitions: what to compare; the peer must hold them.
+    :param summaries: of the partitions to compare, which the peer must hold; see `summaries_of`.
     :param done: called once.
     """
 
-    def __init__(self, cluster: Cluster, peer: bytes, partitions: list[int], done: OnRound) -> None:
+    def __init__(self, cluster: Cluster, peer: bytes, summaries: dict[int, bytes], done: OnRound) -> None:
         self._cluster = cluster
         self._peer = peer
         self._done = done
         self._left: list[int] = []
         self._running = 0
-        self._whole: set[int] = set(partitions)
+        self._whole: set[int] = set(summaries)
         self._failed = False
-        replicas = cluster.store.replicas
-        self._epochs = {partition: replicas[partition].resets for partition in partitions}
-        summaries = {partition: replicas[partition].summary() for partition in partitions}
+        self._epochs = [replica.resets for replica in cluster.store.replicas]
         message = Summaries(cluster.version, summaries, cluster.store.wall_ms())
         cluster.links.call(peer, message, self._compared, timeout_s=ROUND_TIMEOUT_S)
 
@@ -80,12 +84,12 @@ class Round:
         self._continue()
 
     def _finish(self, ok: bool) -> None:
-        valid = {
-            partition
-            for partition in self._whole
-            if self._cluster.store.replicas[partition].resets == self._epochs[partition]
+        filled = {
+            replica.number
+            for replica in self._cluster.store.replicas
+            if not replica.whole and replica.number in self._whole and replica.resets == self._epochs[replica.number]
         }
-        self._done(ok, valid)
+        self._done(ok, filled)
 
     # One partition
 

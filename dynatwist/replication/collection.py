@@ -52,6 +52,10 @@ class Collection:
         self.begin()
         self._noted = None
 
+    def is_waiting(self, now_s: float, grace_s: float) -> bool:
+        """Whether all there is to do is to wait for a grace period to pass; nobody needs to be asked."""
+        return self._noted is not None and now_s - self._noted.at_s < grace_s
+
     def step(
         self,
         replica: Replica,

@@ -32,7 +32,7 @@ class Probes:
         """All probes."""
         self._read_everywhere(final)
         self._write_everywhere(self._writers(), "with all nodes up")
-        if len(self.cluster.active()) >= 3:
+        if len(self.cluster.active()) >= 3 and len(self._writers()) == len(self.cluster.active()):
             self._freeze_one()
 
     def _writers(self) -> list[SimNode]:
