@@ -20,6 +20,7 @@ class Host:
         self.name = f"h{number}"
         self.refusal = refusal
         self.events = []
+        self.written = 0
         self.process = Process(world, self.name)
         host = self.host = network.host(self.name, self.process)
         clock = lambda: world.now_s  # noqa: E731
@@ -30,8 +31,8 @@ class Host:
     def hello(self):
         return Hello(WIRE_VERSION, b"", Member(self.node, self.name, 1, 1), b"e" * 8, 1, None)
 
-    def clock_ms(self):
-        return 1
+    def state(self):
+        return 1, (1, self.written)
 
     def judge(self, hello):
         return self.refusal
@@ -152,5 +153,16 @@ def test_a_refused_peer_is_told_and_not_linked(world):
     one, two = Host(world, network, 1), Host(world, network, 2, refusal="go away")
     one.links.want(two.node, two.name, 1)
     world.run(2)
-    assert one.links.linked() == two.links.linked() == []
+    assert world.run_until(lambda: one.links.linked() == [], 1, step_s=0.005)  # it hears of the refusal after greeting
+    assert two.links.linked() == []
     assert "linked" not in two.events
+
+
+def test_how_far_a_peers_log_reached_is_remembered_when_the_link_is_lost(pair, world):
+    one, two = pair
+    two.written = 500
+    world.run(world.now_s + 1)
+    for stream in list(one.host.streams.values()):
+        stream.abortConnection()
+    world.run(world.now_s + 1)
+    assert one.links.position(two.node) == (1, 500)

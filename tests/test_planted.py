@@ -16,6 +16,8 @@ MASKED = {
     "dropped before all owners cover it, and what is covered wins nothing",
     "covered_dots_that_still_win": "records travel on the connection on which collection asks for clocks, so none can "
     "arrive after what buried it was dropped",
+    "numbers_taken_from_the_clock": "a replica that was reset issues nothing until it is whole, and then it has its "
+    "own numbers back from the other owners",
 }
 """Not seen, since another rule prevents what this one prevents; see docs/simulation."""
 

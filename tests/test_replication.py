@@ -93,7 +93,7 @@ class TestHints:
 class TestFrames:
     @given(st.lists(st.integers(1, 40), max_size=20))
     def test_survive_being_cut_anywhere(self, cuts):
-        data = encode(5, 6, [(1, Ping()), (-1, Done()), (0, Unable("why"))]) * 3
+        data = encode(5, (6, (7, 8)), [(1, Ping()), (-1, Done()), (0, Unable("why"))]) * 3
         reader, frames = FrameReader(), []
         for size in cuts:
             frames += reader.feed(data[:size])
@@ -108,7 +108,7 @@ class TestFrames:
             FrameReader().feed(junk)
 
     def test_another_version_is_refused_by_name(self):
-        data = bytearray(encode(5, 6, [(1, Ping())]))
+        data = bytearray(encode(5, (6, (7, 8)), [(1, Ping())]))
         data[4] = 77
         with pytest.raises(FrameError, match="77"):
             FrameReader().feed(bytes(data))

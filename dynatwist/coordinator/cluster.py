@@ -15,6 +15,7 @@ from dynatwist.membership.members import Peer
 from dynatwist.membership.swim import Swim
 from dynatwist.model.registry import Member, Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
+from dynatwist.net.framing import State
 from dynatwist.net.links import PeerLinks
 from dynatwist.net.messages import (
     WIRE_VERSION,
@@ -312,7 +313,7 @@ class Cluster:
         self.peer_status.pop(node, None)
 
     def _on_restored(self, node: bytes, message: Restored) -> None:
-        """A peer has met a later start of this node: the data folder is an old backup."""
+        """A peer has met a later start of this node, or more of its log: the data folder is an old backup."""
         if message.starts < self.identity.starts:
             return
         self.log.warn(
@@ -333,11 +334,12 @@ class Cluster:
         """See `LinksOwner`."""
         registry = self.registry
         cluster_id = registry.cluster_id if registry is not None else b""
-        return Hello(WIRE_VERSION, cluster_id, self.me, self.identity.epoch, self.identity.starts, registry)
+        recovered = self.store.wal.recovered
+        return Hello(WIRE_VERSION, cluster_id, self.me, self.identity.epoch, self.identity.starts, registry, recovered)
 
-    def clock_ms(self) -> int:
+    def state(self) -> State:
         """See `LinksOwner`."""
-        return max(self.store.clock.mark[0], self.store.wall_ms())
+        return max(self.store.clock.mark[0], self.store.wall_ms()), self.store.wal.position
 
     def judge(self, hello: Hello) -> str | None:
         """See `LinksOwner`."""
@@ -360,11 +362,14 @@ class Cluster:
     def linked(self, node: bytes, hello: Hello) -> None:
         """See `LinksOwner`."""
         starts, epoch = self.identity.peer_starts.get(node, (0, b""))
-        if hello.epoch != epoch and hello.starts > starts:
-            self.identity.peer_starts[node] = (hello.starts, hello.epoch)
-            self.save_identity()
-        elif hello.epoch != epoch:
-            self.links.tell(node, Restored(starts))
+        if hello.epoch != epoch:
+            if hello.starts <= starts:
+                self.links.tell(node, Restored(starts))
+            elif hello.recovered < self.links.position(node):
+                self.links.tell(node, Restored(hello.starts))
+            if hello.starts > starts:
+                self.identity.peer_starts[node] = (hello.starts, hello.epoch)
+                self.save_identity()
         if hello.registry is not None:
             self._on_registry(node, RegistryIs(hello.registry))
         self.links.tell(node, self._status or Status(self.ready, self.not_whole()))

@@ -1,8 +1,9 @@
-"""Frames of a peer link: length u32 | version u8 | msgpack of [sent, clock, [[id, message], ...]].
+"""Frames of a peer link: length u32 | version u8 | msgpack of [sent, clock, log, [[id, message], ...]].
 
 All that is due for a peer in one turn of the reactor goes into one frame. `id` is positive for a call, negative for
 its reply, 0 for one-way messages; `sent` is the sender's monotonic clock in milliseconds, which tells how long a frame
-was under way when compared with the fastest frame of the same connection; `clock` is the sender's hybrid time.
+was under way when compared with the fastest frame of the same connection; `clock` is the sender's hybrid time, `log`
+how far its log is durable.
 """
 
 from __future__ import annotations
@@ -19,11 +20,16 @@ class FrameError(Exception):
     """What arrived is no frame of this version; the connection is of no more use."""
 
 
+State = tuple[int, tuple[int, int]]
+"""(hybrid time in ms, position of the log): what a sender says of itself in every frame."""
+
+
 class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One frame."""
 
     sent_ms: int
     clock_ms: int
+    position: tuple[int, int]
     messages: list[tuple[int, AnyMessage]]
 
 
@@ -31,9 +37,9 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Frame)
 
 
-def encode(sent_ms: int, clock_ms: int, messages: list[tuple[int, AnyMessage]]) -> bytes:
+def encode(sent_ms: int, state: State, messages: list[tuple[int, AnyMessage]]) -> bytes:
     """The bytes of a frame."""
-    body = _ENCODER.encode((sent_ms, clock_ms, messages))
+    body = _ENCODER.encode((sent_ms, *state, messages))
     return (len(body) + 1).to_bytes(4) + bytes((WIRE_VERSION,)) + body
 
 

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from dynatwist.runtime import Runtime, Timer, cancel
 
-from .framing import Frame, FrameError, FrameReader, encode
+from .framing import Frame, FrameError, FrameReader, State, encode
 from .messages import AnyMessage, Done, Hello, Ping, Refused
 
 STALL_S = 0.1
@@ -53,8 +53,8 @@ class LinkOwner(Protocol):
     def hello(self) -> Hello:
         """What to say first."""
 
-    def clock_ms(self) -> int:
-        """This node's hybrid time."""
+    def state(self) -> State:
+        """What to say of this node in every frame."""
 
     def met(self, link: PeerLink, hello: Hello) -> str | None:
         """The peer said who it is; answers why it is refused, or ``None``."""
@@ -73,6 +73,7 @@ class PeerLink(TwistedProtocol):
     """See the module.
 
     :ivar peer: what the peer said in its `Hello`.
+    :ivar position: how far the peer's log is durable, as its last frame said.
     :ivar dialled_for: the node that this side dialled; ``None`` when the peer did, or its name was not known.
     """
 
@@ -94,6 +95,7 @@ class PeerLink(TwistedProtocol):
         self._fastest_ms: int | None = None
         self._frame_age_ms = 0
         self._clock_ms = 0
+        self.position = (0, 0)
         self._clock_at_s = 0.0
         self._started_s = 0.0
         self._last_ping_s = 0.0
@@ -178,7 +180,7 @@ class PeerLink(TwistedProtocol):
         if self._gone or not self._outgoing or self.transport is None:
             return
         messages, self._outgoing = self._outgoing, []
-        data = encode(int(self._runtime.monotonic_s() * 1000), self._owner.clock_ms(), messages)
+        data = encode(int(self._runtime.monotonic_s() * 1000), self._owner.state(), messages)
         if self._paused:
             self._queued_bytes += len(data)
             if self._queued_bytes > MAX_QUEUED_BYTES:
@@ -232,6 +234,7 @@ class PeerLink(TwistedProtocol):
             self._fastest_ms = way_ms
         self._frame_age_ms = way_ms - self._fastest_ms
         self._clock_ms, self._clock_at_s = frame.clock_ms, self._runtime.monotonic_s()
+        self.position = frame.position
 
     @property
     def clock_bound_ms(self) -> int:

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from dynatwist.runtime import Runtime, Timer, cancel
 
+from .framing import State
 from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink
 from .messages import AnyMessage, Hello, Leaving
 
@@ -27,8 +28,8 @@ class LinksOwner(Protocol):
     def hello(self) -> Hello:
         """What to say first."""
 
-    def clock_ms(self) -> int:
-        """The node's hybrid time."""
+    def state(self) -> State:
+        """What to say of this node in every frame."""
 
     def judge(self, hello: Hello) -> str | None:
         """Why a peer is refused, or ``None``."""
@@ -97,6 +98,7 @@ class PeerLinks:
         self._current: PeerLink | None = None
         self._watching: Timer | None = None
         self._clock_bounds_ms: dict[bytes, int] = {}
+        self._positions: dict[bytes, tuple[int, int]] = {}
 
     def start(self, port: int) -> None:
         """Listen for peers."""
@@ -142,6 +144,10 @@ class PeerLinks:
         """The last measured round trip to a connected peer."""
         link = self._links.get(node)
         return link.rtt_ms if link is not None else None
+
+    def position(self, node: bytes) -> tuple[int, int]:
+        """How far a peer's log was durable by what it said last, before its present connection."""
+        return self._positions.get(node, (0, 0))
 
     def clock_bound_ms(self, node: bytes) -> int:
         """What a peer's hybrid time cannot be beyond yet, by what was heard of it last; 0 when nothing was."""
@@ -244,9 +250,9 @@ class PeerLinks:
         """See `LinkOwner`."""
         return self._owner.hello()
 
-    def clock_ms(self) -> int:
+    def state(self) -> State:
         """See `LinkOwner`."""
-        return self._owner.clock_ms()
+        return self._owner.state()
 
     def met(self, link: PeerLink, hello: Hello) -> str | None:
         """See `LinkOwner`."""
@@ -262,12 +268,18 @@ class PeerLinks:
         older = self._links.get(node)
         self._links[node] = link
         if older is not None:
+            self._remember(node, older)
             older.abort()
         target = self._targets.get(node)
         if target is not None:
             target.backoff_s = FIRST_BACKOFF_S
         self._owner.linked(node, hello)
         return None
+
+    def _remember(self, node: bytes, link: PeerLink) -> None:
+        """What a connection that ends had told of its peer."""
+        self._clock_bounds_ms[node] = link.clock_bound_ms
+        self._positions[node] = max(self.position(node), link.position)
 
     def received(self, link: PeerLink, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
         """See `LinkOwner`."""
@@ -294,7 +306,7 @@ class PeerLinks:
         if link.peer is not None and self._links.get(link.peer.member.node_id) is link:
             node = link.peer.member.node_id  # whoever had dialled this one: it was the link that is missing now
             del self._links[node]
-            self._clock_bounds_ms[node] = link.clock_bound_ms
+            self._remember(node, link)
             self._owner.unlinked(node)
         if node is not None:
             self._redial(node)

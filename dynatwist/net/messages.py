@@ -26,6 +26,7 @@ class Hello(Message, frozen=True, tag=1):
 
     :ivar cluster_id: empty while the sender is in no cluster.
     :ivar starts: the sender's count of process starts.
+    :ivar recovered: how far its log reached when it started: segment, and bytes of it.
     """
 
     version: int
@@ -34,6 +35,7 @@ class Hello(Message, frozen=True, tag=1):
     epoch: bytes
     starts: int
     registry: Registry | None
+    recovered: tuple[int, int] = (0, 0)
 
 
 class Refused(Message, frozen=True, tag=2):

@@ -280,12 +280,15 @@ class Mischief:
     def _backups(self, node: SimNode) -> bool:
         """Take a backup, or restart on the one taken before."""
         core = node.core
+        registry = core.cluster.registry if core is not None else None
+        if core is None or registry is None:
+            return False
         kept = self._image_of(node)
         if kept is None:
-            if core is None or core.cluster.registry is None:
-                return False
             self._images[node.number] = (core.identity.node_id, node.disk.image())
             return self._say(f"a backup of {node.host}")
+        if not all(core.cluster.is_reachable(member) for member in registry.ids):
+            return False  # they would not remember how far it had come
         self._down_for_damage(node, unseen=False)
         node.disk.restore(kept)
         del self._images[node.number]

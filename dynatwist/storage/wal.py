@@ -34,6 +34,10 @@ class Durability(Enum):
     """After write(2); synced by the operating system, and at a clean stop."""
 
 
+Position = tuple[int, int]
+"""(segment, length of it in bytes)."""
+
+
 def segment_name(number: int) -> str:
     """The file name of a segment."""
     return f"{number:012d}.wal"
@@ -45,6 +49,9 @@ class Wal:
     :param number: of the segment to open now; greater than any there is.
     :param previous: number and length of the last segment found; (0, 0) when none is kept.
     :param fatal: called with a reason when a write or sync fails; the process must not go on.
+    :ivar recovered: how far the log reached when this process started.
+    :ivar position: how far it is durable now. It only ever grows, from process to process too, so a node whose log
+        reaches less far than its peers remember has lost some of it.
     """
 
     def __init__(
@@ -55,7 +62,7 @@ class Wal:
         writer: Writer,
         durability: Durability,
         number: int,
-        previous: tuple[int, int],
+        previous: Position,
         randbytes: Callable[[int], bytes],
         wall_ms: Callable[[], int],
         later: Callable[[Callable[[], None]], object],
@@ -74,10 +81,14 @@ class Wal:
         self._previous = previous
         self._file: AppendFile | None = None
         self._sealer: Sealer | None = None
+        self._segment = 0
         self._rotate = True
         self._gathered: list[AnyEntry] = []
         self.lsn = 0
         self.durable_lsn = 0
+        self.recovered: Position = previous
+        self.position: Position = previous
+        self._reached: Position = previous
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._busy = False
         self._scheduled = False
@@ -158,6 +169,7 @@ class Wal:
             self.bytes_written += len(frame)
         if sync:
             self._file.sync()
+        self._reached = (self._segment, self._sealer.offset)
         self.groups += 1
 
     def _open_segment(self, number: int) -> None:
@@ -170,13 +182,14 @@ class Wal:
         self._file.write(self._sealer.header + self._sealer.seal(_ENCODER.encode(SegmentStart(*self._previous))))
         self._file.sync()
         self._fs.sync_folder(self._folder)
+        self._segment = number
 
     def _written(self, upto: int, failure: BaseException | None) -> None:
         self._busy = False
         if failure is not None:
             self._fatal(f"the write-ahead log cannot be written: {failure}")
             return
-        self.durable_lsn = upto
+        self.durable_lsn, self.position = upto, self._reached
         while self._waiting and self._waiting[0][0] <= upto:
             self._waiting.popleft()[1]()
         if self._gathered or self._rotate or self._sync_now:
