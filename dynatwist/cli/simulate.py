@@ -85,13 +85,12 @@ def run_many(first: int, count: int, options: Options, jobs: int) -> bool:
     console.print(f"seeds {first} to {first + count - 1}")
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        task, done = progress.add_task("", total=count), 0
-        for report in run_seeds(range(first, first + count), options, jobs):
+        task = progress.add_task("", total=count)
+        for done, report in enumerate(run_seeds(range(first, first + count), options, jobs), 1):
             total.add(report)
             progress.update(task, advance=1, description=f"{total.pace()}, {len(total.failed)} failed")
             if report.violations:
                 _show_failure(progress.console, report, options)
-            done += 1
             if not console.is_terminal and done % max(1, count // 10) == 0:
                 console.print(f"{done} of {count}: {total.pace()}, {len(total.failed)} failed")
     _show(console, total, count)

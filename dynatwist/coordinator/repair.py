@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from dynatwist.model.dots import DotSet, WireDots
+from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key
 from dynatwist.model.registry import Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
@@ -18,20 +18,17 @@ from dynatwist.net.messages import (
     AnyMessage,
     ClocksAre,
     Done,
-    DurableClocks,
     PullFromMe,
     Replicate,
     Unable,
 )
-from dynatwist.replication.collection import Collection
 from dynatwist.runtime import Timer, cancel
 
 from .cluster import Cluster, Respond
 from .rounds import Round, RoundAnswers, summaries_of
+from .tombstones import Tombstones, answer_clocks
 
 ROUND_INTERVAL_S = 1.0
-COLLECTS_PER_GRACE = 4
-COLLECT_INTERVAL_S = (0.1, 10.0)
 HINT_BATCH = 64
 HOT_EVERY = 10
 
@@ -50,11 +47,10 @@ class Repair:
         self._last_summaries: dict[bytes, dict[int, bytes]] = {}
         self._served_lone: set[int] = set()
         self._filled: dict[int, set[bytes]] = {}
-        self._collections: dict[int, Collection] = {}
+        self._tombstones = Tombstones(cluster)
         self._timers: dict[str, Timer] = {}
         self.rounds = 0
         RoundAnswers(cluster)
-        cluster.on_call(DurableClocks, self._on_durable_clocks)
         cluster.on_call(PullFromMe, self._on_pull_from_me)
         cluster.on_linked.append(self._on_linked)
         cluster.on_reachability.append(self._on_reachability)
@@ -63,9 +59,7 @@ class Repair:
     def start(self) -> None:
         """Begin to tick."""
         self._every("rounds", ROUND_INTERVAL_S, self._run_rounds)
-        shortest_s, longest_s = COLLECT_INTERVAL_S
-        interval_s = min(longest_s, max(shortest_s, self._cluster.grace_s / COLLECTS_PER_GRACE))
-        self._every("collection", interval_s, self._collect)
+        self._every("collection", self._tombstones.interval_s, self._tombstones.collect)
 
     def stop(self) -> None:
         """Stop ticking."""
@@ -208,8 +202,7 @@ class Repair:
     def _on_registry(self, before: Registry | None, after: Registry) -> None:
         cluster = self._cluster
         me = cluster.me.node_id
-        for collection in self._collections.values():
-            collection.forget_clocks()
+        self._tombstones.forget_all()
         cluster.fresh &= {member.node_id for member in (*after.members, *after.previous)}
         if after.changing and (before is None or not before.changing):
             for partition in range(ALL_PARTITIONS):
@@ -282,7 +275,7 @@ class Repair:
 
     def _on_pull_from_me(self, node: bytes, message: PullFromMe, respond: Respond) -> None:
         def done(ok: bool, whole: set[int]) -> None:
-            self._answer_clocks(message.partitions, respond)
+            answer_clocks(self._cluster, message.partitions, respond)
 
         Round(self._cluster, node, summaries_of(self._cluster, message.partitions), done)
 
@@ -324,83 +317,3 @@ class Repair:
                 continue
             message = Replicate(cluster.version, cluster.replicate_deadline_ms, key, held)
             cluster.links.call(node, message, lambda reply, key=key: replied(key, reply))  # type: ignore[misc]
-
-    # Collecting tombstones
-
-    def _collect(self) -> None:
-        cluster = self._cluster
-        registry = cluster.registry
-        if registry is None or registry.changing or cluster.removed:
-            return
-        me, now_s = cluster.me.node_id, cluster.runtime.monotonic_s()
-        owned = set(cluster.shared_with(me))
-        wanted = [
-            replica.number
-            for replica in cluster.store.replicas
-            if replica.tombstones
-            and replica.whole
-            and replica.number in owned
-            and not self._collection(replica.number).is_waiting(now_s, cluster.grace_s)
-        ]
-        if not wanted:
-            return
-        for partition in wanted:
-            self._collection(partition).begin()
-        nodes = sorted(registry.ids - {me})
-        version = registry.version
-        waiting = len(nodes) + 1
-
-        def know(node: bytes, reply: AnyMessage | None) -> None:
-            nonlocal waiting
-            waiting -= 1
-            if isinstance(reply, ClocksAre):
-                for partition, wire in reply.clocks.items():
-                    if node in cluster.owners(partition):
-                        self._collection(partition).know(node, DotSet.from_wire(wire))
-                    else:
-                        self._collection(partition).know_empty(node)
-            if not waiting and version == cluster.version:
-                self._collect_known(wanted)
-
-        self._answer_clocks(wanted, lambda reply: know(me, reply))
-        for node in nodes:
-            cluster.links.call(node, DurableClocks(version, wanted), lambda reply, node=node: know(node, reply))  # type: ignore[misc]
-
-    def _collection(self, partition: int) -> Collection:
-        return self._collections.setdefault(partition, Collection())
-
-    def _collect_known(self, partitions: list[int]) -> None:
-        cluster = self._cluster
-        registry = cluster.registry
-        if registry is None or registry.changing:
-            return
-        for partition in partitions:
-            replica = cluster.store.replicas[partition]
-            if not replica.whole:
-                continue
-            drops = self._collection(partition).step(
-                replica,
-                registry.owners(partition),
-                registry.ids,
-                registry.version,
-                cluster.store.wall_ms(),
-                cluster.runtime.monotonic_s(),
-                cluster.grace_s,
-            )
-            if drops:
-                generation = max(replica.records[key].lineage.generation for key, _ in drops) + 1
-                cluster.store.drop(partition, drops, generation)
-
-    def _on_durable_clocks(self, node: bytes, message: DurableClocks, respond: Respond) -> None:
-        self._answer_clocks(message.partitions, respond)
-
-    def _answer_clocks(self, partitions: list[int], respond: Respond) -> None:
-        """Answer with clocks once they are durable as they are now; with empty ones of what is not owned, nor held."""
-        cluster = self._cluster
-        owned = set(cluster.shared_with(cluster.me.node_id))
-        clocks: dict[int, WireDots] = {}
-        for partition in partitions:
-            replica = cluster.store.replicas[partition]
-            if replica.whole if partition in owned else not (replica.records or replica.clock):
-                clocks[partition] = replica.clock.to_wire()
-        cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(ClocksAre(clocks)))

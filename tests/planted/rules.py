@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dynatwist.coordinator import coordinator, forwarding, repair, rounds
+from dynatwist.coordinator import coordinator, forwarding, repair, rounds, tombstones
 from dynatwist.coordinator.reads import ReadRun
 from dynatwist.core import Core
 from dynatwist.feed.hub import Subscription
@@ -118,7 +118,7 @@ def refill_from_a_single_owner(patch):
 
 def expiry_as_a_new_write(patch):
     """Whoever finds an expired record writes a tombstone over it."""
-    collect = repair.Repair._collect
+    collect = tombstones.Tombstones.collect
 
     def burying(self):
         store = self._cluster.store
@@ -129,7 +129,7 @@ def expiry_as_a_new_write(patch):
                     store.write(key, Draft(None, record.owner))
         collect(self)
 
-    patch.setattr(repair.Repair, "_collect", burying)
+    patch.setattr(tombstones.Tombstones, "collect", burying)
 
 
 @under("joins", "strandings", "slow_disks")

@@ -1,0 +1,123 @@
+"""Collecting tombstones: asks all members for their durable clocks, and drops what may go.
+
+The rules are in `dynatwist.replication.collection`.
+"""
+
+from __future__ import annotations
+
+from dynatwist.model.dots import DotSet, WireDots
+from dynatwist.net.messages import AnyMessage, ClocksAre, DurableClocks
+from dynatwist.replication.collection import Collection
+
+from .cluster import Cluster, Respond
+
+LOOKS_PER_GRACE = 4
+INTERVAL_S = (0.1, 10.0)
+
+
+class Tombstones:
+    """See the module.
+
+    :ivar interval_s: how often to `collect`.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._collections: dict[int, Collection] = {}
+        self._looking = False
+        shortest_s, longest_s = INTERVAL_S
+        self.interval_s = min(longest_s, max(shortest_s, cluster.grace_s / LOOKS_PER_GRACE))
+        cluster.on_call(DurableClocks, self._on_durable_clocks)
+
+    def forget_all(self) -> None:
+        """The registry changed: what was noted does not count any more."""
+        for collection in self._collections.values():
+            collection.forget_clocks()
+
+    def collect(self) -> None:
+        """Look at all members, one look at a time."""
+        cluster = self._cluster
+        registry = cluster.registry
+        if registry is None or registry.changing or cluster.removed or self._looking:
+            return
+        wanted = self._wanted()
+        if not wanted:
+            return
+        self._looking = True
+        for partition in wanted:
+            self._collection(partition).begin()
+        me, version = cluster.me.node_id, registry.version
+        nodes = sorted(registry.ids - {me})
+        waiting = len(nodes) + 1
+
+        def know(node: bytes, reply: AnyMessage | None) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if isinstance(reply, ClocksAre):
+                self._know(node, reply)
+            if not waiting:
+                self._looking = False
+                if version == cluster.version:
+                    self._drop_known(wanted)
+
+        answer_clocks(cluster, wanted, lambda reply: know(me, reply))
+        for node in nodes:
+            cluster.links.call(node, DurableClocks(version, wanted), lambda reply, node=node: know(node, reply))  # type: ignore[misc]
+
+    def _wanted(self) -> list[int]:
+        """Partitions owned here in which there is something to learn or to drop."""
+        cluster = self._cluster
+        now_s, replicas = cluster.runtime.monotonic_s(), cluster.store.replicas
+        return [
+            partition
+            for partition in cluster.shared_with(cluster.me.node_id)
+            if replicas[partition].tombstones
+            and replicas[partition].whole
+            and not self._collection(partition).is_waiting(now_s, cluster.grace_s)
+        ]
+
+    def _collection(self, partition: int) -> Collection:
+        return self._collections.setdefault(partition, Collection())
+
+    def _know(self, node: bytes, reply: ClocksAre) -> None:
+        for partition, wire in reply.clocks.items():
+            if node in self._cluster.owners(partition):
+                self._collection(partition).know(node, DotSet.from_wire(wire))
+            else:
+                self._collection(partition).know_empty(node)
+
+    def _drop_known(self, partitions: list[int]) -> None:
+        cluster = self._cluster
+        registry = cluster.registry
+        if registry is None or registry.changing:
+            return
+        for partition in partitions:
+            replica = cluster.store.replicas[partition]
+            if not replica.whole:
+                continue
+            drops = self._collection(partition).step(
+                replica,
+                registry.owners(partition),
+                registry.ids,
+                registry.version,
+                cluster.store.wall_ms(),
+                cluster.runtime.monotonic_s(),
+                cluster.grace_s,
+            )
+            if drops:
+                generation = max(replica.records[key].lineage.generation for key, _ in drops) + 1
+                cluster.store.drop(partition, drops, generation)
+
+    def _on_durable_clocks(self, node: bytes, message: DurableClocks, respond: Respond) -> None:
+        answer_clocks(self._cluster, message.partitions, respond)
+
+
+def answer_clocks(cluster: Cluster, partitions: list[int], respond: Respond) -> None:
+    """Answer with clocks once they are durable as they are now; with empty ones of what is not owned, nor held."""
+    owned = set(cluster.shared_with(cluster.me.node_id))
+    clocks: dict[int, WireDots] = {}
+    for partition in partitions:
+        replica = cluster.store.replicas[partition]
+        if replica.whole if partition in owned else not (replica.records or replica.clock):
+            clocks[partition] = replica.clock.to_wire()
+    cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(ClocksAre(clocks)))
