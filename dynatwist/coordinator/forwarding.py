@@ -107,19 +107,19 @@ class Forwarding:
     def _attempt(self, node: bytes, now_s: float) -> None:
         cluster = self._cluster
         after_ms = max((cluster.links.clock_bound_ms(one) for one in self._fences), default=0)
+        in_doubt = bool(self._fences)
+        left_s = self._until_s - now_s
+        attempt_s = min(left_s, IN_DOUBT_S if in_doubt else ATTEMPT_S) if self._is_write else left_s
         self._tried.add(node)
         self._asked.add(node)
+        self._fences[node] = now_s + attempt_s + STALL_S
         if node == cluster.me.node_id:
-            origin = Origin(self._op, self._created, bool(self._fences), after_ms)
+            origin = Origin(self._op, self._created, in_doubt, after_ms, now_s + attempt_s)
             self._carry_out(self._operation, origin).addCallback(lambda result: self._answered(node, result))
             return
-        left_s = self._until_s - now_s
-        in_doubt = bool(self._fences)
-        attempt_s = IN_DOUBT_S if in_doubt else ATTEMPT_S
-        self._fences[node] = now_s + attempt_s + STALL_S
         message = Forward(
             cluster.version,
-            int(1000 * (min(left_s, attempt_s) if self._is_write else left_s)),
+            int(1000 * attempt_s),
             self._op,
             ENCODER.encode(self._operation),
             self._created,
