@@ -92,10 +92,13 @@ class Mischief:
         registry = self._cluster.registry()
         return (
             not self._wounded
-            and self.is_tidy()
+            and not self._burnt
             and registry is not None
             and not registry.changing
-            and not any(core.cluster.not_whole() or core.repair.surplus() for core in self._cluster.cores())
+            and not any(
+                core.cluster.removed or core.cluster.not_whole() or core.repair.surplus()
+                for core in self._cluster.cores()
+            )
         )
 
     def _has_recovered(self, node: SimNode, before: Process) -> bool:
