@@ -24,6 +24,7 @@ from .cluster import Cluster, Respond
 TICK_S = 0.1
 FOUND_AFTER_S = 1.0
 TRY_EVERY_S = 2.0
+WISH_S = 2.0
 ENCODER = msgspec.msgpack.Encoder()
 REGISTRY = msgspec.msgpack.Decoder(Registry)
 
@@ -42,7 +43,7 @@ class Registrar:
         self._acceptors = acceptors
         self._seeds = seeds
         self._replicas = replicas
-        self._wanted: dict[bytes, Member] = {}
+        self._wanted: dict[bytes, tuple[Member, float]] = {}
         self._unwanted: set[bytes] = set()
         self._proposing = False
         self._asking = False
@@ -118,9 +119,14 @@ class Registrar:
             )
         else:
             if registry.find(node) != message.member:
-                self._wanted[node] = message.member
+                self._want(message.member)
                 self._tick_soon()
             respond(Done())
+
+    def _want(self, member: Member) -> None:
+        """Have a node in the registry; it asks again and again until it is. What it asked for long ago may have been
+        granted and taken back meanwhile."""
+        self._wanted[member.node_id] = member, self._cluster.runtime.monotonic_s()
 
     # Changes
 
@@ -152,7 +158,7 @@ class Registrar:
             return
         mine = registry.find(cluster.me.node_id)
         if mine is not None and mine != cluster.me:
-            self._wanted[cluster.me.node_id] = cluster.me  # this node's address changed
+            self._want(cluster.me)  # this node's address changed
         goal = self._goal(registry)
         if goal is not None:
             self._propose(registry, goal)
@@ -161,10 +167,11 @@ class Registrar:
 
     def _goal(self, registry: Registry) -> Registry | None:
         """The next version wanted, if any: joins only between changes, removals also amend the one under way."""
+        now_s = self._cluster.runtime.monotonic_s()
         self._wanted = {
-            node: member
-            for node, member in self._wanted.items()
-            if registry.find(node) != member and node not in self._unwanted
+            node: (member, asked_s)
+            for node, (member, asked_s) in self._wanted.items()
+            if registry.find(node) != member and node not in self._unwanted and now_s - asked_s < WISH_S
         }
         self._unwanted = {node for node in self._unwanted if node in registry.ids}
         kept = tuple(member for member in registry.members if member.node_id not in self._unwanted)
@@ -172,7 +179,8 @@ class Registrar:
             if not self._unwanted:
                 return None
             return msgspec.structs.replace(registry, version=registry.version + 1, members=kept)
-        members = {member.node_id: member for member in kept} | self._wanted
+        wanted = {node: member for node, (member, _) in self._wanted.items()}
+        members = {member.node_id: member for member in kept} | wanted
         ordered = tuple(sorted(members.values(), key=lambda member: member.node_id))
         if not members or ordered == registry.members:
             return None
