@@ -305,7 +305,7 @@ def demo(nodes: int, port: int, data_dir: str | None) -> None:
 @main.command()
 @click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many histories.")
 @click.option("--minutes", type=click.FloatRange(0, 600), default=0.5, show_default=True, help="Simulated, of each.")
-@click.option("--nodes", type=click.IntRange(1, 9), help="Instead of 3 to 9, as the seed says.")
+@click.option("--nodes", type=click.IntRange(3, 9), help="How many, instead of what the seed says.")
 @click.option("--faults", metavar="NAME,...", help="Only these, instead of those that the seed chooses.")
 @click.option("--first", type=click.IntRange(0), help="The first seed, instead of a fresh one.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes, instead of one a core.")

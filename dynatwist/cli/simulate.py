@@ -50,14 +50,14 @@ class Sum:
 def check_faults(text: str | None) -> tuple[str, ...] | None:
     """Names of faults, separated by commas.
 
-    :raises click.BadParameter: for others.
+    :raises click.ClickException: for others.
     """
     if text is None:
         return None
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     unknown = [name for name in names if name not in NAMES]
     if unknown:
-        raise click.BadParameter(f"there is no fault '{unknown[0]}'; there are {', '.join(NAMES)}")
+        raise click.ClickException(f"--faults: there is no fault '{unknown[0]}'; there are {', '.join(NAMES)}")
     return names
 
 

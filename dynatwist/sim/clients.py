@@ -127,7 +127,14 @@ class Clients:
         kind = KINDS[choice] if choice < len(KINDS) else Kind.PUT
         level = random.choices(LEVELS, load.levels)[0]
         ttl_s = random.randint(1, 6) if choice == 4 else 0
-        self.ask(node, "plain", kind, key, level, ttl_s=ttl_s, if_absent=choice == 5)
+        self.ask(node, "plain", kind, key, level, ttl_s=ttl_s, if_absent=choice == 5, then=self._maybe_again)
+
+    def _maybe_again(self, call: Call) -> None:
+        """What failed is tried again by some, at another node."""
+        nodes = self.ready_nodes()
+        has_failed = call.is_write and call.code in ("uncertain", "unavailable")
+        if has_failed and nodes and self._running and self._world.random.random() < 0.3:
+            self.ask(self._world.random.choice(nodes), "again", call.kind, call.key, call.level)
 
     # One request
 

@@ -6,7 +6,7 @@ anything. So each seed leaves many faults out and is heavy in others (Groce et a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from random import Random
 
 from dynatwist.storage.wal import Durability
@@ -157,7 +157,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
     total = sum(rates[kind] for kind in KINDS)
     milder = min(1.0, random.choice([2.0, 5.0, 12.0]) / max(total, 2.0))
     faults = Faults(**{name: rate if name in SHARES else rate * milder for name, rate in rates.items()})
-    plan = Plan(
+    return Plan(
         random.choices([3, 4, 5, 6, 7, 8, 9], [8, 2, 4, 1, 1, 0.5, 0.5])[0] if nodes is None else nodes,
         random.choice([8.0, 16.0, 32.0]),
         faults,
@@ -168,7 +168,6 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         random.choice([1.0, 3.0, 3.0]),
         random.choice([1, 2, 256]),
     )
-    return plan if plan.nodes >= 3 else replace(plan, faults=replace(faults, forgets=0.0, wipes=0.0, strandings=0.0))
 
 
 def _draw_load(random: Random) -> Load:
