@@ -34,7 +34,11 @@ HOT_EVERY = 10
 
 
 class Repair:
-    """See the module."""
+    """See the module.
+
+    :ivar answers: to the rounds of peers.
+    :ivar hint_batch: how many hints are replayed at a time.
+    """
 
     log = Logger()
 
@@ -50,7 +54,8 @@ class Repair:
         self._tombstones = Tombstones(cluster)
         self._timers: dict[str, Timer] = {}
         self.rounds = 0
-        RoundAnswers(cluster)
+        self.answers = RoundAnswers(cluster)
+        self.hint_batch = HINT_BATCH
         cluster.on_call(PullFromMe, self._on_pull_from_me)
         cluster.on_linked.append(self._on_linked)
         cluster.on_reachability.append(self._on_reachability)
@@ -291,7 +296,7 @@ class Repair:
     def _replay_hints(self, node: bytes) -> None:
         """Send what a node missed, as held now, a batch at a time."""
         cluster = self._cluster
-        keys = cluster.store.hints.next(node, HINT_BATCH)
+        keys = cluster.store.hints.next(node, self.hint_batch)
         if not keys or node in self._replaying or not cluster.links.is_reachable(node):
             return
         self._replaying.add(node)

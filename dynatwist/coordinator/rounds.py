@@ -176,10 +176,14 @@ class Round:
 
 
 class RoundAnswers:
-    """Answers the rounds of peers."""
+    """Answers the rounds of peers.
+
+    :ivar page_bytes: how much goes into one answer, about.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self.page_bytes = PAGE_BYTES
         cluster.on_call(Summaries, self._on_summaries)
         cluster.on_call(Pull, self._on_pull)
         cluster.on_call(Buckets, self._on_buckets)
@@ -203,7 +207,7 @@ class RoundAnswers:
     def _on_pull(self, node: bytes, message: Pull, respond: Respond) -> None:
         store = self._cluster.store
         replica = store.replicas[message.partition]
-        room = PAGE_BYTES
+        room = self.page_bytes
         cut = False
 
         def admit(record: Record) -> bool:

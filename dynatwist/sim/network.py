@@ -77,6 +77,9 @@ class SimNetwork:
         """Everybody reaches everybody, fast."""
         self._cut.clear()
         self._slow_s.clear()
+        for host in self.hosts.values():
+            for stream in host.streams.values():
+                stream.stuck_until_s = 0.0
 
     def host(self, name: str, process: Process) -> SimHost:
         """A host's sockets, for a new process on it."""

@@ -116,7 +116,7 @@ class Plan:
     """All that a seed decides before it starts.
 
     :ivar storm_s: length of each storm.
-    :ivar slice_records: how many records a cold save takes in one turn.
+    :ivar in_small_steps: pages, slices, chunks and batches hold a few records instead of thousands: so there are many.
     """
 
     nodes: int = 3
@@ -127,7 +127,7 @@ class Plan:
     grace_s: float = 2.0
     snapshot_s: float = 3.0
     lone_s: float = 3.0
-    slice_records: int = 2
+    in_small_steps: bool = True
 
     def text(self) -> str:
         """One line for the trace."""
@@ -166,7 +166,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         random.choice([0.3, 0.5, 1.0, 3.0]),
         random.choice([0.3, 1.0, 3.0, 8.0]),
         random.choice([1.0, 3.0, 3.0]),
-        random.choice([1, 2, 256]),
+        random.random() < 0.7,
     )
 
 

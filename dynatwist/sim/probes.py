@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from twisted.internet.defer import ensureDeferred
+
 from dynatwist.coordinator.request import Kind
 from dynatwist.model.record import Key, Record
+from dynatwist.replication.quorum import Level
 
 from .clients import Clients
 from .cluster import SimCluster, SimNode
@@ -14,6 +17,7 @@ from .history import Call, name_of
 
 PROBE_TABLE = "probe"
 ANSWER_S = 1.5
+LISTED_AT_ONCE = 3
 FROZEN_READ_S = 0.4
 
 
@@ -31,6 +35,7 @@ class Probes:
     def run(self, final: dict[Key, Record]) -> None:
         """All probes."""
         self._read_everywhere(final)
+        self._list(final)
         self._write_everywhere(self._writers(), "with all nodes up")
         if len(self.cluster.active()) >= 3 and len(self._writers()) == len(self.cluster.active()):
             self._freeze_one()
@@ -59,6 +64,35 @@ class Probes:
                 self.violations.append(f"P6: {call.text()}, but the owners hold {name_of(record)}")
             elif call.code != "ok" and not (dead and call.code == "not_found"):
                 self.violations.append(f"P7: {call.text()}, with all nodes up")
+
+    def _list(self, final: dict[Key, Record]) -> None:
+        """A listing, page by page, has every live key once and no other."""
+        random = self.cluster.world.random
+        node, table = (
+            random.choice(self.cluster.active()),
+            random.choice(sorted({table for table, _ in final} or {"users"})),
+        )
+        core = node.core
+        assert core is not None
+        assert node.process is not None
+        now_ms = core.store.wall_ms()
+        wanted = sorted(name for (one, name), record in final.items() if one == table and not record.is_dead(now_ms))
+        found: list[str] = []
+
+        async def walk() -> None:
+            after = ""
+            while True:
+                page = await core.context.listing.page(table, "", after, Level.QUORUM, LISTED_AT_ONCE)
+                found.extend(name for name, _ in page.records)
+                if page.next_after is None:
+                    return
+                after = page.next_after
+
+        over: list[object] = []
+        node.process.run(lambda: ensureDeferred(walk()).addBoth(over.append))
+        self.cluster.world.run_until(lambda: bool(over), ANSWER_S, step_s=0.02)
+        if over != [None] or (found != wanted and not any(record.expires_ms for record in final.values())):
+            self.violations.append(f"P7: {table} listed at {node.host}: {found} instead of {wanted}; {over}")
 
     def _write_everywhere(self, nodes: list[SimNode], when: str) -> None:
         """Writes succeed at every level that the nodes that are up allow, and say so."""

@@ -101,7 +101,9 @@ class _Run:
         self.found: list[str] = []
 
     def _on_core(self, node: SimNode, core: Core) -> None:
-        core.saver.slice_records = self.plan.slice_records
+        if self.plan.in_small_steps:
+            core.saver.slice_records, core.saver.chunk_bytes = 2, 1000
+            core.repair.answers.page_bytes, core.repair.hint_batch = 400, 2
         self.witness.watch(node, core)
 
     def _is_at_rest(self) -> bool:

@@ -42,6 +42,7 @@ class ColdSaver:
 
     :param later: runs a function in a later turn of the reactor.
     :ivar slice_records: how many records are taken in one turn.
+    :ivar chunk_bytes: how big a chunk becomes, about.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class ColdSaver:
         self._kept = [recovered.manifest] if recovered.manifest else []
         self._waiters: list[Deferred[None]] = []
         self.slice_records = SLICE_RECORDS
+        self.chunk_bytes = CHUNK_BYTES
         self.saves = 0
         self.failures = 0
 
@@ -192,7 +194,7 @@ class _Save:
 
     def _add(self, part: Slice) -> Piece:
         payload = _ENCODER.encode(part)
-        if self._frame_bytes + len(payload) > CHUNK_BYTES and self._frames:
+        if self._frame_bytes + len(payload) > self._saver.chunk_bytes and self._frames:
             self._flush_chunk()
         self._frames.append(payload)
         self._frame_bytes += len(payload)

@@ -94,7 +94,6 @@ def frames_without_a_deadline(patch):
 @under("kills", "slow_disks")
 def clock_saved_after_the_slices(patch):
     """A cold save takes the clock of a partition when its records are taken, not before."""
-    patch.setattr(snapshot, "SLICE_RECORDS", 1)
 
     def late(self, replica):
         pieces = []
