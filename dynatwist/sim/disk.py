@@ -306,9 +306,11 @@ class SimWriter:
 
 
 def _last_frame(data: bytearray) -> int:
-    """Where the last frame of a sealed file begins; the length of its header when it has none."""
+    """Where the last complete frame of a sealed file begins; the length of its header when it has none."""
     at = last = FILE_HEADER_BYTES
     while at + FRAME_HEADER.size <= len(data):
-        last = at
-        at += FRAME_HEADER.size + FRAME_HEADER.unpack_from(data, at)[2]
+        end = at + FRAME_HEADER.size + FRAME_HEADER.unpack_from(data, at)[2]
+        if end > len(data):
+            break
+        last, at = at, end
     return min(last, len(data))

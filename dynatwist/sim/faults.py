@@ -71,16 +71,19 @@ class Mischief:
                 self._retire(node)
             elif not node.running and not node.retired:
                 node.start()
-        registry = self._cluster.registry()
-        self._burnt &= registry.ids if registry is not None else set()
         for core in self._cluster.cores():
             if core.cluster.ready:
-                for node_id in sorted(self._burnt):
+                for node_id in self._burnt_members():
                     core.registrar.forget(node_id)
+
+    def _burnt_members(self) -> list[bytes]:
+        """Ids that will not return, and that the registry has, or has again: a join may have been under way."""
+        registry = self._cluster.registry()
+        return sorted(self._burnt & registry.ids) if registry is not None else []
 
     def is_tidy(self) -> bool:
         """Whether nothing is left for `tidy` to do."""
-        return not self._burnt and all(
+        return not self._burnt_members() and all(
             node.retired or (node.core is not None and not node.core.cluster.removed) for node in self._cluster.nodes
         )
 
@@ -92,7 +95,7 @@ class Mischief:
         registry = self._cluster.registry()
         return (
             not self._wounded
-            and not self._burnt
+            and not self._burnt_members()
             and registry is not None
             and not registry.changing
             and not any(
