@@ -372,6 +372,8 @@ class Cluster:
                 self.save_identity()
         if hello.registry is not None:
             self._on_registry(node, RegistryIs(hello.registry))
+        if self.registry is not None and (hello.registry is None or hello.registry.version < self.registry.version):
+            self.links.tell(node, RegistryIs(self.registry))  # it may be newer than what was said in greeting
         self.links.tell(node, self._status or Status(self.ready, self.not_whole()))
         for call in self.on_linked:
             call(node)
