@@ -78,7 +78,7 @@ class Cluster:
         self.founded_peers: set[bytes] = set()
         self.peer_status: dict[bytes, Status] = {}
         self._calls: dict[type[Any], Handler] = {}
-        self._notices: dict[type[Any], Notice] = {RegistryIs: self._on_registry, Status: self._on_status}
+        self._notices: dict[type[Any], Notice] = {RegistryIs: self._on_registry, Status: self.peer_status.__setitem__}
         self._notices[Leaving] = self._on_leaving
         self._notices[Restored] = self._on_restored
         self.on_linked: list[Callable[[bytes], None]] = []
@@ -305,9 +305,6 @@ class Cluster:
         self.founded_peers.add(node)
         if self.registry is not None or message.registry.find(self.me.node_id) is not None:
             self.adopt(message.registry)
-
-    def _on_status(self, node: bytes, message: Status) -> None:
-        self.peer_status[node] = message
 
     def _on_leaving(self, node: bytes, message: Leaving) -> None:
         self.peer_status.pop(node, None)
