@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynatwist.api.causal import CausalToken
 from dynatwist.coordinator.walls import Walls
+from dynatwist.errors import ApiError
+from dynatwist.model.dots import Dot
 from dynatwist.net.framing import FrameError, FrameReader, encode
 from dynatwist.net.messages import Done, Hello, Ping, Unable
 from dynatwist.replication.hints import HintQueues
@@ -145,3 +148,25 @@ class TestWallClocks:
         walls.note(b"a", 3_600_000, 0)
         walls.note(b"b", 50, 0)
         assert walls.refusal(1_000_000, 1) == ""
+
+
+class TestCausalTokens:
+    def test_an_earlier_write_of_the_same_actor_stays_named(self):
+        """Found by seed 878030404: the later write was of another key, and the replica had met that one only."""
+        token = CausalToken.parse("").with_dot(5, Dot(b"a" * 16, 39)).with_dot(5, Dot(b"a" * 16, 41))
+        assert CausalToken.parse(token.render()).dots(5) == (Dot(b"a" * 16, 39), Dot(b"a" * 16, 41))
+        assert token.dots(6) == ()
+
+    def test_the_newest_are_kept_and_fit_a_header(self):
+        token = CausalToken.parse("")
+        for number in range(1, 1000):
+            token = CausalToken.parse(token.render()).with_dot(
+                number % 256, Dot(bytes([number % 9]) * 16, 1 << 40 | number)
+            )
+        assert len(token.render()) < 8000
+        assert token.dots(999 % 256)[-1].seq == 1 << 40 | 999
+
+    @pytest.mark.parametrize("text", ["x", "a" * 9000, "gQ==", "kZMBxBBhYWFhYWFhYWFhYWFhYWFhAA=="])
+    def test_others_are_refused(self, text):
+        with pytest.raises(ApiError, match="not one that this store gave"):
+            CausalToken.parse(text)

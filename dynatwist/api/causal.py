@@ -1,4 +1,8 @@
-"""Causal tokens: what a client has written or seen, in a header, so that any node can show at least that."""
+"""Causal tokens: what a client has written or seen, in a header, so that any node can show at least that.
+
+A token names single dots. It must not keep the greatest number of an actor only: what a replica has merged has gaps,
+and one that has met a later write of an actor need not have met an earlier one.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,16 @@ import msgspec
 from dynatwist.errors import ApiError
 from dynatwist.model.dots import Dot
 
-MAX_PARTITIONS = 64
+MAX_DOTS = 160
+"""The newest are kept; as many as fit a header."""
 MAX_CHARS = 8192
-_DECODER = msgspec.msgpack.Decoder(dict[int, list[tuple[bytes, int]]])
+_DECODER = msgspec.msgpack.Decoder(list[tuple[int, bytes, int]])
 
 
 class CausalToken:
-    """Per partition the dots to be seen; the newest 64 partitions."""
+    """The (partition, dot) pairs to be seen, oldest first."""
 
-    def __init__(self, dots: dict[int, dict[bytes, int]]) -> None:
+    def __init__(self, dots: dict[tuple[int, Dot], None]) -> None:
         self._dots = dots
 
     @classmethod
@@ -30,26 +35,23 @@ class CausalToken:
             if len(text) > MAX_CHARS:
                 raise ValueError
             wire = _DECODER.decode(base64.urlsafe_b64decode(text.encode("ascii")))
-            if any(len(actor) != 16 or not 0 < seq < 1 << 53 for dots in wire.values() for actor, seq in dots):
+            if any(len(actor) != 16 or not 0 < seq < 1 << 53 for _, actor, seq in wire):
                 raise ValueError
         except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
             raise ApiError(400, "bad_causal_token", "X-Causal-Token is not one that this store gave") from None
-        return cls({partition: dict(dots) for partition, dots in list(wire.items())[:MAX_PARTITIONS]})
+        return cls({(partition, Dot(actor, seq)): None for partition, actor, seq in wire[-MAX_DOTS:]})
 
     def dots(self, partition: int) -> tuple[Dot, ...]:
         """What has to be seen of a partition."""
-        return tuple(Dot(actor, seq) for actor, seq in self._dots.get(partition, {}).items())
+        return tuple(dot for number, dot in self._dots if number == partition)
 
     def with_dot(self, partition: int, dot: Dot) -> CausalToken:
         """The token after a dot was written or seen."""
-        dots = dict(self._dots)
-        mine = dict(dots.pop(partition, {}))
-        mine[dot.actor] = max(dot.seq, mine.get(dot.actor, 0))
-        dots = dict(list(dots.items())[-MAX_PARTITIONS + 1 :])
-        dots[partition] = dict(list(mine.items())[-16:])
-        return CausalToken(dots)
+        named = (partition, dot)
+        kept = [pair for pair in self._dots if pair != named]
+        return CausalToken(dict.fromkeys([*kept[-MAX_DOTS + 1 :], named]))
 
     def render(self) -> str:
         """The header's text."""
-        wire = {partition: list(dots.items()) for partition, dots in self._dots.items()}
+        wire = [(partition, dot.actor, dot.seq) for partition, dot in self._dots]
         return base64.urlsafe_b64encode(msgspec.msgpack.encode(wire)).decode()
