@@ -149,6 +149,8 @@ class Forwarding:
         if self.result.called:
             return
         if self._answer is not None:
+            if result.code is Code.OK:  # the first answer may have been a refusal; this attempt has written
+                self._answer = result
             self._answer_when_safe()
         elif result.code is Code.UNAVAILABLE:  # nothing was done there; another owner may be better off
             self._refusal = result
