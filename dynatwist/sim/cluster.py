@@ -116,6 +116,7 @@ class SimNode:
         if power:
             self.disk.lose_power()
         self.core = None
+        self.disk.busy_until_s = 0.0
         network.die(power)
 
     def kill(self, power: bool = False) -> None:

@@ -34,6 +34,7 @@ class SimDisk:
     :ivar is_full: writes fail with ``ENOSPC``, some of the bytes written.
     :ivar fails_sync: the next sync fails with ``EIO``, and what it was to make durable is forgotten.
     :ivar stall_s: how much longer each piece of a disk thread's work takes.
+    :ivar busy_until_s: when all that was given to it so far will be done.
     """
 
     def __init__(self, random: Random) -> None:
@@ -45,6 +46,7 @@ class SimDisk:
         self.is_full = False
         self.fails_sync = False
         self.stall_s = 0.0
+        self.busy_until_s = 0.0
 
     def mount(self, process: Process) -> Mount:
         """The file system of one process."""
@@ -290,6 +292,7 @@ class SimWriter:
         """See `dynatwist.storage.files.Writer`."""
         took_s = self._world.random.uniform(0.0002, 0.004) + self._disk.stall_s
         self._free_s = max(self._free_s, self._world.now_s) + took_s
+        self._disk.busy_until_s = max(self._disk.busy_until_s, self._free_s)
 
         def run() -> None:
             failure: BaseException | None = None

@@ -27,6 +27,7 @@ from .world import Killed, World
 
 SETTLE_LIMIT_S = 60.0
 TIDY_S = 1.0
+SOON_S = 0.05
 
 
 @dataclass(slots=True)
@@ -107,7 +108,12 @@ class _Run:
         self.witness.watch(node, core)
 
     def _is_at_rest(self) -> bool:
-        return self.cluster.is_settled() and not any(core.repair.surplus() for core in self.cluster.cores())
+        soon_s = self.world.now_s + SOON_S
+        return (
+            self.cluster.is_settled()
+            and not any(core.repair.surplus() for core in self.cluster.cores())
+            and all(node.disk.busy_until_s <= soon_s or not node.running for node in self.cluster.nodes)
+        )
 
     @contextmanager
     def logged(self) -> Iterator[None]:
