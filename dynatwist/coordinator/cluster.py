@@ -94,6 +94,7 @@ class Cluster:
         self.wall_refusal = ""
         self.stopping = False
         self.removed = False
+        self._was_restored = False
 
     # The registry
 
@@ -311,8 +312,9 @@ class Cluster:
 
     def _on_restored(self, node: bytes, message: Restored) -> None:
         """A peer has met a later start of this node, or more of its log: the data folder is an old backup."""
-        if message.starts < self.identity.starts:
+        if message.starts < self.identity.starts or self._was_restored:
             return
+        self._was_restored = True  # what came after this start is no backup
         self.log.warn(
             "this data folder is older than what the cluster has met (start {mine}, met {met}): a restored backup? "
             "All partitions are fetched from other owners",

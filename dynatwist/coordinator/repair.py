@@ -50,7 +50,7 @@ class Repair:
         self._handing_off = False
         self._last_summaries: dict[bytes, dict[int, bytes]] = {}
         self._served_lone: set[int] = set()
-        self._filled: dict[int, set[bytes]] = {}
+        self._filled: dict[tuple[int, int], set[bytes]] = {}
         self._tombstones = Tombstones(cluster)
         self._timers: dict[str, Timer] = {}
         self.rounds = 0
@@ -150,7 +150,7 @@ class Repair:
         replicas = self._cluster.store.replicas
         for partition in partitions:
             if not replicas[partition].whole and (partition in whole or self._is_nobody_whole(partition)):
-                self._filled.setdefault(partition, set()).add(node)
+                self._filled.setdefault((partition, replicas[partition].resets), set()).add(node)
         if self._check_all_whole() or not was_fresh:
             self._cluster.publish()
 
@@ -186,10 +186,11 @@ class Repair:
         if cluster.registry is None:
             return False
         for partition in cluster.not_whole():
-            sources = self._filled.get(partition, set()).intersection(self._sources(partition))
+            filled = partition, cluster.store.replicas[partition].resets  # what came before a reset does not count
+            sources = self._filled.get(filled, set()).intersection(self._sources(partition))
             if len(sources) >= self._sources_needed(partition) and (sources or cluster.lone):
                 cluster.store.become_whole(partition)
-                self._filled.pop(partition, None)
+                self._filled.pop(filled, None)
                 changed = True
         if changed and not cluster.not_whole():
             self.log.info("all partitions are whole")
@@ -212,7 +213,6 @@ class Repair:
         if after.changing and (before is None or not before.changing):
             for partition in range(ALL_PARTITIONS):
                 if cluster.is_joining(partition):
-                    self._filled.pop(partition, None)
                     if cluster.store.replicas[partition].clock or cluster.store.replicas[partition].records:
                         cluster.store.cease_whole(partition)
                     else:
