@@ -66,6 +66,7 @@ REGRESSIONS = {
     2239: "owners asked in doubt had no time to find out who is frozen",
     878030404: "a causal token kept the greatest number of each actor only",
     878030745: "an owner's refusal was the answer, though the one asked in doubt had written",
+    954237485: "a joiner said that it was whole before that was durable, crashed, and was an owner without its data",
     954236885: "what had been fetched before a partition was set aside again counted towards becoming whole",
     928973359: "a registry adopted while two nodes greeted each other never reached the joiner",
     20157902: "who had slept through a join and a removal brought back the node that was struck out",

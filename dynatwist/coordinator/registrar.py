@@ -234,13 +234,23 @@ class Registrar:
             known = done | {cluster.me.node_id}
             enough = len(known & registry.previous_ids) >= majority(len(registry.previous_ids))
             if registry is cluster.registry and done.issuperset(gaining) and (enough or self._all_old_left(registry)):
-                self._propose(registry, registry.settled())
+                self._settle(registry)
 
         if not others:
             self._proposing = False
-            self._propose(registry, registry.settled())
+            self._settle(registry)
         for node in others:
             cluster.links.call(node, Settle(registry.version), partial(replied, node), timeout_s=1.0)
+
+    def _settle(self, registry: Registry) -> None:
+        """End the change, once what this node fetched for it is durable."""
+        wal = self._cluster.store.wal
+
+        def durable() -> None:
+            if registry is self._cluster.registry and not self._proposing:
+                self._propose(registry, registry.settled())
+
+        wal.when_durable(wal.lsn, durable)
 
     def _all_old_left(self, registry: Registry) -> bool:
         """Whether so few old members stay that they are no majority; the acceptors' own majorities then decide."""
@@ -257,5 +267,6 @@ class Registrar:
             respond(Unable("another version"))
         elif self._cluster.is_filling():
             respond(Unable("not whole yet"))
-        else:
-            respond(Done())
+        else:  # a crash must not take back that this node is whole
+            wal = self._cluster.store.wal
+            wal.when_durable(wal.lsn, lambda: respond(Done()))
