@@ -141,7 +141,7 @@ def hints_count_towards_w(patch):
     patch.setattr(writes.WriteRun, "_send_to_owners", generous)
 
 
-@under("strandings", "joins")
+@under("strandings")
 def a_partition_dropped_before_its_handoff(patch):
     """What is no longer owned is dropped at once."""
 

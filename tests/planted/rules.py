@@ -30,7 +30,6 @@ def no_generation(patch):
     patch.setattr(store_module, "write_over", lambda held, seen, generation, *rest: write_over(held, seen, 0, *rest))
 
 
-@under("clocks", "partitions")
 def what_a_peer_collected_is_kept(patch):
     """A tombstone that a peer has collected is not dropped here."""
     compare = rounds.compare
@@ -62,6 +61,7 @@ def collection_without_grace(patch):
     """Dropped as soon as J is covered."""
     step = Collection.step
     patch.setattr(Collection, "step", lambda self, *rest: step(self, *rest[:-1], 0.0))
+    patch.setattr(Collection, "is_waiting", lambda self, now_s, grace_s: False)
 
 
 def hints_that_carry_records(patch):
@@ -91,7 +91,7 @@ def frames_without_a_deadline(patch):
     patch.setattr(PeerLinks, "arrived_late", lambda self, deadline_ms: False)
 
 
-@under("kills", "slow_disks")
+@under("mass_kills")
 def clock_saved_after_the_slices(patch):
     """A cold save takes the clock of a partition when its records are taken, not before."""
 
@@ -101,7 +101,8 @@ def clock_saved_after_the_slices(patch):
             record = replica.records.get(key)
             if record is not None:
                 pieces.append(self._add(snapshot.Slice(replica.number, [snapshot.Item(key, record)])))
-            yield True
+            for _ in range(100):  # a long slice
+                yield True
         clock = replica.clock.to_wire()
         self._entries.append(snapshot.SavedPartition(replica.number, clock, replica.generation, replica.whole, pieces))
         yield True
