@@ -24,6 +24,7 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.replication.quorum import Level, Tally
+from dynatwist.runtime import cancel
 
 from .cluster import Cluster, Respond
 from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, Origin
@@ -34,6 +35,7 @@ from .rounds import Round, summaries_of
 from .writes import WriteRun
 
 RECENT_OPS = 20_000
+CATCH_UP_TIMEOUT_S = 2.0
 RECENT_S = 2 * FORWARD_TIMEOUT_S
 
 
@@ -101,20 +103,26 @@ class Coordinator:
         return all(clock.covers(dot) for dot in operation.seen)
 
     def _catch_up(self, partition: int) -> Deferred[None]:
-        """A round with every reachable owner."""
+        """A round with every reachable owner; not longer than a client may be kept waiting."""
         cluster = self.cluster
         done: Deferred[None] = Deferred()
         owners = [owner for owner in cluster.owners(partition) if cluster.links.is_reachable(owner)]
         waiting = len(owners)
 
+        def over() -> None:
+            cancel(timer)
+            if not done.called:
+                done.callback(None)
+
         def finished(ok: bool, whole: set[int]) -> None:
             nonlocal waiting
             waiting -= 1
             if not waiting:
-                done.callback(None)
+                over()
 
+        timer = cluster.runtime.clock.callLater(CATCH_UP_TIMEOUT_S, over)
         if not owners:
-            done.callback(None)
+            over()
         for owner in owners:
             Round(cluster, owner, summaries_of(cluster, [partition]), finished)
         return done
