@@ -88,7 +88,7 @@ class Clients:
             return
         random = self._world.random
         self._world.later(random.expovariate(self._load.rate_s), self._next)
-        nodes = self.ready_nodes()
+        nodes = self._cluster.ready_nodes()
         if not nodes:
             return
         draw = random.random()
@@ -110,16 +110,12 @@ class Clients:
         self.ask(node, f"strict{random.randrange(4)}", kind, key, "majority")
 
         def watch() -> None:
-            nodes = self.ready_nodes()
+            nodes = self._cluster.ready_nodes()
             if nodes and self._running:
                 self.ask(random.choice(nodes), f"strict{random.randrange(4)}", Kind.GET, key, "majority")
 
         for _ in range(random.randint(0, 3) if kind is not Kind.GET else 0):
             self._world.later(random.expovariate(50.0), watch)
-
-    def ready_nodes(self) -> list[SimNode]:
-        """Nodes that would answer now."""
-        return [node for node in self._cluster.nodes if node.awake and node.core and node.core.cluster.ready]
 
     def _ask_plainly(self, node: SimNode, key: Key) -> None:
         random, load = self._world.random, self._load
@@ -131,7 +127,7 @@ class Clients:
 
     def _maybe_again(self, call: Call) -> None:
         """What failed is tried again by some, at another node."""
-        nodes = self.ready_nodes()
+        nodes = self._cluster.ready_nodes()
         has_failed = call.is_write and call.code in ("uncertain", "unavailable")
         if has_failed and nodes and self._running and self._world.random.random() < 0.3:
             self.ask(self._world.random.choice(nodes), "again", call.kind, call.key, call.level)
@@ -238,7 +234,7 @@ class Clients:
         self._world.later(random.expovariate(self._load.registrations / 10), self._register_next)
         self._names += random.random() < 0.7
         name = f"u{self._names}"
-        nodes = self.ready_nodes()
+        nodes = self._cluster.ready_nodes()
         for node in random.sample(nodes, min(len(nodes), random.choice((1, 2, 3)))):
             assert node.process is not None
             node.process.run(self._register, node, name)

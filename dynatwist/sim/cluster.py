@@ -184,6 +184,10 @@ class SimCluster:
         """The nodes that are to be members, running or not."""
         return [node for node in self.nodes if not node.retired]
 
+    def ready_nodes(self) -> list[SimNode]:
+        """The nodes that would answer clients now."""
+        return [node for node in self.nodes if node.awake and node.core and node.core.cluster.ready]
+
     def cores(self) -> list[Core]:
         """Of all running nodes."""
         return [node.core for node in self.nodes if node.core is not None]

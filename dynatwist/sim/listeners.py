@@ -89,7 +89,7 @@ class Listeners:
 
     def _begin(self, former: _Heard | None) -> bool:
         random = self._world.random
-        nodes = [node for node in self._cluster.nodes if node.awake and node.core and node.core.cluster.ready]
+        nodes = self._cluster.ready_nodes()
         if not nodes:
             return False
         node = random.choice(nodes)

@@ -41,7 +41,7 @@ class Probes:
             self._freeze_one()
 
     def _writers(self) -> list[SimNode]:
-        return [node for node in self.clients.ready_nodes() if node.core and not node.core.cluster.wall_refusal]
+        return [node for node in self.cluster.ready_nodes() if node.core and not node.core.cluster.wall_refusal]
 
     def _ask_all(self, asks: Iterable[Callable[[], Call]], limit_s: float) -> list[Call]:
         calls = [ask() for ask in asks]
@@ -115,7 +115,7 @@ class Probes:
         frozen.process.pause()
         self._write_everywhere([node for node in self._writers() if node is not frozen], f"with {frozen.host} frozen")
         asks: list[Callable[[], Call]] = []
-        for node in self.clients.ready_nodes():
+        for node in self.cluster.ready_nodes():
             key = (PROBE_TABLE, f"p{world.random.randrange(4)}")
             level = world.random.choice(("quorum", "majority"))
             asks.append(lambda n=node, k=key, lv=level: self.clients.ask(n, "probe", Kind.GET, k, lv))  # type: ignore[misc]
