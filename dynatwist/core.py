@@ -115,7 +115,7 @@ class Core:
             recovered.last_segment,
             runtime.randbytes,
             runtime.wall_ms,
-            runtime.later,
+            runtime.at_turn_end,
             runtime.fatal,
         )
         actor = actor_of(identity.node_id, identity.epoch)

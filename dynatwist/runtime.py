@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -66,6 +67,36 @@ class Network(Protocol):
         """Bind a UDP port; the protocol's ``datagramReceived(data, address)`` is called."""
 
 
+class TurnEnd:
+    """Runs functions at the end of the present turn of the reactor, in the order in which they were given.
+
+    What they give in turn still belongs to this turn. So all that is due for a peer, or the log, goes in one piece.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._calls: deque[Callable[[], None]] = deque()
+        self._is_due = False
+
+    def __call__(self, call: Callable[[], None]) -> None:
+        """Run a function at the end of this turn."""
+        self._calls.append(call)
+        if not self._is_due:
+            self._is_due = True
+            self._clock.callLater(0, self._run)
+
+    def _run(self) -> None:
+        calls = self._calls
+        try:
+            while calls:
+                calls.popleft()()
+        finally:
+            self._is_due = False
+            if calls:  # one of them failed; the others are not to wait for ever
+                self._is_due = True
+                self._clock.callLater(0, self._run)
+
+
 @dataclass(frozen=True)
 class Runtime:
     """What a node is given instead of globals.
@@ -78,6 +109,7 @@ class Runtime:
     :ivar new_writer: makes a disk thread by name.
     :ivar offload: runs a slow, pure function off the reactor.
     :ivar fatal: ends the process with a reason.
+    :ivar at_turn_end: see `TurnEnd`.
     """
 
     clock: Clock
@@ -90,6 +122,10 @@ class Runtime:
     new_writer: Callable[[str], Writer]
     offload: Callable[[Callable[[], Any]], Deferred[Any]]
     fatal: Callable[[str], None]
+    at_turn_end: TurnEnd = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at_turn_end", TurnEnd(self.clock))
 
     def later(self, call: Callable[[], None]) -> Timer:
         """Run a function in the next turn of the reactor."""

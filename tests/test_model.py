@@ -42,7 +42,7 @@ def distinct_records(draw):
     """Records with different dots and stamps, as a store makes them."""
     pairs = draw(st.lists(st.tuples(dots, stamps), min_size=1, max_size=5, unique_by=(lambda p: p[0], lambda p: p[1])))
     return [
-        Record(b"{}" if draw(st.booleans()) else None, dot, (), stamp, draw(lineages), 1, "alice")
+        Record(dot, b"{}" if draw(st.booleans()) else None, (), stamp, draw(lineages), 1, "alice")
         for dot, stamp in pairs
     ]
 
@@ -193,7 +193,7 @@ class TestReplica:
             replica.merge(("t", f"k{number % 2}"), record)
         fresh = BucketDigests()
         for key, record in replica.records.items():
-            fresh.toggle(key, record.dot)
+            fresh.change(key, None, record.dot)
         assert (fresh.root, fresh.to_wire() or bytes(8192)) == (
             replica.digests.root,
             replica.digests.to_wire() or bytes(8192),

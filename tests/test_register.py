@@ -84,7 +84,7 @@ def test_an_atomic_register_is_never_blamed(ops):
 stamps = st.builds(Stamp, st.integers(0, 2), st.integers(0, 1), st.sampled_from([b"a" * 16, b"b" * 16]))
 records = st.builds(
     lambda stamp, generation, lineage, seq: Record(
-        b"{}", Dot(stamp.actor, seq), (), stamp, Lineage(generation, tuple(lineage)), 1, "alice"
+        Dot(stamp.actor, seq), b"{}", (), stamp, Lineage(generation, tuple(lineage)), 1, "alice"
     ),
     stamps,
     st.integers(0, 1),

@@ -89,6 +89,7 @@ class Cluster:
         self._groups: dict[int, tuple[tuple[bytes, ...], ...]] = {}
         self._shared: dict[bytes, list[int]] = {}
         self._met: set[int] = set()
+        self._settled: set[int] = set()
         self._has_met_all = False
         self.walls = Walls(identity.wall_ms)
         self.wall_refusal = ""
@@ -124,6 +125,7 @@ class Cluster:
         self._groups.clear()
         self._shared.clear()
         self._met.clear()
+        self._settled.clear()
         self._has_met_all = False
         self.identity.registry_votes = {
             version: vote for version, vote in self.identity.registry_votes.items() if version > registry.version
@@ -169,10 +171,15 @@ class Cluster:
         return owners
 
     def groups(self, partition: int) -> tuple[tuple[bytes, ...], ...]:
-        """The owner sets of each of which a majority is needed; none before the node is in a cluster."""
+        """The owner sets of each of which a majority is needed; none before the node is in a cluster.
+
+        Equal for all partitions with the same owners, whatever their order of preference.
+        """
         groups = self._groups.get(partition)
         if groups is None:
-            groups = self._groups[partition] = self.registry.groups(partition) if self.registry is not None else ()
+            registry = self.registry
+            named = registry.groups(partition) if registry is not None else ()
+            groups = self._groups[partition] = tuple(tuple(sorted(group)) for group in named)
         return groups
 
     def shared_with(self, node: bytes) -> list[int]:
@@ -207,11 +214,15 @@ class Cluster:
 
     def may_coordinate(self, partition: int) -> bool:
         """Whether this node may carry out requests on a partition."""
+        if partition in self._settled and self.store.replicas[partition].whole and not self.stopping:
+            return True
         if self.me.node_id not in self.owners(partition) or self.is_joining(partition) or self.stopping:
             return False
         if not self.has_met_majority(partition) and not self.lone:
             return False
         if self.store.replicas[partition].whole:
+            if self.has_met_majority(partition):
+                self._settled.add(partition)
             return True
         return self.lone and not any(self.is_whole_at(owner, partition) for owner in self.owners(partition))
 
@@ -232,8 +243,11 @@ class Cluster:
     @property
     def ready(self) -> bool:
         """Whether the data routes answer: member, and a majority met or the wait over."""
-        registry = self.registry
-        if registry is None or not self.is_registered or self.removed:
+        if self.registry is None or self.removed:
+            return False
+        if self._has_met_all:
+            return True
+        if not self.is_registered:
             return False
         self._has_met_all = self._has_met_all or all(map(self.has_met_majority, range(ALL_PARTITIONS)))
         return self._has_met_all or self.lone

@@ -7,10 +7,12 @@ otherwise both may succeed, and one of them loses the merge.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 
-from dynatwist.model.record import Draft, LineageFull, Record
+from dynatwist.model.record import Draft, Key, LineageFull, Record
+from dynatwist.model.records import Packed, pack, unpack
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import (
     Done,
@@ -24,15 +26,15 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.replication.quorum import Level, Tally
-from dynatwist.runtime import cancel
 
 from .cluster import Cluster, Respond
-from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, Origin
+from .compare import Compares
+from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, OnResult, Origin
 from .mergepatch import patched
-from .reads import ReadRun
+from .reads import OnRead, ReadRun
 from .request import ENCODER, OPERATION, Code, Kind, Operation, Result, etag
 from .rounds import Round, summaries_of
-from .writes import WriteRun
+from .writes import Writes
 
 RECENT_OPS = 20_000
 CATCH_UP_TIMEOUT_S = 2.0
@@ -50,7 +52,9 @@ class Coordinator:
         self.cluster = cluster
         self._max_value_bytes = max_value_bytes
         self._max_store_bytes = max_store_bytes
-        self._recent: OrderedDict[bytes, tuple[float, Deferred[Result] | Result]] = OrderedDict()
+        self._writes = Writes(cluster)
+        self._compares = Compares(cluster)
+        self._recent: OrderedDict[bytes, tuple[float, list[OnResult] | Result]] = OrderedDict()
         cluster.on_call(Replicate, self._on_replicate)
         cluster.on_call(ReadDot, self._on_read_dot)
         cluster.on_call(Fetch, self._on_fetch)
@@ -60,11 +64,20 @@ class Coordinator:
 
     def execute(self, operation: Operation) -> Deferred[Result]:
         """Carry out a request, here or at another owner. The Deferred never fails."""
+        result: Deferred[Result] = Deferred()
+        self.submit(operation, result.callback)
+        return result
+
+    def submit(self, operation: Operation, done: OnResult) -> None:
+        """Carry out a request, here or at another owner.
+
+        :param done: called once, perhaps before this returns.
+        """
         partition = partition_of(*operation.key)
-        cluster = self.cluster
-        if cluster.may_coordinate(partition) and not self._somebody_is_before(operation, partition):
-            return self._carry_out(operation, HERE)
-        return Forwarding(cluster, lambda: self.candidates(partition), self._carry_out, operation).result
+        if self.cluster.may_coordinate(partition) and not self._somebody_is_before(operation, partition):
+            self._carry_out(operation, HERE, done)
+        else:
+            Forwarding(self.cluster, lambda: self.candidates(partition), self._carry_out, operation, done)
 
     def _somebody_is_before(self, operation: Operation, partition: int) -> bool:
         return operation.is_conditional and self.candidates(partition)[:1] != [self.cluster.me.node_id]
@@ -86,114 +99,122 @@ class Coordinator:
 
     # Carrying out
 
-    def _carry_out(self, operation: Operation, origin: Origin) -> Deferred[Result]:
-        if self._has_seen(operation):
-            return self._carry_out_now(operation, origin)
+    def _carry_out(self, operation: Operation, origin: Origin, done: OnResult) -> None:
+        if not operation.seen or self._has_seen(operation):
+            self._carry_out_now(operation, origin, done)
+            return
 
-        def caught_up(_: None) -> Result | Deferred[Result]:
+        def caught_up() -> None:
             if self._has_seen(operation):
-                return self._carry_out_now(operation, origin)
-            return Result(Code.UNAVAILABLE, text="what the causal token names is on no replica that can be reached")
+                self._carry_out_now(operation, origin, done)
+            else:
+                text = "what the causal token names is on no replica that can be reached"
+                done(Result(Code.UNAVAILABLE, text=text))
 
-        return self._catch_up(partition_of(*operation.key)).addCallback(caught_up)
+        self._catch_up(partition_of(*operation.key), caught_up)
 
     def _has_seen(self, operation: Operation) -> bool:
         """Whether this replica has merged what the request's causal token names."""
         clock = self.cluster.store.replica_of(operation.key).clock
         return all(clock.covers(dot) for dot in operation.seen)
 
-    def _catch_up(self, partition: int) -> Deferred[None]:
+    def _catch_up(self, partition: int, done: Callable[[], None]) -> None:
         """A round with every reachable owner; not longer than a client may be kept waiting."""
         cluster = self.cluster
-        done: Deferred[None] = Deferred()
         owners = [owner for owner in cluster.owners(partition) if cluster.links.is_reachable(owner)]
         waiting = len(owners)
-
-        def over() -> None:
-            cancel(timer)
-            if not done.called:
-                done.callback(None)
 
         def finished(ok: bool, whole: set[int]) -> None:
             nonlocal waiting
             waiting -= 1
-            if not waiting:
-                over()
+            if not waiting and timer.active():
+                timer.cancel()
+                done()
 
-        timer = cluster.runtime.clock.callLater(CATCH_UP_TIMEOUT_S, over)
-        if not owners:
-            over()
+        timer = cluster.runtime.clock.callLater(CATCH_UP_TIMEOUT_S if owners else 0, done)
         for owner in owners:
             Round(cluster, owner, summaries_of(cluster, [partition]), finished)
-        return done
 
-    def _carry_out_now(self, operation: Operation, origin: Origin) -> Deferred[Result]:
+    def _carry_out_now(self, operation: Operation, origin: Origin, done: OnResult) -> None:
         if operation.kind is Kind.GET:
-            return self._get(operation)
-        held = self.cluster.store.held(operation.key)
-        fresh = held is not None and not held.is_dead(self.cluster.store.wall_ms())
+            self._get(operation, done)
+            return
+        store = self.cluster.store
+        held = store.held(operation.key)
+        fresh = held is not None and not held.is_dead(store.wall_ms())
         if fresh and not operation.is_conditional and not origin.in_doubt:
-            return self._write(operation, origin)
+            self._write(operation, origin, done)
+            return
         # Nothing is held, or a condition or a doubt depends on it: a stale replica must not decide alone.
-        refreshed: Deferred[Result] = Deferred()
 
         def read(reached: bool, replicas: str, found: Record | None) -> None:
-            self._write(operation, origin).chainDeferred(refreshed)
+            self._write(operation, origin, done)
 
-        ReadRun(self.cluster, operation.key, Level.QUORUM, read, origin.op if origin.in_doubt else b"")
-        return refreshed
+        if origin.in_doubt:
+            ReadRun(self.cluster, operation.key, Level.QUORUM, read, origin.op)
+        else:
+            self._read(operation.key, Level.QUORUM, read)
 
-    def _get(self, operation: Operation) -> Deferred[Result]:
-        done: Deferred[Result] = Deferred()
+    def _read(self, key: Key, level: Level, done: OnRead) -> None:
+        if level is Level.ONE or not self.cluster.store.replica_of(key).whole:
+            ReadRun(self.cluster, key, level, done)
+        else:
+            self._compares.read(key, level, done)
 
+    def _get(self, operation: Operation, done: OnResult) -> None:
         def read(reached: bool, replicas: str, found: Record | None) -> None:
             if not reached:
-                done.callback(Result(Code.UNAVAILABLE, None, replicas, "not enough replicas can be reached"))
+                done(Result(Code.UNAVAILABLE, None, replicas, "not enough replicas can be reached"))
             elif found is None or found.is_dead(self.cluster.store.wall_ms()):
-                done.callback(Result(Code.ABSENT, None, replicas))
+                done(Result(Code.ABSENT, None, replicas))
             else:
-                done.callback(Result(Code.OK, found, replicas))
+                done(Result(Code.OK, found, replicas))
 
-        ReadRun(self.cluster, operation.key, operation.level, read)
-        return done
+        self._read(operation.key, operation.level, read)
 
-    def _write(self, operation: Operation, origin: Origin) -> Deferred[Result]:
+    def _write(self, operation: Operation, origin: Origin, done: OnResult) -> None:
         """Check and write in one go: nothing can come between."""
+        written = self._written(operation, origin)
+        if isinstance(written, Record):
+            self._replicate(operation, written, done)
+        else:
+            done(written)
+
+    def _written(self, operation: Operation, origin: Origin) -> Record | Result:
+        """The record that a request became, or why it became none."""
         store = self.cluster.store
-        done: Deferred[Result] = Deferred()
         held = store.held(operation.key)
         if origin.op and held is not None and held.op == origin.op:
-            return self._replicate(operation, held, done)
+            return held
         written = store.written_by(origin.op) if origin.in_doubt else None
         if written is not None:
-            return self._replicate(operation, written, done)
+            return written
         if held is not None and held.is_dead(store.wall_ms()):
             held = None
-        if self.cluster.runtime.monotonic_s() > origin.until_s:
-            return succeed(Result(Code.UNAVAILABLE, text="the request came too late to be carried out"))
+        if origin is not HERE and self.cluster.runtime.monotonic_s() > origin.until_s:
+            return Result(Code.UNAVAILABLE, text="the request came too late to be carried out")
         refusal = self._refusal(operation, held)
         if refusal is not None:
-            return succeed(refusal)
+            return refusal
         value: bytes | None = operation.value
         if operation.kind is Kind.PATCH:
             assert held is not None
             value = patched(held.value or b"{}", operation.value)
             if len(value) > self._max_value_bytes:
-                return succeed(Result(Code.TOO_LARGE, text=f"the merged value exceeds {self._max_value_bytes} bytes"))
+                return Result(Code.TOO_LARGE, text=f"the merged value exceeds {self._max_value_bytes} bytes")
         elif operation.kind is Kind.DELETE:
             value = None
         elif store.size_bytes + len(operation.value) > self._max_store_bytes:
-            return succeed(Result(Code.FULL, text="this node's memory limit is reached; delete something first"))
+            return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
         expires_ms = store.wall_ms() + operation.ttl_ms if operation.ttl_ms and value is not None else 0
         if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
             expires_ms = held.expires_ms
         try:
             store.clock.see_ms(origin.after_ms)
-            record = store.write(operation.key, Draft(value, operation.uid, expires_ms, origin.op, origin.created))
+            return store.write(operation.key, Draft(value, operation.uid, expires_ms, origin.op, origin.created))
         except LineageFull:
             text = "the key was deleted and created too often in a short time; try again later"
-            return succeed(Result(Code.CONFLICT, text=text))
-        return self._replicate(operation, record, done)
+            return Result(Code.CONFLICT, text=text)
 
     def _refusal(self, operation: Operation, held: Record | None) -> Result | None:
         """Why a write is refused before anything is done, or ``None``."""
@@ -211,8 +232,11 @@ class Coordinator:
             return Result(Code.PRECONDITION, held, text="the key exists")
         if operation.if_match and (held is None or not {etag(held), "*"}.intersection(operation.if_match)):
             return Result(Code.PRECONDITION, held, text="the record is not the one named by If-Match")
+        owners = cluster.owners(partition_of(*operation.key))
+        reachable = {owner for owner in owners if cluster.is_reachable(owner)}
+        if len(reachable) == len(owners):
+            return None
         tally = Tally(operation.level, cluster.groups(partition_of(*operation.key)), cluster.is_reachable)
-        reachable = {owner for owner in cluster.owners(partition_of(*operation.key)) if cluster.is_reachable(owner)}
         if not tally.can_be_reached(reachable):
             tally.answered = reachable
             return Result(
@@ -220,16 +244,21 @@ class Coordinator:
             )
         return None
 
-    def _replicate(self, operation: Operation, record: Record, done: Deferred[Result]) -> Deferred[Result]:
+    def _replicate(self, operation: Operation, record: Record, done: OnResult) -> None:
         def written(reached: bool, replicas: str) -> None:
             if reached:
-                done.callback(Result(Code.OK, record, replicas))
+                done(Result(Code.OK, record, replicas))
             else:
                 text = "written, but not known to be on enough replicas; it may still take effect"
-                done.callback(Result(Code.UNCERTAIN, record, replicas, text))
+                done(Result(Code.UNCERTAIN, record, replicas, text))
 
-        WriteRun(self.cluster, operation.key, record, operation.level, written)
-        return done
+        self._writes.replicate(operation.key, self._packed(operation.key, record), operation.level, written)
+
+    def _packed(self, key: Key, record: Record) -> Packed:
+        """A record that was just written, or is held, or was superseded."""
+        records = self.cluster.store.replica_of(key).records
+        packed = records.packed(key)
+        return packed if packed is not None and records.get(key) == record else pack(record)
 
     # Answering peers
 
@@ -238,10 +267,11 @@ class Coordinator:
         if cluster.links.arrived_late(message.deadline_ms):
             respond(Unable("too late"))
             return
-        if cluster.me.node_id not in cluster.owners(partition_of(*message.key)):
+        if any(cluster.me.node_id not in cluster.owners(partition_of(*key)) for key, _ in message.writes):
             respond(Unable("not an owner"))
             return
-        cluster.store.merge(message.key, message.record)
+        for key, packed in message.writes:
+            cluster.store.merge(key, unpack(packed), packed)
         cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(Done()))
 
     def _on_read_dot(self, node: bytes, message: ReadDot, respond: Respond) -> None:
@@ -270,28 +300,30 @@ class Coordinator:
         if isinstance(known, Result):
             respond(Outcome(ENCODER.encode(known)))
             return
-        if known is None:
-            until_s = self.cluster.runtime.monotonic_s() + message.deadline_ms / 1000
-            origin = Origin(message.op, message.created, message.in_doubt, message.after_ms, until_s)
-            known = self._remember(message.op, self._carry_out(operation, origin))
 
-        def answer(result: Result) -> Result:
+        def answer(result: Result) -> None:
             respond(Outcome(ENCODER.encode(result)))
-            return result
 
-        known.addCallback(answer)
-
-    def _remember(self, op: bytes, running: Deferred[Result]) -> Deferred[Result]:
-        shared: Deferred[Result] = Deferred()
+        if known is not None:
+            known.append(answer)
+            return
         now_s = self.cluster.runtime.monotonic_s()
-        self._recent[op] = (now_s, shared)
-        while len(self._recent) > RECENT_OPS or next(iter(self._recent.values()))[0] < now_s - RECENT_S:
-            self._recent.popitem(last=False)
+        until_s = now_s + message.deadline_ms / 1000
+        origin = Origin(message.op, message.created, message.in_doubt, message.after_ms, until_s)
+        self._carry_out(operation, origin, self._remembering(message.op, now_s, answer))
+
+    def _remembering(self, op: bytes, now_s: float, answer: OnResult) -> OnResult:
+        """Whoever asks again with the same id gets the same answer."""
+        waiting = [answer]
+        recent = self._recent
+        recent[op] = (now_s, waiting)
+        while len(recent) > RECENT_OPS or next(iter(recent.values()))[0] < now_s - RECENT_S:
+            recent.popitem(last=False)
 
         def finished(result: Result) -> None:
-            if op in self._recent:
-                self._recent[op] = (now_s, result)
-            shared.callback(result)
+            if op in recent:
+                recent[op] = (now_s, result)
+            for one in waiting:
+                one(result)
 
-        running.addCallback(finished)
-        return shared
+        return finished

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from twisted.internet.defer import Deferred
 
 from dynatwist.model.clock import Stamp
 from dynatwist.net.link import STALL_S
@@ -54,7 +53,8 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
 
 HERE = Origin()
 
-CarryOut = Callable[[Operation, Origin], Deferred[Result]]
+OnResult = Callable[[Result], None]
+CarryOut = Callable[[Operation, Origin, OnResult], None]
 
 
 class Forwarding:
@@ -62,16 +62,23 @@ class Forwarding:
 
     :param candidates: the owners that could carry out requests on the partition, best first, asked anew each time.
     :param carry_out: does it here, when this node is next.
-    :ivar result: fires with the answer; never fails.
+    :param done: called once with the answer.
     """
 
     def __init__(
-        self, cluster: Cluster, candidates: Callable[[], list[bytes]], carry_out: CarryOut, operation: Operation
+        self,
+        cluster: Cluster,
+        candidates: Callable[[], list[bytes]],
+        carry_out: CarryOut,
+        operation: Operation,
+        done: OnResult,
     ) -> None:
         self._cluster = cluster
         self._candidates = candidates
         self._carry_out = carry_out
         self._operation = operation
+        self._done = done
+        self._finished = False
         runtime, store = cluster.runtime, cluster.store
         self._op = runtime.randbytes(FORWARDED_OP_BYTES)
         self._is_write = operation.kind is not Kind.GET
@@ -83,13 +90,12 @@ class Forwarding:
         self._refusal: Result | None = None
         self._answer: Result | None = None
         self._until_s = runtime.monotonic_s() + FORWARD_TIMEOUT_S
-        self.result: Deferred[Result] = Deferred()
         self._timer = runtime.clock.callLater(FORWARD_TIMEOUT_S, self._give_up)
         self._pause: Timer | None = None
         self._next()
 
     def _next(self) -> None:
-        if self.result.called or self._answer is not None:
+        if self._finished or self._answer is not None:
             return
         left = [node for node in self._candidates() if node not in self._tried]
         if not left:
@@ -115,7 +121,7 @@ class Forwarding:
         self._fences[node] = now_s + attempt_s + STALL_S
         if node == cluster.me.node_id:
             origin = Origin(self._op, self._created, in_doubt, after_ms, now_s + attempt_s)
-            self._carry_out(self._operation, origin).addCallback(lambda result: self._answered(node, result))
+            self._carry_out(self._operation, origin, lambda result: self._answered(node, result))
             return
         message = Forward(
             cluster.version,
@@ -139,14 +145,14 @@ class Forwarding:
             self._fences.pop(node, None)
         if self._cluster.learn(reply):
             self._tried.discard(node)
-        if self._answer is not None and not self.result.called:
+        if self._answer is not None and not self._finished:
             self._answer_when_safe()
         self._next()
 
     def _answered(self, node: bytes, result: Result) -> None:
         self._asked.discard(node)
         self._fences.pop(node, None)
-        if self.result.called:
+        if self._finished:
             return
         if self._answer is not None:
             if result.code is Code.OK:  # the first answer may have been a refusal; this attempt has written
@@ -170,7 +176,7 @@ class Forwarding:
             self._finish(self._answer)
 
     def _give_up(self) -> None:
-        if not self.result.called:
+        if not self._finished:
             nobody = Result(Code.UNAVAILABLE, text="no owner of the key can be reached and is ready")
             self._finish(self._answer or self._refusal or nobody)
 
@@ -180,4 +186,5 @@ class Forwarding:
         if self._is_write and result.code is not Code.OK and (self._asked or self._is_in_doubt):
             text = "an owner of the key did not answer in time; the write may still take effect"
             result = Result(Code.UNCERTAIN, None, result.replicas, text)
-        self.result.callback(result)
+        self._finished = True
+        self._done(result)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
+from dynatwist.model.records import pack
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import AnyMessage, Done, DotHeld, Fetch, Fetched, ReadDot, Replicate
 from dynatwist.replication.quorum import Level, Tally
@@ -163,7 +164,7 @@ class ReadRun:
             self._check()
 
         self._pushed.add(owner)
-        message = Replicate(self._cluster.version, self._cluster.replicate_deadline_ms, self._key, chosen)
+        message = Replicate(self._cluster.version, self._cluster.replicate_deadline_ms, [(self._key, pack(chosen))])
         self._cluster.links.call(owner, message, pushed, self._check, READ_TIMEOUT_S)
 
     def _finish(self, reached: bool) -> None:

@@ -316,9 +316,9 @@ class Repair:
                 cluster.runtime.later(lambda: self._replay_hints(node))
 
         for key in keys:
-            held = cluster.store.held(key)
-            if held is None:
+            packed = cluster.store.replica_of(key).records.packed(key)
+            if packed is None:
                 replied(key, Done())
                 continue
-            message = Replicate(cluster.version, cluster.replicate_deadline_ms, key, held)
+            message = Replicate(cluster.version, cluster.replicate_deadline_ms, [(key, packed)])
             cluster.links.call(node, message, lambda reply, key=key: replied(key, reply))  # type: ignore[misc]

@@ -1,58 +1,117 @@
-"""One write on its way to the other owners.
+"""Writes on their way to the other owners.
 
-The record is merged here already, and in the log's hands. Whoever acknowledges holds it as durable as the durability
-setting says; hints never count.
+The records are merged here already, and in the log's hands. Whoever acknowledges holds them as durable as the
+durability setting says; hints never count. All writes of one turn of the reactor that have the same owners and the same
+level travel together: one message to each owner, one acknowledgement back, one count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from dynatwist.model.record import Key, Record
+from dynatwist.model.record import Key
+from dynatwist.model.records import Packed
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import AnyMessage, Done, Replicate
-from dynatwist.replication.quorum import Level, Tally
+from dynatwist.replication.quorum import Group, Level, Tally
 from dynatwist.runtime import cancel
 
 from .cluster import Cluster
 
 WRITE_TIMEOUT_S = 2.0
+MAX_RUN_BYTES = 1 << 20
+"""About how much goes into one message."""
 
 OnWritten = Callable[[bool, str], None]
 """(whether the level was reached, ``REACHED/OWNERS``)."""
 
 
-class WriteRun:
-    """See the module; construct it right after the local merge.
+class Writes:
+    """Gathers the writes of a turn."""
 
-    :param done: called once.
-    """
-
-    __slots__ = ("_cluster", "_done", "_finished", "_key", "_pending", "_record", "_tally", "_timer")
-
-    def __init__(self, cluster: Cluster, key: Key, record: Record, level: Level, done: OnWritten) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._key = key
-        self._record = record
-        self._done = done
-        self._finished = False
-        self._tally = Tally(level, cluster.groups(partition_of(*key)), cluster.is_reachable)
+        self._open: dict[tuple[tuple[Group, ...], Level], WriteRun] = {}
+
+    def replicate(self, key: Key, packed: Packed, level: Level, done: OnWritten, until_s: float | None = None) -> None:
+        """Bring a record to the other owners; call it right after the local merge.
+
+        :param done: called once.
+        :param until_s: when to give up, if not after `WRITE_TIMEOUT_S`.
+        """
+        name = self._cluster.groups(partition_of(*key)), level
+        run = self._open.get(name)
+        if run is None:
+            if not self._open:
+                self._cluster.runtime.at_turn_end(self._begin)
+            run = self._open[name] = WriteRun(self, self._cluster, *name)
+        run.add(key, packed, done, until_s)
+        if run.size_bytes > MAX_RUN_BYTES:
+            del self._open[name]
+            run.begin()
+
+    def _begin(self) -> None:
+        runs, self._open = self._open, {}
+        for run in runs.values():
+            run.begin()
+
+
+class WriteRun:
+    """Some writes to one set of owners, at one level."""
+
+    __slots__ = (
+        "_again", "_cluster", "_done", "_finished", "_groups", "_pending",
+        "_tally", "_timer", "_until_s", "_writes", "size_bytes",
+    )  # fmt: skip
+
+    def __init__(self, again: Writes, cluster: Cluster, groups: tuple[Group, ...], level: Level) -> None:
+        self._again = again
+        self._cluster = cluster
+        self._groups = groups
+        self._tally = Tally(level, groups, cluster.is_reachable)
+        self._writes: list[tuple[Key, Packed]] = []
+        self._done: list[OnWritten] = []
         self._pending: set[bytes] = {cluster.me.node_id}
+        self._finished = False
+        self._until_s = cluster.runtime.monotonic_s() + WRITE_TIMEOUT_S
         self._timer = cluster.runtime.clock.callLater(WRITE_TIMEOUT_S, self._finish, False)
-        cluster.store.wal.when_durable(cluster.store.wal.lsn, self._durable_here)
+        self.size_bytes = 0
+
+    def add(self, key: Key, packed: Packed, done: OnWritten, until_s: float | None) -> None:
+        """One more, before it begins."""
+        self._writes.append((key, packed))
+        self._done.append(done)
+        self.size_bytes += len(packed)
+        if until_s is not None and until_s < self._until_s:
+            self._until_s = until_s
+            self._timer.reset(max(0.0, until_s - self._cluster.runtime.monotonic_s()))
+
+    def begin(self) -> None:
+        """Send, and wait for the log."""
         self._send_to_owners()
+        wal = self._cluster.store.wal
+        wal.when_durable(wal.lsn, self._durable_here)
+
+    @property
+    def keys(self) -> list[Key]:
+        """What is written."""
+        return [key for key, _ in self._writes]
 
     def _send_to_owners(self) -> None:
         cluster = self._cluster
-        message = Replicate(cluster.version, cluster.replicate_deadline_ms, self._key, self._record)
-        for owner in cluster.owners(partition_of(*self._key)):
-            if owner in self._pending or owner in self._tally.answered:
+        message = Replicate(cluster.version, cluster.replicate_deadline_ms, self._writes)
+        for owner in sorted({owner for group in self._groups for owner in group}):
+            if owner == cluster.me.node_id:
                 continue
             if not cluster.links.is_reachable(owner):
-                cluster.store.hint(owner, self._key)
+                self._hint(owner)
                 continue
             self._pending.add(owner)
             cluster.links.call(owner, message, self._reply_from(owner), self._stalled)
+
+    def _hint(self, owner: bytes) -> None:
+        for key, _ in self._writes:
+            self._cluster.store.hint(owner, key)
 
     def _reply_from(self, owner: bytes) -> Callable[[AnyMessage | None], None]:
         def on_reply(reply: AnyMessage | None) -> None:
@@ -60,17 +119,26 @@ class WriteRun:
             if isinstance(reply, Done):
                 self._tally.answered.add(owner)
             elif self._cluster.learn(reply):
-                self._tally.regroup(self._cluster.groups(partition_of(*self._key)))
-                self._send_to_owners()
+                self._start_over()
             elif not self._cluster.stopping:
-                self._cluster.store.hint(owner, self._key)
+                self._hint(owner)
             self._check()
 
         return on_reply
 
+    def _start_over(self) -> None:
+        """The owners are others by now, and need not be the same ones for all of these writes."""
+        if self._finished:
+            return
+        self._finished = True
+        cancel(self._timer)
+        level = self._tally.level
+        for (key, packed), done in zip(self._writes, self._done, strict=True):
+            self._again.replicate(key, packed, level, done, self._until_s)
+
     def _durable_here(self) -> None:
         self._pending.discard(self._cluster.me.node_id)
-        if self._cluster.me.node_id in self._cluster.owners(partition_of(*self._key)):
+        if any(self._cluster.me.node_id in group for group in self._groups):
             self._tally.answered.add(self._cluster.me.node_id)
         self._check()
 
@@ -90,4 +158,6 @@ class WriteRun:
             return
         self._finished = True
         cancel(self._timer)
-        self._done(reached, self._tally.text())
+        text = self._tally.text()
+        for done in self._done:
+            done(reached, text)

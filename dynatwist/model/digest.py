@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from array import array
 from hashlib import blake2b
+from zlib import crc32
 
 from .dots import Dot
 from .record import Key
@@ -16,17 +17,24 @@ from .record import Key
 BUCKETS = 1024
 
 
+def _text(key: Key) -> bytes:
+    table, name = key
+    return b"%b\0%b" % (table.encode(), name.encode())
+
+
 def bucket_of(key: Key) -> int:
     """The bucket of a key, the same on every machine."""
-    table, name = key
-    return int.from_bytes(blake2b(f"{table}\0{name}".encode(), digest_size=2, person=b"bucket").digest()) % BUCKETS
+    return crc32(_text(key)) % BUCKETS
 
 
 def fingerprint(key: Key, dot: Dot) -> int:
     """The 64-bit hash of one entry."""
-    table, name = key
-    text = b"%b\0%b\0%b%d" % (table.encode(), name.encode(), dot.actor, dot.seq)
-    return int.from_bytes(blake2b(text, digest_size=8, person=b"entry").digest())
+    return _fingerprint(_text(key), dot)
+
+
+def _fingerprint(text: bytes, dot: Dot) -> int:
+    actor, seq = dot
+    return int.from_bytes(blake2b(b"%b\0%b%d" % (text, actor, seq), digest_size=8).digest())
 
 
 class BucketDigests:
@@ -38,12 +46,17 @@ class BucketDigests:
         self._buckets: array[int] | None = None
         self.root = 0
 
-    def toggle(self, key: Key, dot: Dot) -> None:
-        """Add an entry that is absent, or take away one that is present."""
+    def change(self, key: Key, before: Dot | None, after: Dot | None) -> None:
+        """The dot held for a key was one and is another; ``None`` stands for nothing held."""
         if self._buckets is None:
             self._buckets = array("Q", bytes(8 * BUCKETS))
-        mark = fingerprint(key, dot)
-        self._buckets[bucket_of(key)] ^= mark
+        text = _text(key)
+        mark = 0
+        if before is not None:
+            mark = _fingerprint(text, before)
+        if after is not None:
+            mark ^= _fingerprint(text, after)
+        self._buckets[crc32(text) % BUCKETS] ^= mark
         self.root ^= mark
 
     def to_wire(self) -> bytes:

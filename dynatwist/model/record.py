@@ -49,8 +49,8 @@ class Lineage(NamedTuple):
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One write of one key.
 
+    :ivar dot: the name of this write; comes first, so that packed records begin with it.
     :ivar value: minified JSON exactly as it will be sent, or ``None`` for a tombstone.
-    :ivar dot: the name of this write.
     :ivar vv: the dots of this key that its writer had seen, newest first, at most 16 actors.
     :ivar stamp: when, in hybrid time; causally later is always greater.
     :ivar lineage: the key's creations; see `Lineage`.
@@ -60,8 +60,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     :ivar op: id of the request that wrote it, so that a repeated one is the same write; may be empty.
     """
 
-    value: bytes | None
     dot: Dot
+    value: bytes | None
     vv: tuple[Dot, ...]
     stamp: Stamp
     lineage: Lineage
@@ -143,4 +143,4 @@ def write_over(
             lineage = Lineage(held.lineage.generation, (*held.lineage.stamps, created))
         else:
             lineage, owner = held.lineage, held.owner
-    return Record(draft.value, dot, vv, stamp, lineage, version, owner, draft.expires_ms, draft.op)
+    return Record(dot, draft.value, vv, stamp, lineage, version, owner, draft.expires_ms, draft.op)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from .digest import BucketDigests, bucket_of
 from .dots import Actor, Dot, DotSet
 from .record import Key, Record, are_concurrent, beats, had_seen
+from .records import Packed, Records, pack
 
 
 class Outcome(Enum):
@@ -35,6 +36,9 @@ class Merge(NamedTuple):
 
     outcome: Outcome
     loser: Record | None = None
+
+
+_WON = Merge(Outcome.WON)
 
 
 class Replica:
@@ -62,14 +66,14 @@ class Replica:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.records: dict[Key, Record] = {}
+        self.records = Records()
         self.seen: dict[Key, tuple[Dot, ...]] = {}
         self.clock = DotSet()
         self.generation = 0
         self.digests = BucketDigests()
         self.tombstones: set[Key] = set()
         self.whole = True
-        self.aside: dict[Key, Record] = {}
+        self.aside = Records()
         self.issued = 0
         self.resets = 0
         self._summary: bytes | None = None
@@ -79,30 +83,31 @@ class Replica:
         self.issued += 1
         return Dot(actor, self.issued)
 
-    def merge(self, key: Key, record: Record) -> Merge:
-        """Take in a record, from whomever it comes. A dot that the clock covers wins nothing."""
+    def merge(self, key: Key, record: Record, packed: Packed | None = None) -> Merge:
+        """Take in a record, from whomever it comes. A dot that the clock covers wins nothing.
+
+        :param packed: the same record, when it is packed already.
+        """
         if not self.clock.add(record.dot):
             return Merge(Outcome.COVERED)
         self._summary = None
-        self.generation = max(self.generation, record.lineage.generation)
+        if record.lineage.generation > self.generation:
+            self.generation = record.lineage.generation
         held = self.records.get(key)
         if held is None:
-            self._hold(key, record)
-            return Merge(Outcome.WON)
+            self._hold(key, record, None, packed)
+            return _WON
         concurrent = are_concurrent(record, held)
         if beats(record, held):
-            self._hold(key, record)
+            self._hold(key, record, held.dot, packed)
             self._note_seen(key, record, held.dot)
-            return Merge(Outcome.WON, held if concurrent else None)
+            return Merge(Outcome.WON, held) if concurrent else _WON
         self._note_seen(key, held, record.dot)
         return Merge(Outcome.LOST, record if concurrent else None)
 
-    def _hold(self, key: Key, record: Record) -> None:
-        held = self.records.get(key)
-        if held is not None:
-            self.digests.toggle(key, held.dot)
-        self.digests.toggle(key, record.dot)
-        self.records[key] = record
+    def _hold(self, key: Key, record: Record, held: Dot | None, packed: Packed | None = None) -> None:
+        self.digests.change(key, held, record.dot)
+        self.records.hold(key, record, packed if packed is not None else pack(record))
         if record.value is None or record.expires_ms:
             self.tombstones.add(key)
         else:
@@ -110,14 +115,17 @@ class Replica:
 
     def _note_seen(self, key: Key, winner: Record, loser: Dot) -> None:
         """Remember dots merged besides the winner's own past; they enter the next write's version vector."""
-        extra = (*self.seen.get(key, ()), loser)
+        seen = self.seen.get(key)
+        if seen is None and had_seen(winner, loser):
+            return
+        extra = (*(seen or ()), loser)
         left = tuple(dot for dot in extra if not had_seen(winner, dot))[-16:]
         if left:
             self.seen[key] = left
         else:
             self.seen.pop(key, None)
 
-    def take(self, key: Key, record: Record) -> bool:
+    def take(self, key: Key, record: Record, packed: Packed | None = None) -> bool:
         """Hold a record whose dot the clock may cover already: digest comparison's last resort, and recovery.
 
         :returns: whether it is held now and was not before.
@@ -128,7 +136,7 @@ class Replica:
         held = self.records.get(key)
         if held is not None and not beats(record, held):
             return False
-        self._hold(key, record)
+        self._hold(key, record, held.dot if held is not None else None, packed)
         return True
 
     def join(self, clock: DotSet, generation: int) -> bool:
@@ -148,10 +156,9 @@ class Replica:
         """
         self._summary = None
         self.generation = max(self.generation, generation)
-        held = self.records.get(key)
-        if held is None or held.dot != dot:
+        if self.records.dot(key) != dot:
             return False
-        self.digests.toggle(key, dot)
+        self.digests.change(key, dot, None)
         del self.records[key]
         self.seen.pop(key, None)
         self.tombstones.discard(key)
@@ -168,11 +175,12 @@ class Replica:
         self.generation = 0
         self.digests = BucketDigests()
         self.whole = whole
-        self.aside = {}
+        self.aside = Records()
 
     def set_aside(self) -> None:
         """Damage: keep what verified out of the way, clock and records together, and start over not whole."""
-        aside = {**self.aside, **self.records}
+        aside = self.aside.copy()
+        aside.update_packed(self.records)
         self.reset(whole=False)
         self.aside = aside
 
@@ -184,7 +192,7 @@ class Replica:
         :param start: only keys after this one.
         :param admit: called for each; the walk ends when it answers false.
         """
-        keys: Iterable[Key] = (key for key, record in self.records.items() if not clock.covers(record.dot))
+        keys: Iterable[Key] = (key for key, dot in self.records.dots() if not clock.covers(dot))
         for key in sorted(keys):
             if start is not None and key <= start:
                 continue
@@ -196,7 +204,7 @@ class Replica:
     def in_buckets(self, numbers: Iterable[int]) -> list[tuple[Key, Dot]]:
         """The (key, dot) entries of some digest buckets."""
         wanted = set(numbers)
-        return [(key, record.dot) for key, record in self.records.items() if bucket_of(key) in wanted]
+        return [(key, dot) for key, dot in self.records.dots() if bucket_of(key) in wanted]
 
     def summary(self) -> bytes:
         """Eight bytes that are equal on replicas with equal clock, G and records."""

@@ -22,7 +22,7 @@ def is_system_table(table: str) -> bool:
     return table == "auth" or table.startswith("_")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def partition_of(table: str, key: str) -> int:
     """The partition of a key: 0 to 255, or 256 for every system table."""
     if is_system_table(table):

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 
-from dynatwist.runtime import Runtime, Timer, cancel
+from dynatwist.runtime import Runtime
 
 from .framing import Frame, FrameError, FrameReader, State, encode
 from .messages import AnyMessage, Done, Hello, Ping, Refused
@@ -91,7 +91,7 @@ class PeerLink(TwistedProtocol):
         self._calls: dict[int, _Call] = {}
         self._next_id = 1
         self._ping_sent_s: float | None = None
-        self._flushing: Timer | None = None
+        self._is_flush_due = False
         self._fastest_ms: int | None = None
         self._frame_age_ms = 0
         self._clock_ms = 0
@@ -171,12 +171,12 @@ class PeerLink(TwistedProtocol):
 
     def _send(self, call_id: int, message: AnyMessage) -> None:
         self._outgoing.append((call_id, message))
-        if self._flushing is None:
-            self._flushing = self._runtime.later(self._flush)
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._runtime.at_turn_end(self._flush)
 
     def _flush(self) -> None:
-        cancel(self._flushing)
-        self._flushing = None
+        self._is_flush_due = False
         if self._gone or not self._outgoing or self.transport is None:
             return
         messages, self._outgoing = self._outgoing, []
@@ -319,7 +319,6 @@ class PeerLink(TwistedProtocol):
     def connectionLost(self, reason: Any = None) -> None:
         """All calls end."""
         self._gone = True
-        cancel(self._flushing)
         self._owner.closed(self)
         calls, self._calls = self._calls, {}
         for call in calls.values():

@@ -14,7 +14,7 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.registry import Member, Registry
 from dynatwist.replication.paxos import Ballot, Vote
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -65,12 +65,34 @@ class Unable(Message, frozen=True, tag=6):
 
 
 class Replicate(Message, frozen=True, tag=7):
-    """Merge this record; reply `Done` once durable. Not executed after `deadline_ms` in flight."""
+    """Merge these records; reply `Done` once all are durable. Not executed after `deadline_ms` in flight.
+
+    :ivar writes: keys, and records as `dynatwist.model.records.pack` makes them.
+    """
 
     registry: int
     deadline_ms: int
-    key: Key
-    record: Record
+    writes: list[tuple[Key, bytes]]
+
+
+class Compare(Message, frozen=True, tag=40):
+    """Do you hold the same for some keys? Reply `Done` if so, durably, and all of them whole; else `Held`.
+
+    :ivar digest: see `dynatwist.coordinator.compare.digest_of`.
+    """
+
+    registry: int
+    keys: list[Key]
+    digest: bytes
+
+
+class Held(Message, frozen=True, tag=41):
+    """Reply: what names the records held for the keys asked about, in their order.
+
+    :ivar names: as `dynatwist.model.records.name_of` makes them; ``None`` where the answerer is not whole.
+    """
+
+    names: list[bytes | None]
 
 
 class ReadDot(Message, frozen=True, tag=8):
@@ -346,6 +368,8 @@ AnyMessage = (
     | StaleRegistry
     | Unable
     | Replicate
+    | Compare
+    | Held
     | ReadDot
     | DotHeld
     | Fetch

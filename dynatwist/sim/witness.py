@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from dynatwist.core import Core
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft, Key, Record
+from dynatwist.model.records import Packed
 from dynatwist.model.replica import Merge
 from dynatwist.model.ring import is_system_table
 
@@ -113,9 +114,9 @@ class Witness:
         store = core.store
         merge, take, write, drop = store.merge, store.take, store.write, store.drop
 
-        def merged(key: Key, record: Record) -> Merge:
+        def merged(key: Key, record: Record, packed: Packed | None = None) -> Merge:
             known = self._know(store.replica_of(key).number, key, record)
-            outcome = merge(key, record)
+            outcome = merge(key, record, packed)
             self._merged(known, node, core)
             return outcome
 

@@ -20,6 +20,14 @@ class Merged(Entry, frozen=True, tag=1):
     record: Record
 
 
+class PackedMerge(Entry, frozen=True, tag=1):
+    """`Merged` as it is written: the record is packed already. Read back as `Merged`."""
+
+    partition: int
+    key: Key
+    record: msgspec.Raw
+
+
 class Taken(Entry, frozen=True, tag=2):
     """A record was taken over although the clock covered its dot: digests differed, or it was set aside before."""
 
@@ -88,6 +96,10 @@ class MetaSet(Entry, frozen=True, tag=10):
 AnyEntry = Merged | Taken | Joined | Dropped | Reset | SetAside | Wholeness | Hinted | Unhinted | MetaSet
 
 
+WrittenEntry = AnyEntry | PackedMerge
+"""What may be handed to the log."""
+
+
 class SegmentStart(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """The first frame of a segment: how long its predecessor became, so that a cut there is seen.
 
@@ -107,6 +119,13 @@ class Group(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
     wall_ms: int
     entries: list[AnyEntry]
+
+
+class WrittenGroup(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """`Group` as it is written."""
+
+    wall_ms: int
+    entries: list[WrittenEntry]
 
 
 Frame = SegmentStart | Group

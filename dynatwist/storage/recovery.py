@@ -13,6 +13,7 @@ import msgspec
 
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key
+from dynatwist.model.records import Records
 from dynatwist.model.replica import Replica
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.replication.hints import HintQueues
@@ -255,7 +256,7 @@ def apply(entry: AnyEntry, found: Recovered) -> None:
             found.replicas[partition].set_aside()
         case Wholeness(partition, whole):
             found.replicas[partition].whole = whole
-            found.replicas[partition].aside = {}
+            found.replicas[partition].aside = Records()
         case Hinted(node, key):
             found.hints.add(node, key)
         case Unhinted(node, keys):

@@ -5,7 +5,7 @@
 
 The file's key is HKDF-SHA256 of the data key, the salt and the kind; the nonce is the frame's index; the frame's
 header and offset are associated data. So truncation, reordering and every flipped bit are seen. The CRC tells a file of
-a newer version, which is refused by name, from one whose version was flipped. Numbers are big-endian.
+another version, which is refused by name, from one whose version was flipped. Numbers are big-endian.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MAGIC = b"DYNAKV"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FILE_HEADER = struct.Struct(">6sH4s16s")
 _CRC_BYTES = 4
 FRAME_HEADER = struct.Struct(">4sQI")
@@ -29,7 +29,7 @@ FILE_HEADER_BYTES = _FILE_HEADER.size + _CRC_BYTES
 
 
 class UnknownFormat(Exception):
-    """A file of another format version: made by a newer program, and left alone."""
+    """A file of another format version: made by another version of this program, and left alone."""
 
 
 def derive_key(secret: bytes, salt: bytes, purpose: bytes) -> bytes:
@@ -99,7 +99,7 @@ def open_file(data_key: bytes, kind: bytes, data: bytes) -> Opened:
         return opened
     magic, version, file_kind, salt = _FILE_HEADER.unpack_from(data)
     checks = zlib.crc32(data[: _FILE_HEADER.size]) == int.from_bytes(data[_FILE_HEADER.size : FILE_HEADER_BYTES])
-    if checks and magic == MAGIC and version > FORMAT_VERSION:
+    if checks and magic == MAGIC and version != FORMAT_VERSION:
         raise UnknownFormat(f"format version {version}; this program knows {FORMAT_VERSION}")
     if not checks or (magic, version, file_kind) != (MAGIC, FORMAT_VERSION, kind):
         opened.damaged = True

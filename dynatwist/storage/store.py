@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
 from sortedcontainers import SortedList
 
 from dynatwist.model.clock import HybridClock
 from dynatwist.model.dots import Actor, Dot, DotSet
 from dynatwist.model.record import Draft, Key, Record, write_over
+from dynatwist.model.records import Packed, Records, pack
 from dynatwist.model.replica import Merge, Outcome, Replica
 from dynatwist.model.ring import PARTITIONS, is_system_table, partition_of
 
-from .entries import Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
+from .entries import Dropped, Hinted, Joined, MetaSet, PackedMerge, Reset, SetAside, Taken, Unhinted, Wholeness
 from .recovery import Recovered
 from .wal import Wal
 
@@ -55,6 +57,8 @@ class Store:
         self._tables: dict[str, SortedList] = {}
         self._plain_live: dict[str, int] = {}
         self._undurable: dict[Key, int] = {}
+        self._winners: deque[tuple[int, Key, Record]] = deque()
+        wal.on_durable = self._durable
         self._ops: OrderedDict[bytes, Record] = OrderedDict()
         for replica in self.replicas:
             for key, record in replica.records.items():
@@ -89,6 +93,13 @@ class Store:
             call()
         else:
             self.wal.when_durable(self.wal.lsn, call)
+
+    def when_keys_readable(self, keys: Iterable[Key], call: Callable[[], None]) -> None:
+        """Call once the records held for some keys are durable; usually at once."""
+        if self._undurable and any(key in self._undurable for key in keys):
+            self.wal.when_durable(self.wal.lsn, call)
+        else:
+            call()
 
     def when_all_readable(self, call: Callable[[], None]) -> None:
         """Call once everything held now is durable."""
@@ -143,15 +154,19 @@ class Store:
         self.merge(key, record)
         return record
 
-    def merge(self, key: Key, record: Record) -> Merge:
-        """Merge a record, from wherever it comes."""
+    def merge(self, key: Key, record: Record, packed: Packed | None = None) -> Merge:
+        """Merge a record, from wherever it comes.
+
+        :param packed: the same record, when it is packed already.
+        """
         replica = self.replica_of(key)
         held = replica.records.get(key)
-        merge = replica.merge(key, record)
+        packed = packed or pack(record)
+        merge = replica.merge(key, record, packed)
         if merge.outcome is Outcome.COVERED:
             return merge
         self.clock.see(record.stamp)
-        lsn = self.wal.append(Merged(replica.number, key, record))
+        lsn = self.wal.append(PackedMerge(replica.number, key, msgspec.Raw(packed)))
         self.changed.add(replica.number)
         if record.op:
             self.remember(record)
@@ -203,7 +218,7 @@ class Store:
         """All that other owners hold is here: merge what was set aside, under the usual rules."""
         self.merge_aside(partition)
         replica = self.replicas[partition]
-        replica.whole, replica.aside = True, {}
+        replica.whole, replica.aside = True, Records()
         self.wal.append(Wholeness(partition, True))
         self.changed.add(partition)
 
@@ -254,13 +269,16 @@ class Store:
     def _won(self, key: Key, held: Record | None, record: Record, lsn: int) -> None:
         self._index(key, held, record)
         self._undurable[key] = lsn
+        self._winners.append((lsn, key, record))
 
-        def durable() -> None:
-            if self._undurable.get(key) == lsn:
-                del self._undurable[key]
+    def _durable(self, upto: int) -> None:
+        """The log is durable up to a number: what won may be read, and is announced."""
+        winners, undurable = self._winners, self._undurable
+        while winners and winners[0][0] <= upto:
+            lsn, key, record = winners.popleft()
+            if undurable.get(key) == lsn:
+                del undurable[key]
             self._announce(key, record)
-
-        self.wal.when_durable(lsn, durable)
 
     def _index(self, key: Key, held: Record | None, record: Record | None) -> None:
         table, name = key

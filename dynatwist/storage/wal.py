@@ -12,7 +12,7 @@ from enum import Enum
 
 import msgspec
 
-from .entries import AnyEntry, Frame, Group, SegmentStart
+from .entries import Frame, SegmentStart, WrittenEntry, WrittenGroup
 from .files import AppendFile, FileSystem, Writer
 from .seal import Opened, Sealer, open_file
 
@@ -49,6 +49,7 @@ class Wal:
     :param number: of the segment to open now; greater than any there is.
     :param previous: number and length of the last segment found; (0, 0) when none is kept.
     :param fatal: called with a reason when a write or sync fails; the process must not go on.
+    :ivar on_durable: told up to which number the log is durable now, before anybody who waits for that.
     :ivar recovered: how far the log reached when this process started.
     :ivar position: how far it is durable now. It only ever grows, from process to process too, so a node whose log
         reaches less far than its peers remember has lost some of it.
@@ -65,7 +66,7 @@ class Wal:
         previous: Position,
         randbytes: Callable[[int], bytes],
         wall_ms: Callable[[], int],
-        later: Callable[[Callable[[], None]], object],
+        at_turn_end: Callable[[Callable[[], None]], object],
         fatal: Callable[[str], None],
     ) -> None:
         self._fs = fs
@@ -75,7 +76,7 @@ class Wal:
         self.durability = durability
         self._randbytes = randbytes
         self._wall_ms = wall_ms
-        self._later = later
+        self._at_turn_end = at_turn_end
         self._fatal = fatal
         self.number = number
         self._previous = previous
@@ -83,12 +84,13 @@ class Wal:
         self._sealer: Sealer | None = None
         self._segment = 0
         self._rotate = True
-        self._gathered: list[AnyEntry] = []
+        self._gathered: list[WrittenEntry] = []
         self.lsn = 0
         self.durable_lsn = 0
         self.recovered: Position = previous
         self.position: Position = previous
         self._reached: Position = previous
+        self.on_durable: Callable[[int], None] = lambda upto: None
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._busy = False
         self._scheduled = False
@@ -101,7 +103,7 @@ class Wal:
         """Open the first segment now, rather than with the first entry."""
         self._schedule()
 
-    def append(self, entry: AnyEntry) -> int:
+    def append(self, entry: WrittenEntry) -> int:
         """Log an entry.
 
         :returns: its number; see `when_durable`.
@@ -141,7 +143,7 @@ class Wal:
     def _schedule(self) -> None:
         if not self._busy and not self._scheduled:
             self._scheduled = True
-            self._later(self._flush)
+            self._at_turn_end(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -157,14 +159,14 @@ class Wal:
             lambda failure: self._written(upto, failure),
         )
 
-    def _write(self, entries: list[AnyEntry], sync: bool, new_segment: int | None, wall_ms: int) -> None:
+    def _write(self, entries: list[WrittenEntry], sync: bool, new_segment: int | None, wall_ms: int) -> None:
         """In the writer's thread, where the file and the sealer belong."""
         if new_segment is not None:
             self._open_segment(new_segment)
         assert self._file is not None
         assert self._sealer is not None
         if entries:
-            frame = self._sealer.seal(_ENCODER.encode(Group(wall_ms, entries)))
+            frame = self._sealer.seal(_ENCODER.encode(WrittenGroup(wall_ms, entries)))
             self._file.write(frame)
             self.bytes_written += len(frame)
         if sync:
@@ -190,6 +192,7 @@ class Wal:
             self._fatal(f"the write-ahead log cannot be written: {failure}")
             return
         self.durable_lsn, self.position = upto, self._reached
+        self.on_durable(upto)
         while self._waiting and self._waiting[0][0] <= upto:
             self._waiting.popleft()[1]()
         if self._gathered or self._rotate or self._sync_now:

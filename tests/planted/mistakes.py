@@ -11,6 +11,7 @@ from dynatwist.model import digest, registry
 from dynatwist.model import replica as replica_module
 from dynatwist.model.clock import HybridClock
 from dynatwist.model.dots import Dot
+from dynatwist.model.records import unpack
 from dynatwist.model.replica import Replica
 from dynatwist.net.messages import Done
 from dynatwist.replication import paxos, quorum
@@ -118,10 +119,10 @@ def a_replica_takes_whatever_it_is_sent(patch):
     """Replication and read repair overwrite what is newer."""
     merge = Replica.merge
 
-    def obedient(self, key, record):
-        result = merge(self, key, record)
+    def obedient(self, key, record, packed=None):
+        result = merge(self, key, record, packed)
         if result.outcome is replica_module.Outcome.LOST:
-            self._hold(key, record)
+            self._hold(key, record, self.records.dot(key))
             return replica_module.Merge(replica_module.Outcome.WON)
         return result
 
@@ -134,7 +135,7 @@ def hints_count_towards_w(patch):
 
     def generous(self):
         send(self)
-        for owner in self._cluster.owners(writes.partition_of(*self._key)):
+        for owner in self._groups[-1]:
             if not self._cluster.is_reachable(owner):
                 self._tally.answered.add(owner)
 
@@ -154,13 +155,12 @@ def a_partition_dropped_before_its_handoff(patch):
 
 def a_dot_left_out_of_a_digest(patch):
     """Some entries do not enter the bucket digests."""
-    toggle = digest.BucketDigests.toggle
+    change = digest.BucketDigests.change
 
-    def forgetful(self, key, dot):
-        if digest.fingerprint(key, dot) % 4:
-            toggle(self, key, dot)
+    def forgetful(self, key, before, after):
+        change(self, key, *(dot if dot and digest.fingerprint(key, dot) % 4 else None for dot in (before, after)))
 
-    patch.setattr(digest.BucketDigests, "toggle", forgetful)
+    patch.setattr(digest.BucketDigests, "change", forgetful)
 
 
 def an_event_before_it_is_durable(patch):
@@ -178,6 +178,7 @@ def an_event_before_it_is_durable(patch):
 def a_read_before_it_is_durable(patch):
     """What is held is shown, whether it is in the log or not."""
     patch.setattr(Store, "when_readable", lambda self, key, call: call())
+    patch.setattr(Store, "when_keys_readable", lambda self, keys, call: call())
     patch.setattr(Store, "when_all_readable", lambda self, call: call())
 
 
@@ -185,7 +186,8 @@ def a_replica_acknowledges_before_it_is_durable(patch):
     """An owner says that it has a record before its log does."""
 
     def hasty(self, node, message, respond):
-        self.cluster.store.merge(message.key, message.record)
+        for key, packed in message.writes:
+            self.cluster.store.merge(key, unpack(packed), packed)
         respond(Done())
 
     patch.setattr(coordinator.Coordinator, "_on_replicate", hasty)
@@ -193,18 +195,18 @@ def a_replica_acknowledges_before_it_is_durable(patch):
 
 def a_coordinator_counts_itself_before_it_is_durable(patch):
     """The local copy counts as soon as it is merged."""
-    build = writes.WriteRun.__init__
+    begin = writes.WriteRun.begin
 
-    def hasty(self, cluster, key, record, level, done):
-        wal = cluster.store.wal
+    def hasty(self):
+        wal = self._cluster.store.wal
         real = wal.when_durable
         wal.when_durable = lambda lsn, call: call()
         try:
-            build(self, cluster, key, record, level, done)
+            begin(self)
         finally:
             wal.when_durable = real
 
-    patch.setattr(writes.WriteRun, "__init__", hasty)
+    patch.setattr(writes.WriteRun, "begin", hasty)
 
 
 def half_is_a_majority(patch):
@@ -261,8 +263,8 @@ def a_record_that_lost_is_not_logged(patch):
     """A merge that only adds a dot to the clock is taken for no change."""
     merge = Replica.merge
 
-    def shy(self, key, record):
-        result = merge(self, key, record)
+    def shy(self, key, record, packed=None):
+        result = merge(self, key, record, packed)
         return replica_module.Merge(replica_module.Outcome.COVERED) if result.outcome.value == "lost" else result
 
     patch.setattr(Replica, "merge", shy)

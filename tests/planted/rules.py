@@ -179,13 +179,13 @@ def covered_dots_that_still_win(patch):
     """A record that the clock covers is taken if nothing, or something lesser, is held."""
     merge = Replica.merge
 
-    def forgetful(self, key, record):
+    def forgetful(self, key, record, packed=None):
         held = self.records.get(key)
         if self.clock.covers(record.dot) and (held is None or replica_module.beats(record, held)):
-            self._hold(key, record)
+            self._hold(key, record, held.dot if held is not None else None)
             self._summary = None
             return Merge(Outcome.WON)
-        return merge(self, key, record)
+        return merge(self, key, record, packed)
 
     patch.setattr(Replica, "merge", forgetful)
 

@@ -1,0 +1,141 @@
+"""Reads of what all owners agree on, as nearly all do: one digest asks about all keys of a turn.
+
+What is held here is the answer if enough other owners hold the same: that is a read of `dynatwist.coordinator.reads`
+whose owners all have what was chosen. Where one differs, that read begins, for the key alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+
+from dynatwist.model.record import Key
+from dynatwist.model.records import Packed, name_of, unpack
+from dynatwist.model.ring import partition_of
+from dynatwist.net.messages import AnyMessage, Compare, Done, Held
+from dynatwist.replication.quorum import Group, Level, Tally
+
+from .cluster import Cluster, Respond
+from .reads import READ_TIMEOUT_S, OnRead, ReadRun
+
+
+def digest_of(names: Iterable[bytes]) -> bytes:
+    """Sixteen bytes that are equal for equal lists of names (see `name_of`)."""
+    # A name never begins with a zero byte, and all that are not empty have one length: joined, they stay apart.
+    return blake2b(b"\0".join(names), digest_size=16).digest()
+
+
+class Compares:
+    """Gathers the reads of a turn; answers those of peers."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._open: dict[tuple[tuple[Group, ...], Level], CompareRun] = {}
+        cluster.on_call(Compare, self._on_compare)
+
+    def read(self, key: Key, level: Level, done: OnRead) -> None:
+        """Read a key of a partition that is owned and whole here, at another level than `one`."""
+        name = self._cluster.groups(partition_of(*key)), level
+        run = self._open.get(name)
+        if run is None:
+            if not self._open:
+                self._cluster.runtime.at_turn_end(self._begin)
+            run = self._open[name] = CompareRun(self, self._cluster, *name)
+        run.reads.append((key, done))
+
+    def _begin(self) -> None:
+        runs, self._open = self._open, {}
+        for run in runs.values():
+            run.begin()
+
+    def _on_compare(self, node: bytes, message: Compare, respond: Respond) -> None:
+        """What is held now, once it is durable; what comes meanwhile may not be."""
+        store = self._cluster.store
+        names: list[bytes | None] = []
+        for key in message.keys:
+            replica = store.replica_of(key)
+            names.append(name_of(replica.records.packed(key)) if replica.whole else None)
+        known = [name for name in names if name is not None]
+        same = len(known) == len(names) and digest_of(known) == message.digest
+        answer = Done() if same else Held(names)
+        store.when_keys_readable(message.keys, lambda: respond(answer))
+
+
+class CompareRun:
+    """Some reads of one set of owners, at one level."""
+
+    __slots__ = ("_again", "_cluster", "_finished", "_groups", "_held", "_names", "_pending", "_tally", "reads")
+
+    def __init__(self, again: Compares, cluster: Cluster, groups: tuple[Group, ...], level: Level) -> None:
+        self._again = again
+        self._cluster = cluster
+        self._groups = groups
+        self._tally = Tally(level, groups, cluster.is_reachable)
+        self.reads: list[tuple[Key, OnRead] | None] = []
+        self._held: list[Packed | None] = []
+        self._names: list[bytes] = []
+        self._pending: set[bytes] = {cluster.me.node_id}
+        self._finished = False
+
+    def begin(self) -> None:
+        """Note what is held here, and ask who holds the same."""
+        cluster = self._cluster
+        store = cluster.store
+        keys = [read[0] for read in self.reads if read is not None]
+        self._held = [store.replica_of(key).records.packed(key) for key in keys]
+        self._names = [name_of(packed) for packed in self._held]
+        message = Compare(cluster.version, keys, digest_of(self._names))
+        for owner in sorted({owner for group in self._groups for owner in group}):
+            if owner != cluster.me.node_id and cluster.links.is_reachable(owner):
+                self._pending.add(owner)
+                cluster.links.call(owner, message, self._reply_from(owner), self._check, READ_TIMEOUT_S)
+        store.when_keys_readable(keys, self._readable_here)
+
+    def _readable_here(self) -> None:
+        self._hear(self._cluster.me.node_id)
+
+    def _reply_from(self, owner: bytes) -> Callable[[AnyMessage | None], None]:
+        def on_reply(reply: AnyMessage | None) -> None:
+            if isinstance(reply, Done):
+                self._hear(owner)
+            elif isinstance(reply, Held) and len(reply.names) == len(self.reads):
+                self._leave([index for index, name in enumerate(reply.names) if name != self._names[index]])
+                self._hear(owner)
+            else:
+                self._pending.discard(owner)
+                if self._cluster.learn(reply):
+                    self._leave(list(range(len(self.reads))))
+                self._check()
+
+        return on_reply
+
+    def _hear(self, owner: bytes) -> None:
+        self._pending.discard(owner)
+        self._tally.answered.add(owner)
+        self._check()
+
+    def _check(self) -> None:
+        if self._finished:
+            return
+        if self._cluster.me.node_id not in self._pending and self._tally.is_reached():
+            self._finish()
+        elif not self._tally.can_be_reached(self._pending):
+            self._leave(list(range(len(self.reads))))
+
+    def _leave(self, indices: list[int]) -> None:
+        """Read these the long way."""
+        if self._finished:
+            return
+        for index in indices:
+            read, self.reads[index] = self.reads[index], None
+            if read is not None:
+                key, done = read
+                ReadRun(self._cluster, key, self._tally.level, done)
+        self._finished = not any(self.reads)
+
+    def _finish(self) -> None:
+        self._finished = True
+        text = self._tally.text()
+        for read, packed in zip(self.reads, self._held, strict=True):
+            if read is not None:
+                read[1](True, text, unpack(packed) if packed is not None else None)
