@@ -51,6 +51,7 @@ class NodeConfig:
     snapshot_interval_s: float = 30.0
     private_status: bool = False
     anonymous_read: bool = False
+    klein_only: bool = False
     admin_password: str | None = field(default=None, repr=False)
     token_lifetime_s: int = 24 * 3600
     tombstone_grace_s: float = 3600.0
@@ -213,6 +214,7 @@ SETTINGS = (
     Setting("snapshot-interval", "snapshot_interval_s", _seconds(0.1), "seconds between cold saves"),
     Setting("private-status", "private_status", _switch, "status only for the administrator", is_switch=True),
     Setting("anonymous-read", "anonymous_read", _switch, "reading without a token", is_switch=True),
+    Setting("klein-only", "klein_only", _switch, "all requests through Klein, none in the fast lane", is_switch=True),
     Setting("token-lifetime", "token_lifetime_s", lambda text: _integer(text, 1, 10**9), "seconds a token is good"),
     Setting("tombstone-grace", "tombstone_grace_s", _seconds(0), "seconds a tombstone is kept at least"),
     Setting("max-value", "limits.value_bytes", lambda text: _integer(text, 1, 16 << 20), "bytes of a value"),

@@ -1,48 +1,81 @@
-"""Counters and histograms of one node, in a registry of its own, so that several nodes can live in one process."""
+"""Counters and histograms of one node, in a registry of its own, so that several nodes can live in one process.
+
+What is counted with every request is kept in plain lists and handed to prometheus-client when it is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
 
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class Metrics:
+class Durations:
+    """A histogram of durations.
+
+    :param bounds_s: upper bounds of the buckets; one more is for whatever exceeds them.
+    """
+
+    __slots__ = ("_bounds_s", "_counts", "total_s")
+
+    def __init__(self, bounds_s: tuple[float, ...] = _BUCKETS_S) -> None:
+        self._bounds_s = bounds_s
+        self._counts = [0] * (len(bounds_s) + 1)
+        self.total_s = 0.0
+
+    def add(self, took_s: float) -> None:
+        """Count one."""
+        self._counts[bisect_left(self._bounds_s, took_s)] += 1
+        self.total_s += took_s
+
+    def family(self, name: str, text: str) -> HistogramMetricFamily:
+        """As prometheus-client wants it: each bucket with all below it."""
+        below, buckets = 0, []
+        for bound, count in zip((*map(str, self._bounds_s), "+Inf"), self._counts, strict=True):
+            below += count
+            buckets.append((bound, below))
+        return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self.total_s)
+
+
+class Metrics(Collector):
     """See the module.
 
     :ivar total_requests: HTTP requests and websocket operations answered.
-    :ivar total_latency_s: the sum of the times they took.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.total_requests = 0
-        self.total_latency_s = 0.0
         self.sse_connections = 0
         self.websocket_connections = 0
-        self._requests = Counter("dynakv_requests", "Requests answered", ["method", "status"], registry=self.registry)
-        self._latency = Histogram(
-            "dynakv_request_seconds", "Time from request to answer", buckets=_BUCKETS, registry=self.registry
-        )
+        self._by_label: dict[tuple[str, int], int] = {}
+        self._latency = Durations()
         self._gauges: dict[str, Gauge] = {}
-        self._by_label: dict[tuple[str, int], Counter] = {}
+        self.registry.register(self)
+
+    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        """What prometheus-client asks for."""
+        requests = CounterMetricFamily("dynakv_requests", "Requests answered", labels=["method", "status"])
+        for (method, status), count in sorted(self._by_label.items()):
+            requests.add_metric([method, str(status)], count)
+        yield requests
+        yield self._latency.family("dynakv_request_seconds", "Time from request to answer")
 
     @property
     def average_latency_ms(self) -> float:
         """Mean time per request; 0 before the first."""
-        return 1000 * self.total_latency_s / self.total_requests if self.total_requests else 0.0
+        return 1000 * self._latency.total_s / self.total_requests if self.total_requests else 0.0
 
     def observe(self, method: str, status: int, took_s: float) -> None:
         """Count a request."""
         self.total_requests += 1
-        self.total_latency_s += took_s
-        child = self._by_label.get((method, status))
-        if child is None:
-            child = self._by_label[method, status] = self._requests.labels(method, str(status))
-        child.inc()
-        self._latency.observe(took_s)
+        self._by_label[method, status] = self._by_label.get((method, status), 0) + 1
+        self._latency.add(took_s)
 
     def set_gauges(self, values: Mapping[str, float]) -> None:
         """Set present values, by name without prefix."""

@@ -17,6 +17,7 @@ from dynatwist.model.dots import Dot
 MAX_DOTS = 160
 """The newest are kept; as many as fit a header."""
 MAX_CHARS = 8192
+_encode = msgspec.msgpack.Encoder().encode
 _DECODER = msgspec.msgpack.Decoder(list[tuple[int, bytes, int]])
 
 
@@ -43,15 +44,22 @@ class CausalToken:
 
     def dots(self, partition: int) -> tuple[Dot, ...]:
         """What has to be seen of a partition."""
+        if not self._dots:
+            return ()
         return tuple(dot for number, dot in self._dots if number == partition)
 
     def with_dot(self, partition: int, dot: Dot) -> CausalToken:
         """The token after a dot was written or seen."""
         named = (partition, dot)
+        if not self._dots:
+            return CausalToken({named: None})
         kept = [pair for pair in self._dots if pair != named]
         return CausalToken(dict.fromkeys([*kept[-MAX_DOTS + 1 :], named]))
 
     def render(self) -> str:
         """The header's text."""
         wire = [(partition, dot.actor, dot.seq) for partition, dot in self._dots]
-        return base64.urlsafe_b64encode(msgspec.msgpack.encode(wire)).decode()
+        return base64.urlsafe_b64encode(_encode(wire)).decode()
+
+
+NOTHING_SEEN = CausalToken({})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from dynatwist.replication.quorum import Level
 from .causal import CausalToken
 from .context import Context
 from .limits import MAX_BATCH, check_key, check_table, parse_object, parse_value
-from .request import JSON, Answer, Request, json_answer
+from .request import JSON, Answer, Request, error_answer, json_answer
 from .views import failure_of, record_json
 
 MAX_TTL_S = 10 * 365 * 24 * 3600
@@ -35,36 +35,68 @@ class DataRoutes:
 
     async def put(self, request: Request, table: str, key: str) -> Answer:
         """201 the record."""
-        identity = self._enter(request, table, key)
-        value = parse_value(request.body, self._context.limits)
-        result = await self.write(identity, request, Kind.PUT, table, key, value)
-        return self._answer(201, request, table, key, result)
+        return await self._served(Kind.PUT, request, table, key)
 
     async def patch(self, request: Request, table: str, key: str) -> Answer:
         """200 the merged record (RFC 7396)."""
-        identity = self._enter(request, table, key)
-        value = parse_value(request.body, self._context.limits)
-        result = await self.write(identity, request, Kind.PATCH, table, key, value)
-        return self._answer(200, request, table, key, result)
+        return await self._served(Kind.PATCH, request, table, key)
 
     async def delete(self, request: Request, table: str, key: str) -> Answer:
         """200; 404 when it was not there."""
-        identity = self._enter(request, table, key)
-        result = await self.write(identity, request, Kind.DELETE, table, key, b"")
-        assert result.record is not None
-        headers = self._headers(request, table, key, result)
-        return json_answer(200, {"status": "deleted", "version": result.record.version}, headers)
+        return await self._served(Kind.DELETE, request, table, key)
 
     async def get(self, request: Request, table: str, key: str) -> Answer:
         """200 the record; 304 when ``If-None-Match`` names it."""
-        self._context.require_ready()
-        identity = self._context.identify_reader(request)
-        self._check_names(table, key)
-        result = await self.read(identity, table, key, request.level("r"), request.causal())
-        assert result.record is not None
-        if etag(result.record) in request.etags("if-none-match"):
-            return Answer(304, headers=self._headers(request, table, key, result))
-        return self._answer(200, request, table, key, result)
+        return await self._served(Kind.GET, request, table, key)
+
+    def _served(self, kind: Kind, request: Request, table: str, key: str) -> Deferred[Answer]:
+        answered: Deferred[Answer] = Deferred()
+        self.serve(kind, request, table, key, answered.callback)
+        return answered
+
+    def serve(self, kind: Kind, request: Request, table: str, key: str, respond: Callable[[Answer], None]) -> None:
+        """Carry out a request on one key.
+
+        :param respond: called once with the answer, perhaps before this returns.
+        :raises ApiError: what is refused at once; nothing is answered then.
+        """
+        context = self._context
+        context.require_ready()
+        identity = context.identify_reader(request) if kind is Kind.GET else context.identify(request)
+        check_table(table, context.limits)
+        check_key(key, context.limits)
+        if kind is Kind.GET:
+            seen = request.causal().dots(partition_of(table, key))
+            operation = Operation(Kind.GET, (table, key), request.level("r"), seen=seen)
+        else:
+            assert identity is not None
+            value = b"" if kind is Kind.DELETE else parse_value(request.body, context.limits)
+            operation = self._write_operation(identity, request, kind, table, key, value)
+
+        def done(result: Result) -> None:
+            try:
+                answer = self._answer_of(identity, request, operation, result)
+            except ApiError as error:
+                answer = error_answer(error)
+            respond(answer)
+
+        context.coordinator.submit(operation, done)
+
+    def _answer_of(self, identity: Identity | None, request: Request, operation: Operation, result: Result) -> Answer:
+        record = result.record
+        if result.code is not Code.OK or record is None:
+            raise failure_of(result)
+        kind = operation.kind
+        if kind is Kind.GET and not self._context.may_read(identity, record):
+            raise ApiError(403, "forbidden", "the key belongs to another user")
+        tag = etag(record)
+        token = request.causal().with_dot(partition_of(*operation.key), record.dot)
+        headers = {"X-Replicas": result.replicas, "ETag": tag, "X-Causal-Token": token.render()}
+        if kind is Kind.GET and tag in request.etags("if-none-match"):
+            return Answer(304, headers=headers)
+        if kind is Kind.DELETE:
+            return json_answer(200, {"status": "deleted", "version": record.version}, headers)
+        return Answer(201 if kind is Kind.PUT else 200, record_json(record, tag), headers=headers)
 
     async def read(
         self, identity: Identity | None, table: str, key: str, level: Level, causal: CausalToken | None = None
@@ -83,10 +115,19 @@ class DataRoutes:
         self, identity: Identity, request: Request, kind: Kind, table: str, key: str, value: bytes
     ) -> Result:
         """Carry out a write with the conditions of a request."""
+        operation = self._write_operation(identity, request, kind, table, key, value)
+        result = await self._context.coordinator.execute(operation)
+        if result.code is not Code.OK:
+            raise failure_of(result)
+        return result
+
+    def _write_operation(
+        self, identity: Identity, request: Request, kind: Kind, table: str, key: str, value: bytes
+    ) -> Operation:
         none_match = request.etags("if-none-match")
         if none_match and none_match != ("*",):
             raise ApiError(400, "bad_condition", "If-None-Match on a write takes only *")
-        operation = Operation(
+        return Operation(
             kind,
             (table, key),
             request.level("w"),
@@ -98,32 +139,6 @@ class DataRoutes:
             bool(none_match),
             request.causal().dots(partition_of(table, key)),
         )
-        result = await self._context.coordinator.execute(operation)
-        if result.code is not Code.OK:
-            raise failure_of(result)
-        return result
-
-    def _enter(self, request: Request, table: str, key: str) -> Identity:
-        self._context.require_ready()
-        identity = self._context.identify(request)
-        self._check_names(table, key)
-        return identity
-
-    def _check_names(self, table: str, key: str) -> None:
-        check_table(table, self._context.limits)
-        check_key(key, self._context.limits)
-
-    def _headers(self, request: Request, table: str, key: str, result: Result) -> dict[str, str]:
-        headers = {"X-Replicas": result.replicas}
-        if result.record is not None:
-            headers["ETag"] = etag(result.record)
-            token = request.causal().with_dot(partition_of(table, key), result.record.dot)
-            headers["X-Causal-Token"] = token.render()
-        return headers
-
-    def _answer(self, status: int, request: Request, table: str, key: str, result: Result) -> Answer:
-        assert result.record is not None
-        return Answer(status, record_json(result.record), headers=self._headers(request, table, key, result))
 
     # Many keys
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,13 @@ class Limits:
         return self.value_bytes * 4 + (64 << 10)
 
 
+_PLAIN = re.compile(r"[ -~]{1,100}\Z")
+"""What needs no closer look."""
+
+
 def _check_name(text: str, what: str, max_bytes: int) -> str:
+    if len(text) <= max_bytes and _PLAIN.match(text):
+        return text
     try:
         size = len(text.encode())
     except UnicodeEncodeError:

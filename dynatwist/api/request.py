@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -11,13 +10,12 @@ import msgspec
 from dynatwist.errors import ApiError
 from dynatwist.replication.quorum import Level
 
-from .causal import CausalToken
+from .causal import NOTHING_SEEN, CausalToken
 
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One request.
 
     :ivar query: the last value of each parameter, decoded.
@@ -25,8 +23,8 @@ class Request:
     :ivar address: where the client is, for throttling.
     """
 
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = msgspec.field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: bytes = b""
     address: str = ""
 
@@ -38,7 +36,9 @@ class Request:
 
     def level(self, name: str) -> Level:
         """The consistency level in ``?r=`` or ``?w=``."""
-        text = self.query.get(name, "quorum")
+        text = self.query.get(name)
+        if text is None:
+            return Level.QUORUM
         try:
             return Level(text)
         except ValueError:
@@ -48,7 +48,8 @@ class Request:
 
     def causal(self) -> CausalToken:
         """What ``X-Causal-Token`` names; empty when none was sent."""
-        return CausalToken.parse(self.headers.get("x-causal-token", ""))
+        text = self.headers.get("x-causal-token")
+        return CausalToken.parse(text) if text else NOTHING_SEEN
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number in the query."""
@@ -61,12 +62,13 @@ class Request:
 
     def etags(self, name: str) -> tuple[str, ...]:
         """The ETags of a conditional header."""
-        text = self.headers.get(name, "")
+        text = self.headers.get(name)
+        if text is None:
+            return ()
         return tuple(tag.strip().removeprefix("W/") for tag in text.split(",") if tag.strip())
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One answer.
 
     :ivar stream: instead of a body, pieces that are sent as they come.
@@ -75,7 +77,7 @@ class Answer:
     status: int
     body: bytes = b""
     content_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     stream: AsyncIterator[bytes] | None = None
 
 

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from dynatwist.auth.users import owner_name
 from dynatwist.coordinator.request import Code, Result, etag
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Event
-from dynatwist.model.dots import actor_text
+from dynatwist.model.dots import Actor, actor_text
 from dynatwist.model.record import Record
 
 _encode = msgspec.json.encode
 
 
-def record_json(record: Record) -> bytes:
-    """``{"value", "vector_clock", "version", "timestamp", "owner", "etag"}``, and ``expires_at`` where it expires."""
-    clock = {actor_text(actor): seq for actor, seq in reversed((record.dot, *record.vv))}
-    rest: dict[str, object] = {
-        "vector_clock": clock,
-        "version": record.version,
-        "timestamp": record.millis,
-        "owner": owner_name(record.owner),
-        "etag": etag(record).strip('"'),
-    }
-    if record.expires_ms:
-        rest["expires_at"] = record.expires_ms
-    return b'{"value":' + (record.value or b"null") + b"," + _encode(rest)[1:]
+def record_json(record: Record, tag: str = "") -> bytes:
+    """``{"value", "vector_clock", "version", "timestamp", "owner", "etag"}``, and ``expires_at`` where it expires.
+
+    :param tag: its ETag, when that is known already.
+    """
+    clock: dict[bytes, int] = {}
+    for actor, seq in reversed(record.vv):
+        clock[actor] = seq
+    clock[record.dot.actor] = record.dot.seq
+    dots = b",".join([b"%b:%d" % (_actor_json(actor), seq) for actor, seq in clock.items()])
+    expires = b',"expires_at":%d' % record.expires_ms if record.expires_ms else b""
+    return b'{"value":%b,"vector_clock":{%b},"version":%d,"timestamp":%d,"owner":%b,"etag":%b%b}' % (
+        record.value or b"null", dots, record.version, record.stamp.ms,
+        _owner_json(record.owner), (tag or etag(record)).encode(), expires,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _actor_json(actor: Actor) -> bytes:
+    return _encode(actor_text(actor))
+
+
+@lru_cache(maxsize=4096)
+def _owner_json(uid: str) -> bytes:
+    return _encode(owner_name(uid))
 
 
 def sse_json(event: Event) -> bytes:

@@ -17,7 +17,7 @@ from dynatwist.coordinator.coordinator import Coordinator
 from dynatwist.coordinator.request import Code, Kind, Operation, Result
 from dynatwist.errors import ApiError
 from dynatwist.model.dots import actor_text
-from dynatwist.model.record import Record
+from dynatwist.model.records import Packed
 from dynatwist.model.registry import majority
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.replication.quorum import Level
@@ -69,7 +69,7 @@ class Users:
         self.tokens = tokens
         self._admin_password = admin_password
         self._throttle = Throttle(cluster.runtime.monotonic_s)
-        self._known: dict[str, tuple[Record, User]] = {}
+        self._known: dict[str, tuple[Packed, User]] = {}
 
     # Who a token belongs to
 
@@ -88,16 +88,21 @@ class Users:
         return user is not None and (user.uid, user.generation) == (identity.uid, identity.generation)
 
     def _find(self, name: str) -> User | None:
-        record = self._cluster.store.held((USERS_TABLE, name))
-        if record is None or record.value is None:
+        key = USERS_TABLE, name
+        records = self._cluster.store.replicas[SYSTEM_PARTITION].records
+        packed = records.packed(key)
+        known = self._known.get(name)
+        if known is not None and known[0] is packed:
+            return known[1]
+        record = records.get(key)
+        if packed is None or record is None or record.value is None:
             self._known.pop(name, None)
             return None
-        known = self._known.get(name)
-        if known is None or known[0] is not record:
-            if len(self._known) > 10_000:
-                self._known.clear()
-            self._known[name] = known = (record, _DECODER.decode(record.value))
-        return known[1]
+        if len(self._known) > 10_000:
+            self._known.clear()
+        user = _DECODER.decode(record.value)
+        self._known[name] = packed, user
+        return user
 
     # Registering and logging in
 

@@ -156,10 +156,18 @@ class Coordinator:
             self._read(operation.key, Level.QUORUM, read)
 
     def _read(self, key: Key, level: Level, done: OnRead) -> None:
-        if level is Level.ONE or not self.cluster.store.replica_of(key).whole:
+        if not self.cluster.store.replica_of(key).whole:
             ReadRun(self.cluster, key, level, done)
+        elif level is Level.ONE:
+            self._read_here(key, done)
         else:
             self._compares.read(key, level, done)
+
+    def _read_here(self, key: Key, done: OnRead) -> None:
+        """The owner's own replica, once what it holds now is durable."""
+        held = self.cluster.store.held(key)
+        text = f"1/{len(self.cluster.groups(partition_of(*key))[-1])}"
+        self.cluster.store.when_readable(key, lambda: done(True, text, held))
 
     def _get(self, operation: Operation, done: OnResult) -> None:
         def read(reached: bool, replicas: str, found: Record | None) -> None:
@@ -188,6 +196,7 @@ class Coordinator:
             return held
         written = store.written_by(origin.op) if origin.in_doubt else None
         if written is not None:
+            store.merge(operation.key, written)  # another owner may have told of it; who counts as having it has it
             return written
         if held is not None and held.is_dead(store.wall_ms()):
             held = None

@@ -17,6 +17,7 @@ from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.records import Packed
 from dynatwist.model.replica import Merge
 from dynatwist.model.ring import is_system_table
+from dynatwist.storage.store import Store
 
 from .cluster import SimCluster, SimNode
 from .history import Call, name_of
@@ -193,7 +194,7 @@ class Witness:
     def _merged(self, known: Known, node: SimNode, core: Core) -> None:
         """A replica goes on, never back: not to what it had replaced, nor to what a collected tombstone had."""
         store, key, record = core.store, known.key, known.record
-        if store.held(key) is record:
+        if self._is_held(store, known):
             before = self._greatest.get((node.number, key))
             buried, buried_s = self._dropped.get(key, (None, 0.0))
             if before is not None and is_preferred(before, record):
@@ -206,10 +207,15 @@ class Witness:
                 known.holders.add(node.number)
                 known.held_by.add(node.number)
                 before = self._greatest.get((node.number, key))
-                if store.held(key) is record and (before is None or is_preferred(record, before)):
+                if self._is_held(store, known) and (before is None or is_preferred(record, before)):
                     self._greatest[node.number, key] = record
 
         store.wal.when_durable(store.wal.lsn, durable)
+
+    @staticmethod
+    def _is_held(store: Store, known: Known) -> bool:
+        held = store.held(known.key)
+        return held is not None and held.dot == known.record.dot
 
     def _born(self, key: Key, record: Record) -> None:
         """A node has just written a record: is it what the rules say, and did somebody ask for it?"""
@@ -255,7 +261,7 @@ class Witness:
             if core.identity.node_id in owners and core.store.replicas[partition].whole
         }
         for one in known.values():
-            if one.record is record or is_preferred(record, one.record):
+            if one.record.dot == record.dot or is_preferred(record, one.record):
                 missing = [host for host, replica in replicas.items() if not replica.clock.covers(one.record.dot)]
                 if missing and len(missing) < len(replicas):
                     self.say(f"P3: {node.host} drops {name_of(record)}, and {missing} have not met {one.name} yet")

@@ -13,6 +13,7 @@ from dynatwist.core import Core
 
 from .channel import BoundedSite
 from .klein_app import KleinApp
+from .lane import FastLane
 
 DRAIN_S = 2.0
 BACKLOG = 1024
@@ -49,6 +50,8 @@ class Front:
         self.app = KleinApp(core, reactor)
         limits = config.limits
         self.site = BoundedSite(self.app.resource(), reactor, core.metrics, limits.header_bytes, limits.body_bytes)
+        if not config.klein_only:
+            self.site.lane = FastLane(core.data, core.metrics, reactor.seconds, limits.header_bytes, limits.body_bytes)
         self._port: Any = None
 
     def start(self) -> None:
@@ -73,7 +76,7 @@ class Front:
         done: Deferred[None] = Deferred()
 
         def look() -> None:
-            busy = [channel for channel in self.site.channels if channel.requests]
+            busy = [channel for channel in self.site.channels if channel.is_busy]
             if (busy or self.app.sockets) and self._reactor.seconds() < until_s:
                 self._reactor.callLater(0.02, look)
                 return
