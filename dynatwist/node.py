@@ -20,7 +20,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from dynatwist.config import NodeConfig
@@ -85,7 +85,10 @@ class RealNetwork:
         return _RealDatagrams(udp, protocol)
 
     def _wrapped(self, factory: Any, is_client: bool) -> TLSMemoryBIOFactory:
-        return TLSMemoryBIOFactory(self._context, is_client, _Authenticating(factory, self._say_foreign), self._reactor)
+        authenticating = _Authenticating(factory, self._say_foreign)
+        wrapped = TLSMemoryBIOFactory(self._context, is_client, authenticating, self._reactor)
+        wrapped.protocol = _PromptTls
+        return wrapped
 
     def _say_foreign(self, address: str) -> None:
         if address not in self._said:
@@ -95,6 +98,15 @@ class RealNetwork:
                 "copy the cluster's key file to it, or give the right one with --key-file",
                 address=address,
             )
+
+
+class _PromptTls(TLSMemoryBIOProtocol):
+    """TLS that sends at once: a link writes one frame a turn, so there is nothing to gather, and peers wait for it."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.connected and getattr(self.transport, "connected", False):
+            self.transport.doWrite()
 
 
 class _RealDatagrams:

@@ -116,8 +116,13 @@ class BoundedChannel(http.HTTPChannel):
             if len(self._behind) > MAX_BEHIND_BYTES and not self._waitingForTransport:
                 self._networkProducer.pauseProducing()
             return
-        if self._is_between_requests():
-            data = self._run_lane(data)
+        lane = self.site.lane
+        if lane is not None and self._is_between_requests():
+            if not lane.has_time():
+                self._in_lane, self._behind = True, data
+                lane.postpone(self._go_on)
+                return
+            data = self._run_lane(lane, data)
             if not data:
                 return
         if self._head_timer is None and not self._handlingRequest and self._transferDecoder is None:
@@ -132,8 +137,7 @@ class BoundedChannel(http.HTTPChannel):
     def _is_between_requests(self) -> bool:
         """Whether Twisted's parser is where it begins, so that the next byte is the first of a request."""
         return (
-            self.site.lane is not None
-            and not self.requests
+            not self.requests
             and not self._buffer
             and not self._busyReceiving
             and bool(self.line_mode)
@@ -141,12 +145,11 @@ class BoundedChannel(http.HTTPChannel):
             and bool(self.persistent)
         )
 
-    def _run_lane(self, data: bytes) -> bytes:
+    def _run_lane(self, lane: FastLane, data: bytes) -> bytes:
         """Have the fast lane answer what it can.
 
         :returns: what it leaves to Twisted.
         """
-        lane = self.site.lane
         self.resetTimeout()
         while data:
             self._in_lane = True
@@ -162,10 +165,15 @@ class BoundedChannel(http.HTTPChannel):
 
     def _answer(self, answer: bytes) -> None:
         """The fast lane's answer."""
+        if self.transport is not None and not self.refused:
+            write_now(self.transport, answer)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take in what arrived meanwhile."""
         self._in_lane = False
         if self.transport is None or self.refused:
             return
-        write_now(self.transport, answer)
         data, self._behind = self._behind, b""
         if len(data) > MAX_BEHIND_BYTES and not self._waitingForTransport:
             self._networkProducer.resumeProducing()

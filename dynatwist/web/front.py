@@ -51,7 +51,8 @@ class Front:
         limits = config.limits
         self.site = BoundedSite(self.app.resource(), reactor, core.metrics, limits.header_bytes, limits.body_bytes)
         if not config.klein_only:
-            self.site.lane = FastLane(core.data, core.metrics, reactor.seconds, limits.header_bytes, limits.body_bytes)
+            bounds = limits.header_bytes, limits.body_bytes
+            self.site.lane = FastLane(core.data, core.metrics, reactor.seconds, core.runtime.later, *bounds)
         self._port: Any = None
 
     def start(self) -> None:
