@@ -46,6 +46,7 @@ class Metrics(Collector):
     """See the module.
 
     :ivar total_requests: HTTP requests and websocket operations answered.
+    :ivar turns: CPU time of the reactor's turns, where it is measured.
     """
 
     def __init__(self) -> None:
@@ -55,6 +56,7 @@ class Metrics(Collector):
         self.websocket_connections = 0
         self._by_label: dict[tuple[str, int], int] = {}
         self._latency = Durations()
+        self.turns: Durations | None = None
         self._gauges: dict[str, Gauge] = {}
         self.registry.register(self)
 
@@ -65,6 +67,8 @@ class Metrics(Collector):
             requests.add_metric([method, str(status)], count)
         yield requests
         yield self._latency.family("dynakv_request_seconds", "Time from request to answer")
+        if self.turns is not None:
+            yield self.turns.family("dynakv_turn_cpu_seconds", "CPU time of a turn of the reactor")
 
     @property
     def average_latency_ms(self) -> float:

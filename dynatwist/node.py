@@ -27,6 +27,7 @@ from dynatwist.config import NodeConfig
 from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.net.tls import is_foreign_key, peer_context, peer_node_id
+from dynatwist.process import TurnMeter
 from dynatwist.runtime import Datagrams, Runtime
 from dynatwist.storage.files import RealFileSystem, ThreadWriter
 from dynatwist.storage.keyfile import ClusterKeys, load_or_create
@@ -231,6 +232,7 @@ class NodeService(MultiService):
         self.core: Core | None = None
         self._front: Any = None
         self._hashing: ThreadPoolExecutor | None = None
+        self._turns = TurnMeter(reactor)
 
     def prepare(self) -> None:
         """Lock and load the data folder. `startService` does it too when it was not done before.
@@ -272,6 +274,8 @@ class NodeService(MultiService):
             self.log.warn("clients reach {ip} without TLS; give --tls-cert and --tls-key", ip=self.config.interface)
         self._front = Front(self.core, self.config, self._reactor)
         self._front.start()
+        self._turns.start()
+        self.core.metrics.turns = self._turns.turns
         self.core.start()
 
     @inlineCallbacks
@@ -282,6 +286,7 @@ class NodeService(MultiService):
             yield self._front.stop()
         if self.core is not None:
             yield self.core.stop()
+        self._turns.stop()
         if self._hashing is not None:
             self._hashing.shutdown(wait=False, cancel_futures=True)
         if self._lock is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import sys
@@ -13,8 +12,7 @@ from twisted.python import usage
 
 from dynatwist.config import SETTINGS, NodeConfig, load
 from dynatwist.errors import DynakvError, StartError
-
-GC_THRESHOLD = 20_000
+from dynatwist.process import raise_descriptor_limit, settle
 
 
 def fail(text: str) -> NoReturn:
@@ -107,8 +105,6 @@ def makeService(options: Options) -> IService:
         service.prepare()
     except DynakvError as error:
         fail(str(error))
-    # What was loaded lives as long as the process: keep the garbage collector from walking over it again and again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 100)
+    settle()
+    raise_descriptor_limit()
     return service

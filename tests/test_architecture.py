@@ -20,6 +20,7 @@ LAYERS = [
     {"api"},
     {"config"},
     {"core"},
+    {"process"},
     {"web"},
     {"node"},
     {"tap"},

@@ -45,6 +45,8 @@ def _owner_json(uid: str) -> bytes:
 
 def sse_json(event: Event) -> bytes:
     """``{"Updated": record}`` or ``"Deleted"``, encoded once for all listeners."""
+    if event.encoded is None:
+        event.encoded = {}
     encoded = event.encoded.get("sse")
     if encoded is None:
         encoded = b'"Deleted"' if event.record.value is None else b'{"Updated":' + record_json(event.record) + b"}"
@@ -54,6 +56,8 @@ def sse_json(event: Event) -> bytes:
 
 def event_fields(event: Event) -> bytes:
     """The members of a websocket event that are equal for all listeners, encoded once."""
+    if event.encoded is None:
+        event.encoded = {}
     encoded = event.encoded.get("ws")
     if encoded is None:
         kind = b'"Deleted"' if event.record.value is None else b'"Updated"'

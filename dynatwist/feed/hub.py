@@ -7,7 +7,7 @@ Per key only what is newer than what was announced before goes on, whichever way
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
@@ -22,18 +22,27 @@ ANNOUNCED_KEYS = 16_384
 class Event:
     """One record that won.
 
-    :ivar cursor: the position right behind it, for resuming.
-    :ivar encoded: room for the encoding, made once however many listen.
+    :ivar encoded: room for the encodings, each made once however many listen.
     """
 
-    __slots__ = ("cursor", "encoded", "key", "record", "size_bytes")
+    __slots__ = ("_epoch", "_seq", "encoded", "key", "record")
 
-    def __init__(self, key: Key, record: Record, cursor: str) -> None:
+    def __init__(self, key: Key, record: Record, epoch: str, seq: int) -> None:
         self.key = key
         self.record = record
-        self.cursor = cursor
-        self.encoded: dict[str, bytes] = {}
-        self.size_bytes = len(record.value or b"") + 300
+        self._epoch = epoch
+        self._seq = seq
+        self.encoded: dict[str, bytes] | None = None
+
+    @property
+    def cursor(self) -> str:
+        """The position right behind it, for resuming."""
+        return f"{self._epoch}-{self._seq}"
+
+    @property
+    def size_bytes(self) -> int:
+        """What it costs a queue, about."""
+        return len(self.record.value or b"") + 300
 
 
 class Notice(Enum):
@@ -131,7 +140,7 @@ class Hub:
         self._window: deque[Event] = deque(maxlen=WINDOW_EVENTS)
         self._by_key: dict[Key, dict[Subscription, None]] = {}
         self._by_table: dict[str | None, dict[Subscription, None]] = {}
-        self._announced: OrderedDict[Key, Record] = OrderedDict()
+        self._announced: dict[Key, Record] = {}
         self._tables: dict[str, int] = {}
 
     @property
@@ -141,22 +150,25 @@ class Hub:
 
     def publish(self, key: Key, record: Record) -> Event | None:
         """A record won, here and durably or at an owner; answers its event, if that is news."""
-        known = self._announced.get(key)
+        announced = self._announced
+        known = announced.pop(key, None)
         if known is not None and not beats(record, known):
+            announced[key] = known
             return None
-        self._announced[key] = record
-        self._announced.move_to_end(key)
-        if len(self._announced) > ANNOUNCED_KEYS:
-            self._announced.popitem(last=False)
+        announced[key] = record
+        if len(announced) > ANNOUNCED_KEYS:
+            del announced[next(iter(announced))]
         self._seq += 1
-        event = Event(key, record, self.cursor)
+        event = Event(key, record, self._epoch, self._seq)
         self._window.append(event)
-        for subscription in tuple(self._by_key.get(key, ())):
-            subscription.offer(event)
-        for table in (key[0], None):
-            for subscription in tuple(self._by_table.get(table, ())):
-                if subscription.matches(key):
-                    subscription.offer(event)
+        if self._by_key:
+            for subscription in tuple(self._by_key.get(key, ())):
+                subscription.offer(event)
+        if self._by_table:
+            for table in (key[0], None):
+                for subscription in tuple(self._by_table.get(table, ())):
+                    if subscription.matches(key):
+                        subscription.offer(event)
         return event
 
     def reset(self) -> None:
