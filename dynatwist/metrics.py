@@ -46,12 +46,14 @@ class Metrics(Collector):
     """See the module.
 
     :ivar total_requests: HTTP requests and websocket operations answered.
+    :ivar lane_requests: those of them that took the fast lane.
     :ivar turns: CPU time of the reactor's turns, where it is measured.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.total_requests = 0
+        self.lane_requests = 0
         self.sse_connections = 0
         self.websocket_connections = 0
         self._by_label: dict[tuple[str, int], int] = {}
@@ -66,6 +68,7 @@ class Metrics(Collector):
         for (method, status), count in sorted(self._by_label.items()):
             requests.add_metric([method, str(status)], count)
         yield requests
+        yield CounterMetricFamily("dynakv_fast_lane_requests", "Requests that took the fast lane", self.lane_requests)
         yield self._latency.family("dynakv_request_seconds", "Time from request to answer")
         if self.turns is not None:
             yield self.turns.family("dynakv_turn_cpu_seconds", "CPU time of a turn of the reactor")

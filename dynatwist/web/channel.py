@@ -96,6 +96,7 @@ class BoundedChannel(http.HTTPChannel):
     refused = False
     _head_timer: Timer | None = None
     _in_lane = False
+    _is_held = False
     _behind = b""
     _address = ""
 
@@ -118,6 +119,9 @@ class BoundedChannel(http.HTTPChannel):
             return
         lane = self.site.lane
         if lane is not None and self._is_between_requests():
+            if self._waitingForTransport:
+                self._hold(data)
+                return
             if not lane.has_time():
                 self._in_lane, self._behind = True, data
                 lane.postpone(self._go_on)
@@ -161,7 +165,28 @@ class BoundedChannel(http.HTTPChannel):
             if self._in_lane:  # not answered yet
                 self._behind = data
                 return b""
+            if self._waitingForTransport:
+                self._hold(data)
+                return b""
         return b""
+
+    def _hold(self, data: bytes) -> None:
+        """The client does not read its answers: it gets no more of them until it does."""
+        self._in_lane, self._is_held, self._behind = True, True, data
+        self._networkProducer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The client has read."""
+        super().resumeProducing()
+        if self._is_held:
+            self._is_held = False
+            self._go_on()
+
+    def requestDone(self, request: Any) -> None:
+        """A request of Twisted's was answered; Twisted does not pause if the transport fills up with the answer."""
+        super().requestDone(request)
+        if self._waitingForTransport and not self._handlingRequest:
+            self._networkProducer.pauseProducing()
 
     def _answer(self, answer: bytes) -> None:
         """The fast lane's answer."""

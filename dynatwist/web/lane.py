@@ -13,6 +13,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
 from dynatwist.api.data import DataRoutes
@@ -176,6 +177,7 @@ class FastLane:
         started_s = self._seconds()
 
         def answered(answer: Answer) -> None:
+            self._metrics.lane_requests += 1
             self._metrics.observe(method.decode(), answer.status, max(self._seconds() - started_s, 1e-6))
             respond(rendered(answer))
 
@@ -204,14 +206,11 @@ def rendered(answer: Answer) -> bytes:
 
 def write_now(transport: Any, data: bytes) -> None:
     """Write to a TCP transport at once if nothing waits before it, without a turn through the reactor's poller."""
-    try:
-        idle = not (transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting)
-        send = transport.writeSomeData
-    except AttributeError:  # TLS, or a test's transport
-        transport.write(data)
-        return
-    sent = send(data) if idle and transport.connected else 0
-    if not isinstance(sent, int):
-        sent = 0  # the connection is broken: `write` finds that out in its own way
+    sent = 0
+    if isinstance(transport, Connection) and not transport.TLS:  # TLS transports pass attributes on to what they wrap
+        waits = transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting
+        if transport.connected and not waits:
+            written = transport.writeSomeData(data)
+            sent = written if isinstance(written, int) else 0  # a broken connection: `write` finds out in its own way
     if sent < len(data):
         transport.write(data[sent:])
