@@ -16,6 +16,7 @@ from dynatwist.api.accounts import AccountRoutes
 from dynatwist.api.admin import AdminRoutes
 from dynatwist.api.context import Context
 from dynatwist.api.data import DataRoutes
+from dynatwist.api.intake import Intake
 from dynatwist.api.live import LiveRoutes
 from dynatwist.api.status import StatusRoutes
 from dynatwist.auth.passwords import Passwords
@@ -182,6 +183,7 @@ class Core:
             self.hub,
             self.metrics,
             self.saver,
+            Intake(self.runtime.monotonic_s, self.runtime.later),
             config.limits,
             config.private_status,
             config.anonymous_read,

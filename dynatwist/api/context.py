@@ -18,6 +18,7 @@ from dynatwist.model.record import Record
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.storage.snapshot import ColdSaver
 
+from .intake import Intake
 from .limits import Limits
 from .request import Request
 
@@ -28,6 +29,7 @@ VERSION = "0.1.0"
 class Context:
     """See the module.
 
+    :ivar intake: bounds what a turn of the reactor takes in.
     :ivar findings: what recovery found, for ``/readyz``.
     :ivar counters: more figures for ``/metrics``.
     """
@@ -40,6 +42,7 @@ class Context:
     hub: Hub
     metrics: Metrics
     saver: ColdSaver
+    intake: Intake
     limits: Limits = field(default_factory=Limits)
     private_status: bool = False
     anonymous_read: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -16,6 +15,7 @@ from dynatwist.model.record import Record
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
 
+from .batch import Batch
 from .causal import CausalToken
 from .context import Context
 from .limits import MAX_BATCH, check_key, check_table, parse_object, parse_value
@@ -23,6 +23,13 @@ from .request import JSON, Answer, Request, error_answer, json_answer
 from .views import failure_of, record_json
 
 MAX_TTL_S = 10 * 365 * 24 * 3600
+
+
+class _Ops(msgspec.Struct):
+    ops: list[msgspec.Raw]
+
+
+_BATCH = msgspec.json.Decoder(_Ops)
 
 
 class DataRoutes:
@@ -224,43 +231,24 @@ class DataRoutes:
     # Batches
 
     async def batch(self, request: Request, table: str) -> Answer:
-        """An outcome for each operation; they are independent of each other."""
+        """An outcome for each operation; they are independent of each other, and wait for log and peers together."""
         self._context.require_ready()
         identity = self._context.identify(request)
         check_table(table, self._context.limits)
-        ops = parse_object(request.body, self._context.limits).get("ops")
-        if not isinstance(ops, list) or len(ops) > MAX_BATCH or not all(isinstance(op, dict) for op in ops):
-            raise ApiError(400, "malformed", f'the body must be {{"ops": [...]}} with at most {MAX_BATCH} objects')
-        level = request.level("w")
-        waiting: list[Deferred[Result] | ApiError] = []
-        for op in ops:
-            try:
-                waiting.append(self._context.coordinator.execute(self._batch_operation(identity, table, op, level)))
-            except ApiError as error:
-                waiting.append(error)
-        results = [await self._outcome(one) for one in waiting]
-        return json_answer(200, {"results": results})
+        ops = _ops_of(request.body)
+        batch = Batch(self._context, identity, table, request.level("w"), ops)
+        return Answer(200, b'{"results":[' + b",".join(await batch.results) + b"]}")
 
-    def _batch_operation(self, identity: Identity, table: str, op: dict[str, Any], level: Level) -> Operation:
-        limits = self._context.limits
-        kind, key, value = op.get("op"), op.get("key"), op.get("value")
-        if kind not in ("put", "delete") or not isinstance(key, str):
-            raise ApiError(400, "malformed", 'an operation is {"op": "put" or "delete", "key": string, "value"?}')
-        check_key(key, limits)
-        encoded = b""
-        if kind == "put":
-            if not isinstance(value, dict):
-                raise ApiError(400, "not_an_object", '"value" must be a JSON object')
-            encoded = parse_value(msgspec.json.encode(value), limits)
-        return Operation(Kind(kind), (table, key), level, encoded, identity.uid, identity.is_admin)
 
-    async def _outcome(self, waiting: Deferred[Result] | ApiError) -> dict[str, Any]:
-        if isinstance(waiting, ApiError):
-            error = waiting
+def _ops_of(body: bytes) -> list[msgspec.Raw]:
+    try:
+        body.decode()
+        ops = _BATCH.decode(body).ops
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if isinstance(error, msgspec.ValidationError):
+            ops = None
         else:
-            result = await waiting
-            if result.code is Code.OK and result.record is not None:
-                status = 200 if result.record.value is None else 201
-                return {"status": status, "version": result.record.version, "etag": etag(result.record).strip('"')}
-            error = failure_of(result)
-        return {"status": error.status, "error": error.text, "code": error.code}
+            raise ApiError(400, "malformed_json", f"the body is not valid JSON: {error}") from None
+    if ops is None or len(ops) > MAX_BATCH:
+        raise ApiError(400, "malformed", f'the body must be {{"ops": [...]}} with at most {MAX_BATCH} objects')
+    return ops

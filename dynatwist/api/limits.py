@@ -85,8 +85,7 @@ def parse_json(body: bytes, limits: Limits) -> Any:
 
     :raises ApiError: 400 with the position of the fault.
     """
-    if body.count(b"[") + body.count(b"{") > limits.json_depth:
-        check_depth(body, limits)
+    check_depth(body, limits)
     try:
         value = msgspec.json.decode(body)
         body.decode()
@@ -97,6 +96,8 @@ def parse_json(body: bytes, limits: Limits) -> Any:
 
 def check_depth(body: bytes, limits: Limits) -> None:
     """Refuse JSON that is nested too deeply, without parsing it."""
+    if body.count(b"[") + body.count(b"{") <= limits.json_depth:
+        return
     depth, in_string, escaped = 0, False, False
     for byte in body:
         if in_string:

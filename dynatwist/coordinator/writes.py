@@ -20,7 +20,8 @@ from .cluster import Cluster
 
 WRITE_TIMEOUT_S = 2.0
 MAX_RUN_BYTES = 1 << 20
-"""About how much goes into one message."""
+MAX_RUN_WRITES = 256
+"""About how much goes into one message: whoever gets it is busy with it for some milliseconds."""
 
 OnWritten = Callable[[bool, str], None]
 """(whether the level was reached, ``REACHED/OWNERS``)."""
@@ -46,7 +47,7 @@ class Writes:
                 self._cluster.runtime.at_turn_end(self._begin)
             run = self._open[name] = WriteRun(self, self._cluster, *name)
         run.add(key, packed, done, until_s)
-        if run.size_bytes > MAX_RUN_BYTES:
+        if run.size_bytes > MAX_RUN_BYTES or len(run) >= MAX_RUN_WRITES:
             del self._open[name]
             run.begin()
 
@@ -92,10 +93,8 @@ class WriteRun:
         wal = self._cluster.store.wal
         wal.when_durable(wal.lsn, self._durable_here)
 
-    @property
-    def keys(self) -> list[Key]:
-        """What is written."""
-        return [key for key, _ in self._writes]
+    def __len__(self) -> int:
+        return len(self._writes)
 
     def _send_to_owners(self) -> None:
         cluster = self._cluster

@@ -15,6 +15,7 @@ from twisted.web import http
 from twisted.web.server import Request as TwistedRequest
 from twisted.web.server import Site
 
+from dynatwist.api.intake import Intake
 from dynatwist.runtime import Timer, cancel
 
 from .lane import FastLane, write_now
@@ -122,9 +123,9 @@ class BoundedChannel(http.HTTPChannel):
             if self._waitingForTransport:
                 self._hold(data)
                 return
-            if not lane.has_time():
+            if not self.site.intake.has_time():
                 self._in_lane, self._behind = True, data
-                lane.postpone(self._go_on)
+                self.site.intake.postpone(self._go_on)
                 return
             data = self._run_lane(lane, data)
             if not data:
@@ -287,6 +288,7 @@ class BoundedSite(Site):
     requestFactory = BoundedRequest
     noisy = False
     lane: FastLane | None = None
+    intake: Intake
 
     def __init__(self, resource: Any, reactor: Any, metrics: Any, max_head_bytes: int, max_body_bytes: int) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_TIMEOUT_S)

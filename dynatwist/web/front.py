@@ -52,7 +52,8 @@ class Front:
         self.site = BoundedSite(self.app.resource(), reactor, core.metrics, limits.header_bytes, limits.body_bytes)
         if not config.klein_only:
             bounds = limits.header_bytes, limits.body_bytes
-            self.site.lane = FastLane(core.data, core.metrics, reactor.seconds, core.runtime.later, *bounds)
+            self.site.lane = FastLane(core.data, core.metrics, reactor.seconds, *bounds)
+            self.site.intake = core.context.intake
         self._port: Any = None
 
     def start(self) -> None:

@@ -8,7 +8,6 @@ written with the same headers in the same order; `tests/test_lane.py` demands bo
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -26,9 +25,6 @@ from dynatwist.metrics import Metrics
 MAX_HEAD_BYTES = 4096
 MAX_HEADERS = 64
 HEADS_REMEMBERED = 4096
-TURN_S = 0.002
-"""How long a turn of the reactor goes on taking in requests. What they caused is on its way to log and peers then, who
-work while the next turn takes in more; and no client has to wait for all the others."""
 
 _PLAIN = rb"[A-Za-z0-9._~!$&'()*+,;=:@-]+"
 _REQUEST_LINE = re.compile(
@@ -79,7 +75,6 @@ def parse_headers(block: bytes) -> Head | None:
 class FastLane:
     """See the module; one for all connections of a node.
 
-    :param later: runs a function in the next turn of the reactor.
     :param max_head_bytes: bound on a request's head; those near it are left to Twisted, which refuses them.
     :param max_body_bytes: bound on its body, likewise.
     """
@@ -91,7 +86,6 @@ class FastLane:
         data: DataRoutes,
         metrics: Metrics,
         seconds: Callable[[], float],
-        later: Callable[[Callable[[], None]], object],
         max_head_bytes: int,
         max_body_bytes: int,
     ) -> None:
@@ -101,41 +95,6 @@ class FastLane:
         self._max_head_bytes = min(MAX_HEAD_BYTES, max_head_bytes // 2)
         self._max_body_bytes = max_body_bytes
         self._heads: dict[bytes, Head | None] = {}
-        self._later = later
-        self._turn_ends_s = 0.0
-        self._is_in_turn = False
-        self._postponed: deque[Callable[[], None]] = deque()
-
-    # A turn of the reactor
-
-    def has_time(self) -> bool:
-        """Whether this turn of the reactor may take in one more request: nobody waits before it, and time is left."""
-        if self._postponed:
-            return False
-        if not self._is_in_turn:
-            self._is_in_turn = True
-            self._turn_ends_s = self._seconds() + TURN_S
-            self._later(self._turn_is_over)
-            return True
-        return self._seconds() < self._turn_ends_s
-
-    def postpone(self, call: Callable[[], None]) -> None:
-        """Call in the next turn, or one behind it."""
-        self._postponed.append(call)
-
-    def _turn_is_over(self) -> None:
-        self._is_in_turn = False
-        if self._postponed:
-            self._later(self._resume)  # behind what this turn has for the peers and the log
-
-    def _resume(self) -> None:
-        calls, self._postponed = self._postponed, deque()
-        while calls and self.has_time():
-            calls.popleft()()
-        calls.extend(self._postponed)
-        self._postponed = calls
-
-    # A request
 
     def take(self, data: bytes, address: str, respond: Respond) -> int:
         """Begin to answer the request at the beginning of some bytes.

@@ -1,0 +1,109 @@
+"""A batch: many operations of one request, begun as turns of the reactor allow, each with an outcome of its own."""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from dynatwist.auth.tokens import Identity
+from dynatwist.coordinator.request import Code, Kind, Operation, Result, etag
+from dynatwist.errors import ApiError
+from dynatwist.replication.quorum import Level
+
+from .context import Context
+from .limits import check_depth, check_key, parse_value
+from .views import failure_of
+
+STEP = 16
+"""Operations begun between two looks at the clock."""
+
+
+class _Op(msgspec.Struct):
+    op: str
+    key: str
+    value: msgspec.Raw = msgspec.Raw(b"")
+
+
+_OP = msgspec.json.Decoder(_Op)
+_SHAPE = 'an operation is {"op": "put" or "delete", "key": string, "value"?}'
+
+
+class Batch:
+    """See the module.
+
+    :param ops: JSON of each operation.
+    :ivar results: fires with the JSON of their outcomes, in the same order; never fails.
+    """
+
+    def __init__(self, context: Context, identity: Identity, table: str, level: Level, ops: list[msgspec.Raw]) -> None:
+        self._context = context
+        self._identity = identity
+        self._table = table
+        self._level = level
+        self._ops = ops
+        self._begun = 0
+        self._left = len(ops)
+        self._outcomes = [b""] * len(ops)
+        self.results: Deferred[list[bytes]] = Deferred()
+        if ops:
+            self._go_on()
+        else:
+            self.results.callback([])
+
+    def _go_on(self) -> None:
+        """Begin as many as this turn has time for."""
+        intake = self._context.intake
+        while self._begun < len(self._ops):
+            until = min(self._begun + STEP, len(self._ops))
+            while self._begun < until:
+                self._begun += 1
+                self._begin(self._begun - 1)
+            if self._begun < len(self._ops) and not intake.has_time():
+                intake.postpone(self._go_on)
+                return
+
+    def _begin(self, index: int) -> None:
+        try:
+            operation = self._operation(bytes(self._ops[index]))
+        except ApiError as error:
+            self._over(index, _failed(error))
+        else:
+            self._context.coordinator.submit(operation, lambda result: self._over(index, _outcome(result)))
+
+    def _operation(self, text: bytes) -> Operation:
+        limits = self._context.limits
+        check_depth(text, limits)
+        try:
+            op = _OP.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            raise ApiError(400, "malformed", _SHAPE) from None
+        if op.op not in ("put", "delete"):
+            raise ApiError(400, "malformed", _SHAPE)
+        check_key(op.key, limits)
+        value = b""
+        if op.op == "put":
+            value = bytes(op.value)
+            if not value.startswith(b"{"):
+                raise ApiError(400, "not_an_object", '"value" must be a JSON object')
+            value = parse_value(value, limits)
+        kind = Kind.PUT if op.op == "put" else Kind.DELETE
+        identity = self._identity
+        return Operation(kind, (self._table, op.key), self._level, value, identity.uid, identity.is_admin)
+
+    def _over(self, index: int, outcome: bytes) -> None:
+        self._outcomes[index] = outcome
+        self._left -= 1
+        if not self._left:
+            self.results.callback(self._outcomes)
+
+
+def _outcome(result: Result) -> bytes:
+    record = result.record
+    if result.code is not Code.OK or record is None:
+        return _failed(failure_of(result))
+    status = 200 if record.value is None else 201
+    return b'{"status":%d,"version":%d,"etag":%b}' % (status, record.version, etag(record).encode())
+
+
+def _failed(error: ApiError) -> bytes:
+    return msgspec.json.encode({"status": error.status, "error": error.text, "code": error.code})
