@@ -126,7 +126,8 @@ class Core:
         self.cluster = Cluster(
             me, identity, self._identity_file, self.store, runtime, config.lone_after_s, config.tombstone_grace_s
         )
-        self.hub = Hub(identity.epoch.hex())
+        self.intake = Intake(runtime.monotonic_s, runtime.later)
+        self.hub = Hub(identity.epoch.hex(), self.intake.has_time, self.intake.postpone)
         self.relays = Relays(self.cluster, self.hub)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
         acceptors = Acceptors(self.cluster)
@@ -183,7 +184,7 @@ class Core:
             self.hub,
             self.metrics,
             self.saver,
-            Intake(self.runtime.monotonic_s, self.runtime.later),
+            self.intake,
             config.limits,
             config.private_status,
             config.anonymous_read,

@@ -53,10 +53,19 @@ def sight(context: Context, identity: Identity | None) -> Callable[[Record], boo
 
 
 def sse_bytes(item: Event | Notice) -> bytes:
-    """What goes down an SSE connection."""
+    """What goes down an SSE connection, as a chunk of HTTP/1.1; of an event, made once for all listeners."""
     if isinstance(item, Notice):
-        return b"event: %b\ndata: {}\n\n" % item.value.encode()
-    return b"id: %b\ndata: %b\n\n" % (item.cursor.encode(), sse_json(item))
+        return _chunk(b"event: %b\ndata: {}\n\n" % item.value.encode())
+    if item.encoded is None:
+        item.encoded = {}
+    encoded = item.encoded.get("chunk")
+    if encoded is None:
+        encoded = item.encoded["chunk"] = _chunk(b"id: %b\ndata: %b\n\n" % (item.cursor.encode(), sse_json(item)))
+    return encoded
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 class Session:

@@ -44,14 +44,8 @@ def _owner_json(uid: str) -> bytes:
 
 
 def sse_json(event: Event) -> bytes:
-    """``{"Updated": record}`` or ``"Deleted"``, encoded once for all listeners."""
-    if event.encoded is None:
-        event.encoded = {}
-    encoded = event.encoded.get("sse")
-    if encoded is None:
-        encoded = b'"Deleted"' if event.record.value is None else b'{"Updated":' + record_json(event.record) + b"}"
-        event.encoded["sse"] = encoded
-    return encoded
+    """``{"Updated": record}`` or ``"Deleted"``."""
+    return b'"Deleted"' if event.record.value is None else b'{"Updated":' + record_json(event.record) + b"}"
 
 
 def event_fields(event: Event) -> bytes:

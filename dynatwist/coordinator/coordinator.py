@@ -267,7 +267,7 @@ class Coordinator:
         """A record that was just written, or is held, or was superseded."""
         records = self.cluster.store.replica_of(key).records
         packed = records.packed(key)
-        return packed if packed is not None and records.get(key) == record else pack(record)
+        return packed if packed is not None and records.get(key) is record else pack(record)
 
     # Answering peers
 

@@ -3,6 +3,9 @@
 Queues are bounded. What does not fit is never silently skipped: the queue is emptied and the subscriber told `LAGGED`.
 A subscriber that comes back with a cursor inside the window repeats rather than skips; outside, it is told `RESET`.
 Per key only what is newer than what was announced before goes on, whichever way it came.
+
+An event for many is handed out piece by piece, so that requests come between; events stay in their order. When too many
+wait to be handed out, those that listen to a key whose last event still waits are told `LAGGED` instead.
 """
 
 from __future__ import annotations
@@ -17,6 +20,10 @@ QUEUE_EVENTS = 256
 QUEUE_BYTES = 1 << 20
 WINDOW_EVENTS = 8192
 ANNOUNCED_KEYS = 16_384
+HANDED_AT_ONCE = 32
+"""Listeners between two looks at the clock."""
+MAX_FANS = 64
+"""Events that may wait to be handed out, one more per key aside."""
 
 
 class Event:
@@ -105,6 +112,11 @@ class Subscription:
         if len(self._queue) == 1:
             self._wake()
 
+    def lag(self) -> None:
+        """Events for this one were dropped before they were offered."""
+        if not (self._queue and self._queue[-1] is Notice.LAGGED):
+            self.tell(Notice.LAGGED)
+
     def tell(self, notice: Notice) -> None:
         """Queue a notice."""
         self._queue.append(notice)
@@ -126,15 +138,53 @@ class Subscription:
         return len(self._queue)
 
 
+class _Fan:
+    """An event on its way to its listeners; no event any more where they are told that they lag."""
+
+    __slots__ = ("at", "event", "key", "listeners")
+
+    def __init__(self, key: Key, event: Event, listeners: list[Subscription]) -> None:
+        self.key = key
+        self.event: Event | None = event
+        self.listeners = listeners
+        self.at = 0
+
+    def hand_out(self, count: int) -> bool:
+        """To some more of them.
+
+        :returns: whether all have it now.
+        """
+        for listener in self.listeners[self.at : self.at + count]:
+            if listener.closed:
+                continue
+            if self.event is not None:
+                listener.offer(self.event)
+            else:
+                listener.lag()
+        self.at += count
+        return self.at >= len(self.listeners)
+
+
 class Hub:
     """See the module.
 
     :param epoch: names this process's numbering in cursors.
+    :param has_time: whether this turn may go on handing out.
+    :param postpone: calls a function in a later turn.
     :ivar interest_changed: called when the set of `interests` changes.
     """
 
-    def __init__(self, epoch: str) -> None:
+    def __init__(
+        self,
+        epoch: str,
+        has_time: Callable[[], bool] = lambda: True,
+        postpone: Callable[[Callable[[], None]], None] = lambda call: call(),
+    ) -> None:
         self._epoch = epoch
+        self._has_time = has_time
+        self._postpone = postpone
+        self._fans: deque[_Fan] = deque()
+        self._waiting: dict[Key, _Fan] = {}
         self.interest_changed: Callable[[], None] = lambda: None
         self._seq = 0
         self._window: deque[Event] = deque(maxlen=WINDOW_EVENTS)
@@ -161,20 +211,45 @@ class Hub:
         self._seq += 1
         event = Event(key, record, self._epoch, self._seq)
         self._window.append(event)
-        if self._by_key:
-            for subscription in tuple(self._by_key.get(key, ())):
-                subscription.offer(event)
-        if self._by_table:
-            for table in (key[0], None):
-                for subscription in tuple(self._by_table.get(table, ())):
-                    if subscription.matches(key):
-                        subscription.offer(event)
+        if self._by_key or self._by_table:
+            listeners = self._listeners(key)
+            if listeners:
+                self._hand_out(_Fan(key, event, listeners))
         return event
+
+    def _listeners(self, key: Key) -> list[Subscription]:
+        found = list(self._by_key.get(key, ()))
+        for table in (key[0], None):
+            found.extend(one for one in self._by_table.get(table, ()) if one.matches(key))
+        return found
+
+    def _hand_out(self, fan: _Fan) -> None:
+        if len(self._fans) >= MAX_FANS and fan.key in self._waiting:
+            self._waiting[fan.key].event = None
+            return
+        self._fans.append(fan)
+        self._waiting[fan.key] = fan
+        if len(self._fans) == 1:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Hand out what waits, as long as there is time."""
+        while self._fans:
+            fan = self._fans[0]
+            if self._waiting.get(fan.key) is fan:
+                del self._waiting[fan.key]  # it has begun: what follows has to wait for itself
+            if fan.hand_out(HANDED_AT_ONCE):
+                self._fans.popleft()
+            if self._fans and not self._has_time():
+                self._postpone(self._go_on)
+                return
 
     def reset(self) -> None:
         """Something may have been missed, or what was announced may be gone: tell everybody to read afresh."""
         self._announced.clear()
         self._window.clear()
+        for fan in self._fans:
+            fan.listeners = []
         for group in (*self._by_key.values(), *self._by_table.values()):
             for subscription in group:
                 subscription.tell(Notice.RESET)

@@ -11,6 +11,8 @@ from dynatwist.api.live import sse_bytes
 from dynatwist.feed.hub import Subscription
 from dynatwist.runtime import Timer, cancel
 
+from .lane import write_now
+
 HEARTBEAT_S = 15.0
 
 
@@ -60,11 +62,19 @@ class SseStream:
             item = subscription.take()
             if item is None:
                 return
-            self._request.write(sse_bytes(item))
+            self._write(sse_bytes(item))
 
     def close(self) -> None:
         """End the stream from this side."""
         self._end()
+
+    def _write(self, chunk: bytes) -> None:
+        """Past twisted.web's request, which would cut each event into chunks anew."""
+        request = self._request
+        if request.chunked:
+            write_now(request.channel.transport, chunk)
+        else:  # HTTP/1.0 knows no chunks
+            request.write(chunk.split(b"\r\n", 1)[1][:-2])
 
     def _beat(self) -> None:
         self._heartbeat = self._reactor.callLater(HEARTBEAT_S, self._beat)

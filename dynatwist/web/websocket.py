@@ -14,6 +14,8 @@ from dynatwist.api.live import Session
 from dynatwist.auth.tokens import Identity
 from dynatwist.core import Core
 
+from .lane import write_now
+
 SUBPROTOCOL = "dynakv.v1.json"
 _log = Logger()
 
@@ -66,7 +68,21 @@ class KvSocket(WebSocketServerProtocol):
             frame = self.session.take()
             if frame is None:
                 return
-            self.sendMessage(frame)
+            self._send_event(frame)
+
+    def _send_event(self, payload: bytes) -> None:
+        """One text frame of the server's (RFC 6455, section 5.2), without Autobahn's way through all options."""
+        if self.send_queue:
+            self.sendMessage(payload)
+            return
+        size = len(payload)
+        if size < 126:
+            head = b"\x81%c" % size
+        elif size < 1 << 16:
+            head = b"\x81\x7e" + size.to_bytes(2)
+        else:
+            head = b"\x81\x7f" + size.to_bytes(8)
+        write_now(self.transport, head + payload)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
         """The socket is gone."""
