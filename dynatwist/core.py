@@ -38,6 +38,7 @@ from dynatwist.membership.swim import Swim
 from dynatwist.metrics import Metrics
 from dynatwist.model.dots import EPOCH_BYTES, NODE_ID_BYTES, actor_of
 from dynatwist.model.record import Key, Record
+from dynatwist.model.records import Packed
 from dynatwist.model.registry import Member
 from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
@@ -272,8 +273,8 @@ class Core:
 
     # Between the parts
 
-    def _announce(self, key: Key, record: Record) -> None:
-        self.relays.announce(key, record)
+    def _announce(self, key: Key, record: Record, packed: Packed) -> None:
+        self.relays.announce(key, record, packed)
 
     def _withdraw(self) -> None:
         self.hub.reset()

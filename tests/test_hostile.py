@@ -282,12 +282,35 @@ def test_conditions_tokens_and_levels(cluster, alice):
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"ops": 1}, {"ops": [1]}, {"keys": "k"}, {"keys": [1]}, {"keys": [""]}, [], {"ops": [{}] * 2000}]
+    "body", [{}, {"ops": 1}, {"keys": "k"}, {"keys": [1]}, {"keys": [""]}, [], {"ops": [{}] * 2000}]
 )
 def test_bad_batches(cluster, alice, body):
     for route in ("batch", "keys"):
         answer = cluster.nodes[0].request("POST", f"/safe/{route}", body, alice)
         assert answer.status == 400
+
+
+def test_bad_operations_of_a_batch(cluster, alice):
+    """Each is refused by itself; the others are carried out."""
+    bad = [
+        1,
+        {},
+        {"op": "put"},
+        {"op": "put", "key": 1},
+        {"op": "put", "key": "", "value": {}},
+        {"op": "get", "key": "k"},
+    ]
+    bad += [{"op": "put", "key": "k", "value": value} for value in ([], 1, None, "x")] + [{"op": "put", "key": "k"}]
+    ops = [{"op": "put", "key": "good", "value": {"x": 1}}, *bad, {"op": "delete", "key": "good"}]
+    answer = cluster.nodes[0].request("POST", "/batches/batch", {"ops": ops}, alice)
+    assert answer.status == 200
+    statuses = [one["status"] for one in answer.json["results"]]
+    assert statuses[1:-1] == [400] * len(bad)
+    assert statuses[0] == 201
+    assert statuses[-1] in (200, 404)
+    deep = {"op": "put", "key": "k", "value": json.loads('{"a":' * 70 + "1" + "}" * 70)}
+    answer = cluster.nodes[0].request("POST", "/batches/batch", {"ops": [deep]}, alice)
+    assert answer.json["results"][0]["code"] == "too_deep"
 
 
 def test_nothing_in_the_clear(cluster, alice):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dynatwist.feed.hub import Hub
 from dynatwist.model.record import Key, Record
+from dynatwist.model.records import Packed
 from dynatwist.model.registry import Registry
 from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.messages import AnyMessage, Listen, Listening, Relay
@@ -35,9 +36,9 @@ class Relays:
 
     # As an owner
 
-    def announce(self, key: Key, record: Record) -> None:
+    def announce(self, key: Key, record: Record, packed: Packed) -> None:
         """A record won here and is durable: tell whoever listens, here or at a node that does not own it."""
-        if is_system_table(key[0]) or self._hub.publish(key, record) is None or not self._listening:
+        if is_system_table(key[0]) or self._hub.publish(key, record, packed) is None or not self._listening:
             return
         message = Relay([(key, record)], self._hub.cursor)
         for node in self._listening:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from dynatwist.model.record import Key, Record, beats
+from dynatwist.model.records import Packed, pack, unpack
 
 QUEUE_EVENTS = 256
 QUEUE_BYTES = 1 << 20
@@ -32,14 +33,22 @@ class Event:
     :ivar encoded: room for the encodings, each made once however many listen.
     """
 
-    __slots__ = ("_epoch", "_seq", "encoded", "key", "record")
+    __slots__ = ("_epoch", "_packed", "_record", "_seq", "encoded", "key")
 
-    def __init__(self, key: Key, record: Record, epoch: str, seq: int) -> None:
+    def __init__(self, key: Key, packed: Packed, epoch: str, seq: int) -> None:
         self.key = key
-        self.record = record
+        self._packed = packed
+        self._record: Record | None = None
         self._epoch = epoch
         self._seq = seq
         self.encoded: dict[str, bytes] | None = None
+
+    @property
+    def record(self) -> Record:
+        """What won."""
+        if self._record is None:
+            self._record = unpack(self._packed)
+        return self._record
 
     @property
     def cursor(self) -> str:
@@ -49,7 +58,7 @@ class Event:
     @property
     def size_bytes(self) -> int:
         """What it costs a queue, about."""
-        return len(self.record.value or b"") + 300
+        return len(self._packed) + 300
 
 
 class Notice(Enum):
@@ -190,7 +199,7 @@ class Hub:
         self._window: deque[Event] = deque(maxlen=WINDOW_EVENTS)
         self._by_key: dict[Key, dict[Subscription, None]] = {}
         self._by_table: dict[str | None, dict[Subscription, None]] = {}
-        self._announced: dict[Key, Record] = {}
+        self._announced: dict[Key, Packed] = {}
         self._tables: dict[str, int] = {}
 
     @property
@@ -198,18 +207,23 @@ class Hub:
         """The position behind the newest event."""
         return f"{self._epoch}-{self._seq}"
 
-    def publish(self, key: Key, record: Record) -> Event | None:
-        """A record won, here and durably or at an owner; answers its event, if that is news."""
+    def publish(self, key: Key, record: Record, packed: Packed | None = None) -> Event | None:
+        """A record won, here and durably or at an owner; answers its event, if that is news.
+
+        :param packed: the same record, when it is packed already; it is kept in this form, which the store has too.
+        """
         announced = self._announced
         known = announced.pop(key, None)
-        if known is not None and not beats(record, known):
+        if known is not None and not beats(record, unpack(known)):
             announced[key] = known
             return None
-        announced[key] = record
+        if packed is None:
+            packed = pack(record)
+        announced[key] = packed
         if len(announced) > ANNOUNCED_KEYS:
             del announced[next(iter(announced))]
         self._seq += 1
-        event = Event(key, record, self._epoch, self._seq)
+        event = Event(key, packed, self._epoch, self._seq)
         self._window.append(event)
         if self._by_key or self._by_table:
             listeners = self._listeners(key)

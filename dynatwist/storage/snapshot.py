@@ -33,7 +33,7 @@ from .seal import Sealer, seal_file
 from .store import Store
 
 SLICE_RECORDS = 256
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 1 << 20
 _ENCODER = msgspec.msgpack.Encoder()
 
 

@@ -19,7 +19,7 @@ from .entries import Dropped, Hinted, Joined, MetaSet, PackedMerge, Reset, SetAs
 from .recovery import Recovered
 from .wal import Wal
 
-Announce = Callable[[Key, Record], None]
+Announce = Callable[[Key, Record, Packed], None]
 """Told of each record that wins here, once it is durable."""
 
 
@@ -57,7 +57,7 @@ class Store:
         self._tables: dict[str, SortedList] = {}
         self._plain_live: dict[str, int] = {}
         self._undurable: dict[Key, int] = {}
-        self._winners: deque[tuple[int, Key, Record]] = deque()
+        self._winners: deque[tuple[int, Key, Record, Packed]] = deque()
         wal.on_durable = self._durable
         self._ops: OrderedDict[bytes, Record] = OrderedDict()
         for replica in self.replicas:
@@ -173,7 +173,7 @@ class Store:
         if merge.loser is not None:
             self.conflicts += 1
         if merge.outcome is Outcome.WON:
-            self._won(key, held, record, lsn)
+            self._won(key, held, record, packed, lsn)
         return merge
 
     def take(self, key: Key, record: Record) -> None:
@@ -184,7 +184,7 @@ class Store:
             self.clock.see(record.stamp)
             lsn = self.wal.append(Taken(replica.number, key, record))
             self.changed.add(replica.number)
-            self._won(key, held, record, lsn)
+            self._won(key, held, record, pack(record), lsn)
 
     def join(self, partition: int, clock: DotSet, generation: int) -> None:
         """Adopt a peer's clock and G."""
@@ -266,19 +266,19 @@ class Store:
             self.meta.pop(name, None)
         self.wal.append(MetaSet(name, value))
 
-    def _won(self, key: Key, held: Record | None, record: Record, lsn: int) -> None:
+    def _won(self, key: Key, held: Record | None, record: Record, packed: Packed, lsn: int) -> None:
         self._index(key, held, record)
         self._undurable[key] = lsn
-        self._winners.append((lsn, key, record))
+        self._winners.append((lsn, key, record, packed))
 
     def _durable(self, upto: int) -> None:
         """The log is durable up to a number: what won may be read, and is announced."""
         winners, undurable = self._winners, self._undurable
         while winners and winners[0][0] <= upto:
-            lsn, key, record = winners.popleft()
+            lsn, key, record, packed = winners.popleft()
             if undurable.get(key) == lsn:
                 del undurable[key]
-            self._announce(key, record)
+            self._announce(key, record, packed)
 
     def _index(self, key: Key, held: Record | None, record: Record | None) -> None:
         table, name = key

@@ -166,10 +166,10 @@ def a_dot_left_out_of_a_digest(patch):
 def an_event_before_it_is_durable(patch):
     """Listeners hear of a write as soon as it is merged."""
 
-    def eager(self, key, held, record, lsn):
+    def eager(self, key, held, record, packed, lsn):
         self._index(key, held, record)
         self._undurable[key] = lsn
-        self._announce(key, record)
+        self._announce(key, record, packed)
         self.wal.when_durable(lsn, lambda: self._undurable.pop(key, None))
 
     patch.setattr(Store, "_won", eager)
@@ -369,9 +369,9 @@ def an_event_for_whatever_arrives(patch):
     """Records are announced in the order of their arrival, old ones too."""
     publish = Hub.publish
 
-    def eager(self, key, record):
+    def eager(self, key, record, packed=None):
         self._announced.pop(key, None)
-        return publish(self, key, record)
+        return publish(self, key, record, packed)
 
     patch.setattr(Hub, "publish", eager)
 
