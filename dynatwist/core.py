@@ -92,7 +92,7 @@ class Core:
             identity.starts += 1
             identity.incarnation += 1
             identity_file.save(identity)
-            recovered = recover(runtime.fs, folder, identity.data_key, identity.registry is not None)
+            recovered = recover(runtime.fs, folder, identity.data_key, identity.registry is not None, self._say)
         except UnknownFormat as error:
             raise StartError(f"{folder}: {error}") from None
         except OSError as error:
@@ -102,6 +102,9 @@ class Core:
         self.findings = findings + recovered.findings
         for finding in self.findings:
             self.log.warn("recovery: {finding}", finding=finding)
+
+    def _say(self, progress: str) -> None:
+        self.log.info("recovery: {progress}", progress=progress)
 
     def _build(self) -> None:
         runtime, config, identity, recovered = self.runtime, self.config, self.identity, self._recovered

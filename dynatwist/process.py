@@ -22,11 +22,16 @@ SPARE_DESCRIPTORS = 64
 """Kept free of clients, for files, peers and whatever else has to be opened."""
 
 
+def begin_loading() -> None:
+    """Call before data is loaded: none of it is garbage, and the collector would walk over it again and again."""
+    gc.disable()
+
+
 def settle() -> None:
-    """Call once all data is loaded: it is no garbage, so the collector need not look at it again and again."""
+    """Call once all data is loaded; the collector leaves it alone from now on."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(YOUNG_OBJECTS, 20, 50)
 
 

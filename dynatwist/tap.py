@@ -12,7 +12,7 @@ from twisted.python import usage
 
 from dynatwist.config import SETTINGS, NodeConfig, load
 from dynatwist.errors import DynakvError, StartError
-from dynatwist.process import raise_descriptor_limit, settle
+from dynatwist.process import begin_loading, raise_descriptor_limit, settle
 
 
 def fail(text: str) -> NoReturn:
@@ -101,6 +101,7 @@ def makeService(options: Options) -> IService:
 
     try:
         check_ports(options.config)
+        begin_loading()
         service = NodeService(options.config, reactor)
         service.prepare()
     except DynakvError as error:

@@ -26,6 +26,12 @@ class _Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
     dot: Dot
 
 
+class _Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    dot: msgspec.Raw
+    value: bytes | None
+
+
+_value = msgspec.msgpack.Decoder(_Value).decode
 _head = msgspec.msgpack.Decoder(_Head).decode
 _NAME_BYTES = 29
 """Two array headers, sixteen bytes of actor with theirs, and the longest number."""
@@ -38,6 +44,11 @@ def name_of(packed: Packed | None) -> bytes:
     records, so what follows is then equal too.
     """
     return b"" if packed is None else packed[:_NAME_BYTES]
+
+
+def value_of(packed: Packed) -> bytes | None:
+    """The value of a packed record, without all the rest."""
+    return _value(packed).value
 
 
 class Records(MutableMapping[Key, Record]):

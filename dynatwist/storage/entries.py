@@ -13,15 +13,10 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Merged(Entry, frozen=True, tag=1):
-    """A record was merged; it may have won, or only added its dot to the clock."""
+    """A record was merged; it may have won, or only added its dot to the clock.
 
-    partition: int
-    key: Key
-    record: Record
-
-
-class PackedMerge(Entry, frozen=True, tag=1):
-    """`Merged` as it is written: the record is packed already. Read back as `Merged`."""
+    :ivar record: as `dynatwist.model.records.pack` makes it.
+    """
 
     partition: int
     key: Key
@@ -96,10 +91,6 @@ class MetaSet(Entry, frozen=True, tag=10):
 AnyEntry = Merged | Taken | Joined | Dropped | Reset | SetAside | Wholeness | Hinted | Unhinted | MetaSet
 
 
-WrittenEntry = AnyEntry | PackedMerge
-"""What may be handed to the log."""
-
-
 class SegmentStart(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """The first frame of a segment: how long its predecessor became, so that a cut there is seen.
 
@@ -119,13 +110,6 @@ class Group(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
     wall_ms: int
     entries: list[AnyEntry]
-
-
-class WrittenGroup(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """`Group` as it is written."""
-
-    wall_ms: int
-    entries: list[WrittenEntry]
 
 
 Frame = SegmentStart | Group

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dynatwist.model.dots import Dot, WireDots
-from dynatwist.model.record import Key, Record
+from dynatwist.model.record import Key
 
 MANIFEST_KIND = b"MANI"
 CHUNK_KIND = b"COLD"
@@ -15,12 +15,13 @@ MANIFESTS_KEPT = 2
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One held record.
 
+    :ivar record: as `dynatwist.model.records.pack` makes it.
     :ivar seen: dots of the key merged besides its past.
     :ivar aside: whether it was set aside after damage.
     """
 
     key: Key
-    record: Record
+    record: msgspec.Raw
     seen: tuple[Dot, ...] = ()
     aside: bool = False
 

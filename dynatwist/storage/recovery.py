@@ -7,13 +7,14 @@ their other owners. Damage never stops the node, and every finding is a line for
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
 
 from dynatwist.model.dots import DotSet
-from dynatwist.model.record import Key
-from dynatwist.model.records import Records
+from dynatwist.model.record import Key, Record
+from dynatwist.model.records import Records, unpack
 from dynatwist.model.replica import Replica
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.replication.hints import HintQueues
@@ -38,6 +39,8 @@ from .seal import Opened, open_file
 from .wal import KIND as WAL_KIND
 from .wal import Segment, segment_name
 
+PROGRESS_RECORDS = 100_000
+
 
 @dataclass(slots=True)
 class Recovered:
@@ -46,6 +49,7 @@ class Recovered:
     :ivar damaged: partitions set aside now.
     :ivar changed: partitions that the log changed since the manifest: the next cold save has to rewrite them.
     :ivar findings: lines for the log and ``/readyz``.
+    :ivar progress: hears how far it is, now and then.
     :ivar next_segment: number for the new segment.
     :ivar last_segment: number and length of the newest one kept.
     """
@@ -62,6 +66,8 @@ class Recovered:
     next_segment: int = 1
     last_segment: tuple[int, int] = (0, 0)
     next_generation: int = 1
+    loaded: int = 0
+    progress: Callable[[str], None] = lambda text: None
 
     def damage_all(self, finding: str) -> None:
         """Something that may concern every partition."""
@@ -72,21 +78,33 @@ class Recovered:
         """Raise the high-water mark of the hybrid clock."""
         self.mark = max(self.mark, mark)
 
+    def see_record(self, record: Record) -> None:
+        """A record was read."""
+        self.loaded += 1
+        if self.loaded % PROGRESS_RECORDS == 0:
+            self.progress(f"{self.loaded:,} records loaded")
+        stamp = record.stamp
+        if stamp[:2] > self.mark:
+            self.mark = stamp.ms, stamp.counter
 
-def recover(fs: FileSystem, folder: str, data_key: bytes, expects_data: bool) -> Recovered:
+
+def recover(
+    fs: FileSystem,
+    folder: str,
+    data_key: bytes,
+    expects_data: bool,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Recovered:
     """Read the folder; cuts a torn tail, durably, before it returns.
 
     :param folder: the data folder, with ``cold/`` and ``wal/`` in it.
     :param expects_data: whether this node has run before, so that an empty log means loss.
     """
-    found = Recovered()
+    found = Recovered(progress=progress)
     _load_manifest(fs, f"{folder}/cold", data_key, found)
     _replay(fs, f"{folder}/wal", data_key, found, expects_data)
     for number in sorted(found.damaged):
         found.replicas[number].set_aside()
-    for replica in found.replicas:
-        for record in (*replica.records.values(), *replica.aside.values()):
-            found.see((record.stamp.ms, record.stamp.counter))
     return found
 
 
@@ -141,10 +159,13 @@ def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) ->
             found.damaged.add(saved.number)
             continue
         for item in msgspec.msgpack.decode(payload, type=Slice).items:
+            packed = bytes(item.record)
+            record = unpack(packed)
+            found.see_record(record)
             if item.aside:
-                replica.aside[item.key] = item.record
+                replica.aside[item.key] = record
                 continue
-            replica.take(item.key, item.record)
+            replica.take(item.key, record, packed)
             if item.seen:
                 replica.seen[item.key] = item.seen
     replica.join(DotSet.from_wire(saved.clock), saved.generation)
@@ -239,11 +260,14 @@ def apply(entry: AnyEntry, found: Recovered) -> None:
     if isinstance(entry, Merged | Taken | Joined | Dropped | Reset | SetAside | Wholeness):
         found.changed.add(entry.partition)
     match entry:
-        case Merged(partition, key, record):
-            found.replicas[partition].merge(key, record)
-            found.see((record.stamp.ms, record.stamp.counter))
+        case Merged(partition, key, raw):
+            packed = bytes(raw)
+            merged = unpack(packed)
+            found.replicas[partition].merge(key, merged, packed)
+            found.see_record(merged)
         case Taken(partition, key, record):
             found.replicas[partition].take(key, record)
+            found.see_record(record)
         case Joined(partition, clock, generation):
             found.replicas[partition].join(DotSet.from_wire(clock), generation)
         case Dropped(partition, entries, generation):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 from twisted.internet.defer import Deferred
 
+from dynatwist.model.records import pack
 from dynatwist.model.replica import Replica
 from dynatwist.model.ring import ALL_PARTITIONS
 
@@ -179,14 +180,14 @@ class _Save:
         pieces: list[Piece] = []
         items: list[Item] = []
         for key in list(replica.records):
-            record = replica.records.get(key)
-            if record is not None:
-                items.append(Item(key, record, replica.seen.get(key, ())))
+            packed = replica.records.packed(key)
+            if packed is not None:
+                items.append(Item(key, msgspec.Raw(packed), replica.seen.get(key, ())))
             if len(items) >= self._saver.slice_records:
                 pieces.append(self._add(Slice(replica.number, items)))
                 items = []
                 yield True
-        items += [Item(key, record, (), True) for key, record in replica.aside.items()]
+        items += [Item(key, msgspec.Raw(pack(record)), (), True) for key, record in replica.aside.items()]
         if items:
             pieces.append(self._add(Slice(replica.number, items)))
         self._entries.append(SavedPartition(replica.number, clock, generation, whole, pieces))

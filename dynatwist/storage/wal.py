@@ -12,7 +12,7 @@ from enum import Enum
 
 import msgspec
 
-from .entries import Frame, SegmentStart, WrittenEntry, WrittenGroup
+from .entries import AnyEntry, Frame, Group, SegmentStart
 from .files import AppendFile, FileSystem, Writer
 from .seal import Opened, Sealer, open_file
 
@@ -84,7 +84,7 @@ class Wal:
         self._sealer: Sealer | None = None
         self._segment = 0
         self._rotate = True
-        self._gathered: list[WrittenEntry] = []
+        self._gathered: list[AnyEntry] = []
         self.lsn = 0
         self.durable_lsn = 0
         self.recovered: Position = previous
@@ -103,7 +103,7 @@ class Wal:
         """Open the first segment now, rather than with the first entry."""
         self._schedule()
 
-    def append(self, entry: WrittenEntry) -> int:
+    def append(self, entry: AnyEntry) -> int:
         """Log an entry.
 
         :returns: its number; see `when_durable`.
@@ -159,14 +159,14 @@ class Wal:
             lambda failure: self._written(upto, failure),
         )
 
-    def _write(self, entries: list[WrittenEntry], sync: bool, new_segment: int | None, wall_ms: int) -> None:
+    def _write(self, entries: list[AnyEntry], sync: bool, new_segment: int | None, wall_ms: int) -> None:
         """In the writer's thread, where the file and the sealer belong."""
         if new_segment is not None:
             self._open_segment(new_segment)
         assert self._file is not None
         assert self._sealer is not None
         if entries:
-            frame = self._sealer.seal(_ENCODER.encode(WrittenGroup(wall_ms, entries)))
+            frame = self._sealer.seal(_ENCODER.encode(Group(wall_ms, entries)))
             self._file.write(frame)
             self.bytes_written += len(frame)
         if sync:

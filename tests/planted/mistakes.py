@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
+
 from dynatwist.coordinator import agreement, cluster, coordinator, registrar, repair, writes
 from dynatwist.coordinator.relays import Relays
 from dynatwist.feed.hub import Hub
@@ -381,7 +383,9 @@ def a_delete_that_only_clears_memory(patch):
     append = Wal.append
 
     def forgetful(self, entry):
-        return self.lsn if getattr(getattr(entry, "record", 1), "value", 1) is None else append(self, entry)
+        record = getattr(entry, "record", None)
+        is_delete = isinstance(record, msgspec.Raw) and unpack(record).value is None
+        return self.lsn if is_delete else append(self, entry)
 
     patch.setattr(Wal, "append", forgetful)
 

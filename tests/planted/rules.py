@@ -98,9 +98,10 @@ def clock_saved_after_the_slices(patch):
     def late(self, replica):
         pieces = []
         for key in list(replica.records):
-            record = replica.records.get(key)
-            if record is not None:
-                pieces.append(self._add(snapshot.Slice(replica.number, [snapshot.Item(key, record)])))
+            packed = replica.records.packed(key)
+            if packed is not None:
+                item = snapshot.Item(key, msgspec.Raw(packed))
+                pieces.append(self._add(snapshot.Slice(replica.number, [item])))
             for _ in range(100):  # a long slice
                 yield True
         clock = replica.clock.to_wire()
