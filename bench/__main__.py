@@ -1,8 +1,8 @@
 """Measures DynaTwist, beside etcd and Redis where Debian's packages are installed: ``python -m bench``.
 
 Each load runs on each server in turn, several times; the table shows medians, their spread, and ratios. Then come the
-plots: against connections, value size, nodes, records held, what each safety costs, and listeners. Needs wrk; plots need
-matplotlib (``pip install -e .[bench]``).
+plots: against connections, value size, nodes, records held, what each safety costs, and listeners. Needs wrk; plots
+need matplotlib (``pip install -e .[bench]``).
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ class Bench:
             ours = by_name["DynaTwist"]["rate"]
             for name, one in by_name.items():
                 ratio = "" if name == "DynaTwist" else f"{ours / one['rate']:.2f} x"
-                print(f"{work:20}{name:12}{one['rate']:10,.0f}{one['low']:9,.0f}-{one['high']:<7,.0f}"
-                      f"{one['p50_ms']:8.2f}{one['p99_ms']:8.2f}{ratio:>14}{one['errors']:8.0f}", flush=True)  # fmt: skip
+                rates = f"{one['rate']:10,.0f}{one['low']:9,.0f}-{one['high']:<7,.0f}"
+                times = f"{one['p50_ms']:8.2f}{one['p99_ms']:8.2f}"
+                print(f"{work:20}{name:12}{rates}{times}{ratio:>14}{one['errors']:8.0f}", flush=True)
 
     # The plots
 
