@@ -35,15 +35,17 @@ def settle() -> None:
     gc.set_threshold(YOUNG_OBJECTS, 20, 50)
 
 
-def raise_descriptor_limit() -> int:
-    """Allow as many open files and sockets as the system lets this process have.
-
-    :returns: how many that is.
-    """
+def raise_descriptor_limit() -> None:
+    """Allow as many open files and sockets as the system lets this process have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+
+
+def max_connections() -> int:
+    """How many clients there is room for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft - SPARE_DESCRIPTORS, soft // 2) if soft != resource.RLIM_INFINITY else 1 << 20
 
 
 class TurnMeter:

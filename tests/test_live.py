@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.threads import deferToThread
 
-from .real import Listener, RealCluster, wait_until
+from .real import Listener, Node, RealCluster, free_port, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -276,3 +276,37 @@ def test_a_node_that_owns_nothing_of_the_key_hears_of_it():
             listener.close()
     finally:
         cluster.close()
+
+
+def test_more_connections_than_there_is_room_for(tmp_path):
+    """They are refused in words; those that are there go on, and room is used again."""
+    cluster = RealCluster(tmp_path)
+    node = Node(tmp_path, free_port())
+    node.before = ("prlimit", "--nofile=200:200")
+    cluster.nodes.append(node)
+    node.start()
+    try:
+        cluster.wait_ready()
+        token = node.register("alice", "a long secret")
+        listener = Listener(node, "t", "k", token)
+        crowd = [socket.create_connection((node.host, node.port), 5) for _ in range(180)]
+        refused = wait_until(lambda: [one for one in crowd if is_refused(one)])
+        assert len(refused) < 100
+        assert b" 503 " in refused[0].recv(4096)
+        crowd[0].sendall(b"GET /heartbeat HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 200 " in crowd[0].recv(4096)
+        for one in crowd:
+            one.close()
+        wait_until(lambda: node.put("t", "k", {"n": 1}, token).status == 201)
+        wait_until(lambda: len(listener.events) == 1)
+        assert b"Traceback" not in node.log.read_bytes()
+    finally:
+        cluster.close()
+
+
+def is_refused(client):
+    client.settimeout(0.01)
+    try:
+        return client.recv(4096, socket.MSG_PEEK).startswith(b"HTTP/1.1 503")
+    except TimeoutError:
+        return False

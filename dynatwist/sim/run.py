@@ -165,12 +165,12 @@ class _Run:
             return False
         if not self._wait(lambda: self.mischief.is_tidy() and self._is_at_rest(), "not every node is ready and whole"):
             return False
-        if not self._wait(lambda: checks.is_converged(self.cluster), "the owners differ"):
+        if not self._wait(self._is_settled, "the owners differ"):
             self.found += list(checks.differences(self.cluster))[:3]
             return False
         if not self._wait(lambda: not checks.remains(self.cluster), "tombstones, hints or handed-off records are kept"):
             return False
-        self._wait(lambda: checks.is_converged(self.cluster), "the owners differ again")
+        self._wait(self._is_settled, "the owners differ again")
         self.found += checks.differences(self.cluster)
         for node in self.cluster.active():
             self.found += checks.faults_of(node, self.plan.durability)
@@ -179,6 +179,10 @@ class _Run:
         self.oracle.judge(self.listeners.announced)
         Probes(self.cluster, self.clients, self.found).run(final)
         return True
+
+    def _is_settled(self) -> bool:
+        """Owners agree, and all that they hold is durable: what is not yet is not announced either."""
+        return checks.is_converged(self.cluster) and all(map(checks.is_quiet, self.cluster.active()))
 
     def _wait(self, condition: Any, text: str) -> bool:
         """Let time pass until all is well, doing what an operator does meanwhile."""

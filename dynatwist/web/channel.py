@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any
 
 import msgspec
+from twisted.internet.protocol import Protocol
 from twisted.web import http
 from twisted.web.server import Request as TwistedRequest
 from twisted.web.server import Site
@@ -277,11 +278,22 @@ class BoundedChannel(http.HTTPChannel):
         super().connectionLost(reason)
 
 
+class _Full(Protocol):
+    """Says that there is no room, and closes."""
+
+    def connectionMade(self) -> None:
+        body = b'{"error":"this node has as many connections as it may; try another node, or later","code":"full"}'
+        head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+        self.transport.write(head + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+        self.transport.loseConnection()
+
+
 class BoundedSite(Site):
     """The factory of channels; writes no access log, which would name keys and users.
 
     :param max_head_bytes: bound on a request's head.
     :param max_body_bytes: bound on its body.
+    :param max_channels: bound on connections.
     """
 
     protocol = BoundedChannel
@@ -290,12 +302,27 @@ class BoundedSite(Site):
     lane: FastLane | None = None
     intake: Intake
 
-    def __init__(self, resource: Any, reactor: Any, metrics: Any, max_head_bytes: int, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        resource: Any,
+        reactor: Any,
+        metrics: Any,
+        max_head_bytes: int,
+        max_body_bytes: int,
+        max_channels: int = 1 << 20,
+    ) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_TIMEOUT_S)
         self.metrics = metrics
         self.max_head_bytes = max_head_bytes
         self.max_body_bytes = max_body_bytes
         self.channels: set[BoundedChannel] = set()
+        self.max_channels = max_channels
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """A channel; or, where all descriptors are in use, a refusal: whoever is connected stays so."""
+        if len(self.channels) >= self.max_channels:
+            return _Full()
+        return super().buildProtocol(addr)
 
     def log(self, request: Any) -> None:
         """No access log."""

@@ -10,6 +10,7 @@ from twisted.internet.ssl import DefaultOpenSSLContextFactory
 
 from dynatwist.config import NodeConfig
 from dynatwist.core import Core
+from dynatwist.process import max_connections
 
 from .channel import BoundedSite
 from .klein_app import KleinApp
@@ -49,9 +50,9 @@ class Front:
         self._reactor = reactor
         self.app = KleinApp(core, reactor)
         limits = config.limits
-        self.site = BoundedSite(self.app.resource(), reactor, core.metrics, limits.header_bytes, limits.body_bytes)
+        bounds = limits.header_bytes, limits.body_bytes
+        self.site = BoundedSite(self.app.resource(), reactor, core.metrics, *bounds, max_connections())
         if not config.klein_only:
-            bounds = limits.header_bytes, limits.body_bytes
             self.site.lane = FastLane(core.data, core.metrics, reactor.seconds, *bounds)
             self.site.intake = core.context.intake
         self._port: Any = None
