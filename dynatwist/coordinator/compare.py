@@ -22,7 +22,7 @@ from .reads import READ_TIMEOUT_S, OnRead, ReadRun
 def digest_of(names: Iterable[bytes]) -> bytes:
     """Sixteen bytes that are equal for equal lists of names (see `name_of`)."""
     # A name never begins with a zero byte, and all that are not empty have one length: joined, they stay apart.
-    return blake2b(b"\0".join(names), digest_size=16).digest()
+    return blake2b(b"\0".join((*names, b"")), digest_size=16).digest()
 
 
 class Compares:

@@ -1,0 +1,182 @@
+"""What a turn of the reactor takes in, gathers and hands out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+
+from dynatwist.api.intake import TURN_S, Intake
+from dynatwist.coordinator.compare import digest_of
+from dynatwist.feed.hub import MAX_FANS, Hub, Notice, Subscription
+from dynatwist.model.clock import Stamp
+from dynatwist.model.dots import Dot
+from dynatwist.model.record import Lineage, Record
+from dynatwist.model.records import Records, name_of, pack, unpack, value_of
+from dynatwist.runtime import TurnEnd
+
+dots = st.builds(Dot, st.binary(min_size=16, max_size=16), st.integers(1, 2**53))
+
+
+def record(dot=None, value=b"{}", ms=1):
+    stamp = Stamp(ms, 0, b"a" * 16)
+    created = Stamp(1, 0, b"a" * 16)
+    return Record(dot or Dot(b"a" * 16, ms), value, (), stamp, Lineage(0, (created,)), 1, "alice")
+
+
+class TestRecordsArePacked:
+    @given(dots, st.none() | st.binary(), dots, st.none() | st.binary())
+    def test_names_are_equal_for_equal_dots_only(self, one, value, other, other_value):
+        first, second = pack(record(one, value)), pack(record(other, other_value))
+        if one != other:
+            assert name_of(first) != name_of(second)
+        assert name_of(first) == name_of(pack(record(one, value)))
+        assert name_of(first) != name_of(None)
+
+    @given(st.lists(st.none() | dots, max_size=4), st.lists(st.none() | dots, max_size=4))
+    def test_digests_are_equal_for_equal_lists_only(self, ones, others):
+        names, other_names = (
+            [name_of(pack(record(dot)) if dot is not None else None) for dot in some] for some in (ones, others)
+        )
+        assert (digest_of(names) == digest_of(other_names)) == (names == other_names)
+
+    @given(dots, st.none() | st.binary())
+    def test_nothing_is_lost(self, dot, value):
+        made = record(dot, value)
+        assert unpack(pack(made)) == made
+        assert value_of(pack(made)) == value
+
+    def test_a_record_that_was_looked_at_is_not_shown_when_another_is_held(self):
+        records = Records()
+        key = ("t", "k")
+        records[key] = record(ms=1)
+        assert records.get(key) == record(ms=1)
+        records.hold(key, record(ms=2), pack(record(ms=2)))
+        assert records.get(key) == record(ms=2)
+        del records[key]
+        assert records.get(key) is None
+
+
+class TestTurnEnd:
+    def test_runs_what_was_given_and_what_that_gives_in_one_turn(self):
+        clock, ran = Clock(), []
+        end = TurnEnd(clock)
+        end(lambda: (ran.append(1), end(lambda: ran.append(3))))
+        end(lambda: ran.append(2))
+        assert ran == []
+        clock.advance(0)
+        assert ran == [1, 2, 3]
+
+    def test_one_that_fails_does_not_keep_the_others_waiting(self):
+        clock, ran = Clock(), []
+        end = TurnEnd(clock)
+        end(lambda: 1 / 0)
+        end(lambda: ran.append(1))
+        with pytest.raises(ZeroDivisionError):
+            clock.advance(0)
+        clock.advance(0)
+        assert ran == [1]
+
+
+class TestIntake:
+    """Requests take a quarter of a turn's time each; the reactor polls between turns."""
+
+    def test_all_are_taken_in_and_in_their_order(self):
+        now_s, waiting, taken, turns = 0.0, [], [], []
+        intake = Intake(lambda: now_s, waiting.append)
+
+        def take(number):
+            nonlocal now_s
+            if not intake.has_time():
+                intake.postpone(lambda: take(number))
+                return
+            taken.append(number)
+            now_s += TURN_S / 4 + 1e-9
+
+        for number in range(30):
+            take(number)
+        while waiting:
+            calls, waiting[:] = list(waiting), []
+            before = len(taken)
+            for call in calls:
+                call()
+            take(100 + len(turns)) if len(turns) < 5 else None  # what arrives meanwhile waits for its turn
+            turns.append(len(taken) - before)
+        assert taken == [*range(30), *range(100, 105)]
+        assert max(turns) == 4
+
+
+class Listening:
+    def __init__(self, hub, table="t", key="k"):
+        self.subscription = Subscription(table, key, "", lambda record: True, lambda: None)
+        hub.subscribe(self.subscription, None)
+
+    def heard(self):
+        found = []
+        while (item := self.subscription.take()) is not None:
+            found.append(item if isinstance(item, Notice) else item.record.stamp.ms)
+        return found
+
+
+class TestHandingOut:
+    """A hub whose turns are over at every look at the clock."""
+
+    def hub(self):
+        self.later = []
+        return Hub("e", lambda: False, self.later.append)
+
+    def run(self):
+        turns = 0
+        while self.later:
+            self.later.pop(0)()
+            turns += 1
+        return turns
+
+    def test_goes_on_in_later_turns(self):
+        hub = self.hub()
+        listeners = [Listening(hub) for _ in range(200)]
+        hub.publish(("t", "k"), record(ms=1))
+        hub.publish(("t", "k"), record(ms=2))
+        assert listeners[0].heard() == [1]
+        assert listeners[-1].heard() == []
+        assert self.run() > 10
+        assert listeners[0].heard() == [2]
+        assert [one.heard() for one in listeners[1:]] == [[1, 2]] * 199
+
+    def test_whoever_ends_meanwhile_hears_nothing_and_whoever_begins_hears_what_follows(self):
+        hub = self.hub()
+        first, *_, last = [Listening(hub) for _ in range(100)]
+        hub.publish(("t", "k"), record(ms=1))
+        hub.unsubscribe(last.subscription)
+        late = Listening(hub)
+        hub.publish(("t", "k"), record(ms=2))
+        self.run()
+        assert first.heard() == [1, 2]
+        assert last.heard() == []
+        assert late.heard() == [2]
+
+    def test_too_many_are_not_kept(self):
+        """What waits is bounded; what is dropped is said, and what follows is heard."""
+        hub = self.hub()
+        listeners = [Listening(hub) for _ in range(100)]
+        for ms in range(1, 10 * MAX_FANS):
+            hub.publish(("t", "k"), record(ms=ms))
+        assert len(hub._fans) <= MAX_FANS + 1
+        self.run()
+        hub.publish(("t", "k"), record(ms=10_000))
+        self.run()
+        heard = listeners[-1].heard()
+        assert heard[-1] == 10_000
+        assert heard.count(Notice.LAGGED) == 1
+        times = [one for one in heard if one is not Notice.LAGGED]
+        assert times == sorted(times)
+
+    def test_a_reset_takes_the_place_of_what_waits(self):
+        hub = self.hub()
+        listeners = [Listening(hub) for _ in range(100)]
+        hub.publish(("t", "k"), record(ms=1))
+        hub.reset()
+        self.run()
+        assert listeners[0].heard() == [1, Notice.RESET]
+        assert listeners[-1].heard() == [Notice.RESET]
