@@ -71,19 +71,20 @@ class Bench:
         self.results["table"] = {
             work: {name: _summary(runs) for name, runs in by_name.items()} for work, by_name in found.items()
         }
-        self._print_table(self.results["table"])  # type: ignore[arg-type]
+        for line in self.lines(self.results["table"]):  # type: ignore[arg-type]
+            print(line)
 
     @staticmethod
-    def _print_table(table: dict[str, dict[str, dict[str, float]]]) -> None:
-        print(f"{'work, connections':20}{'server':12}{'median/s':>10}{'spread':>17}{'p50 ms':>8}{'p99 ms':>8}"
-              f"{'DynaTwist is':>14}{'errors':>8}")  # fmt: skip
+    def lines(table: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
+        """The table, for people."""
+        yield f"{'work, connections':19}{'server':13}median/s{'spread':>16}{'p50 ms':>8}{'p99 ms':>8}{'ratio':>8}"
         for work, by_name in table.items():
             ours = by_name["DynaTwist"]["rate"]
             for name, one in by_name.items():
-                ratio = "" if name == "DynaTwist" else f"{ours / one['rate']:.2f} x"
-                rates = f"{one['rate']:10,.0f}{one['low']:9,.0f}-{one['high']:<7,.0f}"
-                times = f"{one['p50_ms']:8.2f}{one['p99_ms']:8.2f}"
-                print(f"{work:20}{name:12}{rates}{times}{ratio:>14}{one['errors']:8.0f}", flush=True)
+                rates = f"{one['rate']:10,.0f}{one['low']:8,.0f}-{one['high']:<7,.0f}"
+                ratio = "" if name == "DynaTwist" else f"{ours / one['rate']:.2f}"
+                errors = f"  {one['errors']:.0f} errors" if one["errors"] else ""
+                yield f"{work:19}{name:11}{rates}{one['p50_ms']:8.2f}{one['p99_ms']:8.2f}{ratio:>8}{errors}".rstrip()
 
     # The plots
 
@@ -211,6 +212,8 @@ def main() -> None:
         file = arguments.out / "results.json"
         known = json.loads(file.read_text()) if file.exists() else {}
         file.write_text(json.dumps({**known, **bench.results}, indent=1) + "\n")
+        if "table" in bench.results:
+            (arguments.out / "table.txt").write_text("\n".join(Bench.lines(bench.results["table"])) + "\n")  # type: ignore[arg-type]
         draw(json.loads(file.read_text()), arguments.out)
 
 
