@@ -92,6 +92,11 @@ class Store:
         else:
             self.wal.when_durable(self.wal.lsn, call)
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether everything held now is durable."""
+        return not self._undurable
+
     def when_keys_readable(self, keys: Iterable[Key], call: Callable[[], None]) -> None:
         """Call once the records held for some keys are durable; usually at once."""
         if self._undurable and any(key in self._undurable for key in keys):
