@@ -192,6 +192,8 @@ class Replica:
         :param start: only keys after this one.
         :param admit: called for each; the walk ends when it answers false.
         """
+        if clock.covers_all(self.clock):
+            return
         keys: Iterable[Key] = (key for key, dot in self.records.dots() if not clock.covers(dot))
         for key in sorted(keys):
             if start is not None and key <= start:

@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from dynatwist.coordinator import agreement, cluster, coordinator, registrar, repair, writes
+from dynatwist.coordinator import agreement, cluster, compare, coordinator, registrar, repair, writes
 from dynatwist.coordinator.relays import Relays
 from dynatwist.feed.hub import Hub
 from dynatwist.model import digest, registry
@@ -209,6 +209,11 @@ def a_coordinator_counts_itself_before_it_is_durable(patch):
             wal.when_durable = real
 
     patch.setattr(writes.WriteRun, "begin", hasty)
+
+
+def owners_that_always_hold_the_same(patch):
+    """An owner that is asked to compare says yes without looking."""
+    patch.setattr(compare.Compares, "_on_compare", lambda self, node, message, respond: respond(Done()))
 
 
 def half_is_a_majority(patch):
