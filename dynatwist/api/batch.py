@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 from twisted.internet.defer import Deferred
 
@@ -19,7 +21,7 @@ STEP = 16
 
 
 class _Op(msgspec.Struct):
-    op: str
+    op: Literal["put", "delete"]
     key: str
     value: msgspec.Raw = msgspec.Raw(b"")
 
@@ -77,8 +79,6 @@ class Batch:
             op = _OP.decode(text)
         except (msgspec.DecodeError, RecursionError):
             raise ApiError(400, "malformed", _SHAPE) from None
-        if op.op not in ("put", "delete"):
-            raise ApiError(400, "malformed", _SHAPE)
         check_key(op.key, limits)
         value = b""
         if op.op == "put":
@@ -86,9 +86,8 @@ class Batch:
             if not value.startswith(b"{"):
                 raise ApiError(400, "not_an_object", '"value" must be a JSON object')
             value = parse_value(value, limits)
-        kind = Kind.PUT if op.op == "put" else Kind.DELETE
         identity = self._identity
-        return Operation(kind, (self._table, op.key), self._level, value, identity.uid, identity.is_admin)
+        return Operation(Kind(op.op), (self._table, op.key), self._level, value, identity.uid, identity.is_admin)
 
     def _over(self, index: int, outcome: bytes) -> None:
         self._outcomes[index] = outcome

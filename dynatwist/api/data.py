@@ -244,11 +244,10 @@ def _ops_of(body: bytes) -> list[msgspec.Raw]:
     try:
         body.decode()
         ops = _BATCH.decode(body).ops
+    except msgspec.ValidationError:
+        ops = None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if isinstance(error, msgspec.ValidationError):
-            ops = None
-        else:
-            raise ApiError(400, "malformed_json", f"the body is not valid JSON: {error}") from None
+        raise ApiError(400, "malformed_json", f"the body is not valid JSON: {error}") from None
     if ops is None or len(ops) > MAX_BATCH:
         raise ApiError(400, "malformed", f'the body must be {{"ops": [...]}} with at most {MAX_BATCH} objects')
     return ops

@@ -40,7 +40,7 @@ class Compares:
         if run is None:
             if not self._open:
                 self._cluster.runtime.at_turn_end(self._begin)
-            run = self._open[name] = CompareRun(self, self._cluster, *name)
+            run = self._open[name] = CompareRun(self._cluster, *name)
         run.reads.append((key, done))
 
     def _begin(self) -> None:
@@ -64,10 +64,9 @@ class Compares:
 class CompareRun:
     """Some reads of one set of owners, at one level."""
 
-    __slots__ = ("_again", "_cluster", "_finished", "_groups", "_held", "_names", "_pending", "_tally", "reads")
+    __slots__ = ("_cluster", "_finished", "_groups", "_held", "_names", "_pending", "_tally", "reads")
 
-    def __init__(self, again: Compares, cluster: Cluster, groups: tuple[Group, ...], level: Level) -> None:
-        self._again = again
+    def __init__(self, cluster: Cluster, groups: tuple[Group, ...], level: Level) -> None:
         self._cluster = cluster
         self._groups = groups
         self._tally = Tally(level, groups, cluster.is_reachable)
