@@ -80,6 +80,24 @@ def test_regression(seed):
     assert simulate(seed, minutes=0.5).violations == [], REGRESSIONS[seed]
 
 
+def test_regression_who_returns_with_a_cursor_from_before_a_reset_is_told():
+    """A listener left with the reset still in its queue, came back with its cursor, and heard old events again."""
+    assert simulate(46, minutes=0.5, faults=("joins", "forgets", "backups")).violations == []
+
+
+MISTAKES_OF_ITS_OWN = {
+    856389053: "what only a member has that was struck out while cut off is kept when it returns",
+    856388896: "a node that asked to join again just before it was switched off was not struck out again",
+    2745490: "a damaged replica that nobody reaches serves what verifies, however old",
+}
+"""Seeds on which the simulator itself was wrong: its witness, or its operator."""
+
+
+@pytest.mark.parametrize("seed", MISTAKES_OF_ITS_OWN)
+def test_regression_of_the_simulator(seed):
+    assert simulate(seed, minutes=0.2).violations == [], MISTAKES_OF_ITS_OWN[seed]
+
+
 def test_the_same_seed_gives_the_same_trace_byte_for_byte_whatever_the_hash_seed():
     code = "from dynatwist.sim.run import simulate; print(*simulate(3, minutes=1, tracing=True).trace, sep='\\n')"
     traces = {

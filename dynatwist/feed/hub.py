@@ -110,21 +110,23 @@ class Subscription:
         if not self._may_see(event.record):
             return
         if len(self._queue) >= QUEUE_EVENTS or self._bytes + event.size_bytes > QUEUE_BYTES:
-            if self._queue and self._queue[0] is Notice.LAGGED and len(self._queue) == 1:
-                return
-            self._queue.clear()
-            self._bytes = QUEUE_BYTES  # stays full until it is read
-            self._queue.append(Notice.LAGGED)
-        else:
-            self._queue.append(event)
-            self._bytes += event.size_bytes
+            self.lag()
+            return
+        self._queue.append(event)
+        self._bytes += event.size_bytes
         if len(self._queue) == 1:
             self._wake()
 
     def lag(self) -> None:
         """Events for this one were dropped before they were offered."""
-        if not (self._queue and self._queue[-1] is Notice.LAGGED):
-            self.tell(Notice.LAGGED)
+        if len(self._queue) == 1 and self._queue[0] is Notice.LAGGED:
+            return
+        was_empty = not self._queue
+        self._queue.clear()
+        self._bytes = QUEUE_BYTES  # stays full until it is read
+        self._queue.append(Notice.LAGGED)
+        if was_empty:
+            self._wake()
 
     def tell(self, notice: Notice) -> None:
         """Queue a notice."""
@@ -262,6 +264,7 @@ class Hub:
         """Something may have been missed, or what was announced may be gone: tell everybody to read afresh."""
         self._announced.clear()
         self._window.clear()
+        self._seq += 1  # a cursor from before is behind the window now: who left without reading this is told on return
         for fan in self._fans:
             fan.listeners = []
         for group in (*self._by_key.values(), *self._by_table.values()):

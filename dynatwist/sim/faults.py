@@ -372,6 +372,8 @@ class Mischief:
         """It is no member, and has handed off everything: switch it off for good."""
         self._say(f"{node.host} is switched off for good")
         self._on_damage(node, False)
+        if node.core is not None:
+            self._burnt.add(node.core.identity.node_id)  # it may have asked to join again just before
         node.retired = True
         node.kill()
         self._images.pop(node.number, None)

@@ -69,6 +69,7 @@ class Witness:
         self._owner_of: dict[tuple[Key, object], str] = {}
         self._greatest: dict[tuple[int, Key], Record] = {}
         self._dropped: dict[Key, tuple[Record, float]] = {}
+        self._unmet: set[tuple[Key, Dot]] = set()
         self._asked: defaultdict[Key, list[Call]] = defaultdict(list)
         self._unwhole_s: dict[tuple[int, int], float] = {}
         self.violations: list[str] = []
@@ -192,14 +193,20 @@ class Witness:
         return known
 
     def _merged(self, known: Known, node: SimNode, core: Core) -> None:
-        """A replica goes on, never back: not to what it had replaced, nor to what a collected tombstone had."""
+        """A replica goes on, never back: not to what it had replaced, nor to what a collected tombstone had.
+
+        A damaged one that nobody reaches serves what verifies, however old (``--lone-after``).
+        """
         store, key, record = core.store, known.key, known.record
-        if self._is_held(store, known):
+        if (key, record.dot) in self._unmet:
+            self._begin_anew(key)
+        elif self._is_held(store, known):
             before = self._greatest.get((node.number, key))
             buried, buried_s = self._dropped.get(key, (None, 0.0))
+            alone = not store.replica_of(key).whole and core.cluster.may_coordinate(known.partition)
             if before is not None and is_preferred(before, record):
                 self.say(f"P3: {node.host} goes back from {name_of(before)} to {known.name}")
-            if buried is not None and known.born_s < buried_s and is_preferred(buried, record):
+            if buried is not None and not alone and known.born_s < buried_s and is_preferred(buried, record):
                 self.say(f"P3: {known.name} is back at {node.host}, though {name_of(buried)} had buried it")
 
         def durable() -> None:
@@ -211,6 +218,11 @@ class Witness:
                     self._greatest[node.number, key] = record
 
         store.wal.when_durable(store.wal.lsn, durable)
+
+    def _begin_anew(self, key: Key) -> None:
+        """What was collected counts no more."""
+        for at in [at for at in self._greatest if at[1] == key]:
+            del self._greatest[at]
 
     @staticmethod
     def _is_held(store: Store, known: Known) -> bool:
@@ -246,7 +258,11 @@ class Witness:
         return record.value is not None and f":{call.number}}}".encode() in record.value.replace(b",", b"}")
 
     def _drops(self, node: SimNode, partition: int, key: Key, record: Record) -> None:
-        """P3: a tombstone goes after the grace period, and when all owners have met whatever it beat."""
+        """P3: a tombstone goes after the grace period, and when all owners have met whatever it beat.
+
+        A member that was struck out while cut off is not waited for: what it alone has was written besides the delete,
+        not before it, and is kept when it comes back.
+        """
         buried, _ = self._dropped.get(key, (None, 0.0))
         if buried is None or is_preferred(record, buried):
             self._dropped[key] = record, self._cluster.world.now_s
@@ -260,11 +276,18 @@ class Witness:
             for core in self._cluster.cores()
             if core.identity.node_id in owners and core.store.replicas[partition].whole
         }
+        members = {
+            member.number
+            for member in self._cluster.nodes
+            if registry is not None and member.core is not None and member.core.identity.node_id in registry.ids
+        }
         for one in known.values():
             if one.record.dot == record.dot or is_preferred(record, one.record):
                 missing = [host for host, replica in replicas.items() if not replica.clock.covers(one.record.dot)]
                 if missing and len(missing) < len(replicas):
                     self.say(f"P3: {node.host} drops {name_of(record)}, and {missing} have not met {one.name} yet")
+                elif missing and one.holders.isdisjoint(members):
+                    self._unmet.add((key, one.record.dot))
 
     # Starting over and being whole
 
