@@ -20,6 +20,7 @@ class Host:
         self.name = f"h{number}"
         self.refusal = refusal
         self.events = []
+        self.ages_s = []
         self.written = 0
         self.process = Process(world, self.name)
         host = self.host = network.host(self.name, self.process)
@@ -48,6 +49,7 @@ class Host:
 
     def handle(self, node, message, respond):
         self.events.append(type(message).__name__)
+        self.ages_s.append(self.links.message_age_s)
         if respond is not None:
             respond(Done())
 
@@ -126,6 +128,28 @@ def test_a_stall_is_told_within_a_moment_and_so_is_its_end(pair, world):
     world.run(world.now_s + 0.2)
     assert replies == [Done()]
     assert one.links.is_reachable(two.node)
+
+
+@pytest.mark.parametrize("slow_from_the_start", [True, False])
+def test_no_message_seems_younger_than_it_is(world, slow_from_the_start):
+    """Clocks of two machines have nothing in common; round trips tell how long the fastest frame took at most."""
+    network = SimNetwork(world)
+    one, two = Host(world, network, 1), Host(world, network, 2)
+    if slow_from_the_start:
+        network.slow(one.name, two.name, 0.4)
+    for mine, other in ((one, two), (two, one)):
+        mine.links.want(other.node, other.name, 1)
+    world.run(5)
+    network.slow(one.name, two.name, 0.4)
+    for _ in range(5):
+        one.links.call(two.node, ReadDot(1, ("t", "k")), lambda reply: None)
+        world.run(world.now_s + 1)
+    assert min(two.ages_s) >= 0.4
+    network.heal()
+    world.run(world.now_s + 5)
+    one.links.call(two.node, ReadDot(1, ("t", "k")), lambda reply: None)
+    world.run(world.now_s + 1)
+    assert two.ages_s[-1] < 0.02
 
 
 def test_one_that_slept_does_not_blame_its_peers(pair, world):

@@ -317,7 +317,7 @@ class Coordinator:
             known.append(answer)
             return
         now_s = self.cluster.runtime.monotonic_s()
-        until_s = now_s + message.deadline_ms / 1000
+        until_s = now_s + message.deadline_ms / 1000 - self.cluster.links.message_age_s
         origin = Origin(message.op, message.created, message.in_doubt, message.after_ms, until_s)
         self._carry_out(operation, origin, self._remembering(message.op, now_s, answer))
 

@@ -105,6 +105,7 @@ class PeerLink(TwistedProtocol):
         self._queued_bytes = 0
         self._gone = False
         self.rtt_ms = 0.0
+        self._fastest_rtt_s: float | None = None
 
     # Outgoing
 
@@ -163,7 +164,10 @@ class PeerLink(TwistedProtocol):
         if reply is None:
             return
         assert self._ping_sent_s is not None
-        self.rtt_ms = (self._runtime.monotonic_s() - self._ping_sent_s) * 1000
+        rtt_s = self._runtime.monotonic_s() - self._ping_sent_s
+        self.rtt_ms = rtt_s * 1000
+        if self._fastest_rtt_s is None or rtt_s < self._fastest_rtt_s:
+            self._fastest_rtt_s = rtt_s
         self._ping_sent_s = None
         if self.stalled:
             self.stalled = False
@@ -245,8 +249,15 @@ class PeerLink(TwistedProtocol):
 
     @property
     def frame_age_ms(self) -> int:
-        """How long the frame being handled was under way, beyond what is usual on this connection."""
-        return self._frame_age_ms
+        """How long the frame being handled was under way, at most.
+
+        The two clocks tell how much longer than the fastest frame of this connection. That one took no longer than the
+        fastest round trip; before there was one, no longer than there has been a connection.
+        """
+        fastest_s = self._fastest_rtt_s
+        if fastest_s is None:
+            fastest_s = self._runtime.monotonic_s() - self._started_s
+        return self._frame_age_ms + int(fastest_s * 1000)
 
     @property
     def frame_is_from_before_sleep(self) -> bool:

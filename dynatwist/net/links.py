@@ -154,6 +154,11 @@ class PeerLinks:
         link = self._links.get(node)
         return max(self._clock_bounds_ms.get(node, 0), link.clock_bound_ms if link is not None else 0)
 
+    @property
+    def message_age_s(self) -> float:
+        """How long the message being handled was under way, at most."""
+        return self._current.frame_age_ms / 1000 if self._current is not None else 0.0
+
     def arrived_late(self, deadline_ms: int) -> bool:
         """Whether the message being handled was under way for longer than it may, or is from before this process was
         stopped and thawed: a thawed node must not replay the past."""
