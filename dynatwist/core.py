@@ -276,8 +276,8 @@ class Core:
 
     # Between the parts
 
-    def _announce(self, key: Key, record: Record, packed: Packed) -> None:
-        self.relays.announce(key, record, packed)
+    def _announce(self, key: Key, record: Record, packed: Packed, replaced: Packed | None) -> None:
+        self.relays.announce(key, record, packed, replaced)
 
     def _withdraw(self) -> None:
         self.hub.reset()

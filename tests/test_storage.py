@@ -167,7 +167,7 @@ class Bench:
             self.fs, "/d/wal", KEY, self, durability, recovered.next_segment, recovered.last_segment,
             Random(2).randbytes, lambda: 1000, self.later.append, self.fatal.append,
         )  # fmt: skip
-        announce = lambda key, record, packed: self.announced.append((key, record.value))  # noqa: E731
+        announce = lambda key, record, packed, replaced: self.announced.append((key, record.value))  # noqa: E731
         self.store = Store(recovered, self.wal, actor_of(b"n" * 8, epoch), lambda: 1000, announce)
         self.saver = ColdSaver(self.store, self.fs, "/d", KEY, self, Random(3).randbytes, self.later.append, recovered)
 

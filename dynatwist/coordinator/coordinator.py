@@ -242,9 +242,9 @@ class Coordinator:
         if operation.if_match and (held is None or not {etag(held), "*"}.intersection(operation.if_match)):
             return Result(Code.PRECONDITION, held, text="the record is not the one named by If-Match")
         owners = cluster.owners(partition_of(*operation.key))
-        reachable = {owner for owner in owners if cluster.is_reachable(owner)}
-        if len(reachable) == len(owners):
+        if all(map(cluster.is_reachable, owners)):
             return None
+        reachable = {owner for owner in owners if cluster.is_reachable(owner)}
         tally = Tally(operation.level, cluster.groups(partition_of(*operation.key)), cluster.is_reachable)
         if not tally.can_be_reached(reachable):
             tally.answered = reachable

@@ -36,9 +36,9 @@ class Relays:
 
     # As an owner
 
-    def announce(self, key: Key, record: Record, packed: Packed) -> None:
+    def announce(self, key: Key, record: Record, packed: Packed, replaced: Packed | None) -> None:
         """A record won here and is durable: tell whoever listens, here or at a node that does not own it."""
-        if is_system_table(key[0]) or self._hub.publish(key, record, packed) is None or not self._listening:
+        if is_system_table(key[0]) or self._hub.publish(key, record, packed, replaced) is None or not self._listening:
             return
         message = Relay([(key, record)], self._hub.cursor)
         for node in self._listening:

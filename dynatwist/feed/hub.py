@@ -209,14 +209,17 @@ class Hub:
         """The position behind the newest event."""
         return f"{self._epoch}-{self._seq}"
 
-    def publish(self, key: Key, record: Record, packed: Packed | None = None) -> Event | None:
+    def publish(
+        self, key: Key, record: Record, packed: Packed | None = None, replaced: Packed | None = None
+    ) -> Event | None:
         """A record won, here and durably or at an owner; answers its event, if that is news.
 
         :param packed: the same record, when it is packed already; it is kept in this form, which the store has too.
+        :param replaced: what it has beaten at the store; usually that is what was announced last.
         """
         announced = self._announced
         known = announced.pop(key, None)
-        if known is not None and not beats(record, unpack(known)):
+        if known is not None and known is not replaced and not beats(record, unpack(known)):
             announced[key] = known
             return None
         if packed is None:

@@ -19,8 +19,8 @@ from .entries import Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, 
 from .recovery import Recovered
 from .wal import Wal
 
-Announce = Callable[[Key, Record, Packed], None]
-"""Told of each record that wins here, once it is durable."""
+Announce = Callable[[Key, Record, Packed, Packed | None], None]
+"""Told of each record that wins here, once it is durable, and of what it replaced."""
 
 
 class Store:
@@ -57,7 +57,7 @@ class Store:
         self._tables: dict[str, SortedList] = {}
         self._plain_live: dict[str, int] = {}
         self._undurable: dict[Key, int] = {}
-        self._winners: deque[tuple[int, Key, Record, Packed]] = deque()
+        self._winners: deque[tuple[int, Key, Record, Packed, Packed | None]] = deque()
         wal.on_durable = self._durable
         self._ops: OrderedDict[bytes, Record] = OrderedDict()
         self._index_all()
@@ -163,7 +163,7 @@ class Store:
         :param packed: the same record, when it is packed already.
         """
         replica = self.replica_of(key)
-        held = replica.records.get(key)
+        held, replaced = replica.records.get(key), replica.records.packed(key)
         packed = packed or pack(record)
         merge = replica.merge(key, record, packed)
         if merge.outcome is Outcome.COVERED:
@@ -176,18 +176,19 @@ class Store:
         if merge.loser is not None:
             self.conflicts += 1
         if merge.outcome is Outcome.WON:
-            self._won(key, held, record, packed, lsn)
+            self._won(key, held, record, packed, replaced, lsn)
         return merge
 
     def take(self, key: Key, record: Record) -> None:
         """Hold the greater of a record and what is held, whatever the clock covers."""
         replica = self.replica_of(key)
-        held = replica.records.get(key)
-        if replica.take(key, record):
+        held, replaced = replica.records.get(key), replica.records.packed(key)
+        packed = pack(record)
+        if replica.take(key, record, packed):
             self.clock.see(record.stamp)
             lsn = self.wal.append(Taken(replica.number, key, record))
             self.changed.add(replica.number)
-            self._won(key, held, record, pack(record), lsn)
+            self._won(key, held, record, packed, replaced, lsn)
 
     def join(self, partition: int, clock: DotSet, generation: int) -> None:
         """Adopt a peer's clock and G."""
@@ -269,19 +270,21 @@ class Store:
             self.meta.pop(name, None)
         self.wal.append(MetaSet(name, value))
 
-    def _won(self, key: Key, held: Record | None, record: Record, packed: Packed, lsn: int) -> None:
+    def _won(
+        self, key: Key, held: Record | None, record: Record, packed: Packed, replaced: Packed | None, lsn: int
+    ) -> None:
         self._index(key, held, record)
         self._undurable[key] = lsn
-        self._winners.append((lsn, key, record, packed))
+        self._winners.append((lsn, key, record, packed, replaced))
 
     def _durable(self, upto: int) -> None:
         """The log is durable up to a number: what won may be read, and is announced."""
         winners, undurable = self._winners, self._undurable
         while winners and winners[0][0] <= upto:
-            lsn, key, record, packed = winners.popleft()
+            lsn, key, record, packed, replaced = winners.popleft()
             if undurable.get(key) == lsn:
                 del undurable[key]
-            self._announce(key, record, packed)
+            self._announce(key, record, packed, replaced)
 
     def _index_all(self) -> None:
         """What was recovered, at once: sorting is quicker than inserting one by one."""

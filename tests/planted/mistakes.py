@@ -168,10 +168,10 @@ def a_dot_left_out_of_a_digest(patch):
 def an_event_before_it_is_durable(patch):
     """Listeners hear of a write as soon as it is merged."""
 
-    def eager(self, key, held, record, packed, lsn):
+    def eager(self, key, held, record, packed, replaced, lsn):
         self._index(key, held, record)
         self._undurable[key] = lsn
-        self._announce(key, record, packed)
+        self._announce(key, record, packed, replaced)
         self.wal.when_durable(lsn, lambda: self._undurable.pop(key, None))
 
     patch.setattr(Store, "_won", eager)
