@@ -144,7 +144,7 @@ class Core:
             identity.data_key,
             self._cold_writer,
             runtime.randbytes,
-            runtime.later,
+            runtime.clock.callLater,
             recovered,
         )
         password = config.admin_password or self.keys.admin_password()

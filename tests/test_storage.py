@@ -169,7 +169,10 @@ class Bench:
         )  # fmt: skip
         announce = lambda key, record, packed, replaced: self.announced.append((key, record.value))  # noqa: E731
         self.store = Store(recovered, self.wal, actor_of(b"n" * 8, epoch), lambda: 1000, announce)
-        self.saver = ColdSaver(self.store, self.fs, "/d", KEY, self, Random(3).randbytes, self.later.append, recovered)
+        self.saver = ColdSaver(self.store, self.fs, "/d", KEY, self, Random(3).randbytes, self.after, recovered)
+
+    def after(self, delay_s, call):
+        self.later.append(call)
 
     def submit(self, work, done):
         try:

@@ -35,13 +35,16 @@ from .store import Store
 
 SLICE_RECORDS = 256
 CHUNK_BYTES = 1 << 20
+REST_S = 0.04
+"""After each chunk, which takes about half as long: clients are served in between, also where several nodes share a
+machine and save at the same time."""
 _ENCODER = msgspec.msgpack.Encoder()
 
 
 class ColdSaver:
     """Makes cold saves, one at a time.
 
-    :param later: runs a function in a later turn of the reactor.
+    :param later: runs a function after a number of seconds; after 0, in a later turn of the reactor.
     :ivar slice_records: how many records are taken in one turn.
     :ivar chunk_bytes: how big a chunk becomes, about.
     """
@@ -54,7 +57,7 @@ class ColdSaver:
         data_key: bytes,
         writer: Writer,
         randbytes: Callable[[int], bytes],
-        later: Callable[[Callable[[], None]], object],
+        later: Callable[[float, Callable[[], None]], object],
         recovered: Recovered,
     ) -> None:
         self._store = store
@@ -134,7 +137,7 @@ class _Save:
         self._frames: list[bytes] = []
         self._frame_bytes = 0
         self._chunks = 0
-        self._pending = 0
+        self._is_writing = False
         self._failure: BaseException | None = None
         self._work = self._partitions()
 
@@ -142,13 +145,15 @@ class _Save:
         self._step()
 
     def _step(self) -> None:
-        """One slice of work a turn."""
+        """One slice of work a turn; none while a chunk is being written, nor for a rest after it."""
         if self._failure is not None:
             self._fail(self._failure)
         elif next(self._work, None) is not None:
-            self._saver._later(self._step)
-        else:
+            if not self._is_writing:
+                self._saver._later(0, self._step)
+        elif self._frames:
             self._flush_chunk()
+        else:
             self._store.wal.when_durable(self._store.wal.lsn, self._write_manifest)
 
     def _partitions(self) -> Iterator[bool]:
@@ -202,12 +207,10 @@ class _Save:
         return Piece(chunk_name(self._generation, self._chunks), len(self._frames) - 1, len(payload))
 
     def _flush_chunk(self) -> None:
-        if not self._frames:
-            return
         frames, number = self._frames, self._chunks
         self._frames, self._frame_bytes, self._chunks = [], 0, self._chunks + 1
         salt = self._saver._randbytes(16)
-        self._pending += 1
+        self._is_writing = True
         self._saver._writer.submit(lambda: self._write_chunk(number, frames, salt), self._chunk_written)
 
     def _write_chunk(self, number: int, frames: list[bytes], salt: bytes) -> None:
@@ -218,8 +221,9 @@ class _Save:
         replace_file(self._saver._fs, folder, name, data)
 
     def _chunk_written(self, failure: BaseException | None) -> None:
-        self._pending -= 1
-        self._failure = self._failure or failure
+        self._is_writing = False
+        self._failure = failure
+        self._saver._later(REST_S, self._step)
 
     def _write_manifest(self) -> None:
         store = self._store
@@ -235,8 +239,6 @@ class _Save:
         payload, salt = _ENCODER.encode(manifest), self._saver._randbytes(16)
 
         def work() -> None:
-            if self._failure is not None:
-                raise self._failure
             data = seal_file(self._saver._data_key, MANIFEST_KIND, salt, payload)
             replace_file(self._saver._fs, self._saver._cold, manifest_name(self._generation), data)
             self._saver.clean(manifest)
