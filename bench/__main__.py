@@ -143,6 +143,17 @@ class Bench:
             finally:
                 server.close()
 
+    def tls(self) -> Iterator[Point]:
+        """What HTTPS costs, 32 connections that stay open: a node without it (0), and one with it (1)."""
+        server = DynaTwist(folder=self.folder)
+        try:
+            server.fill(10_000)
+            for number, speaker in enumerate((server, server.over_tls())):
+                for work in ("PUT", "GET", "GET one"):
+                    yield self._point(speaker, work, number, 32)
+        finally:
+            server.close()
+
     def listeners(self) -> Iterator[Point]:
         """How long an event takes to the last of many listeners of one node."""
         server = DynaTwist(folder=self.folder)
@@ -187,7 +198,7 @@ def _summary(runs: list[Measured]) -> dict[str, float]:
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
-    sections = ("table", "connections", "value_size", "nodes", "records", "safety", "listeners")
+    sections = ("table", "connections", "value_size", "nodes", "records", "safety", "tls", "listeners")
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)} (default: all)")
     parser.add_argument("--seconds", type=int, default=5, help="of each run")
     parser.add_argument("--rounds", type=int, default=3, help="runs of which the median is taken")

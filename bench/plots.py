@@ -11,6 +11,7 @@ AXES = {
     "nodes": ("nodes", False),
     "records": ("records held", True),
     "safety": ("durability: 0 fsync, 1 interval, 2 none", False),
+    "tls": ("0 HTTP, 1 HTTPS", False),
     "listeners": ("listeners", True),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -12,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Protocol
 
-from tests.real import RealCluster, free_port
+from tests.real import RealCluster, certificate, free_port, wait_until
 
 from .clients import Measured, redis_benchmark, wrk
 
@@ -76,6 +77,24 @@ class DynaTwist(Speaker):
         self.cluster = RealCluster.start(nodes, *options, folder=Path(tempfile.mkdtemp(dir=folder)))
         node = self.cluster.nodes[0]
         super().__init__(name, f"http://127.0.0.1:{node.port}", node.register("bench", "a long secret"))
+
+    def over_tls(self) -> Speaker:
+        """Restart the second node with HTTPS, and speak to that one."""
+        node = self.cluster.nodes[1]
+        node.stop()
+        node.start(*certificate(self.cluster.folder))
+        url = f"https://127.0.0.1:{node.port}"
+        trust = ssl.create_default_context(cafile=str(self.cluster.folder / "cert.pem"))
+        trust.check_hostname = False
+
+        def is_ready() -> bool:
+            try:
+                return urllib.request.urlopen(f"{url}/readyz", timeout=2, context=trust).status == 200
+            except OSError:
+                return False
+
+        wait_until(is_ready, 20)
+        return Speaker("DynaTwist, HTTPS", url, self.token)
 
     def close(self) -> None:
         """Stop it."""

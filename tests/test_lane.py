@@ -20,8 +20,7 @@ import pytest
 from dynatwist.api.request import Answer
 from dynatwist.web.lane import parse_headers, rendered
 
-from .real import RealCluster, wait_until
-from .test_users import certificate
+from .real import RealCluster, certificate, wait_until
 
 CHANGING = re.compile(
     rb'(?<="etag":")[0-9a-f]{24}|(?<=ETag: ")[0-9a-f]{24}|(?<="timestamp":)\d+|(?<=X-Causal-Token: )\S+|'

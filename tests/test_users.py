@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import http.client
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from .real import RealCluster, wait_until
+from .real import RealCluster, certificate, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -155,21 +150,6 @@ def test_records_conditions_ttl_batches_and_causal_tokens(cluster):
     assert big.json["value"] == {"int": 123456789012345678901234567890, "text": " ü\n"}
     head = one.request("HEAD", "/r/key/k", token=ivan)
     assert (head.status, head.body) == (200, b"")
-
-
-def certificate(folder):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
-    )  # fmt: skip
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "key.pem").write_bytes(pem)
-    return ["--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")]
 
 
 def test_https(tmp_path):
