@@ -12,7 +12,7 @@ import random
 import re
 import socket
 import ssl
-import time
+import struct
 
 import msgspec
 import pytest
@@ -51,8 +51,6 @@ def exchange(node, pieces, answers=1, method=b"", limit_s=10.0):
 def talk(client, pieces, answers, method=b""):
     for piece in pieces:
         client.sendall(piece)
-        if len(pieces) > 1:
-            time.sleep(0)  # lets the node read what was sent; it need not
     received = b""
     while len(split(received, method)) < answers:
         try:
@@ -410,6 +408,29 @@ class TestParsing:
         assert rendered(Answer(200, b"{}", headers={"ETag": '"x"'})) == (
             b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nETag: "x"\r\nContent-Length: 2\r\n\r\n{}'
         )
+
+
+def test_who_leaves_while_he_waits_takes_nobody_with_him(pair):
+    """Batches fill the turns, so that requests are postponed, those of clients that are gone by then among them."""
+    node, _, token = pair
+    ops = [{"op": "put", "key": f"k{number}", "value": {"n": number}} for number in range(500)]
+    body = msgspec.json.encode({"ops": ops})
+    head = b"POST /t/batch HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n\r\n"
+    batch = head % (token, len(body)) + body
+    put = b"PUT /t/key/stays HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %b\r\nContent-Length: 2\r\n\r\n{}" % token
+    address = node.host, node.port
+    for _ in range(20):
+        with contextlib.ExitStack() as stack:
+            leaving = [stack.enter_context(socket.create_connection(address)) for _ in range(8)]
+            staying = [stack.enter_context(socket.create_connection(address, timeout=5)) for _ in range(8)]
+            for leaver, stayer in zip(leaving, staying, strict=True):
+                leaver.sendall(batch)
+                stayer.sendall(put)
+                leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                leaver.close()
+            for stayer in staying:
+                assert stayer.recv(65536).startswith(b"HTTP/1.1 201")
+    assert "Traceback" not in node.log.read_text()
 
 
 def test_the_lane_is_taken(pair):

@@ -106,6 +106,18 @@ class TestIntake:
         assert taken == [*range(30), *range(100, 105)]
         assert max(turns) == 4
 
+    def test_one_that_fails_does_not_take_the_others_with_it(self):
+        now_s, waiting, taken = 0.0, [], []
+        intake = Intake(lambda: now_s, waiting.append)
+        intake.has_time()
+        now_s = 1.0
+        assert not intake.has_time()
+        intake.postpone(lambda: 1 / 0)
+        intake.postpone(lambda: taken.append(1))
+        while waiting:
+            waiting.pop(0)()
+        assert taken == [1]
+
 
 class Listening:
     def __init__(self, hub, table="t", key="k"):

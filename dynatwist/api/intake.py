@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from twisted.logger import Logger
+
 TURN_S = 0.002
 
 
@@ -18,6 +20,8 @@ class Intake:
     :param seconds: monotonic.
     :param later: runs a function in the next turn of the reactor.
     """
+
+    log = Logger()
 
     def __init__(self, seconds: Callable[[], float], later: Callable[[Callable[[], None]], object]) -> None:
         self._seconds = seconds
@@ -49,6 +53,9 @@ class Intake:
     def _resume(self) -> None:
         calls, self._postponed = self._postponed, deque()
         while calls and self.has_time():
-            calls.popleft()()
+            try:
+                calls.popleft()()
+            except Exception:  # the others are not to wait for ever
+                self.log.failure("a request that had been postponed failed")
         calls.extend(self._postponed)
         self._postponed = calls

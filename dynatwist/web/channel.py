@@ -99,6 +99,7 @@ class BoundedChannel(http.HTTPChannel):
     _head_timer: Timer | None = None
     _in_lane = False
     _is_held = False
+    _is_gone = False
     _behind = b""
     _address = ""
 
@@ -192,14 +193,14 @@ class BoundedChannel(http.HTTPChannel):
 
     def _answer(self, answer: bytes) -> None:
         """The fast lane's answer."""
-        if self.transport is not None and not self.refused:
+        if not self._is_gone and not self.refused:
             write_now(self.transport, answer)
         self._go_on()
 
     def _go_on(self) -> None:
         """Take in what arrived meanwhile."""
         self._in_lane = False
-        if self.transport is None or self.refused:
+        if self._is_gone or self.refused:
             return
         data, self._behind = self._behind, b""
         if len(data) > MAX_BEHIND_BYTES and not self._waitingForTransport:
@@ -272,7 +273,8 @@ class BoundedChannel(http.HTTPChannel):
         self.loseConnection()
 
     def connectionLost(self, reason: Any) -> None:
-        """The client is gone."""
+        """The client is gone; what it sent and was not begun with is forgotten."""
+        self._is_gone = True
         self._cancel_head_timer()
         self.site.channels.discard(self)
         super().connectionLost(reason)
