@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from dynatwist.model.record import Draft
+from dynatwist.net.messages import Accept, Prepare
+from dynatwist.replication.paxos import Vote
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.run import simulate
 from dynatwist.sim.world import World
@@ -83,6 +85,32 @@ def test_regression(seed):
 def test_regression_who_returns_with_a_cursor_from_before_a_reset_is_told():
     """A listener left with the reset still in its queue, came back with its cursor, and heard old events again."""
     assert simulate(46, minutes=0.5, faults=("joins", "forgets", "backups")).violations == []
+
+
+@pytest.mark.parametrize("slot", ["registry:2", "uid alice"])
+@pytest.mark.parametrize("power", [False, True])
+def test_an_acceptor_keeps_its_vote_over_a_crash(slot, power):
+    """Proposers rarely race in whole histories, so nothing there would show that votes are forgotten."""
+    world = World(1)
+    cluster = SimCluster(world, 1)
+    (node,) = cluster.nodes
+    node.start()
+    assert world.run_until(cluster.is_settled, 60.0)
+    answers = []
+
+    def ask(message):
+        node.process.run(node.core.cluster.handle, b"proposer", message, answers.append)
+        world.run(world.now_s + 1)
+        return answers.pop().vote
+
+    ask(Prepare(1, slot, (1, b"a")))
+    vote = ask(Accept(1, slot, (1, b"a"), b"the value"))
+    assert vote.value == b"the value"
+    node.kill(power)
+    node.start()
+    assert world.run_until(cluster.is_settled, 60.0)
+    assert ask(Prepare(1, slot, (2, b"b"))) == Vote((2, b"b"), (1, b"a"), b"the value")
+    assert ask(Accept(1, slot, (1, b"c"), b"another value")).value == b"the value"
 
 
 SHORT_REGRESSIONS = {

@@ -89,6 +89,7 @@ def hints_that_carry_records(patch):
 def frames_without_a_deadline(patch):
     """A frame from before a freeze, or long under way, is as good as any."""
     patch.setattr(PeerLinks, "arrived_late", lambda self, deadline_ms: False)
+    patch.setattr(PeerLinks, "message_age_s", 0.0)
 
 
 @under("mass_kills")
