@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from .real import RealCluster, check_logs
+
+# A shell that runs the tests in the background has them ignore SIGINT, and every process that they start would inherit
+# that; then nothing ends on Ctrl-C, as POSIX wants it and the tests do not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
