@@ -18,7 +18,7 @@ from dynatwist.membership.messages import (
     Dead,
     IndirectPing,
     Ping,
-    PushPull,
+    States,
     Suspect,
 )
 from dynatwist.membership.settings import SwimSettings
@@ -62,11 +62,11 @@ class Net:
                 continue
             me = self.swims[number].me
             messages = DECODER.decode(ENCODER.encode(action.messages))
-            self.perform(target, self.swims[target].receive(self.now_s, me.node, me.address, messages))
+            self.perform(target, self.swims[target].receive(self.now_s, me.node, (me.host, me.port), messages))
 
     def states(self, seen_by: int, of: int) -> State | None:
-        peer = self.swims[seen_by].peers.get(bytes([of]) * 8)
-        return peer.state if peer is not None else None
+        swim, node = self.swims[seen_by], bytes([of]) * 8
+        return swim.peer(node).state if swim.knows(node) else None
 
 
 def test_everybody_finds_everybody():
@@ -84,7 +84,7 @@ def test_a_joiner_whose_first_answer_is_lost_asks_again_soon():
     def lossy(number, actions):
         perform(
             number,
-            [a for a in actions if not (isinstance(a, Send) and isinstance(a.messages[0], PushPull) and number == 0)],
+            [a for a in actions if not (isinstance(a, Send) and isinstance(a.messages[0], States) and number == 0)],
         )
 
     net.perform = lossy
@@ -178,7 +178,7 @@ def test_every_message_survives_the_wire():
         Alive(b"n" * 8, 3, "h", 1, 2),
         Suspect(b"n" * 8, 1, b"a" * 8),
         Dead(b"n" * 8, 1, b"a" * 8),
-        PushPull(True, [Alive(b"n" * 8, 3, "h", 1, 2)]),
+        States([Alive(b"n" * 8, 3, "h", 1, 2)], {3: b"d" * 8}),
     ]
     assert DECODER.decode(ENCODER.encode(messages)) == messages
 

@@ -133,7 +133,7 @@ class Cluster:
         self.save_identity()
         self.links.tell_all(RegistryIs(registry))
         for member in (*registry.members, *registry.previous):
-            if self.swim is None or member.node_id not in self.swim.peers:
+            if self.swim is None or not self.swim.knows(member.node_id):
                 self.links.want(member.node_id, member.host, member.peer_port)
         for call in self.on_registry:
             call(before, registry)
@@ -406,9 +406,11 @@ class Cluster:
         """Membership says that a member's state or address changed."""
         peer: Peer = change.peer
         self.log.info(
-            "member {address} is {state}",
+            "member {address} ({node}) is {state}: {reason}",
             address=f"{peer.host}:{peer.port}",
+            node=peer.node.hex(),
             state=peer.state.value.lower(),
+            reason=change.reason,
         )
         if peer.is_up:
             self.links.want(peer.node, peer.host, peer.peer_port)

@@ -22,6 +22,9 @@ class Random(Protocol):
     def shuffle(self, x: list[Any], /) -> None:
         """Any order, in place."""
 
+    def randrange(self, start: int, stop: int, /) -> int:
+        """Any number from `start` to below `stop`."""
+
     def sample(self, population: Sequence[T], k: int, /) -> list[T]:
         """Any `k` different ones."""
 
@@ -36,10 +39,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A member's state or address changed."""
+    """A member's state or address changed.
+
+    :ivar reason: why, for people.
+    """
 
     peer: Peer
     before: State | None
+    reason: str = ""
 
 
 Action = Send | Changed

@@ -1,4 +1,4 @@
-"""The table of members, and the rules by which news replaces what is known (SWIM, section 4.2)."""
+"""What can be believed of a member."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """What is believed of a member."""
+    """What is believed of a member, as people see it."""
 
     ALIVE = "Active"
     SUSPECT = "Suspect"
@@ -15,13 +15,16 @@ class State(Enum):
     LEFT = "Left"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Peer:
-    """One member as known here.
+    """One member as known here at one time.
 
     :ivar incarnation: raised only by the member itself.
     :ivar since_s: when the state was entered.
-    :ivar accusers: who suspects it independently.
+    :ivar accusers: who suspects it by its own evidence.
+    :ivar version: of its program.
+    :ivar zone: where it runs, as its operator says.
+    :ivar rtt_s: the usual round trip of a probe; ``None`` before the first.
     """
 
     node: bytes
@@ -30,10 +33,11 @@ class Peer:
     peer_port: int
     incarnation: int
     state: State
-    since_s: float
-    suspect_until_s: float = 0.0
+    since_s: float = 0.0
     accusers: frozenset[bytes] = frozenset()
-    rtt_s: float = 0.0
+    version: str = ""
+    zone: str = ""
+    rtt_s: float | None = None
 
     @property
     def address(self) -> tuple[str, int]:

@@ -10,16 +10,24 @@ class Gossip(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Ping(Gossip, frozen=True, tag=1):
-    """Are you `target`, and alive? Answered with `Ack`."""
+    """Are you `target`, and alive? Answered with `Ack`.
+
+    :ivar digest: of the sender's view.
+    """
 
     seq: int
     target: bytes
+    digest: int = 0
 
 
 class Ack(Gossip, frozen=True, tag=2):
-    """Reply to `Ping`, or to `IndirectPing` once the target answered."""
+    """Reply to `Ping`, or to `IndirectPing` once the target answered.
+
+    :ivar digest: of the view of whoever was pinged; 0 when another one passes the ack on.
+    """
 
     seq: int
+    digest: int = 0
 
 
 class Nack(Gossip, frozen=True, tag=3):
@@ -36,13 +44,19 @@ class IndirectPing(Gossip, frozen=True, tag=4):
 
 
 class Alive(Gossip, frozen=True, tag=5):
-    """A member is alive at this address with this incarnation."""
+    """A member is alive at this address with this incarnation; only the member itself says so first.
+
+    :ivar version: of its program.
+    :ivar zone: where it runs, as its operator says.
+    """
 
     node: bytes
     incarnation: int
     host: str
     port: int
     peer_port: int
+    version: str = ""
+    zone: str = ""
 
 
 class Suspect(Gossip, frozen=True, tag=6):
@@ -61,16 +75,26 @@ class Dead(Gossip, frozen=True, tag=7):
     accuser: bytes
 
 
-class PushPull(Gossip, frozen=True, tag=8):
-    """The sender's whole view, in as many packets as it needs.
+class Compare(Gossip, frozen=True, tag=8):
+    """Where do our views differ? Answered with `States`.
 
-    :ivar reply: whether the receiver is to send its own.
+    :ivar digests: of the sender's view, eight bytes a bucket.
     """
 
-    reply: bool
-    states: list[Alive | Suspect | Dead]
+    digests: bytes
 
 
-AnyGossip = Ping | Ack | Nack | IndirectPing | Alive | Suspect | Dead | PushPull
+class States(Gossip, frozen=True, tag=9):
+    """What the sender knows of the members in some buckets; one page of it.
+
+    :ivar buckets: those told whole with this page, and their digests at the sender; those that differ still are to be
+        answered with `States`.
+    """
+
+    states: list[Alive | Dead]
+    buckets: dict[int, bytes] = {}
+
+
+AnyGossip = Ping | Ack | Nack | IndirectPing | Alive | Suspect | Dead | Compare | States
 ENCODER = msgspec.msgpack.Encoder()
 DECODER = msgspec.msgpack.Decoder(list[AnyGossip])

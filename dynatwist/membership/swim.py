@@ -5,54 +5,34 @@ Rules:
 - Each probe period one member, in shuffled round-robin order, is pinged. Without an ack in time, k others are asked to
   ping it; without any ack by the end of the period it is suspected.
 - A suspected member that does not refute in time is dead. It refutes by a higher incarnation, which only it may raise.
-- ``alive(i)`` replaces ``alive(j)``, ``suspect(j)`` and ``dead(j)`` when i > j; ``suspect(i)`` replaces ``alive(j)``
-  when i >= j; ``dead(i)`` replaces both when i >= j. Whatever changed is passed on.
-- A late timer means that *we* slept: the round is void, and suspicions are extended by the time slept.
+- What is known of a member is the greatest claim: by incarnation, then alive < dead < left. ``suspect(i)`` counts when
+  nothing newer than i is known. Whatever changed is passed on.
+- Who misses answers, has to refute, or finds its timers late, is less sure of itself and waits longer to accuse.
+  A late timer means that *we* slept: the probe is void, and suspicions are extended by the time slept.
+- Pings and acks carry a digest of the sender's view. Where they differ and no news is under way, views are compared.
 - Dead members and seeds are called again for ever, so that a partition of any length heals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from math import ceil, log10
+
+import msgspec
 
 from .actions import Action, Address, Changed, Random, Send
+from .awareness import Awareness
 from .broadcast import BroadcastQueue
+from .exchange import pages
 from .members import Peer, State
-from .messages import (
-    ENCODER,
-    Ack,
-    Alive,
-    AnyGossip,
-    Dead,
-    IndirectPing,
-    Nack,
-    Ping,
-    PushPull,
-    Suspect,
-)
+from .messages import ENCODER, Ack, Alive, AnyGossip, Compare, Dead, IndirectPing, Nack, Ping, States, Suspect
+from .probing import Probe, Relay, Relays
+from .ring import ProbeRing
+from .round_trips import RoundTrips
 from .settings import SwimSettings
+from .suspicion import Suspicion, suspicion_of
+from .view import Fate, View
 
-EAGER_PUSH_PULLS = 3
-
-
-@dataclass(slots=True)
-class _Probe:
-    seq: int
-    node: bytes
-    sent_s: float
-    deadline_s: float
-    asked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Relay:
-    """An indirect ping that we make for somebody."""
-
-    requester: Address
-    their_seq: int
-    deadline_s: float
+NEVER_S = float("inf")
 
 
 class Swim:
@@ -61,6 +41,10 @@ class Swim:
     :param me: this node's own entry; its incarnation is higher than at any former start.
     :param seeds: addresses to call until they answer, and again whenever they are not members.
     :param incarnation_raised: called when a refutation raised the incarnation, to be persisted.
+    :ivar view: all members ever met, this node among them.
+    :ivar suspicions: of members, by their id.
+    :ivar refutations: how often this node was suspected and said that it lives.
+    :ivar suspected: how often it suspected another by its own evidence.
     """
 
     def __init__(
@@ -74,156 +58,222 @@ class Swim:
         self.settings = settings
         self._random = random
         self._incarnation_raised = incarnation_raised
-        self.me = Peer(me.node, me.host, me.port, me.peer_port, me.incarnation, State.ALIVE, 0.0)
-        self.peers: dict[bytes, Peer] = {}
-        self._seeds = list(dict.fromkeys(seeds))
-        self._queue = BroadcastQueue()
-        self._seq = 0
-        self._probe: _Probe | None = None
-        self._round: list[bytes] = []
-        self._relays: dict[int, _Relay] = {}
-        self._next_probe_s = self._next_push_pull_s = self._next_redial_s = 0.0
-        self._eager_push_pulls = 0
-        self._last_tick_s: float | None = None
-        self._actions: list[Action] = []
+        self.me = me
+        self.view = View()
+        self.view.hear_alive(me)
+        self.suspicions: dict[bytes, Suspicion] = {}
+        self.awareness = Awareness(settings.max_awareness if settings.awareness else 0)
+        self.round_trips = RoundTrips()
+        self.refutations = self.suspected = 0
         self.left = False
+        self._seeds = list(dict.fromkeys(seeds))
+        self._ring = ProbeRing(random)
+        self._queue = BroadcastQueue()
+        self._relays = Relays()
+        self._probe: Probe | None = None
+        self._seq = 0
+        self._next_probe_s = self._next_gossip_s = self._next_exchange_s = self._next_redial_s = 0.0
+        self._due_s: float | None = None
+        self._actions: list[Action] = []
+
+    def begin_with(self, view: View) -> None:
+        """Start with members known from elsewhere, before the first event."""
+        self.view = view.copy()
+        self.view.hear_alive(self.me)
+        self._ring.fill(node for node in self.view.alive if node != self.me.node)
 
     # What others may look at
 
+    @property
+    def next_s(self) -> float:
+        """When `tick` is to be called, at the latest."""
+        due_s = self._next_probe_s
+        if self._probe is not None:
+            due_s = min(due_s, self._probe.due_s)
+        if self._queue:
+            due_s = min(due_s, self._next_gossip_s)
+        if self._seeds or self.view.fates:
+            due_s = min(due_s, self._next_redial_s)
+        for suspicion in self.suspicions.values():
+            due_s = min(due_s, suspicion.deadline_s)
+        for relay in self._relays.open.values():
+            due_s = min(due_s, relay.deadline_s)
+        return due_s
+
     def up(self) -> list[Peer]:
         """The members that take part, without this node, in order."""
-        return [peer for _, peer in sorted(self.peers.items()) if peer.is_up]
+        return [self.peer(node) for node in sorted(self.view.alive) if node != self.me.node and self.view.is_up(node)]
 
     def everybody(self) -> list[Peer]:
         """All members ever met, this node first."""
-        return [self.me, *(peer for _, peer in sorted(self.peers.items()))]
+        others = [self.peer(node) for node in sorted(self.view.alive) if node != self.me.node]
+        return [self.peer(self.me.node), *others]
+
+    def knows(self, node: bytes) -> bool:
+        """Whether a member was met, and not struck out since."""
+        return node in self.view.alive
+
+    def peer(self, node: bytes) -> Peer:
+        """What is known of a member that was met."""
+        alive, fate, suspicion = self.view.alive[node], self.view.fates.get(node), self.suspicions.get(node)
+        state = fate.state if fate else State.SUSPECT if suspicion else State.ALIVE
+        since_s = fate.since_s if fate else suspicion.started_s if suspicion else 0.0
+        return Peer(
+            node, alive.host, alive.port, alive.peer_port, self.view.incarnation(node), state, since_s,
+            frozenset(suspicion.accusers) if suspicion else frozenset(), alive.version, alive.zone,
+            self.round_trips.smoothed_s(node),
+        )  # fmt: skip
 
     # Events
 
     def tick(self, now_s: float) -> list[Action]:
-        """Let time pass; to be called about every 50 ms."""
+        """Let time pass; to be called at `next_s`."""
         if self.left:
             return []
-        self._forgive_own_sleep(now_s)
+        self._notice_own_sleep(now_s)
         self._check_probe(now_s)
+        self._check_relays(now_s)
         self._check_suspicions(now_s)
         if now_s >= self._next_probe_s:
-            self._next_probe_s = now_s + self.settings.probe_interval_s
+            self._next_probe_s = now_s + self.awareness.stretched(self.settings.probe_interval_s)
             self._start_probe(now_s)
         if now_s >= self._next_redial_s:
             self._next_redial_s = now_s + self.settings.redial_interval_s
             self._redial()
-        if now_s >= self._next_push_pull_s:
-            eager = self._eager_push_pulls > 0
-            self._eager_push_pulls -= eager
-            self._next_push_pull_s = now_s + (
-                self.settings.redial_interval_s / 2 if eager else self.settings.push_pull_interval_s
-            )
-            if self.up():
-                self._push_pull(self._random.choice(self.up()).address, reply=True)
-        return self._take_actions()
+        return self._take_actions(now_s)
 
     def receive(self, now_s: float, sender: bytes, source: Address, messages: list[AnyGossip]) -> list[Action]:
         """Take in an authenticated packet."""
         if self.left:
             return []
+        if self._probe is not None and self._probe.node == sender:
+            self._probe.heard = True
         for message in messages:
-            self._on_message(now_s, sender, source, message)
-        return self._take_actions()
+            self._on_message(now_s, source, message)
+        return self._take_actions(now_s)
+
+    def cannot_send(self) -> None:
+        """The system refused a packet of ours: whatever is not answered now is nobody else's fault."""
+        self.awareness.worse()
+        if self.settings.awareness:
+            self._probe = None
 
     def remove(self, node: bytes) -> None:
         """Forget a member that was struck out."""
-        self.peers.pop(node, None)
+        if node in self.view.alive and node != self.me.node:
+            self.view.forget(node)
+            self.suspicions.pop(node, None)
+            self.round_trips.forget(node)
+            self._ring.remove(node)
 
     def leave(self) -> list[Action]:
         """Say goodbye to everybody; the node goes down in order, and is nobody's concern."""
         goodbye = Dead(self.me.node, self.me.incarnation, self.me.node)
-        for peer in self.up():
-            self._actions.append(Send(peer.address, [goodbye]))
+        actions: list[Action] = [Send(peer.address, [goodbye]) for peer in self.up()]
         self.left = True
-        return self._take_actions()
+        return actions
 
     # Probing
 
-    def _forgive_own_sleep(self, now_s: float) -> None:
-        late_s = 0.0 if self._last_tick_s is None else now_s - self._last_tick_s
-        self._last_tick_s = now_s
-        if late_s > self.settings.probe_timeout_s:
+    def _notice_own_sleep(self, now_s: float) -> None:
+        due_s, self._due_s = self._due_s, None
+        late_s = now_s - due_s if due_s is not None else 0.0
+        if late_s <= self.settings.lag_s or not self.settings.awareness:
+            return
+        self.awareness.worse()
+        if self._probe is not None:
             self._probe = None
-            for peer in self.peers.values():
-                peer.suspect_until_s += late_s
+            self._next_probe_s = now_s
+        for suspicion in self.suspicions.values():
+            suspicion.started_s += late_s
 
     def _start_probe(self, now_s: float) -> None:
-        while self._round and not self._is_up(self._round[-1]):
-            self._round.pop()
-        if not self._round:
-            self._round = [peer.node for peer in self.up()]
-            self._random.shuffle(self._round)
-        if not self._round:
+        settings = self.settings
+        if settings.random_probes:
+            node = next(iter(self._ring.choose(1, self.view.is_up)), None)
+        else:
+            node = self._ring.next(self.view.is_up)
+        if node is None:
             return
-        peer = self.peers[self._round.pop()]
+        timeout_s = settings.probe_timeout_s
+        if settings.measured_timeouts:
+            timeout_s = self.round_trips.timeout_s(node, settings.least_probe_timeout_s, timeout_s)
         self._seq += 1
-        self._probe = _Probe(self._seq, peer.node, now_s, now_s + self.settings.probe_interval_s * 0.95)
-        messages: list[AnyGossip] = [Ping(self._seq, peer.node)]
-        if peer.state is State.SUSPECT:  # the buddy system: whoever is suspected hears of it first
-            messages.append(Suspect(peer.node, peer.incarnation, self.me.node))
-        self._send(peer.address, messages)
-
-    def _is_up(self, node: bytes) -> bool:
-        peer = self.peers.get(node)
-        return peer is not None and peer.is_up
+        ask_s = now_s + self.awareness.stretched(timeout_s)
+        deadline_s = now_s + self.awareness.stretched(settings.probe_interval_s * 0.95)
+        self._probe = Probe(self._seq, node, now_s, ask_s, deadline_s)
+        messages: list[AnyGossip] = [Ping(self._seq, node, self.view.digest)]
+        suspicion = self.suspicions.get(node)
+        if suspicion is not None and settings.buddy:
+            messages.append(Suspect(node, suspicion.incarnation, self.me.node))
+        self._send(self._address(node), messages)
 
     def _check_probe(self, now_s: float) -> None:
         probe = self._probe
         if probe is None:
             return
-        peer = self.peers.get(probe.node)
-        if peer is None or not peer.is_up:
+        if not self.view.is_up(probe.node):
             self._probe = None
-        elif not probe.asked and now_s - probe.sent_s >= self.settings.probe_timeout_s:
-            probe.asked = True
-            others = [one for one in self.up() if one.node != probe.node]
-            for one in self._random.sample(others, min(len(others), self.settings.indirect_probes)):
-                self._send(one.address, [IndirectPing(probe.seq, probe.node)])
+        elif not probe.helpers and now_s >= probe.ask_s and now_s < probe.deadline_s:
+            helpers = self._ring.choose(self.settings.indirect_probes, lambda node: self._can_help(node, probe.node))
+            probe.helpers = len(helpers)
+            if not helpers:
+                probe.ask_s = probe.deadline_s
+            for helper in helpers:
+                self._send(self._address(helper), [IndirectPing(probe.seq, probe.node)])
         elif now_s >= probe.deadline_s:
             self._probe = None
-            self._suspect(now_s, peer, peer.incarnation, self.me.node)
+            self._probe_failed(now_s, probe)
+
+    def _can_help(self, node: bytes, target: bytes) -> bool:
+        return node != target and self.view.is_up(node)
+
+    def _probe_failed(self, now_s: float, probe: Probe) -> None:
+        missing = probe.helpers - probe.nacks
+        self.awareness.worse(missing if probe.helpers else 1)
+        if probe.heard and self.settings.awareness:
+            return
+        self.suspected += 1
+        reason = f"no ack within {probe.deadline_s - probe.sent_s:.2f} s"
+        reason += f", nor through {probe.helpers} others ({probe.nacks} say so)" if probe.helpers else ""
+        self._suspect(now_s, probe.node, self.view.incarnation(probe.node), self.me.node, reason)
+
+    def _check_relays(self, now_s: float) -> None:
+        for relay in self._relays.expired(now_s):
+            self._send(relay.requester, [Nack(relay.their_seq)])
 
     def _check_suspicions(self, now_s: float) -> None:
-        suspects = [peer for peer in self.peers.values() if peer.state is State.SUSPECT]
-        for peer in sorted(suspects, key=lambda peer: peer.node):
-            if now_s >= peer.suspect_until_s:
-                self._bury(now_s, peer, peer.incarnation, self.me.node)
-        if self._relays:
-            self._relays = {seq: relay for seq, relay in self._relays.items() if not self._relay_expired(now_s, relay)}
-
-    def _relay_expired(self, now_s: float, relay: _Relay) -> bool:
-        if now_s < relay.deadline_s:
-            return False
-        self._send(relay.requester, [Nack(relay.their_seq)])
-        return True
+        for node in sorted(node for node, one in self.suspicions.items() if now_s >= one.deadline_s):
+            suspicion = self.suspicions[node]
+            lasted_s = now_s - suspicion.started_s
+            reason = f"did not refute within {lasted_s:.1f} s; accusers: {_names(suspicion.accusers)}"
+            self._bury(node, Fate(State.DEAD, suspicion.incarnation, now_s), self.me.node, reason)
 
     def _redial(self) -> None:
         """Call whoever should be there and is not: seeds that are no members, and one dead member."""
-        known = {peer.address for peer in self.peers.values() if peer.is_up} | {self.me.address}
-        for seed in self._seeds:
-            if seed not in known:
-                self._push_pull(seed, reply=True)
-        dead = [peer for peer in self.peers.values() if not peer.is_up and peer.address not in self._seeds]
+        if self._seeds:
+            known = {self._address(node) for node in self.view.alive if self.view.is_up(node)}
+            for seed in self._seeds:
+                if seed not in known:
+                    self._compare(seed)
+        dead = sorted(node for node, fate in self.view.fates.items() if fate.state is State.DEAD)
         if dead:
-            self._push_pull(self._random.choice(sorted(dead, key=lambda peer: peer.node)).address, reply=True)
+            self._compare(self._address(self._random.choice(dead)))
 
     # Messages
 
-    def _on_message(self, now_s: float, sender: bytes, source: Address, message: AnyGossip) -> None:
+    def _on_message(self, now_s: float, source: Address, message: AnyGossip) -> None:
         match message:
-            case Ping(seq, target):
+            case Ping(seq, target, digest):
                 if target == self.me.node:
-                    self._send(source, [Ack(seq)])
-            case Ack(seq):
+                    self._send(source, [Ack(seq, self.view.digest)])
+                    self._check_digest(now_s, source, digest)
+            case Ack(seq, digest):
                 self._on_ack(now_s, seq)
-            case Nack():
-                pass
+                self._check_digest(now_s, source, digest)
+            case Nack(seq):
+                if self._probe is not None and self._probe.seq == seq:
+                    self._probe.nacks += 1
             case IndirectPing(seq, target):
                 self._on_indirect_ping(now_s, source, seq, target)
             case Alive():
@@ -232,149 +282,156 @@ class Swim:
                 self._on_suspect(now_s, node, incarnation, accuser)
             case Dead(node, incarnation, accuser):
                 self._on_dead(now_s, node, incarnation, accuser)
-            case PushPull(reply, states):
+            case Compare(digests):
+                differing = self.view.differing(digests)
+                self._random.shuffle(differing)
+                self._tell(source, differing, self.view.bucket_digest)
+            case States(states, buckets):
                 for state in states:
-                    self._on_message(now_s, sender, source, state)
-                if reply:
-                    self._push_pull(source, reply=False)
+                    self._on_message(now_s, source, state)
+                differing = [n for n, digest in sorted(buckets.items()) if self._differs(n, digest)]
+                self._tell(source, differing, None)
 
     def _on_ack(self, now_s: float, seq: int) -> None:
-        if self._probe is not None and self._probe.seq == seq:
-            peer = self.peers.get(self._probe.node)
-            if peer is not None:
-                peer.rtt_s = now_s - self._probe.sent_s
+        probe = self._probe
+        if probe is not None and probe.seq == seq:
+            if not probe.helpers:
+                self.round_trips.add(probe.node, now_s - probe.sent_s)
+            self.awareness.better()
             self._probe = None
-        relay = self._relays.pop(seq, None)
+        relay = self._relays.open.pop(seq, None)
         if relay is not None:
             self._send(relay.requester, [Ack(relay.their_seq)])
 
     def _on_indirect_ping(self, now_s: float, source: Address, seq: int, target: bytes) -> None:
-        peer = self.peers.get(target)
-        if peer is None:
+        if not self.view.is_up(target) or target == self.me.node:
             return
         self._seq += 1
-        self._relays[self._seq] = _Relay(source, seq, now_s + self.settings.probe_timeout_s)
-        self._send(peer.address, [Ping(self._seq, target)])
+        deadline_s = now_s + self.settings.probe_timeout_s
+        self._relays.open[self._seq] = Relay(source, seq, target, deadline_s)
+        self._send(self._address(target), [Ping(self._seq, target, self.view.digest)])
 
     def _on_alive(self, now_s: float, alive: Alive) -> None:
-        if alive.node == self.me.node:
+        node = alive.node
+        if node == self.me.node:
             if alive.incarnation > self.me.incarnation:
                 self._refute(alive.incarnation)
             return
-        peer = self.peers.get(alive.node)
-        if peer is not None and alive.incarnation <= peer.incarnation:
+        known = self.view.alive.get(node)
+        suspicion = self.suspicions.get(node)
+        if suspicion is not None and alive.incarnation <= suspicion.incarnation:
             return
-        before = peer.state if peer is not None else None
-        moved = peer is not None and (peer.address, peer.peer_port) != ((alive.host, alive.port), alive.peer_port)
-        if before is None:  # there may be more whom we do not know, and the packet that said so may be lost
-            self._eager_push_pulls = EAGER_PUSH_PULLS
-            self._next_push_pull_s = min(self._next_push_pull_s, now_s + self.settings.redial_interval_s / 2)
-        fresh = Peer(
-            alive.node, alive.host, alive.port, alive.peer_port, alive.incarnation, State.ALIVE, now_s,
-            rtt_s=peer.rtt_s if peer is not None else 0.0,
-        )  # fmt: skip
-        if before is State.ALIVE and peer is not None:
-            fresh.since_s = peer.since_s
-        self.peers[alive.node] = fresh
+        before = None if known is None else State.SUSPECT if suspicion else self.view.state(node)
+        if not self.view.hear_alive(alive):
+            return
+        self.suspicions.pop(node, None)
+        if known is None:
+            self._ring.add(node)
         self._queue.add(alive)
+        moved = known is not None and _place(known) != _place(alive)
         if before is not State.ALIVE or moved:
-            self._actions.append(Changed(fresh, before))
+            why = {None: "new", State.ALIVE: "moved", State.SUSPECT: "refuted"}.get(before, "back")
+            self._actions.append(Changed(self.peer(node), before, f"{why}, incarnation {alive.incarnation}"))
 
     def _on_suspect(self, now_s: float, node: bytes, incarnation: int, accuser: bytes) -> None:
         if node == self.me.node:
             if incarnation >= self.me.incarnation:
                 self._refute(incarnation)
-            return
-        peer = self.peers.get(node)
-        if peer is not None and incarnation >= peer.incarnation:
-            self._suspect(now_s, peer, incarnation, accuser)
+        elif self.view.is_up(node) and incarnation >= self.view.incarnation(node):
+            self._suspect(now_s, node, incarnation, accuser, "accused")
+            if self._relays.has_missed(node, now_s - 2 * self.settings.probe_interval_s):
+                self._suspect(now_s, node, incarnation, self.me.node, "did not answer us either")
 
-    def _suspect(self, now_s: float, peer: Peer, incarnation: int, accuser: bytes) -> None:
-        if not peer.is_up:
+    def _suspect(self, now_s: float, node: bytes, incarnation: int, accuser: bytes, reason: str) -> None:
+        suspicion = self.suspicions.get(node)
+        if suspicion is not None and incarnation <= suspicion.incarnation:
+            if incarnation == suspicion.incarnation and suspicion.confirm(accuser):
+                self._queue.add(Suspect(node, incarnation, accuser))
             return
-        if peer.state is State.SUSPECT and incarnation == peer.incarnation:
-            if accuser in peer.accusers:
-                return
-            peer.accusers |= {accuser}  # an independent confirmation: half the rest is enough
-            peer.suspect_until_s = now_s + (peer.suspect_until_s - now_s) / 2
-            self._queue.add(Suspect(peer.node, incarnation, accuser))
-            return
-        before, peer.state, peer.incarnation, peer.since_s = peer.state, State.SUSPECT, incarnation, now_s
-        peer.accusers = frozenset({accuser})
-        members = len(self.up()) + 1
-        factor = max(1.0, self.settings.suspicion_multiplier * log10(members + 1))
-        peer.suspect_until_s = now_s + factor * self.settings.probe_interval_s
-        self._queue.add(Suspect(peer.node, incarnation, accuser))
-        self._actions.append(Changed(peer, before))
+        self.suspicions[node] = suspicion_of(incarnation, accuser, len(self.view), self.settings, now_s)
+        self._queue.add(Suspect(node, incarnation, accuser))
+        if suspicion is None:
+            who = "" if accuser == self.me.node else f" by {accuser.hex()}"
+            self._actions.append(Changed(self.peer(node), State.ALIVE, reason + who))
 
     def _on_dead(self, now_s: float, node: bytes, incarnation: int, accuser: bytes) -> None:
         if node == self.me.node:
             if incarnation >= self.me.incarnation:
                 self._refute(incarnation)
             return
-        peer = self.peers.get(node)
-        if peer is not None and incarnation >= peer.incarnation:
-            self._bury(now_s, peer, incarnation, accuser)
+        left = accuser == node
+        reason = "said goodbye" if left else f"declared dead by {accuser.hex()}"
+        self._bury(node, Fate(State.LEFT if left else State.DEAD, incarnation, now_s), accuser, reason)
 
-    def _bury(self, now_s: float, peer: Peer, incarnation: int, accuser: bytes) -> None:
-        state = State.LEFT if accuser == peer.node else State.DEAD
-        if not peer.is_up:
+    def _bury(self, node: bytes, fate: Fate, accuser: bytes, reason: str) -> None:
+        if not self.view.is_up(node):
+            before = self.view.fates[node].state if node in self.view.fates else None
+        else:
+            before = State.SUSPECT if node in self.suspicions else State.ALIVE
+        if not self.view.hear_fate(node, fate):
             return
-        before, peer.state, peer.incarnation, peer.since_s = peer.state, state, incarnation, now_s
-        self._queue.add(Dead(peer.node, incarnation, accuser))
-        self._actions.append(Changed(peer, before))
+        self.suspicions.pop(node, None)
+        self._queue.add(Dead(node, fate.incarnation, node if fate.state is State.LEFT else accuser))
+        self._actions.append(Changed(self.peer(node), before, reason))
+        while len(self.view.fates) > self.settings.max_down:
+            self.remove(self.view.oldest_down())
 
     def _refute(self, incarnation: int) -> None:
-        self.me.incarnation = incarnation + 1
+        self.refutations += 1
+        self.awareness.worse()
+        self.me = msgspec.structs.replace(self.me, incarnation=incarnation + 1)
+        self.view.hear_alive(self.me)
         self._incarnation_raised(self.me.incarnation)
-        self._queue.add(self._alive(self.me))
+        self._queue.add(self.me)
+
+    # Comparing views
+
+    def _check_digest(self, now_s: float, source: Address, digest: int) -> None:
+        """Compare with somebody whose view differs, when no news explains it."""
+        if digest and digest != self.view.digest and not self._queue and now_s >= self._next_exchange_s:
+            self._next_exchange_s = now_s + self.settings.exchange_interval_s
+            self._compare(source)
+
+    def _compare(self, address: Address) -> None:
+        """Ask where views differ. We say who we are as well: a stranger is told apart by that."""
+        self._actions.append(Send(address, [self.me, Compare(self.view.digests())]))
+
+    def _differs(self, bucket: int, digest: bytes) -> bool:
+        return self.view.bucket_digest(bucket) != digest
+
+    def _tell(self, address: Address, buckets: list[int], digest: Callable[[int], bytes] | None) -> None:
+        for page in pages(self.view, buckets, digest, self.settings.payload_bytes):
+            self._actions.append(Send(address, [page]))
 
     # Sending
 
-    def _alive(self, peer: Peer) -> Alive:
-        return Alive(peer.node, peer.incarnation, peer.host, peer.port, peer.peer_port)
-
-    def _states(self) -> list[Alive | Suspect | Dead]:
-        states: list[Alive | Suspect | Dead] = [self._alive(self.me)]
-        for peer in self.everybody()[1:]:
-            states.append(self._alive(peer))
-            if peer.state is State.SUSPECT:
-                states.append(Suspect(peer.node, peer.incarnation, self.me.node))
-            elif peer.state is State.DEAD:
-                states.append(Dead(peer.node, peer.incarnation, self.me.node))
-            elif peer.state is State.LEFT:
-                states.append(Dead(peer.node, peer.incarnation, peer.node))
-        return states
-
-    def _push_pull(self, address: Address, reply: bool) -> None:
-        page: list[Alive | Suspect | Dead] = []
-        room = self.settings.payload_bytes - 16
-        for state in self._states():
-            size = len(ENCODER.encode(state))
-            if page and size > room:
-                self._actions.append(Send(address, [PushPull(False, page)]))
-                page, room = [], self.settings.payload_bytes - 16
-            page.append(state)
-            room -= size
-        self._actions.append(Send(address, [PushPull(reply, page)]))
+    def _address(self, node: bytes) -> Address:
+        alive = self.view.alive[node]
+        return alive.host, alive.port
 
     def _send(self, address: Address, messages: list[AnyGossip]) -> None:
         """Queue a packet, filled up with news."""
-        room = self.settings.payload_bytes - sum(len(ENCODER.encode(message)) for message in messages) - 8
-        messages.extend(self._queue.take(room, len(self.peers) + 1))
+        if self._queue:
+            room = self.settings.payload_bytes - sum(len(ENCODER.encode(message)) for message in messages) - 8
+            messages.extend(self._queue.take(room, len(self.view)))
         self._actions.append(Send(address, messages))
 
-    def _take_actions(self) -> list[Action]:
+    def _take_actions(self, now_s: float) -> list[Action]:
+        """All that is to be done, and news for a few members if it is time for that."""
+        if self._queue and now_s >= self._next_gossip_s:
+            self._next_gossip_s = now_s + self.settings.gossip_interval_s
+            for node in self._ring.choose(self.settings.gossip_nodes, self.view.is_up):
+                news = self._queue.take(self.settings.payload_bytes - 8, len(self.view))
+                if news:
+                    self._actions.append(Send(self._address(node), list(news)))
         actions, self._actions = self._actions, []
-        if any(isinstance(action, Changed) for action in actions):
-            self._spread(actions)
+        self._due_s = self.next_s
         return actions
 
-    def _spread(self, actions: list[Action]) -> None:
-        """Tell a few members of a change at once, instead of waiting for the next probe."""
-        others = self.up()
-        count = min(len(others), max(3, ceil(log10(len(others) + 1) * 3)))
-        for peer in self._random.sample(others, count):
-            news = self._queue.take(self.settings.payload_bytes - 8, len(self.peers) + 1)
-            if news:
-                actions.append(Send(peer.address, list(news)))
+
+def _place(alive: Alive) -> tuple[str, int, int]:
+    return alive.host, alive.port, alive.peer_port
+
+
+def _names(nodes: Iterable[bytes]) -> str:
+    return ", ".join(sorted(node.hex() for node in nodes))

@@ -15,7 +15,7 @@ from dynatwist.runtime import Datagrams, Runtime, Timer, cancel
 
 from .packet import PacketCodec
 
-TICK_S = 0.05
+LEAST_TICK_S = 0.01
 
 
 class GossipPort(DatagramProtocol):
@@ -41,7 +41,8 @@ class GossipPort(DatagramProtocol):
         self._port: Datagrams | None = None
         self.codec = PacketCodec(cluster_key, swim.me.node, epoch, runtime.randbytes, self._write)
         self._ticker: Timer | None = None
-        self.packets_sent = self.packets_received = 0
+        self._wake_s = 0.0
+        self.packets_sent = self.packets_received = self.packets_unsent = 0
 
     def start(self, port: int) -> None:
         """Bind the port and begin."""
@@ -66,6 +67,7 @@ class GossipPort(DatagramProtocol):
                 self.codec.dropped += 1
                 continue
             self.perform(self.swim.receive(self._runtime.monotonic_s(), sender, addr[:2], messages))
+        self._schedule()
 
     def perform(self, actions: list[Action]) -> None:
         """Do what the state machine wants done."""
@@ -76,10 +78,27 @@ class GossipPort(DatagramProtocol):
                 self._changed(action)
 
     def _tick(self) -> None:
-        self._ticker = self._runtime.clock.callLater(TICK_S, self._tick)
         self.perform(self.swim.tick(self._runtime.monotonic_s()))
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Wake when the state machine wants to be; it may want so earlier than it did."""
+        if self._port is None:
+            return
+        due_s = self.swim.next_s
+        if self._ticker is not None and self._ticker.active():
+            if due_s >= self._wake_s:
+                return
+            self._ticker.cancel()
+        self._wake_s = due_s
+        self._ticker = self._runtime.clock.callLater(max(LEAST_TICK_S, due_s - self._runtime.monotonic_s()), self._tick)
 
     def _write(self, data: bytes, address: tuple[str, int]) -> None:
-        if self._port is not None:
-            self.packets_sent += 1
+        if self._port is None:
+            return
+        self.packets_sent += 1
+        try:
             self._port.write(data, address)
+        except OSError:  # no route, no buffer, not permitted: lost, like any packet, but we know of it
+            self.packets_unsent += 1
+            self.swim.cannot_send()

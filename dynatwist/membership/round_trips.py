@@ -1,0 +1,39 @@
+"""Measured round trips of probes, and how long to wait for the next (RFC 6298)."""
+
+from __future__ import annotations
+
+ALPHA = 1 / 8
+BETA = 1 / 4
+
+
+class RoundTrips:
+    """Smoothed round trip and variation, by member."""
+
+    __slots__ = ("_measured",)
+
+    def __init__(self) -> None:
+        self._measured: dict[bytes, tuple[float, float]] = {}
+
+    def add(self, node: bytes, rtt_s: float) -> None:
+        """One more measurement."""
+        known = self._measured.get(node)
+        if known is None:
+            self._measured[node] = rtt_s, rtt_s / 2
+            return
+        smoothed_s, variation_s = known
+        variation_s += BETA * (abs(smoothed_s - rtt_s) - variation_s)
+        self._measured[node] = smoothed_s + ALPHA * (rtt_s - smoothed_s), variation_s
+
+    def smoothed_s(self, node: bytes) -> float | None:
+        """The usual round trip; ``None`` before the first was measured."""
+        known = self._measured.get(node)
+        return None if known is None else known[0]
+
+    def timeout_s(self, node: bytes, least_s: float, most_s: float) -> float:
+        """How long to wait for a member's answer."""
+        known = self._measured.get(node)
+        return most_s if known is None else min(most_s, max(least_s, known[0] + 4 * known[1]))
+
+    def forget(self, node: bytes) -> None:
+        """The member is gone."""
+        self._measured.pop(node, None)

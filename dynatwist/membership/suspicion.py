@@ -1,0 +1,61 @@
+"""A suspicion, and how long it lasts (Lifeguard, section IV.B)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import log, log10
+
+from .settings import SwimSettings
+
+LEAST = 2.0
+"""Probe intervals."""
+
+
+@dataclass(slots=True)
+class Suspicion:
+    """Of one member, in one incarnation.
+
+    :ivar incarnation: of the member, when it was suspected.
+    :ivar wanted: confirmations that make it as short as it gets.
+    :ivar accusers: who suspects the member by its own evidence.
+    """
+
+    incarnation: int
+    started_s: float
+    shortest_s: float
+    longest_s: float
+    wanted: int
+    accusers: set[bytes] = field(default_factory=set)
+
+    @property
+    def deadline_s(self) -> float:
+        """When the member is dead, unless it refutes: the logarithm of confirmations shortens the longest time."""
+        confirmations = len(self.accusers) - 1
+        if self.wanted < 1 or confirmations >= self.wanted:
+            return self.started_s + self.shortest_s
+        share = log(confirmations + 1) / log(self.wanted + 1)
+        return self.started_s + self.longest_s - (self.longest_s - self.shortest_s) * share
+
+    def confirm(self, accuser: bytes) -> bool:
+        """Somebody accuses the member too.
+
+        :returns: whether that is evidence not met before, and still wanted.
+        """
+        if accuser in self.accusers or len(self.accusers) > self.wanted:
+            return False
+        self.accusers.add(accuser)
+        return True
+
+
+def suspicion_of(incarnation: int, accuser: bytes, members: int, settings: SwimSettings, now_s: float) -> Suspicion:
+    """A new suspicion.
+
+    :param members: how many are up, with this node and the suspected one.
+    """
+    factor = max(LEAST, settings.suspicion_multiplier * log10(members + 1))
+    shortest_s = factor * settings.probe_interval_s
+    if not settings.shortening:
+        return Suspicion(incarnation, now_s, shortest_s, shortest_s, 0, {accuser})
+    others = members - 2  # beyond the first accuser and the suspected member
+    wanted = settings.confirmations if others >= settings.confirmations else 0
+    return Suspicion(incarnation, now_s, shortest_s, shortest_s * settings.longest_suspicion, wanted, {accuser})

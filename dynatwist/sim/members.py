@@ -1,0 +1,247 @@
+"""The membership protocol alone, by the thousand: many state machines, a network that loses and delays, and rules that
+are checked with every packet.
+
+Views share what members say of themselves, packets are handed over unsealed, and only who has something to do is woken;
+otherwise these are the state machines of real nodes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from random import Random
+
+from dynatwist.membership.actions import Action, Address, Changed, Send
+from dynatwist.membership.members import State
+from dynatwist.membership.messages import ENCODER, Alive, AnyGossip
+from dynatwist.membership.settings import SwimSettings
+from dynatwist.membership.swim import Swim
+from dynatwist.membership.view import View
+from dynatwist.net.packet import MAX_PACKET_BYTES, MAX_PAYLOAD_BYTES, OVERHEAD_BYTES
+
+
+@dataclass(slots=True)
+class Host:
+    """One node.
+
+    :ivar alive: whether its process exists.
+    :ivar healthy: whether it was never stalled.
+    :ivar stalled_until_s: till then it neither takes in packets nor notices timers.
+    :ivar wake_s: when it is woken next.
+    """
+
+    number: int
+    swim: Swim
+    incarnation: int = 1
+    alive: bool = True
+    healthy: bool = True
+    stalled_until_s: float = 0.0
+    wake_s: float = -1.0
+    inbox: deque[tuple[bytes, Address, list[AnyGossip]]] = field(default_factory=deque)
+
+
+@dataclass(slots=True)
+class Crash:
+    """One node that was killed, and who noticed when.
+
+    :ivar suspected_s: when it was first suspected, after the kill; ``None`` before.
+    :ivar heard: the seconds after the kill at which each other node declared it dead.
+    """
+
+    number: int
+    at_s: float
+    suspected_s: float | None = None
+    heard: dict[int, float] = field(default_factory=dict)
+
+
+class MembersWorld:
+    """See the module.
+
+    :param nodes: all of which know each other at the start.
+    :param loss: share of packets lost.
+    :param latency_s: least and greatest time that a packet is under way.
+    :param in_step: whether all begin their periods at once, as in the analysis of SWIM.
+    :ivar false_alarms: live members declared dead, as (by whom, of whom, when).
+    :ivar violations: rules that were broken.
+    """
+
+    def __init__(
+        self,
+        nodes: int,
+        seed: int,
+        settings: SwimSettings | None = None,
+        loss: float = 0.0,
+        latency_s: tuple[float, float] = (0.0002, 0.002),
+        in_step: bool = False,
+    ) -> None:
+        self.random = Random(seed)
+        self.settings = settings or SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES)
+        self.loss = loss
+        self.latency_s = latency_s
+        self.now_s = 0.0
+        self.packets = self.bytes = 0
+        self.crashes: dict[int, Crash] = {}
+        self.false_alarms: list[tuple[int, int, float]] = []
+        self.suspicions: list[tuple[int, int, float]] = []
+        self.violations: list[str] = []
+        self.cut: set[int] = set()
+        self._heap: list[tuple[float, int, int, tuple[bytes, Address, list[AnyGossip]] | None]] = []
+        self._count = 0
+        view = View()
+        members = [self._alive(number, 1) for number in range(nodes)]
+        for alive in members:
+            view.hear_alive(alive)
+        self.numbers = {alive.node: number for number, alive in enumerate(members)}
+        self.hosts = [Host(number, self._swim(alive, view)) for number, alive in enumerate(members)]
+        for host in self.hosts:
+            self._wake(host, 0.0 if in_step else self.random.uniform(0, self.settings.probe_interval_s))
+
+    def _alive(self, number: int, incarnation: int) -> Alive:
+        return Alive(number.to_bytes(8), incarnation, "", number, 0)
+
+    def _swim(self, me: Alive, view: View | None) -> Swim:
+        swim = Swim(me, [], self.settings, self.random)
+        if view is not None:
+            swim.begin_with(view)
+        return swim
+
+    # What happens to nodes
+
+    def kill(self, number: int) -> Crash:
+        """kill -9."""
+        self.hosts[number].alive = False
+        crash = self.crashes[number] = Crash(number, self.now_s)
+        return crash
+
+    def restart(self, number: int) -> None:
+        """Start a killed node again, with what its disk holds: its id, a raised incarnation, and whom it knew."""
+        host = self.hosts[number]
+        self.crashes.pop(number, None)
+        host.incarnation = host.swim.me.incarnation + 1
+        me = self._alive(number, host.incarnation)
+        seeds = [("", one) for one in self.random.sample(range(len(self.hosts)), 3) if one != number]
+        host.swim = Swim(me, seeds, self.settings, self.random)
+        host.alive = True
+        host.inbox.clear()
+        self._wake(host, self.now_s)
+
+    def join(self) -> Host:
+        """A new node, which knows one other."""
+        number = len(self.hosts)
+        me = self._alive(number, 1)
+        self.numbers[me.node] = number
+        host = Host(number, Swim(me, [("", self.random.randrange(number))], self.settings, self.random))
+        self.hosts.append(host)
+        self._wake(host, self.now_s)
+        return host
+
+    def leave(self, number: int) -> None:
+        """An orderly stop."""
+        host = self.hosts[number]
+        self._perform(host, host.swim.leave())
+        host.alive = False
+
+    def stall(self, number: int, duration_s: float) -> None:
+        """Stop a process for a while; packets wait for it."""
+        host = self.hosts[number]
+        host.healthy = False
+        host.stalled_until_s = self.now_s + duration_s
+        self._wake(host, host.stalled_until_s)
+
+    # Time
+
+    def run(self, until_s: float) -> None:
+        """Let time pass."""
+        heap = self._heap
+        while heap and heap[0][0] <= until_s:
+            time_s, _, number, packet = heapq.heappop(heap)
+            host = self.hosts[number]
+            self.now_s = time_s
+            if not host.alive or (packet is None and time_s != host.wake_s):
+                continue
+            if packet is not None:
+                self._arrive(host, packet)
+            elif time_s >= host.stalled_until_s:
+                self._thaw(host)
+                host.wake_s = -1.0
+                self._perform(host, host.swim.tick(time_s))
+            else:
+                self._wake(host, host.stalled_until_s)
+        self.now_s = until_s
+
+    def _arrive(self, host: Host, packet: tuple[bytes, Address, list[AnyGossip]]) -> None:
+        if self.now_s < host.stalled_until_s:
+            host.inbox.append(packet)
+        else:
+            self._perform(host, host.swim.receive(self.now_s, *packet))
+
+    def _thaw(self, host: Host) -> None:
+        while host.inbox:
+            self._perform(host, host.swim.receive(self.now_s, *host.inbox.popleft()))
+
+    def _wake(self, host: Host, time_s: float) -> None:
+        host.wake_s = time_s
+        self._push(time_s, host.number, None)
+
+    def _push(self, time_s: float, number: int, packet: tuple[bytes, Address, list[AnyGossip]] | None) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (time_s, self._count, number, packet))
+
+    def _perform(self, host: Host, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Send):
+                self._send(host, action)
+            else:
+                self._changed(host, action)
+        if host.swim.me.incarnation < host.incarnation:
+            self.violations.append(f"node {host.number} lowered its incarnation")
+        host.incarnation = host.swim.me.incarnation
+        due_s = max(host.swim.next_s, self.now_s)
+        if host.wake_s < 0 or due_s < host.wake_s:
+            self._wake(host, due_s)
+
+    def _send(self, host: Host, send: Send) -> None:
+        size = len(ENCODER.encode(send.messages)) + OVERHEAD_BYTES
+        self.packets += 1
+        self.bytes += size
+        if size > MAX_PACKET_BYTES:
+            self.violations.append(f"a packet of {size} bytes")
+        target = send.address[1]
+        if self.loss and self.random.random() < self.loss:
+            return
+        if self.cut and (host.number in self.cut) != (target in self.cut):
+            return
+        delay_s = self.random.uniform(*self.latency_s)
+        me = host.swim.me
+        self._push(self.now_s + delay_s, target, (me.node, (me.host, me.port), send.messages))
+
+    def _changed(self, host: Host, change: Changed) -> None:
+        peer = change.peer
+        number = self.numbers[peer.node]
+        target = self.hosts[number]
+        if peer.incarnation > target.swim.me.incarnation:
+            self.violations.append(f"node {host.number} raised the incarnation of {number}")
+        if change.before is State.LEFT and peer.state is State.DEAD and target.swim.left:
+            self.violations.append(f"node {host.number}: {number} left, and is dead")
+        crash = self.crashes.get(number)
+        if peer.state is State.SUSPECT:
+            if crash is None:
+                self.suspicions.append((host.number, number, self.now_s))
+            elif crash.suspected_s is None:
+                crash.suspected_s = self.now_s - crash.at_s
+        elif peer.state is State.DEAD:
+            if crash is not None:
+                crash.heard.setdefault(host.number, self.now_s - crash.at_s)
+            elif target.alive:
+                self.false_alarms.append((host.number, number, self.now_s))
+
+    # Afterwards
+
+    def awake(self) -> list[Host]:
+        """The nodes that run."""
+        return [host for host in self.hosts if host.alive]
+
+    def views_agree(self) -> bool:
+        """Whether all nodes that run see the same members the same way."""
+        return len({host.swim.view.digest for host in self.awake()}) == 1
