@@ -19,6 +19,10 @@ class BroadcastQueue:
         """Queue news."""
         self._items[news.node] = (0, ENCODER.encode(news), news)
 
+    def discard(self, node: bytes) -> None:
+        """What is known of a member is no news to others."""
+        self._items.pop(node, None)
+
     def take(self, room_bytes: int, members: int) -> list[Alive | Suspect | Dead]:
         """News that fits into a packet; each counts as told once more.
 

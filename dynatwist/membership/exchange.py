@@ -1,17 +1,53 @@
-"""What a node tells of its view, in pages that fit into packets."""
+"""Comparing views: when, and what a node tells of its own, in pages that fit into packets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from .budget import Budget
 from .members import State
 from .messages import ENCODER, Alive, Dead, States
+from .settings import SwimSettings
 from .view import View, bucket_of
 
 MAX_PAGES = 16
 """Of one exchange; what is left differs still, and comes with the next one."""
 _BUCKET_BYTES = 12
 _HEAD_BYTES = 16
+
+
+class Exchange:
+    """When to compare views, and how much to tell.
+
+    :ivar learning: whether the last comparison showed members never met; then the next one is due soon.
+    """
+
+    def __init__(self, settings: SwimSettings) -> None:
+        self._settings = settings
+        self._budget = Budget(settings.exchange_bytes_s)
+        self._last_s = float("-inf")
+        self.learning = False
+
+    def is_due(self, now_s: float, news: bool) -> bool:
+        """Whether to compare with somebody whose view differs.
+
+        :param news: whether news is under way, which may be why.
+        """
+        patience = self._settings.exchange_patience if news and not self.learning else 1.0
+        if now_s < self._last_s + patience * self._settings.exchange_interval_s:
+            return False
+        self._last_s = now_s
+        self.learning = False
+        return True
+
+    def tell(
+        self, now_s: float, view: View, buckets: list[int], digest: Callable[[int], bytes] | None
+    ) -> Iterator[States]:
+        """`pages`, as far as there is budget for them; whoever misses some will ask again."""
+        for page in pages(view, buckets, digest, self._settings.payload_bytes):
+            if not self._budget.take(now_s, self._settings.payload_bytes):
+                return
+            yield page
 
 
 def pages(

@@ -11,9 +11,11 @@ from .actions import Address
 class Probe:
     """A ping that was sent, and what became of it.
 
-    :ivar ask_s: when others are asked, without an ack.
-    :ivar deadline_s: when the member is suspected, without one.
-    :ivar helpers: how many were asked; 0 before.
+    :ivar again_s: when it is pinged again, without an ack; the first time, others are asked to ping it as well.
+    :ivar wait_s: from the last ping till then.
+    :ivar deadline_s: when the member is suspected, without an ack.
+    :ivar pings: how many were sent. A lost one costs a round trip, and not a suspicion that everybody hears of.
+    :ivar helpers: how many others were asked.
     :ivar nacks: how many of them answered that they did not reach it either.
     :ivar heard: whether something else came from the member meanwhile: it lives, and it is our packets that are lost.
     """
@@ -21,8 +23,10 @@ class Probe:
     seq: int
     node: bytes
     sent_s: float
-    ask_s: float
+    again_s: float
+    wait_s: float
     deadline_s: float
+    pings: int = 1
     helpers: int = 0
     nacks: int = 0
     heard: bool = False
@@ -30,7 +34,7 @@ class Probe:
     @property
     def due_s(self) -> float:
         """When something is to be done about it."""
-        return self.deadline_s if self.helpers else self.ask_s
+        return min(self.again_s, self.deadline_s)
 
 
 @dataclass(frozen=True, slots=True)

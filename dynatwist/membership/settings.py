@@ -10,7 +10,8 @@ class SwimSettings:
     """Timing, and what of Lifeguard (Dadgar et al., 2018) is on.
 
     :ivar probe_interval_s: length of a probe period.
-    :ivar probe_timeout_s: wait for a direct ack before others are asked, at most; measured round trips shorten it.
+    :ivar probe_timeout_s: wait for a direct ack before others are asked, at most; measured round trips shorten it. The
+        ping is repeated then, and after twice that time, and so on, until the period is over.
     :ivar least_probe_timeout_s: what it is shortened to at most.
     :ivar indirect_probes: k, how many are asked.
     :ivar suspicion_multiplier: the shortest suspicion is this times log10(n + 1) times the probe interval, at least
@@ -20,7 +21,11 @@ class SwimSettings:
     :ivar gossip_interval_s: between packets that only carry news.
     :ivar gossip_nodes: to how many members each time.
     :ivar exchange_interval_s: between comparisons of the view with others, at least.
+    :ivar exchange_patience: so many of these intervals pass between comparisons while news is under way, which explains
+        most differences.
+    :ivar exchange_bytes_s: what a node spends on telling others of its view, bytes a second.
     :ivar redial_interval_s: between calls to the dead and to seeds.
+    :ivar silence_s: who hears from nobody for so long cannot tell that others are dead, rather than itself cut off.
     :ivar lag_s: a timer this late says that this process is slow.
     :ivar max_awareness: the greatest local health score.
     :ivar max_down: dead members and members that left that are remembered; the oldest are forgotten beyond that.
@@ -39,11 +44,14 @@ class SwimSettings:
     indirect_probes: int = 3
     suspicion_multiplier: float = 2.0
     longest_suspicion: float = 6.0
-    confirmations: int = 3
+    confirmations: int = 2
     gossip_interval_s: float = 0.1
     gossip_nodes: int = 3
     exchange_interval_s: float = 1.0
+    exchange_patience: float = 5.0
+    exchange_bytes_s: int = 65_536
     redial_interval_s: float = 1.0
+    silence_s: float = 2.0
     lag_s: float = 0.1
     max_awareness: int = 8
     max_down: int = 4096

@@ -1,4 +1,4 @@
-"""A suspicion, and how long it lasts (Lifeguard, section IV.B)."""
+"""Suspicions, and how long they last (Lifeguard, section IV.B)."""
 
 from __future__ import annotations
 
@@ -59,3 +59,34 @@ def suspicion_of(incarnation: int, accuser: bytes, members: int, settings: SwimS
     others = members - 2  # beyond the first accuser and the suspected member
     wanted = settings.confirmations if others >= settings.confirmations else 0
     return Suspicion(incarnation, now_s, shortest_s, shortest_s * settings.longest_suspicion, wanted, {accuser})
+
+
+class Suspicions(dict[bytes, Suspicion]):
+    """Those that are open, by member.
+
+    Who has heard from nobody since one began, where others should have been heard, takes twice the longest time: it is
+    rather cut off itself.
+
+    :ivar heard_s: when anybody was heard last.
+    """
+
+    heard_s = 0.0
+
+    def due_s(self, suspicion: Suspicion) -> float:
+        """When the member is dead."""
+        if suspicion.wanted and self.heard_s < suspicion.started_s:
+            return suspicion.started_s + 2 * suspicion.longest_s
+        return suspicion.deadline_s
+
+    def next_s(self) -> float:
+        """When the first is due; infinite without any."""
+        return min(map(self.due_s, self.values()), default=float("inf"))
+
+    def due(self, now_s: float) -> list[bytes]:
+        """The members that are dead by now, in order."""
+        return sorted(node for node, suspicion in self.items() if now_s >= self.due_s(suspicion))
+
+    def extend(self, duration_s: float) -> None:
+        """A time in which no refutation could have been heard does not count."""
+        for suspicion in self.values():
+            suspicion.started_s += duration_s

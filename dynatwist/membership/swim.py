@@ -2,14 +2,16 @@
 
 Rules:
 
-- Each probe period one member, in shuffled round-robin order, is pinged. Without an ack in time, k others are asked to
-  ping it; without any ack by the end of the period it is suspected.
+- Each probe period one member, in shuffled round-robin order, is pinged. Without an ack in time, it is pinged again,
+  and k others are asked to ping it; without any ack by the end of the period it is suspected.
 - A suspected member that does not refute in time is dead. It refutes by a higher incarnation, which only it may raise.
 - What is known of a member is the greatest claim: by incarnation, then alive < dead < left. ``suspect(i)`` counts when
   nothing newer than i is known. Whatever changed is passed on.
 - Who misses answers, has to refute, or finds its timers late, is less sure of itself and waits longer to accuse.
   A late timer means that *we* slept: the probe is void, and suspicions are extended by the time slept.
-- Pings and acks carry a digest of the sender's view. Where they differ and no news is under way, views are compared.
+- Who hears from nobody waits even longer, and what it did not hear in that time it holds against nobody.
+- Pings and acks carry a digest of the sender's view. Where they differ, views are compared: soon when no news is under
+  way that would explain it, else now and then.
 - Dead members and seeds are called again for ever, so that a partition of any length heals.
 """
 
@@ -22,14 +24,14 @@ import msgspec
 from .actions import Action, Address, Changed, Random, Send
 from .awareness import Awareness
 from .broadcast import BroadcastQueue
-from .exchange import pages
+from .exchange import Exchange
 from .members import Peer, State
 from .messages import ENCODER, Ack, Alive, AnyGossip, Compare, Dead, IndirectPing, Nack, Ping, States, Suspect
 from .probing import Probe, Relay, Relays
 from .ring import ProbeRing
 from .round_trips import RoundTrips
 from .settings import SwimSettings
-from .suspicion import Suspicion, suspicion_of
+from .suspicion import Suspicions, suspicion_of
 from .view import Fate, View
 
 NEVER_S = float("inf")
@@ -61,7 +63,7 @@ class Swim:
         self.me = me
         self.view = View()
         self.view.hear_alive(me)
-        self.suspicions: dict[bytes, Suspicion] = {}
+        self.suspicions = Suspicions()
         self.awareness = Awareness(settings.max_awareness if settings.awareness else 0)
         self.round_trips = RoundTrips()
         self.refutations = self.suspected = 0
@@ -70,9 +72,10 @@ class Swim:
         self._ring = ProbeRing(random)
         self._queue = BroadcastQueue()
         self._relays = Relays()
+        self._exchange = Exchange(settings)
         self._probe: Probe | None = None
         self._seq = 0
-        self._next_probe_s = self._next_gossip_s = self._next_exchange_s = self._next_redial_s = 0.0
+        self._next_probe_s = self._next_gossip_s = self._next_redial_s = 0.0
         self._due_s: float | None = None
         self._actions: list[Action] = []
 
@@ -94,8 +97,8 @@ class Swim:
             due_s = min(due_s, self._next_gossip_s)
         if self._seeds or self.view.fates:
             due_s = min(due_s, self._next_redial_s)
-        for suspicion in self.suspicions.values():
-            due_s = min(due_s, suspicion.deadline_s)
+        if self.suspicions:
+            due_s = min(due_s, self.suspicions.next_s())
         for relay in self._relays.open.values():
             due_s = min(due_s, relay.deadline_s)
         return due_s
@@ -146,6 +149,7 @@ class Swim:
         """Take in an authenticated packet."""
         if self.left:
             return []
+        self._notice_own_silence(now_s)
         if self._probe is not None and self._probe.node == sender:
             self._probe.heard = True
         for message in messages:
@@ -184,8 +188,14 @@ class Swim:
         if self._probe is not None:
             self._probe = None
             self._next_probe_s = now_s
-        for suspicion in self.suspicions.values():
-            suspicion.started_s += late_s
+        self.suspicions.extend(late_s)
+
+    def _notice_own_silence(self, now_s: float) -> None:
+        """Whoever had heard nobody for long had not heard refutations either."""
+        silent_s = now_s - self.suspicions.heard_s
+        if silent_s > self.settings.silence_s and self.settings.awareness:
+            self.suspicions.extend(silent_s)
+        self.suspicions.heard_s = now_s
 
     def _start_probe(self, now_s: float) -> None:
         settings = self.settings
@@ -199,9 +209,9 @@ class Swim:
         if settings.measured_timeouts:
             timeout_s = self.round_trips.timeout_s(node, settings.least_probe_timeout_s, timeout_s)
         self._seq += 1
-        ask_s = now_s + self.awareness.stretched(timeout_s)
+        wait_s = self.awareness.stretched(timeout_s)
         deadline_s = now_s + self.awareness.stretched(settings.probe_interval_s * 0.95)
-        self._probe = Probe(self._seq, node, now_s, ask_s, deadline_s)
+        self._probe = Probe(self._seq, node, now_s, now_s + wait_s, wait_s, deadline_s)
         messages: list[AnyGossip] = [Ping(self._seq, node, self.view.digest)]
         suspicion = self.suspicions.get(node)
         if suspicion is not None and settings.buddy:
@@ -214,16 +224,22 @@ class Swim:
             return
         if not self.view.is_up(probe.node):
             self._probe = None
-        elif not probe.helpers and now_s >= probe.ask_s and now_s < probe.deadline_s:
-            helpers = self._ring.choose(self.settings.indirect_probes, lambda node: self._can_help(node, probe.node))
-            probe.helpers = len(helpers)
-            if not helpers:
-                probe.ask_s = probe.deadline_s
-            for helper in helpers:
-                self._send(self._address(helper), [IndirectPing(probe.seq, probe.node)])
         elif now_s >= probe.deadline_s:
             self._probe = None
             self._probe_failed(now_s, probe)
+        elif now_s >= probe.again_s:
+            self._probe_again(now_s, probe)
+
+    def _probe_again(self, now_s: float, probe: Probe) -> None:
+        if probe.pings == 1:
+            helpers = self._ring.choose(self.settings.indirect_probes, lambda node: self._can_help(node, probe.node))
+            probe.helpers = len(helpers)
+            for helper in helpers:
+                self._send(self._address(helper), [IndirectPing(probe.seq, probe.node)])
+        probe.pings += 1
+        probe.wait_s *= 2
+        probe.again_s = now_s + probe.wait_s
+        self._send(self._address(probe.node), [Ping(probe.seq, probe.node, self.view.digest)])
 
     def _can_help(self, node: bytes, target: bytes) -> bool:
         return node != target and self.view.is_up(node)
@@ -243,7 +259,7 @@ class Swim:
             self._send(relay.requester, [Nack(relay.their_seq)])
 
     def _check_suspicions(self, now_s: float) -> None:
-        for node in sorted(node for node, one in self.suspicions.items() if now_s >= one.deadline_s):
+        for node in self.suspicions.due(now_s):
             suspicion = self.suspicions[node]
             lasted_s = now_s - suspicion.started_s
             reason = f"did not refute within {lasted_s:.1f} s; accusers: {_names(suspicion.accusers)}"
@@ -285,17 +301,16 @@ class Swim:
             case Compare(digests):
                 differing = self.view.differing(digests)
                 self._random.shuffle(differing)
-                self._tell(source, differing, self.view.bucket_digest)
+                self._tell(now_s, source, differing, self.view.bucket_digest)
             case States(states, buckets):
-                for state in states:
-                    self._on_message(now_s, source, state)
+                self._take_in(now_s, source, states)
                 differing = [n for n, digest in sorted(buckets.items()) if self._differs(n, digest)]
-                self._tell(source, differing, None)
+                self._tell(now_s, source, differing, None)
 
     def _on_ack(self, now_s: float, seq: int) -> None:
         probe = self._probe
         if probe is not None and probe.seq == seq:
-            if not probe.helpers:
+            if probe.pings == 1:  # else it is not known which one was answered (Karn's algorithm)
                 self.round_trips.add(probe.node, now_s - probe.sent_s)
             self.awareness.better()
             self._probe = None
@@ -360,7 +375,7 @@ class Swim:
                 self._refute(incarnation)
             return
         left = accuser == node
-        reason = "said goodbye" if left else f"declared dead by {accuser.hex()}"
+        reason = "said goodbye" if left else f"dead, says {accuser.hex() or 'the view of another'}"
         self._bury(node, Fate(State.LEFT if left else State.DEAD, incarnation, now_s), accuser, reason)
 
     def _bury(self, node: bytes, fate: Fate, accuser: bytes, reason: str) -> None:
@@ -387,9 +402,8 @@ class Swim:
     # Comparing views
 
     def _check_digest(self, now_s: float, source: Address, digest: int) -> None:
-        """Compare with somebody whose view differs, when no news explains it."""
-        if digest and digest != self.view.digest and not self._queue and now_s >= self._next_exchange_s:
-            self._next_exchange_s = now_s + self.settings.exchange_interval_s
+        """Compare with somebody whose view differs."""
+        if digest and digest != self.view.digest and self._exchange.is_due(now_s, news=bool(self._queue)):
             self._compare(source)
 
     def _compare(self, address: Address) -> None:
@@ -399,8 +413,17 @@ class Swim:
     def _differs(self, bucket: int, digest: bytes) -> bool:
         return self.view.bucket_digest(bucket) != digest
 
-    def _tell(self, address: Address, buckets: list[int], digest: Callable[[int], bytes] | None) -> None:
-        for page in pages(self.view, buckets, digest, self.settings.payload_bytes):
+    def _take_in(self, now_s: float, source: Address, states: list[Alive | Dead]) -> None:
+        """Another's view. Members first met here are news to nobody but us, and are not passed on."""
+        met = {state.node for state in states if not self.knows(state.node)}
+        for state in states:
+            self._on_message(now_s, source, state)
+        for node in met:
+            self._queue.discard(node)
+        self._exchange.learning |= bool(met)
+
+    def _tell(self, now_s: float, address: Address, buckets: list[int], digest: Callable[[int], bytes] | None) -> None:
+        for page in self._exchange.tell(now_s, self.view, buckets, digest):
             self._actions.append(Send(address, [page]))
 
     # Sending

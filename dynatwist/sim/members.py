@@ -28,6 +28,7 @@ class Host:
     :ivar alive: whether its process exists.
     :ivar healthy: whether it was never stalled.
     :ivar stalled_until_s: till then it neither takes in packets nor notices timers.
+    :ivar blocked_until_s: till then no packet reaches it or leaves it; they wait. Its timers go on.
     :ivar wake_s: when it is woken next.
     """
 
@@ -37,8 +38,10 @@ class Host:
     alive: bool = True
     healthy: bool = True
     stalled_until_s: float = 0.0
+    blocked_until_s: float = 0.0
     wake_s: float = -1.0
     inbox: deque[tuple[bytes, Address, list[AnyGossip]]] = field(default_factory=deque)
+    outbox: deque[Send] = field(default_factory=deque)
 
 
 @dataclass(slots=True)
@@ -143,11 +146,18 @@ class MembersWorld:
         host.alive = False
 
     def stall(self, number: int, duration_s: float) -> None:
-        """Stop a process for a while; packets wait for it."""
+        """Stop a process for a while; packets wait for it. Like a real one it notices its timers first, afterwards."""
         host = self.hosts[number]
         host.healthy = False
         host.stalled_until_s = self.now_s + duration_s
         self._wake(host, host.stalled_until_s)
+
+    def block(self, number: int, duration_s: float) -> None:
+        """Hold up all that a process sends and receives for a while, as in Lifeguard's experiments (section V)."""
+        host = self.hosts[number]
+        host.healthy = False
+        host.blocked_until_s = self.now_s + duration_s
+        self._push(host.blocked_until_s, number, None)
 
     # Time
 
@@ -158,26 +168,33 @@ class MembersWorld:
             time_s, _, number, packet = heapq.heappop(heap)
             host = self.hosts[number]
             self.now_s = time_s
+            if packet is None and host.alive and host.blocked_until_s == time_s:
+                self._unblock(host)
             if not host.alive or (packet is None and time_s != host.wake_s):
                 continue
             if packet is not None:
                 self._arrive(host, packet)
             elif time_s >= host.stalled_until_s:
-                self._thaw(host)
                 host.wake_s = -1.0
                 self._perform(host, host.swim.tick(time_s))
+                self._drain(host)
             else:
                 self._wake(host, host.stalled_until_s)
         self.now_s = until_s
 
     def _arrive(self, host: Host, packet: tuple[bytes, Address, list[AnyGossip]]) -> None:
-        if self.now_s < host.stalled_until_s:
+        if self.now_s < host.stalled_until_s or self.now_s < host.blocked_until_s:
             host.inbox.append(packet)
         else:
             self._perform(host, host.swim.receive(self.now_s, *packet))
 
-    def _thaw(self, host: Host) -> None:
-        while host.inbox:
+    def _unblock(self, host: Host) -> None:
+        while host.outbox:
+            self._send(host, host.outbox.popleft())
+        self._drain(host)
+
+    def _drain(self, host: Host) -> None:
+        while host.inbox and self.now_s >= max(host.stalled_until_s, host.blocked_until_s):
             self._perform(host, host.swim.receive(self.now_s, *host.inbox.popleft()))
 
     def _wake(self, host: Host, time_s: float) -> None:
@@ -191,7 +208,10 @@ class MembersWorld:
     def _perform(self, host: Host, actions: list[Action]) -> None:
         for action in actions:
             if isinstance(action, Send):
-                self._send(host, action)
+                if self.now_s < host.blocked_until_s:
+                    host.outbox.append(action)
+                else:
+                    self._send(host, action)
             else:
                 self._changed(host, action)
         if host.swim.me.incarnation < host.incarnation:

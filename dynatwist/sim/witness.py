@@ -284,10 +284,10 @@ class Witness:
         for one in known.values():
             if one.record.dot == record.dot or is_preferred(record, one.record):
                 missing = [host for host, replica in replicas.items() if not replica.clock.covers(one.record.dot)]
-                if missing and len(missing) < len(replicas):
-                    self.say(f"P3: {node.host} drops {name_of(record)}, and {missing} have not met {one.name} yet")
-                elif missing and one.holders.isdisjoint(members):
+                if missing and one.holders.isdisjoint(members):
                     self._unmet.add((key, one.record.dot))
+                elif missing and len(missing) < len(replicas):
+                    self.say(f"P3: {node.host} drops {name_of(record)}, and {missing} have not met {one.name} yet")
 
     # Starting over and being whole
 

@@ -30,6 +30,7 @@ def no_generation(patch):
     patch.setattr(store_module, "write_over", lambda held, seen, generation, *rest: write_over(held, seen, 0, *rest))
 
 
+@under("clocks")
 def what_a_peer_collected_is_kept(patch):
     """A tombstone that a peer has collected is not dropped here."""
     compare = rounds.compare
