@@ -29,6 +29,7 @@ class NodeConfig:
     :ivar advertise: where peers reach this node; ``None`` for `interface`.
     :ivar peer_port: node-to-node TCP; ``None`` for `port` + 10,000.
     :ivar join: seed nodes.
+    :ivar zone: where the node runs, for people.
     :ivar lone_after_s: seconds after which a restarted node serves alone.
     :ivar snapshot_interval_s: seconds between cold saves.
     :ivar token_lifetime_s: how long a token is good.
@@ -41,6 +42,7 @@ class NodeConfig:
     advertise: str | None = None
     peer_port: int | None = None
     join: tuple[Address, ...] = ()
+    zone: str = ""
     data_dir: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -153,6 +155,12 @@ def read_address(text: str) -> Address:
     return _host(host.strip("[]")), _port(port)
 
 
+def _zone(text: str) -> str:
+    if len(text.encode()) > 64 or not text.isprintable():
+        raise ConfigError("expected a name of at most 64 bytes")
+    return text
+
+
 def _durability(text: str) -> Durability:
     try:
         return Durability(text)
@@ -204,6 +212,7 @@ SETTINGS = (
     Setting("advertise", "advertise", _host, "where peers reach this node"),
     Setting("peer-port", "peer_port", _port, "node-to-node TCP (default: port + 10000)"),
     Setting("join", "join", read_address, "HOST:PORT of a seed node; repeatable", is_list=True),
+    Setting("zone", "zone", _zone, "where the node runs, such as a rack or a data centre; shown to people"),
     Setting("data-dir", "data_dir", _path, "everything the node keeps"),
     Setting("tls-cert", "tls_cert", _path, "certificate chain (PEM) for HTTPS and wss"),
     Setting("tls-key", "tls_key", _path, "its private key (PEM)"),

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from dynatwist.api.accounts import AccountRoutes
 from dynatwist.api.admin import AdminRoutes
-from dynatwist.api.context import Context
+from dynatwist.api.context import VERSION, Context
 from dynatwist.api.data import DataRoutes
 from dynatwist.api.intake import Intake
 from dynatwist.api.live import LiveRoutes
@@ -164,7 +164,7 @@ class Core:
         addresses = [(one.host, one.port) for one in (known.members if known is not None else ())]
         seeds = [address for address in (*self.config.join, *addresses) if address != (me.host, me.port)]
         swim = Swim(
-            Alive(me.node_id, self.identity.incarnation, me.host, me.port, me.peer_port),
+            Alive(me.node_id, self.identity.incarnation, me.host, me.port, me.peer_port, VERSION, self.config.zone),
             seeds,
             SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES),
             self.runtime.random,
@@ -288,6 +288,7 @@ class Core:
             "gossip_packets_sent": self.gossip.packets_sent,
             "gossip_packets_received": self.gossip.packets_received,
             "gossip_packets_dropped": self.gossip.codec.dropped,
+            "gossip_packets_unsent": self.gossip.packets_unsent,
         }
 
     def _incarnation_raised(self, incarnation: int) -> None:

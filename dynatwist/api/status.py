@@ -36,12 +36,18 @@ class StatusRoutes:
         return json_answer(200 if cluster.ready else 503, body)
 
     def membership(self, request: Request) -> Answer:
-        """``{"nodes": {"HOST:PORT": {"status", ...}}, "active_count", "timestamp"}``."""
+        """``{"nodes": {"HOST:PORT": {"status", ...}}, "active_count", "timestamp", ...}``."""
         self._guard(request)
         nodes = self.nodes()
         active = sum(1 for node in nodes.values() if node["status"] == State.ALIVE.value)
         timestamp = self._context.cluster.store.wall_ms()
-        return json_answer(200, {"nodes": nodes, "active_count": active, "timestamp": timestamp})
+        swim = self._context.cluster.swim
+        local = {
+            "awareness": swim.awareness.score if swim is not None else 0,
+            "suspected": swim.suspected if swim is not None else 0,
+            "refutations": swim.refutations if swim is not None else 0,
+        }
+        return json_answer(200, {"nodes": nodes, "active_count": active, "timestamp": timestamp, "local": local})
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """The members by address; of several ids under one address the one that is up."""
@@ -58,6 +64,10 @@ class StatusRoutes:
         status = cluster.peer_status.get(peer.node)
         return {
             "status": peer.state.value,
+            "accusers": sorted(accuser.hex() for accuser in peer.accusers),
+            "version": peer.version,
+            "zone": peer.zone,
+            "probe_rtt_ms": round(1000 * peer.rtt_s, 2) if peer.rtt_s is not None else None,
             "id": peer.node.hex(),
             "incarnation": peer.incarnation,
             "peer_port": peer.peer_port,
@@ -110,11 +120,10 @@ class StatusRoutes:
         self._guard(request)
         context = self._context
         tables = context.cluster.store.live_counts()
-        active = sum(1 for node in self.nodes().values() if node["status"] == State.ALIVE.value)
         context.metrics.set_gauges(
             {
                 "keys": sum(tables.values()),
-                "members_active": active,
+                **self._gossip_gauges(),
                 "conflicts": context.cluster.store.conflicts,
                 "hints": len(context.cluster.store.hints),
                 "store_bytes": context.cluster.store.size_bytes,
@@ -129,6 +138,20 @@ class StatusRoutes:
             }
         )
         return Answer(200, context.metrics.render(), METRICS_TYPE)
+
+    def _gossip_gauges(self) -> dict[str, float]:
+        swim = self._context.cluster.swim
+        statuses = [node["status"] for node in self.nodes().values()]
+        gauges: dict[str, float] = {f"members_{state.value.lower()}": statuses.count(state.value) for state in State}
+        if swim is not None:
+            gauges |= {
+                "gossip_awareness": swim.awareness.score,
+                "gossip_suspected": swim.suspected,
+                "gossip_refutations": swim.refutations,
+                "gossip_news": swim.news,
+                "gossip_round_trip_seconds": swim.round_trips.usual_s or 0.0,
+            }
+        return gauges
 
     def _guard(self, request: Request) -> None:
         if self._context.private_status:

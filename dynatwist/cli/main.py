@@ -225,11 +225,28 @@ def members(urls: tuple[str, ...]) -> None:
 
     async def work(client: Any) -> None:
         found = await client.members()
-        table = Table("address", "status", "ready", "round trip", "id", box=None, header_style="bold")
+        columns = ("address", "status", "ready", "round trip", "incarnation", "zone", "version", "id")
+        table = Table(*columns, box=None, header_style="bold")
         for address, node in sorted(found["nodes"].items()):
-            rtt = "-" if node["rtt_ms"] is None else f"{node['rtt_ms']:.1f} ms"
-            table.add_row(address, node["status"], "yes" if node["ready"] else "no", rtt, node["id"])
-        Console().print(table)
+            rtt = "-" if node["probe_rtt_ms"] is None else f"{node['probe_rtt_ms']:.1f} ms"
+            ready = "yes" if node["ready"] else "no"
+            accused = f" (by {', '.join(one[:8] for one in node['accusers'])})" if node["accusers"] else ""
+            table.add_row(
+                address,
+                node["status"] + accused,
+                ready,
+                rtt,
+                str(node["incarnation"]),
+                node["zone"] or "-",
+                node["version"],
+                node["id"],
+            )
+        Console().print(table, soft_wrap=True)
+        local = found["local"]
+        click.echo(
+            f"this node: awareness {local['awareness']} (0 is healthy), suspected others {local['suspected']} times, "
+            f"refuted {local['refutations']} times"
+        )
 
     run(urls, work)
 
@@ -302,7 +319,7 @@ def demo(nodes: int, port: int, data_dir: str | None) -> None:
     raise SystemExit(run_demo(nodes, port, data_dir))
 
 
-@main.command()
+@main.group(invoke_without_command=True)
 @click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many histories.")
 @click.option("--minutes", type=click.FloatRange(0, 600), default=0.5, show_default=True, help="Simulated, of each.")
 @click.option("--nodes", type=click.IntRange(3, 9), help="How many, instead of what the seed says.")
@@ -310,7 +327,9 @@ def demo(nodes: int, port: int, data_dir: str | None) -> None:
 @click.option("--first", type=click.IntRange(0), help="The first seed, instead of a fresh one.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes, instead of one a core.")
 @click.option("--replay", type=click.IntRange(0), metavar="SEED", help="Print what happens in one history.")
+@click.pass_context
 def simulate(
+    context: click.Context,
     seeds: int,
     minutes: float,
     nodes: int | None,
@@ -320,6 +339,8 @@ def simulate(
     replay: int | None,
 ) -> None:
     """Run whole clusters in a simulated world, with everything going wrong, and judge every promise."""
+    if context.invoked_subcommand is not None:
+        return
     from . import simulate as command
 
     options = command.Options(minutes, nodes, command.check_faults(faults))
@@ -328,3 +349,43 @@ def simulate(
     else:
         kept = command.run_many(command.fresh_seed() if first is None else first, seeds, options, jobs or 0)
     raise SystemExit(0 if kept else 1)
+
+
+@simulate.command()
+@click.option("--nodes", type=click.IntRange(2, 20_000), default=100, show_default=True)
+@click.option("--loss", type=click.FloatRange(0, 0.9), default=0.0, show_default=True, help="Share of packets lost.")
+@click.option("--minutes", type=click.FloatRange(0, 600), default=0.5, show_default=True, help="Of quiet, simulated.")
+@click.option("--crashes", type=click.IntRange(0), default=20, show_default=True, help="Nodes that are killed.")
+@click.option("--stalled", type=click.IntRange(0), default=0, show_default=True, help="Members that freeze at times.")
+@click.option("--blocked", is_flag=True, help="These are cut off instead, and their timers go on.")
+@click.option("--shortest", type=click.FloatRange(0.001), default=0.1, show_default=True, help="Seconds of that.")
+@click.option("--longest", type=click.FloatRange(0.001), default=30.0, show_default=True, help="Seconds of that.")
+@click.option("--no-lifeguard", is_flag=True, help="Plain SWIM with suspicion.")
+@click.option("--random", "random_probes", is_flag=True, help="Probe at random, not in shuffled rounds.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+def membership(
+    nodes: int,
+    loss: float,
+    minutes: float,
+    crashes: int,
+    stalled: int,
+    blocked: bool,
+    shortest: float,
+    longest: float,
+    no_lifeguard: bool,
+    random_probes: bool,
+    seed: int,
+) -> None:
+    """Run the membership protocol alone, by the thousand; prints load, detection time and false alarms."""
+    from dynatwist.sim.survey import Scenario
+
+    from . import survey as command
+
+    if stalled > nodes - 2 or (crashes and stalled + 1 >= nodes):
+        raise click.ClickException(f"--stalled {stalled}: leave at least two of {nodes} nodes in peace")
+    if shortest > longest:
+        raise click.ClickException(f"--shortest {shortest:g}: must not exceed --longest, which is {longest:g}")
+    scenario = Scenario(
+        nodes, loss, 60 * minutes, crashes, stalled, blocked, (shortest, longest), not no_lifeguard, random_probes
+    )
+    raise SystemExit(0 if command.run(scenario, seed) else 1)

@@ -20,6 +20,11 @@ class RoundTrips:
         self._measured[node] = _smoothed(self._measured.get(node), rtt_s)
         self._usual = _smoothed(self._usual, rtt_s)
 
+    @property
+    def usual_s(self) -> float | None:
+        """The usual round trip to anybody; ``None`` before the first was measured."""
+        return None if self._usual is None else self._usual[0]
+
     def smoothed_s(self, node: bytes) -> float | None:
         """The usual round trip; ``None`` before the first was measured."""
         known = self._measured.get(node)

@@ -112,6 +112,11 @@ class Swim:
         others = [self.peer(node) for node in sorted(self.view.alive) if node != self.me.node]
         return [self.peer(self.me.node), *others]
 
+    @property
+    def news(self) -> int:
+        """How much there is to pass on."""
+        return len(self._queue)
+
     def knows(self, node: bytes) -> bool:
         """Whether a member was met, and not struck out since."""
         return node in self.view.alive

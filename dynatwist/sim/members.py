@@ -25,6 +25,7 @@ from dynatwist.net.packet import MAX_PACKET_BYTES, MAX_PAYLOAD_BYTES, OVERHEAD_B
 class Host:
     """One node.
 
+    :ivar started: its incarnation when its process began.
     :ivar alive: whether its process exists.
     :ivar healthy: whether it was never stalled.
     :ivar stalled_until_s: till then it neither takes in packets nor notices timers.
@@ -35,6 +36,7 @@ class Host:
     number: int
     swim: Swim
     incarnation: int = 1
+    started: int = 1
     alive: bool = True
     healthy: bool = True
     stalled_until_s: float = 0.0
@@ -64,6 +66,7 @@ class MembersWorld:
     :param nodes: all of which know each other at the start.
     :param loss: share of packets lost.
     :param latency_s: least and greatest time that a packet is under way.
+    :param duplication: share of packets that arrive once more, up to a second later.
     :param in_step: whether all begin their periods at once, as in the analysis of SWIM.
     :ivar false_alarms: live members declared dead, as (by whom, of whom, when).
     :ivar violations: rules that were broken.
@@ -77,18 +80,21 @@ class MembersWorld:
         loss: float = 0.0,
         latency_s: tuple[float, float] = (0.0002, 0.002),
         in_step: bool = False,
+        duplication: float = 0.0,
     ) -> None:
         self.random = Random(seed)
         self.settings = settings or SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES)
         self.loss = loss
         self.latency_s = latency_s
+        self.duplication = duplication
         self.now_s = 0.0
         self.packets = self.bytes = 0
         self.crashes: dict[int, Crash] = {}
         self.false_alarms: list[tuple[int, int, float]] = []
         self.suspicions: list[tuple[int, int, float]] = []
         self.violations: list[str] = []
-        self.cut: set[int] = set()
+        self.ever_cut = False
+        self._cut: set[int] = set()
         self._heap: list[tuple[float, int, int, tuple[bytes, Address, list[AnyGossip]] | None]] = []
         self._count = 0
         view = View()
@@ -121,7 +127,7 @@ class MembersWorld:
         """Start a killed node again, with what its disk holds: its id, a raised incarnation, and whom it knew."""
         host = self.hosts[number]
         self.crashes.pop(number, None)
-        host.incarnation = host.swim.me.incarnation + 1
+        host.incarnation = host.started = host.swim.me.incarnation + 1
         me = self._alive(number, host.incarnation)
         seeds = [("", one) for one in self.random.sample(range(len(self.hosts)), 3) if one != number]
         host.swim = Swim(me, seeds, self.settings, self.random)
@@ -158,6 +164,11 @@ class MembersWorld:
         host.healthy = False
         host.blocked_until_s = self.now_s + duration_s
         self._push(host.blocked_until_s, number, None)
+
+    def cut_off(self, numbers: set[int]) -> None:
+        """No packet passes between these and the others; none at all heals it."""
+        self.ever_cut = self.ever_cut or bool(numbers)
+        self._cut = numbers
 
     # Time
 
@@ -230,11 +241,14 @@ class MembersWorld:
         target = send.address[1]
         if self.loss and self.random.random() < self.loss:
             return
-        if self.cut and (host.number in self.cut) != (target in self.cut):
+        if self._cut and (host.number in self._cut) != (target in self._cut):
             return
         delay_s = self.random.uniform(*self.latency_s)
         me = host.swim.me
-        self._push(self.now_s + delay_s, target, (me.node, (me.host, me.port), send.messages))
+        packet = me.node, (me.host, me.port), send.messages
+        self._push(self.now_s + delay_s, target, packet)
+        if self.duplication and self.random.random() < self.duplication:
+            self._push(self.now_s + delay_s + self.random.random(), target, packet)
 
     def _changed(self, host: Host, change: Changed) -> None:
         peer = change.peer
@@ -253,7 +267,7 @@ class MembersWorld:
         elif peer.state is State.DEAD:
             if crash is not None:
                 crash.heard.setdefault(host.number, self.now_s - crash.at_s)
-            elif target.alive:
+            elif target.alive and peer.incarnation >= target.started:
                 self.false_alarms.append((host.number, number, self.now_s))
 
     # Afterwards
@@ -265,3 +279,13 @@ class MembersWorld:
     def views_agree(self) -> bool:
         """Whether all nodes that run see the same members the same way."""
         return len({host.swim.view.digest for host in self.awake()}) == 1
+
+    def check(self) -> list[str]:
+        """The rules that were broken so far."""
+        broken = list(self.violations)
+        if not self.loss and not self.ever_cut and all(host.healthy for host in self.hosts):
+            broken += [f"without loss or lag, {by} took {of} for dead" for by, of, _ in self.false_alarms[:3]]
+        for host in self.hosts:
+            if len(host.swim.view.fates) > self.settings.max_down or host.swim.news > len(self.hosts):
+                broken.append(f"node {host.number} remembers more than it may")
+        return broken
