@@ -17,10 +17,11 @@ from dynatwist.api.admin import AdminRoutes
 from dynatwist.api.context import VERSION, Context
 from dynatwist.api.data import DataRoutes
 from dynatwist.api.intake import Intake
+from dynatwist.api.keys import KeyRoutes
 from dynatwist.api.live import LiveRoutes
 from dynatwist.api.status import StatusRoutes
 from dynatwist.auth.passwords import Passwords
-from dynatwist.auth.tokens import Tokens
+from dynatwist.auth.tokens import TokenKeys, Tokens
 from dynatwist.auth.users import Users
 from dynatwist.config import NodeConfig
 from dynatwist.coordinator.agreement import Acceptors
@@ -30,6 +31,7 @@ from dynatwist.coordinator.listing import Listing
 from dynatwist.coordinator.registrar import Registrar
 from dynatwist.coordinator.relays import Relays
 from dynatwist.coordinator.repair import Repair
+from dynatwist.coordinator.rotation import Rotation
 from dynatwist.errors import StartError
 from dynatwist.feed.hub import Hub
 from dynatwist.membership.messages import Alive
@@ -44,7 +46,7 @@ from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import Identity, IdentityFile
-from dynatwist.storage.keyfile import ClusterKeys
+from dynatwist.storage.keyring import TOKEN, ClusterKeys, Keyring
 from dynatwist.storage.recovery import Recovered, recover, scrub
 from dynatwist.storage.seal import UnknownFormat
 from dynatwist.storage.snapshot import ColdSaver
@@ -53,6 +55,7 @@ from dynatwist.storage.wal import Durability, Wal
 
 SYNC_INTERVAL_S = 1.0
 STOP_TIMEOUT_S = 5.0
+GOSSIP = b"gossip"
 
 
 class Core:
@@ -63,9 +66,9 @@ class Core:
 
     log = Logger()
 
-    def __init__(self, config: NodeConfig, keys: ClusterKeys, runtime: Runtime) -> None:
+    def __init__(self, config: NodeConfig, keyring: Keyring, runtime: Runtime) -> None:
         self.config = config
-        self.keys = keys
+        self.keyring = keyring
         self.runtime = runtime
         self._folder = config.actual_data_dir
         self._load()
@@ -79,7 +82,7 @@ class Core:
         try:
             for path in (folder, f"{folder}/wal", f"{folder}/cold"):
                 runtime.fs.make_folder(path)
-            identity_file = IdentityFile(runtime.fs, folder, self.keys, runtime.randbytes)
+            identity_file = IdentityFile(runtime.fs, folder, self.keyring.keys, runtime.randbytes)
             identity, findings = identity_file.load()
             if identity is None:
                 identity = Identity(runtime.randbytes(NODE_ID_BYTES), b"", 0, 0, runtime.randbytes(32))
@@ -147,12 +150,13 @@ class Core:
             runtime.clock.callLater,
             recovered,
         )
-        password = config.admin_password or self.keys.admin_password()
-        mark = blake2b(password.encode(), key=self.keys.derive(b"admin mark"), digest_size=8).hexdigest()
-        tokens = Tokens(self.keys.derive(b"token"), mark, runtime.wall_ms, config.token_lifetime_s, runtime.randbytes)
+        keys = self.keyring.keys
+        tokens = Tokens(self._token_keys(keys), runtime.wall_ms, config.token_lifetime_s, runtime.randbytes)
         passwords = Passwords(runtime.offload, runtime.randbytes, config.argon2)
-        self.users = Users(self.cluster, self.coordinator, acceptors, passwords, tokens, password)
+        admin_passwords = self._admin_passwords(keys)
+        self.users = Users(self.cluster, self.coordinator, acceptors, passwords, tokens, admin_passwords)
         self._build_gossip(me)
+        self.keyring.on_change.append(self._keys_changed)
         self._build_routes()
         self._snapshotter = LoopingCall(self._cold_save)
         self._second = LoopingCall(self._each_second)
@@ -172,8 +176,31 @@ class Core:
         )
         self.cluster.swim = swim
         self.gossip = GossipPort(
-            swim, self.keys.derive(b"gossip"), self.identity.epoch, self.runtime, self.cluster.gossip_changed
+            swim,
+            self.keyring.keys.derive_all(GOSSIP),
+            self.identity.epoch,
+            self.runtime,
+            self.cluster.gossip_changed,
+            self.cluster.links.ping,
         )
+
+    # The cluster's secrets
+
+    def _admin_passwords(self, keys: ClusterKeys) -> tuple[str, ...]:
+        return (self.config.admin_password,) if self.config.admin_password else keys.admin_passwords()
+
+    def _token_keys(self, keys: ClusterKeys) -> TokenKeys:
+        marks = tuple(
+            blake2b(password.encode(), key=key, digest_size=8).hexdigest()
+            for key in keys.derive_all(b"admin mark")
+            for password in self._admin_passwords(keys)
+        )
+        return TokenKeys(keys.derive_all(TOKEN), marks, keys.token_keys)
+
+    def _keys_changed(self, keys: ClusterKeys) -> None:
+        self.gossip.codec.use(keys.derive_all(GOSSIP))
+        self.users.tokens.use(self._token_keys(keys))
+        self.users.admin_passwords = self._admin_passwords(keys)
 
     def _build_routes(self) -> None:
         config = self.config
@@ -199,6 +226,7 @@ class Core:
         self.accounts = AccountRoutes(self.context)
         self.status = StatusRoutes(self.context)
         self.admin = AdminRoutes(self.context, self.data)
+        self.keys = KeyRoutes(self.context, Rotation(self.cluster, self.keyring, config.token_lifetime_s))
         self.live = LiveRoutes(self.context)
 
     # Running

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -30,7 +31,8 @@ from dynatwist.net.tls import is_foreign_key, peer_context, peer_node_id
 from dynatwist.process import TurnMeter
 from dynatwist.runtime import Datagrams, Runtime
 from dynatwist.storage.files import RealFileSystem, ThreadWriter
-from dynatwist.storage.keyfile import ClusterKeys, load_or_create
+from dynatwist.storage.keyfile import change, load_or_create
+from dynatwist.storage.keyring import ClusterKeys, Keyring
 
 HASHING_THREADS = 2
 DIAL_TIMEOUT_S = 3
@@ -61,16 +63,19 @@ class RealNetwork:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, interface: str, keys: ClusterKeys) -> None:
+    def __init__(self, reactor: Any, interface: str) -> None:
         self._reactor = reactor
         self._interface = interface
-        self._keys = keys
-        self._context: Any = None
+        self._options: Any = None
         self._said: set[str] = set()
 
-    def identify(self, node_id: bytes) -> None:
-        """Issue this node's certificate."""
-        self._context = peer_context(self._keys, node_id)
+    def identify(self, node_id: bytes, keys: ClusterKeys) -> None:
+        """Issue this node's certificate, for connections made from now on."""
+        self._options = peer_context(keys, node_id)
+
+    def getContext(self) -> Any:
+        """TLS settings of the next connection, either way (`twisted.internet.ssl.ContextFactory`)."""
+        return self._options.getContext()
 
     def listen(self, port: int, factory: Any) -> Any:
         """See `dynatwist.runtime.Network`."""
@@ -87,7 +92,7 @@ class RealNetwork:
 
     def _wrapped(self, factory: Any, is_client: bool) -> TLSMemoryBIOFactory:
         authenticating = _Authenticating(factory, self._say_foreign)
-        wrapped = TLSMemoryBIOFactory(self._context, is_client, authenticating, self._reactor)
+        wrapped = TLSMemoryBIOFactory(self, is_client, authenticating, self._reactor)
         wrapped.protocol = _PromptTls
         return wrapped
 
@@ -119,8 +124,8 @@ class _RealDatagrams:
     def write(self, data: bytes, address: tuple[str, int]) -> None:
         try:
             self._port.write(data, address)
-        except OSError:
-            return
+        except OSError:  # before the other kind: whoever sends is to know
+            raise
         except Exception:  # a host name: resolve it, then send
             self._port.reactor.resolve(address[0]).addCallbacks(
                 lambda ip: self._port.write(data, (ip, address[1])), lambda _: None
@@ -246,13 +251,17 @@ class NodeService(MultiService):
         except OSError as error:
             raise StartError(f"{self.config.actual_data_dir}: {error.strerror}") from None
         try:
-            keys, created = load_or_create(self.config.actual_key_file)
+            key_file = self.config.actual_key_file
+            keys, created = load_or_create(key_file)
             if created:
-                self.log.info("made the key file {path}", path=self.config.actual_key_file)
-            network = RealNetwork(self._reactor, self.config.interface, keys)
+                self.log.info("made the key file {path}", path=key_file)
+            keyring = Keyring(keys, partial(change, key_file))
+            network = RealNetwork(self._reactor, self.config.interface)
             runtime, self._hashing = real_runtime(self._reactor, network, self._fatal)
-            self.core = Core(self.config, keys, runtime)
-            network.identify(self.core.identity.node_id)
+            self.core = Core(self.config, keyring, runtime)
+            node_id = self.core.identity.node_id
+            network.identify(node_id, keys)
+            keyring.on_change.append(partial(network.identify, node_id))
         except Exception:
             self._lock.release()
             raise

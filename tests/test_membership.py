@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynatwist.membership.actions import Changed, Send
+from dynatwist.membership.actions import Changed, PingLink, Send
 from dynatwist.membership.members import State
 from dynatwist.membership.messages import (
     DECODER,
@@ -103,6 +103,26 @@ def test_a_silent_member_is_suspected_then_dead_everywhere():
     assert {net.states(n, m) for n in range(5) for m in range(5) if n != m} == {State.ALIVE}
 
 
+def test_who_answers_over_its_stream_connection_is_not_suspected():
+    net = Net(3)
+    net.run(3)
+    net.cut |= {(0, 2), (1, 2)}
+    perform = net.perform
+
+    def linked(number, actions):
+        for action in actions:
+            if isinstance(action, PingLink):
+                net.swims[number].link_answered(action.node, action.seq)
+        perform(number, actions)
+
+    net.perform = linked
+    net.run(30)
+    assert net.states(0, 2) is net.states(1, 2) is State.ALIVE
+    net.perform = perform
+    net.run(30)
+    assert net.states(0, 2) is State.DEAD
+
+
 def test_one_bad_path_is_no_death_because_others_are_asked():
     net = Net(5)
     net.run(3)
@@ -170,6 +190,24 @@ def test_packets_stay_small_however_many_members_there_are():
     assert len(net.swims[0].up()) == 59
 
 
+def test_an_answer_to_somebody_else_does_not_count():
+    """An ack of a live member for another's ping, sent on by an attacker, must not vouch for a dead one."""
+    net = Net(3)
+    net.run(3)
+    net.silent.add(2)
+    swim = net.swims[0]
+    while swim._probe is None or swim._probe.node != bytes([2]) * 8:
+        net.run(0.05)
+    swim.receive(net.now_s, bytes([1]) * 8, ("h1", 1), [Ack(swim._probe.seq)])
+    assert swim._probe is not None
+    swim.receive(net.now_s, bytes([2]) * 8, ("h2", 2), [Ack(swim._probe.seq)])
+    assert swim._probe is None
+
+
+def test_counts_of_pings_begin_anywhere():
+    assert len({swim._seq for swim in Net(8).swims}) == 8
+
+
 def test_every_message_survives_the_wire():
     messages = [
         Ping(1, b"n" * 8),
@@ -191,11 +229,14 @@ class TestPackets:
         def send_to(name):
             return lambda data, address: boxes[name].append(data)
 
-        key = b"k" * 32
-        one = PacketCodec(key, b"1" * 8, b"e" * 8, os.urandom, send_to("two"))
-        two = PacketCodec(key, b"2" * 8, b"e" * 8, os.urandom, send_to("one"))
+        self.now_s = 100.0
+        one = self.codec(b"1", b"e", send_to("two"))
+        two = self.codec(b"2", b"e", send_to("one"))
         boxes |= {"one": [], "two": []}
         return one, two, boxes
+
+    def codec(self, name, epoch, send=lambda data, address: None, keys=(b"k" * 32,)):
+        return PacketCodec(keys, name * 8, epoch * 8, os.urandom, lambda: self.now_s, send)
 
     def settle(self, one, two, boxes):
         believed = []
@@ -231,9 +272,50 @@ class TestPackets:
     def test_a_restarted_receiver_does_not_believe_a_recording(self):
         one, _two, _boxes = self.pair()
         recording = one.seal(b"old news")
-        fresh = PacketCodec(b"k" * 32, b"2" * 8, b"f" * 8, os.urandom, lambda data, address: None)
+        fresh = self.codec(b"2", b"f")
         assert fresh.open(recording, ("h", 1)) == []
         assert fresh.open(recording, ("h", 1)) == []
+
+    def test_regression_a_recording_is_not_believed_with_the_proof_of_its_sender(self):
+        """What was held back until the proof came could be a recording, and so could what came right after it."""
+        one, _, boxes = self.pair()
+        recordings = [one.seal(b"old news") for _ in range(3)]
+        self.now_s += 2
+        fresh = self.codec(b"2", b"f", lambda data, address: boxes["one"].append(data))
+        boxes["two"] = []
+        assert fresh.open(recordings[0], ("h", 1)) == []
+        assert fresh.open(one.seal(b"news"), ("h", 1)) == []
+        assert self.settle(one, fresh, boxes) == [(b"1" * 8, b"news")]
+        assert [fresh.open(recording, ("h", 1)) for recording in recordings] == [[], [], []]
+        assert fresh.open(one.seal(b"more"), ("h", 1)) == [(b"1" * 8, b"more")]
+
+    def test_a_former_process_of_a_sender_is_not_believed(self):
+        """What it sent to others may never have reached this node."""
+        one, two, boxes = self.pair()
+        two.open(one.seal(b"hello"), ("h", 1))
+        self.settle(one, two, boxes)
+        recording = one.seal(b"sent elsewhere")
+        again = self.codec(b"1", b"f", lambda data, address: boxes["two"].append(data))
+        two.open(again.seal(b"hello"), ("h", 1))
+        assert self.settle(again, two, boxes) == [(b"1" * 8, b"hello")]
+        assert two.open(recording, ("h", 1)) == []
+        assert self.settle(again, two, boxes) == []
+
+    def test_keys_can_be_changed_under_way(self):
+        one, two, boxes = self.pair()
+        two.open(one.seal(b"hello"), ("h", 1))
+        self.settle(one, two, boxes)
+        old, new = b"k" * 32, b"n" * 32
+        for keys in ((old, new), (new, old), (new,)):
+            for codec in (one, two):
+                codec.use(keys)
+                for sender, receiver in ((one, two), (two, one)):
+                    receiver.open(sender.seal(b"news"), ("h", 1))
+                    self.settle(one, two, boxes)
+                    assert receiver.open(sender.seal(b"news"), ("h", 1)) != []
+        late = self.codec(b"3", b"e", keys=(old,))
+        assert two.open(late.seal(b"hello"), ("h", 1)) == []
+        assert boxes == {"one": [], "two": []}
 
     def test_reordered_packets_are_taken_once_each(self):
         one, two, boxes = self.pair()
@@ -251,10 +333,24 @@ class TestPackets:
 
     def test_another_clusters_packets_are_dropped_and_nothing_is_sent(self):
         one, two, boxes = self.pair()
-        stranger = PacketCodec(b"x" * 32, b"3" * 8, b"e" * 8, os.urandom, lambda data, address: None)
+        stranger = self.codec(b"3", b"e", keys=(b"x" * 32,))
         assert two.open(stranger.seal(b"hello"), ("h", 1)) == []
         assert boxes == {"one": [], "two": []}
         assert one.dropped == 0
+
+    @given(st.data())
+    @settings(max_examples=300)
+    def test_what_is_cut_short_or_flipped_changes_nothing(self, data):
+        one, two, boxes = self.pair()
+        two.open(one.seal(b"hello"), ("h", 1))
+        self.settle(one, two, boxes)
+        packet = bytearray(one.seal(b"news"))
+        if data.draw(st.booleans()):
+            del packet[data.draw(st.integers(0, len(packet) - 1)) :]
+        else:
+            packet[data.draw(st.integers(0, len(packet) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        assert two.open(bytes(packet), ("h", 1)) == []
+        assert two.open(one.seal(b"news"), ("h", 1)) == [(b"1" * 8, b"news")]
 
     def test_size(self):
         one, _, _ = self.pair()

@@ -19,7 +19,8 @@ from dynatwist.sim.disk import SimDisk
 from dynatwist.sim.world import Process, World
 from dynatwist.storage.files import RealFileSystem, replace_file
 from dynatwist.storage.identity import Identity, IdentityFile
-from dynatwist.storage.keyfile import ClusterKeys, load_or_create, parse, render
+from dynatwist.storage.keyfile import load_or_create, parse, render
+from dynatwist.storage.keyring import ClusterKeys
 from dynatwist.storage.recovery import recover
 from dynatwist.storage.seal import Sealer, UnknownFormat, open_file, seal_file
 from dynatwist.storage.snapshot import ColdSaver

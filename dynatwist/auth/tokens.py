@@ -42,27 +42,42 @@ class Identity:
         return self.role is Role.ADMIN
 
 
-class Tokens:
-    """Issues and verifies; remembers what it verified until it expires.
+@dataclass(frozen=True, slots=True)
+class TokenKeys:
+    """What tokens are signed with.
 
-    :param admin_mark: changes with the administrator's password, so that its tokens die with it.
+    :ivar keys: the first one signs, all verify.
+    :ivar former: these verify users' tokens, until so many seconds since 1970.
+    :ivar admin_marks: the first is put into the administrator's tokens, any is accepted there. They change with the
+        administrator's password, so that its tokens die with it.
     """
+
+    keys: tuple[bytes, ...]
+    admin_marks: tuple[str, ...]
+    former: tuple[tuple[bytes, int], ...] = ()
+
+
+class Tokens:
+    """Issues and verifies; remembers what it verified until it expires."""
 
     def __init__(
         self,
-        key: bytes,
-        admin_mark: str,
+        keys: TokenKeys,
         wall_ms: Callable[[], int],
         lifetime_s: int,
         randbytes: Callable[[int], bytes],
     ) -> None:
-        self._key = key
-        self._admin_mark = admin_mark
+        self._keys = keys
         self._wall_ms = wall_ms
         self._lifetime_s = lifetime_s
         self._randbytes = randbytes
         self._verified: OrderedDict[str, Identity] = OrderedDict()
         self._used_tickets: dict[str, int] = {}
+
+    def use(self, keys: TokenKeys) -> None:
+        """Go by other keys from now on."""
+        self._keys = keys
+        self._verified.clear()
 
     def issue(self, name: str, uid: str, generation: int, role: Role = Role.USER) -> str:
         """A token."""
@@ -85,8 +100,8 @@ class Tokens:
             "jti": self._randbytes(9).hex(),
         }
         if role is Role.ADMIN:
-            claims["mark"] = self._admin_mark
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM)
+            claims["mark"] = self._keys.admin_marks[0]
+        return jwt.encode(claims, self._keys.keys[0], algorithm=ALGORITHM)
 
     def verify(self, token: str) -> Identity | None:
         """Whose bearer token it is; ``None`` when it is none, forged or expired."""
@@ -126,15 +141,22 @@ class Tokens:
         )
 
     def _claims(self, token: str, use: str) -> dict[str, object] | None:
-        if len(token) > MAX_TOKEN_CHARS:
+        claims = self._signed(token) if len(token) <= MAX_TOKEN_CHARS else None
+        if claims is None or claims.get("use") != use or self._wall_ms() >= int(str(claims["exp"])) * 1000:
             return None
-        options = {"require": ["exp", "sub", "jti"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
-        try:
-            claims: dict[str, object] = jwt.decode(token, self._key, algorithms=[ALGORITHM], options=options)  # type: ignore[arg-type]
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-            return None
-        if claims.get("use") != use or self._wall_ms() >= int(str(claims["exp"])) * 1000:
-            return None
-        if claims.get("role") == Role.ADMIN.value and claims.get("mark") != self._admin_mark:
+        if claims.get("role") == Role.ADMIN.value and claims.get("mark") not in self._keys.admin_marks:
             return None
         return claims
+
+    def _signed(self, token: str) -> dict[str, object] | None:
+        """What a token says, if it is signed with one of the keys."""
+        options = {"require": ["exp", "sub", "jti"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
+        former = [key for key, until_s in self._keys.former if self._wall_ms() < until_s * 1000]
+        for key in (*self._keys.keys, *former):
+            try:
+                return jwt.decode(token, key, algorithms=[ALGORITHM], options=options)  # type: ignore[arg-type]
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+                return None
+        return None

@@ -51,7 +51,10 @@ def owner_name(uid: str) -> str:
 
 
 class Users:
-    """See the module."""
+    """See the module.
+
+    :ivar admin_passwords: any of these is the administrator's.
+    """
 
     def __init__(
         self,
@@ -60,14 +63,14 @@ class Users:
         acceptors: Acceptors,
         passwords: Passwords,
         tokens: Tokens,
-        admin_password: str,
+        admin_passwords: tuple[str, ...],
     ) -> None:
         self._cluster = cluster
         self._coordinator = coordinator
         self._acceptors = acceptors
         self._passwords = passwords
         self.tokens = tokens
-        self._admin_password = admin_password
+        self.admin_passwords = admin_passwords
         self._throttle = Throttle(cluster.runtime.monotonic_s)
         self._known: dict[str, tuple[Packed, User]] = {}
 
@@ -221,7 +224,8 @@ class Users:
         :raises ApiError: 401 wrong password, 429 too many failures.
         """
         self._throttle.check("\0admin", address)
-        if not hmac.compare_digest(password.encode(errors="surrogatepass"), self._admin_password.encode()):
+        given = password.encode(errors="surrogatepass")
+        if not any(hmac.compare_digest(given, one.encode()) for one in self.admin_passwords):
             self._throttle.failed("\0admin", address)
             raise ApiError(401, "wrong_password", "wrong password")
         self._throttle.succeeded("\0admin", address)

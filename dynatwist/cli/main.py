@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
@@ -14,39 +13,9 @@ from rich.table import Table
 
 from dynatwist.errors import DynakvError
 
-from .session import load_token, save_token
-
-Work = Callable[[Any], Awaitable[None]]
-
-
-def run(urls: tuple[str, ...], work: Work) -> None:
-    """Run some work with a client; a fault is one line on stderr and exit status 1."""
-    from twisted.internet import defer
-    from twisted.internet.task import react
-
-    from dynatwist.client import Client, KvError, Unauthorized
-    from dynatwist.client.watch import WatchRefused
-
-    failure: list[str] = []
-
-    async def main(reactor: Any) -> None:
-        client = Client(reactor, urls)
-        client.token = os.environ.get("DYNAKV_TOKEN") or load_token(urls[0])
-        try:
-            await work(client)
-        except Unauthorized as error:
-            failure.append(f"{error} (dynakv login NAME, or set DYNAKV_TOKEN)")
-        except (KvError, DynakvError, WatchRefused) as error:
-            failure.append(str(error))
-
-    try:
-        react(lambda reactor: defer.ensureDeferred(main(reactor)))
-    except SystemExit as end:
-        if end.code:
-            raise
-    if failure:
-        click.echo(f"dynakv: {failure[0]}", err=True)
-        raise SystemExit(1)
+from .key import key_commands
+from .session import save_token
+from .work import run
 
 
 def show(value: Any) -> None:
@@ -284,6 +253,9 @@ def save(urls: tuple[str, ...]) -> None:
         show(await client.call("POST", "/admin/save"))
 
     run(urls, work)
+
+
+main.add_command(key_commands)
 
 
 @main.command("admin-password")

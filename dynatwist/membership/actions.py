@@ -49,4 +49,12 @@ class Changed:
     reason: str = ""
 
 
-Action = Send | Changed
+@dataclass(frozen=True, slots=True)
+class PingLink:
+    """Ask a member over its stream connection whether it is there, and tell `Swim.link_answered` if it is."""
+
+    node: bytes
+    seq: int
+
+
+Action = Send | Changed | PingLink

@@ -15,8 +15,8 @@ class Probe:
     :ivar wait_s: from the last ping till then.
     :ivar deadline_s: when the member is suspected, without an ack.
     :ivar pings: how many were sent. A lost one costs a round trip, and not a suspicion that everybody hears of.
-    :ivar helpers: how many others were asked.
-    :ivar nacks: how many of them answered that they did not reach it either.
+    :ivar helpers: the others that were asked.
+    :ivar nacks: those of them that answered that they did not reach it either.
     :ivar heard: whether something else came from the member meanwhile: it lives, and it is our packets that are lost.
     """
 
@@ -27,8 +27,8 @@ class Probe:
     wait_s: float
     deadline_s: float
     pings: int = 1
-    helpers: int = 0
-    nacks: int = 0
+    helpers: frozenset[bytes] = frozenset()
+    nacks: set[bytes] = field(default_factory=set)
     heard: bool = False
 
     @property
@@ -56,6 +56,11 @@ class Relays:
 
     open: dict[int, Relay] = field(default_factory=dict)
     missed_s: dict[bytes, float] = field(default_factory=dict)
+
+    def answered(self, seq: int, sender: bytes) -> Relay | None:
+        """The one of this number, if it is its target that answers."""
+        relay = self.open.get(seq)
+        return self.open.pop(seq) if relay is not None and relay.node == sender else None
 
     def expired(self, now_s: float) -> list[Relay]:
         """Those that were not answered in time, once."""

@@ -35,6 +35,7 @@ class SwimSettings:
         blames itself for what it slept through.
     :ivar shortening: suspicions begin long and shorten with each confirmation; else all are of the shortest kind.
     :ivar buddy: whoever is suspected hears of it with the next ping.
+    :ivar link_pings: whoever does not answer a datagram is asked over its stream connection too.
     :ivar measured_timeouts: wait for an ack as measured round trips suggest.
     """
 
@@ -61,3 +62,4 @@ class SwimSettings:
     shortening: bool = True
     buddy: bool = True
     measured_timeouts: bool = True
+    link_pings: bool = True

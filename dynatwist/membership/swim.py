@@ -3,7 +3,8 @@
 Rules:
 
 - Each probe period one member, in shuffled round-robin order, is pinged. Without an ack in time, it is pinged again,
-  and k others are asked to ping it; without any ack by the end of the period it is suspected.
+  also over its stream connection, and k others are asked to ping it; without any ack by the end of the period it is
+  suspected.
 - A suspected member that does not refute in time is dead. It refutes by a higher incarnation, which only it may raise.
 - What is known of a member is the greatest claim: by incarnation, then alive < dead < left. ``suspect(i)`` counts when
   nothing newer than i is known. Whatever changed is passed on.
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from .actions import Action, Address, Changed, Random, Send
+from .actions import Action, Address, Changed, PingLink, Random, Send
 from .awareness import Awareness
 from .broadcast import BroadcastQueue
 from .exchange import Exchange
@@ -74,7 +75,7 @@ class Swim:
         self._relays = Relays()
         self._exchange = Exchange(settings)
         self._probe: Probe | None = None
-        self._seq = 0
+        self._seq = random.randrange(0, 1 << 32)  # an answer to somebody else must not fit a probe of ours
         self._next_probe_s = self._next_gossip_s = self._next_redial_s = 0.0
         self._due_s: float | None = None
         self._actions: list[Action] = []
@@ -158,8 +159,13 @@ class Swim:
         if self._probe is not None and self._probe.node == sender:
             self._probe.heard = True
         for message in messages:
-            self._on_message(now_s, source, message)
+            self._on_message(now_s, sender, source, message)
         return self._take_actions(now_s)
+
+    def link_answered(self, node: bytes, seq: int) -> None:
+        """A member that does not answer datagrams did answer over its stream connection: it lives."""
+        if self._probe is not None and (self._probe.node, self._probe.seq) == (node, seq):
+            self._probe = None
 
     def cannot_send(self) -> None:
         """The system refused a packet of ours: whatever is not answered now is nobody else's fault."""
@@ -238,9 +244,11 @@ class Swim:
     def _probe_again(self, now_s: float, probe: Probe) -> None:
         if probe.pings == 1:
             helpers = self._ring.choose(self.settings.indirect_probes, lambda node: self._can_help(node, probe.node))
-            probe.helpers = len(helpers)
+            probe.helpers = frozenset(helpers)
             for helper in helpers:
                 self._send(self._address(helper), [IndirectPing(probe.seq, probe.node)])
+            if self.settings.link_pings:
+                self._actions.append(PingLink(probe.node, probe.seq))
         probe.pings += 1
         probe.wait_s *= 2
         probe.again_s = now_s + probe.wait_s
@@ -250,13 +258,13 @@ class Swim:
         return node != target and self.view.is_up(node)
 
     def _probe_failed(self, now_s: float, probe: Probe) -> None:
-        missing = probe.helpers - probe.nacks
+        missing = len(probe.helpers) - len(probe.nacks)
         self.awareness.worse(missing if probe.helpers else 1)
         if probe.heard and self.settings.awareness:
             return
         self.suspected += 1
         reason = f"no ack within {probe.deadline_s - probe.sent_s:.2f} s"
-        reason += f", nor through {probe.helpers} others ({probe.nacks} say so)" if probe.helpers else ""
+        reason += f", nor through {len(probe.helpers)} others ({len(probe.nacks)} say so)" if probe.helpers else ""
         self._suspect(now_s, probe.node, self.view.incarnation(probe.node), self.me.node, reason)
 
     def _check_relays(self, now_s: float) -> None:
@@ -283,18 +291,18 @@ class Swim:
 
     # Messages
 
-    def _on_message(self, now_s: float, source: Address, message: AnyGossip) -> None:
+    def _on_message(self, now_s: float, sender: bytes, source: Address, message: AnyGossip) -> None:
         match message:
             case Ping(seq, target, digest):
                 if target == self.me.node:
                     self._send(source, [Ack(seq, self.view.digest)])
                     self._check_digest(now_s, source, digest)
             case Ack(seq, digest):
-                self._on_ack(now_s, seq)
+                self._on_ack(now_s, sender, seq)
                 self._check_digest(now_s, source, digest)
             case Nack(seq):
-                if self._probe is not None and self._probe.seq == seq:
-                    self._probe.nacks += 1
+                if self._probe is not None and self._probe.seq == seq and sender in self._probe.helpers:
+                    self._probe.nacks.add(sender)
             case IndirectPing(seq, target):
                 self._on_indirect_ping(now_s, source, seq, target)
             case Alive():
@@ -308,18 +316,18 @@ class Swim:
                 self._random.shuffle(differing)
                 self._tell(now_s, source, differing, self.view.bucket_digest)
             case States(states, buckets):
-                self._take_in(now_s, source, states)
+                self._take_in(now_s, sender, source, states)
                 differing = [n for n, digest in sorted(buckets.items()) if self._differs(n, digest)]
                 self._tell(now_s, source, differing, None)
 
-    def _on_ack(self, now_s: float, seq: int) -> None:
+    def _on_ack(self, now_s: float, sender: bytes, seq: int) -> None:
         probe = self._probe
-        if probe is not None and probe.seq == seq:
+        if probe is not None and probe.seq == seq and (sender == probe.node or sender in probe.helpers):
             if probe.pings == 1:  # else it is not known which one was answered (Karn's algorithm)
                 self.round_trips.add(probe.node, now_s - probe.sent_s)
             self.awareness.better()
             self._probe = None
-        relay = self._relays.open.pop(seq, None)
+        relay = self._relays.answered(seq, sender)
         if relay is not None:
             self._send(relay.requester, [Ack(relay.their_seq)])
 
@@ -418,11 +426,11 @@ class Swim:
     def _differs(self, bucket: int, digest: bytes) -> bool:
         return self.view.bucket_digest(bucket) != digest
 
-    def _take_in(self, now_s: float, source: Address, states: list[Alive | Dead]) -> None:
+    def _take_in(self, now_s: float, sender: bytes, source: Address, states: list[Alive | Dead]) -> None:
         """Another's view. Members first met here are news to nobody but us, and are not passed on."""
         met = {state.node for state in states if not self.knows(state.node)}
         for state in states:
-            self._on_message(now_s, source, state)
+            self._on_message(now_s, sender, source, state)
         for node in met:
             self._queue.discard(node)
         self._exchange.learning |= bool(met)

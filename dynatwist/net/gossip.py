@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
-from dynatwist.membership.actions import Action, Changed, Send
+from dynatwist.membership.actions import Action, Changed, PingLink, Send
 from dynatwist.membership.messages import DECODER, ENCODER
 from dynatwist.membership.swim import Swim
 from dynatwist.runtime import Datagrams, Runtime, Timer, cancel
@@ -21,7 +22,9 @@ LEAST_TICK_S = 0.01
 class GossipPort(DatagramProtocol):
     """See the module.
 
+    :param keys: the cluster's gossip keys, the one to seal with first.
     :param changed: hears of members whose state or address changed.
+    :param ping_link: asks a member over its peer link whether it is there, and calls back if so.
     """
 
     log = Logger()
@@ -30,16 +33,19 @@ class GossipPort(DatagramProtocol):
     def __init__(
         self,
         swim: Swim,
-        cluster_key: bytes,
+        keys: Sequence[bytes],
         epoch: bytes,
         runtime: Runtime,
         changed: Callable[[Changed], None],
+        ping_link: Callable[[bytes, Callable[[], None]], None],
     ) -> None:
         self.swim = swim
         self._runtime = runtime
         self._changed = changed
+        self._ping_link = ping_link
+        self._said: set[bytes] = set()
         self._port: Datagrams | None = None
-        self.codec = PacketCodec(cluster_key, swim.me.node, epoch, runtime.randbytes, self._write)
+        self.codec = PacketCodec(keys, swim.me.node, epoch, runtime.randbytes, runtime.monotonic_s, self._write)
         self._ticker: Timer | None = None
         self._wake_s = 0.0
         self.packets_sent = self.packets_received = self.packets_unsent = 0
@@ -74,8 +80,21 @@ class GossipPort(DatagramProtocol):
         for action in actions:
             if isinstance(action, Send):
                 self._write(self.codec.seal(ENCODER.encode(action.messages)), action.address)
+            elif isinstance(action, PingLink):
+                self._ping_link(action.node, partial(self._link_answered, action))
             else:
                 self._changed(action)
+
+    def _link_answered(self, ping: PingLink) -> None:
+        self.swim.link_answered(ping.node, ping.seq)
+        if ping.node not in self._said and self.swim.knows(ping.node):
+            self._said.add(ping.node)
+            peer = self.swim.peer(ping.node)
+            self.log.info(
+                "{host}:{port} answered over TCP what it did not over UDP: are datagrams lost or blocked on the way?",
+                host=peer.host,
+                port=peer.port,
+            )
 
     def _tick(self) -> None:
         self.perform(self.swim.tick(self._runtime.monotonic_s()))

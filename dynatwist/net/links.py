@@ -16,7 +16,7 @@ from dynatwist.runtime import Runtime, Timer, cancel
 
 from .framing import State
 from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink
-from .messages import AnyMessage, Hello, Leaving
+from .messages import AnyMessage, Hello, Leaving, Ping
 
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
@@ -181,6 +181,15 @@ class PeerLinks:
             on_reply(None)
         else:
             link.call(message, on_reply, on_stall, timeout_s)
+
+    def ping(self, node: bytes, answered: Callable[[], None]) -> None:
+        """Ask a peer whether it is there; nothing happens if it is not, or not connected."""
+
+        def replied(reply: AnyMessage | None) -> None:
+            if reply is not None:
+                answered()
+
+        self.call(node, Ping(), replied)
 
     def tell(self, node: bytes, message: AnyMessage) -> None:
         """Send a one-way message, if the peer is connected."""

@@ -6,6 +6,8 @@ that the sender went by: an older one is answered with `StaleRegistry`.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from dynatwist.model.clock import Stamp
@@ -360,6 +362,30 @@ class Restored(Message, frozen=True, tag=36):
     starts: int
 
 
+class Rekey(Message, frozen=True, tag=42):
+    """One step of a change of the cluster's secrets; see `dynatwist.storage.keyring`. Reply `KeysAre`, or `Unable`.
+
+    :ivar step: ``install``, ``use``, ``retire``, or empty to ask only.
+    :ivar secret: to be installed.
+    :ivar name: of the secret to be used, or to be left.
+    :ivar now_s: seconds since 1970.
+    :ivar tokens_s: for how long users' tokens from retired secrets are good.
+    """
+
+    registry: int
+    step: Literal["", "install", "use", "retire"] = ""
+    secret: bytes = b""
+    name: str = ""
+    now_s: int = 0
+    tokens_s: int = 0
+
+
+class KeysAre(Message, frozen=True, tag=43):
+    """The names of the secrets that the sender accepts, the one that it uses first."""
+
+    names: tuple[str, ...]
+
+
 AnyMessage = (
     Hello
     | Refused
@@ -401,4 +427,6 @@ AnyMessage = (
     | Settle
     | PullFromMe
     | Restored
+    | Rekey
+    | KeysAre
 )

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 
-from dynatwist.storage.keyfile import ClusterKeys
+from dynatwist.storage.keyring import ClusterKeys
 
 _ALWAYS_FROM = datetime.datetime(1970, 1, 1)
 _ALWAYS_TO = datetime.datetime(9999, 12, 31, 23, 59, 59)
@@ -25,11 +25,13 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _certificate(subject: str, public: Any, signer: Ed25519PrivateKey, serial: int, is_authority: bool) -> Any:
+def _certificate(
+    subject: str, issuer: str, public: Any, signer: Ed25519PrivateKey, serial: int, is_authority: bool
+) -> Any:
     return (
         x509.CertificateBuilder()
         .subject_name(_name(subject))
-        .issuer_name(_name("dynakv cluster"))
+        .issuer_name(_name(issuer))
         .public_key(public)
         .serial_number(serial)
         .not_valid_before(_ALWAYS_FROM)
@@ -40,16 +42,24 @@ def _certificate(subject: str, public: Any, signer: Ed25519PrivateKey, serial: i
 
 
 def peer_context(keys: ClusterKeys, node_id: bytes) -> CertificateOptions:
-    """The TLS settings of a node's peer links, for both directions."""
-    authority = Ed25519PrivateKey.from_private_bytes(keys.derive(b"peer authority"))
-    authority_certificate = _certificate("dynakv cluster", authority.public_key(), authority, 1, True)
+    """The TLS settings of a node's peer links, for both directions.
+
+    It shows a certificate by the secret in use, and believes those by any of the secrets.
+    """
+    authorities = [Ed25519PrivateKey.from_private_bytes(key) for key in keys.derive_all(b"peer authority")]
+    titles = [f"dynakv cluster {name}" for name in keys.names()]
+    trusted = [
+        _certificate(title, title, authority.public_key(), authority, 1, True)
+        for title, authority in zip(titles, authorities, strict=True)
+    ]
     own = Ed25519PrivateKey.generate()
-    certificate = _certificate(node_id.hex(), own.public_key(), authority, x509.random_serial_number(), False)
+    serial = x509.random_serial_number()
+    certificate = _certificate(node_id.hex(), titles[0], own.public_key(), authorities[0], serial, False)
     return CertificateOptions(
         privateKey=crypto.PKey.from_cryptography_key(own),
         certificate=crypto.X509.from_cryptography(certificate),
         verify=True,
-        caCerts=[crypto.X509.from_cryptography(authority_certificate)],
+        caCerts=[crypto.X509.from_cryptography(one) for one in trusted],
         requireCertificate=True,
         raiseMinimumTo=TLSVersion.TLSv1_3,
     )

@@ -14,7 +14,7 @@ from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.model.registry import Registry
 from dynatwist.runtime import Runtime
-from dynatwist.storage.keyfile import ClusterKeys
+from dynatwist.storage.keyring import Change, ClusterKeys, Keyring
 
 from .disk import SimDisk, SimWriter
 from .network import SimHost, SimNetwork
@@ -99,7 +99,7 @@ class SimNode:
 
         def boot() -> None:
             try:
-                core = Core(self._cluster.config(self.number), self._cluster.keys, runtime)
+                core = Core(self._cluster.config(self.number), self._cluster.keyring(), runtime)
             except StartError as error:
                 fatal(str(error))
                 return
@@ -158,6 +158,14 @@ class SimCluster:
         self.nodes = [SimNode(self, number) for number in range(nodes)]
         self.latest_wall_ms = 0
         self._founded = False
+
+    def keyring(self) -> Keyring:
+        """For one process; all hosts share a key file."""
+
+        def keep(change: Change) -> None:
+            self.keys = change(self.keys)
+
+        return Keyring(self.keys, keep)
 
     def config(self, number: int) -> NodeConfig:
         """The configuration of a node: the first one founds the cluster, once; all others join any of the rest."""

@@ -223,7 +223,7 @@ class MembersWorld:
                     host.outbox.append(action)
                 else:
                     self._send(host, action)
-            else:
+            elif isinstance(action, Changed):
                 self._changed(host, action)
         if host.swim.me.incarnation < host.incarnation:
             self.violations.append(f"node {host.number} lowered its incarnation")

@@ -15,7 +15,7 @@ from dynatwist.model.registry import Registry
 from dynatwist.replication.paxos import Vote
 
 from .files import FileSystem, replace_file
-from .keyfile import ClusterKeys
+from .keyring import ClusterKeys
 from .seal import derive_key, open_file, seal_file
 
 _KIND = b"IDEN"

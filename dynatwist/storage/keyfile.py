@@ -3,9 +3,11 @@
     dynakv-keys 1
     cluster BASE64
     storage BASE64
+    tokens BASE64 UNTIL
 
-Lines of one kind may repeat, the newest first. ``cluster`` secrets give the gossip, peer and token keys; ``storage``
-secrets wrap the data keys, so that rotating one leaves the other alone.
+Lines of one kind may repeat, the one in use first. ``cluster`` secrets give the gossip, peer and token keys;
+``storage`` secrets wrap the data keys, so that rotating one leaves the other alone. ``tokens`` is what is left of a
+retired cluster secret: its tokens are good until then, in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -13,35 +15,14 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from fcntl import LOCK_EX, flock
 
 from dynatwist.errors import StartError
 
-from .seal import derive_key
+from .keyring import ClusterKeys
 
 _FIRST_LINE = "dynakv-keys 1"
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterKeys:
-    """The secrets of a cluster, newest first; at least one of each.
-
-    The representation shows none of them.
-    """
-
-    cluster: tuple[bytes, ...]
-    storage: tuple[bytes, ...]
-
-    def derive(self, purpose: bytes) -> bytes:
-        """The key for one purpose, from the newest cluster secret."""
-        return derive_key(self.cluster[0], b"", purpose)
-
-    def admin_password(self) -> str:
-        """The administrator's password where none was configured."""
-        return base64.b32encode(self.derive(b"admin password")[:15]).decode().lower()
-
-    def __repr__(self) -> str:
-        return "ClusterKeys(...)"
 
 
 def render(keys: ClusterKeys) -> str:
@@ -49,6 +30,7 @@ def render(keys: ClusterKeys) -> str:
     lines = [_FIRST_LINE]
     lines += [f"cluster {base64.b64encode(secret).decode()}" for secret in keys.cluster]
     lines += [f"storage {base64.b64encode(secret).decode()}" for secret in keys.storage]
+    lines += [f"tokens {base64.b64encode(key).decode()} {until_s}" for key, until_s in keys.token_keys]
     return "\n".join(lines) + "\n"
 
 
@@ -62,20 +44,27 @@ def parse(text: str, path: str) -> ClusterKeys:
     if not lines or lines[0].strip() != _FIRST_LINE:
         raise StartError(f"{path}: not a dynakv key file (its first line must be '{_FIRST_LINE}')")
     found: dict[str, list[bytes]] = {"cluster": [], "storage": []}
+    token_keys: list[tuple[bytes, int]] = []
     for number, line in enumerate(lines[1:], 2):
         if not line.strip():
             continue
         kind, _, encoded = line.partition(" ")
+        until = ""
+        if kind == "tokens":
+            encoded, _, until = encoded.strip().partition(" ")
         try:
             secret = base64.b64decode(encoded.strip(), validate=True)
         except binascii.Error:
             secret = b""
-        if kind not in found or len(secret) != 32:
+        if len(secret) == 32 and kind == "tokens" and until.isdecimal():
+            token_keys.append((secret, int(until)))
+        elif len(secret) == 32 and kind in found:
+            found[kind].append(secret)
+        else:
             raise StartError(f"{path}, line {number}: expected 'cluster' or 'storage' and 32 bytes in base64")
-        found[kind].append(secret)
     if not found["cluster"] or not found["storage"]:
         raise StartError(f"{path}: needs at least one 'cluster' and one 'storage' line; copy it from another node")
-    return ClusterKeys(tuple(found["cluster"]), tuple(found["storage"]))
+    return ClusterKeys(tuple(found["cluster"]), tuple(found["storage"]), tuple(token_keys))
 
 
 def load_or_create(path: str) -> tuple[ClusterKeys, bool]:
@@ -99,17 +88,41 @@ def load_or_create(path: str) -> tuple[ClusterKeys, bool]:
     return parse(text, path), created
 
 
-def _create(path: str) -> bool:
-    folder = os.path.dirname(path) or "."
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+def change(path: str, how: Callable[[ClusterKeys], ClusterKeys]) -> None:
+    """Change the secrets in a file, durably and at once, also when several nodes that share it do so together.
+
+    :raises OSError: when the file cannot be read or written; it is left as it was.
+    :raises StartError: when it is no key file any more.
+    """
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flock(folder, LOCK_EX)
+        with open(path, encoding="ascii") as file:
+            before = parse(file.read(), path)
+        after = how(before)
+        if after != before:
+            temporary = _write_new(path, after)
+            os.replace(temporary, path)
+            os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _write_new(path: str, keys: ClusterKeys) -> str:
+    """Write secrets durably to a file beside the key file; answers its path."""
     temporary = f"{path}.{os.getpid()}.new"
-    keys = ClusterKeys((os.urandom(32),), (os.urandom(32),))
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.write(fd, render(keys).encode("ascii"))
         os.fsync(fd)
     finally:
         os.close(fd)
+    return temporary
+
+
+def _create(path: str) -> bool:
+    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+    temporary = _write_new(path, ClusterKeys((os.urandom(32),), (os.urandom(32),)))
     try:
         os.link(temporary, path)
     except FileExistsError:

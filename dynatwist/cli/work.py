@@ -1,0 +1,45 @@
+"""Running some work with a client, as the commands do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+
+from dynatwist.errors import DynakvError
+
+from .session import load_token
+
+Work = Callable[[Any], Awaitable[None]]
+
+
+def run(urls: tuple[str, ...], work: Work) -> None:
+    """Run some work with a client; a fault is one line on stderr and exit status 1."""
+    from twisted.internet import defer
+    from twisted.internet.task import react
+
+    from dynatwist.client import Client, KvError, Unauthorized
+    from dynatwist.client.watch import WatchRefused
+
+    failure: list[str] = []
+
+    async def main(reactor: Any) -> None:
+        client = Client(reactor, urls)
+        client.token = os.environ.get("DYNAKV_TOKEN") or load_token(urls[0])
+        try:
+            await work(client)
+        except Unauthorized as error:
+            failure.append(f"{error} (dynakv login NAME, or set DYNAKV_TOKEN)")
+        except (KvError, DynakvError, WatchRefused) as error:
+            failure.append(str(error))
+
+    try:
+        react(lambda reactor: defer.ensureDeferred(main(reactor)))
+    except SystemExit as end:
+        if end.code:
+            raise
+    if failure:
+        click.echo(f"dynakv: {failure[0]}", err=True)
+        raise SystemExit(1)

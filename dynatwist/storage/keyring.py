@@ -1,0 +1,122 @@
+"""The cluster's secrets, and how they change while nodes run.
+
+A new cluster secret is *installed* (all nodes accept it), then *used* (they seal and sign with it), then all others are
+*retired*. At each step every node accepts what any other may send, so nothing is lost on the way.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import blake2b
+
+from .seal import derive_key
+
+TOKEN = b"token"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterKeys:
+    """The secrets of a cluster, at least one of each; the first one is in use, the others are only accepted.
+
+    The representation shows none of them.
+
+    :ivar token_keys: of retired cluster secrets, with the time in seconds since 1970 until which their tokens are good.
+    """
+
+    cluster: tuple[bytes, ...]
+    storage: tuple[bytes, ...]
+    token_keys: tuple[tuple[bytes, int], ...] = ()
+
+    def derive(self, purpose: bytes) -> bytes:
+        """The key for one purpose, from the cluster secret in use."""
+        return self.derive_all(purpose)[0]
+
+    def derive_all(self, purpose: bytes) -> tuple[bytes, ...]:
+        """The same, followed by those of the other cluster secrets."""
+        return tuple(derive_key(secret, b"", purpose) for secret in self.cluster)
+
+    def admin_passwords(self) -> tuple[str, ...]:
+        """The administrator's password where none was configured, followed by those of secrets not in use."""
+        return tuple(base64.b32encode(key[:15]).decode().lower() for key in self.derive_all(b"admin password"))
+
+    def admin_password(self) -> str:
+        """The administrator's password where none was configured."""
+        return self.admin_passwords()[0]
+
+    def names(self) -> tuple[str, ...]:
+        """What the cluster secrets are called among people; nothing can be told of a secret by its name."""
+        return tuple(map(name_of, self.cluster))
+
+    # Rotation: each answers other keys, and changes nothing when repeated
+
+    def installed(self, secret: bytes) -> ClusterKeys:
+        """With one more cluster secret, which is not in use."""
+        return self if secret in self.cluster else replace(self, cluster=(*self.cluster, secret))
+
+    def used(self, name: str) -> ClusterKeys:
+        """With this cluster secret in use, if it is there."""
+        return replace(self, cluster=tuple(sorted(self.cluster, key=lambda secret: name_of(secret) != name)))
+
+    def retired(self, name: str, now_s: int, tokens_s: int) -> ClusterKeys:
+        """With this cluster secret alone, if it is there.
+
+        :param tokens_s: for how long tokens that users have from other secrets, retired now or before, stay good; 0 if
+            these are to be refused at once.
+        """
+        if name not in self.names():
+            return self
+        gone = [secret for secret in self.cluster if name_of(secret) != name]
+        kept = {key: until_s for key, until_s in self.token_keys if now_s < until_s <= now_s + tokens_s}
+        if tokens_s:
+            kept |= {derive_key(secret, b"", TOKEN): now_s + tokens_s for secret in gone}
+        left = tuple(secret for secret in self.cluster if secret not in gone)
+        return replace(self, cluster=left, token_keys=tuple(kept.items()))
+
+    def __repr__(self) -> str:
+        return "ClusterKeys(...)"
+
+
+Change = Callable[[ClusterKeys], ClusterKeys]
+
+
+def name_of(secret: bytes) -> str:
+    """Eight hexadecimal digits that stand for a secret."""
+    return blake2b(secret, digest_size=4, person=b"dynakv key name").hexdigest()
+
+
+class Keyring:
+    """The secrets that a running node goes by.
+
+    :param keys: those at the start.
+    :param keep: makes a change durable; may raise `OSError`, and then nothing changes.
+    :ivar keys: those now.
+    :ivar on_change: called after each change.
+    """
+
+    def __init__(self, keys: ClusterKeys, keep: Callable[[Change], None] = lambda change: None) -> None:
+        self.keys = keys
+        self._keep = keep
+        self.on_change: list[Callable[[ClusterKeys], None]] = []
+
+    def install(self, secret: bytes) -> None:
+        """Accept another cluster secret."""
+        self._change(lambda keys: keys.installed(secret))
+
+    def use(self, name: str) -> None:
+        """Seal and sign with this one from now on."""
+        self._change(partial(ClusterKeys.used, name=name))
+
+    def retire(self, name: str, now_s: int, tokens_s: int) -> None:
+        """Accept no other than this one any more; see `ClusterKeys.retired`."""
+        self._change(lambda keys: keys.retired(name, now_s, tokens_s))
+
+    def _change(self, change: Change) -> None:
+        changed = change(self.keys)
+        self._keep(change)
+        if changed != self.keys:
+            self.keys = changed
+            for call in self.on_change:
+                call(changed)

@@ -1,0 +1,248 @@
+"""The cluster's secrets change while it runs, and nobody is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import ensureDeferred
+
+from dynatwist.errors import StartError
+from dynatwist.membership.members import State
+from dynatwist.sim.cluster import SimCluster
+from dynatwist.sim.world import World
+from dynatwist.storage.keyfile import change, load_or_create, parse, render
+from dynatwist.storage.keyring import ClusterKeys, Keyring, name_of
+
+from .real import Node, RealCluster, check_logs, free_port, wait_until
+
+SECRETS = [bytes([number]) * 32 for number in range(1, 5)]
+DYNAKV = str(Path(sys.executable).with_name("dynakv"))
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("installed"), st.sampled_from(SECRETS)),
+        st.tuples(st.just("used"), st.sampled_from(SECRETS).map(name_of)),
+        st.tuples(st.just("retired"), st.sampled_from(SECRETS).map(name_of), st.integers(0, 100), st.integers(0, 50)),
+    )
+)
+
+
+def taken(keys: ClusterKeys, steps) -> ClusterKeys:
+    for step, *arguments in steps:
+        keys = getattr(keys, step)(*arguments)
+    return keys
+
+
+class TestKeys:
+    @given(STEPS)
+    def test_one_secret_is_in_use_whatever_is_done_and_each_step_may_be_repeated(self, steps):
+        keys = ClusterKeys((b"c" * 32,), (b"s" * 32,))
+        for step in steps:
+            keys = taken(keys, [step])
+            assert taken(keys, [step]) == keys
+            assert len(set(keys.cluster)) == len(keys.cluster) >= 1
+            assert keys.storage == (b"s" * 32,)
+            assert parse(render(keys), "") == keys
+
+    def test_what_is_installed_is_not_used_and_what_is_not_installed_cannot_be(self):
+        keys = ClusterKeys((b"c" * 32,), (b"s" * 32,)).installed(SECRETS[0])
+        assert keys.names()[0] == name_of(b"c" * 32)
+        assert keys.used(name_of(SECRETS[1])) == keys
+        assert keys.retired(name_of(SECRETS[1]), 0, 9) == keys
+        assert keys.used(name_of(SECRETS[0])).cluster == (SECRETS[0], b"c" * 32)
+
+    def test_tokens_outlive_their_secret_for_a_while(self):
+        keys = taken(
+            ClusterKeys((SECRETS[0],), (b"s" * 32,)),
+            [("installed", SECRETS[1]), ("used", name_of(SECRETS[1])), ("retired", name_of(SECRETS[1]), 1000, 50)],
+        )
+        former = ClusterKeys((SECRETS[0],), (b"s" * 32,)).derive(b"token")
+        assert keys.token_keys == ((former, 1050),)
+        assert keys.retired(name_of(SECRETS[1]), 1050, 50).token_keys == ()
+        assert keys.retired(name_of(SECRETS[1]), 1001, 0).token_keys == ()
+
+    def test_nodes_that_share_a_file_change_it_once(self, tmp_path):
+        path = str(tmp_path / "cluster.key")
+        keys, _ = load_or_create(path)
+        rings = [Keyring(keys, lambda how: change(path, how)) for _ in range(3)]
+        for step in (lambda ring: ring.install(SECRETS[0]), lambda ring: ring.use(name_of(SECRETS[0]))):
+            for ring in rings:
+                step(ring)
+        rings[0].retire(name_of(SECRETS[0]), 1000, 50)
+        assert load_or_create(path)[0] == rings[0].keys
+        for ring in rings:
+            ring.retire(name_of(SECRETS[0]), 1001, 50)
+        assert load_or_create(path)[0].cluster == (SECRETS[0],)
+        assert os.stat(path).st_mode & 0o777 == 0o600
+        assert [entry.name for entry in tmp_path.iterdir()] == ["cluster.key"]
+
+    def test_a_file_that_cannot_be_changed_changes_nothing(self, tmp_path):
+        path = str(tmp_path / "cluster.key")
+        keys, _ = load_or_create(path)
+        ring = Keyring(keys, lambda how: change(path, how))
+        Path(path).write_text("something else")
+        with pytest.raises(StartError):
+            ring.install(SECRETS[0])
+        assert ring.keys == keys
+
+
+def test_in_bad_weather_a_rotation_loses_nobody():
+    """Simulated: packets are lost, doubled, overtaken and garbled; all restart one after another on the way."""
+    world = World(11)
+    cluster = SimCluster(world, 4)
+    for node in cluster.nodes:
+        node.start()
+    assert world.run_until(cluster.is_settled, 60)
+    cluster.network.weather.loss = 0.2
+    cluster.network.weather.duplication = 0.2
+    cluster.network.weather.garbling = 0.2
+    cores = cluster.cores()
+    rotation = cores[0].keys._rotation
+    states: list[State] = []
+    for core in cores:
+        core.gossip._changed = lambda change: states.append(change.peer.state)
+    name = finished(world, rotation.install())
+    finished(world, rotation.use(name))
+    world.run(world.now_s + 20)
+    finished(world, rotation.retire())
+    world.run(world.now_s + 20)
+    assert cluster.keys.names() == (name,)
+    assert State.DEAD not in states
+    assert all(len(core.gossip.swim.up()) == 3 for core in cores)
+    for node in cluster.nodes:
+        node.kill()
+        node.start()
+        assert world.run_until(cluster.is_settled, 60)
+
+
+def finished(world: World, coroutine):
+    results: list[object] = []
+    ensureDeferred(coroutine).addBoth(results.append)
+    assert world.run_until(lambda: bool(results), 60)
+    assert isinstance(results[0], str | None), results[0]
+    return results[0]
+
+
+@pytest.fixture
+def three_machines():
+    """Three nodes, each with a copy of the key file, as on three machines."""
+    cluster = RealCluster.start(1)
+    for number in range(2):
+        shutil.copy(cluster.folder / "cluster.key", cluster.folder / f"copy-{number}.key")
+        cluster.add("--key-file", str(cluster.folder / f"copy-{number}.key"))
+    cluster.wait_ready()
+    yield cluster
+    cluster.close()
+
+
+def dynakv(cluster: RealCluster, *arguments: str, token: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "DYNAKV_TOKEN": token, "DYNAKV_URL": f"http://{cluster.nodes[0].address}"}
+    return subprocess.run([DYNAKV, *arguments], env=env, capture_output=True, text=True, timeout=60)
+
+
+class Traffic(threading.Thread):
+    """Writes and reads through one node after another; keeps what was not answered as it should."""
+
+    def __init__(self, nodes: list[Node], token: str) -> None:
+        super().__init__()
+        self.nodes, self.token = nodes, token
+        self.stopping = threading.Event()
+        self.count = 0
+        self.wrong: list[object] = []
+        self.start()
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            node = self.nodes[self.count % len(self.nodes)]
+            self.count += 1
+            for answer in (
+                node.put("t", f"k{self.count}", {"n": self.count}, self.token),
+                node.get("t", f"k{self.count}", self.token),
+            ):
+                if answer.status not in (200, 201):
+                    self.wrong.append(answer)
+
+    def finish(self) -> None:
+        self.stopping.set()
+        self.join()
+
+
+@pytest.mark.processes
+def test_under_traffic_no_member_and_no_request_is_lost(three_machines):
+    cluster = three_machines
+    token = cluster.nodes[1].register("alice")
+    old = (cluster.folder / "cluster.key").read_text()
+    traffic = Traffic(cluster.nodes, token)
+    for _ in range(3):
+        before = traffic.count
+        done = dynakv(cluster, "key", "rotate", token=cluster.admin_token())
+        assert done.returncode == 0, done.stderr
+        wait_until(lambda before=before: traffic.count > before + 50, 20, "traffic going on")
+    traffic.finish()
+    assert traffic.wrong == []
+    for node in cluster.nodes:
+        assert [one["status"] for one in node.request("GET", "/membership").json["nodes"].values()] == ["Active"] * 3
+    files = [parse(file.read_text(), "") for file in cluster.folder.glob("*.key")]
+    assert len(files) == 3
+    assert {keys.cluster for keys in files} == {files[0].cluster}
+    assert len(files[0].cluster) == 1
+    assert files[0].cluster != parse(old, "").cluster
+    for node in cluster.nodes:
+        node.kill()
+        node.start()
+        cluster.wait_ready()
+    assert cluster.nodes[2].get("t", "k1", token).status == 200
+
+    stranger = cluster.folder / "old.key"
+    stranger.write_text(old)
+    stranger.chmod(0o600)
+    late = Node(cluster.folder, free_port(), "--key-file", str(stranger), "--join", cluster.nodes[0].address)
+    late.start()
+    try:
+        wait_until(lambda: "another key file" in late.log.read_text(), 20, "refusal")
+        assert cluster.nodes[0].active_count() == 3
+    finally:
+        late.kill()
+    check_logs(cluster)
+
+
+@pytest.mark.processes
+def test_step_by_step_and_logging_everybody_out(three_machines):
+    cluster = three_machines
+    token = cluster.nodes[0].register("alice")
+    admin = cluster.admin_token()
+    name = dynakv(cluster, "key", "install", token=admin).stdout.split()[-1]
+    listing = dynakv(cluster, "key", "list", token=admin).stdout
+    assert listing.count(name) == 3
+    assert "install it first" in dynakv(cluster, "key", "use", "00000000", token=admin).stderr
+    assert dynakv(cluster, "key", "use", name, token=admin).returncode == 0
+    assert cluster.nodes[1].request("GET", "/admin/keys", None, admin).status == 200
+    assert cluster.nodes[1].register("alice") != token
+    assert dynakv(cluster, "key", "retire", "--logout", token=admin).returncode == 0
+    for node in cluster.nodes:
+        assert node.get("t", "k", token).status == 401
+        assert node.request("GET", "/admin/keys", None, admin).status == 401
+        assert node.get("t", "k", node.register("alice")).status == 404
+    assert cluster.nodes[2].request("GET", "/admin/keys", None, cluster.nodes[2].register("bob")).status == 403
+    check_logs(cluster)
+
+
+@pytest.mark.processes
+def test_with_a_member_down_nothing_is_begun(three_machines):
+    cluster = three_machines
+    admin = cluster.admin_token()
+    cluster.nodes[2].kill()
+    before = (cluster.folder / "cluster.key").read_text()
+    done = dynakv(cluster, "key", "rotate", token=admin)
+    assert done.returncode == 1
+    assert f"{cluster.nodes[2].address} cannot be reached" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert (cluster.folder / "cluster.key").read_text() == before
+    check_logs(cluster)
