@@ -100,7 +100,7 @@ PATHS = {
     "/_users/keys": 403,
     "/auth/store": 403,
     "/_anything/store": 403,
-    "/admin/keys": 400,
+    "/admin/keys": 403,
     "/stats/keys": 400,
     "/safe/key/" + "k" * 2000: 400,
     "/" + "t" * 200 + "/key/k": 400,

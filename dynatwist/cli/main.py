@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dynatwist.errors import DynakvError
+from dynatwist.membership.settings import PARTS
 
 from .key import key_commands
 from .session import save_token
@@ -333,6 +334,7 @@ def simulate(
 @click.option("--shortest", type=click.FloatRange(0.001), default=0.1, show_default=True, help="Seconds of that.")
 @click.option("--longest", type=click.FloatRange(0.001), default=30.0, show_default=True, help="Seconds of that.")
 @click.option("--no-lifeguard", is_flag=True, help="Plain SWIM with suspicion.")
+@click.option("--without", multiple=True, type=click.Choice(PARTS), help="Switch this part off; repeatable.")
 @click.option("--random", "random_probes", is_flag=True, help="Probe at random, not in shuffled rounds.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 def membership(
@@ -345,6 +347,7 @@ def membership(
     shortest: float,
     longest: float,
     no_lifeguard: bool,
+    without: tuple[str, ...],
     random_probes: bool,
     seed: int,
 ) -> None:
@@ -358,6 +361,14 @@ def membership(
     if shortest > longest:
         raise click.ClickException(f"--shortest {shortest:g}: must not exceed --longest, which is {longest:g}")
     scenario = Scenario(
-        nodes, loss, 60 * minutes, crashes, stalled, blocked, (shortest, longest), not no_lifeguard, random_probes
+        nodes,
+        loss,
+        60 * minutes,
+        crashes,
+        stalled,
+        blocked,
+        (shortest, longest),
+        random_probes,
+        frozenset(PARTS if no_lifeguard else without),
     )
     raise SystemExit(0 if command.run(scenario, seed) else 1)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PARTS = ("awareness", "shortening", "buddy", "measured-timeouts")
+"""The parts of Lifeguard, by the names that people use."""
+
 
 @dataclass(frozen=True, slots=True)
 class SwimSettings:
@@ -15,7 +18,7 @@ class SwimSettings:
     :ivar least_probe_timeout_s: what it is shortened to at most.
     :ivar indirect_probes: k, how many are asked.
     :ivar suspicion_multiplier: the shortest suspicion is this times log10(n + 1) times the probe interval, at least
-        twice the interval.
+        this times the interval.
     :ivar longest_suspicion: the longest, that of a single accuser, as a multiple of the shortest.
     :ivar confirmations: independent accusers beyond the first that make a suspicion as short as it gets.
     :ivar gossip_interval_s: between packets that only carry news.
@@ -43,7 +46,7 @@ class SwimSettings:
     probe_timeout_s: float = 0.4
     least_probe_timeout_s: float = 0.1
     indirect_probes: int = 3
-    suspicion_multiplier: float = 2.0
+    suspicion_multiplier: float = 1.7
     longest_suspicion: float = 6.0
     confirmations: int = 2
     gossip_interval_s: float = 0.1

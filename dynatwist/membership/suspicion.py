@@ -7,9 +7,6 @@ from math import log, log10
 
 from .settings import SwimSettings
 
-LEAST = 2.0
-"""Probe intervals."""
-
 
 @dataclass(slots=True)
 class Suspicion:
@@ -52,8 +49,7 @@ def suspicion_of(incarnation: int, accuser: bytes, members: int, settings: SwimS
 
     :param members: how many are up, with this node and the suspected one.
     """
-    factor = max(LEAST, settings.suspicion_multiplier * log10(members + 1))
-    shortest_s = factor * settings.probe_interval_s
+    shortest_s = settings.suspicion_multiplier * max(1.0, log10(members + 1)) * settings.probe_interval_s
     if not settings.shortening:
         return Suspicion(incarnation, now_s, shortest_s, shortest_s, 0, {accuser})
     others = members - 2  # beyond the first accuser and the suspected member

@@ -93,7 +93,7 @@ class MembersWorld:
         self.false_alarms: list[tuple[int, int, float]] = []
         self.suspicions: list[tuple[int, int, float]] = []
         self.violations: list[str] = []
-        self.ever_cut = False
+        self.ever_cut = self.ever_lost = False
         self._cut: set[int] = set()
         self._heap: list[tuple[float, int, int, tuple[bytes, Address, list[AnyGossip]] | None]] = []
         self._count = 0
@@ -240,6 +240,7 @@ class MembersWorld:
             self.violations.append(f"a packet of {size} bytes")
         target = send.address[1]
         if self.loss and self.random.random() < self.loss:
+            self.ever_lost = True
             return
         if self._cut and (host.number in self._cut) != (target in self._cut):
             return
@@ -283,7 +284,7 @@ class MembersWorld:
     def check(self) -> list[str]:
         """The rules that were broken so far."""
         broken = list(self.violations)
-        if not self.loss and not self.ever_cut and all(host.healthy for host in self.hosts):
+        if not self.ever_lost and not self.ever_cut and all(host.healthy for host in self.hosts):
             broken += [f"without loss or lag, {by} took {of} for dead" for by, of, _ in self.false_alarms[:3]]
         for host in self.hosts:
             if len(host.swim.view.fates) > self.settings.max_down or host.swim.news > len(self.hosts):

@@ -30,7 +30,7 @@ class Scenario:
     :ivar disturbed: how many members stop now and then, all through `quiet_s` and the crashes.
     :ivar blocked: whether these are cut off while their timers go on, instead of frozen.
     :ivar disturbance_s: the shortest and the longest; their logarithms are evenly spread.
-    :ivar lifeguard: whether it is switched on.
+    :ivar without: the parts of Lifeguard that are switched off, by name.
     :ivar random_probes: whether members are probed at random rather than in shuffled rounds.
     """
 
@@ -41,19 +41,18 @@ class Scenario:
     disturbed: int = 0
     blocked: bool = False
     disturbance_s: tuple[float, float] = (0.1, 30.0)
-    lifeguard: bool = True
     random_probes: bool = False
+    without: frozenset[str] = frozenset()
 
     def settings(self) -> SwimSettings:
         """Of all nodes."""
-        on = self.lifeguard
         return SwimSettings(
             payload_bytes=MAX_PAYLOAD_BYTES,
             random_probes=self.random_probes,
-            awareness=on,
-            shortening=on,
-            buddy=on,
-            measured_timeouts=on,
+            awareness="awareness" not in self.without,
+            shortening="shortening" not in self.without,
+            buddy="buddy" not in self.without,
+            measured_timeouts="measured-timeouts" not in self.without,
         )
 
     def expected_first_s(self) -> float:
@@ -165,7 +164,7 @@ def _join(world: MembersWorld, troubles: _Disturbances, seen: Survey) -> None:
 
 def _crashes(world: MembersWorld, troubles: _Disturbances, scenario: Scenario, seen: Survey) -> Iterator[None]:
     """Kill nodes, in a big cluster a few at once, and start them again when all know."""
-    together = max(1, scenario.nodes // 250)
+    together = max(1, scenario.nodes // 100)
     healthy = [host.number for host in world.hosts if host.healthy]
     while len(seen.everywhere_s) < scenario.crashes:
         crashes = []
