@@ -12,6 +12,7 @@ from dynatwist.membership.members import State
 from dynatwist.membership.settings import PARTS, SwimSettings
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.sim.detection import mean_detection_in_step, random_tail
+from dynatwist.sim.hostile import HostileWorld
 from dynatwist.sim.members import MembersWorld
 from dynatwist.sim.survey import Scenario, survey
 
@@ -77,6 +78,25 @@ def test_nothing_wrong_follows_from_what_is_lost_repeated_and_overtaken():
     assert world.views_agree()
     states = {world.hosts[20].swim.peer(world.hosts[10 + number].swim.me.node).state for number in range(5)}
     assert states == {State.LEFT}
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.1])
+def test_an_attacker_without_a_key_changes_nothing(loss):
+    world = HostileWorld(20, 3, hostility=1.0, loss=loss)
+    world.run(10)
+    world.join()
+    world.leave(15)
+    for number in range(5):
+        world.kill(number)
+        world.run(world.now_s + 12)
+        world.restart(number)
+        world.run(world.now_s + 5)
+    assert world.attacks > 5000
+    assert world.check() == []
+    world.hostility = world.loss = 0.0
+    world.run(world.now_s + 20)
+    assert world.views_agree()
+    assert {len(host.swim.view) for host in world.awake()} == {20}
 
 
 def test_a_partition_of_any_length_heals():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .members import Peer, State
 from .messages import AnyGossip
@@ -29,12 +29,27 @@ class Random(Protocol):
         """Any `k` different ones."""
 
 
+class Whom(NamedTuple):
+    """Whom a packet is for.
+
+    :ivar node: its id; empty for whoever is at the address.
+    """
+
+    node: bytes
+    address: Address
+
+
 @dataclass(frozen=True, slots=True)
 class Send:
     """Send one packet."""
 
-    address: Address
+    whom: Whom
     messages: list[AnyGossip]
+
+    @property
+    def address(self) -> Address:
+        """Where to."""
+        return self.whom.address
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .actions import Address
+from .actions import Whom
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Probe:
 class Relay:
     """A ping that is made for somebody else."""
 
-    requester: Address
+    requester: Whom
     their_seq: int
     node: bytes
     deadline_s: float

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from .actions import Action, Address, Changed, PingLink, Random, Send
+from .actions import Action, Address, Changed, PingLink, Random, Send, Whom
 from .awareness import Awareness
 from .broadcast import BroadcastQueue
 from .exchange import Exchange
@@ -158,8 +158,9 @@ class Swim:
         self._notice_own_silence(now_s)
         if self._probe is not None and self._probe.node == sender:
             self._probe.heard = True
+        whom = Whom(sender, source)
         for message in messages:
-            self._on_message(now_s, sender, source, message)
+            self._on_message(now_s, whom, message)
         return self._take_actions(now_s)
 
     def link_answered(self, node: bytes, seq: int) -> None:
@@ -184,7 +185,7 @@ class Swim:
     def leave(self) -> list[Action]:
         """Say goodbye to everybody; the node goes down in order, and is nobody's concern."""
         goodbye = Dead(self.me.node, self.me.incarnation, self.me.node)
-        actions: list[Action] = [Send(peer.address, [goodbye]) for peer in self.up()]
+        actions: list[Action] = [Send(Whom(peer.node, peer.address), [goodbye]) for peer in self.up()]
         self.left = True
         return actions
 
@@ -227,7 +228,7 @@ class Swim:
         suspicion = self.suspicions.get(node)
         if suspicion is not None and settings.buddy:
             messages.append(Suspect(node, suspicion.incarnation, self.me.node))
-        self._send(self._address(node), messages)
+        self._send(self._whom(node), messages)
 
     def _check_probe(self, now_s: float) -> None:
         probe = self._probe
@@ -246,13 +247,13 @@ class Swim:
             helpers = self._ring.choose(self.settings.indirect_probes, lambda node: self._can_help(node, probe.node))
             probe.helpers = frozenset(helpers)
             for helper in helpers:
-                self._send(self._address(helper), [IndirectPing(probe.seq, probe.node)])
+                self._send(self._whom(helper), [IndirectPing(probe.seq, probe.node)])
             if self.settings.link_pings:
                 self._actions.append(PingLink(probe.node, probe.seq))
         probe.pings += 1
         probe.wait_s *= 2
         probe.again_s = now_s + probe.wait_s
-        self._send(self._address(probe.node), [Ping(probe.seq, probe.node, self.view.digest)])
+        self._send(self._whom(probe.node), [Ping(probe.seq, probe.node, self.view.digest)])
 
     def _can_help(self, node: bytes, target: bytes) -> bool:
         return node != target and self.view.is_up(node)
@@ -281,30 +282,30 @@ class Swim:
     def _redial(self) -> None:
         """Call whoever should be there and is not: seeds that are no members, and one dead member."""
         if self._seeds:
-            known = {self._address(node) for node in self.view.alive if self.view.is_up(node)}
+            known = {self._whom(node).address for node in self.view.alive if self.view.is_up(node)}
             for seed in self._seeds:
                 if seed not in known:
-                    self._compare(seed)
+                    self._compare(Whom(b"", seed))
         dead = sorted(node for node, fate in self.view.fates.items() if fate.state is State.DEAD)
         if dead:
-            self._compare(self._address(self._random.choice(dead)))
+            self._compare(self._whom(self._random.choice(dead)))
 
     # Messages
 
-    def _on_message(self, now_s: float, sender: bytes, source: Address, message: AnyGossip) -> None:
+    def _on_message(self, now_s: float, whom: Whom, message: AnyGossip) -> None:
         match message:
             case Ping(seq, target, digest):
                 if target == self.me.node:
-                    self._send(source, [Ack(seq, self.view.digest)])
-                    self._check_digest(now_s, source, digest)
+                    self._send(whom, [Ack(seq, self.view.digest)])
+                    self._check_digest(now_s, whom, digest)
             case Ack(seq, digest):
-                self._on_ack(now_s, sender, seq)
-                self._check_digest(now_s, source, digest)
+                self._on_ack(now_s, whom.node, seq)
+                self._check_digest(now_s, whom, digest)
             case Nack(seq):
-                if self._probe is not None and self._probe.seq == seq and sender in self._probe.helpers:
-                    self._probe.nacks.add(sender)
+                if self._probe is not None and self._probe.seq == seq and whom.node in self._probe.helpers:
+                    self._probe.nacks.add(whom.node)
             case IndirectPing(seq, target):
-                self._on_indirect_ping(now_s, source, seq, target)
+                self._on_indirect_ping(now_s, whom, seq, target)
             case Alive():
                 self._on_alive(now_s, message)
             case Suspect(node, incarnation, accuser):
@@ -314,11 +315,11 @@ class Swim:
             case Compare(digests):
                 differing = self.view.differing(digests)
                 self._random.shuffle(differing)
-                self._tell(now_s, source, differing, self.view.bucket_digest)
+                self._tell(now_s, whom, differing, self.view.bucket_digest)
             case States(states, buckets):
-                self._take_in(now_s, sender, source, states)
+                self._take_in(now_s, whom, states)
                 differing = [n for n, digest in sorted(buckets.items()) if self._differs(n, digest)]
-                self._tell(now_s, source, differing, None)
+                self._tell(now_s, whom, differing, None)
 
     def _on_ack(self, now_s: float, sender: bytes, seq: int) -> None:
         probe = self._probe
@@ -331,13 +332,13 @@ class Swim:
         if relay is not None:
             self._send(relay.requester, [Ack(relay.their_seq)])
 
-    def _on_indirect_ping(self, now_s: float, source: Address, seq: int, target: bytes) -> None:
+    def _on_indirect_ping(self, now_s: float, whom: Whom, seq: int, target: bytes) -> None:
         if not self.view.is_up(target) or target == self.me.node:
             return
         self._seq += 1
         deadline_s = now_s + self.settings.probe_timeout_s
-        self._relays.open[self._seq] = Relay(source, seq, target, deadline_s)
-        self._send(self._address(target), [Ping(self._seq, target, self.view.digest)])
+        self._relays.open[self._seq] = Relay(whom, seq, target, deadline_s)
+        self._send(self._whom(target), [Ping(self._seq, target, self.view.digest)])
 
     def _on_alive(self, now_s: float, alive: Alive) -> None:
         node = alive.node
@@ -414,43 +415,43 @@ class Swim:
 
     # Comparing views
 
-    def _check_digest(self, now_s: float, source: Address, digest: int) -> None:
+    def _check_digest(self, now_s: float, whom: Whom, digest: int) -> None:
         """Compare with somebody whose view differs."""
         if digest and digest != self.view.digest and self._exchange.is_due(now_s, news=bool(self._queue)):
-            self._compare(source)
+            self._compare(whom)
 
-    def _compare(self, address: Address) -> None:
+    def _compare(self, whom: Whom) -> None:
         """Ask where views differ. We say who we are as well: a stranger is told apart by that."""
-        self._actions.append(Send(address, [self.me, Compare(self.view.digests())]))
+        self._actions.append(Send(whom, [self.me, Compare(self.view.digests())]))
 
     def _differs(self, bucket: int, digest: bytes) -> bool:
         return self.view.bucket_digest(bucket) != digest
 
-    def _take_in(self, now_s: float, sender: bytes, source: Address, states: list[Alive | Dead]) -> None:
+    def _take_in(self, now_s: float, whom: Whom, states: list[Alive | Dead]) -> None:
         """Another's view. Members first met here are news to nobody but us, and are not passed on."""
         met = {state.node for state in states if not self.knows(state.node)}
         for state in states:
-            self._on_message(now_s, sender, source, state)
+            self._on_message(now_s, whom, state)
         for node in met:
             self._queue.discard(node)
         self._exchange.learning |= bool(met)
 
-    def _tell(self, now_s: float, address: Address, buckets: list[int], digest: Callable[[int], bytes] | None) -> None:
+    def _tell(self, now_s: float, whom: Whom, buckets: list[int], digest: Callable[[int], bytes] | None) -> None:
         for page in self._exchange.tell(now_s, self.view, buckets, digest):
-            self._actions.append(Send(address, [page]))
+            self._actions.append(Send(whom, [page]))
 
     # Sending
 
-    def _address(self, node: bytes) -> Address:
+    def _whom(self, node: bytes) -> Whom:
         alive = self.view.alive[node]
-        return alive.host, alive.port
+        return Whom(node, (alive.host, alive.port))
 
-    def _send(self, address: Address, messages: list[AnyGossip]) -> None:
+    def _send(self, whom: Whom, messages: list[AnyGossip]) -> None:
         """Queue a packet, filled up with news."""
         if self._queue:
             room = self.settings.payload_bytes - sum(len(ENCODER.encode(message)) for message in messages) - 8
             messages.extend(self._queue.take(room, len(self.view)))
-        self._actions.append(Send(address, messages))
+        self._actions.append(Send(whom, messages))
 
     def _take_actions(self, now_s: float) -> list[Action]:
         """All that is to be done, and news for a few members if it is time for that."""
@@ -459,7 +460,7 @@ class Swim:
             for node in self._ring.choose(self.settings.gossip_nodes, self.view.is_up):
                 news = self._queue.take(self.settings.payload_bytes - 8, len(self.view))
                 if news:
-                    self._actions.append(Send(self._address(node), list(news)))
+                    self._actions.append(Send(self._whom(node), list(news)))
         actions, self._actions = self._actions, []
         self._due_s = self.next_s
         return actions

@@ -79,7 +79,7 @@ class GossipPort(DatagramProtocol):
         """Do what the state machine wants done."""
         for action in actions:
             if isinstance(action, Send):
-                self._write(self.codec.seal(ENCODER.encode(action.messages)), action.address)
+                self._write(self.codec.seal(ENCODER.encode(action.messages), action.whom.node), action.address)
             elif isinstance(action, PingLink):
                 self._ping_link(action.node, partial(self._link_answered, action))
             else:

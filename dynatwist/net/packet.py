@@ -1,11 +1,12 @@
 """Sealed gossip packets.
 
-    version u8 | flags u8 | sender 8 bytes | boot epoch 8 bytes | counter u64 | AES-256-GCM ciphertext and tag
+    version u8 | flags u8 | sender 8 bytes | boot epoch 8 bytes | receiver 8 bytes | counter u64 | ciphertext and tag
 
 Rules:
 
-- The key is per sender and boot: HKDF(cluster key, sender, epoch); the counter is the nonce; the header is associated
-  data. While the cluster key is rotated several keys open packets; the first of them seals.
+- AES-256-GCM; the key is per sender and boot, HKDF(cluster key, sender, epoch); the counter is the nonce; the header is
+  associated data. While the cluster key is rotated several keys open packets; the first of them seals.
+- What is meant for one receiver counts for nobody else. Zeros stand for whoever is at an address: a first word.
 - A sender is believed only after a fresh round trip: its first packet is answered with a random challenge, and held
   back until the echo comes. The echo also says from which counter on the sender's packets are not older than about half
   a second; what is below counts as a recording, whenever it arrives.
@@ -27,7 +28,7 @@ from dynatwist.storage.seal import derive_key
 
 PACKET_VERSION = 2
 MAX_PACKET_BYTES = 1200
-_HEADER = struct.Struct(">BB8s8sQ")
+_HEADER = struct.Struct(">BB8s8s8sQ")
 OVERHEAD_BYTES = _HEADER.size + 16
 MAX_PAYLOAD_BYTES = MAX_PACKET_BYTES - OVERHEAD_BYTES - 16
 WINDOW = 1024
@@ -40,6 +41,7 @@ FRESH_S = 0.25
 """What a sender sealed this long before its proof is believed; twice that at most."""
 
 _DATA, _CHALLENGE, _PROOF = 0, 1, 2
+ANYBODY = bytes(8)
 Address = tuple[str, int]
 
 
@@ -119,11 +121,14 @@ class PacketCodec:
         self._keys = tuple(keys)
         self._own = AESGCM(_key_of(keys[0], self._node_id, self._epoch))
 
-    def seal(self, payload: bytes, flags: int = _DATA) -> bytes:
-        """A packet that carries a payload."""
+    def seal(self, payload: bytes, receiver: bytes = b"", flags: int = _DATA) -> bytes:
+        """A packet that carries a payload.
+
+        :param receiver: its node id; empty for whoever gets it.
+        """
         self._mark_time()
         self._counter += 1
-        header = _HEADER.pack(PACKET_VERSION, flags, self._node_id, self._epoch, self._counter)
+        header = _HEADER.pack(PACKET_VERSION, flags, self._node_id, self._epoch, receiver or ANYBODY, self._counter)
         return header + self._own.encrypt(self._counter.to_bytes(12), payload, header)
 
     def open(self, data: bytes, source: Address) -> list[tuple[bytes, bytes]]:
@@ -136,8 +141,8 @@ class PacketCodec:
 
     def _opened(self, data: bytes, source: Address) -> list[tuple[bytes, bytes]] | None:
         """The same; ``None`` for what is to be dropped."""
-        version, flags, sender, epoch, counter = _HEADER.unpack_from(data)
-        if version != PACKET_VERSION or sender == self._node_id:
+        version, flags, sender, epoch, receiver, counter = _HEADER.unpack_from(data)
+        if version != PACKET_VERSION or sender == self._node_id or receiver not in (self._node_id, ANYBODY):
             return None
         boot = self._proven.get(sender)
         proven = boot is not None and boot.epoch == epoch
@@ -150,7 +155,7 @@ class PacketCodec:
         if payload is None or not boot.window.is_fresh(counter):
             return None
         if flags == _CHALLENGE:
-            self._prove(payload, source)
+            self._prove(payload, sender, source)
         elif flags == _PROOF:
             return self._believe(sender, boot, payload)
         elif proven:
@@ -184,11 +189,11 @@ class PacketCodec:
             self._unproven.popitem(last=False)
         if len(boot.held) < MAX_HELD:
             boot.held[counter] = payload
-        self._send(self.seal(boot.challenge, _CHALLENGE), source)
+        self._send(self.seal(boot.challenge, sender, _CHALLENGE), source)
 
-    def _prove(self, challenge: bytes, source: Address) -> None:
+    def _prove(self, challenge: bytes, sender: bytes, source: Address) -> None:
         self._mark_time()
-        self._send(self.seal(challenge[:CHALLENGE_BYTES] + self._floor.to_bytes(8), _PROOF), source)
+        self._send(self.seal(challenge[:CHALLENGE_BYTES] + self._floor.to_bytes(8), sender, _PROOF), source)
 
     def _mark_time(self) -> None:
         """Keep the floor between one and two `FRESH_S` behind, or at what was sealed before a longer silence."""

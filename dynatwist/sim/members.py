@@ -11,10 +11,11 @@ import heapq
 from collections import deque
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
-from dynatwist.membership.actions import Action, Address, Changed, Send
+from dynatwist.membership.actions import Action, Changed, Send
 from dynatwist.membership.members import State
-from dynatwist.membership.messages import ENCODER, Alive, AnyGossip
+from dynatwist.membership.messages import ENCODER, Alive
 from dynatwist.membership.settings import SwimSettings
 from dynatwist.membership.swim import Swim
 from dynatwist.membership.view import View
@@ -42,7 +43,7 @@ class Host:
     stalled_until_s: float = 0.0
     blocked_until_s: float = 0.0
     wake_s: float = -1.0
-    inbox: deque[tuple[bytes, Address, list[AnyGossip]]] = field(default_factory=deque)
+    inbox: deque[Any] = field(default_factory=deque)
     outbox: deque[Send] = field(default_factory=deque)
 
 
@@ -95,7 +96,7 @@ class MembersWorld:
         self.violations: list[str] = []
         self.ever_cut = self.ever_lost = False
         self._cut: set[int] = set()
-        self._heap: list[tuple[float, int, int, tuple[bytes, Address, list[AnyGossip]] | None]] = []
+        self._heap: list[tuple[float, int, int, Any]] = []
         self._count = 0
         view = View()
         members = [self._alive(number, 1) for number in range(nodes)]
@@ -193,11 +194,15 @@ class MembersWorld:
                 self._wake(host, host.stalled_until_s)
         self.now_s = until_s
 
-    def _arrive(self, host: Host, packet: tuple[bytes, Address, list[AnyGossip]]) -> None:
+    def _arrive(self, host: Host, packet: Any) -> None:
         if self.now_s < host.stalled_until_s or self.now_s < host.blocked_until_s:
             host.inbox.append(packet)
         else:
-            self._perform(host, host.swim.receive(self.now_s, *packet))
+            self._receive(host, packet)
+
+    def _receive(self, host: Host, packet: Any) -> None:
+        """Have a node take a packet in."""
+        self._perform(host, host.swim.receive(self.now_s, *packet))
 
     def _unblock(self, host: Host) -> None:
         while host.outbox:
@@ -206,13 +211,13 @@ class MembersWorld:
 
     def _drain(self, host: Host) -> None:
         while host.inbox and self.now_s >= max(host.stalled_until_s, host.blocked_until_s):
-            self._perform(host, host.swim.receive(self.now_s, *host.inbox.popleft()))
+            self._receive(host, host.inbox.popleft())
 
     def _wake(self, host: Host, time_s: float) -> None:
         host.wake_s = time_s
         self._push(time_s, host.number, None)
 
-    def _push(self, time_s: float, number: int, packet: tuple[bytes, Address, list[AnyGossip]] | None) -> None:
+    def _push(self, time_s: float, number: int, packet: Any) -> None:
         self._count += 1
         heapq.heappush(self._heap, (time_s, self._count, number, packet))
 
@@ -238,15 +243,20 @@ class MembersWorld:
         self.bytes += size
         if size > MAX_PACKET_BYTES:
             self.violations.append(f"a packet of {size} bytes")
-        target = send.address[1]
+        self._transmit(host.number, send.address[1], self._wrapped(host, send))
+
+    def _wrapped(self, host: Host, send: Send) -> Any:
+        """A packet as it is under way: whom it is from, and what it says."""
+        me = host.swim.me
+        return me.node, (me.host, me.port), send.messages
+
+    def _transmit(self, number: int, target: int, packet: Any) -> None:
         if self.loss and self.random.random() < self.loss:
             self.ever_lost = True
             return
-        if self._cut and (host.number in self._cut) != (target in self._cut):
+        if self._cut and (number in self._cut) != (target in self._cut):
             return
         delay_s = self.random.uniform(*self.latency_s)
-        me = host.swim.me
-        packet = me.node, (me.host, me.port), send.messages
         self._push(self.now_s + delay_s, target, packet)
         if self.duplication and self.random.random() < self.duplication:
             self._push(self.now_s + delay_s + self.random.random(), target, packet)
