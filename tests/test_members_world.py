@@ -162,4 +162,4 @@ def test_a_node_that_cannot_send_suspects_itself():
     swim = world.hosts[0].swim
     swim.cannot_send()
     assert swim.awareness.score == 1
-    assert swim._probe is None
+    assert swim._prober.probe is None

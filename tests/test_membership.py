@@ -60,6 +60,8 @@ class Net:
             target = int(action.address[0][1:])
             if target in self.silent or number in self.silent or (number, target) in self.cut:
                 continue
+            if action.whom.node not in (b"", self.swims[target].me.node):
+                continue
             me = self.swims[number].me
             messages = DECODER.decode(ENCODER.encode(action.messages))
             self.perform(target, self.swims[target].receive(self.now_s, me.node, (me.host, me.port), messages))
@@ -174,10 +176,23 @@ def test_leaving_is_not_dying_and_a_restart_counts_again():
     assert net.states(0, 2) is State.ALIVE
 
 
+def test_another_node_at_the_address_of_a_dead_one_is_told_apart():
+    """As after its data folder was wiped."""
+    net = Net(4)
+    net.run(3)
+    other = bytes([9]) * 8
+    net.swims[2] = Swim(Alive(other, 1, "h2", 2, 0), [("h0", 0)], net.swims[2].settings, net.random)
+    net.run(15)
+    for number in (0, 1, 3):
+        assert net.states(number, 2) is State.DEAD
+        assert net.states(number, 9) is State.ALIVE
+    assert len(net.swims[2].up()) == 3
+
+
 def test_news_is_told_a_bounded_number_of_times():
     net = Net(8)
     net.run(5)
-    assert all(len(swim._queue) == 0 for swim in net.swims)
+    assert all(swim.news == 0 for swim in net.swims)
     before = net.packets
     net.run(10)
     assert (net.packets - before) / 10 / 8 < 6  # packets a member and second, at rest
@@ -196,16 +211,16 @@ def test_an_answer_to_somebody_else_does_not_count():
     net.run(3)
     net.silent.add(2)
     swim = net.swims[0]
-    while swim._probe is None or swim._probe.node != bytes([2]) * 8:
+    while swim._prober.probe is None or swim._prober.probe.node != bytes([2]) * 8:
         net.run(0.05)
-    swim.receive(net.now_s, bytes([1]) * 8, ("h1", 1), [Ack(swim._probe.seq)])
-    assert swim._probe is not None
-    swim.receive(net.now_s, bytes([2]) * 8, ("h2", 2), [Ack(swim._probe.seq)])
-    assert swim._probe is None
+    swim.receive(net.now_s, bytes([1]) * 8, ("h1", 1), [Ack(swim._prober.probe.seq)])
+    assert swim._prober.probe is not None
+    swim.receive(net.now_s, bytes([2]) * 8, ("h2", 2), [Ack(swim._prober.probe.seq)])
+    assert swim._prober.probe is None
 
 
 def test_counts_of_pings_begin_anywhere():
-    assert len({swim._seq for swim in Net(8).swims}) == 8
+    assert len({swim._prober._seq for swim in Net(8).swims}) == 8
 
 
 def test_every_message_survives_the_wire():

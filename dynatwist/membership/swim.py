@@ -2,9 +2,7 @@
 
 Rules:
 
-- Each probe period one member, in shuffled round-robin order, is pinged. Without an ack in time, it is pinged again,
-  also over its stream connection, and k others are asked to ping it; without any ack by the end of the period it is
-  suspected.
+- Each probe period one member is probed (`dynatwist.membership.prober`); if nothing is heard of it, it is suspected.
 - A suspected member that does not refute in time is dead. It refutes by a higher incarnation, which only it may raise.
 - What is known of a member is the greatest claim: by incarnation, then alive < dead < left. ``suspect(i)`` counts when
   nothing newer than i is known. Whatever changed is passed on.
@@ -22,14 +20,13 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from .actions import Action, Address, Changed, PingLink, Random, Send, Whom
+from .actions import Action, Address, Changed, Random, Send, Whom
 from .awareness import Awareness
-from .broadcast import BroadcastQueue
 from .exchange import Exchange
 from .members import Peer, State
-from .messages import ENCODER, Ack, Alive, AnyGossip, Compare, Dead, IndirectPing, Nack, Ping, States, Suspect
-from .probing import Probe, Relay, Relays
-from .ring import ProbeRing
+from .messages import Ack, Alive, AnyGossip, Compare, Dead, IndirectPing, Nack, Ping, States, Suspect
+from .outbox import Outbox
+from .prober import Prober
 from .round_trips import RoundTrips
 from .settings import SwimSettings
 from .suspicion import Suspicions, suspicion_of
@@ -70,38 +67,37 @@ class Swim:
         self.refutations = self.suspected = 0
         self.left = False
         self._seeds = list(dict.fromkeys(seeds))
-        self._ring = ProbeRing(random)
-        self._queue = BroadcastQueue()
-        self._relays = Relays()
+        self._outbox = Outbox(settings, self.view)
+        self._prober = Prober(
+            me.node,
+            settings,
+            random,
+            self.view,
+            self.suspicions,
+            self.awareness,
+            self.round_trips,
+            self._outbox,
+        )
         self._exchange = Exchange(settings)
-        self._probe: Probe | None = None
-        self._seq = random.randrange(0, 1 << 32)  # an answer to somebody else must not fit a probe of ours
-        self._next_probe_s = self._next_gossip_s = self._next_redial_s = 0.0
+        self._next_redial_s = 0.0
         self._due_s: float | None = None
-        self._actions: list[Action] = []
 
     def begin_with(self, view: View) -> None:
         """Start with members known from elsewhere, before the first event."""
-        self.view = view.copy()
+        self.view.become(view)
         self.view.hear_alive(self.me)
-        self._ring.fill(node for node in self.view.alive if node != self.me.node)
+        self._prober.ring.fill(node for node in self.view.alive if node != self.me.node)
 
     # What others may look at
 
     @property
     def next_s(self) -> float:
         """When `tick` is to be called, at the latest."""
-        due_s = self._next_probe_s
-        if self._probe is not None:
-            due_s = min(due_s, self._probe.due_s)
-        if self._queue:
-            due_s = min(due_s, self._next_gossip_s)
+        due_s = min(self._prober.due_s, self._outbox.due_s)
         if self._seeds or self.view.fates:
             due_s = min(due_s, self._next_redial_s)
         if self.suspicions:
             due_s = min(due_s, self.suspicions.next_s())
-        for relay in self._relays.open.values():
-            due_s = min(due_s, relay.deadline_s)
         return due_s
 
     def up(self) -> list[Peer]:
@@ -116,7 +112,7 @@ class Swim:
     @property
     def news(self) -> int:
         """How much there is to pass on."""
-        return len(self._queue)
+        return len(self._outbox.news)
 
     def knows(self, node: bytes) -> bool:
         """Whether a member was met, and not struck out since."""
@@ -140,39 +136,38 @@ class Swim:
         if self.left:
             return []
         self._notice_own_sleep(now_s)
-        self._check_probe(now_s)
-        self._check_relays(now_s)
+        silent = self._prober.tick(now_s)
+        if silent is not None:
+            self.suspected += 1
+            node, reason = silent
+            self._suspect(now_s, node, self.view.incarnation(node), self.me.node, reason)
         self._check_suspicions(now_s)
-        if now_s >= self._next_probe_s:
-            self._next_probe_s = now_s + self.awareness.stretched(self.settings.probe_interval_s)
-            self._start_probe(now_s)
+        self._prober.probe_next(now_s)
         if now_s >= self._next_redial_s:
             self._next_redial_s = now_s + self.settings.redial_interval_s
             self._redial()
-        return self._take_actions(now_s)
+        return self._taken(now_s)
 
     def receive(self, now_s: float, sender: bytes, source: Address, messages: list[AnyGossip]) -> list[Action]:
         """Take in an authenticated packet."""
         if self.left:
             return []
         self._notice_own_silence(now_s)
-        if self._probe is not None and self._probe.node == sender:
-            self._probe.heard = True
+        self._prober.on_heard(sender)
         whom = Whom(sender, source)
         for message in messages:
             self._on_message(now_s, whom, message)
-        return self._take_actions(now_s)
+        return self._taken(now_s)
 
     def link_answered(self, node: bytes, seq: int) -> None:
         """A member that does not answer datagrams did answer over its stream connection: it lives."""
-        if self._probe is not None and (self._probe.node, self._probe.seq) == (node, seq):
-            self._probe = None
+        self._prober.on_link_answer(node, seq)
 
     def cannot_send(self) -> None:
         """The system refused a packet of ours: whatever is not answered now is nobody else's fault."""
         self.awareness.worse()
         if self.settings.awareness:
-            self._probe = None
+            self._prober.probe = None
 
     def remove(self, node: bytes) -> None:
         """Forget a member that was struck out."""
@@ -180,7 +175,7 @@ class Swim:
             self.view.forget(node)
             self.suspicions.pop(node, None)
             self.round_trips.forget(node)
-            self._ring.remove(node)
+            self._prober.ring.remove(node)
 
     def leave(self) -> list[Action]:
         """Say goodbye to everybody; the node goes down in order, and is nobody's concern."""
@@ -189,7 +184,7 @@ class Swim:
         self.left = True
         return actions
 
-    # Probing
+    # Not trusting oneself
 
     def _notice_own_sleep(self, now_s: float) -> None:
         due_s, self._due_s = self._due_s, None
@@ -197,9 +192,7 @@ class Swim:
         if late_s <= self.settings.lag_s or not self.settings.awareness:
             return
         self.awareness.worse()
-        if self._probe is not None:
-            self._probe = None
-            self._next_probe_s = now_s
+        self._prober.void(now_s)
         self.suspicions.extend(late_s)
 
     def _notice_own_silence(self, now_s: float) -> None:
@@ -209,68 +202,7 @@ class Swim:
             self.suspicions.extend(silent_s)
         self.suspicions.heard_s = now_s
 
-    def _start_probe(self, now_s: float) -> None:
-        settings = self.settings
-        if settings.random_probes:
-            node = next(iter(self._ring.choose(1, self.view.is_up)), None)
-        else:
-            node = self._ring.next(self.view.is_up)
-        if node is None:
-            return
-        timeout_s = settings.probe_timeout_s
-        if settings.measured_timeouts:
-            timeout_s = self.round_trips.timeout_s(node, settings.least_probe_timeout_s, timeout_s)
-        self._seq += 1
-        wait_s = self.awareness.stretched(timeout_s)
-        deadline_s = now_s + self.awareness.stretched(settings.probe_interval_s * 0.95)
-        self._probe = Probe(self._seq, node, now_s, now_s + wait_s, wait_s, deadline_s)
-        messages: list[AnyGossip] = [Ping(self._seq, node, self.view.digest)]
-        suspicion = self.suspicions.get(node)
-        if suspicion is not None and settings.buddy:
-            messages.append(Suspect(node, suspicion.incarnation, self.me.node))
-        self._send(self._whom(node), messages)
-
-    def _check_probe(self, now_s: float) -> None:
-        probe = self._probe
-        if probe is None:
-            return
-        if not self.view.is_up(probe.node):
-            self._probe = None
-        elif now_s >= probe.deadline_s:
-            self._probe = None
-            self._probe_failed(now_s, probe)
-        elif now_s >= probe.again_s:
-            self._probe_again(now_s, probe)
-
-    def _probe_again(self, now_s: float, probe: Probe) -> None:
-        if probe.pings == 1:
-            helpers = self._ring.choose(self.settings.indirect_probes, lambda node: self._can_help(node, probe.node))
-            probe.helpers = frozenset(helpers)
-            for helper in helpers:
-                self._send(self._whom(helper), [IndirectPing(probe.seq, probe.node)])
-            if self.settings.link_pings:
-                self._actions.append(PingLink(probe.node, probe.seq))
-        probe.pings += 1
-        probe.wait_s *= 2
-        probe.again_s = now_s + probe.wait_s
-        self._send(self._whom(probe.node), [Ping(probe.seq, probe.node, self.view.digest)])
-
-    def _can_help(self, node: bytes, target: bytes) -> bool:
-        return node != target and self.view.is_up(node)
-
-    def _probe_failed(self, now_s: float, probe: Probe) -> None:
-        missing = len(probe.helpers) - len(probe.nacks)
-        self.awareness.worse(missing if probe.helpers else 1)
-        if probe.heard and self.settings.awareness:
-            return
-        self.suspected += 1
-        reason = f"no ack within {probe.deadline_s - probe.sent_s:.2f} s"
-        reason += f", nor through {len(probe.helpers)} others ({len(probe.nacks)} say so)" if probe.helpers else ""
-        self._suspect(now_s, probe.node, self.view.incarnation(probe.node), self.me.node, reason)
-
-    def _check_relays(self, now_s: float) -> None:
-        for relay in self._relays.expired(now_s):
-            self._send(relay.requester, [Nack(relay.their_seq)])
+    # Time
 
     def _check_suspicions(self, now_s: float) -> None:
         for node in self.suspicions.due(now_s):
@@ -282,13 +214,13 @@ class Swim:
     def _redial(self) -> None:
         """Call whoever should be there and is not: seeds that are no members, and one dead member."""
         if self._seeds:
-            known = {self._whom(node).address for node in self.view.alive if self.view.is_up(node)}
+            known = {self._outbox.whom(node).address for node in self.view.alive if self.view.is_up(node)}
             for seed in self._seeds:
                 if seed not in known:
                     self._compare(Whom(b"", seed))
         dead = sorted(node for node, fate in self.view.fates.items() if fate.state is State.DEAD)
         if dead:
-            self._compare(self._whom(self._random.choice(dead)))
+            self._compare(self._outbox.whom(self._random.choice(dead)))
 
     # Messages
 
@@ -296,16 +228,15 @@ class Swim:
         match message:
             case Ping(seq, target, digest):
                 if target == self.me.node:
-                    self._send(whom, [Ack(seq, self.view.digest)])
+                    self._outbox.send(whom, [Ack(seq, self.view.digest)])
                     self._check_digest(now_s, whom, digest)
             case Ack(seq, digest):
-                self._on_ack(now_s, whom.node, seq)
+                self._prober.on_ack(now_s, whom.node, seq)
                 self._check_digest(now_s, whom, digest)
             case Nack(seq):
-                if self._probe is not None and self._probe.seq == seq and whom.node in self._probe.helpers:
-                    self._probe.nacks.add(whom.node)
+                self._prober.on_nack(whom.node, seq)
             case IndirectPing(seq, target):
-                self._on_indirect_ping(now_s, whom, seq, target)
+                self._prober.on_indirect_ping(now_s, whom, seq, target)
             case Alive():
                 self._on_alive(now_s, message)
             case Suspect(node, incarnation, accuser):
@@ -320,25 +251,6 @@ class Swim:
                 self._take_in(now_s, whom, states)
                 differing = [n for n, digest in sorted(buckets.items()) if self._differs(n, digest)]
                 self._tell(now_s, whom, differing, None)
-
-    def _on_ack(self, now_s: float, sender: bytes, seq: int) -> None:
-        probe = self._probe
-        if probe is not None and probe.seq == seq and (sender == probe.node or sender in probe.helpers):
-            if probe.pings == 1:  # else it is not known which one was answered (Karn's algorithm)
-                self.round_trips.add(probe.node, now_s - probe.sent_s)
-            self.awareness.better()
-            self._probe = None
-        relay = self._relays.answered(seq, sender)
-        if relay is not None:
-            self._send(relay.requester, [Ack(relay.their_seq)])
-
-    def _on_indirect_ping(self, now_s: float, whom: Whom, seq: int, target: bytes) -> None:
-        if not self.view.is_up(target) or target == self.me.node:
-            return
-        self._seq += 1
-        deadline_s = now_s + self.settings.probe_timeout_s
-        self._relays.open[self._seq] = Relay(whom, seq, target, deadline_s)
-        self._send(self._whom(target), [Ping(self._seq, target, self.view.digest)])
 
     def _on_alive(self, now_s: float, alive: Alive) -> None:
         node = alive.node
@@ -355,12 +267,12 @@ class Swim:
             return
         self.suspicions.pop(node, None)
         if known is None:
-            self._ring.add(node)
-        self._queue.add(alive)
+            self._prober.ring.add(node)
+        self._outbox.news.add(alive)
         moved = known is not None and _place(known) != _place(alive)
         if before is not State.ALIVE or moved:
             why = {None: "new", State.ALIVE: "moved", State.SUSPECT: "refuted"}.get(before, "back")
-            self._actions.append(Changed(self.peer(node), before, f"{why}, incarnation {alive.incarnation}"))
+            self._outbox.actions.append(Changed(self.peer(node), before, f"{why}, incarnation {alive.incarnation}"))
 
     def _on_suspect(self, now_s: float, node: bytes, incarnation: int, accuser: bytes) -> None:
         if node == self.me.node:
@@ -368,20 +280,20 @@ class Swim:
                 self._refute(incarnation)
         elif self.view.is_up(node) and incarnation >= self.view.incarnation(node):
             self._suspect(now_s, node, incarnation, accuser, "accused")
-            if self._relays.has_missed(node, now_s - 2 * self.settings.probe_interval_s):
+            if self._prober.missed(node, now_s):
                 self._suspect(now_s, node, incarnation, self.me.node, "did not answer us either")
 
     def _suspect(self, now_s: float, node: bytes, incarnation: int, accuser: bytes, reason: str) -> None:
         suspicion = self.suspicions.get(node)
         if suspicion is not None and incarnation <= suspicion.incarnation:
             if incarnation == suspicion.incarnation and suspicion.confirm(accuser):
-                self._queue.add(Suspect(node, incarnation, accuser))
+                self._outbox.news.add(Suspect(node, incarnation, accuser))
             return
         self.suspicions[node] = suspicion_of(incarnation, accuser, len(self.view), self.settings, now_s)
-        self._queue.add(Suspect(node, incarnation, accuser))
+        self._outbox.news.add(Suspect(node, incarnation, accuser))
         if suspicion is None:
             who = "" if accuser == self.me.node else f" by {accuser.hex()}"
-            self._actions.append(Changed(self.peer(node), State.ALIVE, reason + who))
+            self._outbox.actions.append(Changed(self.peer(node), State.ALIVE, reason + who))
 
     def _on_dead(self, now_s: float, node: bytes, incarnation: int, accuser: bytes) -> None:
         if node == self.me.node:
@@ -400,8 +312,8 @@ class Swim:
         if not self.view.hear_fate(node, fate):
             return
         self.suspicions.pop(node, None)
-        self._queue.add(Dead(node, fate.incarnation, node if fate.state is State.LEFT else accuser))
-        self._actions.append(Changed(self.peer(node), before, reason))
+        self._outbox.news.add(Dead(node, fate.incarnation, node if fate.state is State.LEFT else accuser))
+        self._outbox.actions.append(Changed(self.peer(node), before, reason))
         while len(self.view.fates) > self.settings.max_down:
             self.remove(self.view.oldest_down())
 
@@ -411,18 +323,18 @@ class Swim:
         self.me = msgspec.structs.replace(self.me, incarnation=incarnation + 1)
         self.view.hear_alive(self.me)
         self._incarnation_raised(self.me.incarnation)
-        self._queue.add(self.me)
+        self._outbox.news.add(self.me)
 
     # Comparing views
 
     def _check_digest(self, now_s: float, whom: Whom, digest: int) -> None:
         """Compare with somebody whose view differs."""
-        if digest and digest != self.view.digest and self._exchange.is_due(now_s, news=bool(self._queue)):
+        if digest and digest != self.view.digest and self._exchange.is_due(now_s, news=bool(self._outbox.news)):
             self._compare(whom)
 
     def _compare(self, whom: Whom) -> None:
         """Ask where views differ. We say who we are as well: a stranger is told apart by that."""
-        self._actions.append(Send(whom, [self.me, Compare(self.view.digests())]))
+        self._outbox.actions.append(Send(whom, [self.me, Compare(self.view.digests())]))
 
     def _differs(self, bucket: int, digest: bytes) -> bool:
         return self.view.bucket_digest(bucket) != digest
@@ -433,35 +345,15 @@ class Swim:
         for state in states:
             self._on_message(now_s, whom, state)
         for node in met:
-            self._queue.discard(node)
+            self._outbox.news.discard(node)
         self._exchange.learning |= bool(met)
 
     def _tell(self, now_s: float, whom: Whom, buckets: list[int], digest: Callable[[int], bytes] | None) -> None:
         for page in self._exchange.tell(now_s, self.view, buckets, digest):
-            self._actions.append(Send(whom, [page]))
+            self._outbox.actions.append(Send(whom, [page]))
 
-    # Sending
-
-    def _whom(self, node: bytes) -> Whom:
-        alive = self.view.alive[node]
-        return Whom(node, (alive.host, alive.port))
-
-    def _send(self, whom: Whom, messages: list[AnyGossip]) -> None:
-        """Queue a packet, filled up with news."""
-        if self._queue:
-            room = self.settings.payload_bytes - sum(len(ENCODER.encode(message)) for message in messages) - 8
-            messages.extend(self._queue.take(room, len(self.view)))
-        self._actions.append(Send(whom, messages))
-
-    def _take_actions(self, now_s: float) -> list[Action]:
-        """All that is to be done, and news for a few members if it is time for that."""
-        if self._queue and now_s >= self._next_gossip_s:
-            self._next_gossip_s = now_s + self.settings.gossip_interval_s
-            for node in self._ring.choose(self.settings.gossip_nodes, self.view.is_up):
-                news = self._queue.take(self.settings.payload_bytes - 8, len(self.view))
-                if news:
-                    self._actions.append(Send(self._whom(node), list(news)))
-        actions, self._actions = self._actions, []
+    def _taken(self, now_s: float) -> list[Action]:
+        actions = self._outbox.take(now_s, self._prober.ring)
         self._due_s = self.next_s
         return actions
 

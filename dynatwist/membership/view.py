@@ -118,11 +118,9 @@ class View:
         """The members in a bucket, in order."""
         return sorted(node for node in self.alive if bucket_of(node) == bucket)
 
-    def copy(self) -> View:
-        """An independent copy, which shares what it says of each."""
-        twin = View()
-        twin.alive, twin.fates, twin._digests = dict(self.alive), dict(self.fates), list(self._digests)
-        return twin
+    def become(self, other: View) -> None:
+        """Know what another view does; what each member says of itself is shared."""
+        self.alive, self.fates, self._digests = dict(other.alive), dict(other.fates), list(other._digests)
 
     def _toggle(self, node: bytes) -> None:
         """Take what is known of a member into its bucket's digest, or out of it again."""

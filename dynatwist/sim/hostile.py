@@ -97,6 +97,6 @@ class HostileWorld(MembersWorld):
 def _belief(host: Host) -> tuple[object, ...]:
     swim = host.swim
     suspected = {node: frozenset(suspicion.accusers) for node, suspicion in swim.suspicions.items()}
-    probe = swim._probe
+    probe = swim._prober.probe
     probed = (probe.seq, probe.heard, len(probe.nacks)) if probe is not None else None
     return swim.view.digest, swim.me.incarnation, suspected, probed
