@@ -24,8 +24,8 @@ MASKED = {
 UNSEEN = {
     "a_partition_dropped_before_its_handoff": "the last copy of an acknowledged write has to be at a node that was cut "
     "off while it lost the partition; the simulator does not get there in 120 seeds",
-    "a_feed_that_is_not_resumed": "a write has to fall into the seconds for which a listener's node is cut off from all "
-    "owners of its key, and be the last one; one of about a hundred histories gets there. tests/test_relays does",
+    "a_feed_that_is_not_resumed": "a write has to fall into the seconds for which a listener's node is cut off from "
+    "all owners of its key, and be the last one; one of about a hundred histories gets there. tests/test_relays does",
     "votes_that_are_not_kept": "two proposers have to race for one slot, and divide the votes; one of 150 histories "
     "got there once. tests/test_sim and the properties in tests/test_replication look at votes themselves",
 }
