@@ -54,6 +54,16 @@ def test_random_probes_in_step_detect_after_e_over_e_less_one_periods():
     assert mean_detection_in_step(random_tail(5000), 5000) == pytest.approx(in_theory_s, abs=0.01)
 
 
+def test_regression_periods_begin_independently_of_each_other():
+    """Whoever was pinged before its first period began at once, and in a cascade all were in step within milliseconds."""
+    world = MembersWorld(300, 2)
+    world.run(3.0)
+    phases = [host.swim._prober._next_s % 1.0 for host in world.hosts]
+    assert mean(phases) == pytest.approx(0.5, abs=0.06)
+    assert stdev(phases) == pytest.approx(12**-0.5, rel=0.1)
+    assert {host.swim.awareness.score for host in world.hosts} == {0}
+
+
 def test_news_reaches_almost_all_soon_though_a_tenth_is_lost():
     seen = last(Scenario(300, loss=0.1, quiet_s=20, crashes=3))
     assert seen.known_to_most_s < 3.0

@@ -66,6 +66,10 @@ class Prober:
             due_s = min(due_s, relay.deadline_s)
         return due_s
 
+    def begin_at(self, first_s: float) -> None:
+        """Begin the first period then."""
+        self._next_s = first_s
+
     def tick(self, now_s: float) -> tuple[bytes, str] | None:
         """Let time pass; answers who has to be suspected now, and why."""
         silent = self._check(now_s)

@@ -82,8 +82,12 @@ class Swim:
         self._next_redial_s = 0.0
         self._due_s: float | None = None
 
-    def begin_with(self, view: View) -> None:
-        """Start with members known from elsewhere, before the first event."""
+    def begin_with(self, view: View, first_probe_s: float) -> None:
+        """Start with members known from elsewhere, before the first event.
+
+        :param first_probe_s: when the first period begins.
+        """
+        self._prober.begin_at(first_probe_s)
         self.view.become(view)
         self.view.hear_alive(self.me)
         self._prober.ring.fill(node for node in self.view.alive if node != self.me.node)

@@ -103,18 +103,14 @@ class MembersWorld:
         for alive in members:
             view.hear_alive(alive)
         self.numbers = {alive.node: number for number, alive in enumerate(members)}
-        self.hosts = [Host(number, self._swim(alive, view)) for number, alive in enumerate(members)]
+        self.hosts = [Host(number, Swim(alive, [], self.settings, self.random)) for number, alive in enumerate(members)]
         for host in self.hosts:
-            self._wake(host, 0.0 if in_step else self.random.uniform(0, self.settings.probe_interval_s))
+            first_s = 0.0 if in_step else self.random.uniform(0, self.settings.probe_interval_s)
+            host.swim.begin_with(view, first_s)
+            self._wake(host, first_s)
 
     def _alive(self, number: int, incarnation: int) -> Alive:
         return Alive(number.to_bytes(8), incarnation, "", number, 0)
-
-    def _swim(self, me: Alive, view: View | None) -> Swim:
-        swim = Swim(me, [], self.settings, self.random)
-        if view is not None:
-            swim.begin_with(view)
-        return swim
 
     # What happens to nodes
 
