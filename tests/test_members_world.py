@@ -55,7 +55,7 @@ def test_random_probes_in_step_detect_after_e_over_e_less_one_periods():
 
 
 def test_regression_periods_begin_independently_of_each_other():
-    """Whoever was pinged before its first period began at once, and in a cascade all were in step within milliseconds."""
+    """Whoever was pinged before its first period began at once; in a cascade all were in step within milliseconds."""
     world = MembersWorld(300, 2)
     world.run(3.0)
     phases = [host.swim._prober._next_s % 1.0 for host in world.hosts]
