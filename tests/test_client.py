@@ -124,7 +124,9 @@ class TestCommand:
         assert json.loads(run("patch", "trip", "day 1", '{"rain": true}'))["version"] == 2
         assert json.loads(run("get", "--value", "trip", "day 1")) == {"city": "Oslo", "rain": True}
         assert run("keys", "trip") == "day 1\n"
-        assert run("members").count("Active") == 3
+        members = run("members")
+        assert members.count("Active") == 3
+        assert all(node.address in members for node in cluster.nodes)
         assert json.loads(run("stats"))["cluster"]["members"] == 3
         run("del", "trip", "day 1")
         assert run("get", "trip", "day 1", ok=False).count("\n") == 1

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from .work import run
+from .work import print_table, run
 
 _keep = click.option("--logout", is_flag=True, help="Have users' tokens from retired secrets refused at once.")
 
@@ -34,7 +33,7 @@ def show(urls: tuple[str, ...]) -> None:
         for address, names in sorted(nodes.items()):
             used, *others = names or ["cannot be reached"]
             table.add_row(address, used, ", ".join(others) or "-")
-        Console().print(table, soft_wrap=True)
+        print_table(table)
 
     run(urls, work)
 

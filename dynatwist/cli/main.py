@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from dynatwist.errors import DynakvError
@@ -16,7 +15,7 @@ from dynatwist.membership.settings import PARTS
 
 from .key import key_commands
 from .session import save_token
-from .work import run
+from .work import print_table, run
 
 
 def show(value: Any) -> None:
@@ -211,7 +210,7 @@ def members(urls: tuple[str, ...]) -> None:
                 node["version"],
                 node["id"],
             )
-        Console().print(table, soft_wrap=True)
+        print_table(table)
         local = found["local"]
         click.echo(
             f"this node: awareness {local['awareness']} (0 is healthy), suspected others {local['suspected']} times, "

@@ -7,12 +7,22 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from dynatwist.errors import DynakvError
 
 from .session import load_token
 
+WIDE = 200
 Work = Callable[[Any], Awaitable[None]]
+
+
+def print_table(table: Table) -> None:
+    """Print a table in full: a narrow terminal breaks its lines, but loses no address."""
+    console = Console()
+    console.width = max(console.width, WIDE)
+    console.print(table, soft_wrap=True)
 
 
 def run(urls: tuple[str, ...], work: Work) -> None:
