@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tests.real import Node, RealCluster, free_port, wait_until
+from tests.real import RealCluster, free_port, wait_until
 
 LIMIT_S = 60.0
 BACK_S = 3.0
@@ -45,18 +45,18 @@ class Member(Protocol):
     def stop(self) -> object:
         """An orderly stop."""
 
-    @staticmethod
-    def news(log: str) -> Iterable[tuple[str, str]]:
-        """Whom a log calls ``active``, ``dead`` or ``left``."""
+
+_NEWS = re.compile(
+    r"member (?P<ours>\S+) \(\w+\) is (?P<state>\w+)|EventMember(?P<event>Failed|Leave|Join): (?P<serfs>\S+)"
+)
+_STATES = {"Failed": "dead", "Leave": "left", "Join": "active"}
 
 
-class DynaTwistMember(Node):
-    """A node of ours."""
-
-    @staticmethod
-    def news(log: str) -> Iterable[tuple[str, str]]:
-        """See `Member`."""
-        return [(found[1], found[2]) for found in re.finditer(r"member (\S+) \(\w+\) is (\w+)", log)]
+def news(log: str) -> set[tuple[str, str]]:
+    """Whom a log, of either kind of node, calls ``active``, ``dead`` or ``left``."""
+    return {
+        (found["ours"] or found["serfs"], found["state"] or _STATES[found["event"]]) for found in _NEWS.finditer(log)
+    }
 
 
 class SerfMember:
@@ -87,12 +87,6 @@ class SerfMember:
         self._process.terminate()
         return self._process.wait()
 
-    @staticmethod
-    def news(log: str) -> Iterable[tuple[str, str]]:
-        """See `Member`."""
-        states = {"Failed": "dead", "Leave": "left", "Join": "active"}
-        return [(found[2], states[found[1]]) for found in re.finditer(r"EventMember(Failed|Leave|Join): (\S+)", log)]
-
 
 class Watch:
     """Follows the logs of some nodes from now on."""
@@ -109,7 +103,7 @@ class Watch:
                 new = log.read()
             whole = new[: new.rfind(b"\n") + 1]
             self._at[node] += len(whole)
-            self._seen[node].update(node.news(whole.decode(errors="replace")))
+            self._seen[node].update(news(whole.decode(errors="replace")))
         return self._seen
 
     def until_all(self, address: str, state: str) -> float:
@@ -166,15 +160,12 @@ def ours(count: int) -> Iterator[list[Member]]:
     """A cluster of DynaTwist, the last member of which has just joined."""
     cluster = RealCluster.start(count - 1)
     try:
-        for node in cluster.nodes:
-            node.__class__ = DynaTwistMember
-        watch = Watch(cluster.nodes)  # type: ignore[arg-type]
+        watch = Watch(list(cluster.nodes))
         joiner = cluster.add()
-        joiner.__class__ = DynaTwistMember
         wait_until(lambda: b"member" in joiner.log.read_bytes(), LIMIT_S, "the joiner's first answer")
         print(f"{'DynaTwist':18}{'a joiner':14}{watch.until_all(joiner.address, 'active'):6.2f} s")
         cluster.wait_ready(LIMIT_S)
-        yield cluster.nodes  # type: ignore[misc]
+        yield list(cluster.nodes)
     finally:
         cluster.close()
 
@@ -189,7 +180,7 @@ def serf(count: int, profile: str) -> Iterator[list[Member]]:
             nodes.append(SerfMember(folder, number, profile, nodes[0].bind if nodes else ""))
             nodes[-1].start()
             time.sleep(0.3)
-        wait_until(lambda: all(len(set(one.news(one.log.read_text()))) >= count for one in nodes), LIMIT_S, "joining")
+        wait_until(lambda: all(len(news(one.log.read_text())) >= count for one in nodes), LIMIT_S, "joining")
         yield list(nodes)
     finally:
         for one in nodes:

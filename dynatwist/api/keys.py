@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from typing import Any
+
 from dynatwist.coordinator.rotation import Rotation, RotationRefused
 from dynatwist.errors import ApiError
 
@@ -25,44 +28,35 @@ class KeyRoutes:
     async def install(self, request: Request) -> Answer:
         """Have all members accept a new secret; answers its name."""
         self._enter(request)
-        try:
-            return json_answer(200, {"status": "installed", "key": await self._rotation.install()})
-        except RotationRefused as error:
-            raise _conflict(error) from None
+        return await _answer("installed", self._rotation.install())
 
     async def use(self, request: Request) -> Answer:
         """Have all members use the secret that ``key`` names."""
-        self._enter(request)
-        name = string_of(parse_object(request.body, self._context.limits), "key")
-        try:
-            await self._rotation.use(name)
-        except RotationRefused as error:
-            raise _conflict(error) from None
-        return json_answer(200, {"status": "in use", "key": name})
+        name = string_of(self._enter(request), "key")
+        return await _answer("in use", self._rotation.use(name))
 
     async def retire(self, request: Request) -> Answer:
         """Have all members accept only the secret in use; with ``{"keep_tokens": false}``, no older tokens either."""
-        keep_tokens = self._enter(request)
-        try:
-            return json_answer(200, {"status": "retired all others", "key": await self._rotation.retire(keep_tokens)})
-        except RotationRefused as error:
-            raise _conflict(error) from None
+        return await _answer("retired all others", self._rotation.retire(_keeps_tokens(self._enter(request))))
 
     async def rotate(self, request: Request) -> Answer:
         """All three steps."""
-        keep_tokens = self._enter(request)
-        try:
-            return json_answer(200, {"status": "rotated", "key": await self._rotation.rotate(keep_tokens)})
-        except RotationRefused as error:
-            raise _conflict(error) from None
+        return await _answer("rotated", self._rotation.rotate(_keeps_tokens(self._enter(request))))
 
-    def _enter(self, request: Request) -> bool:
-        """Let only the administrator in; answers what the body says of tokens."""
+    def _enter(self, request: Request) -> dict[str, Any]:
+        """Let only the administrator in; answers what the body says."""
         self._context.require_ready()
         self._context.require_admin(request)
-        fields = parse_object(request.body, self._context.limits) if request.body else {}
-        return fields.get("keep_tokens") is not False
+        return parse_object(request.body, self._context.limits) if request.body else {}
 
 
-def _conflict(error: RotationRefused) -> ApiError:
-    return ApiError(409, "not_all_members", str(error))
+def _keeps_tokens(fields: dict[str, Any]) -> bool:
+    return fields.get("keep_tokens") is not False
+
+
+async def _answer(status: str, step: Awaitable[str]) -> Answer:
+    """What became of a step, with the name of the secret that it was about."""
+    try:
+        return json_answer(200, {"status": status, "key": await step})
+    except RotationRefused as error:
+        raise ApiError(409, "not_all_members", str(error)) from None

@@ -59,8 +59,8 @@ class Rotation:
                 raise RotationRefused(f"{member.address} did not keep the new secret")
         return name
 
-    async def use(self, name: str) -> None:
-        """Have all members use a secret, which all of them have to accept already.
+    async def use(self, name: str) -> str:
+        """Have all members use a secret, which all of them have to accept already; answers its name.
 
         :raises RotationRefused: when one does not.
         """
@@ -68,6 +68,7 @@ class Rotation:
             if name not in names:
                 raise RotationRefused(f"{member.address} does not know secret {name}; install it first")
         await self._all_take(Rekey(self._cluster.version, "use", name=name))
+        return name
 
     async def retire(self, keep_tokens: bool = True) -> str:
         """Have all members accept no other secret than the one in use, which has to be the same everywhere.

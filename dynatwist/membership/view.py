@@ -114,10 +114,6 @@ class View:
         """The buckets in which another view, of which the digests were sent, is not equal."""
         return [n for n in range(BUCKETS) if digests[8 * n : 8 * n + 8] != self.bucket_digest(n)]
 
-    def in_bucket(self, bucket: int) -> list[bytes]:
-        """The members in a bucket, in order."""
-        return sorted(node for node in self.alive if bucket_of(node) == bucket)
-
     def become(self, other: View) -> None:
         """Know what another view does; what each member says of itself is shared."""
         self.alive, self.fates, self._digests = dict(other.alive), dict(other.fates), list(other._digests)
