@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "dynatwist"
 LAYERS = [
-    {"errors", "metrics"},
+    {"errors", "metrics", "sometimes"},
     {"model"},
     {"membership", "replication", "feed"},
     {"storage"},

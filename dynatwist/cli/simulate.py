@@ -15,6 +15,7 @@ from rich.table import Table
 from dynatwist.sim.batch import Options as Options
 from dynatwist.sim.batch import run_seeds
 from dynatwist.sim.plan import NAMES
+from dynatwist.sim.reached import named_states
 from dynatwist.sim.run import Report, simulate
 
 SHOWN = 3
@@ -31,6 +32,7 @@ class Sum:
     started_s: float = field(default_factory=time.monotonic)
     struck: Counter[str] = field(default_factory=Counter)
     failed: list[Report] = field(default_factory=list)
+    reached: set[str] = field(default_factory=set)
 
     def add(self, report: Report) -> None:
         """One more."""
@@ -39,6 +41,7 @@ class Sum:
         self.races += report.races
         self.virtual_s += report.virtual_s
         self.struck.update(report.struck)
+        self.reached |= report.reached
         if report.violations:
             self.failed.append(report)
 
@@ -116,6 +119,10 @@ def _show(console: Console, total: Sum, count: int) -> None:
         f"{total.acknowledged:,} acknowledged writes, {total.excused:,} of them on no undamaged disk any more, "
         f"{total.races:,} races of first creations"
     )
+    never = sorted(named_states() - total.reached)
+    console.print(f"{len(named_states()) - len(never)} of {len(named_states())} rare states were reached")
+    for name in never:
+        console.print(f"  never: {name}", markup=False, highlight=False, soft_wrap=True)
     if total.failed:
         console.print(f"[bold red]{len(total.failed)} seeds failed[/]: {[report.seed for report in total.failed][:20]}")
     else:

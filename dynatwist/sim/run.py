@@ -12,6 +12,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
 from dynatwist.core import Core
+from dynatwist.sometimes import Reached
 
 from . import checks
 from .clients import TABLES, Clients
@@ -36,6 +37,7 @@ class Report:
 
     :ivar violations: empty when every promise was kept.
     :ivar struck: how often each fault happened.
+    :ivar reached: the rare states that the code was in; see `dynatwist.sometimes`.
     """
 
     seed: int
@@ -49,6 +51,7 @@ class Report:
     answers: dict[str, int] = field(default_factory=dict)
     struck: dict[str, int] = field(default_factory=dict)
     trace: list[str] = field(default_factory=list)
+    reached: set[str] = field(default_factory=set)
 
 
 def simulate(
@@ -67,15 +70,19 @@ def simulate(
     :param plan: all of it, instead of what the seed says.
     """
     run = _Run(seed, plan or draw(seed, nodes, faults), tracing)
-    collecting = gc.isenabled()
+    collecting, reached = gc.isenabled(), Reached()
     gc.disable()  # a short life, and a large share of its time otherwise
+    reached.start()
     try:
         with run.logged():
             run.storms(minutes * 60)
     finally:
+        reached.stop()
         if collecting:
             gc.enable()
-    return run.report()
+    report = run.report()
+    report.reached = reached.names
+    return report
 
 
 class _Run:
