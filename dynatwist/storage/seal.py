@@ -20,7 +20,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MAGIC = b"DYNAKV"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+"""Written. Since 3 the log may have more kinds of entries, and entries and identities more fields, than in 2."""
+READ_VERSIONS = (2, 3)
+"""Read: a data folder of the release before is taken over as it is, and its files go as new ones replace them."""
 _FILE_HEADER = struct.Struct(">6sH4s16s")
 _CRC_BYTES = 4
 FRAME_HEADER = struct.Struct(">4sQI")
@@ -99,9 +102,10 @@ def open_file(data_key: bytes, kind: bytes, data: bytes) -> Opened:
         return opened
     magic, version, file_kind, salt = _FILE_HEADER.unpack_from(data)
     checks = zlib.crc32(data[: _FILE_HEADER.size]) == int.from_bytes(data[_FILE_HEADER.size : FILE_HEADER_BYTES])
-    if checks and magic == MAGIC and version != FORMAT_VERSION:
-        raise UnknownFormat(f"format version {version}; this program knows {FORMAT_VERSION}")
-    if not checks or (magic, version, file_kind) != (MAGIC, FORMAT_VERSION, kind):
+    if checks and magic == MAGIC and version not in READ_VERSIONS:
+        known = " and ".join(map(str, READ_VERSIONS))
+        raise UnknownFormat(f"format version {version}; this program knows {known}")
+    if not checks or magic != MAGIC or file_kind != kind:
         opened.damaged = True
         return opened
     cipher = AESGCM(derive_key(data_key, salt, b"file " + kind))
