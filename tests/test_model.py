@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise, permutations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,10 +11,8 @@ from dynatwist.model.clock import HybridClock, Stamp
 from dynatwist.model.digest import BucketDigests
 from dynatwist.model.dots import Dot, DotSet
 from dynatwist.model.record import (
-    MAX_LINEAGE_STAMPS,
     Draft,
     Lineage,
-    LineageFull,
     Record,
     are_concurrent,
     beats,
@@ -143,20 +140,6 @@ class TestWriting:
         again = write_over(record, (), 0, Draft(b"{}", "bob"), Dot(ACTORS[1], 2), Stamp(101, 0, ACTORS[1]), 101)
         assert again.owner == "bob"
         assert len(again.lineage.stamps) == 2
-
-    def test_endless_recreation_is_refused(self):
-        record = make(1, 0)
-
-        def write(number: int, value: bytes | None) -> Record:
-            dot, stamp = Dot(ACTORS[1], 2 * number + bool(value)), Stamp(number, bool(value), ACTORS[1])
-            return write_over(record, (), 0, Draft(value, "alice"), dot, stamp, 0)
-
-        for number in range(1, MAX_LINEAGE_STAMPS):
-            record = write(number, None)
-            record = write(number, b"{}")
-        record = write(MAX_LINEAGE_STAMPS, None)
-        with pytest.raises(LineageFull):
-            write(MAX_LINEAGE_STAMPS, b"{}")
 
     def test_version_vectors_keep_the_newest_sixteen(self):
         many = [Dot(bytes([n]) * 16, 1) for n in range(30)]

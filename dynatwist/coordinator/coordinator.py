@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from dynatwist.model.record import Draft, Key, LineageFull, Record
+from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.records import Packed, pack, unpack
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import (
@@ -218,12 +218,8 @@ class Coordinator:
         expires_ms = store.wall_ms() + operation.ttl_ms if operation.ttl_ms and value is not None else 0
         if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
             expires_ms = held.expires_ms
-        try:
-            store.clock.see_ms(origin.after_ms)
-            return store.write(operation.key, Draft(value, operation.uid, expires_ms, origin.op, origin.created))
-        except LineageFull:
-            text = "the key was deleted and created too often in a short time; try again later"
-            return Result(Code.CONFLICT, text=text)
+        store.clock.see_ms(origin.after_ms)
+        return store.write(operation.key, Draft(value, operation.uid, expires_ms, origin.op, origin.created))
 
     def _refusal(self, operation: Operation, held: Record | None) -> Result | None:
         """Why a write is refused before anything is done, or ``None``."""

@@ -58,6 +58,7 @@ class Code(Enum):
     FORBIDDEN = "forbidden"
     PRECONDITION = "precondition"
     CONFLICT = "conflict"
+    """Said by nodes of former versions, of a key that was deleted and created too often in a short time."""
     TOO_LARGE = "too_large"
     MALFORMED = "malformed"
     UNAVAILABLE = "unavailable"

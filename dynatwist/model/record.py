@@ -7,43 +7,16 @@ and however often, hold the same one. "Newer by vector clock, else by time" is n
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from .clock import Stamp
 from .dots import Dot
+from .lineage import EXACT_CREATIONS, Lineage
 
 Key = tuple[str, str]
 """(table, key)."""
 
-MAX_LINEAGE_STAMPS = 64
 MAX_VV_ACTORS = 16
-
-
-class LineageFull(Exception):
-    """A key was re-created 64 times over tombstones that are not collected yet."""
-
-
-class Lineage(NamedTuple):
-    """The history of a key's creations.
-
-    :ivar generation: the partition's G when the key was created where nothing was held.
-    :ivar stamps: the stamp of that creation, then of each re-creation over a held tombstone.
-    """
-
-    generation: int
-    stamps: tuple[Stamp, ...]
-
-    def beats(self, other: Lineage) -> bool:
-        """Whether this history wins: greater generation, else the earlier creation at the first difference, else the
-        longer one (its writer had seen the delete)."""
-        if self.generation != other.generation:
-            return self.generation > other.generation
-        for mine, theirs in zip(self.stamps, other.stamps, strict=False):
-            if mine != theirs:
-                return mine < theirs
-        return len(self.stamps) > len(other.stamps)
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -128,14 +101,21 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 def write_over(
-    held: Record | None, seen: tuple[Dot, ...], generation: int, draft: Draft, dot: Dot, stamp: Stamp, now_ms: int
+    held: Record | None,
+    seen: tuple[Dot, ...],
+    generation: int,
+    draft: Draft,
+    dot: Dot,
+    stamp: Stamp,
+    now_ms: int,
+    exact_creations: int = EXACT_CREATIONS,
 ) -> Record:
     """The record that a draft becomes on top of what a replica holds.
 
     :param held: what is held for the key, tombstones included.
     :param seen: dots of the key that the replica merged besides.
     :param generation: the partition's G.
-    :raises LineageFull: when a tombstone would be re-created over for the 65th time.
+    :param exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
     """
     owner, created = draft.owner, draft.created or stamp
     if held is None:
@@ -144,9 +124,7 @@ def write_over(
     else:
         vv, version = join_vv(held.dot, *seen, *held.vv), held.version + 1
         if held.is_dead(now_ms) and draft.value is not None:
-            if len(held.lineage.stamps) >= MAX_LINEAGE_STAMPS:
-                raise LineageFull
-            lineage = Lineage(held.lineage.generation, (*held.lineage.stamps, created))
+            lineage = held.lineage.created_again(created, exact_creations)
         else:
             lineage, owner = held.lineage, held.owner
     return Record(dot, draft.value, vv, stamp, lineage, version, owner, draft.expires_ms, draft.op)

@@ -21,7 +21,7 @@ from dynatwist.storage.store import Store
 
 from .cluster import SimCluster, SimNode
 from .history import Call, name_of
-from .order import is_preferred
+from .order import is_created_over, is_preferred
 
 LATEST_S = 6.0
 """After this a request is carried out no more, wherever it lies."""
@@ -244,8 +244,8 @@ class Witness:
         if owner != record.owner:
             self.say(f"P9: {name} went from {owner} to {record.owner} without a delete")
         if len(lineage.stamps) > 1:
-            before = lineage._replace(stamps=lineage.stamps[:-1])
-            if not any(one.record.lineage == before and _is_dead_by(one.record, record) for one in known.values()):
+            before = [one.record for one in known.values() if is_created_over(lineage, one.record.lineage)]
+            if not any(_is_dead_by(one, record) for one in before):
                 self.say(f"P9: {name} was created again, though nobody had deleted it")
 
     def _explains(self, call: Call, record: Record) -> bool:

@@ -10,6 +10,7 @@ from sortedcontainers import SortedList
 
 from dynatwist.model.clock import HybridClock
 from dynatwist.model.dots import Actor, Dot, DotSet
+from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.model.record import Draft, Key, Record, write_over
 from dynatwist.model.records import Packed, Records, pack, value_of
 from dynatwist.model.replica import Merge, Outcome, Replica
@@ -29,6 +30,7 @@ class Store:
     :param actor: this process's actor; issues the dots of local writes.
     :param announce: hears of each winning record, in order, once durable.
     :param withdraw: called when what was announced may not be what is held any more: a partition was set aside.
+    :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Store:
         self._withdraw = withdraw
         self.clock = HybridClock(actor)
         self.clock.restore(recovered.mark)
+        self.exact_creations = EXACT_CREATIONS
         self.conflicts = 0
         self.alarms = 0
         self.size_bytes = 0
@@ -139,10 +142,7 @@ class Store:
     # Changes; each is logged, and durable once the log is
 
     def write(self, key: Key, draft: Draft, dot: Dot | None = None) -> Record:
-        """Write on top of what is held, as the coordinator.
-
-        :raises LineageFull: see `dynatwist.model.record.write_over`.
-        """
+        """Write on top of what is held, as the coordinator."""
         replica = self.replica_of(key)
         now_ms = self.wall_ms()
         record = write_over(
@@ -153,6 +153,7 @@ class Store:
             dot or replica.next_dot(self.actor),
             self.clock.next(now_ms),
             now_ms,
+            self.exact_creations,
         )
         self.merge(key, record)
         return record

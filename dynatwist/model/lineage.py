@@ -1,0 +1,87 @@
+"""The history of a key's creations, which decides first which of two records wins.
+
+A key is created, deleted, created again over the tombstone, and so on. Each creation has a stamp, so a history is a
+set of moments. Of two histories the one wins that has the earliest moment which the other lacks. That is the whole
+rule, and it says:
+
+- Of two users that create a key without knowing of each other, the earlier keeps it, whatever the later one writes,
+  deletes or creates on the other side of a partition.
+- A creation over a tombstone has all the moments of that tombstone, and one more: it wins over the tombstone and over
+  all that the tombstone had beaten.
+
+While a tombstone cannot be collected (a member is away; or the key is created again and again, as a lock is) the set
+grows. It is bounded by adding moments, never by forgetting any. The first `EXACT_CREATIONS` moments stay as they are;
+from there up to the creation that the tombstone ended the history is *filled*, as if the key had been created at
+every moment between. A set with more moments still wins over all that it won over before, so nothing comes back; and
+a member that was away is judged by the first moments, exactly, however long it was. What is lost: two users that both
+know more than `EXACT_CREATIONS` creations, and create the key without knowing of each other, are told apart by the
+earlier moment only until one of them has deleted and created it again. Then that one wins. No bounded state can do
+better for all histories: it would have to tell apart more sets than it has states.
+
+`stamps` lists the moments in order. A filled stretch is two elements of that list: `FILLED`, which is smaller than
+any stamp, and the last moment of the stretch, turned over so that a longer stretch is smaller. So comparing the lists
+(at the first difference the smaller element wins; a longer list beats its own beginning) is the rule above, and nodes
+of former versions, which know nothing of filled stretches, judge like all others.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .clock import Stamp
+
+EXACT_CREATIONS = 16
+"""So many moments at the beginning of a history are kept apart: about half a kilobyte, for keys that are created again
+and again, and nothing for all others. Fewer than the 64 at which nodes of former versions refuse a creation."""
+FILLED = Stamp(-1, 0, b"")
+"""All moments between the element before this one and the moment behind it, which is turned over, belong to the set."""
+_MAX = (1 << 63) - 1
+"""The greatest integer of 64 bits with a sign, so that what is turned over still fits msgpack."""
+
+
+class Lineage(NamedTuple):
+    """See the module.
+
+    :ivar generation: the partition's G when the key was created where nothing was held.
+    :ivar stamps: the moments, in order, as described above.
+    """
+
+    generation: int
+    stamps: tuple[Stamp, ...]
+
+    def beats(self, other: Lineage) -> bool:
+        """Whether this history wins: by greater generation, else by the earliest moment that the other lacks."""
+        if self.generation != other.generation:
+            return self.generation > other.generation
+        for mine, theirs in zip(self.stamps, other.stamps, strict=False):
+            if mine != theirs:
+                return mine < theirs
+        return len(self.stamps) > len(other.stamps)
+
+    def created_again(self, moment: Stamp, exact: int = EXACT_CREATIONS) -> Lineage:
+        """The history of a key that is created over its tombstone.
+
+        :param moment: of the creation. Where it is not later than the last one, because the clock that gave it was
+            behind, the next possible moment is taken.
+        :param exact: how many moments are kept apart, at least 1.
+        """
+        newest = self.stamps[-1]
+        if moment <= newest:
+            moment = _after(newest)
+        if len(self.stamps) <= exact:
+            return Lineage(self.generation, (*self.stamps, moment))
+        if FILLED in self.stamps:
+            at = self.stamps.index(FILLED)
+            end = max(_after(_turned(self.stamps[at + 1])), *self.stamps[at + 2 :])
+            return Lineage(self.generation, (*self.stamps[: at + 1], _turned(end), moment))
+        end = max(self.stamps[exact:])
+        return Lineage(self.generation, (*self.stamps[:exact], FILLED, _turned(end), moment))
+
+
+def _after(moment: Stamp) -> Stamp:
+    return Stamp(moment.ms, moment.counter + 1, moment.actor)
+
+
+def _turned(moment: Stamp) -> Stamp:
+    """A stamp such that later moments give smaller ones; turning it twice gives it back."""
+    return Stamp(_MAX - moment.ms, _MAX - moment.counter, bytes(255 - byte for byte in moment.actor))
