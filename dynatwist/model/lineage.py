@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from dynatwist.sometimes import sometimes
+
 from .clock import Stamp
 
 EXACT_CREATIONS = 16
@@ -67,10 +69,12 @@ class Lineage(NamedTuple):
         """
         newest = self.stamps[-1]
         if moment <= newest:
+            sometimes("a creation is given a moment before the one that its tombstone ended")
             moment = _after(newest)
         if len(self.stamps) <= exact:
             return Lineage(self.generation, (*self.stamps, moment))
         if FILLED in self.stamps:
+            sometimes("a filled history of creations gets longer")
             at = self.stamps.index(FILLED)
             end = max(_after(_turned(self.stamps[at + 1])), *self.stamps[at + 2 :])
             return Lineage(self.generation, (*self.stamps[: at + 1], _turned(end), moment))

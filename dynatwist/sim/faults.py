@@ -171,6 +171,13 @@ class Mischief:
             self._soon(lambda host=host: network.mend(host), 1.0, 5.0)  # type: ignore[misc]
         return self._say(f"{chosen} lose the network one by one")
 
+    def _absences(self, node: SimNode) -> bool:
+        network = self._cluster.network
+        hosts = {one.host for one in self._cluster.active()}
+        network.cut([node.host], hosts - {node.host})
+        self._soon(lambda: network.mend(node.host), 6.0, 30.0)
+        return self._say(f"{node.host} is away for long")
+
     def _stuck_links(self, node: SimNode) -> bool:
         random = self._world.random
         streams = list(self._cluster.network.hosts[node.host].streams.values()) if node.running else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from random import Random
 
+from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.storage.wal import Durability
 
 DAMAGING = ("flips", "misdirected", "lost_files", "corners", "backups", "wipes", "forgets")
@@ -43,6 +44,7 @@ class Faults:
     :ivar leaves: a node is stopped in order, and started later.
     :ivar forgets: a running node is struck out.
     :ivar strandings: a node is cut off while the others change their members.
+    :ivar absences: a node is cut off for most of the storm, and its clients go on.
     """
 
     partitions: float = 0.0
@@ -69,6 +71,7 @@ class Faults:
     leaves: float = 0.0
     forgets: float = 0.0
     strandings: float = 0.0
+    absences: float = 0.0
     loss: float = 0.0
     duplication: float = 0.0
     delays: float = 0.05
@@ -80,7 +83,7 @@ KINDS = tuple(one.name for one in fields(Faults) if one.name not in SHARES)
 NAMES = tuple(one.name for one in fields(Faults))
 
 _NEEDS_FSYNC = ("power_cuts", "crashes_at_sync", "sync_errors", "backups")
-_RARE = {"strandings": 0.7, "wipes": 0.5, "mass_kills": 0.4, "clocks": 0.5}
+_RARE = {"strandings": 0.7, "wipes": 0.5, "mass_kills": 0.4, "clocks": 0.5, "absences": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Load:
     :ivar causal: share of requests that belong to sessions with causal tokens.
     :ivar listeners: subscriptions open at a time.
     :ivar registrations: new users in ten seconds.
+    :ivar locks: sessions that create and delete a key each, as fast as they can.
     """
 
     rate_s: float = 25.0
@@ -109,6 +113,7 @@ class Load:
     causal: float = 0.15
     listeners: int = 4
     registrations: float = 1.0
+    locks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,7 @@ class Plan:
 
     :ivar storm_s: length of each storm.
     :ivar in_small_steps: pages, slices, chunks and batches hold a few records instead of thousands: so there are many.
+    :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
     """
 
     nodes: int = 3
@@ -128,6 +134,7 @@ class Plan:
     snapshot_s: float = 3.0
     lone_s: float = 3.0
     in_small_steps: bool = True
+    exact_creations: int = EXACT_CREATIONS
 
     def text(self) -> str:
         """One line for the trace."""
@@ -167,6 +174,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         random.choice([0.3, 1.0, 3.0, 8.0]),
         random.choice([1.0, 3.0, 3.0]),
         random.random() < 0.7,
+        exact_creations=random.choice([1, 2, 4, EXACT_CREATIONS]),
     )
 
 
@@ -184,4 +192,5 @@ def _draw_load(random: Random) -> Load:
         random.choice([0.0, 0.15, 0.3]),
         random.choice([0, 3, 6]),
         random.choice([0.0, 1.0, 3.0]),
+        locks=random.choice([0, 0, 0, 1, 2]),
     )

@@ -20,6 +20,7 @@ from .cluster import SimCluster, SimNode
 from .faults import Mischief
 from .history import STRICT_TABLE, History
 from .listeners import Listeners
+from .locks import Locks
 from .oracle import Oracle
 from .plan import Plan, draw
 from .probes import Probes
@@ -105,6 +106,7 @@ class _Run:
         self.oracle = Oracle(self.cluster, self.history, self.witness)
         self.clients = Clients(self.cluster, self.history, plan.load, self.oracle.sent, self.oracle.answered)
         self.listeners = Listeners(self.cluster, self.witness, plan.load.listeners, (*TABLES, STRICT_TABLE))
+        self.locks = Locks(self.cluster, self.clients, plan.load.locks)
         self.mischief = Mischief(self.cluster, plan.faults, self.witness.damaged)
         self.found: list[str] = []
 
@@ -112,6 +114,7 @@ class _Run:
         if self.plan.in_small_steps:
             core.saver.slice_records, core.saver.chunk_bytes = 2, 1000
             core.repair.answers.page_bytes, core.repair.hint_batch = 400, 2
+        core.store.exact_creations = self.plan.exact_creations
         self.witness.watch(node, core)
 
     def _is_at_rest(self) -> bool:
@@ -154,10 +157,10 @@ class _Run:
 
     def _storm(self) -> None:
         self.world.say("a storm begins")
-        for part in (self.clients, self.listeners, self.mischief):
+        for part in (self.clients, self.locks, self.listeners, self.mischief):
             part.start()
         self.world.run(self.world.now_s + self.plan.storm_s)
-        for part in (self.clients, self.listeners, self.mischief):
+        for part in (self.clients, self.locks, self.listeners, self.mischief):
             part.stop()
         self.world.say("calm")
 
@@ -204,7 +207,7 @@ class _Run:
 
     def violations(self) -> list[str]:
         """Everything found so far."""
-        parts = (self.found, self.witness.violations, self.clients.violations)
+        parts = (self.found, self.witness.violations, self.clients.violations, self.locks.violations)
         errors = [f"error: {text}" for text in self.world.errors]
         return [text for part in parts for text in part] + errors
 

@@ -231,9 +231,9 @@ def a_recreation_forgets_the_lineage(patch):
     """A key that is created again over its tombstone begins a lineage of its own."""
     write_over = store_module.write_over
 
-    def forgetful(held, seen, generation, draft, dot, stamp, now_ms):
+    def forgetful(held, seen, generation, draft, dot, stamp, now_ms, *rest):
         dead = held is not None and held.is_dead(now_ms) and draft.value is not None
-        return write_over(None if dead else held, seen, generation, draft, dot, stamp, now_ms)
+        return write_over(None if dead else held, seen, generation, draft, dot, stamp, now_ms, *rest)
 
     patch.setattr(store_module, "write_over", forgetful)
 
