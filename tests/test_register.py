@@ -88,7 +88,7 @@ records = st.builds(
     ),
     stamps,
     st.integers(0, 1),
-    st.lists(stamps, min_size=1, max_size=3),
+    st.lists(stamps, min_size=1, max_size=3, unique=True).map(sorted),
     st.integers(1, 3),
 )
 
