@@ -224,7 +224,7 @@ class NodeService(MultiService):
     """One node.
 
     :param config: its settings, checked.
-    :param reactor: the one to live in.
+    :param reactor: the one to live in; its timers should not go by the wall clock (`process.keep_time_steadily`).
     """
 
     log = Logger()

@@ -12,7 +12,7 @@ from twisted.python import usage
 
 from dynatwist.config import SETTINGS, NodeConfig, load
 from dynatwist.errors import DynakvError, StartError
-from dynatwist.process import begin_loading, raise_descriptor_limit, settle
+from dynatwist.process import begin_loading, keep_time_steadily, raise_descriptor_limit, settle
 
 
 def fail(text: str) -> NoReturn:
@@ -101,6 +101,7 @@ def makeService(options: Options) -> IService:
 
     try:
         check_ports(options.config)
+        keep_time_steadily(reactor)
         begin_loading()
         service = NodeService(options.config, reactor)
         service.prepare()

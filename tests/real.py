@@ -74,6 +74,7 @@ class Node:
 
     :ivar host: where it is reached.
     :ivar before: command that it is started by.
+    :ivar program: twistd, or what takes its place.
     """
 
     def __init__(self, folder: Path, port: int, *options: str) -> None:
@@ -86,13 +87,14 @@ class Node:
         self.env = dict(os.environ)
         self.host = "127.0.0.1"
         self.before: tuple[str, ...] = ()
+        self.program: tuple[str, ...] = (TWISTD,)
 
     @property
     def address(self) -> str:
         return f"{self.host}:{self.port}"
 
     def start(self, *more: str) -> None:
-        command = [*self.before, TWISTD, "-n", "dynakv", "--port", str(self.port), "--data-dir", str(self.data)]
+        command = [*self.before, *self.program, "-n", "dynakv", "--port", str(self.port), "--data-dir", str(self.data)]
         command += ["--key-file", str(self.folder / "cluster.key"), *self.options, *more]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=self.env)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 from tests.real import Node, free_port
+
+from .circumstances import VARIABLE, Circumstances
 
 NET = "10.177.0"
 BRIDGE = "dksoak"
@@ -28,6 +31,14 @@ def can_isolate() -> bool:
     except (OSError, subprocess.CalledProcessError):
         return False
     return True
+
+
+def under(circumstances: Circumstances, node: Node) -> None:
+    """Have a node's process, from its next start on, go by these clocks and this disk."""
+    root = str(Path(__file__).resolve().parents[2])
+    node.program = (sys.executable, "-m", "tests.soak.process")
+    node.env["PYTHONPATH"] = os.pathsep.join(filter(None, (root, node.env.get("PYTHONPATH"))))
+    node.env[VARIABLE] = str(circumstances.path)
 
 
 class Host:

@@ -1,0 +1,31 @@
+"""Real processes whose clocks jump, and the soak itself for some seconds."""
+
+from __future__ import annotations
+
+import pytest
+
+from .real import Node, RealCluster, free_port, wait_until
+from .soak.circumstances import Circumstances
+from .soak.hosts import under
+
+pytestmark = pytest.mark.processes
+
+
+def test_timers_do_not_go_by_the_wall_clock(tmp_path):
+    """Twisted's do: a clock set back by a day stopped rounds, probes, deadlines and saves of a node for a day."""
+    cluster = RealCluster(tmp_path)
+    node = Node(tmp_path, free_port())
+    cluster.nodes.append(node)
+    circumstances = Circumstances(tmp_path / "circumstances")
+    under(circumstances, node)
+    try:
+        node.start()
+        wait_until(node.is_ready)
+        token = node.register("alice")
+        assert node.put("t", "k", {"n": 1}, token).status == 201
+        circumstances.change(wall_offset_s=-86_400)
+        wait_until(lambda: node.put("t", "k", {"n": 2}, token).status == 503, 10, "the node's look at its clock")
+        circumstances.change(wall_offset_s=0)
+        wait_until(lambda: node.put("t", "k", {"n": 3}, token).status == 201, 10, "the node's next look at its clock")
+    finally:
+        cluster.close()
