@@ -9,6 +9,9 @@ from .context import Context
 from .limits import check_user, parse_object, string_of
 from .request import Answer, Request, json_answer
 
+OLD_SECRET = ("old_secret", "old")
+"""Members of a body that may hold the secret so far."""
+
 
 class AccountRoutes:
     """See the module. Every method may raise `ApiError`."""
@@ -20,7 +23,7 @@ class AccountRoutes:
     async def enter(self, request: Request, name: str) -> Answer:
         """201 new user, 200 login."""
         check_user(name)
-        secret = string_of(parse_object(request.body, self._context.limits), "secret")
+        secret = string_of(parse_object(request.body, self._context.limits, "secret"), "secret")
         self._context.require_ready()
         created, token = await self._users.register_or_login(name, secret, request.address)
         status = "created" if created else "ok"
@@ -28,21 +31,21 @@ class AccountRoutes:
 
     async def change_secret(self, request: Request, name: str) -> Answer:
         """200 and a new token."""
-        fields = parse_object(request.body, self._context.limits)
+        fields = parse_object(request.body, self._context.limits, "secret", *OLD_SECRET)
         secret = string_of(fields, "secret")
         await self._require_user(request, name, fields)
         return json_answer(200, {"status": "changed", "token": await self._users.change_secret(name, secret)})
 
     async def delete(self, request: Request, name: str) -> Answer:
         """200; what the user owns stays, out of reach of whoever registers the name again."""
-        fields = parse_object(request.body, self._context.limits) if request.body else {}
+        fields = parse_object(request.body, self._context.limits, *OLD_SECRET) if request.body else {}
         await self._require_user(request, name, fields)
         await self._users.delete(name)
         return json_answer(200, {"status": "deleted"})
 
     async def logout(self, request: Request, name: str) -> Answer:
         """200; all tokens of the user stop working."""
-        fields = parse_object(request.body, self._context.limits) if request.body else {}
+        fields = parse_object(request.body, self._context.limits, *OLD_SECRET) if request.body else {}
         await self._require_user(request, name, fields)
         await self._users.logout(name)
         return json_answer(200, {"status": "logged out"})
@@ -51,7 +54,7 @@ class AccountRoutes:
         """The user itself by token, the administrator, or whoever knows the old secret."""
         check_user(name)
         self._context.require_ready()
-        for member in ("old_secret", "old"):
+        for member in OLD_SECRET:
             if request.token is None and member in fields:
                 await self._users.check_secret(name, string_of(fields, member), request.address)
                 return
@@ -67,5 +70,5 @@ class AccountRoutes:
 
     async def admin_login(self, request: Request) -> Answer:
         """200 and a token."""
-        password = string_of(parse_object(request.body, self._context.limits), "password")
+        password = string_of(parse_object(request.body, self._context.limits, "password"), "password")
         return json_answer(200, {"status": "ok", "token": self._users.admin_login(password, request.address)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -29,6 +30,7 @@ class _Ops(msgspec.Struct):
     ops: list[msgspec.Raw]
 
 
+_KEYS = msgspec.json.Decoder(list[str])
 _BATCH = msgspec.json.Decoder(_Ops)
 
 
@@ -165,9 +167,7 @@ class DataRoutes:
     async def get_many(self, request: Request, table: str) -> Answer:
         """``{key: record}`` of those that exist and the caller may read."""
         identity = self._enter_reading(request, table)
-        keys = parse_object(request.body, self._context.limits).get("keys")
-        if not isinstance(keys, list) or len(keys) > MAX_BATCH or not all(isinstance(key, str) for key in keys):
-            raise ApiError(400, "malformed", f'the body must be {{"keys": [...]}} with at most {MAX_BATCH} strings')
+        keys = _keys_of(parse_object(request.body, self._context.limits, "keys"))
         parts: list[bytes] = []
         for key in dict.fromkeys(keys):
             check_key(key, self._context.limits)
@@ -238,6 +238,16 @@ class DataRoutes:
         ops = _ops_of(request.body)
         batch = Batch(self._context, identity, table, request.level("w"), ops)
         return Answer(200, b'{"results":[' + b",".join(await batch.results) + b"]}")
+
+
+def _keys_of(fields: dict[str, Any]) -> list[str]:
+    try:
+        keys = _KEYS.decode(fields.get("keys", b""))
+    except (msgspec.DecodeError, TypeError):
+        keys = None
+    if keys is None or len(keys) > MAX_BATCH:
+        raise ApiError(400, "malformed", f'the body must be {{"keys": [...]}} with at most {MAX_BATCH} strings')
+    return keys
 
 
 def _ops_of(body: bytes) -> list[msgspec.Raw]:

@@ -47,7 +47,7 @@ class KeyRoutes:
         """Let only the administrator in; answers what the body says."""
         self._context.require_ready()
         self._context.require_admin(request)
-        return parse_object(request.body, self._context.limits) if request.body else {}
+        return parse_object(request.body, self._context.limits, "key", "keep_tokens") if request.body else {}
 
 
 def _keeps_tokens(fields: dict[str, Any]) -> bool:

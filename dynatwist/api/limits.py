@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from array import array
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -80,57 +83,101 @@ def check_user(name: str) -> str:
     return name
 
 
-def parse_json(body: bytes, limits: Limits) -> Any:
-    """Any JSON within the depth limit.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string of JSON, or the rest of the text where it never ends."""
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = bytes.maketrans(b"[]", b"\x01\xff")
 
+
+def check_depth(body: bytes, limits: Limits) -> None:
+    """Refuse JSON that is nested too deeply, without parsing it, and in C: nobody has to be logged in to send it."""
+    if body.count(b"[") + body.count(b"{") <= limits.json_depth:
+        return
+    brackets = _STRING.sub(b"", body).translate(_BRACKETS, _NO_BRACKETS)
+    removed = 0
+    while (left := brackets.replace(b"[]", b"")) and len(left) < len(brackets) // 2:  # what is flat goes at once
+        brackets = left
+        removed += 1
+    if removed + max(accumulate(array("b", brackets.translate(_STEPS))), default=0) > limits.json_depth:
+        raise ApiError(400, "too_deep", f"the JSON is nested deeper than {limits.json_depth} levels")
+
+
+@lru_cache
+def _members(names: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
+    """Takes some members of an object as they were sent; all others are looked at, and made nothing of."""
+    missing = msgspec.field(default=msgspec.UNSET)
+    fields = [(name, msgspec.Raw | msgspec.UnsetType, missing) for name in names]
+    return msgspec.json.Decoder(msgspec.defstruct("Members", fields))
+
+
+def parse_object(body: bytes, limits: Limits, *names: str) -> dict[str, Any]:
+    """Some members of a JSON object, those that it has. A list or an object stays as it was sent, a `msgspec.Raw`.
+
+    :param names: of the members; nothing is made of any other, however large.
     :raises ApiError: 400 with the position of the fault.
     """
     check_depth(body, limits)
     try:
-        value = msgspec.json.decode(body)
+        members = _members(names).decode(body)
         body.decode()
+    except msgspec.ValidationError:
+        raise ApiError(400, "not_an_object", "the body must be a JSON object") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError(400, "malformed_json", f"the body is not valid JSON: {error}") from None
-    return value
+        raise _malformed(error) from None
+    found = {name: getattr(members, name) for name in names}
+    return {name: _scalar(member) for name, member in found.items() if member is not msgspec.UNSET}
 
 
-def check_depth(body: bytes, limits: Limits) -> None:
-    """Refuse JSON that is nested too deeply, without parsing it."""
-    if body.count(b"[") + body.count(b"{") <= limits.json_depth:
-        return
-    depth, in_string, escaped = 0, False, False
-    for byte in body:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > limits.json_depth:
-                raise ApiError(400, "too_deep", f"the JSON is nested deeper than {limits.json_depth} levels")
-        elif byte in b"]}":
-            depth -= 1
+def _scalar(member: msgspec.Raw) -> Any:
+    if bytes(memoryview(member)[:1]) in (b"[", b"{"):
+        return member
+    try:
+        return msgspec.json.decode(member)
+    except msgspec.MsgspecError as error:
+        raise _malformed(error) from None
 
 
-def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
-    """A JSON object."""
-    value = parse_json(body, limits)
-    if not isinstance(value, dict):
-        raise ApiError(400, "not_an_object", "the body must be a JSON object")
-    return value
+def _malformed(error: Exception) -> ApiError:
+    return ApiError(400, "malformed_json", f"the body is not valid JSON: {error}")
+
+
+DECODED_BYTES = 4 << 10
+"""Up to here a value is simply decoded, which is quicker than to look for what is wrong with it."""
+_EXPONENT = re.compile(rb"(?<![0-9.])[0-9.]++[eE]\+?[0-9]{2,}")
+_LONG_NUMBER = re.compile(rb"(?<![0-9.])[0-9.]{200,}+(?:[eE][-+]?[0-9]+)?")
+"""Numbers that may be beyond what a float holds: with less digits, and one of the exponent, none is."""
 
 
 def parse_value(body: bytes, limits: Limits) -> bytes:
-    """A value as it is kept: a JSON object, minified, every number and string as it was sent."""
+    """A value as it is kept: a JSON object, minified, every number and string as it was sent.
+
+    :raises ApiError: 413 or 400, with the position of the fault.
+    """
     if len(body) > limits.value_bytes:
         raise ApiError(413, "too_large", f"the value has {len(body)} bytes; the limit is {limits.value_bytes}")
-    parse_object(body, limits)
+    if len(body) > DECODED_BYTES:
+        parse_object(body, limits)
+        _check_numbers(body)
+    else:
+        check_depth(body, limits)
+        try:
+            value = msgspec.json.decode(body)
+            body.decode()
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise _malformed(error) from None
+        if not isinstance(value, dict):
+            raise ApiError(400, "not_an_object", "the body must be a JSON object")
     return msgspec.json.format(body, indent=-1)
+
+
+def _check_numbers(body: bytes) -> None:
+    """Refuse numbers that cannot be decoded."""
+    if not (_EXPONENT.search(body) or _LONG_NUMBER.search(body)):
+        return
+    text = _STRING.sub(b" ", body)
+    for number in (*_EXPONENT.findall(text), *_LONG_NUMBER.findall(text)):
+        _scalar(msgspec.Raw(number))
 
 
 def string_of(fields: dict[str, Any], name: str, max_bytes: int = MAX_SECRET_BYTES) -> str:
