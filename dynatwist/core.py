@@ -55,6 +55,9 @@ from dynatwist.storage.wal import Durability, Wal
 
 SYNC_INTERVAL_S = 1.0
 STOP_TIMEOUT_S = 5.0
+REPEATED_S = 8
+"""After so many seconds no forwarded request is repeated any more: its attempts take three, and frames that lay longer
+in a socket are refused."""
 GOSSIP = b"gossip"
 
 
@@ -71,6 +74,7 @@ class Core:
         self.keyring = keyring
         self.runtime = runtime
         self._folder = config.actual_data_dir
+        self._seconds = 0
         self._load()
         self._build()
 
@@ -299,6 +303,10 @@ class Core:
     def _each_second(self) -> None:
         if self.config.durability is Durability.INTERVAL:
             self.wal.sync()
+        self.coordinator.sweep()
+        self._seconds += 1
+        if self._seconds % REPEATED_S == 0:
+            self.store.requests.age()
         cluster = self.cluster
         cluster.wall_refusal = cluster.walls.refusal(self.runtime.wall_ms(), self.runtime.monotonic_s())
 

@@ -26,6 +26,7 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.replication.quorum import Level, Tally
+from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster, Respond
 from .compare import Compares
@@ -39,6 +40,7 @@ from .writes import Writes
 RECENT_OPS = 20_000
 CATCH_UP_TIMEOUT_S = 2.0
 RECENT_S = 2 * FORWARD_TIMEOUT_S
+FORGOTTEN = Result(Code.UNCERTAIN, text="written, and superseded since; what it was is not known any more")
 
 
 class Coordinator:
@@ -194,8 +196,10 @@ class Coordinator:
         held = store.held(operation.key)
         if origin.op and held is not None and held.op == origin.op:
             return held
-        written = store.written_by(origin.op) if origin.in_doubt else None
-        if written is not None:
+        if origin.in_doubt and store.requests.knows(origin.op):
+            written = store.requests.became(origin.op)
+            if written is None:
+                return FORGOTTEN
             store.merge(operation.key, written)  # another owner may have told of it; who counts as having it has it
             return written
         if held is not None and held.is_dead(store.wall_ms()):
@@ -213,7 +217,10 @@ class Coordinator:
                 return Result(Code.TOO_LARGE, text=f"the merged value exceeds {self._max_value_bytes} bytes")
         elif operation.kind is Kind.DELETE:
             value = None
-        elif store.size_bytes + len(operation.value) > self._max_store_bytes:
+        if (
+            value is not None
+            and 0 < store.growth_bytes(operation.key, value) > self._max_store_bytes - store.size_bytes
+        ):
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
         expires_ms = store.wall_ms() + operation.ttl_ms if operation.ttl_ms and value is not None else 0
         if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
@@ -283,9 +290,10 @@ class Coordinator:
         """What is held now, once it is durable; what comes meanwhile may not be."""
         store = self.cluster.store
         held = store.held(message.key)
-        written = store.written_by(message.op) if message.op else None
+        written = store.requests.became(message.op) if message.op else None
+        has_met = bool(message.op) and store.requests.knows(message.op)
         whole = store.replica_of(message.key).whole
-        answer = DotHeld(held.dot if held is not None else None, whole, written)
+        answer = DotHeld(held.dot if held is not None else None, whole, written, has_met)
         store.when_readable(message.key, lambda: respond(answer))
 
     def _on_fetch(self, node: bytes, message: Fetch, respond: Respond) -> None:
@@ -303,7 +311,7 @@ class Coordinator:
             return
         _, known = self._recent.get(message.op, (0.0, None))
         if isinstance(known, Result):
-            respond(Outcome(ENCODER.encode(known)))
+            respond(Outcome(ENCODER.encode(self._again(message.op, known))))
             return
 
         def answer(result: Result) -> None:
@@ -315,19 +323,35 @@ class Coordinator:
         now_s = self.cluster.runtime.monotonic_s()
         until_s = now_s + message.deadline_ms / 1000 - self.cluster.links.message_age_s
         origin = Origin(message.op, message.created, message.in_doubt, message.after_ms, until_s)
-        self._carry_out(operation, origin, self._remembering(message.op, now_s, answer))
+        is_read = operation.kind is Kind.GET
+        self._carry_out(operation, origin, answer if is_read else self._remembering(message.op, now_s, answer))
+
+    def _again(self, op: bytes, known: Result) -> Result:
+        """The answer to a request that was answered already; it was remembered without its record."""
+        if known.code not in (Code.OK, Code.UNCERTAIN):
+            return known
+        sometimes("a forwarded request that was answered is asked again")
+        record = self.cluster.store.requests.became(op)
+        return FORGOTTEN if record is None else Result(known.code, record, known.replicas, known.text)
+
+    def sweep(self) -> None:
+        """Forget the answers that nobody can ask for again; to be called every second."""
+        oldest_s = self.cluster.runtime.monotonic_s() - RECENT_S
+        recent = self._recent
+        while recent and (len(recent) > RECENT_OPS or next(iter(recent.values()))[0] < oldest_s):
+            recent.popitem(last=False)
 
     def _remembering(self, op: bytes, now_s: float, answer: OnResult) -> OnResult:
         """Whoever asks again with the same id gets the same answer."""
         waiting = [answer]
         recent = self._recent
         recent[op] = (now_s, waiting)
-        while len(recent) > RECENT_OPS or next(iter(recent.values()))[0] < now_s - RECENT_S:
-            recent.popitem(last=False)
+        if len(recent) > RECENT_OPS:
+            self.sweep()
 
         def finished(result: Result) -> None:
             if op in recent:
-                recent[op] = (now_s, result)
+                recent[op] = (now_s, Result(result.code, None, result.replicas, result.text))
             for one in waiting:
                 one(result)
 

@@ -80,7 +80,9 @@ class ReadRun:
     def _reply_from(self, owner: bytes) -> Callable[[AnyMessage | None], None]:
         def on_reply(reply: AnyMessage | None) -> None:
             if isinstance(reply, DotHeld) and reply.written is not None:
-                self._cluster.store.remember(reply.written)
+                self._cluster.store.remember(self._key, reply.written)
+            elif isinstance(reply, DotHeld) and reply.has_met:
+                self._cluster.store.requests.note_lost(self._op, self._key)
             if isinstance(reply, DotHeld) and reply.whole:
                 if reply.dot is None or self._cluster.store.replica_of(self._key).clock.covers(reply.dot):
                     self._hear(owner, reply.dot)

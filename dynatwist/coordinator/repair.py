@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key
+from dynatwist.model.records import Packed
 from dynatwist.model.registry import Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.messages import (
@@ -23,6 +24,7 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.runtime import Timer, cancel
+from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster, Respond
 from .rounds import Round, RoundAnswers, summaries_of
@@ -30,6 +32,8 @@ from .tombstones import Tombstones, answer_clocks
 
 ROUND_INTERVAL_S = 1.0
 HINT_BATCH = 64
+HINT_BYTES = 1 << 20
+"""Under way to one peer at a time, so that what clients wait for does not queue behind it."""
 HOT_EVERY = 10
 
 
@@ -38,6 +42,7 @@ class Repair:
 
     :ivar answers: to the rounds of peers.
     :ivar hint_batch: how many hints are replayed at a time.
+    :ivar hint_bytes: how many bytes of records.
     """
 
     log = Logger()
@@ -55,7 +60,7 @@ class Repair:
         self._timers: dict[str, Timer] = {}
         self.rounds = 0
         self.answers = RoundAnswers(cluster)
-        self.hint_batch = HINT_BATCH
+        self.hint_batch, self.hint_bytes = HINT_BATCH, HINT_BYTES
         cluster.on_call(PullFromMe, self._on_pull_from_me)
         cluster.on_linked.append(self._on_linked)
         cluster.on_reachability.append(self._on_reachability)
@@ -293,11 +298,27 @@ class Repair:
             if registry is not None and registry.find(node) is None:
                 self._cluster.store.unhint(node, [])
 
+    def _hinted(self, node: bytes) -> dict[Key, Packed | None]:
+        """The next batch for a node, bounded in count and in bytes; one record is always in it."""
+        batch: dict[Key, Packed | None] = {}
+        room = self.hint_bytes
+        for key in self._cluster.store.hints.next(node, self.hint_batch):
+            packed = self._cluster.store.replica_of(key).records.packed(key)
+            if batch and packed is not None and len(packed) > room:
+                sometimes("a batch of hints is cut short for its bytes")
+                break
+            batch[key] = packed
+            room -= len(packed or b"")
+        return batch
+
     def _replay_hints(self, node: bytes) -> None:
-        """Send what a node missed, as held now, a batch at a time."""
+        """Send what a node missed, as held now, a batch at a time: the next one when this one is acknowledged."""
         cluster = self._cluster
-        keys = cluster.store.hints.next(node, self.hint_batch)
-        if not keys or node in self._replaying or not cluster.links.is_reachable(node):
+        if node in self._replaying or not cluster.links.is_reachable(node):
+            return
+        batch = self._hinted(node)
+        keys = list(batch)
+        if not keys:
             return
         self._replaying.add(node)
         waiting = len(keys)
@@ -315,8 +336,7 @@ class Repair:
                 cluster.store.unhint(node, delivered)
                 cluster.runtime.later(lambda: self._replay_hints(node))
 
-        for key in keys:
-            packed = cluster.store.replica_of(key).records.packed(key)
+        for key, packed in batch.items():
             if packed is None:
                 replied(key, Done())
                 continue

@@ -23,8 +23,8 @@ from twisted.logger import Logger
 
 from dynatwist.runtime import Runtime
 
-from .framing import Frame, FrameError, FrameReader, State, encode
-from .messages import AnyMessage, Done, Hello, Ping, Refused
+from .framing import FRAME_SIZES, Frame, FrameError, FrameReader, FrameSizes, State, encode_all
+from .messages import AnyMessage, Done, Hello, Ping, Refused, Unable
 
 STALL_S = 0.1
 WATCH_S = STALL_S / 4
@@ -35,6 +35,7 @@ CALL_TIMEOUT_S = 10.0
 IDLE_PING_S = 0.5
 CLOCK_MARGIN_S = 0.5
 MAX_QUEUED_BYTES = 64 << 20
+"""Whoever makes much waits for acknowledgements, so this is never reached by a peer that reads at all."""
 
 OnReply = Callable[[AnyMessage | None], None]
 """Called once with the reply, or ``None`` when there will be none."""
@@ -79,14 +80,17 @@ class PeerLink(TwistedProtocol):
 
     log = Logger()
 
-    def __init__(self, owner: LinkOwner, runtime: Runtime, dialled_for: bytes | None) -> None:
+    def __init__(
+        self, owner: LinkOwner, runtime: Runtime, dialled_for: bytes | None, sizes: FrameSizes = FRAME_SIZES
+    ) -> None:
+        self._sizes = sizes
         self._owner = owner
         self._runtime = runtime
         self.dialled_for = dialled_for
         self.peer: Hello | None = None
         self.stalled = False
         self.refusal = ""
-        self._reader = FrameReader()
+        self._reader = FrameReader(sizes.max_bytes)
         self._outgoing: list[tuple[int, AnyMessage]] = []
         self._calls: dict[int, _Call] = {}
         self._next_id = 1
@@ -184,19 +188,32 @@ class PeerLink(TwistedProtocol):
         if self._gone or not self._outgoing or self.transport is None:
             return
         messages, self._outgoing = self._outgoing, []
-        data = encode(int(self._runtime.monotonic_s() * 1000), self._owner.state(), messages)
-        if self._paused:
-            self._queued_bytes += len(data)
-            if self._queued_bytes > MAX_QUEUED_BYTES:
-                self.abort()
-                return
-        self.transport.write(data)
+        now_ms = int(self._runtime.monotonic_s() * 1000)
+        frames, too_long = encode_all(now_ms, self._owner.state(), messages, self._sizes)
+        for data in frames:
+            if self._paused:
+                self._queued_bytes += len(data)
+                if self._queued_bytes > MAX_QUEUED_BYTES:
+                    self.abort()
+                    return
+            self.transport.write(data)
+        for call_id in too_long:
+            self._leave_out(call_id)
+
+    def _leave_out(self, call_id: int) -> None:
+        """A message that no frame can hold: whoever waits is told, and the connection stays."""
+        self.log.error("a message for {peer} was longer than any frame may be", peer=self.peer)
+        if call_id < 0:
+            self._send(call_id, Unable("the answer is too long"))
+        elif call_id in self._calls:
+            self._calls.pop(call_id).on_reply(None)
 
     # The transport's producer interface: how we learn that the peer does not read.
 
     def pauseProducing(self) -> None:
         """The peer reads more slowly than we write."""
-        self._paused, self._queued_bytes = True, 0
+        if not self._paused:
+            self._paused, self._queued_bytes = True, 0
 
     def resumeProducing(self) -> None:
         """All is sent."""

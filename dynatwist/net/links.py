@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from dynatwist.runtime import Runtime, Timer, cancel
 
-from .framing import State
+from .framing import FRAME_SIZES, State
 from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink
 from .messages import AnyMessage, Hello, Leaving, Ping
 
@@ -81,7 +81,10 @@ class _Connector(Factory):
 
 
 class PeerLinks:
-    """See the module."""
+    """See the module.
+
+    :ivar frame_sizes: of the links that are still to come.
+    """
 
     log = Logger()
 
@@ -93,6 +96,7 @@ class PeerLinks:
         self._open: dict[PeerLink, None] = {}
         self._targets: dict[bytes, _Target] = {}
         self._port: Any = None
+        self.frame_sizes = FRAME_SIZES
         self._stopping = False
         self._said: set[str] = set()
         self._current: PeerLink | None = None
@@ -254,7 +258,7 @@ class PeerLinks:
 
     def build(self, target: bytes | None) -> PeerLink:
         """A link for a new connection."""
-        link = PeerLink(self, self._runtime, target)
+        link = PeerLink(self, self._runtime, target, self.frame_sizes)
         self._open[link] = None
         return link
 

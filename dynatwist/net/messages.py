@@ -113,11 +113,13 @@ class DotHeld(Message, frozen=True, tag=9):
 
     :ivar whole: whether the answer may count for a majority.
     :ivar written: what the request asked about became.
+    :ivar has_met: the answerer has met that record, even if it does not know it any more.
     """
 
     dot: Dot | None
     whole: bool
     written: Record | None = None
+    has_met: bool = False
 
 
 class Fetch(Message, frozen=True, tag=10):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -18,6 +18,7 @@ from dynatwist.model.ring import PARTITIONS, is_system_table, partition_of
 
 from .entries import Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .recovery import Recovered
+from .requests import Requests
 from .wal import Wal
 
 Announce = Callable[[Key, Record, Packed, Packed | None], None]
@@ -62,7 +63,7 @@ class Store:
         self._undurable: dict[Key, int] = {}
         self._winners: deque[tuple[int, Key, Record, Packed, Packed | None]] = deque()
         wal.on_durable = self._durable
-        self._ops: OrderedDict[bytes, Record] = OrderedDict()
+        self._ops = Requests(self.held)
         self._index_all()
         for number in sorted(recovered.damaged):
             wal.append(SetAside(number))
@@ -77,15 +78,19 @@ class Store:
         """What is held for a key, tombstones included, durable or not."""
         return self.replica_of(key).records.get(key)
 
-    def written_by(self, op: bytes) -> Record | None:
-        """The record that a request with this id became, if it was merged here lately; superseded or not."""
-        return self._ops.get(op)
+    @property
+    def requests(self) -> Requests:
+        """What forwarded requests became, whose records were merged here lately."""
+        return self._ops
 
-    def remember(self, record: Record) -> None:
-        """Know what a request became."""
-        self._ops[record.op] = record
-        if len(self._ops) > OPS_REMEMBERED:
-            self._ops.popitem(last=False)
+    def remember(self, key: Key, record: Record) -> None:
+        """Know from another owner what a request became."""
+        held = self.held(key)
+        self._ops.note(key, record, None if held is not None and held.dot == record.dot else pack(record))
+
+    def growth_bytes(self, key: Key, value: bytes) -> int:
+        """By how much a value would add to `size_bytes`; negative where it takes less room than what is held."""
+        return len(key[1]) + len(value) + RECORD_OVERHEAD_BYTES - _size(key[1], self.held(key))
 
     def when_readable(self, key: Key, call: Callable[[], None]) -> None:
         """Call once the record held for a key is durable; usually at once."""
@@ -173,7 +178,7 @@ class Store:
         lsn = self.wal.append(Merged(replica.number, key, msgspec.Raw(packed)))
         self.changed.add(replica.number)
         if record.op:
-            self.remember(record)
+            self._ops.note(key, record, packed if merge.outcome is Outcome.LOST else None)
         if merge.loser is not None:
             self.conflicts += 1
         if merge.outcome is Outcome.WON:
@@ -202,10 +207,10 @@ class Store:
         replica = self.replicas[partition]
         gone: list[tuple[Key, Dot]] = []
         for key, dot in entries:
-            held = replica.records.get(key)
+            held, packed = replica.records.get(key), replica.records.packed(key)
             if replica.drop(key, dot, generation):
                 gone.append((key, dot))
-                self._index(key, held, None)
+                self._lets_go(key, held, packed)
         if gone:
             self.wal.append(Dropped(partition, gone, generation))
             self.changed.add(partition)
@@ -214,7 +219,7 @@ class Store:
         """Start a partition over, empty: handed off, or newly taken over."""
         replica = self.replicas[partition]
         for key, record in replica.records.items():
-            self._index(key, record, None)
+            self._lets_go(key, record, replica.records.packed(key))
         replica.reset(whole)
         self.wal.append(Reset(partition, whole))
         self.changed.add(partition)
@@ -236,7 +241,7 @@ class Store:
         """A replica that may be older than what it acknowledged, for example from a backup: keep it aside."""
         replica = self.replicas[partition]
         for key, record in replica.records.items():
-            self._index(key, record, None)
+            self._lets_go(key, record, replica.records.packed(key))
         replica.set_aside()
         self.wal.append(SetAside(partition))
         self.changed.add(partition)
@@ -275,8 +280,16 @@ class Store:
         self, key: Key, held: Record | None, record: Record, packed: Packed, replaced: Packed | None, lsn: int
     ) -> None:
         self._index(key, held, record)
+        if held is not None and held.op and replaced is not None:
+            self._ops.keep(held.op, held.dot, replaced)
         self._undurable[key] = lsn
         self._winners.append((lsn, key, record, packed, replaced))
+
+    def _lets_go(self, key: Key, held: Record | None, packed: Packed | None) -> None:
+        """A record is not held any more, and none in its place."""
+        self._index(key, held, None)
+        if held is not None and held.op and packed is not None:
+            self._ops.keep(held.op, held.dot, packed)
 
     def _durable(self, upto: int) -> None:
         """The log is durable up to a number: what won may be read, and is announced."""
@@ -325,7 +338,6 @@ def _is_plain_live(record: Record | None) -> int:
 
 
 RECORD_OVERHEAD_BYTES = 400
-OPS_REMEMBERED = 20_000
 
 
 def _size(name: str, record: Record | None) -> int:
