@@ -16,6 +16,9 @@ from .limits import check_key, check_table, parse_value
 from .request import Answer, Request, json_answer
 from .views import record_json
 
+MAX_PAGE_KEYS = 1000
+"""Keys of one answer; the longest possible ones make a megabyte."""
+
 
 class AdminRoutes:
     """See the module. Every method may raise `ApiError`."""
@@ -35,14 +38,19 @@ class AdminRoutes:
         self._context.require_ready()
         self._context.require_admin(request)
         check_table(table, self._context.limits)
-        limit = request.integer("limit", PAGE_KEYS, 1, PAGE_KEYS)
-        prefix, after = request.query.get("prefix", ""), request.query.get("after", "")
-        try:
-            page = await self._context.listing.page(table, prefix, after, Level.QUORUM, limit)
-        except ListingUnavailable:
-            raise ApiError(503, "unavailable", "some part of the table has no owner that answers") from None
-        names = [name for name, _ in page.records][:limit]
-        return json_answer(200, {"table": table, "keys": names, "next_after": page.next_after})
+        left = request.integer("limit", MAX_PAGE_KEYS, 1, MAX_PAGE_KEYS)
+        prefix = request.query.get("prefix", "")
+        after: str | None = request.query.get("after", "")
+        names: list[str] = []
+        while left and after is not None:
+            try:
+                page = await self._context.listing.names(table, prefix, after, Level.QUORUM, min(left, PAGE_KEYS))
+            except ListingUnavailable:
+                raise ApiError(503, "unavailable", "some part of the table has no owner that answers") from None
+            found = [name for name, _ in page.names]
+            names += found
+            left, after = left - len(found), page.next_after
+        return json_answer(200, {"table": table, "keys": names, "next_after": after})
 
     async def get(self, request: Request, table: str, key: str) -> Answer:
         """Any record."""

@@ -97,4 +97,8 @@ class Context:
 
     def may_read(self, identity: Identity | None, record: Record) -> bool:
         """Whether somebody may see a record."""
-        return self.anonymous_read or (identity is not None and (identity.is_admin or record.owner == identity.uid))
+        return self.may_read_of(identity, record.owner)
+
+    def may_read_of(self, identity: Identity | None, owner: str) -> bool:
+        """Whether somebody may see what belongs to a uid."""
+        return self.anonymous_read or (identity is not None and (identity.is_admin or owner == identity.uid))

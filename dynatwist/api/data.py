@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from dynatwist.auth.tokens import Identity
-from dynatwist.coordinator.listing import PAGE_KEYS, ListingUnavailable, Page
+from dynatwist.coordinator.listing import ListingUnavailable
 from dynatwist.coordinator.request import Code, Kind, Operation, Result, etag
 from dynatwist.errors import ApiError
-from dynatwist.model.record import Record
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
 
@@ -20,10 +20,15 @@ from .batch import Batch
 from .causal import CausalToken
 from .context import Context
 from .limits import MAX_BATCH, check_key, check_table, parse_object, parse_value
-from .request import JSON, Answer, Request, error_answer, json_answer
+from .pieces import SHORT_BYTES, answer_in_pieces
+from .request import Answer, Request, error_answer, json_answer
 from .views import failure_of, record_json
 
 MAX_TTL_S = 10 * 365 * 24 * 3600
+MOST_AT_ONCE = 64
+"""Keys of one ``POST /{table}/keys`` that are read together, where their records are small."""
+
+T = TypeVar("T")
 
 
 class _Ops(msgspec.Struct):
@@ -157,70 +162,65 @@ class DataRoutes:
         limit = request.integer("limit", 0, 1, 1_000_000)
         level = request.level("r")
         prefix, after = request.query.get("prefix", ""), request.query.get("after", "")
-        names: list[str] = []
-        async for name, _ in self._readable(identity, table, prefix, after, level):
-            names.append(name)
-            if limit and len(names) >= limit:
-                break
-        return json_answer(200, names)
+        return await answer_in_pieces(b"[", self._names(identity, table, prefix, after, level, limit), b"]")
+
+    async def _names(
+        self, identity: Identity | None, table: str, prefix: str, after: str, level: Level, limit: int
+    ) -> AsyncIterator[list[bytes]]:
+        left = limit or sys.maxsize
+        listing, may_read = self._context.listing, self._context.may_read_of
+        while True:
+            page = await _listed(listing.names(table, prefix, after, level))
+            names = [name for name, owner in page.names if may_read(identity, owner)][:left]
+            yield [msgspec.json.encode(name) for name in names]
+            left -= len(names)
+            if page.next_after is None or not left:
+                return
+            after = page.next_after
 
     async def get_many(self, request: Request, table: str) -> Answer:
         """``{key: record}`` of those that exist and the caller may read."""
         identity = self._enter_reading(request, table)
         keys = _keys_of(parse_object(request.body, self._context.limits, "keys"))
-        parts: list[bytes] = []
-        for key in dict.fromkeys(keys):
+        for key in keys:
             check_key(key, self._context.limits)
-        level = request.level("r")
-        for key in dict.fromkeys(keys):
-            result = await self._context.coordinator.execute(Operation(Kind.GET, (table, key), level))
-            if result.code not in (Code.OK, Code.ABSENT):
-                raise failure_of(result)
-            if result.record is not None and self._context.may_read(identity, result.record):
-                parts.append(msgspec.json.encode(key) + b":" + record_json(result.record))
-        return Answer(200, b"{" + b",".join(parts) + b"}")
+        records = self._records(identity, table, list(dict.fromkeys(keys)), request.level("r"))
+        return await answer_in_pieces(b"{", records, b"}")
+
+    async def _records(
+        self, identity: Identity | None, table: str, keys: list[str], level: Level
+    ) -> AsyncIterator[list[bytes]]:
+        """A few at a time: the more, the smaller they turn out to be."""
+        begun, at_once = 0, 4
+        while begun < len(keys):
+            some = keys[begun : begun + at_once]
+            begun += at_once
+            execute = self._context.coordinator.execute
+            results = await gatherResults([execute(Operation(Kind.GET, (table, key), level)) for key in some])
+            piece: list[bytes] = []
+            for key, result in zip(some, results, strict=True):
+                if result.code not in (Code.OK, Code.ABSENT):
+                    raise failure_of(result)
+                if result.record is not None and self._context.may_read(identity, result.record):
+                    piece.append(msgspec.json.encode(key) + b":" + record_json(result.record))
+            at_once = min(2 * at_once, MOST_AT_ONCE) if sum(map(len, piece)) < SHORT_BYTES else 1
+            yield piece
 
     async def store(self, request: Request, table: str) -> Answer:
-        """``{key: record}`` of all that the caller may read, streamed."""
+        """``{key: record}`` of all that the caller may read."""
         identity = self._enter_reading(request, table)
-        level = request.level("r")
-        first = await self._page(table, "", "", level)
-        return Answer(200, content_type=JSON, stream=self._stream(identity, table, level, first))
+        return await answer_in_pieces(b"{", self._store(identity, table, request.level("r")), b"}")
 
-    async def _stream(self, identity: Identity | None, table: str, level: Level, page: Page) -> AsyncIterator[bytes]:
-        lead = b"{"
-        while True:
-            parts = [
+    async def _store(self, identity: Identity | None, table: str, level: Level) -> AsyncIterator[list[bytes]]:
+        after: str | None = ""
+        while after is not None:
+            page = await _listed(self._context.listing.page(table, "", after, level))
+            yield [
                 msgspec.json.encode(name) + b":" + record_json(record)
                 for name, record in page.records
                 if self._context.may_read(identity, record)
             ]
-            if parts:
-                yield lead + b",".join(parts)
-                lead = b","
-            if page.next_after is None:
-                break
-            page = await self._page(table, "", page.next_after, level)
-        yield b"{}" if lead == b"{" else b"}"
-
-    async def _readable(
-        self, identity: Identity | None, table: str, prefix: str, after: str, level: Level
-    ) -> AsyncIterator[tuple[str, Record]]:
-        while True:
-            page = await self._page(table, prefix, after, level)
-            for name, record in page.records:
-                if self._context.may_read(identity, record):
-                    yield name, record
-            if page.next_after is None:
-                return
             after = page.next_after
-
-    async def _page(self, table: str, prefix: str, after: str, level: Level) -> Page:
-        try:
-            return await self._context.listing.page(table, prefix, after, level, PAGE_KEYS)
-        except ListingUnavailable:
-            text = "some part of the table has no owner that answers; try again"
-            raise ApiError(503, "unavailable", text, {"Retry-After": "1"}) from None
 
     def _enter_reading(self, request: Request, table: str) -> Identity | None:
         self._context.require_ready()
@@ -238,6 +238,15 @@ class DataRoutes:
         ops = _ops_of(request.body)
         batch = Batch(self._context, identity, table, request.level("w"), ops)
         return Answer(200, b'{"results":[' + b",".join(await batch.results) + b"]}")
+
+
+async def _listed(page: Awaitable[T]) -> T:
+    """A page of a listing; 503 when there is none."""
+    try:
+        return await page
+    except ListingUnavailable:
+        text = "some part of the table has no owner that answers; try again"
+        raise ApiError(503, "unavailable", text, {"Retry-After": "1"}) from None
 
 
 def _keys_of(fields: dict[str, Any]) -> list[str]:

@@ -39,6 +39,8 @@ Handler = Callable[[bytes, Any, Respond], None]
 Notice = Callable[[bytes, Any], None]
 M = TypeVar("M")
 MAX_REPLICATE_DEADLINE_MS = 60_000
+ANSWER_BYTES = 1 << 20
+"""Records in one answer of a peer, about: a large value, or many small ones."""
 
 
 class Cluster:
@@ -49,6 +51,7 @@ class Cluster:
     :param grace_s: how long a tombstone is kept at least after it was noted for collection.
     :ivar replicate_deadline_ms: what is older when it arrives is not merged, so that a record that was under way for
         long cannot meet a replica that has collected what deleted it.
+    :ivar answer_bytes: how much of what may be long is asked of a peer at a time; see `ANSWER_BYTES`.
     """
 
     log = Logger()
@@ -71,6 +74,7 @@ class Cluster:
         self._lone_after_s = lone_after_s
         self.grace_s = grace_s
         self.replicate_deadline_ms = min(MAX_REPLICATE_DEADLINE_MS, int(grace_s * 1000 / 2))
+        self.answer_bytes = ANSWER_BYTES
         self._started_s = runtime.monotonic_s()
         self.links = PeerLinks(me.node_id, self, runtime)
         self.swim: Swim | None = None

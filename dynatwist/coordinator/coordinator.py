@@ -18,7 +18,6 @@ from dynatwist.net.messages import (
     Done,
     DotHeld,
     Fetch,
-    Fetched,
     Forward,
     Outcome,
     ReadDot,
@@ -30,6 +29,7 @@ from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster, Respond
 from .compare import Compares
+from .fetch import answer_fetch
 from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, OnResult, Origin
 from .mergepatch import patched
 from .reads import OnRead, ReadRun
@@ -59,7 +59,7 @@ class Coordinator:
         self._recent: OrderedDict[bytes, tuple[float, list[OnResult] | Result]] = OrderedDict()
         cluster.on_call(Replicate, self._on_replicate)
         cluster.on_call(ReadDot, self._on_read_dot)
-        cluster.on_call(Fetch, self._on_fetch)
+        cluster.on_call(Fetch, lambda node, message, respond: answer_fetch(cluster, message, respond))
         cluster.on_call(Forward, self._on_forward)
 
     # Where a request goes
@@ -295,11 +295,6 @@ class Coordinator:
         whole = store.replica_of(message.key).whole
         answer = DotHeld(held.dot if held is not None else None, whole, written, has_met)
         store.when_readable(message.key, lambda: respond(answer))
-
-    def _on_fetch(self, node: bytes, message: Fetch, respond: Respond) -> None:
-        store = self.cluster.store
-        found = [(key, record) for key in message.keys if (record := store.held(key)) is not None]
-        store.when_all_readable(lambda: respond(Fetched(found)))
 
     def _on_forward(self, node: bytes, message: Forward, respond: Respond) -> None:
         if self.cluster.links.arrived_late(message.deadline_ms):

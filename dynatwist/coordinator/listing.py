@@ -1,27 +1,40 @@
 """Listing a table: every reachable member scans its own part, in order of keys, page by page.
 
-Where the owners agree on a key's dot, that is the answer; where they do not, the key is read like any other.
+Where the owners agree on a key's dot, that is the answer; where they do not, the key is read like any other. A page is
+bounded in keys and in bytes: members say how large each record is before any is fetched. Whoever wants names only has
+them from the scan, with their owners.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
+from dynatwist.model.records import Brief, brief_of
 from dynatwist.model.registry import majority
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
-from dynatwist.net.messages import AnyMessage, Fetch, Fetched, Scan, Scanned
+from dynatwist.net.messages import AnyMessage, Scan, Scanned
 from dynatwist.replication.quorum import Level
+from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster, Respond
 from .coordinator import Coordinator
+from .fetch import fetch
 from .request import Code, Kind, Operation
 
-PAGE_KEYS = 1000
+PAGE_KEYS = 256
+"""Keys of one page: a few milliseconds of work for each member."""
+PAGE_BYTES = 1 << 20
+"""Bytes of the records of one page, about; one record is always in it."""
+SCAN_BYTES = 256 << 10
+"""How much goes into one answer to a scan, about."""
+ENTRY_BYTES = 100
+UNKNOWN_BYTES = 64 << 10
+"""What a record is counted as where a member of an older release does not say how large it is."""
 SCAN_TIMEOUT_S = 2.0
 
 
@@ -40,12 +53,45 @@ class Page:
     next_after: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Live keys in order, with the uids of their owners.
+
+    :ivar next_after: where the next page begins; ``None`` when this is the last.
+    """
+
+    names: list[tuple[str, str]]
+    next_after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What a scan found of one key.
+
+    :ivar source: a node that holds what the owners agree on; ``None`` when they do not.
+    :ivar dot: what they agree on.
+    :ivar brief: what that node said of it.
+    :ivar size_bytes: of the largest record that a node holds.
+    """
+
+    name: str
+    source: bytes | None
+    dot: Dot | None
+    brief: Brief | None
+    size_bytes: int
+
+
 class Listing:
-    """See the module."""
+    """See the module.
+
+    :ivar page_bytes: see `PAGE_BYTES`.
+    :ivar scan_bytes: see `SCAN_BYTES`.
+    """
 
     def __init__(self, cluster: Cluster, coordinator: Coordinator) -> None:
         self._cluster = cluster
         self._coordinator = coordinator
+        self.page_bytes, self.scan_bytes = PAGE_BYTES, SCAN_BYTES
         cluster.on_call(Scan, self._on_scan)
 
     async def page(self, table: str, prefix: str, after: str, level: Level, limit: int = PAGE_KEYS) -> Page:
@@ -53,16 +99,77 @@ class Listing:
 
         :raises ListingUnavailable: when not enough owners of some partition answer.
         """
+        entries, horizon = await self._scan(table, prefix, after, level, limit)
+        entries, horizon = self._cut(entries, horizon, [entry for entry in entries if not self._is_gone(entry)])
+        found = await self._resolve(table, entries, level)
+        return Page([(entry.name, found[entry.name]) for entry in entries if entry.name in found], horizon)
+
+    async def names(self, table: str, prefix: str, after: str, level: Level, limit: int = PAGE_KEYS) -> Names:
+        """The same without values.
+
+        :raises ListingUnavailable: when not enough owners of some partition answer.
+        """
+        entries, horizon = await self._scan(table, prefix, after, level, limit)
+        unknown = [entry for entry in entries if entry.source is None or entry.brief is None]
+        entries, horizon = self._cut(entries, horizon, unknown)
+        found = await self._resolve(table, [one for one in unknown if horizon is None or one.name <= horizon], level)
+        names: list[tuple[str, str]] = []
+        for entry in entries:
+            if entry.name in found:
+                names.append((entry.name, found[entry.name].owner))
+            elif entry.source is not None and entry.brief is not None and not self._is_gone(entry):
+                names.append((entry.name, entry.brief.owner))
+        return Names(names, horizon)
+
+    def _is_gone(self, entry: _Entry) -> bool:
+        """Whether the owners agree that a key is dead."""
+        brief = entry.brief
+        return entry.source is not None and brief is not None and brief.is_dead(self._cluster.store.wall_ms())
+
+    def _cut(self, entries: list[_Entry], horizon: str | None, costly: list[_Entry]) -> tuple[list[_Entry], str | None]:
+        """As much as may be in one page, and where that ends."""
+        room = self.page_bytes
+        for number, entry in enumerate(costly):
+            room -= entry.size_bytes
+            if number and room < 0:
+                sometimes("a page of a listing ends early, for its bytes")
+                last = costly[number - 1].name
+                return [one for one in entries if one.name <= last], last
+        return entries, horizon
+
+    async def _scan(
+        self, table: str, prefix: str, after: str, level: Level, limit: int
+    ) -> tuple[list[_Entry], str | None]:
+        turn: Deferred[None] = Deferred()
+        self._cluster.runtime.later(lambda: turn.callback(None))
+        await turn  # a page a turn, even where nobody else is asked
         replies = await self._scan_all(table, prefix, after, level, limit)
         self._check_coverage(set(replies), level)
         horizon = min((reply.entries[-1][0] for reply in replies.values() if reply.more), default=None)
-        dots: dict[str, dict[bytes, Dot]] = {}
+        found: dict[str, dict[bytes, tuple[Dot, Brief | None]]] = {}
         for node, reply in replies.items():
-            for name, dot in reply.entries:
+            briefs: Sequence[Brief | None] = reply.briefs or [None] * len(reply.entries)
+            for (name, dot), brief in zip(reply.entries, briefs, strict=True):
                 if horizon is None or name <= horizon:
-                    dots.setdefault(name, {})[node] = dot
-        found = await self._resolve(table, dots, set(replies))
-        return Page([(name, found[name]) for name in sorted(found)], horizon)
+                    found.setdefault(name, {})[node] = dot, brief
+        names = sorted(found)
+        if len(names) > limit:  # each node answered with so many, and they own different ones
+            names, horizon = names[:limit], names[limit - 1]
+        return [self._entry(table, name, found[name], set(replies)) for name in names], horizon
+
+    def _entry(
+        self, table: str, name: str, said: dict[bytes, tuple[Dot, Brief | None]], answered: set[bytes]
+    ) -> _Entry:
+        """What some nodes said of one key. Only what whole owners say counts."""
+        partition = partition_of(table, name)
+        owners = [node for node in self._cluster.owners(partition) if node in answered]
+        counted = [node for node in owners if self._is_whole(node, partition)]
+        dots = {said[node][0] if node in said else None for node in counted}
+        size_bytes = max(brief.size_bytes if brief is not None else UNKNOWN_BYTES for _, brief in said.values())
+        if len(dots) != 1 or counted[0] not in said:
+            sometimes("a listing meets a key on which the owners differ")
+            return _Entry(name, None, None, None, size_bytes)
+        return _Entry(name, counted[0], *said[counted[0]], size_bytes)
 
     async def _scan_all(self, table: str, prefix: str, after: str, level: Level, limit: int) -> dict[bytes, Scanned]:
         cluster = self._cluster
@@ -121,28 +228,24 @@ class Listing:
             return self._cluster.store.replicas[partition].whole or self._cluster.may_coordinate(partition)
         return self._cluster.is_whole_at(node, partition)
 
-    async def _resolve(self, table: str, dots: dict[str, dict[bytes, Dot]], answered: set[bytes]) -> dict[str, Record]:
-        """The live records behind some dots."""
-        cluster = self._cluster
+    async def _resolve(self, table: str, entries: list[_Entry], level: Level) -> dict[str, Record]:
+        """The live records behind some entries."""
+        store = self._cluster.store
         found: dict[str, Record] = {}
         remote: dict[bytes, list[Key]] = {}
-        disputed: list[str] = []
-        for name, by_node in dots.items():
-            owners = [node for node in cluster.owners(partition_of(table, name)) if node in answered]
-            agreed = {by_node.get(node) for node in owners if self._is_whole(node, partition_of(table, name))}
-            if len(agreed) != 1:
-                disputed.append(name)
+        for entry in entries:
+            if entry.source is None or self._is_gone(entry):
                 continue
-            held = cluster.store.held((table, name))
-            if held is not None and held.dot in agreed:
-                self._keep(found, name, held)
+            held = store.held((table, entry.name))
+            if held is not None and held.dot == entry.dot:
+                self._keep(found, entry.name, held)
             else:
-                remote.setdefault(next(iter(by_node)), []).append((table, name))
+                remote.setdefault(entry.source, []).append((table, entry.name))
         for node, keys in sorted(remote.items()):
-            for name, record in await self._fetch(node, keys):
-                self._keep(found, name, record)
-        for name in disputed:
-            result = await self._coordinator.execute(Operation(Kind.GET, (table, name)))
+            await self._fetch(node, keys, found)
+        disputed = [entry.name for entry in entries if entry.source is None]
+        reads = [self._coordinator.execute(Operation(Kind.GET, (table, name), level)) for name in disputed]
+        for name, result in zip(disputed, await gatherResults(reads), strict=True):
             if result.code is Code.UNAVAILABLE:
                 raise ListingUnavailable
             if result.record is not None:
@@ -153,29 +256,45 @@ class Listing:
         if not record.is_dead(self._cluster.store.wall_ms()):
             found[name] = record
 
-    def _fetch(self, node: bytes, keys: list[Key]) -> Deferred[list[tuple[str, Record]]]:
-        done: Deferred[list[tuple[str, Record]]] = Deferred()
+    def _fetch(self, node: bytes, keys: list[Key], found: dict[str, Record]) -> Deferred[None]:
+        """What a peer holds of some keys."""
+        fetched: Deferred[None] = Deferred()
 
-        def replied(reply: AnyMessage | None) -> None:
-            if isinstance(reply, Fetched):
-                done.callback([(key[1], record) for key, record in reply.records])
+        def take(records: list[tuple[Key, Record]]) -> None:
+            for key, record in records:
+                self._keep(found, key[1], record)
+
+        def done(ok: bool) -> None:
+            if ok:
+                fetched.callback(None)
             else:
-                done.errback(ListingUnavailable())
+                fetched.errback(ListingUnavailable())
 
-        self._cluster.links.call(node, Fetch(keys), replied, timeout_s=SCAN_TIMEOUT_S)
-        return done
+        fetch(self._cluster, node, keys, take, done, SCAN_TIMEOUT_S)
+        return fetched
 
     def _on_scan(self, node: bytes, message: Scan, respond: Respond) -> None:
         cluster = self._cluster
         store = cluster.store
-        me = cluster.me.node_id
-
         entries: list[tuple[str, Dot]] = []
-        names = store.keys(message.table, message.prefix, message.after)
-        owned = (name for name in names if me in cluster.owners(partition_of(message.table, name)))
-        for name in islice(owned, message.limit + 1):
-            held = store.held((message.table, name))
-            assert held is not None
-            entries.append((name, held.dot))
-        answer = Scanned(entries[: message.limit], len(entries) > message.limit)
+        briefs: list[Brief] = []
+        room = self.scan_bytes
+        more = False
+        for name in store.keys(message.table, message.prefix, message.after):
+            key = message.table, name
+            partition = partition_of(*key)
+            if cluster.me.node_id not in cluster.owners(partition):
+                continue
+            if len(entries) >= message.limit or (entries and room < 0):
+                more = True
+                break
+            records = store.replicas[partition].records
+            dot, packed = records.dot(key), records.packed(key)
+            assert dot is not None
+            assert packed is not None
+            brief = brief_of(packed)
+            entries.append((name, dot))
+            briefs.append(brief)
+            room -= len(name) + len(brief.owner) + ENTRY_BYTES
+        answer = Scanned(entries, more, briefs)
         store.when_all_readable(lambda: respond(answer))

@@ -12,15 +12,22 @@ from dynatwist.model.records import Packed
 from dynatwist.model.registry import Registry
 from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.messages import AnyMessage, Listen, Listening, Relay
+from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster, Respond
 
 LATE_S = 0.25
 """Who was asked to relay and answers later than this may not have relayed what listeners already count on."""
 
+RESUME_BYTES = 4 << 20
+"""Of events that a node missed while its link was down; where it missed more, its listeners read afresh."""
+
 
 class Relays:
-    """See the module."""
+    """See the module.
+
+    :ivar resume_bytes: see `RESUME_BYTES`.
+    """
 
     def __init__(self, cluster: Cluster, hub: Hub) -> None:
         self._cluster = cluster
@@ -28,6 +35,7 @@ class Relays:
         self._listening: dict[bytes, list[str]] = {}
         self._cursors: dict[bytes, str] = {}
         self._doubtful: set[bytes] = set()
+        self.resume_bytes = RESUME_BYTES
         hub.interest_changed = self._interest_changed
         cluster.on_call(Listen, self._on_listen)
         cluster.on_notice(Relay, self._on_relay)
@@ -55,8 +63,11 @@ class Relays:
         else:
             self._listening.pop(node, None)
         events = self._hub.since(message.since) if message.since else []
-        records = [(event.key, event.record) for event in events or () if self._is_for(node, event.key)]
-        respond(Listening(records, self._hub.cursor, events is None))
+        missed = [event for event in events or () if self._is_for(node, event.key)]
+        if sum(event.size_bytes for event in missed) > self.resume_bytes:
+            sometimes("a node with listeners missed more than fits into one answer")
+            events, missed = None, []
+        respond(Listening([(event.key, event.record) for event in missed], self._hub.cursor, events is None))
 
     # As a node with listeners
 

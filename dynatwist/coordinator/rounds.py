@@ -19,8 +19,6 @@ from dynatwist.net.messages import (
     BucketsAre,
     Differing,
     EntriesAre,
-    Fetch,
-    Fetched,
     Pull,
     Pulled,
     Summaries,
@@ -28,6 +26,7 @@ from dynatwist.net.messages import (
 from dynatwist.replication.exchange import compare
 
 from .cluster import Cluster, Respond
+from .fetch import fetch
 
 PAGE_BYTES = 256 << 10
 PARALLEL_PULLS = 8
@@ -166,13 +165,12 @@ class Round:
             return
         store.alarms += verdict.alarms
 
-        def fetched(answer: AnyMessage | None) -> None:
-            if isinstance(answer, Fetched) and replica.resets == self._epochs[partition]:
-                for key, record in answer.records:
+        def take(records: list[tuple[Key, Record]]) -> None:
+            if replica.resets == self._epochs[partition]:
+                for key, record in records:
                     store.take(key, record)
-            self._pulled_one(isinstance(answer, Fetched))
 
-        self._cluster.links.call(self._peer, Fetch(list(verdict.wanted)), fetched)
+        fetch(self._cluster, self._peer, list(verdict.wanted), take, self._pulled_one)
 
 
 class RoundAnswers:

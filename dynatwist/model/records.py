@@ -31,6 +31,37 @@ class _Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
     value: bytes | None
 
 
+class Brief(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What can be said of a record without its value.
+
+    :ivar size_bytes: of the record, packed.
+    """
+
+    size_bytes: int
+    is_deleted: bool
+    owner: str
+    expires_ms: int
+
+    def is_dead(self, now_ms: int) -> bool:
+        """See `Record.is_dead`."""
+        return self.is_deleted or (self.expires_ms != 0 and now_ms >= self.expires_ms)
+
+
+class _Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A record of which nothing long is copied."""
+
+    dot: msgspec.Raw
+    value: msgspec.Raw
+    vv: msgspec.Raw
+    stamp: msgspec.Raw
+    lineage: msgspec.Raw
+    version: int
+    owner: str
+    expires_ms: int = 0
+
+
+_outline = msgspec.msgpack.Decoder(_Outline).decode
+_NOTHING = b"\xc0"
 _value = msgspec.msgpack.Decoder(_Value).decode
 _head = msgspec.msgpack.Decoder(_Head).decode
 _NAME_BYTES = 29
@@ -49,6 +80,13 @@ def name_of(packed: Packed | None) -> bytes:
 def value_of(packed: Packed) -> bytes | None:
     """The value of a packed record, without all the rest."""
     return _value(packed).value
+
+
+def brief_of(packed: Packed) -> Brief:
+    """What can be said of a packed record without its value."""
+    outline = _outline(packed)
+    is_deleted = memoryview(outline.value) == _NOTHING
+    return Brief(len(packed), is_deleted, outline.owner, outline.expires_ms)
 
 
 class Records(MutableMapping[Key, Record]):

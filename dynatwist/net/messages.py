@@ -13,6 +13,7 @@ import msgspec
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot, WireDots
 from dynatwist.model.record import Key, Record
+from dynatwist.model.records import Brief
 from dynatwist.model.registry import Member, Registry
 from dynatwist.replication.paxos import Ballot, Vote
 
@@ -123,15 +124,23 @@ class DotHeld(Message, frozen=True, tag=9):
 
 
 class Fetch(Message, frozen=True, tag=10):
-    """Send me what you hold for some keys. Reply `Fetched`."""
+    """Send me what you hold for some keys. Reply `Fetched`.
+
+    :ivar room_bytes: how much the answer may hold, about; one record always. 0, as older releases have it: anything.
+    """
 
     keys: list[Key]
+    room_bytes: int = 0
 
 
 class Fetched(Message, frozen=True, tag=11):
-    """Reply: records, for those keys that are held."""
+    """Reply: records, for those keys that are held.
+
+    :ivar covered: for how many of the keys, the first ones, this is the answer; -1 for all.
+    """
 
     records: list[tuple[Key, Record]]
+    covered: int = -1
 
 
 class Forward(Message, frozen=True, tag=12):
@@ -170,10 +179,14 @@ class Scan(Message, frozen=True, tag=14):
 
 
 class Scanned(Message, frozen=True, tag=15):
-    """Reply: (key, dot) in order, tombstones included; `more` when the limit cut it short."""
+    """Reply: (key, dot) in order, tombstones included; `more` when the limit cut it short.
+
+    :ivar briefs: what can be said of each record; none, from older releases.
+    """
 
     entries: list[tuple[str, Dot]]
     more: bool
+    briefs: list[Brief] = []
 
 
 class Summaries(Message, frozen=True, tag=16):

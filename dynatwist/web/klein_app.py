@@ -161,6 +161,8 @@ class KleinApp:
         try:
             async for piece in answer.stream:
                 await pace.ready()
+                if pace.is_over:
+                    break
                 request.write(piece)
         except ApiError:
             request.channel.loseConnection()  # half an answer cannot become an error any more
@@ -217,6 +219,7 @@ class _Pace:
         self._request = request
         self._waiting: Deferred[None] | None = None
         self._paused = False
+        self.is_over = False
         request.registerProducer(self, True)
 
     def ready(self) -> Deferred[None]:
@@ -241,4 +244,6 @@ class _Pace:
             waiting.callback(None)
 
     def stopProducing(self) -> None:
+        """Nobody is there any more."""
+        self.is_over = True
         self.resumeProducing()
