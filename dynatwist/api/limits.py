@@ -83,6 +83,8 @@ def check_user(name: str) -> str:
     return name
 
 
+DECODED_BYTES = 4 << 10
+"""Up to here a value is simply decoded, which is quicker than to look for what is wrong with it."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """A string of JSON, or the rest of the text where it never ends."""
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
@@ -92,9 +94,11 @@ _STEPS = bytes.maketrans(b"[]", b"\x01\xff")
 
 def check_depth(body: bytes, limits: Limits) -> None:
     """Refuse JSON that is nested too deeply, without parsing it, and in C: nobody has to be logged in to send it."""
-    if body.count(b"[") + body.count(b"{") <= limits.json_depth:
+    if len(body) <= DECODED_BYTES and body.count(b"[") + body.count(b"{") <= limits.json_depth:
         return
     brackets = _STRING.sub(b"", body).translate(_BRACKETS, _NO_BRACKETS)
+    if 2 * brackets.count(b"[[") < limits.json_depth:  # whatever holds a bracket has one right behind its own
+        return
     removed = 0
     while (left := brackets.replace(b"[]", b"")) and len(left) < len(brackets) // 2:  # what is flat goes at once
         brackets = left
@@ -142,8 +146,6 @@ def _malformed(error: Exception) -> ApiError:
     return ApiError(400, "malformed_json", f"the body is not valid JSON: {error}")
 
 
-DECODED_BYTES = 4 << 10
-"""Up to here a value is simply decoded, which is quicker than to look for what is wrong with it."""
 _EXPONENT = re.compile(rb"(?<![0-9.])[0-9.]++[eE]\+?[0-9]{2,}")
 _LONG_NUMBER = re.compile(rb"(?<![0-9.])[0-9.]{200,}+(?:[eE][-+]?[0-9]+)?")
 """Numbers that may be beyond what a float holds: with less digits, and one of the exponent, none is."""
