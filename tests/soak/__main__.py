@@ -1,222 +1,207 @@
-"""``python -m tests.soak [--minutes 10] [--nodes 3] [--seed N]``: real nodes under load, killed, frozen, cut off, full.
+"""``python -m tests.soak --minutes 30``: real nodes under load, killed, frozen, cut off, full, with wrong clocks.
 
-Each client writes keys of its own, one after another, so it knows what has to be there at the end: of a key that is
-written again and again the last value acknowledged, or a later one of which the answer was uncertain; of a key that was
-deleted, nothing. Needs root for partitions and full disks (network namespaces, tmpfs); without, it kills and freezes.
+Each client writes keys of its own, one after another, so it knows what has to be there: of a key that is written again
+and again the last value acknowledged, or one whose fate is uncertain; of a key that was deleted, nothing; of sessions
+those whose time has not come. Needs root for partitions and full disks (network namespaces, tmpfs).
 """
 
 from __future__ import annotations
 
-import random
 import tempfile
 import threading
 import time
-from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from dynatwist.storage.keyfile import parse
 from tests.real import wait_until
 
+from .clients import Client, LargeWriter, Locker, Sessions, Writer
 from .hosts import Host, can_isolate, make_network, remove_network
+from .mischief import Mischief, wait_settled
+from .report import Report
 
-CLIENTS = 8
-KEYS = 25
+WRITERS = 4
+REPLICAS = 3
+MOST_RSS_MB, MOST_LOG_MB, MOST_TEXT_MB = 600, 250, 5
+"""Bounds of a node's memory, its write-ahead log, and the log that people read; the load keeps far below a hundred
+megabytes of records."""
+SETTLED_S = 90.0
 
 
-class Client(threading.Thread):
-    """Writes its keys at any node that answers.
+class Soak:
+    """One run.
 
-    :ivar last: per key the last number acknowledged.
-    :ivar maybe: per key the numbers after that one whose fate is not known.
-    :ivar deleted: keys of which the delete was acknowledged.
+    :ivar hosts: as they are now; one that is replaced gives its place to the new one.
+    :ivar retired: those that were replaced; their logs are looked at too.
     """
 
-    def __init__(self, number: int, hosts: list[Host], token: str, seed: int) -> None:
-        super().__init__(daemon=True)
-        self.number, self.hosts, self.token = number, hosts, token
-        self.random = random.Random(f"{seed} {number}")
-        self.running = True
-        self.count = 0
-        self.last: dict[str, int] = {}
-        self.maybe: dict[str, set[int]] = {}
-        self.deleted: set[str] = set()
-        self.outcomes: Counter[str] = Counter()
-        self.slowest_s = 0.0
+    def __init__(self, folder: Path, *, nodes: int, isolated: bool, seed: int, rate: float) -> None:
+        self.folder, self.isolated, self.seed, self.rate = folder, isolated, seed, rate
+        self.report = Report()
+        self.hosts: list[Host] = []
+        self.retired: list[Host] = []
+        self._made = 0
+        for _ in range(nodes):
+            self.hosts.append(self._make())
 
-    def run(self) -> None:
-        while self.running:
-            if self.random.random() < 0.1:
-                self.create_and_delete()
-            else:
-                self.write(f"c{self.number}-{self.random.randrange(KEYS)}")
+    def _make(self) -> Host:
+        join = next((f"{host.address}:{host.node.port}" for host in self.hosts if not host.struck), None)
+        host = Host(self._made, self.folder, isolated=self.isolated, join=join, replicas=REPLICAS)
+        self._made += 1
+        return host
 
-    def ask(self, method: str, key: str, body: object = None, query: str = "") -> int:
-        """The status of a request; 0 when there was no answer."""
-        host = self.random.choice(self.hosts)
-        started_s = time.monotonic()
-        answer = host.node.try_request(method, f"/soak/key/{key}{query}", body, self.token, 5.0)
-        status = answer.status if answer is not None else 0
-        if status in (200, 201):
-            self.slowest_s = max(self.slowest_s, time.monotonic() - started_s)
-        if status == 503 and b'"uncertain"' not in answer.body:  # type: ignore[union-attr]
-            status = -503  # nothing was done
-        self.outcomes[f"{method} {status or 'no answer'}"] += 1
-        if status <= 0:
-            time.sleep(0.02)  # be a polite client of a node that is down
-        return status
-
-    def write(self, key: str) -> None:
-        self.count += 1
-        first = key not in self.last
-        status = self.ask("PUT", key, {"n": self.count}, "?w=majority" if first else "")
-        if status == 201:
-            self.last[key] = self.count
-            self.maybe[key] = set()
-        elif status in (0, 503):
-            self.maybe.setdefault(key, set()).add(self.count)
-        elif status != -503:
-            self.outcomes[f"unexpected PUT {status}"] += 1
-
-    def create_and_delete(self) -> None:
-        self.count += 1
-        key = f"d{self.number}-{self.count}"
-        if self.ask("PUT", key, {"n": self.count}, "?w=majority") == 201 and self.ask("DELETE", key, None, "") == 200:
-            self.deleted.add(key)
-
-    def judge(self, host: Host) -> list[str]:
-        """What is wrong at a node, now that all is well again."""
-        wrong: list[str] = []
-        for key, last in self.last.items():
-            answer = host.node.get("soak", key, self.token)
-            found = answer.json["value"]["n"] if answer.status == 200 else None
-            if found != last and found not in self.maybe[key]:
-                wrong.append(f"{key} at {host.address}: {found}, acknowledged {last}, perhaps {self.maybe[key]}")
-        for key in sorted(self.deleted):
-            if host.node.get("soak", key, self.token).status != 404:
-                wrong.append(f"{key} at {host.address} was deleted, and is back")
-        return wrong
-
-
-class Mischief:
-    """One fault at a time, sometimes two."""
-
-    def __init__(self, hosts: list[Host], seed: int) -> None:
-        self.hosts = hosts
-        self.random = random.Random(seed)
-        self.struck: Counter[str] = Counter()
-        kinds = ["kill", "kill", "freeze", "kill_all"]
-        self.kinds = [*kinds, "cut", "cut", "fill"] if hosts[0].isolated else kinds
-
-    def run(self, until_s: float) -> None:
-        while time.monotonic() < until_s:
-            for kind in self.random.sample(self.kinds, self.random.choice((1, 1, 2))):
-                getattr(self, kind)(self.random.choice(self.hosts))
-                self.struck[kind] += 1
-            self.rest(0.3, 2.5)
-            self.mend()
-            self.rest(0.2, 3.0)
-        self.mend()
-
-    def rest(self, least_s: float, most_s: float) -> None:
-        time.sleep(self.random.uniform(least_s, most_s))
-
-    def mend(self) -> None:
-        for host in self.hosts:
-            host.node.thaw()
-            if host.isolated:
-                host.free_disk()
-                for other in self.hosts:
-                    if other is not host:
-                        host.mend(other)
-            assert host.node.process is not None
-            if host.node.process.poll() is not None:
-                host.node.start()
-
-    def kill(self, host: Host) -> None:
+    def replace(self, host: Host) -> None:
+        """Burn a host for good, have it struck out, and another join with an empty folder."""
         host.node.kill()
+        others = [one for one in self.hosts if one is not host]
+        wait_until(lambda: self._forget(host, others), 30, "a member to take the order to forget")
+        new = self._make()
+        self.hosts[self.hosts.index(host)] = new
+        self.retired.append(host)
+        host.remove()
+        new.node.start()
 
-    def kill_all(self, host: Host) -> None:
-        for one in self.hosts:
-            one.node.process.kill()  # type: ignore[union-attr]
-        for one in self.hosts:
-            one.node.process.wait()  # type: ignore[union-attr]
+    def _forget(self, host: Host, others: list[Host]) -> bool:
+        password = parse((self.folder / "cluster.key").read_text(), "").admin_password()
+        for other in others:
+            answer = other.node.try_request("POST", "/admin/login", {"password": password})
+            if answer is None or answer.status != 200:
+                continue
+            path = f"/admin/members/{host.address}:{host.node.port}/forget"
+            answer = other.node.try_request("POST", path, None, answer.json["token"])
+            if answer is not None and answer.status in (202, 404):
+                return True
+        return False
 
-    def freeze(self, host: Host) -> None:
-        if host.node.process is not None and host.node.process.poll() is None:
-            host.node.freeze()
+    def run(self, minutes: float) -> None:
+        for host in self.hosts:
+            host.node.start()
+        assert wait_settled(self.hosts, SETTLED_S), "the nodes did not come up"
+        token = wait_until(lambda: self.hosts[0].node.register("soak"), 10)
+        clients = self._clients(token)
+        for client in clients:
+            client.start()
+        mischief = Mischief(self.hosts, self.report, self.replace, self.seed)
+        watching = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(watching, mischief), daemon=True)
+        watch.start()
+        mischief.run(60 * minutes)
+        for client in clients:
+            client.running = False
+        for client in clients:
+            client.join(30)
+        watching.set()
+        watch.join(10)
+        self._judge(clients)
+        click.echo(f"faults: {dict(mischief.struck)}")
+        self.report.end()
 
-    def cut(self, host: Host) -> None:
-        for other in self.hosts:
-            if other is not host:
-                host.cut(other)
+    def _clients(self, token: str) -> list[Client]:
+        kinds: list[tuple[type[Client], float]] = [(Writer, 0.7 / WRITERS)] * WRITERS
+        kinds += [(LargeWriter, 0.015), (Sessions, 0.1), (Locker, 0.1)]
+        return [
+            kind(number, self.hosts, token, self.report, seed=self.seed, rate=max(0.5, share * self.rate))
+            for number, (kind, share) in enumerate(kinds)
+        ]
 
-    def fill(self, host: Host) -> None:
-        host.fill_disk()
+    def _watch(self, ended: threading.Event, mischief: Mischief) -> None:
+        """A line each minute; memory and logs stay within bounds."""
+        minute_s = time.monotonic() + 60
+        most = [0.0, 0.0, 0.0]
+        while not (over := ended.wait(2.0)) or any(most):
+            hosts = list(self.hosts)
+            now = (
+                max(host.rss_mb() for host in hosts),
+                max(host.size_mb("wal") for host in hosts),
+                max(host.node.log.stat().st_size / (1 << 20) for host in hosts if host.node.log.exists()),
+            )
+            most = [max(pair) for pair in zip(most, now, strict=True)]
+            if over or time.monotonic() > minute_s:
+                minute_s += 60
+                self.report.end_minute(
+                    f"{mischief.phase}; memory {most[0]:.0f} MB, write-ahead log {most[1]:.0f} MB, log {most[2]:.2f} MB"
+                )
+                for what, found, bound in zip(
+                    ("memory", "write-ahead log", "log"), most, (MOST_RSS_MB, MOST_LOG_MB, MOST_TEXT_MB), strict=True
+                ):
+                    if found > bound:
+                        self.report.is_wrong(f"{what} of a node: {found:.0f} MB, at most {bound} expected")
+                most = [0.0, 0.0, 0.0]
+                if over:
+                    return
 
+    def _judge(self, clients: list[Client]) -> None:
+        report, began_s = self.report, time.monotonic()
+        if not wait_settled(self.hosts, SETTLED_S):
+            report.is_wrong(f"not every node is ready and whole {SETTLED_S:.0f} s after the last fault")
+        report.lasted("all were ready and whole at the end after", time.monotonic() - began_s)
+        try:
+            counts = wait_until(self._same_counts, 60, "all nodes count the same keys")
+            click.echo(f"{counts} keys at all nodes together")
+        except AssertionError as error:
+            report.is_wrong(str(error))
+        for host in self.hosts:
+            for client in clients:
+                for text in client.is_right(host):
+                    report.is_wrong(f"at {host.node.address}: {text}")
+            stats = host.node.try_request("GET", "/stats")
+            if stats is not None and stats.json.get("alarms", 0):
+                report.is_wrong(f"{host.node.address} counts {stats.json['alarms']} alarms")
+        for host in (*self.hosts, *self.retired):
+            text = host.node.log.read_text(errors="replace")
+            if "Traceback" in text:
+                at = text.find("Traceback")
+                report.is_wrong(f"{host.node.address} logged a traceback: {text[at : at + 1500]}")
 
-def soak(hosts: list[Host], minutes: float, seed: int) -> list[str]:
-    """Run, and answer what is wrong."""
-    for host in hosts:
-        host.node.start()
-    wait_until(lambda: all(host.node.active_count() == len(hosts) and host.node.is_ready() for host in hosts), 30)
-    token = wait_until(lambda: hosts[0].node.register("soak"), 10)
-    clients = [Client(number, hosts, token, seed) for number in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    mischief = Mischief(hosts, seed)
-    mischief.run(time.monotonic() + 60 * minutes)
-    for client in clients:
-        client.running = False
-    for client in clients:
-        client.join(20)
-    wait_until(lambda: all(host.node.active_count() == len(hosts) and host.node.is_ready() for host in hosts), 60)
-    counts = wait_until(lambda: same_counts(hosts), 60, "all nodes count the same keys")
-    outcomes = sum((client.outcomes for client in clients), Counter())
-    click.echo(f"faults: {dict(mischief.struck)}")
-    click.echo(f"requests: {dict(sorted(outcomes.items()))}")
-    click.echo(f"slowest success {max(client.slowest_s for client in clients):.2f} s; {counts} keys at each node")
-    wrong = [text for client in clients for host in hosts for text in client.judge(host)]
-    wrong += [f"{name}: {times} times" for name, times in outcomes.items() if name.startswith("unexpected")]
-    wrong += [f"{host.address} logged a traceback" for host in hosts if b"Traceback" in host.node.log.read_bytes()]
-    alarms = [host.node.stats().get("alarms", 0) for host in hosts]
-    return wrong + ([f"alarms: {alarms}"] if any(alarms) else [])
+    def _same_counts(self) -> int:
+        """How many keys there are, once nothing expires or is caught up with any more."""
+        found = []
+        for _ in range(2):
+            with suppress(OSError):
+                found.append([host.node.stats()["total_keys"] for host in self.hosts])
+            time.sleep(1)
+        return sum(found[0]) if len(found) == 2 and found[0] == found[1] else 0
 
-
-def same_counts(hosts: list[Host]) -> int:
-    """How many keys each node holds, once they agree."""
-    counts = {host.node.stats()["total_keys"] for host in hosts}
-    return counts.pop() if len(counts) == 1 else 0
+    def close(self) -> None:
+        for host in self.hosts:
+            if host.node.process is not None and host.node.process.poll() is None:
+                host.node.kill()
+            host.remove()
 
 
 @click.command()
-@click.option("--minutes", default=10.0, show_default=True)
-@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 5))
-@click.option("--seed", default=1, show_default=True)
-def main(minutes: float, nodes: int, seed: int) -> None:
-    """Real nodes under load, killed, frozen, cut off from each other and with full disks; nothing may be lost."""
-    isolated = can_isolate()
+@click.option("--minutes", default=10.0, show_default=True, help="How long faults strike.")
+@click.option("--nodes", default=5, show_default=True, type=click.IntRange(1, 9), help="Hosts; each key has 3 copies.")
+@click.option("--seed", default=1, show_default=True, help="Which faults, in which order.")
+@click.option("--rate", default=150.0, show_default=True, help="Requests a second that all clients together aim at.")
+@click.option("--loopback", is_flag=True, help="No namespaces, no small disks: no partitions, no full disks.")
+@click.option("--keep", is_flag=True, help="Leave the nodes' logs where they are.")
+def main(minutes: float, nodes: int, seed: int, rate: float, loopback: bool, keep: bool) -> None:
+    """Real nodes under load, killed, frozen, cut off, replaced, with full and slow disks and wrong clocks."""
+    isolated = not loopback and can_isolate()
     click.echo("in network namespaces, on small disks" if isolated else "on loopback: no partitions, no full disks")
-    hosts: list[Host] = []
-    with tempfile.TemporaryDirectory(prefix="dynakv-soak-") as folder:
+    folder = tempfile.mkdtemp(prefix="dynakv-soak-") if keep else None
+    with tempfile.TemporaryDirectory(prefix="dynakv-soak-") as temporary:
+        soak: Soak | None = None
         try:
             if isolated:
                 make_network()
-            for number in range(nodes):
-                join = f"{hosts[0].address}:{hosts[0].node.port}" if hosts else None
-                hosts.append(Host(number, Path(folder), isolated, join))
-            wrong = soak(hosts, minutes, seed)
+            soak = Soak(Path(folder or temporary), nodes=nodes, isolated=isolated, seed=seed, rate=rate)
+            soak.run(minutes)
         finally:
-            for host in hosts:
-                if host.node.process is not None and host.node.process.poll() is None:
-                    host.node.kill()
-                host.remove()
+            if soak is not None:
+                soak.close()
             if isolated:
                 remove_network()
-    for text in wrong[:20]:
+    for text in soak.report.wrong[:30]:
         click.echo(f"WRONG {text}")
-    click.echo(f"{len(wrong)} wrong")
-    raise SystemExit(1 if wrong else 0)
+    if folder:
+        click.echo(f"logs in {folder}")
+    click.echo(f"{len(soak.report.wrong)} wrong")
+    raise SystemExit(1 if soak.report.wrong else 0)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from .circumstances import VARIABLE, Circumstances
 
 NET = "10.177.0"
 BRIDGE = "dksoak"
-DISK_MB = 48
+DISK_MB = 320
 
 
 def run(*command: str) -> None:
@@ -45,16 +45,21 @@ class Host:
     """One node on a host of its own.
 
     :ivar isolated: whether it has a namespace and a small disk; without, it is a process on loopback.
+    :ivar struck: the faults that strike it now.
     """
 
-    def __init__(self, number: int, folder: Path, isolated: bool, join: str | None) -> None:
+    def __init__(self, number: int, folder: Path, *, isolated: bool, join: str | None, replicas: int) -> None:
         self.number, self.isolated = number, isolated
+        self.struck: set[str] = set()
+        self.circumstances = Circumstances(folder / f"circumstances-{number}")
         self.space = f"dksoak{number}"
         self.address = f"{NET}.{number + 1}" if isolated else "127.0.0.1"
         join_options = ("--join", join) if join else ()
         port = 6000 if isolated else free_port()
         place = ("--interface", self.address) if isolated else ()
-        self.node = Node(folder, port, "--tombstone-grace", "5", "--snapshot-interval", "5", *place, *join_options)
+        pace = ("--tombstone-grace", "5", "--snapshot-interval", "5", "--replicas", str(replicas))
+        self.node = Node(folder, port, *pace, *place, *join_options)
+        under(self.circumstances, self.node)
         self.node.host = self.address
         self.node.data = folder / f"node-{number}" / "data"
         self.node.log = folder / f"node-{number}.log"
@@ -94,6 +99,32 @@ class Host:
         for one, two in ((self, other), (other, self)):
             with suppress(subprocess.CalledProcessError):
                 run("ip", "-n", one.space, "route", "del", "blackhole", f"{two.address}/32")
+
+    def mend_all(self, others: list[Host]) -> None:
+        """Thawed, with room on the disk, and reached by everybody."""
+        if self.node.process is not None and self.node.process.poll() is None:
+            self.node.thaw()
+        if self.isolated:
+            self.free_disk()
+            for other in others:
+                if other is not self:
+                    self.mend(other)
+
+    def rss_mb(self) -> float:
+        """The memory of its process; 0 while there is none."""
+        try:
+            text = Path(f"/proc/{self.node.process.pid}/status").read_text()  # type: ignore[union-attr]
+            return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmRSS")), 0.0)
+        except OSError:
+            return 0.0
+
+    def size_mb(self, folder: str) -> float:
+        """What a part of its data folder takes."""
+        size = 0
+        for path in (self.node.data / folder).rglob("*"):
+            with suppress(OSError):
+                size += path.stat().st_size
+        return size / (1 << 20)
 
     def fill_disk(self) -> None:
         """Take all the room that is left."""

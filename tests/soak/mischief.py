@@ -1,0 +1,172 @@
+"""What is done to the hosts: one fault at a time, sometimes two, in phases that each draw on other faults."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from tests.real import Node
+
+from .hosts import Host
+from .report import Report
+
+DRIFT_PPM = 500
+"""What a bad quartz does, in the heat."""
+HOURS_AHEAD_S, DAY_BACK_S = 7200.0, -86_400.0
+STALL_S = 8.0
+"""How long a disk that stalls takes for one sync."""
+AWAY_S = 40.0
+SETTLED_S = 120.0
+
+PHASES: dict[str, tuple[str, ...]] = {
+    "crashes": ("kill", "kill", "freeze", "kill_all", "cut", "cut", "fill", "jump_ahead", "slow_disk"),
+    "clocks and disks": ("jump_ahead", "jump_back", "jump_seconds", "drift", "slow_disk", "stall"),
+    "members": ("replace", "kill", "jump_seconds", "freeze"),
+    "away": ("away",),
+}
+"""In the second one connections live long, so that drift adds up."""
+NEEDS_ISOLATION = ("cut", "fill")
+
+
+def is_settled(hosts: list[Host]) -> bool:
+    """Whether all are up, ready, whole, and agree on who is a member."""
+
+    def settled(node: Node) -> bool:
+        ready = node.try_request("GET", "/readyz", timeout_s=2.0)
+        stats = node.try_request("GET", "/stats", timeout_s=2.0)
+        if ready is None or stats is None or ready.status != 200 or ready.json["partitions_not_whole"]:
+            return False
+        cluster = stats.json["cluster"]
+        return cluster["members"] == len(hosts) == node.active_count() and not cluster["changing"]
+
+    return all(settled(host.node) for host in hosts)
+
+
+def wait_settled(hosts: list[Host], limit_s: float) -> bool:
+    """Whether they settle in time."""
+    end_s = time.monotonic() + limit_s
+    while not is_settled(hosts):
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+class Mischief:
+    """See the module.
+
+    :param hosts: changed in place when one is replaced.
+    :param replace: burns one for good, and has a new one join in its place.
+    """
+
+    def __init__(self, hosts: list[Host], report: Report, replace: Callable[[Host], None], seed: int) -> None:
+        self.hosts, self.report = hosts, report
+        self._replace = replace
+        self.random = random.Random(seed)
+        self.struck: Counter[str] = Counter()
+        self.phase = ""
+
+    def run(self, seconds: float) -> None:
+        length_s = min(300.0, seconds / len(PHASES))
+        end_s = time.monotonic() + seconds
+        names = list(PHASES)
+        while time.monotonic() < end_s - 1:
+            self.phase = names[0]
+            names.append(names.pop(0))
+            kinds = [kind for kind in PHASES[self.phase] if self.hosts[0].isolated or kind not in NEEDS_ISOLATION]
+            self.drift()
+            self.run_phase(kinds, min(end_s, time.monotonic() + length_s))
+
+    def run_phase(self, kinds: list[str], until_s: float) -> None:
+        while time.monotonic() < until_s:
+            chosen = self.random.sample(kinds, min(len(set(kinds)), self.random.choice((1, 1, 2))))
+            if "replace" in chosen:
+                chosen = ["replace"]  # a copy is taken away for good: no other may be away meanwhile
+            victims = self.random.sample(self.hosts, min(2, len(self.hosts)))
+            lasts_s = self.random.uniform(0.3, 2.5)
+            for kind, host in zip(dict.fromkeys(chosen), victims, strict=False):
+                host.struck.add(kind)
+                self.struck[kind] += 1
+                lasts_s = max(lasts_s, getattr(self, kind)(host) or 0.0)
+            time.sleep(max(0.0, min(lasts_s, until_s + 10 - time.monotonic())))
+            self.mend()
+            time.sleep(self.random.uniform(0.2, 3.0))
+        self.mend()
+
+    def mend(self) -> None:
+        """All is well, but for what has to be caught up with."""
+        for host in self.hosts:
+            host.circumstances.change(wall_offset_s=0.0, sync_s=0.0)
+            host.mend_all(self.hosts)
+            if host.node.process is not None and host.node.process.poll() is not None:
+                host.node.start()
+            host.struck.clear()
+
+    # The faults; each answers how many seconds it should last, if not a moment
+
+    def kill(self, host: Host) -> None:
+        host.node.kill()
+
+    def away(self, host: Host) -> float:
+        host.node.kill()
+        return AWAY_S
+
+    def kill_all(self, host: Host) -> None:
+        for one in self.hosts:
+            one.struck.add("kill_all")
+            one.node.process.kill()  # type: ignore[union-attr]
+        for one in self.hosts:
+            one.node.process.wait()  # type: ignore[union-attr]
+
+    def freeze(self, host: Host) -> None:
+        if host.node.process is not None and host.node.process.poll() is None:
+            host.node.freeze()
+
+    def cut(self, host: Host) -> None:
+        for other in self.hosts:
+            if other is not host:
+                host.cut(other)
+
+    def fill(self, host: Host) -> None:
+        host.fill_disk()
+
+    def jump_ahead(self, host: Host) -> float:
+        host.circumstances.change(wall_offset_s=HOURS_AHEAD_S)
+        return 3.0
+
+    def jump_back(self, host: Host) -> float:
+        host.circumstances.change(wall_offset_s=DAY_BACK_S)
+        return 3.0
+
+    def jump_seconds(self, host: Host) -> float:
+        host.circumstances.change(wall_offset_s=self.random.uniform(-8, 8))
+        return 5.0
+
+    def drift(self, host: Host | None = None) -> None:
+        """All clocks run at another pace from now on: they got warmer, or colder."""
+        for one in self.hosts:
+            one.circumstances.change(drift_ppm=self.random.choice((-DRIFT_PPM, 0, DRIFT_PPM)))
+
+    def slow_disk(self, host: Host) -> float:
+        host.circumstances.change(sync_s=self.random.choice((0.05, 0.2, 0.5)))
+        return 8.0
+
+    def stall(self, host: Host) -> float:
+        host.circumstances.change(sync_s=STALL_S)
+        return 2 * STALL_S
+
+    def replace(self, host: Host) -> None:
+        host.struck.clear()
+        if not wait_settled(self.hosts, SETTLED_S):
+            self.report.is_wrong(f"not settled within {SETTLED_S:.0f} s after faults")
+            return
+        time.sleep(3)  # what was acknowledged by two of three reaches the third
+        began_s = time.monotonic()
+        host.struck.add("replace")
+        self._replace(host)
+        if wait_settled(self.hosts, SETTLED_S):
+            self.report.lasted("a member was replaced within", time.monotonic() - began_s)
+        else:
+            self.report.is_wrong(f"a change of members does not end within {SETTLED_S:.0f} s")
