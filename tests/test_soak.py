@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
 from .real import Node, RealCluster, free_port, wait_until
+from .soak.__main__ import main
 from .soak.circumstances import Circumstances
 from .soak.hosts import under
 
@@ -29,3 +31,10 @@ def test_timers_do_not_go_by_the_wall_clock(tmp_path):
         wait_until(lambda: node.put("t", "k", {"n": 3}, token).status == 201, 10, "the node's next look at its clock")
     finally:
         cluster.close()
+
+
+def test_the_soak_for_some_seconds():
+    options = ["--minutes", "0.05", "--nodes", "3", "--loopback", "--rate", "60", "--faults", "kill,drift"]
+    found = CliRunner().invoke(main, options)
+    assert found.exit_code == 0, found.output
+    assert "0 wrong" in found.output

@@ -20,7 +20,7 @@ from tests.real import wait_until
 
 from .clients import Client, LargeWriter, Locker, Sessions, Writer
 from .hosts import Host, can_isolate, make_network, remove_network
-from .mischief import Mischief, wait_settled
+from .mischief import FAULTS, Mischief, wait_settled
 from .report import Report
 
 WRITERS = 4
@@ -76,7 +76,7 @@ class Soak:
                 return True
         return False
 
-    def run(self, minutes: float) -> None:
+    def run(self, minutes: float, faults: tuple[str, ...] = ()) -> None:
         for host in self.hosts:
             host.node.start()
         assert wait_settled(self.hosts, SETTLED_S), "the nodes did not come up"
@@ -85,6 +85,8 @@ class Soak:
         for client in clients:
             client.start()
         mischief = Mischief(self.hosts, self.report, self.replace, self.seed)
+        if faults:
+            mischief.phases = {"as asked": faults}
         watching = threading.Event()
         watch = threading.Thread(target=self._watch, args=(watching, mischief), daemon=True)
         watch.start()
@@ -177,10 +179,14 @@ class Soak:
 @click.option("--nodes", default=5, show_default=True, type=click.IntRange(1, 9), help="Hosts; each key has 3 copies.")
 @click.option("--seed", default=1, show_default=True, help="Which faults, in which order.")
 @click.option("--rate", default=150.0, show_default=True, help="Requests a second that all clients together aim at.")
+@click.option("--faults", default="", help=f"Only these, with commas: {', '.join(FAULTS)}.")
 @click.option("--loopback", is_flag=True, help="No namespaces, no small disks: no partitions, no full disks.")
 @click.option("--keep", is_flag=True, help="Leave the nodes' logs where they are.")
-def main(minutes: float, nodes: int, seed: int, rate: float, loopback: bool, keep: bool) -> None:
+def main(minutes: float, nodes: int, seed: int, rate: float, faults: str, loopback: bool, keep: bool) -> None:
     """Real nodes under load, killed, frozen, cut off, replaced, with full and slow disks and wrong clocks."""
+    chosen = tuple(filter(None, faults.split(",")))
+    if not set(chosen) <= set(FAULTS):
+        raise click.BadParameter(f"choose of {', '.join(FAULTS)}", param_hint="--faults")
     isolated = not loopback and can_isolate()
     click.echo("in network namespaces, on small disks" if isolated else "on loopback: no partitions, no full disks")
     folder = tempfile.mkdtemp(prefix="dynakv-soak-") if keep else None
@@ -190,7 +196,7 @@ def main(minutes: float, nodes: int, seed: int, rate: float, loopback: bool, kee
             if isolated:
                 make_network()
             soak = Soak(Path(folder or temporary), nodes=nodes, isolated=isolated, seed=seed, rate=rate)
-            soak.run(minutes)
+            soak.run(minutes, chosen)
         finally:
             if soak is not None:
                 soak.close()

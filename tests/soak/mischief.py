@@ -27,6 +27,7 @@ PHASES: dict[str, tuple[str, ...]] = {
     "away": ("away",),
 }
 """In the second one connections live long, so that drift adds up."""
+FAULTS = tuple(sorted({kind for kinds in PHASES.values() for kind in kinds}))
 NEEDS_ISOLATION = ("cut", "fill")
 
 
@@ -59,23 +60,25 @@ class Mischief:
 
     :param hosts: changed in place when one is replaced.
     :param replace: burns one for good, and has a new one join in its place.
+    :ivar phases: which faults strike when; in turn.
     """
 
     def __init__(self, hosts: list[Host], report: Report, replace: Callable[[Host], None], seed: int) -> None:
         self.hosts, self.report = hosts, report
+        self.phases = dict(PHASES)
         self._replace = replace
         self.random = random.Random(seed)
         self.struck: Counter[str] = Counter()
         self.phase = ""
 
     def run(self, seconds: float) -> None:
-        length_s = min(300.0, seconds / len(PHASES))
+        length_s = min(300.0, seconds / len(self.phases))
         end_s = time.monotonic() + seconds
-        names = list(PHASES)
+        names = list(self.phases)
         while time.monotonic() < end_s - 1:
             self.phase = names[0]
             names.append(names.pop(0))
-            kinds = [kind for kind in PHASES[self.phase] if self.hosts[0].isolated or kind not in NEEDS_ISOLATION]
+            kinds = [kind for kind in self.phases[self.phase] if self.hosts[0].isolated or kind not in NEEDS_ISOLATION]
             self.drift()
             self.run_phase(kinds, min(end_s, time.monotonic() + length_s))
 
@@ -92,17 +95,27 @@ class Mischief:
                 lasts_s = max(lasts_s, getattr(self, kind)(host) or 0.0)
             time.sleep(max(0.0, min(lasts_s, until_s + 10 - time.monotonic())))
             self.mend()
-            time.sleep(self.random.uniform(0.2, 3.0))
+            self.rest(self.random.uniform(0.2, 3.0))
         self.mend()
+
+    def rest(self, seconds: float) -> None:
+        """Nothing new happens; who was started and is ready counts as struck no more."""
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0:
+            for host in self.hosts:
+                if host.struck and host.node.is_ready():
+                    host.struck.clear()
+            time.sleep(min(left_s, 0.2))
 
     def mend(self) -> None:
         """All is well, but for what has to be caught up with."""
         for host in self.hosts:
             host.circumstances.change(wall_offset_s=0.0, sync_s=0.0)
             host.mend_all(self.hosts)
+            host.struck.clear()
             if host.node.process is not None and host.node.process.poll() is not None:
                 host.node.start()
-            host.struck.clear()
+                host.struck.add("start")
 
     # The faults; each answers how many seconds it should last, if not a moment
 
