@@ -42,6 +42,7 @@ from dynatwist.model.dots import EPOCH_BYTES, NODE_ID_BYTES, actor_of
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed
 from dynatwist.model.registry import Member
+from dynatwist.model.ring import partition_of
 from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.runtime import Runtime
@@ -138,7 +139,13 @@ class Core:
             me, identity, self._identity_file, self.store, runtime, config.lone_after_s, config.tombstone_grace_s
         )
         self.intake = Intake(runtime.monotonic_s, runtime.later)
-        self.hub = Hub(identity.epoch.hex(), self.intake.has_time, self.intake.postpone)
+        self.hub = Hub(
+            identity.epoch.hex(),
+            self.intake.has_time,
+            self.intake.postpone,
+            budget_bytes=lambda: self.store.size_bytes,
+            is_settled=self._has_all_of,
+        )
         self.relays = Relays(self.cluster, self.hub)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
         acceptors = Acceptors(self.cluster)
@@ -314,6 +321,16 @@ class Core:
 
     def _announce(self, key: Key, record: Record, packed: Packed, replaced: Packed | None) -> None:
         self.relays.announce(key, record, packed, replaced)
+
+    def _has_all_of(self, key: Key) -> bool:
+        """Whether this node is an owner of a key that is not being filled: it has held all that was announced of it."""
+        registry, partition = self.cluster.registry, partition_of(*key)
+        return (
+            registry is not None
+            and not registry.changing
+            and self.cluster.me.node_id in registry.owners(partition)
+            and self.store.replicas[partition].whole
+        )
 
     def _withdraw(self) -> None:
         self.hub.reset()

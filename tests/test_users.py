@@ -102,7 +102,11 @@ def test_administrators_records_and_routes(cluster):
     admin = cluster.admin_token()
     judy = one.register("judy")
     assert one.put("adm", "judys", {"x": 1}, judy).status == 201
-    assert two.request("PUT", "/admin/table/adm/key/judys", {"x": 2}, admin).json["owner"] == "judy"
+    changed = two.request("PUT", "/admin/table/adm/key/judys", {"x": 2}, admin)
+    assert (changed.status, changed.json["owner"]) == (200, "judy")
+    new = two.request("PUT", "/admin/table/adm/key/new", {"x": 2}, admin)
+    assert (new.status, new.json["owner"]) == (200, "admin")
+    assert two.request("DELETE", "/admin/table/adm/key/new", token=admin).status == 200
     assert one.put("adm", "admins", {"x": 3}, admin).json["owner"] == "admin"
     assert one.get("adm", "admins", judy).status == 403
     assert two.request("GET", "/admin/table/adm/keys", token=admin).json["keys"] == ["admins", "judys"]

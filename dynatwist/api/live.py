@@ -211,8 +211,8 @@ class Session:
             raise ApiError(409, "id_in_use", "a subscription with this id exists on this socket")
         subscription = Subscription(table, key, prefix or "", sight(self._context, identity), self._wake)
         self._subscriptions[name.decode()] = (name, subscription)
-        self._context.hub.subscribe(subscription, cursor)
-        return b',"sub":' + name + b',"cursor":' + msgspec.json.encode(self._context.hub.cursor)
+        told_from = self._context.hub.subscribe(subscription, cursor)
+        return b',"sub":' + name + b',"cursor":' + msgspec.json.encode(told_from)
 
     def _unsubscribe(self, fields: dict[str, Any]) -> bytes:
         sub = fields.get("sub")

@@ -2,178 +2,58 @@
 
 Queues are bounded. What does not fit is never silently skipped: the queue is emptied and the subscriber told `LAGGED`.
 A subscriber that comes back with a cursor inside the window repeats rather than skips; outside, it is told `RESET`.
-Per key only what is newer than what was announced before goes on, whichever way it came.
+Per key only what is newer than what was announced before goes on, whichever way it came. What was announced is
+remembered within bounds: a listener that may have heard something newer that is forgotten is told `LAGGED` instead.
 
-An event for many is handed out piece by piece, so that requests come between; events stay in their order. When too many
-wait to be handed out, those that listen to a key whose last event still waits are told `LAGGED` instead.
+An event for many is handed out piece by piece, so that requests come between; events stay in their order. Who listens
+is looked up when an event's turn has come. When too much waits to be handed out, those that then listen to the keys
+whose events do not fit are told `LAGGED` instead.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from enum import Enum
+from dataclasses import dataclass
+from functools import partial
 
-from dynatwist.model.record import Key, Record, beats
-from dynatwist.model.records import Packed, pack, unpack
+from dynatwist.model.record import Key, Record
+from dynatwist.model.records import Packed, pack
+from dynatwist.sometimes import sometimes
 
-QUEUE_EVENTS = 256
-QUEUE_BYTES = 1 << 20
-WINDOW_EVENTS = 8192
-ANNOUNCED_KEYS = 16_384
-HANDED_AT_ONCE = 32
-"""Listeners between two looks at the clock."""
-MAX_FANS = 64
-"""Events that may wait to be handed out, one more per key aside."""
+from .announced import ANNOUNCED_BYTES, Announced
+from .event import Event, Notice
+from .fans import MAX_FAN_BYTES, MAX_FANS, Fans
+from .subscription import QUEUE_BYTES, QUEUE_EVENTS, Subscription
+from .window import MOST_WINDOW_BYTES, WINDOW_EVENTS, Window
+
+__all__ = ["MAX_FANS", "Event", "Hub", "HubBounds", "Notice", "Subscription"]
+
+REPLAYED_AT_ONCE = 32
+"""Events told to a listener that comes back between two looks at the clock."""
+MAX_CURSOR_CHARS = 64
+"""An epoch in hexadecimal, a dash, a number."""
 
 
-class Event:
-    """One record that won.
+@dataclass(frozen=True, slots=True)
+class HubBounds:
+    """What a hub keeps at most.
 
-    :ivar encoded: room for the encodings, each made once however many listen.
+    :ivar window_events: recent events, for listeners that come back.
+    :ivar window_bytes: the same.
+    :ivar announced_bytes: what is remembered of keys that were announced.
+    :ivar fans: events that wait to be handed out, and again so many keys whose listeners are to be told that they lag.
+    :ivar fan_bytes: the events that wait.
+    :ivar queue_events: of one listener.
+    :ivar queue_bytes: of one listener.
     """
 
-    __slots__ = ("_epoch", "_packed", "_record", "_seq", "encoded", "key")
-
-    def __init__(self, key: Key, packed: Packed, epoch: str, seq: int) -> None:
-        self.key = key
-        self._packed = packed
-        self._record: Record | None = None
-        self._epoch = epoch
-        self._seq = seq
-        self.encoded: dict[str, bytes] | None = None
-
-    @property
-    def record(self) -> Record:
-        """What won."""
-        if self._record is None:
-            self._record = unpack(self._packed)
-        return self._record
-
-    @property
-    def cursor(self) -> str:
-        """The position right behind it, for resuming."""
-        return f"{self._epoch}-{self._seq}"
-
-    @property
-    def size_bytes(self) -> int:
-        """What it costs a queue, about."""
-        return len(self._packed) + 300
-
-
-class Notice(Enum):
-    """What a subscriber is told besides events."""
-
-    LAGGED = "lagged"
-    """It was too slow; events were dropped. Read afresh."""
-    RESET = "reset"
-    """What it missed is not known any more. Read afresh."""
-
-
-class Subscription:
-    """One listener's filter and queue.
-
-    :param table: whose changes; ``None`` for all tables.
-    :param key: this key only.
-    :param prefix: keys that begin so; empty for all.
-    :param may_see: asked for each event.
-    :param wake: called when the queue ceases to be empty.
-    """
-
-    __slots__ = ("_bytes", "_may_see", "_queue", "_wake", "closed", "key", "prefix", "table")
-
-    def __init__(
-        self,
-        table: str | None,
-        key: str | None,
-        prefix: str,
-        may_see: Callable[[Record], bool],
-        wake: Callable[[], None],
-    ) -> None:
-        self.table = table
-        self.key = key
-        self.prefix = prefix
-        self._may_see = may_see
-        self._wake = wake
-        self._queue: deque[Event | Notice] = deque()
-        self._bytes = 0
-        self.closed = False
-
-    def matches(self, key: Key) -> bool:
-        """Whether a change of this key is wanted."""
-        if self.table is not None and key[0] != self.table:
-            return False
-        return key[1] == self.key if self.key is not None else key[1].startswith(self.prefix)
-
-    def offer(self, event: Event) -> None:
-        """Queue an event that matches, if its user may see it."""
-        if not self._may_see(event.record):
-            return
-        if len(self._queue) >= QUEUE_EVENTS or self._bytes + event.size_bytes > QUEUE_BYTES:
-            self.lag()
-            return
-        self._queue.append(event)
-        self._bytes += event.size_bytes
-        if len(self._queue) == 1:
-            self._wake()
-
-    def lag(self) -> None:
-        """Events for this one were dropped before they were offered."""
-        if len(self._queue) == 1 and self._queue[0] is Notice.LAGGED:
-            return
-        was_empty = not self._queue
-        self._queue.clear()
-        self._bytes = QUEUE_BYTES  # stays full until it is read
-        self._queue.append(Notice.LAGGED)
-        if was_empty:
-            self._wake()
-
-    def tell(self, notice: Notice) -> None:
-        """Queue a notice."""
-        self._queue.append(notice)
-        if len(self._queue) == 1:
-            self._wake()
-
-    def take(self) -> Event | Notice | None:
-        """The next thing to send, or ``None``."""
-        if not self._queue:
-            return None
-        item = self._queue.popleft()
-        if isinstance(item, Event):
-            self._bytes -= item.size_bytes
-        elif item is Notice.LAGGED:
-            self._bytes = 0
-        return item
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-
-class _Fan:
-    """An event on its way to its listeners; no event any more where they are told that they lag."""
-
-    __slots__ = ("at", "event", "key", "listeners")
-
-    def __init__(self, key: Key, event: Event, listeners: list[Subscription]) -> None:
-        self.key = key
-        self.event: Event | None = event
-        self.listeners = listeners
-        self.at = 0
-
-    def hand_out(self, count: int) -> bool:
-        """To some more of them.
-
-        :returns: whether all have it now.
-        """
-        for listener in self.listeners[self.at : self.at + count]:
-            if listener.closed:
-                continue
-            if self.event is not None:
-                listener.offer(self.event)
-            else:
-                listener.lag()
-        self.at += count
-        return self.at >= len(self.listeners)
+    window_events: int = WINDOW_EVENTS
+    window_bytes: int = MOST_WINDOW_BYTES
+    announced_bytes: int = ANNOUNCED_BYTES
+    fans: int = MAX_FANS
+    fan_bytes: int = MAX_FAN_BYTES
+    queue_events: int = QUEUE_EVENTS
+    queue_bytes: int = QUEUE_BYTES
 
 
 class Hub:
@@ -182,6 +62,8 @@ class Hub:
     :param epoch: names this process's numbering in cursors.
     :param has_time: whether this turn may go on handing out.
     :param postpone: calls a function in a later turn.
+    :param budget_bytes: what the store holds; the window of events stays in proportion to it.
+    :param is_settled: whether the store has held all that was ever announced of a key: what wins there is news then.
     :ivar interest_changed: called when the set of `interests` changes.
     """
 
@@ -190,113 +72,147 @@ class Hub:
         epoch: str,
         has_time: Callable[[], bool] = lambda: True,
         postpone: Callable[[Callable[[], None]], None] = lambda call: call(),
+        *,
+        budget_bytes: Callable[[], int] = lambda: MOST_WINDOW_BYTES,
+        is_settled: Callable[[Key], bool] = lambda key: False,
     ) -> None:
         self._epoch = epoch
         self._has_time = has_time
         self._postpone = postpone
-        self._fans: deque[_Fan] = deque()
-        self._waiting: dict[Key, _Fan] = {}
+        self._is_settled = is_settled
+        self._bounds = HubBounds()
+        self._fans = Fans(has_time, postpone, self._listeners)
         self.interest_changed: Callable[[], None] = lambda: None
         self._seq = 0
-        self._window: deque[Event] = deque(maxlen=WINDOW_EVENTS)
+        self._window = Window(budget_bytes)
+        self._announced = Announced()
         self._by_key: dict[Key, dict[Subscription, None]] = {}
         self._by_table: dict[str | None, dict[Subscription, None]] = {}
-        self._announced: dict[Key, Packed] = {}
+        self._members: dict[Subscription, None] = {}
         self._tables: dict[str, int] = {}
+
+    def bound(self, bounds: HubBounds) -> None:
+        """Keep no more than this, from the next event and subscription on."""
+        self._bounds = bounds
+        self._window.bound(bounds.window_events, bounds.window_bytes)
+        self._announced.bound(bounds.announced_bytes)
+        self._fans.bound(bounds.fans, bounds.fan_bytes)
 
     @property
     def cursor(self) -> str:
         """The position behind the newest event."""
         return f"{self._epoch}-{self._seq}"
 
+    # Events
+
     def publish(
         self, key: Key, record: Record, packed: Packed | None = None, replaced: Packed | None = None
     ) -> Event | None:
         """A record won, here and durably or at an owner; answers its event, if that is news.
 
-        :param packed: the same record, when it is packed already; it is kept in this form, which the store has too.
+        :param packed: the same record, as the store here holds it; ``None`` when it won elsewhere.
         :param replaced: what it has beaten at the store; usually that is what was announced last.
         """
         announced = self._announced
-        known = announced.pop(key, None)
-        if known is not None and known is not replaced and not beats(record, unpack(known)):
-            announced[key] = known
+        doubt = 0
+        if not announced.knows(key):
+            if announced.forgotten and not (packed is not None and self._is_settled(key)):
+                doubt = announced.forgotten
+        elif not announced.is_news(key, record, replaced):
             return None
         if packed is None:
             packed = pack(record)
-        announced[key] = packed
-        if len(announced) > ANNOUNCED_KEYS:
-            del announced[next(iter(announced))]
         self._seq += 1
-        event = Event(key, packed, self._epoch, self._seq)
-        self._window.append(event)
-        if self._by_key or self._by_table:
-            listeners = self._listeners(key)
-            if listeners:
-                self._hand_out(_Fan(key, event, listeners))
+        announced.note(key, record, packed, self._seq)
+        event = Event(key, packed, self._epoch, self._seq, doubt)
+        self._window.add(event)
+        if key in self._by_key or key[0] in self._by_table or None in self._by_table:
+            self._fans.add(event)
         return event
 
-    def _listeners(self, key: Key) -> list[Subscription]:
+    def _listeners(self, key: Key | None) -> list[Subscription]:
+        """Who listens to a key; for ``None``, everybody."""
+        if key is None:
+            return list(self._members)
         found = list(self._by_key.get(key, ()))
         for table in (key[0], None):
             found.extend(one for one in self._by_table.get(table, ()) if one.matches(key))
         return found
-
-    def _hand_out(self, fan: _Fan) -> None:
-        if len(self._fans) >= MAX_FANS and fan.key in self._waiting:
-            self._waiting[fan.key].event = None
-            return
-        self._fans.append(fan)
-        self._waiting[fan.key] = fan
-        if len(self._fans) == 1:
-            self._go_on()
-
-    def _go_on(self) -> None:
-        """Hand out what waits, as long as there is time."""
-        while self._fans:
-            fan = self._fans[0]
-            if self._waiting.get(fan.key) is fan:
-                del self._waiting[fan.key]  # it has begun: what follows has to wait for itself
-            if fan.hand_out(HANDED_AT_ONCE):
-                self._fans.popleft()
-            if self._fans and not self._has_time():
-                self._postpone(self._go_on)
-                return
 
     def reset(self) -> None:
         """Something may have been missed, or what was announced may be gone: tell everybody to read afresh."""
         self._announced.clear()
         self._window.clear()
         self._seq += 1  # a cursor from before is behind the window now: who left without reading this is told on return
-        for fan in self._fans:
-            fan.listeners = []
-        for group in (*self._by_key.values(), *self._by_table.values()):
-            for subscription in group:
-                subscription.tell(Notice.RESET)
+        self._fans.clear()
+        for subscription in list(self._members):
+            subscription.reset(self._seq)
 
     def since(self, cursor: str) -> list[Event] | None:
         """The events behind a cursor; ``None`` when they are not known any more."""
-        epoch, _, number = cursor.rpartition("-")
-        first = self._seq - len(self._window)
-        if epoch != self._epoch or not number.isdecimal() or not first <= int(number) <= self._seq:
-            return None
-        return list(self._window)[int(number) - first :]
+        seq = self._position(cursor)
+        return None if seq is None else self._window.behind(seq, self._seq, -1)
 
-    def subscribe(self, subscription: Subscription, cursor: str | None) -> None:
+    def _position(self, cursor: str) -> int | None:
+        """The number in a cursor of this hub; ``None`` for any other text."""
+        if len(cursor) > MAX_CURSOR_CHARS:
+            return None
+        epoch, _, number = cursor.rpartition("-")
+        return int(number) if epoch == self._epoch and number.isascii() and number.isdecimal() else None
+
+    # Listeners
+
+    def subscribe(self, subscription: Subscription, cursor: str | None) -> str:
         """Begin to listen.
 
         :param cursor: from where; ``None`` for now.
+        :returns: the cursor from which it is told everything.
         """
-        if cursor is not None:
-            self._replay(subscription, cursor)
-        self._group_of(subscription)[subscription] = None
+        bounds = self._bounds
+        trusted = self._seq if cursor is None else 0  # who comes back may have heard anything before
+        subscription.begin(self._seq, trusted, bounds.queue_events, bounds.queue_bytes)
+        self._members[subscription] = None
         self._count(subscription, 1)
+        if cursor is None:
+            self._join(subscription)
+            return self.cursor
+        seq = self._position(cursor)
+        if seq is not None and self._window.behind(seq, self._seq, 0) is not None:
+            self._replay(subscription, seq)
+            return cursor
+        subscription.reset(self._seq)
+        self._join(subscription)
+        return self.cursor
+
+    def _replay(self, subscription: Subscription, seq: int) -> None:
+        """Tell it what it missed, then have it join the others; in later turns, if there is much."""
+        while not subscription.closed:
+            events = self._window.behind(seq, self._seq, REPLAYED_AT_ONCE)
+            if events is None:
+                sometimes("the window moves on while a listener is told what it missed")
+                subscription.reset(self._seq)
+            if not events:
+                self._join(subscription)
+                return
+            for event in events:
+                if subscription.matches(event.key):
+                    subscription.offer(event)
+                seq = event.seq
+            if seq < self._seq and not self._has_time():
+                sometimes("a listener is told in several turns what it missed")
+                self._postpone(partial(self._replay, subscription, seq))
+                return
+
+    def _join(self, subscription: Subscription) -> None:
+        if not subscription.closed:
+            subscription.after = self._seq
+            self._group_of(subscription)[subscription] = None
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Stop listening; harmless when repeated."""
-        if subscription.closed:
-            return
+        """Stop listening; harmless when repeated, or when it never listened."""
         subscription.closed = True
+        if self._members.pop(subscription, self) is self:
+            return
         self._group_of(subscription).pop(subscription, None)
         if subscription.key is not None and subscription.table is not None:
             if not self._by_key.get((subscription.table, subscription.key), True):
@@ -324,14 +240,10 @@ class Hub:
         """The tables that somebody listens to; an empty string stands for all."""
         return sorted(self._tables)
 
-    def _replay(self, subscription: Subscription, cursor: str) -> None:
-        events = self.since(cursor)
-        if events is None:
-            subscription.tell(Notice.RESET)
-            return
-        for event in events:
-            if subscription.matches(event.key):
-                subscription.offer(event)
+    @property
+    def size_bytes(self) -> int:
+        """What it remembers, about: window, announced keys, events that wait."""
+        return self._window.size_bytes + self._announced.size_bytes + self._fans.size_bytes
 
     def __len__(self) -> int:
-        return sum(len(group) for group in (*self._by_key.values(), *self._by_table.values()))
+        return len(self._members)

@@ -64,7 +64,7 @@ _outline = msgspec.msgpack.Decoder(_Outline).decode
 _NOTHING = b"\xc0"
 _value = msgspec.msgpack.Decoder(_Value).decode
 _head = msgspec.msgpack.Decoder(_Head).decode
-_NAME_BYTES = 29
+NAME_BYTES = 29
 """Two array headers, sixteen bytes of actor with theirs, and the longest number."""
 
 
@@ -74,7 +74,7 @@ def name_of(packed: Packed | None) -> bytes:
     They are the beginning of the packed record: its dot, and, where that is short, what follows. Equal dots mean equal
     records, so what follows is then equal too.
     """
-    return b"" if packed is None else packed[:_NAME_BYTES]
+    return b"" if packed is None else packed[:NAME_BYTES]
 
 
 def value_of(packed: Packed) -> bytes | None:

@@ -8,7 +8,7 @@ import msgspec
 
 from dynatwist.coordinator import agreement, cluster, compare, coordinator, registrar, repair, writes
 from dynatwist.coordinator.relays import Relays
-from dynatwist.feed.hub import Hub
+from dynatwist.feed.announced import Announced
 from dynatwist.model import digest, registry
 from dynatwist.model import replica as replica_module
 from dynatwist.model.clock import HybridClock
@@ -374,13 +374,7 @@ def a_feed_that_is_not_resumed(patch):
 
 def an_event_for_whatever_arrives(patch):
     """Records are announced in the order of their arrival, old ones too."""
-    publish = Hub.publish
-
-    def eager(self, key, record, packed=None):
-        self._announced.pop(key, None)
-        return publish(self, key, record, packed)
-
-    patch.setattr(Hub, "publish", eager)
+    patch.setattr(Announced, "is_news", lambda self, key, record, replaced: True)
 
 
 def a_delete_that_only_clears_memory(patch):

@@ -1,0 +1,58 @@
+"""What listeners are told: events, one for each record that won, and notices that something is missing."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from dynatwist.model.record import Key, Record
+from dynatwist.model.records import Packed, unpack
+
+EVENT_OVERHEAD_BYTES = 300
+"""What an event costs beside its packed record, about: the object, its place in a queue, its key."""
+
+
+class Event:
+    """One record that won.
+
+    :ivar seq: its number; events of one hub are numbered without gaps.
+    :ivar doubt: 0 for what is certainly newer than all that was announced of its key. Else the number of the newest
+        event that the hub had forgotten: a listener that heard any so old may have heard something newer of this key.
+    :ivar encoded: room for the encodings, each made once however many listen.
+    """
+
+    __slots__ = ("_epoch", "_packed", "_record", "doubt", "encoded", "key", "seq")
+
+    def __init__(self, key: Key, packed: Packed, epoch: str, seq: int, doubt: int = 0) -> None:
+        self.key = key
+        self._packed = packed
+        self._record: Record | None = None
+        self._epoch = epoch
+        self.seq = seq
+        self.doubt = doubt
+        self.encoded: dict[str, bytes] | None = None
+
+    @property
+    def record(self) -> Record:
+        """What won."""
+        if self._record is None:
+            self._record = unpack(self._packed)
+        return self._record
+
+    @property
+    def cursor(self) -> str:
+        """The position right behind it, for resuming."""
+        return f"{self._epoch}-{self.seq}"
+
+    @property
+    def size_bytes(self) -> int:
+        """What it costs a queue, about."""
+        return len(self._packed) + EVENT_OVERHEAD_BYTES
+
+
+class Notice(Enum):
+    """What a subscriber is told besides events."""
+
+    LAGGED = "lagged"
+    """It was too slow, or its hub had too much to do; events were dropped. Read afresh."""
+    RESET = "reset"
+    """What it missed is not known any more. Read afresh."""

@@ -1,0 +1,157 @@
+"""Events on their way to their listeners: piece by piece, in order, so that requests come between."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from dynatwist.model.record import Key
+from dynatwist.sometimes import sometimes
+
+from .event import Event
+from .subscription import Subscription
+
+HANDED_AT_ONCE = 32
+"""Listeners between two looks at the clock."""
+MAX_FANS = 1024
+"""Events that may wait to be handed out: what a group commit of the log brings at once, and more."""
+MAX_FAN_BYTES = 8 << 20
+"""The same for large values."""
+
+
+class Fan:
+    """An event on its way to its listeners, or the word to those of a key that they lag.
+
+    :ivar key: ``None`` for all keys.
+    :ivar event: ``None`` where events were dropped.
+    :ivar seq: the number of the event; of those that were dropped, of the last.
+    """
+
+    __slots__ = ("_at", "_listeners", "event", "key", "seq")
+
+    def __init__(self, key: Key | None, event: Event | None, seq: int) -> None:
+        self.key = key
+        self.event = event
+        self.seq = seq
+        self._listeners: list[Subscription] | None = None
+        self._at = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its listeners have been looked up."""
+        return self._listeners is not None
+
+    def begin(self, found: list[Subscription]) -> None:
+        """Its turn has come.
+
+        :param found: who listens to the key now; those that did not when it was announced are left out.
+        """
+        self._listeners = [one for one in found if one.after < self.seq]
+        if len(self._listeners) < len(found):
+            sometimes("who began to listen while an event waited is not told of it")
+
+    def hand_out(self, count: int) -> bool:
+        """To some more of them.
+
+        :returns: whether all have it now.
+        """
+        assert self._listeners is not None
+        until = min(self._at + count, len(self._listeners))
+        while self._at < until:
+            listener = self._listeners[self._at]
+            self._at += 1
+            if listener.closed:
+                continue
+            if self.event is not None:
+                listener.offer(self.event)
+            else:
+                listener.lag(self.seq)
+        return self._at >= len(self._listeners)
+
+
+class Fans:
+    """See the module.
+
+    Who listens is looked up when an event's turn has come. An event for which there is no room is dropped; behind all
+    that waits, those that then listen to its key are told that they lag: everybody, when the keys are too many.
+
+    :param has_time: whether this turn may go on handing out.
+    :param postpone: calls a function in a later turn.
+    :param listeners: who listens to a key; for ``None``, everybody.
+    """
+
+    def __init__(
+        self,
+        has_time: Callable[[], bool],
+        postpone: Callable[[Callable[[], None]], None],
+        listeners: Callable[[Key | None], list[Subscription]],
+    ) -> None:
+        self._has_time = has_time
+        self._postpone = postpone
+        self._listeners = listeners
+        self._fans: deque[Fan] = deque()
+        self._lagging: dict[Key | None, Fan] = {}
+        self._size_bytes = 0
+        self._max_fans, self._max_bytes = MAX_FANS, MAX_FAN_BYTES
+
+    def bound(self, max_fans: int, max_bytes: int) -> None:
+        """Keep no more than this waiting from the next event on."""
+        self._max_fans, self._max_bytes = max_fans, max_bytes
+
+    def add(self, event: Event) -> None:
+        """Hand out an event, behind those that wait."""
+        fans = self._fans
+        if fans and (len(fans) >= self._max_fans or self._size_bytes + event.size_bytes > self._max_bytes):
+            self._drop(event)
+            return
+        fans.append(Fan(event.key, event, event.seq))
+        self._size_bytes += event.size_bytes
+        if len(fans) == 1:
+            self._go_on()
+
+    def _drop(self, event: Event) -> None:
+        fan = self._lagging.get(None) or self._lagging.get(event.key)
+        if fan is None:
+            sometimes("an event does not fit among those that wait to be handed out")
+            key = event.key if len(self._lagging) < self._max_fans else None
+            if key is None:
+                sometimes("so many keys have events that do not fit that all listeners lag")
+            fan = self._lagging[key] = Fan(key, None, event.seq)
+            self._fans.append(fan)
+        fan.seq = event.seq
+
+    def _go_on(self) -> None:
+        """Hand out what waits, as long as there is time."""
+        try:
+            while self._fans:
+                fan = self._fans[0]
+                if not fan.has_begun:
+                    if fan.event is None:
+                        del self._lagging[fan.key]  # what is dropped from now on needs another word
+                    fan.begin(self._listeners(fan.key))
+                if fan.hand_out(HANDED_AT_ONCE) and self._fans and self._fans[0] is fan:
+                    self._fans.popleft()
+                    self._size_bytes -= fan.event.size_bytes if fan.event is not None else 0
+                if self._fans and not self._has_time():
+                    self._postpone(self._go_on)
+                    return
+        except Exception:  # of one listener's transport: the others are not to wait for ever
+            if self._fans:
+                self._postpone(self._go_on)
+            raise
+
+    def clear(self) -> None:
+        """Hand out none of what waits."""
+        if self._fans:
+            sometimes("a feed is reset while events wait to be handed out")
+        self._fans.clear()
+        self._lagging.clear()
+        self._size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What waits costs, about."""
+        return self._size_bytes
+
+    def __len__(self) -> int:
+        return len(self._fans)

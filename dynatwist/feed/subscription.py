@@ -1,0 +1,132 @@
+"""One listener: what it wants to hear, and a bounded queue of what it has not read yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from dynatwist.model.record import Key, Record
+
+from .event import Event, Notice
+
+QUEUE_EVENTS = 256
+"""As many as a listener may be behind; one that is further behind reads afresh sooner than it catches up."""
+QUEUE_BYTES = 1 << 20
+"""The same for large values: what a listener that reads nothing costs the node at most."""
+
+
+class Subscription:
+    """One listener's filter and queue.
+
+    What does not fit the queue is never silently skipped: the queue is emptied, and holds `Notice.LAGGED` until that is
+    read.
+
+    :param table: whose changes; ``None`` for all tables.
+    :param key: this key only.
+    :param prefix: keys that begin so; empty for all.
+    :param may_see: asked for each event.
+    :param wake: called when the queue ceases to be empty.
+    :ivar after: the hub's; events with this number or a lesser one are not for this listener.
+    """
+
+    __slots__ = (
+        "_bytes", "_max_bytes", "_max_events", "_may_see", "_queue", "_trusted", "_wake",
+        "after", "closed", "key", "prefix", "table",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        table: str | None,
+        key: str | None,
+        prefix: str,
+        may_see: Callable[[Record], bool],
+        wake: Callable[[], None],
+    ) -> None:
+        self.table = table
+        self.key = key
+        self.prefix = prefix
+        self._may_see = may_see
+        self._wake = wake
+        self._queue: deque[Event | Notice] = deque()
+        self._bytes = 0
+        self._max_events, self._max_bytes = QUEUE_EVENTS, QUEUE_BYTES
+        self._trusted = 0
+        self.after = 0
+        self.closed = False
+
+    def begin(self, after: int, trusted: int, max_events: int, max_bytes: int) -> None:
+        """Listen from now on.
+
+        :param after: events with this number or a lesser one are not for this listener.
+        :param trusted: events with this number or a lesser one it never heard, or reads afresh what they said.
+        :param max_events: bound on the queue.
+        :param max_bytes: bound on the queue.
+        """
+        self.after, self._trusted = after, trusted
+        self._max_events, self._max_bytes = max_events, max_bytes
+
+    def matches(self, key: Key) -> bool:
+        """Whether a change of this key is wanted."""
+        if self.table is not None and key[0] != self.table:
+            return False
+        return key[1] == self.key if self.key is not None else key[1].startswith(self.prefix)
+
+    def offer(self, event: Event) -> None:
+        """Queue an event that matches, if its user may see it."""
+        if not self._may_see(event.record):
+            return
+        size_bytes = event.size_bytes
+        has_room = len(self._queue) < self._max_events and self._bytes + size_bytes <= self._max_bytes
+        if not has_room or event.doubt > self._trusted:
+            self.lag(event.seq)
+            return
+        self._queue.append(event)
+        self._bytes += size_bytes
+        if len(self._queue) == 1:
+            self._wake()
+
+    @property
+    def is_lagging(self) -> bool:
+        """Whether it has yet to read that it lags; until then nothing is queued."""
+        return bool(self._queue) and self._queue[0] is Notice.LAGGED
+
+    def lag(self, upto: int) -> None:
+        """Events for this one are dropped.
+
+        :param upto: the number of the last of them.
+        """
+        self._trusted = max(self._trusted, upto)
+        if self.is_lagging:
+            return
+        was_empty = not self._queue
+        self._queue.clear()
+        self._bytes = self._max_bytes  # stays full until it is read
+        self._queue.append(Notice.LAGGED)
+        if was_empty:
+            self._wake()
+
+    def reset(self, upto: int) -> None:
+        """Something may have been missed: it is to read afresh.
+
+        :param upto: the number of the last event that may have been missed.
+        """
+        self._trusted = max(self._trusted, upto)
+        if self._queue and isinstance(self._queue[-1], Notice):
+            return  # it has yet to read that it has to, and does so after this
+        self._queue.append(Notice.RESET)
+        if len(self._queue) == 1:
+            self._wake()
+
+    def take(self) -> Event | Notice | None:
+        """The next thing to send, or ``None``."""
+        if not self._queue:
+            return None
+        item = self._queue.popleft()
+        if isinstance(item, Event):
+            self._bytes -= item.size_bytes
+        elif item is Notice.LAGGED:
+            self._bytes = 0
+        return item
+
+    def __len__(self) -> int:
+        return len(self._queue)

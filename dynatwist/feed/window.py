@@ -1,0 +1,77 @@
+"""The window of recent events, from which a listener that comes back is told what it missed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from .event import Event
+
+WINDOW_EVENTS = 8192
+"""Some seconds of a busy node's writes: as long as a client needs to connect again."""
+LEAST_WINDOW_BYTES = 1 << 20
+MOST_WINDOW_BYTES = 64 << 20
+
+
+class Window:
+    """Events in order of their numbers, without gaps; the oldest go first.
+
+    The window is bounded in events, and in bytes by what the store holds, within `LEAST_WINDOW_BYTES` and
+    `MOST_WINDOW_BYTES`: an event of a value that was overwritten is kept by the window alone, and what is remembered
+    beside the store is to stay in proportion to it.
+
+    :param budget_bytes: what the store holds.
+    """
+
+    def __init__(self, budget_bytes: Callable[[], int]) -> None:
+        self._budget_bytes = budget_bytes
+        self._events: deque[Event] = deque()
+        self._size_bytes = 0
+        self._most_bytes = MOST_WINDOW_BYTES
+        self._least_bytes = LEAST_WINDOW_BYTES
+        self.maxlen = WINDOW_EVENTS
+
+    def bound(self, events: int, most_bytes: int) -> None:
+        """Keep no more than this from the next event on."""
+        self.maxlen = events
+        self._most_bytes, self._least_bytes = most_bytes, min(most_bytes, LEAST_WINDOW_BYTES)
+
+    def add(self, event: Event) -> None:
+        """Keep a further event, and no longer the oldest where there is no room."""
+        self._events.append(event)
+        self._size_bytes += event.size_bytes
+        bound_bytes = max(self._least_bytes, min(self._most_bytes, self._budget_bytes()))
+        while len(self._events) > self.maxlen or self._size_bytes > bound_bytes:
+            self._size_bytes -= self._events.popleft().size_bytes
+            if not self._events:
+                return
+
+    def clear(self) -> None:
+        """Keep none of them."""
+        self._events.clear()
+        self._size_bytes = 0
+
+    def behind(self, seq: int, last: int, limit: int) -> list[Event] | None:
+        """The events behind a number.
+
+        :param last: the number of the last event of all.
+        :param limit: at most so many; negative for all.
+        :returns: ``None`` when some of them are not kept any more.
+        """
+        first = last - len(self._events)
+        if not first <= seq <= last:
+            return None
+        begin = seq - first
+        end = len(self._events) if limit < 0 else min(begin + limit, len(self._events))
+        return [self._events[index] for index in range(begin, end)]
+
+    @property
+    def size_bytes(self) -> int:
+        """What it costs, about."""
+        return self._size_bytes
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._events)
+
+    def __len__(self) -> int:
+        return len(self._events)

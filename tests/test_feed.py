@@ -1,0 +1,270 @@
+"""The hub's laws, whatever happens in whatever order.
+
+Per listener and key only newer records; the last one heard is the last one published, or `lagged` or `reset` was said
+since; nothing twice; what the hub keeps is bounded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from dynatwist.feed import fans
+from dynatwist.feed import hub as hub_module
+from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
+from dynatwist.model.clock import Stamp
+from dynatwist.model.dots import Dot
+from dynatwist.model.record import Lineage, Record, beats
+from dynatwist.model.records import pack
+
+KEYS = [("t", "a"), ("t", "ab"), ("t", "b"), ("u", "a"), ("u", "c")]
+ACTOR = b"a" * 16
+
+
+def record(key, created, ms):
+    """The same dot for the same record, of any key."""
+    number = 1 + KEYS.index(key) * 10_000 + created * 100 + ms
+    lineage = Lineage(0, (Stamp(created, 0, ACTOR),))
+    return Record(Dot(ACTOR, number), b'{"n":%d}' % number, (), Stamp(ms, 0, ACTOR), lineage, 1, "alice")
+
+
+class Listener:
+    """A client: what it heard of each key since it was last told to read afresh."""
+
+    def __init__(self, table, key, prefix):
+        self.filter = table, key, prefix
+        self.subscription = None
+        self.cursor = None
+        self.last = {}
+        self.begun = self.fresh = 0
+        """How many events had been published when it last began anew."""
+        self.is_to_be_told = False
+        """Whether there was a reset since."""
+
+    def matches(self, key):
+        table, name, prefix = self.filter
+        return table in (None, key[0]) and (key[1] == name if name is not None else key[1].startswith(prefix))
+
+
+FILTERS = [("t", "a", ""), ("t", None, ""), ("t", None, "a"), (None, None, ""), ("u", "c", ""), ("u", None, "")]
+
+
+class HubMachine(RuleBasedStateMachine):
+    """A hub with a slow reactor and small bounds, and its listeners."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(fans, "HANDED_AT_ONCE", 1)
+        self.patch.setattr(hub_module, "REPLAYED_AT_ONCE", 2)
+        self.later = deque()
+        self.busy = True
+        self.bounds = HubBounds(
+            window_events=16, window_bytes=6000, announced_bytes=1200, fans=6, fan_bytes=2000, queue_events=8
+        )
+        self.hub = Hub("e", lambda: not self.busy, self.later.append)
+        self.hub.bound(self.bounds)
+        self.listeners = []
+        self.published = []
+        """Events in order."""
+
+    def teardown(self):
+        self.patch.undo()
+
+    @rule(key=st.sampled_from(KEYS), created=st.integers(1, 2), ms=st.integers(1, 40))
+    def publish(self, key, created, ms):
+        event = self.hub.publish(key, record(key, created, ms))
+        if event is not None:
+            self.published.append(event)
+
+    @rule(busy=st.booleans())
+    def turn(self, busy):
+        self.busy = busy
+        if self.later:
+            self.later.popleft()()
+
+    @rule(which=st.sampled_from(FILTERS))
+    @precondition(lambda self: len(self.listeners) < 12)
+    def arrive(self, which):
+        listener = Listener(*which)
+        self.listeners.append(listener)
+        self.subscribe(listener, None)
+
+    def subscribe(self, listener, cursor):
+        listener.subscription = Subscription(*listener.filter, lambda record: True, lambda: None)
+        told = self.hub.subscribe(listener.subscription, cursor)
+        if cursor is None:
+            listener.last, listener.fresh = {}, len(self.published)
+            listener.begun = len(self.published)
+            listener.is_to_be_told = False
+        assert cursor is None or told in (cursor, self.hub.cursor)
+        listener.cursor = told if cursor is None else cursor
+
+    @rule(index=st.integers(0, 11), count=st.integers(1, 6))
+    def read(self, index, count):
+        if index < len(self.listeners):
+            self.drain(self.listeners[index], count)
+
+    def drain(self, listener, count):
+        for _ in range(count):
+            item = listener.subscription.take()
+            if item is None:
+                return
+            if isinstance(item, Notice):
+                listener.last, listener.fresh = {}, len(self.published)
+                listener.is_to_be_told = False
+                continue
+            assert listener.matches(item.key)
+            assert item in self.published[listener.begun :], "from before it began"
+            before = listener.last.get(item.key)
+            assert before is None or beats(item.record, before), f"{item.key}: {item.record} behind {before}"
+            listener.last[item.key] = item.record
+            listener.cursor = item.cursor
+
+    @rule(index=st.integers(0, 11))
+    def leave(self, index):
+        if index < len(self.listeners):
+            self.hub.unsubscribe(self.listeners[index].subscription)
+
+    @rule(index=st.integers(0, 11))
+    def come_back(self, index):
+        if index < len(self.listeners):
+            listener = self.listeners[index]
+            self.hub.unsubscribe(listener.subscription)
+            self.subscribe(listener, listener.cursor)
+
+    @rule()
+    def reset(self):
+        self.hub.reset()
+        for listener in self.listeners:
+            listener.is_to_be_told = True
+
+    @rule()
+    def settle(self):
+        """The reactor has time, and everybody reads: who has been there all the time has heard the last of each key."""
+        self.busy = False
+        while self.later:
+            self.later.popleft()()
+        for listener in self.listeners:
+            if listener.subscription.closed:
+                continue
+            self.drain(listener, 1000)
+            assert not listener.is_to_be_told
+            last = {event.key: event.record for event in self.published[listener.fresh :]}
+            for key, newest in last.items():
+                if listener.matches(key):
+                    assert listener.last.get(key) == newest, f"{listener.filter}: {key}"
+
+    @invariant()
+    def everything_is_bounded(self):
+        hub, bounds = self.hub, self.bounds
+        assert len(hub._window) <= bounds.window_events
+        assert hub._window.size_bytes <= bounds.window_bytes
+        assert hub._window.size_bytes == sum(event.size_bytes for event in hub._window)
+        assert hub._announced.size_bytes <= bounds.announced_bytes
+        assert len(hub._fans) <= 2 * bounds.fans + 1
+        assert hub._fans.size_bytes <= bounds.fan_bytes
+        for listener in self.listeners:
+            assert len(listener.subscription) <= bounds.queue_events + 1
+
+    @invariant()
+    def interests_are_those_of_the_listeners(self):
+        there = [one.subscription for one in self.listeners if not one.subscription.closed]
+        assert self.hub.interests() == sorted({one.table or "" for one in there})
+        assert len(self.hub) == len(there)
+
+
+HubMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestHub = HubMachine.TestCase
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_long_histories(seed):
+    """The same laws, over more steps than can be shrunk, and with more writes than anything else."""
+    random = Random(seed)
+    machine = HubMachine()
+    steps = {
+        lambda: machine.publish(random.choice(KEYS), random.choice((1, 1, 1, 2)), random.randint(1, 99)): 12,
+        lambda: machine.turn(random.random() < 0.8): 5,
+        lambda: machine.arrive(random.choice(FILTERS)) if len(machine.listeners) < 12 else None: 3,
+        lambda: machine.read(random.randrange(12), random.randint(1, 6)): 6,
+        lambda: machine.leave(random.randrange(12)): 1,
+        lambda: machine.come_back(random.randrange(12)): 2,
+        lambda: machine.reset(): 0.1,
+        lambda: machine.settle(): 0.3,
+    }
+    try:
+        for step in random.choices(list(steps), list(steps.values()), k=1500):
+            step()
+            machine.everything_is_bounded()
+        machine.interests_are_those_of_the_listeners()
+        machine.settle()
+    finally:
+        machine.teardown()
+
+
+class TestOwnedKeys:
+    """What wins at a store that has held all that was announced is news, however much was announced between."""
+
+    def test_an_owner_doubts_nothing_of_its_own(self):
+        hub = Hub("e", is_settled=lambda key: True)
+        hub.bound(HubBounds(announced_bytes=1))
+        subscription = Subscription("t", None, "", lambda record: True, lambda: None)
+        hub.subscribe(subscription, None)
+        for ms in range(1, 30):
+            for key in (("t", "a"), ("t", "b")):
+                won = record(key, 1, ms)
+                assert hub.publish(key, won, pack(won), None).doubt == 0
+                assert subscription.take().record == won
+
+    def test_what_an_owner_elsewhere_says_is_doubted_once_more_was_forgotten_than_a_listener_has_heard(self):
+        hub = Hub("e", is_settled=lambda key: True)
+        hub.bound(HubBounds(announced_bytes=1))
+        heard, new = (Subscription("t", None, "", lambda record: True, lambda: None) for _ in range(2))
+        hub.subscribe(heard, None)
+        hub.publish(("t", "a"), record(("t", "a"), 1, 2))
+        hub.publish(("t", "b"), record(("t", "b"), 1, 1))
+        hub.publish(("t", "b"), record(("t", "b"), 1, 2))
+        hub.subscribe(new, None)
+        hub.publish(("t", "a"), record(("t", "a"), 1, 1))  # older than the first
+        assert [heard.take(), heard.take()] == [Notice.LAGGED, None]
+        assert new.take().record.stamp.ms == 1
+
+
+@pytest.mark.parametrize("cursor", ["e-" + "9" * 5000, "e-٣", "e--1", "e-", "", "-", "e-1-1", "f-0", "e-99"])
+def test_a_cursor_that_makes_no_sense_is_answered_with_a_reset(cursor):
+    hub = Hub("e")
+    hub.publish(("t", "a"), record(("t", "a"), 1, 1))
+    subscription = Subscription("t", "a", "", lambda record: True, lambda: None)
+    assert hub.subscribe(subscription, cursor) == hub.cursor
+    assert subscription.take() is Notice.RESET
+    assert subscription.take() is None
+
+
+def test_an_end_without_a_beginning_takes_nobody_elses_interest():
+    hub = Hub("e")
+    hub.subscribe(Subscription("t", "a", "", lambda record: True, lambda: None), None)
+    hub.unsubscribe(Subscription("t", "a", "", lambda record: True, lambda: None))
+    assert hub.interests() == ["t"]
+    assert len(hub) == 1
+
+
+def test_who_listens_after_one_whose_connection_breaks_hears_all_the_same():
+    hub = Hub("e")
+
+    def broken():
+        raise OSError("broken")
+
+    listeners = [Subscription("t", "a", "", lambda record: True, wake) for wake in (broken, lambda: None)]
+    for one in listeners:
+        hub.subscribe(one, None)
+    with pytest.raises(OSError, match="broken"):
+        hub.publish(("t", "a"), record(("t", "a"), 1, 1))
+    assert listeners[1].take().record.stamp.ms == 1
+    assert hub.publish(("t", "a"), record(("t", "a"), 1, 2))
+    assert listeners[1].take().record.stamp.ms == 2
