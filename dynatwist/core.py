@@ -106,7 +106,7 @@ class Core:
         except OSError as error:
             raise StartError(f"{error.filename or folder}: {error.strerror or error}") from None
         self.identity, self._identity_file = identity, identity_file
-        self._recovered: Recovered = recovered
+        self.recovered: Recovered = recovered
         self.findings = findings + recovered.findings
         for finding in self.findings:
             self.log.warn("recovery: {finding}", finding=finding)
@@ -115,7 +115,7 @@ class Core:
         self.log.info("recovery: {progress}", progress=progress)
 
     def _build(self) -> None:
-        runtime, config, identity, recovered = self.runtime, self.config, self.identity, self._recovered
+        runtime, config, identity, recovered = self.runtime, self.config, self.identity, self.recovered
         self._log_writer = runtime.new_writer("wal")
         self._cold_writer = runtime.new_writer("cold")
         self.wal = Wal(
@@ -254,14 +254,14 @@ class Core:
         self.repair.start()
         self._second.start(SYNC_INTERVAL_S)
         self._scrub()
-        self._snapshotter.start(self.config.snapshot_interval_s, now=bool(self._recovered.damaged))
+        self._snapshotter.start(self.config.snapshot_interval_s, now=bool(self.recovered.damage))
 
     def _scrub(self) -> None:
         """In the background, before the first cold save can remove anything."""
         findings: list[str] = []
 
         def work() -> None:
-            findings.extend(scrub(self.runtime.fs, self._folder, self.identity.data_key, self._recovered))
+            findings.extend(scrub(self.runtime.fs, self._folder, self.identity.data_key, self.recovered))
 
         def done(failure: BaseException | None) -> None:
             self.findings.extend(findings)

@@ -343,6 +343,7 @@ class Cluster:
         self.save_identity()
         for partition in range(ALL_PARTITIONS):
             self.store.cease_whole(partition)
+        self.store.wal.leap()  # or others, who remember how far the lost log reached, would say the same at each start
         self.publish()
 
     # Links

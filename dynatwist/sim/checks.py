@@ -81,6 +81,7 @@ def faults_of(node: SimNode, durability: Durability) -> Iterator[str]:
         if durability is Durability.FSYNC:
             yield from _false_disk(node, core, power_lost=True)
     yield from _unbounded(node, core)
+    yield from _untidy(node, core)
 
 
 def _false_digests(node: SimNode, replica: Replica) -> Iterator[str]:
@@ -105,10 +106,8 @@ def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
     except (StartError, OSError) as error:
         yield f"P1: {node.host} could not start after {how} now: {error}"
         return
-    news = set(found.findings) - set(core.findings)  # what it met at its own start may lie there until two saves later
-    if news:
-        yield f"P1: {node.host} would start damaged after {how} now: {sorted(news)}"
-    if found.findings:
+    if found.damaged:  # what it met at its own start may lie there for two saves more, but is mended in the log
+        yield f"P1: {node.host} would start damaged after {how} now: {sorted(found.findings)}"
         return
     for mine, theirs in zip(core.store.replicas, found.replicas, strict=True):
         live, restored = _state(mine), _state(theirs)
@@ -132,3 +131,19 @@ def _unbounded(node: SimNode, core: Core) -> Iterator[str]:
     ):
         if size > limit:
             yield f"P10: {node.host}: {size} {name}"
+
+
+def _untidy(node: SimNode, core: Core) -> Iterator[str]:
+    """P10, P12: nothing of ours that nobody needs stays in the data folder, and nothing that is not ours goes."""
+    for path in node.disk.missing_foreign():
+        yield f"P12: {node.host}: {path}, which is not ours, is gone"
+    manifest = core.saver.newest
+    cold = f"{core.config.actual_data_dir}/cold/"
+    if manifest is None or not core.saver.saves:
+        return
+    for path in node.disk.empty_folders():
+        if path.startswith(cold) and path[len(cold) :] <= f"{manifest.generation:012d}":
+            yield f"P10: {node.host}: the empty folder {path} stays"
+    for path in node.disk.paths():
+        if path.startswith(cold) and path.endswith(".new") and f"{manifest.generation + 1:012d}" not in path:
+            yield f"P10: {node.host}: {path}, left by a crash, stays"

@@ -17,13 +17,14 @@ from .world import Killed, Process, World
 
 
 class _File:
-    """The bytes of a file: all, and how many of them are durable."""
+    """The bytes of a file: all, and how many of them are durable; and whether the disk gives them back."""
 
-    __slots__ = ("data", "durable")
+    __slots__ = ("data", "durable", "is_readable")
 
     def __init__(self) -> None:
         self.data = bytearray()
         self.durable = 0
+        self.is_readable = True
 
 
 class SimDisk:
@@ -34,6 +35,7 @@ class SimDisk:
     :ivar is_full: writes fail with ``ENOSPC``, some of the bytes written.
     :ivar fails_sync: the next sync fails with ``EIO``, and what it was to make durable is forgotten.
     :ivar stall_s: how much longer each piece of a disk thread's work takes.
+    :ivar foreign: what somebody else has put into the data folder.
     :ivar busy_until_s: when all that was given to it so far will be done.
     """
 
@@ -41,6 +43,8 @@ class SimDisk:
         self._random = random
         self._names: dict[str, _File] = {}
         self._durable_names: dict[str, _File] = {}
+        self._folders: set[str] = set()
+        self.foreign: dict[str, bytes] = {}
         self.crash_after = 0
         self.power_cut = False
         self.is_full = False
@@ -85,6 +89,7 @@ class SimDisk:
     def wipe(self) -> None:
         """A new, empty disk."""
         self._names, self._durable_names = {}, {}
+        self._folders, self.foreign = set(), {}
 
     def image(self) -> dict[str, bytes]:
         """A backup: what would be left after a power cut now, without the tearing."""
@@ -101,6 +106,8 @@ class SimDisk:
         """A copy to look at; on request as it would be after a power cut at this moment, everything unsynced gone."""
         twin = SimDisk(Random(0))
         twin.restore(self.image() if power_lost else {path: bytes(file.data) for path, file in self._names.items()})
+        for path, file in twin._names.items():
+            file.is_readable = (self._durable_names if power_lost else self._names)[path].is_readable
         return twin
 
     # Damage, to be done while no process runs
@@ -126,6 +133,34 @@ class SimDisk:
         del self._names[path]
         self._durable_names.pop(path, None)
 
+    def lose_sector(self, path: str) -> None:
+        """Whoever reads a file gets ``EIO``, until it is replaced."""
+        self._names[path].is_readable = False
+
+    def lose_log(self) -> None:
+        """Every segment of the log is gone."""
+        for path in [path for path in self._names if path.endswith(".wal") and path not in self.foreign]:
+            self.lose(path)
+
+    def put(self, path: str, data: bytes, is_foreign: bool) -> None:
+        """A file that no process wrote lies in the data folder.
+
+        :param is_foreign: whether it is somebody else's, and has to stay; else it is what a crash left half written.
+        """
+        if path not in self._names:
+            self._names[path] = self._durable_names[path] = file = _File()
+            file.data, file.durable = bytearray(data), len(data)
+            if is_foreign:
+                self.foreign[path] = data
+
+    def missing_foreign(self) -> list[str]:
+        """The foreign files that are not as they were put there."""
+        return [path for path, data in self.foreign.items() if bytes(self.file_data(path)) != data]
+
+    def file_data(self, path: str) -> bytearray:
+        """The bytes of a file; none of one that is not there."""
+        return self._names[path].data if path in self._names else bytearray()
+
     def _damageable(self, path: str) -> int:
         """How much of a file may be damaged.
 
@@ -136,12 +171,16 @@ class SimDisk:
 
     def is_newest_log(self, path: str) -> bool:
         """Whether this is the segment that was written to last."""
-        segments = [one for one in self._names if one.endswith(".wal")]
+        segments = [one for one in self._names if one.endswith(".wal") and one not in self.foreign]
         return bool(segments) and path == max(segments)
 
     def paths(self) -> list[str]:
-        """All files that hold something, in order."""
-        return sorted(path for path, file in self._names.items() if file.data)
+        """All files that hold something and are no strangers', in order."""
+        return sorted(path for path, file in self._names.items() if file.data and path not in self.foreign)
+
+    def empty_folders(self) -> list[str]:
+        """The folders that nothing is in."""
+        return sorted(one for one in self._folders if not any(name.startswith(f"{one}/") for name in self._names))
 
     # What a mount does
 
@@ -183,7 +222,17 @@ class SimDisk:
     def names(self, folder: str) -> list[str]:
         """The names in a folder."""
         start = folder + "/"
-        return sorted({path[len(start) :].split("/")[0] for path in self._names if path.startswith(start)})
+        paths = (path for paths in (self._names, self._folders) for path in paths)
+        return sorted({path[len(start) :].split("/")[0] for path in paths if path.startswith(start)})
+
+    def make_folder(self, path: str) -> None:
+        """Durable at once."""
+        self._folders.add(path)
+
+    def remove_folder(self, path: str) -> None:
+        """If nothing is in it."""
+        if not self.names(path):
+            self._folders.discard(path)
 
     def rename(self, old: str, new: str) -> None:
         """Durable with the folder."""
@@ -231,14 +280,22 @@ class Mount:
 
     def read(self, path: str) -> bytes:
         """See `FileSystem`."""
-        return bytes(self.disk.file(path).data)
+        file = self.disk.file(path)
+        if not file.is_readable:
+            raise OSError(errno.EIO, "Input/output error", path)
+        return bytes(file.data)
 
     def names(self, folder: str) -> list[str]:
         """See `FileSystem`."""
         return self.disk.names(folder)
 
     def make_folder(self, path: str) -> None:
-        """See `FileSystem`; folders are there as soon as something is in them."""
+        """See `FileSystem`."""
+        self.disk.make_folder(path)
+
+    def remove_folder(self, path: str) -> None:
+        """See `FileSystem`."""
+        self.disk.remove_folder(path)
 
     def rename(self, old: str, new: str) -> None:
         """See `FileSystem`."""

@@ -12,6 +12,18 @@ from .world import Process
 LARGEST = 9
 DOWN_S = (0.2, 4.0)
 
+FOREIGN = (
+    "notes.txt", "identity-c", "identity-a.bak", "wal/copy of 1.wal", "wal/99.wal", "wal/000000000003.wal.gz",
+    "wal/lost+found/x.wal", "wal/manifest-000000000001", "cold/manifest-000000000001.bak", "cold/manifest-2",
+    "cold/manifest-", "cold/000000000001.tar", "cold/readme", "cold/000000000002/mine", "cold/lost+found/x",
+    "cold/backup/0000.storage.db",
+)  # fmt: skip
+LEFTOVERS = (
+    "identity-a.new", "identity-b.new", "cold/manifest-000000000003.new", "cold/manifest-000000000040.new",
+    "cold/000000000002/0000.storage.db.new", "cold/000000000030/0001.storage.db.new",
+    "cold/000000000031/0000.storage.db",
+)  # fmt: skip
+
 OnDamage = Callable[[SimNode, bool], None]
 """Told that what a node held may be gone for good; and whether it is to find out by itself."""
 
@@ -289,6 +301,31 @@ class Mischief:
         path = self._world.random.choice(paths)
         node.disk.lose(path)
         return self._say(f"{path} is lost")
+
+    def _unreadable(self, node: SimNode) -> bool:
+        paths = self._down_for_damage(node)
+        if not paths:
+            return False
+        path = self._world.random.choice(paths)
+        node.disk.lose_sector(path)
+        return self._say(f"{path} cannot be read")
+
+    def _lost_logs(self, node: SimNode) -> bool:
+        if not self._down_for_damage(node):
+            return False
+        node.disk.lose_log()
+        return self._say(f"the log of {node.host} is lost")
+
+    def _foreign(self, node: SimNode) -> bool:
+        """Somebody leaves files in the folder while the node is down; or a crash did, and left a folder empty."""
+        node.kill()
+        random, folder = self._world.random, f"/sim/{node.number}"
+        for name in random.sample(FOREIGN, 3):
+            node.disk.put(f"{folder}/{name}", random.randbytes(random.randrange(60)), True)
+        for name in random.sample(LEFTOVERS, 2):
+            node.disk.put(f"{folder}/{name}", random.randbytes(random.randrange(60)), False)
+        node.disk.make_folder(f"{folder}/cold/{random.randrange(40):012d}")
+        return self._say(f"foreign files in the folder of {node.host}")
 
     def _backups(self, node: SimNode) -> bool:
         """Take a backup, or restart on the one taken before."""

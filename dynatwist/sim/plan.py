@@ -12,7 +12,9 @@ from random import Random
 from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.storage.wal import Durability
 
-DAMAGING = ("flips", "misdirected", "lost_files", "corners", "backups", "wipes", "forgets")
+DAMAGING = (
+    "flips", "misdirected", "lost_files", "corners", "backups", "wipes", "forgets", "unreadable", "lost_logs"
+)  # fmt: skip
 """Faults that take a copy away for good. One at a time, and only while all other copies are whole."""
 
 
@@ -45,6 +47,9 @@ class Faults:
     :ivar forgets: a running node is struck out.
     :ivar strandings: a node is cut off while the others change their members.
     :ivar absences: a node is cut off for most of the storm, and its clients go on.
+    :ivar unreadable: the disk does not give a file back that was written while a node was up (``EIO``).
+    :ivar lost_logs: all segments of a log are gone.
+    :ivar foreign: somebody else's files lie in the data folder, and what a crash left half written.
     """
 
     partitions: float = 0.0
@@ -76,14 +81,19 @@ class Faults:
     duplication: float = 0.0
     delays: float = 0.05
     garbling: float = 0.0
+    unreadable: float = 0.0
+    lost_logs: float = 0.0
+    foreign: float = 0.0
 
 
 SHARES = ("loss", "duplication", "delays", "garbling")
 KINDS = tuple(one.name for one in fields(Faults) if one.name not in SHARES)
 NAMES = tuple(one.name for one in fields(Faults))
+LATER = ("unreadable", "lost_logs", "foreign")
+"""Kinds that were added when there were seeds with a history: each is drawn by a generator of its own."""
 
 _NEEDS_FSYNC = ("power_cuts", "crashes_at_sync", "sync_errors", "backups")
-_RARE = {"strandings": 0.7, "wipes": 0.5, "mass_kills": 0.4, "clocks": 0.5, "absences": 0.5}
+_RARE = {"strandings": 0.7, "wipes": 0.5, "mass_kills": 0.4, "clocks": 0.5, "absences": 0.5, "foreign": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +162,10 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
     durability = Durability.FSYNC if random.random() < 0.8 else random.choice(list(Durability))
     rates: dict[str, float] = {}
     for kind in KINDS:
-        rate = random.choice([0.0, 0.0, 0.7, 2.0]) * _RARE.get(kind, 1.0)
+        chance = Random(f"{kind} {seed}") if kind in LATER else random
+        rate = chance.choice([0.0, 0.0, 0.7, 2.0]) * _RARE.get(kind, 1.0)
         if kinds is not None:
-            rate = random.choice([0.7, 2.0]) * _RARE.get(kind, 1.0) if kind in kinds else 0.0
+            rate = chance.choice([0.7, 2.0]) * _RARE.get(kind, 1.0) if kind in kinds else 0.0
         if kind in _NEEDS_FSYNC and durability is not Durability.FSYNC:
             rate = 0.0
         rates[kind] = rate

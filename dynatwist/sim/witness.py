@@ -16,7 +16,7 @@ from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.records import Packed
 from dynatwist.model.replica import Merge
-from dynatwist.model.ring import is_system_table
+from dynatwist.model.ring import SYSTEM_PARTITION, is_system_table
 from dynatwist.storage.store import Store
 
 from .cluster import SimCluster, SimNode
@@ -72,6 +72,8 @@ class Witness:
         self._unmet: set[tuple[Key, Dot]] = set()
         self._asked: defaultdict[Key, list[Call]] = defaultdict(list)
         self._unwhole_s: dict[tuple[int, int], float] = {}
+        self._hurt: set[int] = set()
+        self._may_be_told: set[int] = set()
         self.violations: list[str] = []
 
     def of(self, key: Key) -> dict[Dot, Known]:
@@ -102,6 +104,8 @@ class Witness:
 
         :param unseen: whether the node has to find out by itself, at its next start.
         """
+        self._hurt.add(node.number)
+        self._may_be_told.add(node.number)
         self._greatest = {at: record for at, record in self._greatest.items() if at[0] != node.number}
         for known in self._records.values():
             if node.number in known.holders:
@@ -154,6 +158,10 @@ class Witness:
             self._handed_off(node, partition)
 
         def ceased(partition: int) -> None:
+            if node.number not in self._may_be_told and not core.cluster.is_joining(partition):
+                self.say(f"P12: {node.host} sets partition {partition} aside, though nothing of it was lost")
+            if partition == SYSTEM_PARTITION:
+                self._may_be_told.discard(node.number)
             self._starts_over(node, partition)
             cease_whole(partition)
 
@@ -164,7 +172,12 @@ class Witness:
         store.reset, store.cease_whole, store.become_whole = was_reset, ceased, became  # type: ignore[method-assign]
 
     def _started(self, node: SimNode, core: Core) -> None:
-        """A start finds what the last process made durable, and notices what its disk lost."""
+        """A start finds what the last process made durable, and notices what its disk lost.
+
+        What was damaged once, and mended, counts as damaged no more, though the damaged file may still lie there.
+        """
+        if node.number not in self._hurt:
+            self._started_unhurt(node, core, len(core.recovered.damaged))
         for replica in core.store.replicas:
             for known in self._in[replica.number]:
                 if replica.clock.covers(known.record.dot):
@@ -178,6 +191,24 @@ class Witness:
                     self.say(f"P12: {node.host} starts as if whole, and has lost {known.name}")
         for known in self._records.values():
             known.lost_by.discard(node.number)
+
+        def durable() -> None:
+            if node.core is core:
+                self._hurt.discard(node.number)
+
+        core.store.wal.when_durable(core.store.wal.lsn, durable)
+
+    def _started_unhurt(self, node: SimNode, core: Core, damaged: int) -> None:
+        """P1: nothing happened to its disk since it was up: what it had is there, and counts as before."""
+        if damaged and any(node.number in known.held_by for known in self._records.values()):
+            self.say(f"P1: {node.host} starts with {damaged} partitions damaged, though nothing was lost since")
+        for known in self._records.values():
+            if node.number in known.holders:
+                replica = core.store.replicas[known.partition]
+                aside = replica.aside.get(known.key)
+                is_aside = aside is not None and not is_preferred(known.record, aside)
+                if not replica.clock.covers(known.record.dot) and not is_aside and not self.is_superseded(known):
+                    self.say(f"P1: {node.host} starts without {known.name}, which it had made durable")
 
     # What must hold of each step
 

@@ -5,6 +5,7 @@ Two implementations of each: the real ones here, the simulated ones in `dynatwis
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import threading
@@ -46,6 +47,9 @@ class FileSystem(Protocol):
     def remove(self, path: str) -> None:
         """Remove a file."""
 
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder; what is none, or has something left in it, stays as it is, without an error."""
+
     def truncate(self, path: str, size_bytes: int) -> None:
         """Cut a file to a size, durably."""
 
@@ -67,6 +71,14 @@ def replace_file(fs: FileSystem, folder: str, name: str, data: bytes) -> None:
         file.close()
     fs.rename(temporary, f"{folder}/{name}")
     fs.sync_folder(folder)
+
+
+def read_or_none(fs: FileSystem, path: str) -> bytes | None:
+    """A whole file, or ``None`` when it is gone or the disk does not give it back."""
+    try:
+        return fs.read(path)
+    except OSError:
+        return None
 
 
 class _RealAppendFile:
@@ -101,7 +113,7 @@ class RealFileSystem:
         """See `FileSystem`."""
         try:
             return sorted(os.listdir(folder))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def make_folder(self, path: str) -> None:
@@ -117,6 +129,14 @@ class RealFileSystem:
     def remove(self, path: str) -> None:
         """See `FileSystem`."""
         os.remove(path)
+
+    def remove_folder(self, path: str) -> None:
+        """See `FileSystem`."""
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR):
+                raise
 
     def truncate(self, path: str, size_bytes: int) -> None:
         """See `FileSystem`."""

@@ -14,7 +14,7 @@ from dynatwist.errors import StartError
 from dynatwist.model.registry import Registry
 from dynatwist.replication.paxos import Vote
 
-from .files import FileSystem, replace_file
+from .files import FileSystem, read_or_none, replace_file
 from .keyring import ClusterKeys
 from .seal import derive_key, open_file, seal_file
 
@@ -65,9 +65,11 @@ class IdentityFile:
         findings: list[str] = []
         present = [name for name in _COPIES if name in self._fs.names(self._folder)]
         for name in present:
-            identity = self._open(self._fs.read(f"{self._folder}/{name}"))
+            data = read_or_none(self._fs, f"{self._folder}/{name}")
+            identity = self._open(data) if data is not None else None
             if identity is None:
-                findings.append(f"{name} is damaged; its twin is used and it is written anew")
+                harm = "cannot be read" if data is None else "is damaged"
+                findings.append(f"{name} {harm}; its twin is used and it is written anew")
             else:
                 found.append(identity)
         if len(found) == 1 and len(present) == 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from dynatwist.model.dots import Dot, WireDots
@@ -73,9 +75,35 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     hints: dict[bytes, list[Key]]
 
 
+_MANIFEST = re.compile(r"manifest-(\d{12})(\.new)?")
+_FOLDER = re.compile(r"\d{12}")
+_CHUNK = re.compile(r"\d{4,}\.storage\.db(\.new)?")
+
+
 def manifest_name(generation: int) -> str:
     """The file name of a manifest."""
     return f"manifest-{generation:012d}"
+
+
+def manifests_in(names: list[str]) -> dict[int, str]:
+    """The manifests among the names in the folder of cold saves, by generation; what has another name is not ours."""
+    found = (_MANIFEST.fullmatch(name) for name in names)
+    return {int(match[1]): match[0] for match in found if match is not None and match[2] is None}
+
+
+def folders_in(names: list[str]) -> dict[int, str]:
+    """The folders of chunks among the names in the folder of cold saves, by generation."""
+    return {int(name): name for name in names if _FOLDER.fullmatch(name)}
+
+
+def is_manifest_or_leftover(name: str) -> bool:
+    """Whether a name is that of a manifest, or of one that a crash left half written."""
+    return _MANIFEST.fullmatch(name) is not None
+
+
+def is_chunk_or_leftover(name: str) -> bool:
+    """Whether a name is that of a chunk, or of one that a crash left half written."""
+    return _CHUNK.fullmatch(name) is not None
 
 
 def chunk_name(generation: int, number: int) -> str:

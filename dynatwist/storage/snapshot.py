@@ -8,6 +8,7 @@ save never claims a dot whose record it does not hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -27,6 +28,9 @@ from .manifest import (
     SavedPartition,
     Slice,
     chunk_name,
+    folders_in,
+    is_chunk_or_leftover,
+    is_manifest_or_leftover,
     manifest_name,
 )
 from .recovery import Recovered
@@ -89,6 +93,11 @@ class ColdSaver:
             run.start()
         return waiter
 
+    @property
+    def newest(self) -> Manifest | None:
+        """The last one that is known to be on the disk."""
+        return self._kept[-1] if self._kept else None
+
     def _previous_partitions(self) -> dict[int, SavedPartition]:
         return {saved.number: saved for saved in self._kept[-1].partitions} if self._kept else {}
 
@@ -103,22 +112,35 @@ class ColdSaver:
             waiter.callback(None if isinstance(result, Manifest) else result)  # type: ignore[arg-type]
 
     def clean(self, manifest: Manifest) -> None:
-        """Remove what no kept manifest needs. In the writer's thread."""
+        """Remove what no kept manifest needs, and what crashes left half written; nothing that is not ours.
+
+        In the writer's thread, where no save is being written meanwhile.
+        """
         kept = [*self._kept, manifest][-MANIFESTS_KEPT:]
-        names = {manifest_name(one.generation) for one in kept}
+        needed = {manifest_name(one.generation) for one in kept}
         chunks = {piece.chunk for one in kept for saved in one.partitions for piece in saved.pieces}
-        for name in self._fs.names(self._cold):
-            path = f"{self._cold}/{name}"
-            if name.startswith("manifest-"):
-                if name not in names:
-                    self._fs.remove(path)
-                continue
-            for chunk in self._fs.names(path):
-                if f"{name}/{chunk}" not in chunks:
-                    self._fs.remove(f"{path}/{chunk}")
+        names = self._fs.names(self._cold)
+        for name in names:
+            if is_manifest_or_leftover(name) and name not in needed:
+                self._remove(f"{self._cold}/{name}")
+        for folder in folders_in(names).values():
+            self._clean_folder(folder, chunks)
         self._fs.sync_folder(self._cold)
         if len(kept) == MANIFESTS_KEPT:
             self._store.wal.remove_before(min(one.wal_from for one in kept))
+
+    def _clean_folder(self, folder: str, chunks: set[str]) -> None:
+        path = f"{self._cold}/{folder}"
+        for chunk in self._fs.names(path):
+            if is_chunk_or_leftover(chunk) and f"{folder}/{chunk}" not in chunks:
+                self._remove(f"{path}/{chunk}")
+        if not self._fs.names(path):
+            self._fs.remove_folder(path)
+
+    def _remove(self, path: str) -> None:
+        """What cannot be removed now is in nobody's way, and the next save tries again."""
+        with suppress(OSError):
+            self._fs.remove(path)
 
 
 class _Save:

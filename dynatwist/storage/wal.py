@@ -6,6 +6,7 @@ time, so at most the last one can be torn by a crash. A start always opens a new
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -14,7 +15,7 @@ import msgspec
 
 from .entries import AnyEntry, Frame, Group, SegmentStart
 from .files import AppendFile, FileSystem, Writer
-from .seal import Opened, Sealer, open_file
+from .seal import Opened, Sealer, UnknownFormat, open_file
 
 KIND = b"WLOG"
 _FRAME = msgspec.msgpack.Decoder(Frame)
@@ -38,9 +39,20 @@ Position = tuple[int, int]
 """(segment, length of it in bytes)."""
 
 
+LEAP = 1_000_000
+"""By how much segment numbers rise where some of the log was lost: beyond all that the lost part can have used, so that
+what peers remember of it, or an unreadable manifest names, is behind."""
+_SEGMENT = re.compile(r"(\d{12})\.wal")
+
+
 def segment_name(number: int) -> str:
     """The file name of a segment."""
     return f"{number:012d}.wal"
+
+
+def segments_in(names: list[str]) -> list[int]:
+    """The numbers of the segments among the names in the folder of the log; what has another name is not ours."""
+    return sorted(int(match[1]) for match in map(_SEGMENT.fullmatch, names) if match is not None)
 
 
 class Wal:
@@ -135,6 +147,11 @@ class Wal:
         self._schedule()
         return self.number
 
+    def leap(self) -> None:
+        """Go on in a segment with a number beyond all that were ever used: what peers remember of the log is lost."""
+        self.number += LEAP
+        self.rotate()
+
     def sync(self) -> None:
         """Have what was written synced, in the modes that do not sync each group."""
         self._sync_now = True
@@ -178,7 +195,7 @@ class Wal:
         if self._file is not None and self._sealer is not None:
             self._file.sync()
             self._file.close()
-            self._previous = (number - 1, self._sealer.offset)
+            self._previous = (self._segment, self._sealer.offset)
         self._sealer = Sealer(self._data_key, KIND, self._randbytes(16))
         self._file = self._fs.create(f"{self._folder}/{segment_name(number)}")
         self._file.write(self._sealer.header + self._sealer.seal(_ENCODER.encode(SegmentStart(*self._previous))))
@@ -200,9 +217,9 @@ class Wal:
 
     def remove_before(self, number: int) -> None:
         """Remove segments that no kept manifest needs. In the cold writer's thread."""
-        for name in self._fs.names(self._folder):
-            if name.endswith(".wal") and int(name[:-4]) < number:
-                self._fs.remove(f"{self._folder}/{name}")
+        for old in segments_in(self._fs.names(self._folder)):
+            if old < number:
+                self._fs.remove(f"{self._folder}/{segment_name(old)}")
         self._fs.sync_folder(self._folder)
 
     def close(self, closed: Callable[[], None]) -> None:
@@ -220,21 +237,27 @@ class Wal:
 class Segment:
     """A segment found at a start.
 
+    :param data: its bytes; ``None`` when they cannot be read.
     :ivar frames: what verifies.
+    :raises UnknownFormat: when something that verifies is not understood.
     """
 
-    def __init__(self, number: int, data: bytes, data_key: bytes) -> None:
+    def __init__(self, number: int, data: bytes | None, data_key: bytes) -> None:
         self.number = number
-        self.size_bytes = len(data)
-        self.opened: Opened = open_file(data_key, KIND, data)
-        self.frames: list[Frame] = [_FRAME.decode(payload) for payload in self.opened.payloads]
-        if not self.frames and len(data) > MAX_START_BYTES:
+        self.is_readable = data is not None
+        self.size_bytes = len(data or b"")
+        self.opened: Opened = open_file(data_key, KIND, data) if data is not None else Opened(damaged=True)
+        try:
+            self.frames: list[Frame] = [_FRAME.decode(payload) for payload in self.opened.payloads]
+        except msgspec.DecodeError:
+            raise UnknownFormat(f"{segment_name(number)} has entries that this program does not know") from None
+        if not self.frames and self.size_bytes > MAX_START_BYTES:
             self.opened.damaged, self.opened.torn = True, False
 
     @property
     def is_stillborn(self) -> bool:
         """Whether a crash came before the first sync: nothing in it was acknowledged."""
-        return not self.frames and self.size_bytes <= MAX_START_BYTES
+        return self.is_readable and not self.frames and self.size_bytes <= MAX_START_BYTES
 
     @property
     def start(self) -> SegmentStart | None:

@@ -1,0 +1,177 @@
+"""Starts on disks that lost something, or hold what is not ours: what was found, and what comes of it later."""
+
+from __future__ import annotations
+
+import os
+from random import Random
+
+import pytest
+from msgspec.msgpack import encode
+
+from dynatwist.sim.disk import SimDisk
+from dynatwist.sim.world import Process, World
+from dynatwist.storage.entries import Group, SegmentStart
+from dynatwist.storage.files import RealFileSystem
+from dynatwist.storage.identity import Identity, IdentityFile
+from dynatwist.storage.recovery import recover, scrub
+from dynatwist.storage.seal import Sealer, UnknownFormat
+from dynatwist.storage.wal import KIND, LEAP
+
+from .test_storage import KEY, KEYS, Bench
+
+
+def mended(bench):
+    """What a node does that found damage: fetch all from others, then go on."""
+    for replica in bench.store.replicas:
+        if not replica.whole:
+            bench.store.become_whole(replica.number)
+    bench.turn()
+
+
+def segments(bench):
+    return [path for path in bench.disk.paths() if path.endswith(".wal")]
+
+
+def filled():
+    bench = Bench()
+    for number in range(5):
+        bench.put(f"k{number}")
+    bench.save()
+    bench.put("x")
+    bench.save()
+    bench.put("y")
+    bench.put("z")
+    return bench
+
+
+class TestDamageThatWasMended:
+    """The damaged file lies there until cold saves replace it; only what it concerned is set aside, once."""
+
+    @pytest.mark.parametrize(
+        "harm", ["flip", "unreadable", "lost log", "lost segment", "lost chunk", "unreadable chunk"]
+    )
+    def test_a_second_start_keeps_what_was_acknowledged_since(self, harm):
+        bench = filled()
+        log = segments(bench)
+        chunk = next(path for path in bench.disk.paths() if "storage.db" in path)
+        if harm == "flip":
+            bench.put("behind")
+            bench.disk._names[log[-1]].data[-250] ^= 1
+        elif harm == "unreadable":
+            bench.disk.lose_sector(log[-1])
+        elif harm == "lost log":
+            bench.disk.lose_log()
+        elif harm == "lost segment":
+            bench = Bench(bench.disk, epoch=b"2" * 8)
+            bench.put("more")
+            bench.disk.lose(log[-1])
+        elif harm == "lost chunk":
+            bench.disk.lose(chunk)
+        else:
+            bench.disk.lose_sector(chunk)
+        second = Bench(bench.disk, epoch=b"f" * 8)
+        assert second.recovered.damaged
+        assert second.recovered.findings
+        mended(second)
+        second.put("acknowledged")
+        third = Bench(second.disk, epoch=b"g" * 8)
+        assert not third.recovered.damaged
+        assert all(replica.whole for replica in third.store.replicas)
+        assert third.contents() == second.contents()
+        assert "acknowledged" in third.contents()
+
+    def test_damage_behind_an_earlier_one_counts(self):
+        bench = filled()
+        bench.disk.lose_log()
+        second = Bench(bench.disk, epoch=b"f" * 8)
+        mended(second)
+        for name in ("one", "two", "three"):
+            second.put(name)
+        path = segments(second)[-1]
+        second.disk._names[path].data[-250] ^= 1
+        third = Bench(second.disk, epoch=b"g" * 8)
+        assert len(third.recovered.damaged) == len(third.store.replicas)
+
+
+def test_numbers_of_lost_segments_are_not_used_again():
+    bench = filled()
+    before = bench.wal.number
+    bench.disk.lose_log()
+    second = Bench(bench.disk, epoch=b"f" * 8)
+    assert second.wal.number >= before + LEAP - 1
+    second.put("a")
+    assert second.wal.position > (before + 1, 1 << 30)
+
+
+def test_a_generation_whose_manifest_was_lost_is_not_used_again():
+    bench = filled()
+    newest = max(path for path in bench.disk.paths() if "manifest" in path)
+    bench.disk.lose(newest)
+    assert Bench(bench.disk).recovered.next_generation == 3
+
+
+def test_a_log_that_peers_remember_better_leaps_too():
+    bench = filled()
+    before = bench.wal.number
+    bench.wal.leap()
+    bench.put("a")
+    assert bench.wal.position[0] == before + LEAP + 1
+    assert Bench(bench.disk).recovered.findings == []
+
+
+def test_either_identity_file_is_enough_when_the_other_cannot_be_read():
+    disk = SimDisk(Random(5))
+    fs = disk.mount(Process(World(1), "node"))
+    file = IdentityFile(fs, "/d", KEYS, os.urandom)
+    file.save(Identity(b"n" * 8, b"e" * 8, 3, 4, b"d" * 32))
+    disk.lose_sector("/d/identity-a")
+    identity, findings = file.load()
+    assert identity is not None
+    assert findings == ["identity-a cannot be read; its twin is used and it is written anew"]
+
+
+def test_entries_of_another_release_are_refused_by_name():
+    bench = Bench()
+    sealer = Sealer(KEY, KIND, b"s" * 16)
+    group = encode(Group(1, []))
+    strange = encode([2, 1, [[99, "what is this"]]])
+    file = bench.fs.create("/d/wal/000000000001.wal")
+    file.write(sealer.header + b"".join(map(sealer.seal, (encode(SegmentStart(0, 0)), group, strange))))
+    with pytest.raises(UnknownFormat, match="does not know"):
+        recover(bench.fs, "/d", KEY, True)
+
+
+def test_a_scrub_tells_what_cannot_be_read():
+    bench = filled()
+    bench.disk.lose_sector("/d/cold/manifest-000000000001")
+    found = recover(bench.fs, "/d", KEY, True)
+    assert found.findings == []
+    assert scrub(bench.fs, "/d", KEY, found) == [
+        "cold/manifest-000000000001 cannot be read; it was not needed, and the next cold saves replace it"
+    ]
+
+
+def test_saves_leave_alone_what_is_not_ours_and_remove_what_crashes_left(tmp_path):
+    bench = Bench()
+    fs = RealFileSystem()
+    folder = tmp_path / "d"
+    for name in ("wal", "cold", "cold/000000000001", "cold/lost+found", "cold/000000000009"):
+        (folder / name).mkdir(parents=True)
+    ours = [
+        "cold/manifest-000000000004.new",
+        "cold/000000000001/0000.storage.db.new",
+        "cold/000000000001/0007.storage.db",
+    ]
+    foreign = ["cold/manifest-000000000001.bak", "cold/readme", "cold/lost+found/x", "cold/000000000007", "wal/old.wal"]
+    for name in ours + foreign:
+        (folder / name).write_text("something")
+    bench.saver._fs, bench.saver._cold = fs, f"{folder}/cold"
+    bench.wal._fs, bench.wal._folder = fs, f"{folder}/wal"
+    for number in range(4):
+        bench.put("k", b'{"n":%d}' % number)
+        bench.save()
+    assert bench.saver.failures == 0
+    assert [name for name in foreign if not (folder / name).exists()] == []
+    assert [name for name in ours if (folder / name).exists()] == []
+    assert not (folder / "cold/000000000009").exists()
+    assert len(list((folder / "wal").glob("0*.wal"))) <= 3
