@@ -70,20 +70,22 @@ class Lineage(NamedTuple):
         newest = self.stamps[-1]
         if moment <= newest:
             sometimes("a creation is given a moment before the one that its tombstone ended")
-            moment = _after(newest)
+            moment = _after(newest, moment.actor)
         if len(self.stamps) <= exact:
             return Lineage(self.generation, (*self.stamps, moment))
         if FILLED in self.stamps:
             sometimes("a filled history of creations gets longer")
             at = self.stamps.index(FILLED)
-            end = max(_after(_turned(self.stamps[at + 1])), *self.stamps[at + 2 :])
+            filled_to = _turned(self.stamps[at + 1])
+            end = max(_after(filled_to, filled_to.actor), *self.stamps[at + 2 :])
             return Lineage(self.generation, (*self.stamps[: at + 1], _turned(end), moment))
         end = max(self.stamps[exact:])
         return Lineage(self.generation, (*self.stamps[:exact], FILLED, _turned(end), moment))
 
 
-def _after(moment: Stamp) -> Stamp:
-    return Stamp(moment.ms, moment.counter + 1, moment.actor)
+def _after(moment: Stamp, actor: bytes) -> Stamp:
+    """A later moment; that of one actor is no other's, or two that create over one tombstone would create as one."""
+    return Stamp(moment.ms, moment.counter + 1, actor)
 
 
 def _turned(moment: Stamp) -> Stamp:
