@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import random
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -80,6 +81,9 @@ class Client(threading.Thread):
             status = "uncertain"
         struck, faults = struck or bool(host.struck), tuple(dict.fromkeys((*faults, *faults_on(self.hosts))))
         self.report.answered(method, status, took_s, is_struck=struck, faults=faults)
+        if status == "503" and not struck and answer is not None:
+            text = re.sub(r"[0-9]+", "N", answer.json["error"])
+            self.report.note(f"503 by a node that is not struck: {text}")
         if answer is None:
             time.sleep(0.02)  # be a polite client of a node that is down
         return status, answer

@@ -80,7 +80,9 @@ class Report:
     def end(self) -> None:
         """All of it."""
         click.echo(f"requests: {dict(sorted(self.total.items()))}")
-        click.echo(f"noted: {dict(self.notes)}; longest, s: { {k: round(v, 1) for k, v in self.longest_s.items()} }")
+        for text, times in self.notes.most_common():
+            click.echo(f"{times:6} {text}")
+        click.echo(f"longest, s: { {k: round(v, 1) for k, v in self.longest_s.items()} }")
         click.echo("answers of nodes that are not struck, while at most one fault is on:")
         for during, took_s in sorted(self._took_s.items()):
             took_s.sort()
