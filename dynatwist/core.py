@@ -90,7 +90,9 @@ class Core:
             identity_file = IdentityFile(runtime.fs, folder, self.keyring.keys, runtime.randbytes)
             identity, findings = identity_file.load()
             if identity is None:
-                identity = Identity(runtime.randbytes(NODE_ID_BYTES), b"", 0, 0, runtime.randbytes(32))
+                identity = Identity(
+                    runtime.randbytes(NODE_ID_BYTES), b"", 0, 0, runtime.randbytes(32), logs_registry=True
+                )
             elif identity.registry is not None and identity.registry.replicas != self.config.replicas:
                 raise StartError(
                     f"--replicas {self.config.replicas}: this node's cluster was founded with "

@@ -1,4 +1,8 @@
-"""Running Paxos over the peer links: see `dynatwist.replication.paxos` for the rules."""
+"""Running Paxos over the peer links: see `dynatwist.replication.paxos` for the rules.
+
+A node runs one proposal per slot at a time; others of its own for the same slot wait, and get the same answer. No two
+ballots are equal, of one node or over a restart: each names the process and the number of the proposal within it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,9 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, StaleRegistry, Unable, Voted
-from dynatwist.replication.paxos import Proposal, Vote, accept, prepare
+from dynatwist.replication.paxos import Ballot, Proposal, Vote, accept, prepare
 from dynatwist.runtime import Timer, cancel
+from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster, Respond
 
@@ -25,10 +30,12 @@ class NoAgreement(Exception):
 
 
 class Acceptors:
-    """This node's votes, durable before they are told."""
+    """This node's votes, durable each time before they are told; and the order of its own proposals."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._queues: dict[str, list[Agreement]] = {}
+        self._ballots = 0
         cluster.on_call(Prepare, self._on_prepare)
         cluster.on_call(Accept, self._on_accept)
 
@@ -65,16 +72,20 @@ class Acceptors:
         return VOTE.decode(packed) if packed else Vote()
 
     def _vote(self, slot: str, vote: Vote, respond: Respond) -> None:
-        if vote == self._held(slot):
+        """Keep a vote and tell it; one that stays as it was may not be durable yet either."""
+        is_news = vote != self._held(slot)
+        if slot.startswith(REGISTRY_SLOT):
+            if is_news:
+                self._cluster.identity.registry_votes[int(slot[len(REGISTRY_SLOT) :])] = vote
+                self._cluster.save_identity()
             respond(Voted(vote))
-        elif slot.startswith(REGISTRY_SLOT):
-            self._cluster.identity.registry_votes[int(slot[len(REGISTRY_SLOT) :])] = vote
-            self._cluster.save_identity()
-            respond(Voted(vote))
-        else:
-            store = self._cluster.store
+            return
+        store = self._cluster.store
+        if is_news:
             store.set_meta(f"vote {slot}", ENCODER.encode(vote))
-            store.wal.when_durable(store.wal.lsn, lambda: respond(Voted(vote)))
+        elif store.wal.durable_lsn < store.wal.lsn:
+            sometimes("a vote is asked for again before it is durable")
+        store.wal.when_durable(store.wal.lsn, lambda: respond(Voted(vote)))
 
     def ask_self(self, message: Prepare | Accept, respond: Respond) -> None:
         """Vote on this node's own proposal."""
@@ -84,6 +95,34 @@ class Acceptors:
             self._on_prepare(self._cluster.me.node_id, message, respond)
         else:
             self._on_accept(self._cluster.me.node_id, message, respond)
+
+    # This node's own proposals
+
+    def new_ballot(self, number: int) -> Ballot:
+        """A ballot of a round that nobody has used before, nor ever will."""
+        identity = self._cluster.identity
+        self._ballots += 1
+        return number, identity.node_id + identity.epoch + self._ballots.to_bytes(8)
+
+    def enter(self, slot: str, agreement: Agreement) -> bool:
+        """Stand in the queue of a slot.
+
+        :returns: whether it is this one's turn already.
+        """
+        queue = self._queues.setdefault(slot, [])
+        queue.append(agreement)
+        return len(queue) == 1
+
+    def leave(self, slot: str, agreement: Agreement) -> list[Agreement]:
+        """The one whose turn it was is through.
+
+        :returns: those that wait, the next one first.
+        """
+        queue = self._queues[slot]
+        queue.remove(agreement)
+        if not queue:
+            del self._queues[slot]
+        return list(queue)
 
 
 class Agreement:
@@ -103,7 +142,10 @@ class Agreement:
         self._until_s = cluster.runtime.monotonic_s() + AGREE_TIMEOUT_S
         self._timer: Timer | None = None
         self._proposal: Proposal | None = None
-        self._start_ballot()
+        if acceptors.enter(slot, self):
+            self._start_ballot()
+        else:
+            sometimes("a node proposes for one slot twice at once")
 
     def _start_ballot(self) -> None:
         cluster = self._cluster
@@ -116,7 +158,7 @@ class Agreement:
             return
         self._round += 1
         groups = [registry.ids, registry.previous_ids] if registry.changing else [registry.ids]
-        self._proposal = proposal = Proposal(groups, (self._round, cluster.me.node_id), self._value)
+        self._proposal = proposal = Proposal(groups, self._acceptors.new_ballot(self._round), self._value)
         self._timer = cluster.runtime.clock.callLater(
             BALLOT_TIMEOUT_S * (0.5 + cluster.runtime.random.random()), self._next_ballot, proposal
         )
@@ -172,11 +214,21 @@ class Agreement:
             self._start_ballot()
 
     def _end(self, value: bytes | None) -> None:
-        self._cancel()
+        """What was chosen is chosen for those who wait too; without a decision it is the next one's turn."""
+        waiting = self._leave()
         if value is None:
+            if waiting:
+                waiting[0]._start_ballot()
             self.result.errback(NoAgreement())
-        else:
-            self.result.callback(value)
+            return
+        for one in waiting:
+            one._leave()
+        for one in (self, *waiting):
+            one.result.callback(value)
+
+    def _leave(self) -> list[Agreement]:
+        self._cancel()
+        return self._acceptors.leave(self._slot, self)
 
     def _cancel(self) -> None:
         cancel(self._timer)

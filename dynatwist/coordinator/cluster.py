@@ -28,6 +28,7 @@ from dynatwist.net.messages import (
     Status,
     Unable,
 )
+from dynatwist.replication.filling import Filling
 from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import Identity, IdentityFile
 from dynatwist.storage.store import Store
@@ -95,6 +96,9 @@ class Cluster:
         self._met: set[int] = set()
         self._settled: set[int] = set()
         self._has_met_all = False
+        self.filling = Filling()
+        if identity.registry is not None:
+            self.filling.begin(identity.registry, me.node_id)
         self.walls = Walls(identity.wall_ms)
         self.wall_refusal = ""
         self.stopping = False
@@ -131,6 +135,7 @@ class Cluster:
         self._met.clear()
         self._settled.clear()
         self._has_met_all = False
+        self.filling.begin(registry, self.me.node_id)
         self.identity.registry_votes = {
             version: vote for version, vote in self.identity.registry_votes.items() if version > registry.version
         }
@@ -150,6 +155,11 @@ class Cluster:
             self._identity_file.save(self.identity)
         except OSError as error:
             self.runtime.fatal(f"the identity files cannot be written: {error}")
+
+    def registry_is_logged(self) -> None:
+        """From now on the log of this data folder says which registry its replicas go by."""
+        self.identity.logs_registry = True
+        self.save_identity()
 
     def stale(self, version: int) -> StaleRegistry | None:
         """The answer to a call that went by an older registry, or ``None``."""
@@ -265,8 +275,8 @@ class Cluster:
         ]
 
     def is_filling(self) -> bool:
-        """Whether this node still fetches partitions that it takes over in the change under way."""
-        return any(self.is_joining(partition) for partition in self.not_whole())
+        """Whether this node still fetches partitions without which the change under way may not end."""
+        return bool(self.filling.due) or any(self.is_joining(partition) for partition in self.not_whole())
 
     def publish(self) -> None:
         """Tell the peers about this node's state, if it changed."""

@@ -14,6 +14,7 @@ from dynatwist.model.records import Packed, name_of, unpack
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import AnyMessage, Compare, Done, Held
 from dynatwist.replication.quorum import Group, Level, Tally
+from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster, Respond
 from .reads import READ_TIMEOUT_S, OnRead, ReadRun
@@ -64,11 +65,15 @@ class Compares:
 class CompareRun:
     """Some reads of one set of owners, at one level."""
 
-    __slots__ = ("_cluster", "_finished", "_groups", "_held", "_names", "_pending", "_tally", "reads")
+    __slots__ = (
+        "_cluster", "_finished", "_groups", "_held", "_names", "_pending",
+        "_tally", "_version", "reads",
+    )  # fmt: skip
 
     def __init__(self, cluster: Cluster, groups: tuple[Group, ...], level: Level) -> None:
         self._cluster = cluster
         self._groups = groups
+        self._version = cluster.version
         self._tally = Tally(level, groups, cluster.is_reachable)
         self.reads: list[tuple[Key, OnRead] | None] = []
         self._held: list[Packed | None] = []
@@ -80,6 +85,10 @@ class CompareRun:
         """Note what is held here, and ask who holds the same."""
         cluster = self._cluster
         store = cluster.store
+        if cluster.version != self._version:
+            sometimes("the owners change between a read and the end of its turn")
+            self._leave(list(range(len(self.reads))))
+            return
         keys = [read[0] for read in self.reads if read is not None]
         self._held = [store.replica_of(key).records.packed(key) for key in keys]
         self._names = [name_of(packed) for packed in self._held]

@@ -143,7 +143,11 @@ class Listing:
         turn: Deferred[None] = Deferred()
         self._cluster.runtime.later(lambda: turn.callback(None))
         await turn  # a page a turn, even where nobody else is asked
-        replies = await self._scan_all(table, prefix, after, level, limit)
+        version = -1
+        replies: dict[bytes, Scanned] = {}
+        while version != self._cluster.version:  # parts that were scanned by one registry do not add up by another
+            version = self._cluster.version
+            replies = await self._scan_all(table, prefix, after, level, limit)
         self._check_coverage(set(replies), level)
         horizon = min((reply.entries[-1][0] for reply in replies.values() if reply.more), default=None)
         found: dict[str, dict[bytes, tuple[Dot, Brief | None]]] = {}

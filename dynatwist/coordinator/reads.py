@@ -2,8 +2,8 @@
 
 The answer comes at the r-th reply. It is the greatest record among those r, and it is given only when all of them are
 known to have it, or something newer (Attiya, Bar-Noy and Dolev, "Sharing Memory Robustly in Message-Passing Systems",
-1995): so a later read that asks any majority finds no less. The rest is repaired in the background. A paused node is
-never waited for.
+1995): so a later read that asks any majority finds no less. All of that goes by one version of the registry. The rest is
+repaired in the background. A paused node is never waited for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dynatwist.model.records import pack
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import AnyMessage, Done, DotHeld, Fetch, Fetched, ReadDot, Replicate
 from dynatwist.replication.quorum import Level, Tally
+from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster
 
@@ -34,7 +35,7 @@ class ReadRun:
 
     __slots__ = (
         "_asked", "_chosen", "_cluster", "_done", "_finished", "_has_chosen",
-        "_heard", "_key", "_op", "_pushed", "_tally",
+        "_heard", "_key", "_op", "_pushed", "_tally", "_version",
     )  # fmt: skip
 
     def __init__(self, cluster: Cluster, key: Key, level: Level, done: OnRead, op: bytes = b"") -> None:
@@ -49,6 +50,7 @@ class ReadRun:
         self._has_chosen = False
         self._chosen: Record | None = None
         partition = partition_of(*key)
+        self._version = cluster.version
         self._tally = Tally(level, cluster.groups(partition), self._counts)
         me = cluster.me.node_id
         if level is not Level.ONE:
@@ -90,11 +92,8 @@ class ReadRun:
                     self._fetch(owner)
                 return
             self._asked.discard(owner)
-            if self._cluster.learn(reply):
-                self._tally.regroup(self._cluster.groups(partition_of(*self._key)))
-                self._ask(owner)
-            else:
-                self._check()
+            self._cluster.learn(reply)
+            self._check()
 
         return on_reply
 
@@ -127,6 +126,9 @@ class ReadRun:
     def _check(self) -> None:
         if self._finished:
             return
+        if self._cluster.version != self._version:
+            self._start_over()
+            return
         if not self._has_chosen:
             self._tally.answered = set(self._heard)
             if self._tally.is_reached():
@@ -137,6 +139,12 @@ class ReadRun:
             return
         if not self._tally.can_be_reached(self._asked | self._pushed):
             self._finish(False)
+
+    def _start_over(self) -> None:
+        """The owners are others by now: what was heard by the former registry does not add up with the rest."""
+        sometimes("the owners change while a read is under way")
+        self._finished = True
+        ReadRun(self._cluster, self._key, self._tally.level, self._done, self._op)
 
     def _choose(self) -> None:
         """What is held here now is the greatest of all that was heard; once it is durable it may be shown."""

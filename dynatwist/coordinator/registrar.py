@@ -1,7 +1,8 @@
 """Founding a cluster, joining one, and changing its registry one version at a time.
 
 Each version is one Paxos slot whose acceptors are the members of the version before (during a change, old and new), so
-a version is unique, and begun only when a majority knows the present one. A change ends when every joiner is whole.
+a version is unique, and begun only when a majority knows the present one. A change ends when every joiner is whole,
+by what it fetched under its last version (see `dynatwist.replication.filling`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from twisted.python.failure import Failure
 from dynatwist.model.registry import Member, Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.messages import AnyMessage, Done, Join, Refused, Settle, Unable
+from dynatwist.replication.filling import owes
 from dynatwist.runtime import Timer, cancel
 
 from .agreement import REGISTRY_SLOT, Acceptors, Agreement, NoAgreement
@@ -216,8 +218,8 @@ class Registrar:
         if cluster.is_filling():
             return
         others = [node for node in sorted(registry.ids) if node != cluster.me.node_id]
-        gaining = [node for node in others if self._gains(registry, node)]
-        if not all(cluster.links.is_reachable(node) for node in gaining):
+        owing = [node for node in others if self._owes_something(registry, node)]
+        if not all(cluster.links.is_reachable(node) for node in owing):
             return
         done: set[bytes] = set()
         answers = 0
@@ -233,7 +235,7 @@ class Registrar:
             self._proposing = False
             known = done | {cluster.me.node_id}
             enough = len(known & registry.previous_ids) >= majority(len(registry.previous_ids))
-            if registry is cluster.registry and done.issuperset(gaining) and (enough or self._all_old_left(registry)):
+            if registry is cluster.registry and done.issuperset(owing) and (enough or self._all_old_left(registry)):
                 self._settle(registry)
 
         if not others:
@@ -256,11 +258,8 @@ class Registrar:
         """Whether so few old members stay that they are no majority; the acceptors' own majorities then decide."""
         return len(registry.ids & registry.previous_ids) < majority(len(registry.previous_ids))
 
-    def _gains(self, registry: Registry, node: bytes) -> bool:
-        return any(
-            node in registry.owners(partition) and node not in registry.old_owners(partition)
-            for partition in range(ALL_PARTITIONS)
-        )
+    def _owes_something(self, registry: Registry, node: bytes) -> bool:
+        return any(owes(registry, node, partition) for partition in range(ALL_PARTITIONS))
 
     def _on_settle(self, node: bytes, message: Settle, respond: Respond) -> None:
         if message.registry != self._cluster.version:

@@ -1,20 +1,20 @@
 """The timers that keep owners equal: rounds with every peer, filling what is not whole, hints, collection, handing off.
 
 *Whole*: a replica that was damaged, restored or newly taken over starts empty, and is whole when it has finished rounds
-with a majority of the other whole owners; a new owner, of the old ones.
+with enough of the other whole owners; a new owner, of the old ones. See `dynatwist.replication.filling`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 from twisted.logger import Logger
 
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed
 from dynatwist.model.registry import Registry, majority
-from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.messages import (
     AnyMessage,
     ClocksAre,
@@ -23,6 +23,7 @@ from dynatwist.net.messages import (
     Replicate,
     Unable,
 )
+from dynatwist.replication.filling import sources_needed, sources_of, starts_over
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
@@ -35,6 +36,14 @@ HINT_BATCH = 64
 HINT_BYTES = 1 << 20
 """Under way to one peer at a time, so that what clients wait for does not queue behind it."""
 HOT_EVERY = 10
+LOST_AFTER_ROUNDS = 10
+"""A node that was struck out, and is not reached at so many looks in a row, will not give what it holds any more. A
+connection that hangs is given up after five seconds and dialled anew within two. Looks are counted, not seconds: a
+process that slept must not take its own absence for the other's."""
+REGISTRY = "registry"
+"""Name of the meta entry with the newest registry whose consequences for this node's replicas are in the log."""
+ENCODER = msgspec.msgpack.Encoder()
+DECODER = msgspec.msgpack.Decoder(Registry)
 
 
 class Repair:
@@ -43,6 +52,7 @@ class Repair:
     :ivar answers: to the rounds of peers.
     :ivar hint_batch: how many hints are replayed at a time.
     :ivar hint_bytes: how many bytes of records.
+    :ivar lost_after_rounds: see `LOST_AFTER_ROUNDS`.
     """
 
     log = Logger()
@@ -55,12 +65,13 @@ class Repair:
         self._handing_off = False
         self._last_summaries: dict[bytes, dict[int, bytes]] = {}
         self._served_lone: set[int] = set()
-        self._filled: dict[tuple[int, int], set[bytes]] = {}
+        self._unreached: dict[bytes, int] = {}
         self._tombstones = Tombstones(cluster)
         self._timers: dict[str, Timer] = {}
         self.rounds = 0
         self.answers = RoundAnswers(cluster)
         self.hint_batch, self.hint_bytes = HINT_BATCH, HINT_BYTES
+        self.lost_after_rounds = LOST_AFTER_ROUNDS
         cluster.on_call(PullFromMe, self._on_pull_from_me)
         cluster.on_linked.append(self._on_linked)
         cluster.on_reachability.append(self._on_reachability)
@@ -68,6 +79,7 @@ class Repair:
 
     def start(self) -> None:
         """Begin to tick."""
+        self._resume()
         self._every("rounds", ROUND_INTERVAL_S, self._run_rounds)
         self._every("collection", self._tombstones.interval_s, self._tombstones.collect)
 
@@ -102,6 +114,7 @@ class Repair:
             self.run_round(node)
             self._replay_hints(node)
         self._forget_hints()
+        self._count_unreached()
         self._check_all_whole()
         self._serve_lone()
         self._hand_off()
@@ -136,7 +149,6 @@ class Repair:
 
         Every tenth time it is compared all the same; and always with a peer that was not met yet, or to become whole.
         """
-        replicas = self._cluster.store.replicas
         last = self._last_summaries.get(node)
         now = self._last_summaries[node] = summaries_of(self._cluster, partitions)
         if node not in self._cluster.fresh or last is None:
@@ -144,59 +156,72 @@ class Repair:
         return {
             partition: summary
             for partition, summary in now.items()
-            if last.get(partition) == summary
-            or not replicas[partition].whole
-            or (self.rounds + partition) % HOT_EVERY == 0
+            if last.get(partition) == summary or self._wants(partition) or (self.rounds + partition) % HOT_EVERY == 0
         }
 
     def _round_done(self, node: bytes, partitions: list[int], whole: set[int]) -> None:
         was_fresh = node in self._cluster.fresh
         self._cluster.fresh.add(node)
-        replicas = self._cluster.store.replicas
         for partition in partitions:
-            if not replicas[partition].whole and (partition in whole or self._is_nobody_whole(partition)):
-                self._filled.setdefault((partition, replicas[partition].resets), set()).add(node)
+            if self._wants(partition) and (partition in whole or self._is_nobody_whole(partition)):
+                resets = self._cluster.store.replicas[partition].resets
+                self._cluster.filling.fetched(partition, resets, node)
         if self._check_all_whole() or not was_fresh:
             self._cluster.publish()
 
     # Becoming whole
 
+    def _wants(self, partition: int) -> bool:
+        """Whether it matters from whom a partition is fetched."""
+        return not self._cluster.store.replicas[partition].whole or self._cluster.filling.is_due(partition)
+
     def _is_nobody_whole(self, partition: int) -> bool:
+        """Whether all that are left are damaged as this replica is; a new owner waits until one of them is whole."""
         cluster = self._cluster
-        others = [owner for owner in cluster.owners(partition) if owner != cluster.me.node_id]
-        return all(cluster.is_damaged_at(one, partition) for one in others)
+        left = [one for one in self._sources(partition) if not self._is_lost(one)]
+        return not cluster.is_joining(partition) and all(cluster.is_damaged_at(one, partition) for one in left)
 
     def _sources(self, partition: int) -> list[bytes]:
-        """The other owners that may know what this replica lacks: the old ones, while a change runs."""
         registry = self._cluster.registry
         assert registry is not None
-        owners = registry.old_owners(partition) or registry.owners(partition)
-        return [owner for owner in owners if owner != self._cluster.me.node_id]
+        return sources_of(registry, self._cluster.me.node_id, partition)
 
     def _sources_needed(self, partition: int) -> int:
         cluster = self._cluster
         registry = cluster.registry
         assert registry is not None
-        if cluster.is_joining(partition):
-            return majority(len(registry.old_owners(partition)))
-        others = self._sources(partition)
-        damaged = [one for one in others if cluster.is_damaged_at(one, partition)]
-        if len(damaged) == len(others):
-            return len(others)
-        return majority(len(others) - len(damaged))
+        sources = self._sources(partition)
+        lost = [one for one in sources if self._is_lost(one)]
+        damaged = [one for one in sources if cluster.is_damaged_at(one, partition)]
+        return sources_needed(registry, cluster.me.node_id, partition, lost, damaged)
+
+    def _count_unreached(self) -> None:
+        registry = self._cluster.registry
+        struck_out = registry.previous_ids - registry.ids if registry is not None else frozenset()
+        away = [node for node in struck_out if not self._cluster.is_reachable(node)]
+        self._unreached = {node: self._unreached.get(node, 0) + 1 for node in away}
+
+    def _is_lost(self, node: bytes) -> bool:
+        return self._unreached.get(node, 0) > self.lost_after_rounds
 
     def _check_all_whole(self) -> bool:
         changed = False
         cluster = self._cluster
+        filling = cluster.filling
         if cluster.registry is None:
             return False
-        for partition in cluster.not_whole():
-            filled = partition, cluster.store.replicas[partition].resets  # what came before a reset does not count
-            sources = self._filled.get(filled, set()).intersection(self._sources(partition))
-            if len(sources) >= self._sources_needed(partition) and (sources or cluster.lone):
+        for partition in sorted({*cluster.not_whole(), *filling.due}):
+            replica = cluster.store.replicas[partition]
+            sources = filling.sources(partition, replica.resets).intersection(self._sources(partition))
+            if len(sources) < self._sources_needed(partition) or not (sources or cluster.lone):
+                continue
+            if not sources:
+                sometimes("a partition is whole from nothing, since nobody is left who knows it")
+                self.log.warn("partition {number}: no owner that held it is left; it starts empty", number=partition)
+            if not replica.whole:
                 cluster.store.become_whole(partition)
-                self._filled.pop(filled, None)
-                changed = True
+            filling.complete(partition)
+            changed = True
         if changed and not cluster.not_whole():
             self.log.info("all partitions are whole")
         return changed
@@ -215,13 +240,7 @@ class Repair:
         me = cluster.me.node_id
         self._tombstones.forget_all()
         cluster.fresh &= {member.node_id for member in (*after.members, *after.previous)}
-        if after.changing and (before is None or not before.changing):
-            for partition in range(ALL_PARTITIONS):
-                if cluster.is_joining(partition):
-                    if cluster.store.replicas[partition].clock or cluster.store.replicas[partition].records:
-                        cluster.store.cease_whole(partition)
-                    else:
-                        cluster.store.reset(partition, whole=False)
+        self._take_over(before, after)
         if after.find(me) is None and before is not None and before.find(me) is not None:
             self.log.warn("this node is no member any more")
             cluster.removed = True
@@ -231,6 +250,38 @@ class Repair:
         for node in cluster.links.linked():
             self.run_round(node)
         self._hand_off()
+
+    def _take_over(self, before: Registry | None, after: Registry) -> None:
+        """Start over what this node did not own; note in the log, behind that, that it is done."""
+        store, me = self._cluster.store, self._cluster.me.node_id
+        if before is not None and before.changing and after.changing:
+            sometimes("a change under way is amended")
+        for partition in starts_over(before, after, me):
+            replica = store.replicas[partition]
+            if replica.clock or replica.records or replica.aside:
+                store.cease_whole(partition)
+            else:
+                store.reset(partition, whole=False)
+        for replica in store.replicas:
+            if not replica.whole and me not in after.all_owners(replica.number):
+                if replica.aside:
+                    sometimes("what was set aside is handed off, since its partition was lost before it was whole")
+                store.become_whole(replica.number)  # as what is handed off: nobody but its owners counts on it
+        store.set_meta(REGISTRY, ENCODER.encode(after))
+
+    def _resume(self) -> None:
+        """The registry is durable before what it means for the replicas is: a crash may have come between."""
+        cluster = self._cluster
+        registry, packed = cluster.registry, cluster.store.meta.get(REGISTRY)
+        before = DECODER.decode(packed) if packed else None
+        if registry is None or registry == before:
+            return
+        if before is not None or cluster.identity.logs_registry:
+            sometimes("a crash came between a registry and what it means for the replicas")
+            self._take_over(before, registry)
+            return
+        cluster.store.set_meta(REGISTRY, ENCODER.encode(registry))  # a folder of an earlier release, which is believed
+        cluster.store.wal.when_durable(cluster.store.wal.lsn, cluster.registry_is_logged)
 
     # Handing off what is no longer owned
 

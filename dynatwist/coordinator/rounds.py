@@ -33,7 +33,7 @@ PARALLEL_PULLS = 8
 ROUND_TIMEOUT_S = 10.0
 
 OnRound = Callable[[bool, set[int]], None]
-"""(whether the round was completed, the partitions not whole here of which the peer gave all that it should hold)."""
+"""(whether the round was completed, the partitions of which the peer, whole itself, gave all that it holds)."""
 
 
 def summaries_of(cluster: Cluster, partitions: list[int]) -> dict[int, bytes]:
@@ -83,11 +83,8 @@ class Round:
         self._continue()
 
     def _finish(self, ok: bool) -> None:
-        filled = {
-            replica.number
-            for replica in self._cluster.store.replicas
-            if not replica.whole and replica.number in self._whole and replica.resets == self._epochs[replica.number]
-        }
+        replicas = self._cluster.store.replicas
+        filled = {number for number in self._whole if replicas[number].resets == self._epochs[number]}
         self._done(ok, filled)
 
     # One partition

@@ -2,7 +2,8 @@
 
 The records are merged here already, and in the log's hands. Whoever acknowledges holds them as durable as the
 durability setting says; hints never count. All writes of one turn of the reactor that have the same owners and the same
-level travel together: one message to each owner, one acknowledgement back, one count.
+level travel together: one message to each owner, one acknowledgement back, one count. The count goes by the registry
+that the message names: whoever knows a newer one by then refuses, and the count starts over.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import AnyMessage, Done, Replicate
 from dynatwist.replication.quorum import Group, Level, Tally
 from dynatwist.runtime import cancel
+from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster
 
@@ -62,13 +64,14 @@ class WriteRun:
 
     __slots__ = (
         "_again", "_cluster", "_done", "_finished", "_groups", "_pending",
-        "_tally", "_timer", "_until_s", "_writes", "size_bytes",
+        "_tally", "_timer", "_until_s", "_version", "_writes", "size_bytes",
     )  # fmt: skip
 
     def __init__(self, again: Writes, cluster: Cluster, groups: tuple[Group, ...], level: Level) -> None:
         self._again = again
         self._cluster = cluster
         self._groups = groups
+        self._version = cluster.version
         self._tally = Tally(level, groups, cluster.is_reachable)
         self._writes: list[tuple[Key, Packed]] = []
         self._done: list[OnWritten] = []
@@ -89,6 +92,10 @@ class WriteRun:
 
     def begin(self) -> None:
         """Send, and wait for the log."""
+        if self._version != self._cluster.version:
+            sometimes("the owners change between a write and the end of its turn")
+            self._start_over()
+            return
         self._send_to_owners()
         wal = self._cluster.store.wal
         wal.when_durable(wal.lsn, self._durable_here)

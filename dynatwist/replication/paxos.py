@@ -18,7 +18,8 @@ import msgspec
 from dynatwist.model.registry import majority
 
 Ballot = tuple[int, bytes]
-"""(round, node id of the proposer)."""
+"""(round, who proposes): the bytes name the node, its process and the number of the ballot within that, so that none is
+used twice. Nodes of earlier releases named themselves by their id alone; the two compare."""
 
 NO_BALLOT: Ballot = (0, b"")
 

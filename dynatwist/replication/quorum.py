@@ -37,10 +37,6 @@ class Tally:
         self._is_reachable = is_reachable
         self.answered: set[bytes] = set()
 
-    def regroup(self, groups: tuple[Group, ...]) -> None:
-        """Count against a newer registry's owners."""
-        self._groups = groups
-
     def _needed(self, group: Group) -> int:
         if self.level is Level.ALL:
             return len(group)

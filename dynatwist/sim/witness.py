@@ -346,6 +346,9 @@ class Witness:
     def _is_whole(self, node: SimNode, core: Core, partition: int) -> None:
         """P6: a replica that counts again has met all that a majority had when it ceased to."""
         since_s = self._unwhole_s.pop((node.number, partition), 0.0)
+        registry = core.cluster.registry
+        if registry is None or core.identity.node_id not in registry.all_owners(partition):
+            return  # what it holds is to be handed off
         clock = core.store.replicas[partition].clock
         for known in self._in[partition]:
             if known.by_majority_s < since_s and known.holders and not clock.covers(known.record.dot):

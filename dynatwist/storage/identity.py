@@ -33,6 +33,7 @@ class Identity(msgspec.Struct, array_like=True):
     :ivar registry_votes: what this node promised and accepted, per registry version.
     :ivar peer_starts: the highest (start count, epoch) met of each peer.
     :ivar wall_ms: the greatest wall reading persisted here.
+    :ivar logs_registry: whether the log says which registry the replicas go by; not so in folders of earlier releases.
     """
 
     node_id: bytes
@@ -45,6 +46,7 @@ class Identity(msgspec.Struct, array_like=True):
     registry_votes: dict[int, Vote] = {}
     peer_starts: dict[bytes, tuple[int, bytes]] = {}
     wall_ms: int = 0
+    logs_registry: bool = False
 
 
 class IdentityFile:
