@@ -81,6 +81,7 @@ class Cluster:
         self.swim: Swim | None = None
         self.fresh: set[bytes] = set()
         self.founded_peers: set[bytes] = set()
+        self.has_met_founded = False
         self.peer_status: dict[bytes, Status] = {}
         self._calls: dict[type[Any], Handler] = {}
         self._notices: dict[type[Any], Notice] = {RegistryIs: self._on_registry, Status: self.peer_status.__setitem__}
@@ -332,6 +333,7 @@ class Cluster:
 
     def _on_registry(self, node: bytes, message: RegistryIs) -> None:
         self.founded_peers.add(node)
+        self.has_met_founded = True
         if self.registry is not None or message.registry.find(self.me.node_id) is not None:
             self.adopt(message.registry)
 

@@ -2,7 +2,7 @@
 
 The answer comes at the r-th reply. It is the greatest record among those r, and it is given only when all of them are
 known to have it, or something newer (Attiya, Bar-Noy and Dolev, "Sharing Memory Robustly in Message-Passing Systems",
-1995): so a later read that asks any majority finds no less. All of that goes by one version of the registry. The rest is
+1995): so a later read that asks any majority finds no less. All that goes by one version of the registry. The rest is
 repaired in the background. A paused node is never waited for.
 """
 

@@ -19,12 +19,17 @@ from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.messages import AnyMessage, Done, Join, Refused, Settle, Unable
 from dynatwist.replication.filling import owes
 from dynatwist.runtime import Timer, cancel
+from dynatwist.sometimes import sometimes
 
 from .agreement import REGISTRY_SLOT, Acceptors, Agreement, NoAgreement
 from .cluster import Cluster, Respond
 
 TICK_S = 0.1
 FOUND_AFTER_S = 1.0
+"""The time in which nodes of a ``--join`` list that start together find each other."""
+FOUND_WITHOUT_MAJORITY_AFTER_S = 10.0
+"""A node whose disk was lost comes back as a stranger, and may be the lowest of everybody's list. It must not found a
+second cluster only because the others need a moment to be found. A first start with most of a list missing is rare."""
 TRY_EVERY_S = 2.0
 WISH_S = 2.0
 ENCODER = msgspec.msgpack.Encoder()
@@ -36,6 +41,7 @@ class Registrar:
 
     :param seeds: the ``--join`` list.
     :param replicas: N, of a cluster founded here, or expected of one joined.
+    :ivar found_without_majority_after_s: see `FOUND_WITHOUT_MAJORITY_AFTER_S`.
     """
 
     log = Logger()
@@ -53,6 +59,7 @@ class Registrar:
         self._started_s = cluster.runtime.monotonic_s()
         self._next_try_s = self._started_s + FOUND_AFTER_S
         self._said = ""
+        self.found_without_majority_after_s = FOUND_WITHOUT_MAJORITY_AFTER_S
         cluster.on_call(Join, self._on_join)
         cluster.on_call(Settle, self._on_settle)
         cluster.on_linked.append(lambda node: self._tick_soon())
@@ -75,12 +82,20 @@ class Registrar:
         self._cluster.adopt(Registry(cluster_id, 1, self._replicas, (self._cluster.me,)))
 
     def _may_found(self) -> bool:
-        """Whether this node is the lowest of its own ``--join`` list, and no founded node answered."""
-        mine = (self._cluster.me.host, self._cluster.me.port)
-        waited_s = self._cluster.runtime.monotonic_s() - self._started_s
-        if mine not in self._seeds or mine != min(self._seeds) or waited_s < FOUND_AFTER_S:
+        """Whether this node is the lowest of its own ``--join`` list, and no founded node ever answered.
+
+        A majority of the list has to have answered, or a long time to have passed.
+        """
+        cluster, seeds = self._cluster, set(self._seeds)
+        mine = (cluster.me.host, cluster.me.port)
+        waited_s = cluster.runtime.monotonic_s() - self._started_s
+        if cluster.has_met_founded or mine not in seeds or mine != min(seeds) or waited_s < FOUND_AFTER_S:
             return False
-        return not self._cluster.founded_peers
+        reached = seeds.intersection(map(cluster.links.address, cluster.links.linked()))
+        if len(reached) + 1 >= majority(len(seeds)):
+            return True
+        sometimes("the lowest of a list of seeds waits for the others before it founds a cluster")
+        return waited_s >= self.found_without_majority_after_s
 
     def _find_out_why_nobody_answers(self) -> None:
         """No seed answers to gossip: dial the usual peer port, so that a wrong key file is said on both sides."""

@@ -140,6 +140,11 @@ class PeerLinks:
         """The connected peers, in order."""
         return sorted(self._links)
 
+    def address(self, node: bytes) -> tuple[str, int] | None:
+        """Host and port of a connected peer, as it says itself: what others name in ``--join``."""
+        link = self._links.get(node)
+        return (link.peer.member.host, link.peer.member.port) if link is not None and link.peer is not None else None
+
     def pending(self) -> int:
         """Calls that are not answered yet."""
         return sum(link.pending for link in self._open)

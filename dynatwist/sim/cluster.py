@@ -147,6 +147,7 @@ class SimCluster:
 
     :param settings: of every node's `NodeConfig`, beyond addresses.
     :ivar latest_wall_ms: the greatest wall reading of any node, ever.
+    :ivar same_seeds: whether all nodes are started with the same ``--join`` list, themselves in it.
     """
 
     def __init__(self, world: World, nodes: int, on_core: OnCore = lambda node, core: None, **settings: Any) -> None:
@@ -158,6 +159,7 @@ class SimCluster:
         self.nodes = [SimNode(self, number) for number in range(nodes)]
         self.latest_wall_ms = 0
         self._founded = False
+        self.same_seeds = False
 
     def keyring(self) -> Keyring:
         """For one process; all hosts share a key file."""
@@ -168,19 +170,28 @@ class SimCluster:
         return Keyring(self.keys, keep)
 
     def config(self, number: int) -> NodeConfig:
-        """The configuration of a node: the first one founds the cluster, once; all others join any of the rest."""
-        others = [node.host for node in self.nodes if node.number != number and not node.retired]
-        if number == 0 and not self._founded:
-            self._founded = True
-            others = []
+        """The configuration of a node."""
         return NodeConfig(
             port=PORT,
             advertise=f"10.0.0.{number + 1}",
-            join=tuple((host, PORT) for host in others),
+            join=self.seeds(number),
             data_dir=f"/sim/{number}",
             argon2=(1, 8),
             **self.settings,
         )
+
+    def seeds(self, number: int) -> tuple[tuple[str, int], ...]:
+        """The ``--join`` list: the first node founds the cluster, once; all others join any of the rest.
+
+        On request it is the same list everywhere.
+        """
+        if self.same_seeds:
+            return tuple((node.host, PORT) for node in self.nodes)
+        others = [node.host for node in self.nodes if node.number != number and not node.retired]
+        if number == 0 and not self._founded:
+            self._founded = True
+            others = []
+        return tuple((host, PORT) for host in others)
 
     def add(self) -> SimNode:
         """A further host; start it."""

@@ -1,0 +1,67 @@
+"""Founding a cluster, joining it, and changing its members, in small simulated clusters."""
+
+from __future__ import annotations
+
+from dynatwist.coordinator.registrar import FOUND_AFTER_S, FOUND_WITHOUT_MAJORITY_AFTER_S
+from dynatwist.sim.cluster import SimCluster
+from dynatwist.sim.world import World
+
+
+def common_list(nodes):
+    world = World(1)
+    cluster = SimCluster(world, nodes)
+    cluster.same_seeds = True
+    return world, cluster
+
+
+def started(nodes):
+    world, cluster = common_list(nodes)
+    for node in cluster.nodes:
+        node.start()
+    return world, cluster
+
+
+def test_the_lowest_of_a_common_list_founds():
+    world, cluster = started(3)
+    assert world.run_until(cluster.is_settled, FOUND_AFTER_S + 5)
+
+
+def test_a_lowest_node_with_an_empty_disk_joins_again_though_the_others_are_slow_to_be_found():
+    world, cluster = started(3)
+    assert world.run_until(cluster.is_settled, 30)
+    lowest, *others = cluster.nodes
+    lowest.kill()
+    lowest.disk.wipe()
+    burnt = lowest.node_id
+    cluster.network.cut([lowest.host], [node.host for node in others])
+    lowest.start()
+    world.run(world.now_s + FOUND_WITHOUT_MAJORITY_AFTER_S - 4)
+    assert lowest.core.cluster.registry is None
+    cluster.network.heal()
+    others[0].core.registrar.forget(burnt)
+    assert world.run_until(cluster.is_settled, 60)
+    assert len({core.cluster.registry.cluster_id for core in cluster.cores()}) == 1
+
+
+def test_one_that_met_a_founded_node_never_founds():
+    world, cluster = started(2)
+    assert world.run_until(cluster.is_settled, 30)
+    lowest, other = cluster.nodes
+    lowest.kill()
+    lowest.disk.wipe()
+    lowest.start()
+    assert world.run_until(lambda: lowest.core.cluster.has_met_founded, 5, step_s=0.005)
+    assert lowest.core.cluster.registry is None
+    other.kill()
+    world.run(world.now_s + 2 * FOUND_WITHOUT_MAJORITY_AFTER_S)
+    assert lowest.core.cluster.registry is None
+
+
+def test_the_lowest_founds_alone_if_nobody_ever_comes():
+    world, cluster = common_list(3)
+    lowest = cluster.nodes[0]
+    lowest.start()
+    world.run(world.now_s + FOUND_WITHOUT_MAJORITY_AFTER_S / 2)
+    assert lowest.core.cluster.registry is None
+    world.run(world.now_s + FOUND_WITHOUT_MAJORITY_AFTER_S)
+    assert lowest.core.cluster.registry is not None
