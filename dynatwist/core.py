@@ -129,7 +129,7 @@ class Core:
             recovered.next_segment,
             recovered.last_segment,
             runtime.randbytes,
-            runtime.wall_ms,
+            lambda: self.cluster.times.walls.mark_ms,
             runtime.at_turn_end,
             runtime.fatal,
         )
@@ -316,8 +316,7 @@ class Core:
         self._seconds += 1
         if self._seconds % REPEATED_S == 0:
             self.store.requests.age()
-        cluster = self.cluster
-        cluster.wall_refusal = cluster.walls.refusal(self.runtime.wall_ms(), self.runtime.monotonic_s())
+        self.cluster.times.tick()
 
     # Between the parts
 

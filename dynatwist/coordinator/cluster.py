@@ -33,7 +33,7 @@ from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import Identity, IdentityFile
 from dynatwist.storage.store import Store
 
-from .walls import Walls
+from .times import Times
 
 Respond = Callable[[AnyMessage], None]
 Handler = Callable[[bytes, Any, Respond], None]
@@ -100,8 +100,14 @@ class Cluster:
         self.filling = Filling()
         if identity.registry is not None:
             self.filling.begin(identity.registry, me.node_id)
-        self.walls = Walls(identity.wall_ms)
-        self.wall_refusal = ""
+        self.times = Times(
+            node=me.node_id,
+            store=store,
+            links=self.links,
+            runtime=runtime,
+            registry=lambda: self.registry,
+            mark_ms=identity.wall_ms,
+        )
         self.stopping = False
         self.removed = False
         self._was_restored = False
@@ -151,7 +157,7 @@ class Cluster:
 
     def save_identity(self) -> None:
         """Write the identity files, now: it happens rarely, and what follows depends on it."""
-        self.identity.wall_ms = max(self.identity.wall_ms, self.runtime.wall_ms())
+        self.identity.wall_ms = self.times.walls.mark_ms
         try:
             self._identity_file.save(self.identity)
         except OSError as error:
@@ -169,6 +175,11 @@ class Cluster:
         return None
 
     # Who may serve
+
+    @property
+    def wall_refusal(self) -> str:
+        """Why clients may not write here, because of this node's wall clock; or an empty string."""
+        return self.times.refusal
 
     @property
     def lone(self) -> bool:
@@ -369,7 +380,8 @@ class Cluster:
 
     def state(self) -> State:
         """See `LinksOwner`."""
-        return max(self.store.clock.mark[0], self.store.wall_ms()), self.store.wal.position
+        wall_ms, store = self.store.wall_ms(), self.store
+        return max(store.clock.mark[0], wall_ms), store.wal.position, wall_ms, store.lapse_ms
 
     def judge(self, hello: Hello) -> str | None:
         """See `LinksOwner`."""
@@ -407,6 +419,10 @@ class Cluster:
         self.links.tell(node, self._status or Status(self.ready, self.not_whole()))
         for call in self.on_linked:
             call(node)
+
+    def passed(self, lapse_ms: int) -> None:
+        """See `LinksOwner`."""
+        self.store.pass_by(lapse_ms)
 
     def unlinked(self, node: bytes) -> None:
         """See `LinksOwner`."""

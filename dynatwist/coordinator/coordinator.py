@@ -143,14 +143,18 @@ class Coordinator:
             return
         store = self.cluster.store
         held = store.held(operation.key)
-        fresh = held is not None and not held.is_dead(store.wall_ms())
+        asked_ms = self._lapse_ms(held)
+        fresh = held is not None and not held.is_dead(asked_ms)
         if fresh and not operation.is_conditional and not origin.in_doubt:
             self._write(operation, origin, done)
             return
         # Nothing is held, or a condition or a doubt depends on it: a stale replica must not decide alone.
 
         def read(reached: bool, replicas: str, found: Record | None) -> None:
-            self._write(operation, origin, done)
+            if self._is_over_only_now(store.held(operation.key), asked_ms):
+                self._carry_out_now(operation, origin, done)
+            else:
+                self._write(operation, origin, done)
 
         if origin.in_doubt:
             ReadRun(self.cluster, operation.key, Level.QUORUM, read, origin.op)
@@ -171,12 +175,36 @@ class Coordinator:
         text = f"1/{len(self.cluster.groups(partition_of(*key))[-1])}"
         self.cluster.store.when_readable(key, lambda: done(True, text, held))
 
+    def _lapse_ms(self, record: Record | None) -> int:
+        """The lapse, as new as it has to be to judge a record."""
+        return (
+            self.cluster.times.lapse_ms() if record is not None and record.expires_ms else self.cluster.store.lapse_ms
+        )
+
+    def _is_over_only_now(self, found: Record | None, asked_ms: int) -> bool:
+        """Whether a record is over by what is known now, and not by what the replicas that were asked for it knew.
+
+        The frame that carried the question told them a lapse; what is over by that one is over for every later read
+        that asks a majority. What is over only by a later one is not yet: they have to be asked again.
+        """
+        if found is None or not asked_ms < found.expires_ms <= self._lapse_ms(found):
+            return False
+        sometimes("a record ended between the question and the answer")
+        return True
+
     def _get(self, operation: Operation, done: OnResult) -> None:
+        store = self.cluster.store
+        asked_ms = store.lapse_ms
+
         def read(reached: bool, replicas: str, found: Record | None) -> None:
             if not reached:
                 done(Result(Code.UNAVAILABLE, None, replicas, "not enough replicas can be reached"))
-            elif found is None or found.is_dead(self.cluster.store.wall_ms()):
+            elif found is None or found.value is None:
                 done(Result(Code.ABSENT, None, replicas))
+            elif self._is_over_only_now(found, asked_ms):
+                self._get(operation, done)
+            elif found.is_dead(asked_ms):
+                store.when_over(found.expires_ms, lambda: done(Result(Code.ABSENT, None, replicas)))
             else:
                 done(Result(Code.OK, found, replicas))
 
@@ -184,9 +212,13 @@ class Coordinator:
 
     def _write(self, operation: Operation, origin: Origin, done: OnResult) -> None:
         """Check and write in one go: nothing can come between."""
+        store = self.cluster.store
+        held = store.held(operation.key)
         written = self._written(operation, origin)
         if isinstance(written, Record):
             self._replicate(operation, written, done)
+        elif held is not None and 0 < held.expires_ms <= store.lapse_ms:
+            store.when_over(held.expires_ms, lambda: done(written))
         else:
             done(written)
 
@@ -202,7 +234,8 @@ class Coordinator:
                 return FORGOTTEN
             store.merge(operation.key, written)  # another owner may have told of it; who counts as having it has it
             return written
-        if held is not None and held.is_dead(store.wall_ms()):
+        after_ms = max(origin.after_ms, held.stamp.ms + 1) if origin.in_doubt and held is not None else origin.after_ms
+        if held is not None and held.is_dead(store.lapse_ms):
             held = None
         if origin is not HERE and self.cluster.runtime.monotonic_s() > origin.until_s:
             return Result(Code.UNAVAILABLE, text="the request came too late to be carried out")
@@ -222,11 +255,11 @@ class Coordinator:
             and 0 < store.growth_bytes(operation.key, value) > self._max_store_bytes - store.size_bytes
         ):
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
-        expires_ms = store.wall_ms() + operation.ttl_ms if operation.ttl_ms and value is not None else 0
+        expires_ms = store.end_after(operation.ttl_ms) if operation.ttl_ms and value is not None else 0
         if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
             expires_ms = held.expires_ms
-        store.clock.see_ms(origin.after_ms)
-        return store.write(operation.key, Draft(value, operation.uid, expires_ms, origin.op, origin.created))
+        draft = Draft(value, operation.uid, expires_ms, origin.op, origin.created)
+        return store.write(operation.key, draft, after_ms=after_ms)
 
     def _refusal(self, operation: Operation, held: Record | None) -> Result | None:
         """Why a write is refused before anything is done, or ``None``."""

@@ -82,7 +82,7 @@ class Forwarding:
         runtime, store = cluster.runtime, cluster.store
         self._op = runtime.randbytes(FORWARDED_OP_BYTES)
         self._is_write = operation.kind is not Kind.GET
-        self._created = store.clock.next(store.wall_ms()) if self._is_write else None
+        self._created = store.stamp() if self._is_write else None
         self._tried: set[bytes] = set()
         self._asked: set[bytes] = set()
         self._fences: dict[bytes, float] = {}

@@ -257,7 +257,7 @@ class Listing:
         return found
 
     def _keep(self, found: dict[str, Record], name: str, record: Record) -> None:
-        if not record.is_dead(self._cluster.store.wall_ms()):
+        if not record.is_dead(self._cluster.times.lapse_ms() if record.expires_ms else 0):
             found[name] = record
 
     def _fetch(self, node: bytes, keys: list[Key], found: dict[str, Record]) -> Deferred[None]:

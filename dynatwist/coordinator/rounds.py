@@ -186,7 +186,7 @@ class RoundAnswers:
 
     def _on_summaries(self, node: bytes, message: Summaries, respond: Respond) -> None:
         store = self._cluster.store
-        self._cluster.walls.note(node, message.wall_ms - store.wall_ms(), self._cluster.runtime.monotonic_s())
+        self._cluster.times.note(node, message.wall_ms)
         replicas = store.replicas
         differing = [number for number, summary in message.summaries.items() if replicas[number].summary() != summary]
         filling = [replica.number for replica in store.replicas if not replica.whole]

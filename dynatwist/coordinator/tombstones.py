@@ -5,14 +5,18 @@ The rules are in `dynatwist.replication.collection`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dynatwist.model.dots import DotSet, WireDots
 from dynatwist.net.messages import AnyMessage, ClocksAre, DurableClocks
-from dynatwist.replication.collection import Collection
+from dynatwist.replication.collection import PAGE_RECORDS, Collection
 
 from .cluster import Cluster, Respond
 
 LOOKS_PER_GRACE = 4
 INTERVAL_S = (0.1, 10.0)
+TURN_S = 0.002
+"""So long a turn of the reactor may be busy with it, as the intake of requests may."""
 
 
 class Tombstones:
@@ -25,6 +29,7 @@ class Tombstones:
         self._cluster = cluster
         self._collections: dict[int, Collection] = {}
         self._looking = False
+        self._work: Iterator[int] = iter(())
         shortest_s, longest_s = INTERVAL_S
         self.interval_s = min(longest_s, max(shortest_s, cluster.grace_s / LOOKS_PER_GRACE))
         cluster.on_call(DurableClocks, self._on_durable_clocks)
@@ -41,13 +46,11 @@ class Tombstones:
         if registry is None or registry.changing or cluster.removed or self._looking:
             return
         wanted = self._wanted()
-        if not wanted:
-            return
         self._looking = True
         for partition in wanted:
             self._collection(partition).begin()
         me, version = cluster.me.node_id, registry.version
-        nodes = sorted(registry.ids - {me})
+        nodes = sorted(registry.ids - {me}) if wanted else []
         waiting = len(nodes) + 1
 
         def know(node: bytes, reply: AnyMessage | None) -> None:
@@ -56,9 +59,10 @@ class Tombstones:
             if isinstance(reply, ClocksAre):
                 self._know(node, reply)
             if not waiting:
-                self._looking = False
                 if version == cluster.version:
                     self._drop_known(wanted)
+                else:
+                    self._looking = False
 
         answer_clocks(cluster, wanted, lambda reply: know(me, reply))
         for node in nodes:
@@ -87,26 +91,49 @@ class Tombstones:
                 self._collection(partition).know_empty(node)
 
     def _drop_known(self, partitions: list[int]) -> None:
+        """Go through what was asked for, a page a turn; partitions of which there is little share a turn."""
+        self._work = self._pages(partitions)
+        self._step()
+
+    def _step(self) -> None:
+        runtime = self._cluster.runtime
+        until_s = runtime.monotonic_s() + TURN_S
+        looked, self._looking = 0, False
+        for records in self._work:
+            looked += records
+            if looked >= PAGE_RECORDS or runtime.monotonic_s() > until_s:
+                self._looking = True
+                runtime.later(self._step)
+                return
+
+    def _pages(self, partitions: list[int]) -> Iterator[int]:
+        """Note and drop; yields how many records were looked at, and ends when the registry changes."""
         cluster = self._cluster
-        registry = cluster.registry
-        if registry is None or registry.changing:
-            return
+        registry, store = cluster.registry, cluster.store
+        lapse_ms = cluster.times.lapse_ms()
         for partition in partitions:
-            replica = cluster.store.replicas[partition]
+            replica = store.replicas[partition]
+            resets = replica.resets
+            if registry is None or registry is not cluster.registry or registry.changing:
+                return
             if not replica.whole:
                 continue
-            drops = self._collection(partition).step(
+            pages = self._collection(partition).steps(
                 replica,
                 registry.owners(partition),
                 registry.ids,
                 registry.version,
-                cluster.store.wall_ms(),
+                lapse_ms,
                 cluster.runtime.monotonic_s(),
                 cluster.grace_s,
             )
-            if drops:
-                generation = max(replica.records[key].lineage.generation for key, _ in drops) + 1
-                cluster.store.drop(partition, drops, generation)
+            for drops in pages:
+                if drops:
+                    generation = max(replica.records[key].lineage.generation for key, _ in drops) + 1
+                    store.drop(partition, drops, generation)
+                yield min(PAGE_RECORDS, len(replica.tombstones) + len(drops))
+                if registry is not cluster.registry or replica.resets != resets:
+                    break
 
     def _on_durable_clocks(self, node: bytes, message: DurableClocks, respond: Respond) -> None:
         answer_clocks(self._cluster, message.partitions, respond)

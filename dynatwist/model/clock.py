@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from dynatwist.sometimes import sometimes
+
 from .dots import Actor
 
 
 class Stamp(NamedTuple):
     """A point in hybrid time; compared field by field, so no two writes share one.
 
-    :ivar ms: milliseconds since the epoch, never behind the wall clock of the writer.
+    :ivar ms: milliseconds since the epoch, not behind what the writer took for the time.
     :ivar counter: order within the millisecond.
     :ivar actor: the writer, which breaks the last tie.
     """
@@ -20,36 +22,69 @@ class Stamp(NamedTuple):
     actor: Actor
 
 
-class HybridClock:
-    """Gives stamps greater than any given or seen before, close to the wall clock when that behaves."""
+FAR_MS = 10_000
+"""A stamp further ahead than this is no clock's usual error: a node whose clock is off by more refuses to write."""
 
-    __slots__ = ("_actor", "_counter", "_ms")
+
+class HybridClock:
+    """Gives stamps close to the time of this node, each greater than those before unless that time was set back.
+
+    A stamp that is not far ahead of this node's time is taken note of, and whatever is written later is stamped later.
+    A stamp that is far ahead counts for its own key alone: what is written over it gets a greater one, and nothing else
+    does (see `next`). Otherwise a single write by a clock ten years ahead would set everybody's stamps for ten years.
+
+    No stamp is given twice: where the millisecond is not beyond all that were given, the counter is.
+    """
+
+    __slots__ = ("_actor", "_counter", "_limit_ms", "_ms", "_running", "_top_ms")
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
         self._ms = 0
         self._counter = 0
+        self._limit_ms = FAR_MS
+        self._top_ms = -1
+        self._running = -1
 
-    def next(self, wall_ms: int) -> Stamp:
+    def notice(self, now_ms: int) -> None:
+        """What this node takes for the time; a clock that had run far ahead comes back to it."""
+        self._limit_ms = now_ms + FAR_MS
+        if self._ms > self._limit_ms:
+            sometimes("the hybrid clock comes back from far ahead")
+            self._ms, self._counter = now_ms, 0
+
+    def next(self, now_ms: int, after: tuple[int, int] = (0, 0)) -> Stamp:
         """A stamp for a new write.
 
-        :param wall_ms: the wall clock now, in milliseconds.
+        :param now_ms: what this node takes for the time.
+        :param after: (ms, counter) of what is written over: the stamp is greater, however far ahead that is.
         """
-        if wall_ms > self._ms:
-            self._ms, self._counter = wall_ms, 0
-        else:
-            self._counter += 1
-        return Stamp(self._ms, self._counter, self._actor)
+        self.notice(now_ms)
+        self._see(*after)
+        if after[0] > self._limit_ms:
+            sometimes("a write over a stamp far ahead")
+            return self._give(*after)
+        if now_ms > self._ms:
+            self._ms, self._counter = now_ms, -1
+        stamp = self._give(self._ms, self._counter)
+        self._counter = stamp.counter
+        return stamp
+
+    def _give(self, ms: int, counter: int) -> Stamp:
+        """A stamp of a millisecond, with a greater counter, that was never given before."""
+        if ms <= self._top_ms:
+            counter = max(counter, self._running)
+        counter += 1
+        self._top_ms, self._running = max(self._top_ms, ms), max(self._running, counter)
+        return Stamp(ms, counter, self._actor)
 
     def see(self, stamp: Stamp) -> None:
-        """Take note of another's stamp: whatever is written after it is stamped later."""
-        if (stamp.ms, stamp.counter) > (self._ms, self._counter):
-            self._ms, self._counter = stamp.ms, stamp.counter
+        """Take note of another's stamp, unless it is far ahead."""
+        self._see(stamp.ms, stamp.counter)
 
-    def see_ms(self, ms: int) -> None:
-        """Whatever is written next is stamped later than a time."""
-        if ms > self._ms:
-            self._ms, self._counter = ms, 0
+    def _see(self, ms: int, counter: int) -> None:
+        if ms <= self._limit_ms and (ms, counter) > (self._ms, self._counter):
+            self._ms, self._counter = ms, counter
 
     @property
     def mark(self) -> tuple[int, int]:
@@ -57,6 +92,5 @@ class HybridClock:
         return self._ms, self._counter
 
     def restore(self, mark: tuple[int, int]) -> None:
-        """Start no lower than a mark kept earlier."""
-        if mark > (self._ms, self._counter):
-            self._ms, self._counter = mark
+        """Start no lower than a mark kept earlier, unless that is far ahead."""
+        self._see(*mark)

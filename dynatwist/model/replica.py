@@ -47,6 +47,8 @@ class Replica:
     :ivar whole: whether it holds all that a replica should; else it coordinates nothing, answers no majority read and
         drops no tombstone.
     :ivar aside: records kept from before damage, to be merged once the replica is whole again.
+    :ivar tombstones: keys whose record is dead, as far as this replica was told (see `end`), the first one first.
+    :ivar ends: when the other records end that do so by themselves.
     """
 
     __slots__ = (
@@ -54,6 +56,7 @@ class Replica:
         "aside",
         "clock",
         "digests",
+        "ends",
         "generation",
         "issued",
         "number",
@@ -71,7 +74,8 @@ class Replica:
         self.clock = DotSet()
         self.generation = 0
         self.digests = BucketDigests()
-        self.tombstones: set[Key] = set()
+        self.tombstones: dict[Key, None] = {}
+        self.ends: dict[Key, int] = {}
         self.whole = True
         self.aside = Records()
         self.issued = 0
@@ -108,10 +112,20 @@ class Replica:
     def _hold(self, key: Key, record: Record, held: Dot | None, packed: Packed | None = None) -> None:
         self.digests.change(key, held, record.dot)
         self.records.hold(key, record, packed if packed is not None else pack(record))
-        if record.value is None or record.expires_ms:
-            self.tombstones.add(key)
+        if record.value is None:
+            self.tombstones[key] = None
+            self.ends.pop(key, None)
+            return
+        self.tombstones.pop(key, None)
+        if record.expires_ms:
+            self.ends[key] = record.expires_ms
         else:
-            self.tombstones.discard(key)
+            self.ends.pop(key, None)
+
+    def end(self, key: Key) -> None:
+        """The record of a key is over: it is a tombstone from now on, with the same dot."""
+        if self.ends.pop(key, None) is not None:
+            self.tombstones[key] = None
 
     def _note_seen(self, key: Key, winner: Record, loser: Dot) -> None:
         """Remember dots merged besides the winner's own past; they enter the next write's version vector."""
@@ -161,7 +175,8 @@ class Replica:
         self.digests.change(key, dot, None)
         del self.records[key]
         self.seen.pop(key, None)
-        self.tombstones.discard(key)
+        self.tombstones.pop(key, None)
+        self.ends.pop(key, None)
         return True
 
     def reset(self, whole: bool) -> None:
@@ -171,6 +186,7 @@ class Replica:
         self.records.clear()
         self.seen.clear()
         self.tombstones.clear()
+        self.ends.clear()
         self.clock = DotSet()
         self.generation = 0
         self.digests = BucketDigests()

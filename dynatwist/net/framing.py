@@ -1,9 +1,10 @@
-"""Frames of a peer link: length u32 | version u8 | msgpack of [sent, clock, log, [[id, message], ...]].
+"""Frames of a peer link: length u32 | version u8 | msgpack of [sent, clock, log, [[id, message], ...], wall, lapse].
 
 All that is due for a peer in one turn of the reactor goes into one frame, or, when that is much, into a few. `id` is
 positive for a call, negative for its reply, 0 for one-way messages; `sent` is the sender's monotonic clock in
 milliseconds, which tells how long a frame was under way when compared with the fastest frame of the same connection;
-`clock` is the sender's hybrid time, `log` how far its log is durable.
+`clock` is the sender's hybrid time, `log` how far its log is durable, `wall` its wall clock, and `lapse` the time that
+is over by the wall clocks of a majority, as far as the sender knows (see `dynatwist.replication.lapse`).
 """
 
 from __future__ import annotations
@@ -40,17 +41,20 @@ class FrameError(Exception):
     """What arrived is no frame of this version; the connection is of no more use."""
 
 
-State = tuple[int, tuple[int, int]]
-"""(hybrid time in ms, position of the log): what a sender says of itself in every frame."""
+State = tuple[int, tuple[int, int]] | tuple[int, tuple[int, int], int, int]
+"""(hybrid time in ms, position of the log, wall clock in ms, lapse in ms): what a sender says of itself in every frame.
+The last two are left out by nodes that do not know of them."""
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One frame."""
+    """One frame; see the module. What stands behind the messages is 0 in frames of nodes that do not know of it."""
 
     sent_ms: int
     clock_ms: int
     position: tuple[int, int]
     messages: list[tuple[int, AnyMessage]]
+    wall_ms: int = 0
+    lapse_ms: int = 0
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -59,7 +63,7 @@ _DECODER = msgspec.msgpack.Decoder(Frame)
 
 def encode(sent_ms: int, state: State, messages: Sequence[tuple[int, AnyMessage | msgspec.Raw]]) -> bytes:
     """The bytes of a frame."""
-    body = _ENCODER.encode((sent_ms, *state, messages))
+    body = _ENCODER.encode((sent_ms, *state[:2], messages, *state[2:]))
     return (len(body) + 1).to_bytes(4) + bytes((WIRE_VERSION,)) + body
 
 

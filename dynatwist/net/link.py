@@ -25,6 +25,7 @@ from dynatwist.runtime import Runtime
 
 from .framing import FRAME_SIZES, Frame, FrameError, FrameReader, FrameSizes, State, encode_all
 from .messages import AnyMessage, Done, Hello, Ping, Refused, Unable
+from .ways import Ways
 
 STALL_S = 0.1
 WATCH_S = STALL_S / 4
@@ -48,6 +49,10 @@ class _Call:
     deadline_s: float
 
 
+Wall = tuple[int, float]
+"""(what a peer's wall clock said in ms, at which monotonic time of ours)."""
+
+
 class LinkOwner(Protocol):
     """Who is told what happens on a link."""
 
@@ -63,6 +68,9 @@ class LinkOwner(Protocol):
     def received(self, link: PeerLink, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
         """A call (with `respond`) or a one-way message arrived."""
 
+    def passed(self, lapse_ms: int) -> None:
+        """The peer says that so much time is over; see `dynatwist.replication.lapse`."""
+
     def changed(self, link: PeerLink) -> None:
         """The link stalled or came back."""
 
@@ -75,6 +83,7 @@ class PeerLink(TwistedProtocol):
 
     :ivar peer: what the peer said in its `Hello`.
     :ivar position: how far the peer's log is durable, as its last frame said.
+    :ivar wall: what the peer's wall clock said last; ``None`` when it never did.
     :ivar dialled_for: the node that this side dialled; ``None`` when the peer did, or its name was not known.
     """
 
@@ -96,12 +105,13 @@ class PeerLink(TwistedProtocol):
         self._next_id = 1
         self._ping_sent_s: float | None = None
         self._is_flush_due = False
-        self._fastest_ms: int | None = None
-        self._frame_age_ms = 0
+        self._is_ping_measured = True
         self._clock_ms = 0
         self.position = (0, 0)
         self._clock_at_s = 0.0
-        self._started_s = 0.0
+        self._started_s = runtime.monotonic_s()
+        self._ways = Ways(self._started_s)
+        self.wall: Wall | None = None
         self._last_ping_s = 0.0
         self._watch_due_s = 0.0
         self.transport: Any = None
@@ -109,7 +119,6 @@ class PeerLink(TwistedProtocol):
         self._queued_bytes = 0
         self._gone = False
         self.rtt_ms = 0.0
-        self._fastest_rtt_s: float | None = None
 
     # Outgoing
 
@@ -160,6 +169,7 @@ class PeerLink(TwistedProtocol):
     def _ping(self) -> None:
         now_s = self._runtime.monotonic_s()
         self._ping_sent_s = self._last_ping_s = now_s
+        self._is_ping_measured = True
         call_id = self._take_id()
         self._calls[call_id] = _Call(self._pong, None, float("inf"))
         self._send(call_id, Ping())
@@ -170,8 +180,8 @@ class PeerLink(TwistedProtocol):
         assert self._ping_sent_s is not None
         rtt_s = self._runtime.monotonic_s() - self._ping_sent_s
         self.rtt_ms = rtt_s * 1000
-        if self._fastest_rtt_s is None or rtt_s < self._fastest_rtt_s:
-            self._fastest_rtt_s = rtt_s
+        if self._is_ping_measured:
+            self._ways.went_round(rtt_s)
         self._ping_sent_s = None
         if self.stalled:
             self.stalled = False
@@ -250,37 +260,33 @@ class PeerLink(TwistedProtocol):
                 self._receive(call_id, message)
 
     def _measure(self, frame: Frame) -> None:
-        way_ms = int(self._runtime.monotonic_s() * 1000) - frame.sent_ms
-        if self._fastest_ms is None or way_ms < self._fastest_ms:
-            self._fastest_ms = way_ms
-        self._frame_age_ms = way_ms - self._fastest_ms
-        self._clock_ms, self._clock_at_s = frame.clock_ms, self._runtime.monotonic_s()
+        now_s = self._runtime.monotonic_s()
+        self._ways.arrived(frame.sent_ms, now_s)
+        self._clock_ms, self._clock_at_s = frame.clock_ms, now_s
         self.position = frame.position
+        if frame.wall_ms:
+            self.wall = frame.wall_ms, now_s
+        if self.peer is not None and frame.lapse_ms:
+            self._owner.passed(frame.lapse_ms)
 
     @property
     def clock_bound_ms(self) -> int:
         """What the peer's hybrid time cannot be beyond yet, unless its wall clock has jumped since its last frame."""
         if not self._clock_ms:
             return 0
-        return self._clock_ms + int(1000 * (self._runtime.monotonic_s() - self._clock_at_s + CLOCK_MARGIN_S))
+        since_s = self._runtime.monotonic_s() - self._clock_at_s + CLOCK_MARGIN_S
+        return self._clock_ms + self.frame_age_ms + int(1000 * since_s)
 
     @property
     def frame_age_ms(self) -> int:
-        """How long the frame being handled was under way, at most.
-
-        The two clocks tell how much longer than the fastest frame of this connection. That one took no longer than the
-        fastest round trip; before there was one, no longer than there has been a connection.
-        """
-        fastest_s = self._fastest_rtt_s
-        if fastest_s is None:
-            fastest_s = self._runtime.monotonic_s() - self._started_s
-        return self._frame_age_ms + int(fastest_s * 1000)
+        """How long the frame being handled was under way, at most; see `dynatwist.net.ways`."""
+        return self._ways.age_ms(self._runtime.monotonic_s())
 
     @property
     def frame_is_from_before_sleep(self) -> bool:
         """Whether this process slept (its timers are overdue) while the frame being handled was waiting for it."""
         slept_s = self._runtime.monotonic_s() - self._watch_due_s
-        return slept_s > SLEEP_S and self._frame_age_ms > SLEEP_S * 1000
+        return slept_s > SLEEP_S and self._ways.beyond_ms > SLEEP_S * 1000
 
     def _receive(self, call_id: int, message: AnyMessage) -> None:
         if self.peer is None:
@@ -323,6 +329,7 @@ class PeerLink(TwistedProtocol):
         late_s, self._watch_due_s = now_s - self._watch_due_s, now_s + WATCH_S
         if late_s > STALL_S / 2 and self._ping_sent_s is not None and not self.stalled:
             self._ping_sent_s = now_s  # it was us who slept: what the peer answered meanwhile is still to be read
+            self._is_ping_measured = False
         if self.peer is None:
             if now_s - self._started_s > HELLO_TIMEOUT_S:
                 self.abort()

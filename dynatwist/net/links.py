@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from dynatwist.runtime import Runtime, Timer, cancel
 
 from .framing import FRAME_SIZES, State
-from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink
+from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink, Wall
 from .messages import AnyMessage, Hello, Leaving, Ping
 
 FIRST_BACKOFF_S = 0.05
@@ -39,6 +39,9 @@ class LinksOwner(Protocol):
 
     def unlinked(self, node: bytes) -> None:
         """A peer's connection is gone."""
+
+    def passed(self, lapse_ms: int) -> None:
+        """A peer says that so much time is over; see `dynatwist.replication.lapse`."""
 
     def reachability_changed(self, node: bytes) -> None:
         """A peer stalled or came back."""
@@ -101,7 +104,7 @@ class PeerLinks:
         self._said: set[str] = set()
         self._current: PeerLink | None = None
         self._watching: Timer | None = None
-        self._clock_bounds_ms: dict[bytes, int] = {}
+        self._clock_bounds_ms: dict[bytes, tuple[int, float]] = {}
         self._positions: dict[bytes, tuple[int, int]] = {}
 
     def start(self, port: int) -> None:
@@ -161,7 +164,14 @@ class PeerLinks:
     def clock_bound_ms(self, node: bytes) -> int:
         """What a peer's hybrid time cannot be beyond yet, by what was heard of it last; 0 when nothing was."""
         link = self._links.get(node)
-        return max(self._clock_bounds_ms.get(node, 0), link.clock_bound_ms if link is not None else 0)
+        former_ms, at_s = self._clock_bounds_ms.get(node, (0, 0.0))
+        if self._runtime.monotonic_s() - at_s > CALL_TIMEOUT_S:
+            former_ms = 0  # nothing that was asked on that connection is carried out any more
+        return max(former_ms, link.clock_bound_ms if link is not None else 0)
+
+    def walls(self) -> list[tuple[bytes, Wall]]:
+        """What the wall clocks of the connected peers said last."""
+        return [(node, link.wall) for node, link in self._links.items() if link.wall is not None]
 
     @property
     def message_age_s(self) -> float:
@@ -301,7 +311,7 @@ class PeerLinks:
 
     def _remember(self, node: bytes, link: PeerLink) -> None:
         """What a connection that ends had told of its peer."""
-        self._clock_bounds_ms[node] = link.clock_bound_ms
+        self._clock_bounds_ms[node] = link.clock_bound_ms, self._runtime.monotonic_s()
         self._positions[node] = max(self.position(node), link.position)
 
     def received(self, link: PeerLink, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
@@ -312,6 +322,10 @@ class PeerLinks:
             return
         self._current = link
         self._owner.handle(node, message, respond)
+
+    def passed(self, lapse_ms: int) -> None:
+        """See `LinkOwner`."""
+        self._owner.passed(lapse_ms)
 
     def changed(self, link: PeerLink) -> None:
         """See `LinkOwner`."""

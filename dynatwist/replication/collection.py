@@ -9,11 +9,15 @@ has beaten, and nobody else has met.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dynatwist.model.dots import Dot, DotSet
 from dynatwist.model.record import Key
 from dynatwist.model.replica import Replica
+
+PAGE_RECORDS = 256
+"""Records looked at, or dropped, in one turn of the reactor: about a millisecond's work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Collection:
         owners: tuple[bytes, ...],
         members: frozenset[bytes],
         registry_version: int,
-        wall_ms: int,
+        lapse_ms: int,
         now_s: float,
         grace_s: float,
     ) -> list[tuple[Key, Dot]]:
@@ -70,38 +74,60 @@ class Collection:
 
         :param owners: all registered owners, this node too; each must have been told with `know`.
         :param members: all registered nodes; those that are no owners must have been told with `know_empty`.
-        :param wall_ms: the wall clock, which decides what has expired.
+        :param lapse_ms: the time that is over, which decides what has expired.
         :param now_s: a clock that never jumps, by which the grace period goes.
         :returns: (key, dot) pairs to drop, each with G raised to its lineage's generation + 1.
+        """
+        pages = self.steps(replica, owners, members, registry_version, lapse_ms, now_s, grace_s)
+        return [entry for page in pages for entry in page]
+
+    def steps(
+        self,
+        replica: Replica,
+        owners: tuple[bytes, ...],
+        members: frozenset[bytes],
+        registry_version: int,
+        lapse_ms: int,
+        now_s: float,
+        grace_s: float,
+    ) -> Iterator[list[tuple[Key, Dot]]]:
+        """`step` in pages, for each of which a bounded number of records was looked at; some are empty.
+
+        Give it up when the registry changes, or the replica is reset, between two pages: nothing is noted then.
         """
         if self._noted is not None and self._noted.registry_version != registry_version:
             self.forget_clocks()
         if not self._clocks.keys() >= set(owners) or not self._empty >= members.difference(owners):
-            return []
+            return
         clocks = [self._clocks[owner] for owner in owners]
         if self._noted is None:
-            self._note(replica, clocks, registry_version, wall_ms, now_s)
-            return []
+            yield from self._note(replica, clocks, registry_version, lapse_ms, now_s)
+            return
         noted = self._noted
         if now_s - noted.at_s < grace_s or not all(clock.covers_all(noted.union) for clock in clocks):
-            return []
-        self._noted = None
-        return [(key, dot) for key, dot in noted.entries if _holds(replica, key, dot)]
-
-    def _note(self, replica: Replica, clocks: list[DotSet], registry_version: int, wall_ms: int, now_s: float) -> None:
-        entries = tuple(
-            (key, replica.records[key].dot)
-            for key in sorted(replica.tombstones)
-            if replica.records[key].is_dead(wall_ms) and all(clock.covers(replica.records[key].dot) for clock in clocks)
-        )
-        if not entries:
             return
+        self._noted = None
+        for start in range(0, len(noted.entries), PAGE_RECORDS):
+            page = noted.entries[start : start + PAGE_RECORDS]
+            yield [(key, dot) for key, dot in page if replica.records.dot(key) == dot]
+
+    def _note(
+        self, replica: Replica, clocks: list[DotSet], registry_version: int, lapse_ms: int, now_s: float
+    ) -> Iterator[list[tuple[Key, Dot]]]:
         union = DotSet()
         for clock in clocks:
             union.join(clock)
-        self._noted = _Noted(registry_version, now_s, union, entries)
-
-
-def _holds(replica: Replica, key: Key, dot: Dot) -> bool:
-    held = replica.records.get(key)
-    return held is not None and held.dot == dot
+        entries: list[tuple[Key, Dot]] = []
+        keys = list(replica.tombstones)
+        for start in range(0, len(keys), PAGE_RECORDS):
+            for key in keys[start : start + PAGE_RECORDS]:
+                record = replica.records.get(key)
+                if (
+                    record is not None
+                    and record.is_dead(lapse_ms)
+                    and all(clock.covers(record.dot) for clock in clocks)
+                ):
+                    entries.append((key, record.dot))
+            yield []
+        if entries:
+            self._noted = _Noted(registry_version, now_s, union, tuple(entries))

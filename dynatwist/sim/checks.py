@@ -53,9 +53,9 @@ def remains(cluster: SimCluster) -> bool:
         core.repair.surplus()
         or len(core.store.hints)
         or any(
-            record.is_dead(core.store.wall_ms())
+            record.is_dead(core.store.lapse_ms)
             for replica in core.store.replicas
-            for record in (replica.records[key] for key in replica.tombstones)
+            for record in replica.records.values()
         )
         for core in cluster.cores()
     )

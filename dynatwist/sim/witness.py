@@ -131,8 +131,8 @@ class Witness:
             take(key, record)
             self._merged(known, node, core)
 
-        def written(key: Key, draft: Draft, dot: Dot | None = None) -> Record:
-            record = write(key, draft, dot)
+        def written(key: Key, draft: Draft, dot: Dot | None = None, after_ms: int = 0) -> Record:
+            record = write(key, draft, dot, after_ms)
             self._born(key, record)
             return record
 

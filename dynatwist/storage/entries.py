@@ -105,11 +105,13 @@ class SegmentStart(msgspec.Struct, frozen=True, array_like=True, tag=1):
 class Group(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """One group commit.
 
-    :ivar wall_ms: the wall clock when it was written.
+    :ivar wall_ms: the wall clock when it was written, as far as it was believed.
+    :ivar lapse_ms: the time that was over by then; 0 in groups of former releases.
     """
 
     wall_ms: int
     entries: list[AnyEntry]
+    lapse_ms: int = 0
 
 
 Frame = SegmentStart | Group

@@ -63,7 +63,9 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
 
     :ivar generation: counts up.
     :ivar wal_from: the first segment that is to be replayed on top.
+    :ivar wall_ms: the wall clock, as far as it was believed.
     :ivar mark: high-water mark of the hybrid clock.
+    :ivar lapse_ms: the time that was over by then; 0 in manifests of former releases.
     """
 
     generation: int
@@ -73,6 +75,7 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     partitions: list[SavedPartition]
     meta: dict[str, bytes]
     hints: dict[bytes, list[Key]]
+    lapse_ms: int = 0
 
 
 _MANIFEST = re.compile(r"manifest-(\d{12})(\.new)?")

@@ -57,6 +57,8 @@ class Damage:
 class Recovered:
     """What a start found.
 
+    :ivar wall_ms: the wall clock, as far as it was believed last.
+    :ivar lapse_ms: the time that was over; see `dynatwist.replication.lapse`.
     :ivar damage: what is damaged, in the order in which it was met.
     :ivar changed: partitions that the log changed since the manifest: the next cold save has to rewrite them.
     :ivar findings: lines for the log and ``/readyz``; those about damage come with `conclude`.
@@ -70,6 +72,7 @@ class Recovered:
     hints: HintQueues = field(default_factory=HintQueues)
     mark: tuple[int, int] = (0, 0)
     wall_ms: int = 0
+    lapse_ms: int = 0
     manifest: Manifest | None = None
     damage: list[Damage] = field(default_factory=list)
     changed: set[int] = field(default_factory=set)

@@ -73,7 +73,7 @@ def _load_manifest(fs: FileSystem, cold: str, data_key: bytes, found: Recovered)
     manifest = found.manifest
     if manifest is None:
         return
-    found.meta, found.wall_ms = dict(manifest.meta), manifest.wall_ms
+    found.meta, found.wall_ms, found.lapse_ms = dict(manifest.meta), manifest.wall_ms, manifest.lapse_ms
     found.see(manifest.mark)
     for node, keys in manifest.hints.items():
         for key in keys:
@@ -152,7 +152,8 @@ def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expe
         _check_start(segment, before, found)
         for frame in segment.frames:
             if isinstance(frame, Group):
-                found.wall_ms = max(found.wall_ms, frame.wall_ms)
+                found.wall_ms = frame.wall_ms
+                found.lapse_ms = max(found.lapse_ms, frame.lapse_ms)
                 for entry in frame.entries:
                     apply(entry, found)
         _check_end(segment, number == wanted[-1], found)

@@ -252,11 +252,12 @@ class _Save:
         manifest = Manifest(
             self._generation,
             self._wal_from,
-            store.wall_ms(),
+            store.wal.noted_wall_ms,
             store.clock.mark,
             self._entries,
             dict(store.meta),
             store.hints.all(),
+            store.lapse_ms,
         )
         payload, salt = _ENCODER.encode(manifest), self._saver._randbytes(16)
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 from sortedcontainers import SortedList
 
-from dynatwist.model.clock import HybridClock
+from dynatwist.model.clock import HybridClock, Stamp
 from dynatwist.model.dots import Actor, Dot, DotSet
+from dynatwist.model.ends import Ends
 from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.model.record import Draft, Key, Record, write_over
 from dynatwist.model.records import Packed, Records, pack, value_of
 from dynatwist.model.replica import Merge, Outcome, Replica
-from dynatwist.model.ring import PARTITIONS, is_system_table, partition_of
+from dynatwist.model.ring import is_system_table, partition_of
 
 from .entries import Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .recovery import Recovered
@@ -32,6 +33,7 @@ class Store:
     :param announce: hears of each winning record, in order, once durable.
     :param withdraw: called when what was announced may not be what is held any more: a partition was set aside.
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
+    :ivar lapse_ms: the time that is over, by which records expire; it never falls. See `dynatwist.replication.lapse`.
     """
 
     def __init__(
@@ -51,15 +53,20 @@ class Store:
         self.wall_ms = wall_ms
         self._announce = announce
         self._withdraw = withdraw
+        self._near_ms = wall_ms
         self.clock = HybridClock(actor)
+        self.notice_time()
         self.clock.restore(recovered.mark)
         self.exact_creations = EXACT_CREATIONS
+        self.lapse_ms = wal.durable_lapse_ms = recovered.lapse_ms
+        wal.lapse_ms = lambda: self.lapse_ms
         self.conflicts = 0
         self.alarms = 0
         self.size_bytes = 0
         self.changed: set[int] = recovered.damaged | recovered.changed
         self._tables: dict[str, SortedList] = {}
-        self._plain_live: dict[str, int] = {}
+        self._live: dict[str, int] = {}
+        self._ends = Ends()
         self._undurable: dict[Key, int] = {}
         self._winners: deque[tuple[int, Key, Record, Packed, Packed | None]] = deque()
         wal.on_durable = self._durable
@@ -94,11 +101,7 @@ class Store:
 
     def when_readable(self, key: Key, call: Callable[[], None]) -> None:
         """Call once the record held for a key is durable; usually at once."""
-        lsn = self._undurable.get(key)
-        if lsn is None:
-            call()
-        else:
-            self.wal.when_durable(self.wal.lsn, call)
+        self.when_keys_readable((key,), call)
 
     @property
     def is_readable(self) -> bool:
@@ -107,14 +110,34 @@ class Store:
 
     def when_keys_readable(self, keys: Iterable[Key], call: Callable[[], None]) -> None:
         """Call once the records held for some keys are durable; usually at once."""
-        if self._undurable and any(key in self._undurable for key in keys):
-            self.wal.when_durable(self.wal.lsn, call)
-        else:
+        if self._has_undurable_end() and any(map(self._is_end_undurable, keys)):
+            self.wal.note_lapse()
+        elif not self._undurable or not any(key in self._undurable for key in keys):
             call()
+            return
+        self.wal.when_durable(self.wal.lsn, call)
 
     def when_all_readable(self, call: Callable[[], None]) -> None:
         """Call once everything held now is durable."""
+        if self._has_undurable_end():
+            self.wal.note_lapse()
         self.wal.when_durable(self.wal.lsn, call)
+
+    def _has_undurable_end(self) -> bool:
+        """Whether a record may be over by a lapse that a crash would take back."""
+        return self._ends.passed_ms > self.wal.durable_lapse_ms or self._ends.next_ms <= self.lapse_ms
+
+    def _is_end_undurable(self, key: Key) -> bool:
+        held = self.held(key)
+        return held is not None and self.wal.durable_lapse_ms < held.expires_ms <= self.lapse_ms
+
+    def when_over(self, end_ms: int, call: Callable[[], None]) -> None:
+        """Call once a lapse beyond an end is durable: who is told that it is over is not to be told otherwise later."""
+        if end_ms > self.wal.durable_lapse_ms:
+            self.wal.note_lapse()
+            self.wal.when_durable(self.wal.lsn, call)
+        else:
+            call()
 
     def keys(self, table: str, prefix: str = "", after: str = "") -> Iterator[str]:
         """The keys of a table in order, tombstones included.
@@ -136,28 +159,61 @@ class Store:
 
     def live_counts(self) -> dict[str, int]:
         """Live keys per data table, as held here; tables without one are left out."""
-        counts = {table: count for table, count in self._plain_live.items() if not is_system_table(table)}
-        now_ms = self.wall_ms()
-        for replica in self.replicas[:PARTITIONS]:
-            for key in replica.tombstones:
-                if not replica.records[key].is_dead(now_ms):
-                    counts[key[0]] = counts.get(key[0], 0) + 1
-        return {table: count for table, count in sorted(counts.items()) if count}
+        return {table: count for table, count in sorted(self._live.items()) if count and not is_system_table(table)}
+
+    # Time
+
+    def go_by(self, near_ms: Callable[[], int]) -> None:
+        """Stamp what is written by another time than the wall clock's."""
+        self._near_ms = near_ms
+
+    def notice_time(self) -> None:
+        """Tell the hybrid clock what time it is; to be called now and then."""
+        self.clock.notice(self._near_ms())
+
+    def stamp(self, after: tuple[int, int] = (0, 0)) -> Stamp:
+        """A stamp that was never given; see `HybridClock.next`."""
+        return self.clock.next(self._near_ms(), after)
+
+    def end_after(self, ttl_ms: int) -> int:
+        """When a record ends that is written now, to live for some time."""
+        return max(self._near_ms(), self.lapse_ms) + ttl_ms
+
+    def pass_by(self, lapse_ms: int) -> None:
+        """So much time is over."""
+        if lapse_ms > self.lapse_ms:
+            self.lapse_ms = lapse_ms
+
+    def bury(self, limit: int) -> bool:
+        """Count records that are over among the tombstones.
+
+        :param limit: how many at most.
+        :returns: whether there are more.
+        """
+        over = self._ends.take_over(self.lapse_ms, limit)
+        for key in over:
+            self.replica_of(key).end(key)
+            self._live[key[0]] -= 1
+        return len(over) == limit
 
     # Changes; each is logged, and durable once the log is
 
-    def write(self, key: Key, draft: Draft, dot: Dot | None = None) -> Record:
-        """Write on top of what is held, as the coordinator."""
+    def write(self, key: Key, draft: Draft, dot: Dot | None = None, after_ms: int = 0) -> Record:
+        """Write on top of what is held, as the coordinator.
+
+        :param after_ms: hybrid time that the stamp has to be beyond, besides that of what is held.
+        """
         replica = self.replica_of(key)
-        now_ms = self.wall_ms()
+        held = replica.records.get(key)
+        after = (after_ms, 0) if held is None else max((after_ms, 0), held.stamp[:2])
         record = write_over(
-            replica.records.get(key),
+            held,
             replica.seen.get(key, ()),
             replica.generation,
             draft,
             dot or replica.next_dot(self.actor),
-            self.clock.next(now_ms),
-            now_ms,
+            self.stamp(after),
+            self.lapse_ms,
             self.exact_creations,
         )
         self.merge(key, record)
@@ -314,7 +370,8 @@ class Store:
                 assert packed is not None
                 self.size_bytes += len(name) + len(value_of(packed) or b"") + RECORD_OVERHEAD_BYTES
                 if key not in replica.tombstones:
-                    self._plain_live[table] = self._plain_live.get(table, 0) + 1
+                    self._live[table] = self._live.get(table, 0) + 1
+            self._ends.add_all(list(replica.ends.items()))
         self._tables = {table: SortedList(found) for table, found in names.items()}
 
     def _index(self, key: Key, held: Record | None, record: Record | None) -> None:
@@ -327,14 +384,23 @@ class Store:
             self._tables[table].remove(name)
             if not self._tables[table]:
                 del self._tables[table]
-        change = _is_plain_live(record) - _is_plain_live(held)
+        change = self._count(key, record, 1) + self._count(key, held, -1)
         if change:
-            self._plain_live[table] = self._plain_live.get(table, 0) + change
+            self._live[table] = self._live.get(table, 0) + change
         self.size_bytes += _size(name, record) - _size(name, held)
 
-
-def _is_plain_live(record: Record | None) -> int:
-    return int(record is not None and record.value is not None and not record.expires_ms)
+    def _count(self, key: Key, record: Record | None, one: int) -> int:
+        """What a record adds to the count of live ones, now that it is held (`one` is 1) or no more (-1)."""
+        if record is None or record.value is None:
+            return 0
+        if not record.expires_ms:
+            return one
+        if self._ends.is_over(key, record.expires_ms):
+            if one > 0:
+                self.replica_of(key).end(key)
+            return 0
+        (self._ends.add if one > 0 else self._ends.discard)(key, record.expires_ms)
+        return one
 
 
 RECORD_OVERHEAD_BYTES = 400

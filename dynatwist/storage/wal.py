@@ -60,8 +60,11 @@ class Wal:
 
     :param number: of the segment to open now; greater than any there is.
     :param previous: number and length of the last segment found; (0, 0) when none is kept.
+    :param wall_ms: the wall reading to note with each group; see `dynatwist.coordinator.walls`.
     :param fatal: called with a reason when a write or sync fails; the process must not go on.
     :ivar on_durable: told up to which number the log is durable now, before anybody who waits for that.
+    :ivar lapse_ms: asked for the lapse to note with each group (see `dynatwist.replication.lapse`).
+    :ivar durable_lapse_ms: the lapse that is durable.
     :ivar recovered: how far the log reached when this process started.
     :ivar position: how far it is durable now. It only ever grows, from process to process too, so a node whose log
         reaches less far than its peers remember has lost some of it.
@@ -103,10 +106,13 @@ class Wal:
         self.position: Position = previous
         self._reached: Position = previous
         self.on_durable: Callable[[int], None] = lambda upto: None
+        self.lapse_ms: Callable[[], int] = lambda: 0
+        self.durable_lapse_ms = 0
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._busy = False
         self._scheduled = False
         self._sync_now = False
+        self._notes_lapse = False
         self._closed = False
         self.groups = 0
         self.bytes_written = 0
@@ -157,6 +163,21 @@ class Wal:
         self._sync_now = True
         self._schedule()
 
+    def note_lapse(self) -> None:
+        """Have the lapse noted though there is nothing to log; it is durable when what `lsn` says now is."""
+        self._notes_lapse = True
+        self.lsn += 1
+        self._schedule()
+
+    @property
+    def noted_wall_ms(self) -> int:
+        """The wall reading that a group would note now."""
+        return self._wall_ms()
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._gathered) or self._rotate or self._sync_now or self._notes_lapse
+
     def _schedule(self) -> None:
         if not self._busy and not self._scheduled:
             self._scheduled = True
@@ -164,26 +185,28 @@ class Wal:
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self._busy or self._closed or not (self._gathered or self._rotate or self._sync_now):
+        if self._busy or self._closed or not self._has_work:
             return
         entries, self._gathered = self._gathered, []
+        group = Group(self._wall_ms(), entries, self.lapse_ms()) if entries or self._notes_lapse else None
+        self._notes_lapse = False
         sync = self.durability is Durability.FSYNC or self._sync_now
         rotate, self._rotate, self._sync_now = self._rotate, False, False
-        number, upto, wall_ms = self.number, self.lsn, self._wall_ms()
+        number, upto = self.number, self.lsn
         self._busy = True
         self._writer.submit(
-            lambda: self._write(entries, sync, number if rotate else None, wall_ms),
-            lambda failure: self._written(upto, failure),
+            lambda: self._write(group, sync, number if rotate else None),
+            lambda failure: self._written(upto, group, failure),
         )
 
-    def _write(self, entries: list[AnyEntry], sync: bool, new_segment: int | None, wall_ms: int) -> None:
+    def _write(self, group: Group | None, sync: bool, new_segment: int | None) -> None:
         """In the writer's thread, where the file and the sealer belong."""
         if new_segment is not None:
             self._open_segment(new_segment)
         assert self._file is not None
         assert self._sealer is not None
-        if entries:
-            frame = self._sealer.seal(_ENCODER.encode(Group(wall_ms, entries)))
+        if group is not None:
+            frame = self._sealer.seal(_ENCODER.encode(group))
             self._file.write(frame)
             self.bytes_written += len(frame)
         if sync:
@@ -203,16 +226,18 @@ class Wal:
         self._fs.sync_folder(self._folder)
         self._segment = number
 
-    def _written(self, upto: int, failure: BaseException | None) -> None:
+    def _written(self, upto: int, group: Group | None, failure: BaseException | None) -> None:
         self._busy = False
         if failure is not None:
             self._fatal(f"the write-ahead log cannot be written: {failure}")
             return
         self.durable_lsn, self.position = upto, self._reached
+        if group is not None and group.lapse_ms > self.durable_lapse_ms:
+            self.durable_lapse_ms = group.lapse_ms
         self.on_durable(upto)
         while self._waiting and self._waiting[0][0] <= upto:
             self._waiting.popleft()[1]()
-        if self._gathered or self._rotate or self._sync_now:
+        if self._has_work:
             self._schedule()
 
     def remove_before(self, number: int) -> None:

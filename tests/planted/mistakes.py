@@ -320,26 +320,26 @@ def damage_is_ignored(patch):
 
 def clocks_that_do_not_listen(patch):
     """The hybrid clock goes by the wall clock alone."""
-    patch.setattr(HybridClock, "see", lambda self, stamp: None)
+    patch.setattr(HybridClock, "_see", lambda self, ms, counter: None)
 
 
 @under("partitions")
 def collection_asks_nobody(patch):
     """A tombstone is dropped when its own replica has it."""
-    step = Collection.step
+    steps = Collection.steps
 
     def lonely(self, replica, owners, *rest):
         mine = replica.clock.copy()
         for owner in owners:
             self._clocks[owner] = mine
-        return step(self, replica, owners, *rest)
+        return steps(self, replica, owners, *rest)
 
-    patch.setattr(Collection, "step", lonely)
+    patch.setattr(Collection, "steps", lonely)
 
 
 def nothing_is_ever_collected(patch):
     """Tombstones stay for ever."""
-    patch.setattr(Collection, "step", lambda self, *rest: [])
+    patch.setattr(Collection, "steps", lambda self, *rest: iter(()))
 
 
 @under("partitions", "one_way", "slow_links")

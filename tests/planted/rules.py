@@ -45,23 +45,22 @@ def what_a_peer_collected_is_kept(patch):
 def collection_in_one_step(patch):
     """A tombstone is dropped when all owners cover it, without J."""
 
-    def hasty(self, replica, owners, members, registry_version, wall_ms, now_s, grace_s):
-        if any(owner not in self._clocks for owner in owners):
-            return []
-        return [
-            (key, replica.records[key].dot)
-            for key in sorted(replica.tombstones)
-            if replica.records[key].is_dead(wall_ms)
-            and all(self._clocks[owner].covers(replica.records[key].dot) for owner in owners)
-        ]
+    def hasty(self, replica, owners, members, registry_version, lapse_ms, now_s, grace_s):
+        if all(owner in self._clocks for owner in owners):
+            yield [
+                (key, replica.records[key].dot)
+                for key in sorted(replica.tombstones)
+                if replica.records[key].is_dead(lapse_ms)
+                and all(self._clocks[owner].covers(replica.records[key].dot) for owner in owners)
+            ]
 
-    patch.setattr(Collection, "step", hasty)
+    patch.setattr(Collection, "steps", hasty)
 
 
 def collection_without_grace(patch):
     """Dropped as soon as J is covered."""
-    step = Collection.step
-    patch.setattr(Collection, "step", lambda self, *rest: step(self, *rest[:-1], 0.0))
+    steps = Collection.steps
+    patch.setattr(Collection, "steps", lambda self, *rest: steps(self, *rest[:-1], 0.0))
     patch.setattr(Collection, "is_waiting", lambda self, now_s, grace_s: False)
 
 
@@ -128,7 +127,7 @@ def expiry_as_a_new_write(patch):
         for replica in store.replicas:
             for key in sorted(replica.tombstones):
                 record = replica.records[key]
-                if record.value is not None and record.is_dead(store.wall_ms()):
+                if record.value is not None and record.is_dead(store.lapse_ms):
                     store.write(key, Draft(None, record.owner))
         collect(self)
 

@@ -1,0 +1,101 @@
+"""What time it is, for a node that believes no single clock: not its own, nor a peer's.
+
+- The *lapse*, by which records expire: see `dynatwist.replication.lapse`.
+- The time *near* that of the majority, by which writes are stamped and get their end.
+- Whether this node's wall clock is so wrong that clients had better write elsewhere: see `dynatwist.coordinator.walls`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dynatwist.model.clock import FAR_MS
+from dynatwist.model.registry import Registry
+from dynatwist.net.links import PeerLinks
+from dynatwist.replication.lapse import Lapse, Reading
+from dynatwist.runtime import Runtime
+from dynatwist.storage.store import Store
+
+from .walls import Walls
+
+BURIED_A_TURN = 500
+"""Records that are over and become tombstones in one turn of the reactor: about a millisecond's work."""
+
+
+class Times:
+    """See the module.
+
+    :param registry: asked for the present members.
+    :param mark_ms: the wall reading that this node believed and persisted last.
+    :ivar refusal: why clients may not write here, or an empty string.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: bytes,
+        store: Store,
+        links: PeerLinks,
+        runtime: Runtime,
+        registry: Callable[[], Registry | None],
+        mark_ms: int,
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._links = links
+        self._runtime = runtime
+        self._registry = registry
+        self._told: dict[bytes, Reading] = {}
+        now_s = runtime.monotonic_s()
+        self._lapse = Lapse(store.lapse_ms, now_s)
+        self.walls = Walls(mark_ms, runtime.wall_ms(), now_s)
+        self.refusal = ""
+        self._is_burying = False
+        store.go_by(self.near_ms)
+
+    def note(self, node: bytes, wall_ms: int) -> None:
+        """What a peer's wall clock says, by a message; nodes of former releases do not say so in frames."""
+        self._told[node] = wall_ms, self._runtime.monotonic_s()
+
+    def _readings(self) -> dict[bytes, Reading]:
+        return self._told | dict(self._links.walls())
+
+    def lapse_ms(self) -> int:
+        """The lapse as of now, also by what was heard a moment ago."""
+        runtime, registry = self._runtime, self._registry()
+        now_s, own_ms = runtime.monotonic_s(), runtime.wall_ms()
+        groups = [group for group in (registry.ids, registry.previous_ids) if group] if registry is not None else []
+        readings = self._readings()
+        if groups == [{self._node}]:  # nobody else can say that this clock has jumped
+            own_ms = self.walls.steady_ms(own_ms, now_s)
+        readings[self._node] = own_ms, now_s
+        self._lapse.learn(self._store.lapse_ms)  # where what peers tell arrives
+        lapse_ms = self._lapse.look(groups, readings, own_ms, now_s)
+        self._store.pass_by(lapse_ms)
+        return lapse_ms
+
+    def near_ms(self) -> int:
+        """This node's wall clock, within the bound of a usual error of the time of a majority, where that is known."""
+        runtime = self._runtime
+        return self._lapse.near(runtime.wall_ms(), runtime.monotonic_s(), FAR_MS)
+
+    def tick(self) -> None:
+        """To be called every second."""
+        runtime, registry = self._runtime, self._registry()
+        now_s, wall_ms = runtime.monotonic_s(), runtime.wall_ms()
+        members = registry.ids | registry.previous_ids if registry is not None else frozenset()
+        for node, (peer_ms, at_s) in self._readings().items():
+            if node in members:
+                self.walls.note(node, peer_ms + int(1000 * (now_s - at_s)) - wall_ms, at_s)
+        count = max(len(registry.ids), len(registry.previous_ids)) if registry is not None else 0
+        self.refusal = self.walls.refusal(wall_ms, now_s, count)
+        self.lapse_ms()
+        self._store.notice_time()
+        if not self._is_burying:
+            self._bury()
+
+    def _bury(self) -> None:
+        """A few at a time: a hundred thousand sessions may end in one second."""
+        self._is_burying = self._store.bury(BURIED_A_TURN)
+        if self._is_burying:
+            self._runtime.later(self._bury)
