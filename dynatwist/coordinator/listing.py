@@ -8,7 +8,7 @@ them from the scan, with their owners.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -80,6 +80,27 @@ class _Entry:
     brief: Brief | None
     size_bytes: int
 
+    @property
+    def end_ms(self) -> int:
+        """When it ends by itself; 0 for never, or where nobody knows."""
+        return self.brief.expires_ms if self.brief is not None else 0
+
+
+def _is_gone(entry: _Entry, over_ms: int) -> bool:
+    """Whether the owners agree that a key is dead."""
+    return entry.source is not None and entry.brief is not None and entry.brief.is_dead(over_ms)
+
+
+def _doubted(entry: _Entry) -> _Entry:
+    """One that ended while it was asked for: a read of the key decides (see `Coordinator`)."""
+    sometimes("a record ended while it was listed")
+    return replace(entry, source=None, dot=None, brief=None)
+
+
+def _keep(found: dict[str, Record], name: str, record: Record, over_ms: int) -> None:
+    if not record.is_dead(over_ms):
+        found[name] = record
+
 
 class Listing:
     """See the module.
@@ -99,9 +120,11 @@ class Listing:
 
         :raises ListingUnavailable: when not enough owners of some partition answer.
         """
-        entries, horizon = await self._scan(table, prefix, after, level, limit)
-        entries, horizon = self._cut(entries, horizon, [entry for entry in entries if not self._is_gone(entry)])
-        found = await self._resolve(table, entries, level)
+        over_ms = self._cluster.store.lapse_ms
+        entries, horizon = await self._scan(table, prefix, after, level, limit, over_ms)
+        costly = [entry for entry in entries if not _is_gone(entry, over_ms)]
+        entries, horizon = self._cut(entries, horizon, costly)
+        found = await self._resolve(table, entries, level, over_ms)
         return Page([(entry.name, found[entry.name]) for entry in entries if entry.name in found], horizon)
 
     async def names(self, table: str, prefix: str, after: str, level: Level, limit: int = PAGE_KEYS) -> Names:
@@ -109,22 +132,19 @@ class Listing:
 
         :raises ListingUnavailable: when not enough owners of some partition answer.
         """
-        entries, horizon = await self._scan(table, prefix, after, level, limit)
+        over_ms = self._cluster.store.lapse_ms
+        entries, horizon = await self._scan(table, prefix, after, level, limit, over_ms)
         unknown = [entry for entry in entries if entry.source is None or entry.brief is None]
         entries, horizon = self._cut(entries, horizon, unknown)
-        found = await self._resolve(table, [one for one in unknown if horizon is None or one.name <= horizon], level)
+        unknown = [one for one in unknown if horizon is None or one.name <= horizon]
+        found = await self._resolve(table, unknown, level, over_ms)
         names: list[tuple[str, str]] = []
         for entry in entries:
             if entry.name in found:
                 names.append((entry.name, found[entry.name].owner))
-            elif entry.source is not None and entry.brief is not None and not self._is_gone(entry):
+            elif entry.source is not None and entry.brief is not None and not _is_gone(entry, over_ms):
                 names.append((entry.name, entry.brief.owner))
         return Names(names, horizon)
-
-    def _is_gone(self, entry: _Entry) -> bool:
-        """Whether the owners agree that a key is dead."""
-        brief = entry.brief
-        return entry.source is not None and brief is not None and brief.is_dead(self._cluster.store.wall_ms())
 
     def _cut(self, entries: list[_Entry], horizon: str | None, costly: list[_Entry]) -> tuple[list[_Entry], str | None]:
         """As much as may be in one page, and where that ends."""
@@ -138,8 +158,9 @@ class Listing:
         return entries, horizon
 
     async def _scan(
-        self, table: str, prefix: str, after: str, level: Level, limit: int
+        self, table: str, prefix: str, after: str, level: Level, limit: int, over_ms: int
     ) -> tuple[list[_Entry], str | None]:
+        """What the owners hold, told that so much time is over."""
         turn: Deferred[None] = Deferred()
         self._cluster.runtime.later(lambda: turn.callback(None))
         await turn  # a page a turn, even where nobody else is asked
@@ -159,7 +180,9 @@ class Listing:
         names = sorted(found)
         if len(names) > limit:  # each node answered with so many, and they own different ones
             names, horizon = names[:limit], names[limit - 1]
-        return [self._entry(table, name, found[name], set(replies)) for name in names], horizon
+        now_ms = self._cluster.times.lapse_ms()
+        entries = [self._entry(table, name, found[name], set(replies)) for name in names]
+        return [_doubted(entry) if over_ms < entry.end_ms <= now_ms else entry for entry in entries], horizon
 
     def _entry(
         self, table: str, name: str, said: dict[bytes, tuple[Dot, Brief | None]], answered: set[bytes]
@@ -232,21 +255,21 @@ class Listing:
             return self._cluster.store.replicas[partition].whole or self._cluster.may_coordinate(partition)
         return self._cluster.is_whole_at(node, partition)
 
-    async def _resolve(self, table: str, entries: list[_Entry], level: Level) -> dict[str, Record]:
+    async def _resolve(self, table: str, entries: list[_Entry], level: Level, over_ms: int) -> dict[str, Record]:
         """The live records behind some entries."""
         store = self._cluster.store
         found: dict[str, Record] = {}
         remote: dict[bytes, list[Key]] = {}
         for entry in entries:
-            if entry.source is None or self._is_gone(entry):
+            if entry.source is None or _is_gone(entry, over_ms):
                 continue
             held = store.held((table, entry.name))
             if held is not None and held.dot == entry.dot:
-                self._keep(found, entry.name, held)
+                _keep(found, entry.name, held, over_ms)
             else:
                 remote.setdefault(entry.source, []).append((table, entry.name))
         for node, keys in sorted(remote.items()):
-            await self._fetch(node, keys, found)
+            await self._fetch(node, keys, found, over_ms)
         disputed = [entry.name for entry in entries if entry.source is None]
         reads = [self._coordinator.execute(Operation(Kind.GET, (table, name), level)) for name in disputed]
         for name, result in zip(disputed, await gatherResults(reads), strict=True):
@@ -256,17 +279,13 @@ class Listing:
                 found[name] = result.record
         return found
 
-    def _keep(self, found: dict[str, Record], name: str, record: Record) -> None:
-        if not record.is_dead(self._cluster.times.lapse_ms() if record.expires_ms else 0):
-            found[name] = record
-
-    def _fetch(self, node: bytes, keys: list[Key], found: dict[str, Record]) -> Deferred[None]:
+    def _fetch(self, node: bytes, keys: list[Key], found: dict[str, Record], over_ms: int) -> Deferred[None]:
         """What a peer holds of some keys."""
         fetched: Deferred[None] = Deferred()
 
         def take(records: list[tuple[Key, Record]]) -> None:
             for key, record in records:
-                self._keep(found, key[1], record)
+                _keep(found, key[1], record, over_ms)
 
         def done(ok: bool) -> None:
             if ok:
