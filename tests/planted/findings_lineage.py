@@ -11,7 +11,7 @@ from .faults import under
 
 
 def _unfilled(self, moment, exact=16):
-    return Lineage(self.generation, (*self.stamps, max(moment, lineage._after(self.stamps[-1]))))
+    return Lineage(self.generation, (*self.stamps, max(moment, lineage._after(self.stamps[-1], moment.actor))))
 
 
 @under("absences")
