@@ -189,9 +189,9 @@ class TestReplica:
         theirs.merge(KEY, record)
         theirs.drop(KEY, record.dot, 1)
         buckets = mine.digests.differing(theirs.digests.to_wire())
-        verdict = compare(mine, buckets, dict(theirs.in_buckets(buckets)), theirs.clock)
+        verdict = compare(mine, dict(mine.in_buckets(buckets)), dict(theirs.in_buckets(buckets)), theirs.clock)
         assert verdict.drops == ((KEY, record.dot),)
-        assert compare(theirs, buckets, dict(mine.in_buckets(buckets)), mine.clock).drops == ()
+        assert compare(theirs, dict(theirs.in_buckets(buckets)), dict(mine.in_buckets(buckets)), mine.clock).drops == ()
 
 
 class TestCollection:

@@ -27,8 +27,9 @@ from dynatwist.replication.filling import sources_needed, sources_of, starts_ove
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
+from .answers import RoundAnswers
 from .cluster import Cluster, Respond
-from .rounds import Round, RoundAnswers, summaries_of
+from .rounds import Round, summaries_of
 from .tombstones import Tombstones, answer_clocks
 
 ROUND_INTERVAL_S = 1.0

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dynatwist.model.dots import DotSet
+from dynatwist.model.digest import BUCKETS
+from dynatwist.model.dots import Dot, DotSet
 from dynatwist.model.record import Key, Record
 from dynatwist.net.messages import (
     AnyMessage,
@@ -25,12 +26,14 @@ from dynatwist.net.messages import (
 )
 from dynatwist.replication.exchange import compare
 
-from .cluster import Cluster, Respond
+from .answers import STEP_RECORDS, walk_buckets
+from .cluster import Cluster
 from .fetch import fetch
 
-PAGE_BYTES = 256 << 10
 PARALLEL_PULLS = 8
 ROUND_TIMEOUT_S = 10.0
+MAX_ENTRIES = 4000
+"""Entries of digest buckets compared at a time, about: a few milliseconds of work for either side."""
 
 OnRound = Callable[[bool, set[int]], None]
 """(whether the round was completed, the partitions of which the peer, whole itself, gave all that it holds)."""
@@ -139,26 +142,43 @@ class Round:
             if not isinstance(reply, BucketsAre):
                 self._pulled_one(False)
                 return
-            numbers = self._cluster.store.replicas[partition].digests.differing(reply.digests)
-            self._cluster.links.call(
-                self._peer, BucketEntries(partition, numbers), lambda reply: self._judge(partition, numbers, reply)
-            )
+            self._compare_some(partition, self._cluster.store.replicas[partition].digests.differing(reply.digests))
 
         self._cluster.links.call(self._peer, Buckets(partition), digests)
 
-    def _judge(self, partition: int, numbers: list[int], reply: AnyMessage | None) -> None:
+    def _compare_some(self, partition: int, numbers: list[int]) -> None:
+        """Compare buckets, as many at a time as have a bounded number of entries."""
+        if not numbers:
+            self._pulled_one(True)
+            return
+        held = len(self._cluster.store.replicas[partition].records)
+        count = max(1, MAX_ENTRIES * BUCKETS // max(1, held))
+        some, rest = numbers[:count], numbers[count:]
+
+        def replied(reply: AnyMessage | None) -> None:
+            replica = self._cluster.store.replicas[partition]
+            if not isinstance(reply, EntriesAre) or replica.resets != self._epochs[partition]:
+                self._pulled_one(False)
+                return
+            runtime = self._cluster.runtime
+            walk_buckets(runtime, replica, some, lambda mine: self._judge(partition, mine, reply, rest), STEP_RECORDS)
+
+        self._cluster.links.call(self._peer, BucketEntries(partition, some), replied)
+
+    def _judge(self, partition: int, mine: list[tuple[Key, Dot]], reply: EntriesAre, rest: list[int]) -> None:
+        """Do what is to be done about some buckets, and go on with the rest."""
         store = self._cluster.store
         replica = store.replicas[partition]
-        if not isinstance(reply, EntriesAre) or replica.resets != self._epochs[partition]:
+        if replica.resets != self._epochs[partition]:
             self._pulled_one(False)
             return
         if not reply.whole or not replica.whole:
             self._pulled_one(True)
             return
-        verdict = compare(replica, numbers, dict(reply.entries), DotSet.from_wire(reply.clock))
+        verdict = compare(replica, dict(mine), dict(reply.entries), DotSet.from_wire(reply.clock))
         store.drop(partition, verdict.drops, reply.generation)
         if not verdict.wanted:
-            self._pulled_one(True)
+            self._compare_some(partition, rest)
             return
         store.alarms += verdict.alarms
 
@@ -167,71 +187,10 @@ class Round:
                 for key, record in records:
                     store.take(key, record)
 
-        fetch(self._cluster, self._peer, list(verdict.wanted), take, self._pulled_one)
+        def fetched(ok: bool) -> None:
+            if ok:
+                self._compare_some(partition, rest)
+            else:
+                self._pulled_one(False)
 
-
-class RoundAnswers:
-    """Answers the rounds of peers.
-
-    :ivar page_bytes: how much goes into one answer, about.
-    """
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self.page_bytes = PAGE_BYTES
-        cluster.on_call(Summaries, self._on_summaries)
-        cluster.on_call(Pull, self._on_pull)
-        cluster.on_call(Buckets, self._on_buckets)
-        cluster.on_call(BucketEntries, self._on_entries)
-
-    def _on_summaries(self, node: bytes, message: Summaries, respond: Respond) -> None:
-        store = self._cluster.store
-        self._cluster.times.note(node, message.wall_ms)
-        replicas = store.replicas
-        differing = [number for number, summary in message.summaries.items() if replicas[number].summary() != summary]
-        filling = [replica.number for replica in store.replicas if not replica.whole]
-        registry = self._cluster.registry
-        if registry is not None and registry.changing:
-            filling += [partition for partition in message.summaries if self._cluster.is_joining(partition)]
-        answer = Differing(differing, sorted(message.summaries.keys() & set(filling)))
-        store.wal.when_durable(store.wal.lsn, lambda: respond(answer))
-
-    def _is_whole(self, partition: int) -> bool:
-        return self._cluster.store.replicas[partition].whole and not self._cluster.is_joining(partition)
-
-    def _on_pull(self, node: bytes, message: Pull, respond: Respond) -> None:
-        store = self._cluster.store
-        replica = store.replicas[message.partition]
-        room = self.page_bytes
-        cut = False
-
-        def admit(record: Record) -> bool:
-            nonlocal room, cut
-            cut = room <= 0
-            room -= len(record.value or b"") + 200
-            return not cut
-
-        records = list(replica.missing_from(DotSet.from_wire(message.clock), message.after, admit))
-        answer = Pulled(
-            records,
-            cut,
-            replica.clock.to_wire(),
-            replica.generation,
-            replica.digests.root,
-            self._is_whole(message.partition),
-        )
-        store.wal.when_durable(store.wal.lsn, lambda: respond(answer))
-
-    def _on_buckets(self, node: bytes, message: Buckets, respond: Respond) -> None:
-        respond(BucketsAre(self._cluster.store.replicas[message.partition].digests.to_wire()))
-
-    def _on_entries(self, node: bytes, message: BucketEntries, respond: Respond) -> None:
-        store = self._cluster.store
-        replica = store.replicas[message.partition]
-        answer = EntriesAre(
-            replica.in_buckets(message.buckets),
-            replica.clock.to_wire(),
-            replica.generation,
-            self._is_whole(message.partition),
-        )
-        store.wal.when_durable(store.wal.lsn, lambda: respond(answer))
+        fetch(self._cluster, self._peer, list(verdict.wanted), take, fetched)

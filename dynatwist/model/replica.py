@@ -6,7 +6,7 @@ whole. Nothing here knows of disk or network; what is durable is the store's bus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple
@@ -49,6 +49,7 @@ class Replica:
     :ivar aside: records kept from before damage, to be merged once the replica is whole again.
     :ivar tombstones: keys whose record is dead, as far as this replica was told (see `end`), the first one first.
     :ivar ends: when the other records end that do so by themselves.
+    :ivar walks: that are under way; see `BucketWalk`.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Replica:
         "resets",
         "seen",
         "tombstones",
+        "walks",
         "whole",
     )
 
@@ -80,6 +82,7 @@ class Replica:
         self.aside = Records()
         self.issued = 0
         self.resets = 0
+        self.walks: list[BucketWalk] = []
         self._summary: bytes | None = None
 
     def next_dot(self, actor: Actor) -> Dot:
@@ -110,6 +113,9 @@ class Replica:
         return Merge(Outcome.LOST, record if concurrent else None)
 
     def _hold(self, key: Key, record: Record, held: Dot | None, packed: Packed | None = None) -> None:
+        if held is None:
+            for walk in self.walks:
+                walk.note(key)
         self.digests.change(key, held, record.dot)
         self.records.hold(key, record, packed if packed is not None else pack(record))
         if record.value is None:
@@ -200,29 +206,11 @@ class Replica:
         self.reset(whole=False)
         self.aside = aside
 
-    def missing_from(
-        self, clock: DotSet, start: Key | None, admit: Callable[[Record], bool]
-    ) -> Iterator[tuple[Key, Record]]:
-        """The records whose dots a peer's clock does not cover, in the order of keys.
-
-        :param start: only keys after this one.
-        :param admit: called for each; the walk ends when it answers false.
-        """
-        if clock.covers_all(self.clock):
-            return
-        keys: Iterable[Key] = (key for key, dot in self.records.dots() if not clock.covers(dot))
-        for key in sorted(keys):
-            if start is not None and key <= start:
-                continue
-            record = self.records[key]
-            if not admit(record):
-                return
-            yield key, record
-
     def in_buckets(self, numbers: Iterable[int]) -> list[tuple[Key, Dot]]:
         """The (key, dot) entries of some digest buckets."""
-        wanted = set(numbers)
-        return [(key, dot) for key, dot in self.records.dots() if bucket_of(key) in wanted]
+        walk = BucketWalk(self, numbers)
+        walk.step(len(self.records))
+        return walk.entries()
 
     def summary(self) -> bytes:
         """Eight bytes that are equal on replicas with equal clock, G and records."""
@@ -230,3 +218,39 @@ class Replica:
             text = repr((self.clock.to_wire(), self.generation, self.digests.root)).encode()
             self._summary = blake2b(text, digest_size=8, person=b"summary").digest()
         return self._summary
+
+
+class BucketWalk:
+    """Finds the entries of some digest buckets, a few at a time, however many records there are.
+
+    To be stepped through to its end, which ends it. Keys that come to be held meanwhile are noted.
+    """
+
+    def __init__(self, replica: Replica, numbers: Iterable[int]) -> None:
+        self._replica = replica
+        self._wanted = frozenset(numbers)
+        self._left = list(replica.records)
+        self._found: dict[Key, None] = {}
+        replica.walks.append(self)
+
+    def note(self, key: Key) -> None:
+        """A key is held that was not."""
+        if bucket_of(key) in self._wanted:
+            self._found[key] = None
+
+    def step(self, count: int) -> bool:
+        """Look at some more keys.
+
+        :returns: whether all were looked at.
+        """
+        at = max(0, len(self._left) - count)
+        for key in self._left[at:]:
+            self.note(key)
+        del self._left[at:]
+        return not self._left
+
+    def entries(self) -> list[tuple[Key, Dot]]:
+        """The (key, dot) entries of this instant; ends the walk."""
+        self._replica.walks.remove(self)
+        dots = ((key, self._replica.records.dot(key)) for key in self._found)
+        return [(key, dot) for key, dot in dots if dot is not None]

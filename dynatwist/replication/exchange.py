@@ -23,13 +23,13 @@ class Verdict:
     alarms: int
 
 
-def compare(replica: Replica, buckets: list[int], theirs: dict[Key, Dot], clock: DotSet) -> Verdict:
+def compare(replica: Replica, mine: dict[Key, Dot], theirs: dict[Key, Dot], clock: DotSet) -> Verdict:
     """Judge the entries of some buckets.
 
-    :param theirs: the peer's entries in these buckets.
+    :param mine: the entries of the replica in these buckets.
+    :param theirs: the peer's.
     :param clock: the peer's clock, taken at the same instant as its entries.
     """
-    mine = dict(replica.in_buckets(buckets))
     drops: list[tuple[Key, Dot]] = []
     wanted: list[Key] = []
     alarms = 0
