@@ -7,7 +7,7 @@ otherwise both may succeed, and one of them loses the merge.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred
 
@@ -361,6 +361,11 @@ class Coordinator:
         sometimes("a forwarded request that was answered is asked again")
         record = self.cluster.store.requests.became(op)
         return FORGOTTEN if record is None else Result(known.code, record, known.replicas, known.text)
+
+    @property
+    def answers(self) -> Mapping[bytes, tuple[float, list[OnResult] | Result]]:
+        """Of forwarded requests, by their ids: when they came, and who waits or what was answered."""
+        return self._recent
 
     def sweep(self) -> None:
         """Forget the answers that nobody can ask for again; to be called every second."""

@@ -55,6 +55,7 @@ class Clients:
 
     :param on_call: told of every call before it is sent.
     :param on_answer: told of every call that was answered.
+    :ivar value_bytes: of the largest values, about.
     :ivar violations: what sessions with a causal token saw go backwards.
     """
 
@@ -71,6 +72,7 @@ class Clients:
         self._causal = [_Causal(f"causal{number}") for number in range(3)]
         self._keys = list(islice(_keys(load.partitions), load.keys))
         self.violations: list[str] = []
+        self.value_bytes = 0
 
     def start(self) -> None:
         """Begin to ask."""
@@ -172,8 +174,7 @@ class Clients:
         if call.kind is Kind.GET:
             running = ensureDeferred(core.data.read(ROOT, *call.key, request.level("r"), request.causal()))
         else:
-            value = b'{"%b":%d}' % (b"p" if call.kind is Kind.PATCH else b"n", call.number)
-            running = ensureDeferred(core.data.write(user(call.user), request, call.kind, *call.key, value))
+            running = ensureDeferred(core.data.write(user(call.user), request, call.kind, *call.key, self._value(call)))
 
         def done(result: Result) -> None:
             call.code, call.record, call.replicas = "ok", result.record, result.replicas
@@ -191,6 +192,15 @@ class Clients:
             then(call)
 
         running.addCallbacks(done, failed).addCallback(answered).addErrback(self._broke)
+
+    def _value(self, call: Call) -> bytes:
+        """With the call's number; where a seed has large values, some are."""
+        random = self._world.random
+        name = b"p" if call.kind is Kind.PATCH else b"n"
+        if not self.value_bytes or call.session == "probe" or random.random() < 0.6:
+            return b'{"%b":%d}' % (name, call.number)
+        size_bytes = random.choice((self.value_bytes // 4, self.value_bytes))
+        return b'{"%b":%d,"x%b":"%b"}' % (name, call.number, name, b"x" * size_bytes)
 
     def _broke(self, failure: Failure) -> None:
         self._world.errors.append(f"a request raises {failure.getTraceback()}")

@@ -34,13 +34,17 @@ class Weather:
 
 
 class SimNetwork:
-    """All hosts and what is between them."""
+    """All hosts and what is between them.
+
+    :ivar bytes_per_s: that a connection carries, each way.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.weather = Weather()
         self.hosts: dict[str, SimHost] = {}
         self.streams = 0
+        self.bytes_per_s = float("inf")
         self._cut: set[tuple[str, str]] = set()
         self._slow_s: dict[tuple[str, str], float] = {}
         self._captured: deque[bytes] = deque(maxlen=CAPTURED)

@@ -5,6 +5,8 @@ What nodes do by themselves is judged by the `Witness`, step by step.
 
 from __future__ import annotations
 
+import re
+
 from dynatwist.coordinator.request import Kind
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
@@ -14,9 +16,12 @@ from .cluster import SimCluster
 from .history import NO_EFFECT, STRICT_TABLE, Call, History, name_of
 from .order import is_preferred
 from .register import ABSENT, Op, check
+from .sizes import stored_bytes
 from .witness import Witness
 
 UNANSWERED_S = 6.0
+MARGIN_BYTES = 30_000
+"""More than the largest value takes that simulated clients write, on top of a patched one of the same size."""
 
 
 class Oracle:
@@ -57,6 +62,8 @@ class Oracle:
     def _judge_answer(self, call: Call) -> None:
         registry = self._registries.pop(call, None)
         record = call.record
+        if call.code == "full":
+            self._judge_full(call)
         if record is None:
             if call.kind is Kind.GET and call.code == "ok":
                 self._say(f"P6: {call.text()}: success without a record")
@@ -77,6 +84,15 @@ class Oracle:
                 known.by_majority_s = min(known.by_majority_s, call.ended_s)
             if registry is not None and registry == self._common_registry():
                 self._judge_groups(call, registry, known.partition, known.held_by)
+
+    def _judge_full(self, call: Call) -> None:
+        """P10: what adds is refused when memory is spent, and only then; what frees some never is."""
+        cores = self._cluster.cores()
+        if call.kind is Kind.DELETE or not any(
+            stored_bytes(core) + MARGIN_BYTES > core.config.limits.store_bytes for core in cores
+        ):
+            held = [stored_bytes(core) for core in cores]
+            self._say(f"P10: {call.text()}, though the nodes hold {held} bytes")
 
     def _judge_groups(self, call: Call, registry: Registry, partition: int, held_by: set[int]) -> None:
         """While members change, a majority is one of the old owners and one of the new."""
@@ -165,8 +181,7 @@ class Oracle:
                 self._say(f"P1: {known.name} was {how}, but {core.cluster.me.host} forgot it")
 
     def _judge_refused(self, call: Call) -> None:
-        value = b'{"n":%d}' % call.number
-        if any(known.record.value == value for known in self._witness.of(call.key).values()):
+        if any(_number(known.record) == call.number for known in self._witness.of(call.key).values()):
             self._say(f"P6: {call.text()}, but it was written")
 
     def _judge_strict(self) -> None:
@@ -207,5 +222,8 @@ class Oracle:
 
 
 def _number(record: Record) -> int:
-    value = record.value or b""
-    return int(value[5:-1]) if value.startswith(b'{"n":') else -1
+    found = _NUMBER.match(record.value or b"")
+    return int(found[1]) if found is not None else -1
+
+
+_NUMBER = re.compile(rb'\{"n":(\d+)[,}]')

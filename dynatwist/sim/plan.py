@@ -12,6 +12,8 @@ from random import Random
 from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.storage.wal import Durability
 
+from .sizes import Sizes, draw_sizes
+
 DAMAGING = (
     "flips", "misdirected", "lost_files", "corners", "backups", "wipes", "forgets", "unreadable", "lost_logs"
 )  # fmt: skip
@@ -132,6 +134,7 @@ class Plan:
 
     :ivar storm_s: length of each storm.
     :ivar in_small_steps: pages, slices, chunks and batches hold a few records instead of thousands: so there are many.
+    :ivar sizes: bounds in bytes, and how large values are.
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
     """
 
@@ -145,6 +148,7 @@ class Plan:
     lone_s: float = 3.0
     in_small_steps: bool = True
     exact_creations: int = EXACT_CREATIONS
+    sizes: Sizes = field(default_factory=Sizes)
 
     def text(self) -> str:
         """One line for the trace."""
@@ -186,6 +190,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         random.choice([1.0, 3.0, 3.0]),
         random.random() < 0.7,
         exact_creations=random.choice([1, 2, 4, EXACT_CREATIONS]),
+        sizes=draw_sizes(seed),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
+from dynatwist.api.limits import Limits
 from dynatwist.core import Core
 from dynatwist.sometimes import Reached
 
@@ -24,12 +25,15 @@ from .locks import Locks
 from .oracle import Oracle
 from .plan import Plan, draw
 from .probes import Probes
+from .sizes import overfull
 from .witness import LATEST_S, Witness
 from .world import Killed, World
 
 SETTLE_LIMIT_S = 60.0
 TIDY_S = 1.0
 SOON_S = 0.05
+CUT_FOR_LENGTH = ("peer link dropped", "a message for {peer} was longer")
+"""What a node logs when a peer sends a frame that is too long, or would have to."""
 
 
 @dataclass(slots=True)
@@ -99,12 +103,15 @@ class _Run:
             tombstone_grace_s=plan.grace_s,
             snapshot_interval_s=plan.snapshot_s,
             lone_after_s=plan.lone_s,
+            limits=Limits(store_bytes=plan.sizes.store_bytes or Limits().store_bytes),
         )
+        self.cluster.network.bytes_per_s = plan.sizes.bytes_per_s
         self.history = History()
-        self.witness = Witness(self.cluster, plan.grace_s)
+        self.witness = Witness(self.cluster, plan.grace_s, plan.sizes.store_bytes)
         self.cluster.on_core = self._on_core
         self.oracle = Oracle(self.cluster, self.history, self.witness)
         self.clients = Clients(self.cluster, self.history, plan.load, self.oracle.sent, self.oracle.answered)
+        self.clients.value_bytes = plan.sizes.value_bytes
         self.listeners = Listeners(self.cluster, self.witness, plan.load.listeners, (*TABLES, STRICT_TABLE))
         self.locks = Locks(self.cluster, self.clients, plan.load.locks)
         self.mischief = Mischief(self.cluster, plan.faults, self.witness.damaged)
@@ -114,6 +121,8 @@ class _Run:
         if self.plan.in_small_steps:
             core.saver.slice_records, core.saver.chunk_bytes = 2, 1000
             core.repair.answers.page_bytes, core.repair.hint_batch = 400, 2
+            core.repair.answers.step_records = 3
+        self.plan.sizes.give(core)
         core.store.exact_creations = self.plan.exact_creations
         self.witness.watch(node, core)
 
@@ -134,6 +143,8 @@ class _Run:
             failure = event.get("log_failure")
             if failure is not None and not failure.check(Killed):
                 self.world.errors.append(f"unhandled: {failure.getTraceback()}")
+            elif str(event.get("log_format", "")).startswith(CUT_FOR_LENGTH):
+                self.world.errors.append("P10: " + str(event["log_format"]).format_map(event))
             elif self.world.tracing and failure is None:
                 self.world.say("log: " + str(event.get("log_format", "")).format_map(event))
 
@@ -184,6 +195,8 @@ class _Run:
         self.found += checks.differences(self.cluster)
         for node in self.cluster.active():
             self.found += checks.faults_of(node, self.plan.durability)
+            if node.core is not None:
+                self.found += overfull(node.core, self.plan.sizes)
         final = self.oracle.final()
         self.listeners.judge(final, self.oracle.born_s())
         self.oracle.judge(self.listeners.announced)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FIRST_RETRY_S = 0.2
 MAX_RETRY_S = 120.0
 GIVE_UP_S = 900.0
+BUFFER_BYTES = 64 << 10
+"""What Twisted's transports take before they ask the producer to pause."""
 
 
 class SimStream:
@@ -42,6 +44,9 @@ class SimStream:
         self._vanished = False
         self._retry_s = FIRST_RETRY_S
         self._waited_s = 0.0
+        self._producer: Any = None
+        self._queued_bytes = 0
+        self._is_producer_paused = False
         host.streams[self.number] = self
 
     def start(self, factory: Any) -> None:
@@ -68,10 +73,21 @@ class SimStream:
         """Send."""
         if self._open and self._host.process.alive:
             self._queue.append(data)
+            self._queued_bytes += len(data)
+            if self._queued_bytes > BUFFER_BYTES and self._producer is not None:
+                self._is_producer_paused = True
+                self._producer.pauseProducing()
             self._move()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """The simulated network has no limit to what it buffers."""
+        """Pause a producer when much is to be sent, and resume it when all is."""
+        self._producer = producer
+
+    def _sent(self, data: bytes) -> None:
+        self._queued_bytes -= len(data)
+        if self._is_producer_paused and not self._queued_bytes:
+            self._is_producer_paused = False
+            self._host.process.run(self._producer.resumeProducing)
 
     def loseConnection(self) -> None:
         """Close after what was written."""
@@ -100,7 +116,8 @@ class SimStream:
         if self._moving or not self._queue:
             return
         self._moving = True
-        self._network.world.later(self._delay_s(), self._carry)
+        size_bytes = len(self._queue[0] or b"")
+        self._network.world.later(self._delay_s() + size_bytes / self._network.bytes_per_s, self._carry)
 
     def _carry(self) -> None:
         world = self._network.world
@@ -125,6 +142,7 @@ class SimStream:
             self._closed(ConnectionDone())
             self.other._closed(ConnectionDone())
         else:
+            self._sent(item)
             self._hand_over(item)
             self._move()
 

@@ -7,6 +7,7 @@ to be there.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -60,9 +61,10 @@ class Witness:
     :ivar violations: lines that name a promise and how it was broken.
     """
 
-    def __init__(self, cluster: SimCluster, grace_s: float) -> None:
+    def __init__(self, cluster: SimCluster, grace_s: float, store_bytes: int = 0) -> None:
         self._cluster = cluster
         self._grace_s = grace_s
+        self._store_bytes = store_bytes or sys.maxsize
         self._records: dict[tuple[int, Dot], Known] = {}
         self._in: defaultdict[int, list[Known]] = defaultdict(list)
         self._of: defaultdict[Key, dict[Dot, Known]] = defaultdict(dict)
@@ -132,8 +134,11 @@ class Witness:
             self._merged(known, node, core)
 
         def written(key: Key, draft: Draft, dot: Dot | None = None, after_ms: int = 0) -> Record:
+            before_bytes = store.size_bytes
             record = write(key, draft, dot, after_ms)
             self._born(key, record)
+            if record.value is not None and store.size_bytes > max(before_bytes, self._store_bytes):
+                self.say(f"P10: {node.host} writes {'/'.join(key)} beyond its memory limit: {store.size_bytes} bytes")
             return record
 
         def dropped(partition: int, entries: Iterable[tuple[Key, Dot]], generation: int) -> None:

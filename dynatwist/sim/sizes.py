@@ -1,0 +1,135 @@
+"""How large things are: in some seeds all bounds in bytes are low, so that values of a few kilobytes are large.
+
+What is bounded, and whether it is: what the tables of a node hold is counted here by looking at all of it, whatever the
+node itself says that it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import msgspec
+
+from dynatwist.core import Core
+from dynatwist.model.record import Record
+from dynatwist.net.framing import FRAME_SIZES, FrameSizes
+from dynatwist.storage.store import RECORD_OVERHEAD_BYTES
+
+SMALL_ENTRY_BYTES = 600
+"""Of a request that is remembered without its record: id, answer, and its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The bounds of a seed; none, in most.
+
+    :ivar value_bytes: of the largest values that clients write, about; 0 for the usual ten.
+    :ivar bound_bytes: instead of each bound of about a megabyte; 0 for the bounds as they are shipped.
+    :ivar store_bytes: of records in one node, beyond which writes that add are refused; 0 for the shipped limit.
+    :ivar bytes_per_s: of one way between two nodes.
+    """
+
+    value_bytes: int = 0
+    bound_bytes: int = 0
+    store_bytes: int = 0
+    bytes_per_s: float = float("inf")
+
+    @property
+    def frames(self) -> FrameSizes:
+        """How long frames are."""
+        low = self.bound_bytes
+        return FrameSizes(low, MAX_FRAME_BYTES) if low else FRAME_SIZES
+
+    def give(self, core: Core) -> None:
+        """Let a node go by these bounds; to be called before it starts."""
+        low = self.bound_bytes
+        if not low:
+            return
+        core.cluster.links.frame_sizes = self.frames
+        core.cluster.answer_bytes = low
+        core.context.listing.page_bytes = core.context.listing.scan_bytes = low
+        core.repair.hint_bytes = low
+        core.store.requests.max_bytes = 8 * low
+        core.relays.resume_bytes = 4 * low
+
+
+MAX_FRAME_BYTES = 40 << 10
+"""Where bounds are low: several values, and no more than a few."""
+
+
+def draw_sizes(seed: int) -> Sizes:
+    """The sizes of a seed."""
+    random = Random(f"sizes {seed}")
+    if random.random() < 0.6:
+        return Sizes()
+    value_bytes = random.choice((2_000, 6_000, 10_000))
+    return Sizes(
+        value_bytes,
+        random.choice((1_000, 4_000)),
+        random.choice((0, 0, 0, 4 * value_bytes, 8 * value_bytes)),
+        random.choice((float("inf"), 5e6, 1e6)),
+    )
+
+
+def size_of(name: str, record: Record | None) -> int:
+    """What a record counts for against the memory limit, from its definition."""
+    return 0 if record is None else len(name) + len(record.value or b"") + RECORD_OVERHEAD_BYTES
+
+
+def stored_bytes(core: Core) -> int:
+    """What all records of a node count for."""
+    return sum(size_of(key[1], record) for replica in core.store.replicas for key, record in replica.records.items())
+
+
+def held_bytes(root: Any) -> int:
+    """The bytes of all strings behind an object, each counted once: containers and plain values are followed, methods,
+    functions and the parts of the node are not."""
+    seen: set[int] = set()
+    left, total = [root], 0
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, bytes | bytearray | str):
+            total += len(one)
+        else:
+            left += _inside(one)
+    return total
+
+
+def _inside(one: Any) -> Iterator[Any]:
+    if isinstance(one, dict):
+        yield from one.keys()
+        yield from one.values()
+    elif isinstance(one, msgspec.Struct):
+        yield from (getattr(one, name) for name in one.__struct_fields__)
+    elif isinstance(one, list | tuple | set | frozenset) or type(one).__module__ == "collections":
+        yield from one
+    elif type(one).__module__ in FOLLOWED:
+        slots = getattr(type(one), "__slots__", ())
+        yield from (getattr(one, name) for name in slots if hasattr(one, name))
+        yield from getattr(one, "__dict__", {}).values()
+
+
+FOLLOWED = ("dynatwist.storage.requests", "dynatwist.replication.hints", "dynatwist.feed.hub")
+"""Modules whose objects are tables, or in tables."""
+
+
+def overfull(core: Core, sizes: Sizes) -> Iterator[str]:
+    """Tables of a node that hold more bytes than they may, and accounts that are wrong."""
+    store, host = core.store, core.cluster.me.host
+    counted = stored_bytes(core)
+    if store.size_bytes != counted:
+        yield f"P10: {host} says that its records have {store.size_bytes} bytes; it is {counted}"
+    most = sizes.value_bytes + 2 * SMALL_ENTRY_BYTES
+    for name, table, bound in (
+        ("requests that became records", store.requests, store.requests.max_bytes + most),
+        ("answers to forwarded requests", core.coordinator.answers, len(core.coordinator.answers) * SMALL_ENTRY_BYTES),
+        ("hints", store.hints, len(store.hints) * SMALL_ENTRY_BYTES),
+    ):
+        if (held := held_bytes(table)) > bound:
+            yield f"P10: {host}: {name} hold {held} bytes; {bound} would do"
