@@ -20,7 +20,6 @@ from dynatwist.net.messages import (
     Summaries,
     Unable,
 )
-from dynatwist.runtime import Runtime
 from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster, Respond
@@ -28,18 +27,12 @@ from .cluster import Cluster, Respond
 PAGE_BYTES = 256 << 10
 PAGE_RECORDS = 512
 """Whoever gets a page merges it in one turn: some milliseconds of work."""
-STEP_RECORDS = 2000
-"""Looked at in one turn: about two milliseconds."""
 MAX_WALKS_PER_PEER = 24
 """Three rounds of a peer at once, of eight partitions each."""
 
 
 def walk_buckets(
-    runtime: Runtime,
-    replica: Replica,
-    numbers: Iterable[int],
-    done: Callable[[list[tuple[Key, Dot]]], None],
-    step_records: int,
+    cluster: Cluster, replica: Replica, numbers: Iterable[int], done: Callable[[list[tuple[Key, Dot]]], None]
 ) -> None:
     """Find the entries of some digest buckets, over several turns of the reactor where a partition is large.
 
@@ -48,11 +41,11 @@ def walk_buckets(
     walk = BucketWalk(replica, numbers)
 
     def go_on() -> None:
-        if walk.step(step_records):
+        if walk.step(cluster.step_records):
             done(walk.entries())
         else:
             sometimes("a look at digest buckets takes several turns")
-            runtime.later(go_on)
+            cluster.runtime.later(go_on)
 
     go_on()
 
@@ -86,12 +79,11 @@ class RoundAnswers:
 
     :ivar page_bytes: how much goes into one answer, about.
     :ivar page_records: how many records go into one answer at most.
-    :ivar step_records: how many records are looked at in one turn.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self.page_bytes, self.page_records, self.step_records = PAGE_BYTES, PAGE_RECORDS, STEP_RECORDS
+        self.page_bytes, self.page_records = PAGE_BYTES, PAGE_RECORDS
         self._walks: dict[bytes, OrderedDict[tuple[int, Key], _Walk]] = {}
         cluster.on_call(Summaries, self._on_summaries)
         cluster.on_call(Pull, self._on_pull)
@@ -143,7 +135,7 @@ class RoundAnswers:
             respond(Unable("that round is over"))
             return
         records = replica.records
-        until = min(walk.at + self.step_records, len(walk.keys))
+        until = min(walk.at + self._cluster.step_records, len(walk.keys))
         while walk.at < until and room > 0 and len(page) < self.page_records:
             key = walk.keys[walk.at]
             walk.at += 1
@@ -182,4 +174,4 @@ class RoundAnswers:
             answer = EntriesAre(entries, replica.clock.to_wire(), replica.generation, whole)
             store.wal.when_durable(store.wal.lsn, lambda: respond(answer))
 
-        walk_buckets(self._cluster.runtime, replica, message.buckets, found, self.step_records)
+        walk_buckets(self._cluster, replica, message.buckets, found)

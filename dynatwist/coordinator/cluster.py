@@ -40,6 +40,8 @@ Handler = Callable[[bytes, Any, Respond], None]
 Notice = Callable[[bytes, Any], None]
 M = TypeVar("M")
 MAX_REPLICATE_DEADLINE_MS = 60_000
+STEP_RECORDS = 2000
+"""Looked at in one turn of the reactor, where there may be any number: about two milliseconds."""
 ANSWER_BYTES = 1 << 20
 """Records in one answer of a peer, about: a large value, or many small ones."""
 
@@ -52,6 +54,7 @@ class Cluster:
     :param grace_s: how long a tombstone is kept at least after it was noted for collection.
     :ivar replicate_deadline_ms: what is older when it arrives is not merged, so that a record that was under way for
         long cannot meet a replica that has collected what deleted it.
+    :ivar step_records: how many records are looked at in one turn; see `STEP_RECORDS`.
     :ivar answer_bytes: how much of what may be long is asked of a peer at a time; see `ANSWER_BYTES`.
     """
 
@@ -75,7 +78,7 @@ class Cluster:
         self._lone_after_s = lone_after_s
         self.grace_s = grace_s
         self.replicate_deadline_ms = min(MAX_REPLICATE_DEADLINE_MS, int(grace_s * 1000 / 2))
-        self.answer_bytes = ANSWER_BYTES
+        self.answer_bytes, self.step_records = ANSWER_BYTES, STEP_RECORDS
         self._started_s = runtime.monotonic_s()
         self.links = PeerLinks(me.node_id, self, runtime)
         self.swim: Swim | None = None

@@ -311,11 +311,9 @@ class Listing:
             if len(entries) >= message.limit or (entries and room < 0):
                 more = True
                 break
-            records = store.replicas[partition].records
-            dot, packed = records.dot(key), records.packed(key)
-            assert dot is not None
+            packed = store.replicas[partition].records.packed(key)
             assert packed is not None
-            brief = brief_of(packed)
+            dot, brief = brief_of(packed)
             entries.append((name, dot))
             briefs.append(brief)
             room -= len(name) + len(brief.owner) + ENTRY_BYTES

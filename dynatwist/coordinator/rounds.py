@@ -26,7 +26,7 @@ from dynatwist.net.messages import (
 )
 from dynatwist.replication.exchange import compare
 
-from .answers import STEP_RECORDS, walk_buckets
+from .answers import walk_buckets
 from .cluster import Cluster
 from .fetch import fetch
 
@@ -160,8 +160,7 @@ class Round:
             if not isinstance(reply, EntriesAre) or replica.resets != self._epochs[partition]:
                 self._pulled_one(False)
                 return
-            runtime = self._cluster.runtime
-            walk_buckets(runtime, replica, some, lambda mine: self._judge(partition, mine, reply, rest), STEP_RECORDS)
+            walk_buckets(self._cluster, replica, some, lambda mine: self._judge(partition, mine, reply, rest))
 
         self._cluster.links.call(self._peer, BucketEntries(partition, some), replied)
 

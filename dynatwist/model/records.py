@@ -50,7 +50,7 @@ class Brief(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class _Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record of which nothing long is copied."""
 
-    dot: msgspec.Raw
+    dot: Dot
     value: msgspec.Raw
     vv: msgspec.Raw
     stamp: msgspec.Raw
@@ -82,11 +82,11 @@ def value_of(packed: Packed) -> bytes | None:
     return _value(packed).value
 
 
-def brief_of(packed: Packed) -> Brief:
-    """What can be said of a packed record without its value."""
+def brief_of(packed: Packed) -> tuple[Dot, Brief]:
+    """The dot of a packed record, and what else can be said of it without its value."""
     outline = _outline(packed)
     is_deleted = memoryview(outline.value) == _NOTHING
-    return Brief(len(packed), is_deleted, outline.owner, outline.expires_ms)
+    return outline.dot, Brief(len(packed), is_deleted, outline.owner, outline.expires_ms)
 
 
 class Records(MutableMapping[Key, Record]):

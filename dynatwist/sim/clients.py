@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count, islice
 
@@ -50,6 +50,11 @@ def _keys(partitions: int) -> Iterator[Key]:
             yield key
 
 
+def owner_of(key: Key) -> str:
+    """Who writes a key, as a rule."""
+    return OWNERS[sum(key[1].encode()) % 2]
+
+
 class Clients:
     """See the module.
 
@@ -73,6 +78,10 @@ class Clients:
         self._keys = list(islice(_keys(load.partitions), load.keys))
         self.violations: list[str] = []
         self.value_bytes = 0
+
+    def know(self, keys: Iterable[Key]) -> None:
+        """Ask for some more keys than the plan says."""
+        self._keys += keys
 
     def start(self) -> None:
         """Begin to ask."""
@@ -153,7 +162,7 @@ class Clients:
         :param then: called with the call once it is answered, which may be never.
         """
         random = self._world.random
-        usual = OWNERS[sum(key[1].encode()) % 2]
+        usual = owner_of(key)
         who = usual if session == "probe" or random.random() < 0.9 else random.choice(OWNERS)
         assert node.process is not None
         call = Call(session, kind, key, level, 0, who, node.host, node.process, self._world.now_s, ttl_s)

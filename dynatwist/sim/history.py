@@ -12,6 +12,9 @@ from .world import Process
 STRICT_TABLE = "strict"
 """Only sessions with ``majority`` on both sides use its keys."""
 
+CROWD_TABLE = "crowd"
+"""So many keys in one partition that nobody asked for each; see `dynatwist.sim.effort`."""
+
 NO_EFFECT = frozenset(
     {"forbidden", "not_found", "precondition_failed", "conflict", "too_large", "unavailable", "full", "starting"}
 )

@@ -13,11 +13,11 @@ from dynatwist.replication.quorum import Level
 
 from .clients import Clients
 from .cluster import SimCluster, SimNode
-from .history import Call, name_of
+from .history import CROWD_TABLE, Call, name_of
 
 PROBE_TABLE = "probe"
 ANSWER_S = 1.5
-LISTED_AT_ONCE = 3
+LISTED_AT_ONCE = (3, 256)
 FROZEN_READ_S = 0.4
 
 
@@ -78,11 +78,12 @@ class Probes:
         now_ms = core.store.wall_ms()
         wanted = sorted(name for (one, name), record in final.items() if one == table and not record.is_dead(now_ms))
         found: list[str] = []
+        at_once = max(LISTED_AT_ONCE) if table == CROWD_TABLE else random.choice(LISTED_AT_ONCE)
 
         async def walk() -> None:
             after = ""
             while True:
-                page = await core.context.listing.page(table, "", after, Level.QUORUM, LISTED_AT_ONCE)
+                page = await core.context.listing.page(table, "", after, Level.QUORUM, at_once)
                 found.extend(name for name, _ in page.records)
                 if page.next_after is None:
                     return

@@ -16,8 +16,9 @@ from dynatwist.core import Core
 from dynatwist.sometimes import Reached
 
 from . import checks
-from .clients import TABLES, Clients
+from .clients import TABLES, Clients, owner_of
 from .cluster import SimCluster, SimNode
+from .effort import Effort, crowd, gather_crowd
 from .faults import Mischief
 from .history import STRICT_TABLE, History
 from .listeners import Listeners
@@ -32,6 +33,8 @@ from .world import Killed, World
 SETTLE_LIMIT_S = 60.0
 TIDY_S = 1.0
 SOON_S = 0.05
+MAX_SENT_BYTES = 1 << 20
+"""By one turn to all peers together, of values that are a few kilobytes long at most."""
 CUT_FOR_LENGTH = ("peer link dropped", "a message for {peer} was longer")
 """What a node logs when a peer sends a frame that is too long, or would have to."""
 
@@ -79,7 +82,7 @@ def simulate(
     gc.disable()  # a short life, and a large share of its time otherwise
     reached.start()
     try:
-        with run.logged():
+        with run.logged(), run.effort.counting():
             run.storms(minutes * 60)
     finally:
         reached.stop()
@@ -116,12 +119,15 @@ class _Run:
         self.locks = Locks(self.cluster, self.clients, plan.load.locks)
         self.mischief = Mischief(self.cluster, plan.faults, self.witness.damaged)
         self.found: list[str] = []
+        self.effort = Effort(self.witness.say, MAX_SENT_BYTES)
+        if plan.sizes.has_crowd:
+            self.clients.know(crowd()[:5])
 
     def _on_core(self, node: SimNode, core: Core) -> None:
         if self.plan.in_small_steps:
             core.saver.slice_records, core.saver.chunk_bytes = 2, 1000
             core.repair.answers.page_bytes, core.repair.hint_batch = 400, 2
-            core.repair.answers.step_records = 3
+            core.cluster.step_records = 3
         self.plan.sizes.give(core)
         core.store.exact_creations = self.plan.exact_creations
         self.witness.watch(node, core)
@@ -170,6 +176,8 @@ class _Run:
         self.world.say("a storm begins")
         for part in (self.clients, self.locks, self.listeners, self.mischief):
             part.start()
+        if self.plan.sizes.has_crowd:
+            gather_crowd(self.cluster, owner_of)
         self.world.run(self.world.now_s + self.plan.storm_s)
         for part in (self.clients, self.locks, self.listeners, self.mischief):
             part.stop()

@@ -30,12 +30,14 @@ class Sizes:
     :ivar bound_bytes: instead of each bound of about a megabyte; 0 for the bounds as they are shipped.
     :ivar store_bytes: of records in one node, beyond which writes that add are refused; 0 for the shipped limit.
     :ivar bytes_per_s: of one way between two nodes.
+    :ivar has_crowd: whether one partition holds many records; see `dynatwist.sim.effort`.
     """
 
     value_bytes: int = 0
     bound_bytes: int = 0
     store_bytes: int = 0
     bytes_per_s: float = float("inf")
+    has_crowd: bool = False
 
     @property
     def frames(self) -> FrameSizes:
@@ -46,6 +48,8 @@ class Sizes:
     def give(self, core: Core) -> None:
         """Let a node go by these bounds; to be called before it starts."""
         low = self.bound_bytes
+        if self.has_crowd:
+            core.repair.answers.page_records, core.cluster.step_records = 10, 40
         if not low:
             return
         core.cluster.links.frame_sizes = self.frames
@@ -63,6 +67,8 @@ MAX_FRAME_BYTES = 40 << 10
 def draw_sizes(seed: int) -> Sizes:
     """The sizes of a seed."""
     random = Random(f"sizes {seed}")
+    if random.random() < 0.1:
+        return Sizes(has_crowd=True)
     if random.random() < 0.6:
         return Sizes()
     value_bytes = random.choice((2_000, 6_000, 10_000))

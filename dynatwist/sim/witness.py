@@ -21,7 +21,7 @@ from dynatwist.model.ring import SYSTEM_PARTITION, is_system_table
 from dynatwist.storage.store import Store
 
 from .cluster import SimCluster, SimNode
-from .history import Call, name_of
+from .history import CROWD_TABLE, Call, name_of
 from .order import is_created_over, is_preferred
 
 LATEST_S = 6.0
@@ -269,7 +269,11 @@ class Witness:
         """A node has just written a record: is it what the rules say, and did somebody ask for it?"""
         known = self._of[key]
         name = f"{'/'.join(key)} {record.value!r} {name_of(record)}"
-        if not is_system_table(key[0]) and not any(self._explains(call, record) for call in self._asked[key]):
+        if (
+            not is_system_table(key[0])
+            and not _is_of_the_crowd(key, record)
+            and not any(self._explains(call, record) for call in self._asked[key])
+        ):
             self.say(f"P2: {name} was written, though nobody asks for it now")
         for dot in record.vv:
             seen = known.get(dot)
@@ -358,6 +362,10 @@ class Witness:
         for known in self._in[partition]:
             if known.by_majority_s < since_s and known.holders and not clock.covers(known.record.dot):
                 self.say(f"P6: {node.host} counts as whole, and has not met {known.name}, which a majority had")
+
+
+def _is_of_the_crowd(key: Key, record: Record) -> bool:
+    return key[0] == CROWD_TABLE and record.value == b'{"n":0}'
 
 
 def _is_dead_by(record: Record, later: Record) -> bool:

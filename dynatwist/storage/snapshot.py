@@ -13,7 +13,8 @@ from contextlib import suppress
 import msgspec
 from twisted.internet.defer import Deferred
 
-from dynatwist.model.records import pack
+from dynatwist.model.record import Key
+from dynatwist.model.records import Records
 from dynatwist.model.replica import Replica
 from dynatwist.model.ring import ALL_PARTITIONS
 
@@ -38,6 +39,7 @@ from .seal import Sealer, seal_file
 from .store import Store
 
 SLICE_RECORDS = 256
+SLICE_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
 REST_S = 0.04
 """After each chunk, which takes about half as long: clients are served in between, also where several nodes share a
@@ -50,6 +52,7 @@ class ColdSaver:
 
     :param later: runs a function after a number of seconds; after 0, in a later turn of the reactor.
     :ivar slice_records: how many records are taken in one turn.
+    :ivar slice_bytes: how many bytes of records, about.
     :ivar chunk_bytes: how big a chunk becomes, about.
     """
 
@@ -74,7 +77,7 @@ class ColdSaver:
         self._generation = recovered.next_generation
         self._kept = [recovered.manifest] if recovered.manifest else []
         self._waiters: list[Deferred[None]] = []
-        self.slice_records = SLICE_RECORDS
+        self.slice_records, self.slice_bytes = SLICE_RECORDS, SLICE_BYTES
         self.chunk_bytes = CHUNK_BYTES
         self.saves = 0
         self.failures = 0
@@ -206,15 +209,18 @@ class _Save:
         clock, generation, whole = replica.clock.to_wire(), replica.generation, replica.whole
         pieces: list[Piece] = []
         items: list[Item] = []
-        for key in list(replica.records):
-            packed = replica.records.packed(key)
+        size_bytes = 0
+        for records, key in _walk(replica):
+            is_aside = records is not replica.records
+            packed = records.packed(key)
             if packed is not None:
-                items.append(Item(key, msgspec.Raw(packed), replica.seen.get(key, ())))
-            if len(items) >= self._saver.slice_records:
+                seen = () if is_aside else replica.seen.get(key, ())
+                items.append(Item(key, msgspec.Raw(packed), seen, is_aside))
+                size_bytes += len(packed)
+            if len(items) >= self._saver.slice_records or size_bytes > self._saver.slice_bytes:
                 pieces.append(self._add(Slice(replica.number, items)))
-                items = []
+                items, size_bytes = [], 0
                 yield True
-        items += [Item(key, msgspec.Raw(pack(record)), (), True) for key, record in replica.aside.items()]
         if items:
             pieces.append(self._add(Slice(replica.number, items)))
         self._entries.append(SavedPartition(replica.number, clock, generation, whole, pieces))
@@ -277,3 +283,12 @@ class _Save:
     def _fail(self, failure: BaseException) -> None:
         self._store.changed |= self._changed
         self.finished.errback(failure)
+
+
+def _walk(replica: Replica) -> Iterator[tuple[Records, Key]]:
+    """All that is held, then all that is set aside by then."""
+    for key in list(replica.records):
+        yield replica.records, key
+    aside = replica.aside
+    for key in list(aside):
+        yield aside, key
