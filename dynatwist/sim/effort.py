@@ -68,6 +68,7 @@ class Effort:
 
     :param say: told of a turn that does too much.
     :param max_sent_bytes: bound on what one turn sends to all peers.
+    :ivar most_looks: at records in one turn, so far.
     """
 
     def __init__(self, say: Callable[[str], None], max_sent_bytes: int) -> None:
@@ -76,6 +77,7 @@ class Effort:
         self._turns = 0
         self._looks = 0
         self._sent_bytes = 0
+        self.most_looks = 0
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -107,6 +109,7 @@ class Effort:
                 real(process, call, *args)
             finally:
                 self._turns = 0
+            self.most_looks = max(self.most_looks, self._looks)
             if self._looks > MAX_RECORDS:
                 self._say(f"P10: one turn of {process.name} looks at {self._looks} records, in {_name(call)}")
             if self._sent_bytes > self._max_sent_bytes:
