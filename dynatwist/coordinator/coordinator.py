@@ -358,7 +358,6 @@ class Coordinator:
         """The answer to a request that was answered already; it was remembered without its record."""
         if known.code not in (Code.OK, Code.UNCERTAIN):
             return known
-        sometimes("a forwarded request that was answered is asked again")
         record = self.cluster.store.requests.became(op)
         return FORGOTTEN if record is None else Result(known.code, record, known.replicas, known.text)
 

@@ -31,6 +31,9 @@ from .cluster import Cluster
 from .fetch import fetch
 
 PARALLEL_PULLS = 8
+PARALLEL_LARGE_PULLS = 2
+LARGE_PAGE_BYTES = 128 << 10
+"""Where pages are so large, a few at once fill the connection, and what clients wait for would queue behind more."""
 ROUND_TIMEOUT_S = 10.0
 MAX_ENTRIES = 4000
 """Entries of digest buckets compared at a time, about: a few milliseconds of work for either side."""
@@ -58,6 +61,7 @@ class Round:
         self._done = done
         self._left: list[int] = []
         self._running = 0
+        self._parallel = PARALLEL_PULLS
         self._whole: set[int] = set(summaries)
         self._failed = False
         self._epochs = [replica.resets for replica in cluster.store.replicas]
@@ -74,7 +78,7 @@ class Round:
         self._continue()
 
     def _continue(self) -> None:
-        while self._left and self._running < PARALLEL_PULLS and not self._failed:
+        while self._left and self._running < self._parallel and not self._failed:
             self._running += 1
             self._pull(self._left.pop(), None, None)
         if not self._running:
@@ -110,8 +114,11 @@ class Round:
         if store.replicas[partition].resets != self._epochs[partition]:
             self._pulled_one(False)
             return
+        size_bytes = 0
         for key, record in page.records:
             store.merge(key, record)
+            size_bytes += len(record.value or b"")
+        self._parallel = PARALLEL_PULLS if size_bytes < LARGE_PAGE_BYTES else PARALLEL_LARGE_PULLS
 
         def durable() -> None:
             if store.replicas[partition].resets != self._epochs[partition]:

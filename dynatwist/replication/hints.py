@@ -9,14 +9,18 @@ from __future__ import annotations
 from dynatwist.model.record import Key
 
 MAX_HINTS_PER_NODE = 100_000
+MAX_HINT_BYTES_PER_NODE = 16 << 20
+"""Of the keys that are named, which may have a kilobyte each; usual ones are so short that the count is met first."""
 
 
 class HintQueues:
-    """The hints for every node, oldest first, each key once."""
+    """The hints for every node, oldest first, each key once; bounded for each node in count and in bytes."""
 
-    def __init__(self, limit: int = MAX_HINTS_PER_NODE) -> None:
+    def __init__(self, limit: int = MAX_HINTS_PER_NODE, limit_bytes: int = MAX_HINT_BYTES_PER_NODE) -> None:
         self._limit = limit
+        self._limit_bytes = limit_bytes
         self._queues: dict[bytes, dict[Key, None]] = {}
+        self._bytes: dict[bytes, int] = {}
         self.dropped = 0
 
     def add(self, node: bytes, key: Key) -> bool:
@@ -27,10 +31,12 @@ class HintQueues:
         queue = self._queues.setdefault(node, {})
         if key in queue:
             return False
-        if len(queue) >= self._limit:
+        size_bytes = self._bytes.get(node, 0) + _size(key)
+        if len(queue) >= self._limit or size_bytes > self._limit_bytes:
             self.dropped += 1
             return False
         queue[key] = None
+        self._bytes[node] = size_bytes
         return True
 
     def next(self, node: bytes, count: int) -> list[Key]:
@@ -44,13 +50,16 @@ class HintQueues:
         if queue is None:
             return
         for key in keys:
-            queue.pop(key, None)
+            if key in queue:
+                del queue[key]
+                self._bytes[node] -= _size(key)
         if not queue:
-            del self._queues[node]
+            self.forget(node)
 
     def forget(self, node: bytes) -> None:
         """The node will not return."""
         self._queues.pop(node, None)
+        self._bytes.pop(node, None)
 
     def nodes(self) -> list[bytes]:
         """Who has hints."""
@@ -62,3 +71,7 @@ class HintQueues:
 
     def __len__(self) -> int:
         return sum(len(queue) for queue in self._queues.values())
+
+
+def _size(key: Key) -> int:
+    return len(key[0]) + len(key[1])

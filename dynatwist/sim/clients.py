@@ -11,11 +11,13 @@ from twisted.python.failure import Failure
 
 from dynatwist.api.request import Request
 from dynatwist.auth.tokens import Identity, Role
+from dynatwist.coordinator.listing import Listing, ListingUnavailable
 from dynatwist.coordinator.request import Kind, Result
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import partition_of
+from dynatwist.replication.quorum import Level
 
 from .cluster import SimCluster, SimNode, user
 from .history import STRICT_TABLE, Call, History
@@ -27,6 +29,8 @@ OWNERS = ("alice", "bob")
 STRICT_KEYS = ("s0", "s1")
 LEVELS = ("quorum", "majority", "one", "all")
 KINDS = (Kind.PUT, Kind.DELETE, Kind.PATCH, Kind.GET)
+LISTINGS = 0.02
+"""Share of plain requests that list a table."""
 ROOT = Identity("admin", "admin", Role.ADMIN, 0, 1 << 40)
 
 OnCall = Callable[[Call], None]
@@ -111,8 +115,40 @@ class Clients:
             key = random.choice(self._keys)
             for _ in range(random.randint(2, 4)):
                 self._ask_plainly(random.choice(nodes), key)
+        elif random.random() < LISTINGS:
+            self._list(random.choice(nodes))
         else:
             self._ask_plainly(random.choice(nodes), random.choice(self._keys))
+
+    def _list(self, node: SimNode) -> None:
+        """A table, with values or without, page by page; it may fail, but it is in order, and each key comes once."""
+        random = self._world.random
+        table, level = random.choice(TABLES), Level(random.choice(LEVELS))
+        of_names, at_once = random.random() < 0.5, random.choice((2, 256))
+        found: list[str] = []
+
+        async def walk(listing: Listing) -> None:
+            after: str | None = ""
+            while after is not None:
+                if of_names:
+                    names = await listing.names(table, "", after, level, at_once)
+                    found.extend(name for name, _ in names.names)
+                    after = names.next_after
+                else:
+                    page = await listing.page(table, "", after, level, at_once)
+                    found.extend(name for name, _ in page.records)
+                    after = page.next_after
+
+        def over(result: object) -> None:
+            if isinstance(result, Failure) and not result.check(ListingUnavailable):
+                self._broke(result)
+            elif found != sorted(set(found)):
+                self.violations.append(f"P6: {table} listed at {node.host}: {found}")
+
+        core, process = node.core, node.process
+        assert core is not None
+        assert process is not None
+        process.run(lambda: ensureDeferred(walk(core.context.listing)).addBoth(over))
 
     def _ask_strictly(self, node: SimNode, key: Key) -> None:
         """With ``majority``; a write is watched by others while it is under way."""
