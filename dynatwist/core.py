@@ -147,6 +147,7 @@ class Core:
             self.intake.postpone,
             budget_bytes=lambda: self.store.size_bytes,
             is_settled=self._has_all_of,
+            hears_all=self._owns_all,
         )
         self.relays = Relays(self.cluster, self.hub)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
@@ -332,6 +333,11 @@ class Core:
             and self.cluster.me.node_id in registry.owners(partition)
             and self.store.replicas[partition].whole
         )
+
+    def _owns_all(self) -> bool:
+        """Whether this node is an owner of every key."""
+        registry = self.cluster.registry
+        return registry is not None and not registry.changing and len(registry.ids) <= registry.replicas
 
     def _withdraw(self) -> None:
         self.hub.reset()

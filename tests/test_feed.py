@@ -14,7 +14,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dynatwist.feed import fans
 from dynatwist.feed import hub as hub_module
 from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
 from dynatwist.model.clock import Stamp
@@ -60,12 +59,11 @@ class HubMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(fans, "HANDED_AT_ONCE", 1)
         self.patch.setattr(hub_module, "REPLAYED_AT_ONCE", 2)
         self.later = deque()
         self.busy = True
         self.bounds = HubBounds(
-            window_events=16, window_bytes=6000, announced_bytes=1200, fans=6, fan_bytes=2000, queue_events=8
+            window_events=16, window_bytes=6000, announced_bytes=1200, fans=6, fan_bytes=2000, queue_events=8, at_once=1
         )
         self.hub = Hub("e", lambda: not self.busy, self.later.append)
         self.hub.bound(self.bounds)
@@ -102,8 +100,8 @@ class HubMachine(RuleBasedStateMachine):
             listener.last, listener.fresh = {}, len(self.published)
             listener.begun = len(self.published)
             listener.is_to_be_told = False
-        assert cursor is None or told in (cursor, self.hub.cursor)
-        listener.cursor = told if cursor is None else cursor
+        assert told == (self.hub.cursor if cursor is None else cursor)
+        listener.cursor = told
 
     @rule(index=st.integers(0, 11), count=st.integers(1, 6))
     def read(self, index, count):
@@ -174,6 +172,7 @@ class HubMachine(RuleBasedStateMachine):
 
     @invariant()
     def interests_are_those_of_the_listeners(self):
+        """Without a clock, interest ends with the last listener."""
         there = [one.subscription for one in self.listeners if not one.subscription.closed]
         assert self.hub.interests() == sorted({one.table or "" for one in there})
         assert len(self.hub) == len(there)
@@ -241,7 +240,7 @@ def test_a_cursor_that_makes_no_sense_is_answered_with_a_reset(cursor):
     hub = Hub("e")
     hub.publish(("t", "a"), record(("t", "a"), 1, 1))
     subscription = Subscription("t", "a", "", lambda record: True, lambda: None)
-    assert hub.subscribe(subscription, cursor) == hub.cursor
+    assert hub.subscribe(subscription, cursor) == cursor
     assert subscription.take() is Notice.RESET
     assert subscription.take() is None
 
@@ -252,6 +251,27 @@ def test_an_end_without_a_beginning_takes_nobody_elses_interest():
     hub.unsubscribe(Subscription("t", "a", "", lambda record: True, lambda: None))
     assert hub.interests() == ["t"]
     assert len(hub) == 1
+
+
+def test_who_comes_back_after_nobody_was_interested_is_told_to_read_afresh():
+    """Others relay only while somebody here listens; what was not relayed is behind no cursor."""
+    ending = []
+    hub = Hub("e", hears_all=lambda: False)
+    hub.interest_fades = ending.append
+    first, again, late = (Subscription("t", "a", "", lambda record: True, lambda: None) for _ in range(3))
+    cursor = hub.subscribe(first, None)
+    hub.publish(("t", "b"), record(("t", "b"), 1, 1))
+    hub.unsubscribe(first)
+    assert hub.interests() == ["t"]
+    hub.subscribe(again, cursor)
+    hub.end_interest(ending.pop())  # somebody is back
+    assert hub.interests() == ["t"]
+    assert again.take() is None
+    hub.unsubscribe(again)
+    hub.end_interest(ending.pop())
+    assert hub.interests() == []
+    hub.subscribe(late, cursor)
+    assert late.take() is Notice.RESET
 
 
 def test_who_listens_after_one_whose_connection_breaks_hears_all_the_same():

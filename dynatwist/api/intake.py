@@ -19,6 +19,7 @@ class Intake:
 
     :param seconds: monotonic.
     :param later: runs a function in the next turn of the reactor.
+    :ivar turn_s: for how long a turn takes in requests; with 0, one a turn.
     """
 
     log = Logger()
@@ -27,6 +28,7 @@ class Intake:
         self._seconds = seconds
         self._later = later
         self._turn_ends_s = 0.0
+        self.turn_s = TURN_S
         self._is_in_turn = False
         self._postponed: deque[Callable[[], None]] = deque()
 
@@ -36,7 +38,7 @@ class Intake:
             return False
         if not self._is_in_turn:
             self._is_in_turn = True
-            self._turn_ends_s = self._seconds() + TURN_S
+            self._turn_ends_s = self._seconds() + self.turn_s
             self._later(self._turn_is_over)
             return True
         return self._seconds() < self._turn_ends_s

@@ -92,6 +92,7 @@ class Session:
         self._wake = wake
         self._subscriptions: dict[str, tuple[bytes, Subscription]] = {}
         self._pending = 0
+        self._is_subscribing = False
 
     async def receive(self, payload: bytes) -> None:
         """Take in one text frame; every one is answered, save an event."""
@@ -114,6 +115,9 @@ class Session:
         except ApiError as error:
             status = error.status
             self._send(msgspec.json.encode({"id": message_id, "error": error.text, "code": error.code}))
+        if self._is_subscribing:
+            self._is_subscribing = False
+            self._wake()
         took_s = self._context.cluster.runtime.monotonic_s() - started_s
         self._context.metrics.observe("WS", status, took_s)
 
@@ -209,10 +213,17 @@ class Session:
         name = msgspec.json.encode(message_id)
         if name.decode() in self._subscriptions:
             raise ApiError(409, "id_in_use", "a subscription with this id exists on this socket")
-        subscription = Subscription(table, key, prefix or "", sight(self._context, identity), self._wake)
+        subscription = Subscription(table, key, prefix or "", sight(self._context, identity), self._woken)
+        self._is_subscribing = True
         self._subscriptions[name.decode()] = (name, subscription)
         told_from = self._context.hub.subscribe(subscription, cursor)
         return b',"sub":' + name + b',"cursor":' + msgspec.json.encode(told_from)
+
+    def _woken(self) -> None:
+        """A queue is not empty any more. The answer to a subscribe goes before the events that it brings: its cursor is
+        older than theirs."""
+        if not self._is_subscribing:
+            self._wake()
 
     def _unsubscribe(self, fields: dict[str, Any]) -> bytes:
         sub = fields.get("sub")
@@ -230,7 +241,8 @@ class Session:
             if isinstance(item, Event):
                 return b'{"op":"event","sub":' + name + b"," + event_fields(item) + b"}"
             if item is not None:
-                return b'{"op":"%b","sub":%b}' % (item.value.encode(), name)
+                cursor = msgspec.json.encode(self._context.hub.cursor)  # what is read afresh is at least as new
+                return b'{"op":"%b","sub":%b,"cursor":%b}' % (item.value.encode(), name, cursor)
         return None
 
     def close(self) -> None:

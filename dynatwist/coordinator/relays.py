@@ -22,6 +22,9 @@ LATE_S = 0.25
 RESUME_BYTES = 4 << 20
 """Of events that a node missed while its link was down; where it missed more, its listeners read afresh."""
 
+INTEREST_S = 60.0
+"""For so long a table is relayed to a node after its last listener left: clients connect again within seconds."""
+
 
 class Relays:
     """See the module.
@@ -37,6 +40,7 @@ class Relays:
         self._doubtful: set[bytes] = set()
         self.resume_bytes = RESUME_BYTES
         hub.interest_changed = self._interest_changed
+        hub.interest_fades = self._interest_fades
         cluster.on_call(Listen, self._on_listen)
         cluster.on_notice(Relay, self._on_relay)
         cluster.on_linked.append(self._linked)
@@ -70,6 +74,10 @@ class Relays:
         respond(Listening([(event.key, event.record) for event in missed], self._hub.cursor, events is None))
 
     # As a node with listeners
+
+    def _interest_fades(self, table: str) -> None:
+        """A listener that lost its connection comes back, and counts on its cursor."""
+        self._cluster.runtime.clock.callLater(INTEREST_S, self._hub.end_interest, table)
 
     def _interest_changed(self) -> None:
         for node in self._cluster.links.linked():
@@ -107,5 +115,5 @@ class Relays:
 
     def _on_registry(self, before: Registry | None, after: Registry) -> None:
         """What this node owned until now is relayed to it from now on; in between something may be missed."""
-        if before is not None and before.changing and not after.changing and self._hub.interests():
+        if before is not None and before.changing and not after.changing:
             self._hub.reset()

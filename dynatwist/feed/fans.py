@@ -92,11 +92,11 @@ class Fans:
         self._fans: deque[Fan] = deque()
         self._lagging: dict[Key | None, Fan] = {}
         self._size_bytes = 0
-        self._max_fans, self._max_bytes = MAX_FANS, MAX_FAN_BYTES
+        self._max_fans, self._max_bytes, self._at_once = MAX_FANS, MAX_FAN_BYTES, HANDED_AT_ONCE
 
-    def bound(self, max_fans: int, max_bytes: int) -> None:
-        """Keep no more than this waiting from the next event on."""
-        self._max_fans, self._max_bytes = max_fans, max_bytes
+    def bound(self, max_fans: int, max_bytes: int, at_once: int) -> None:
+        """Keep no more than this waiting from the next event on, and look at the clock after so many listeners."""
+        self._max_fans, self._max_bytes, self._at_once = max_fans, max_bytes, at_once
 
     def add(self, event: Event) -> None:
         """Hand out an event, behind those that wait."""
@@ -129,7 +129,7 @@ class Fans:
                     if fan.event is None:
                         del self._lagging[fan.key]  # what is dropped from now on needs another word
                     fan.begin(self._listeners(fan.key))
-                if fan.hand_out(HANDED_AT_ONCE) and self._fans and self._fans[0] is fan:
+                if fan.hand_out(self._at_once) and self._fans and self._fans[0] is fan:
                     self._fans.popleft()
                     self._size_bytes -= fan.event.size_bytes if fan.event is not None else 0
                 if self._fans and not self._has_time():

@@ -22,7 +22,7 @@ from dynatwist.sometimes import sometimes
 
 from .announced import ANNOUNCED_BYTES, Announced
 from .event import Event, Notice
-from .fans import MAX_FAN_BYTES, MAX_FANS, Fans
+from .fans import HANDED_AT_ONCE, MAX_FAN_BYTES, MAX_FANS, Fans
 from .subscription import QUEUE_BYTES, QUEUE_EVENTS, Subscription
 from .window import MOST_WINDOW_BYTES, WINDOW_EVENTS, Window
 
@@ -45,6 +45,7 @@ class HubBounds:
     :ivar fan_bytes: the events that wait.
     :ivar queue_events: of one listener.
     :ivar queue_bytes: of one listener.
+    :ivar at_once: listeners that an event is handed to between two looks at the clock.
     """
 
     window_events: int = WINDOW_EVENTS
@@ -54,6 +55,7 @@ class HubBounds:
     fan_bytes: int = MAX_FAN_BYTES
     queue_events: int = QUEUE_EVENTS
     queue_bytes: int = QUEUE_BYTES
+    at_once: int = HANDED_AT_ONCE
 
 
 class Hub:
@@ -64,7 +66,10 @@ class Hub:
     :param postpone: calls a function in a later turn.
     :param budget_bytes: what the store holds; the window of events stays in proportion to it.
     :param is_settled: whether the store has held all that was ever announced of a key: what wins there is news then.
+    :param hears_all: whether all that wins anywhere wins here too; else only what others relay, who do so while
+        somebody here is interested.
     :ivar interest_changed: called when the set of `interests` changes.
+    :ivar interest_fades: called with a table when its last listener left; `end_interest` is to follow, in a while.
     """
 
     def __init__(
@@ -75,7 +80,10 @@ class Hub:
         *,
         budget_bytes: Callable[[], int] = lambda: MOST_WINDOW_BYTES,
         is_settled: Callable[[Key], bool] = lambda key: False,
+        hears_all: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._hears_all = hears_all
+        self._interested_since: dict[str, int] = {}
         self._epoch = epoch
         self._has_time = has_time
         self._postpone = postpone
@@ -83,6 +91,7 @@ class Hub:
         self._bounds = HubBounds()
         self._fans = Fans(has_time, postpone, self._listeners)
         self.interest_changed: Callable[[], None] = lambda: None
+        self.interest_fades: Callable[[str], None] = self.end_interest
         self._seq = 0
         self._window = Window(budget_bytes)
         self._announced = Announced()
@@ -96,7 +105,7 @@ class Hub:
         self._bounds = bounds
         self._window.bound(bounds.window_events, bounds.window_bytes)
         self._announced.bound(bounds.announced_bytes)
-        self._fans.bound(bounds.fans, bounds.fan_bytes)
+        self._fans.bound(bounds.fans, bounds.fan_bytes, bounds.at_once)
 
     @property
     def cursor(self) -> str:
@@ -166,7 +175,8 @@ class Hub:
         """Begin to listen.
 
         :param cursor: from where; ``None`` for now.
-        :returns: the cursor from which it is told everything.
+        :returns: the cursor from which it is told everything, if that is known; else the one that was given, which is
+            answered with a reset the next time too, should it not read the first one.
         """
         bounds = self._bounds
         trusted = self._seq if cursor is None else 0  # who comes back may have heard anything before
@@ -177,12 +187,15 @@ class Hub:
             self._join(subscription)
             return self.cursor
         seq = self._position(cursor)
+        if seq is not None and not self._hears_all() and seq < self._interested_since[subscription.table or ""]:
+            sometimes("a listener comes back after nobody had been interested in its table")
+            seq = None
         if seq is not None and self._window.behind(seq, self._seq, 0) is not None:
             self._replay(subscription, seq)
             return cursor
         subscription.reset(self._seq)
         self._join(subscription)
-        return self.cursor
+        return cursor
 
     def _replay(self, subscription: Subscription, seq: int) -> None:
         """Tell it what it missed, then have it join the others; in later turns, if there is much."""
@@ -228,16 +241,22 @@ class Hub:
 
     def _count(self, subscription: Subscription, change: int) -> None:
         name = subscription.table or ""
-        count = self._tables.get(name, 0) + change
-        if count:
-            self._tables[name] = count
-        else:
-            del self._tables[name]
-        if count == max(change, 0):
+        is_new = name not in self._tables
+        count = self._tables[name] = self._tables.get(name, 0) + change
+        if is_new:
+            self._interested_since[name] = self._seq
+            self.interest_changed()
+        elif not count:
+            self.interest_fades(name)
+
+    def end_interest(self, name: str) -> None:
+        """Nobody has come back to a table: nothing of it needs to be relayed to this node any more."""
+        if self._tables.get(name, 1) == 0:
+            del self._tables[name], self._interested_since[name]
             self.interest_changed()
 
     def interests(self) -> list[str]:
-        """The tables that somebody listens to; an empty string stands for all."""
+        """The tables that somebody listens to, or did a moment ago; an empty string stands for all."""
         return sorted(self._tables)
 
     @property

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count, islice
+from weakref import WeakKeyDictionary
 
+import msgspec
 from twisted.internet.defer import ensureDeferred
 from twisted.python.failure import Failure
 
 from dynatwist.api.request import Request
-from dynatwist.auth.tokens import Identity, Role
+from dynatwist.auth.tokens import Role
+from dynatwist.auth.users import USERS_TABLE, User
 from dynatwist.coordinator.listing import Listing, ListingUnavailable
-from dynatwist.coordinator.request import Kind, Result
+from dynatwist.coordinator.request import Kind, Operation
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
 
-from .cluster import SimCluster, SimNode, user
-from .history import STRICT_TABLE, Call, History
+from .answers import Answers
+from .cluster import SimCluster, SimNode
+from .door import Ask, Door, Reply
+from .history import STRICT_TABLE, Call, History, name_of
 from .order import is_preferred
 from .plan import Load
 
@@ -31,7 +37,9 @@ LEVELS = ("quorum", "majority", "one", "all")
 KINDS = (Kind.PUT, Kind.DELETE, Kind.PATCH, Kind.GET)
 LISTINGS = 0.02
 """Share of plain requests that list a table."""
-ROOT = Identity("admin", "admin", Role.ADMIN, 0, 1 << 40)
+ROOT = "admin"
+CONDITIONAL = 0.1
+"""Share of plain requests that name an ETag."""
 
 OnCall = Callable[[Call], None]
 
@@ -64,11 +72,23 @@ class Clients:
 
     :param on_call: told of every call before it is sent.
     :param on_answer: told of every call that was answered.
-    :ivar value_bytes: of the largest values, about.
+    :param answers: knows the record that an answer names.
     :ivar violations: what sessions with a causal token saw go backwards.
     """
 
-    def __init__(self, cluster: SimCluster, history: History, load: Load, on_call: OnCall, on_answer: OnCall) -> None:
+    def __init__(
+        self,
+        cluster: SimCluster,
+        history: History,
+        load: Load,
+        on_call: OnCall,
+        on_answer: OnCall,
+        answers: Answers,
+    ) -> None:
+        self._answers = answers
+        self._doors: WeakKeyDictionary[Core, Door] = WeakKeyDictionary()
+        self._tokens: dict[str, str] = {}
+        self._tags: dict[Key, deque[str]] = {}
         self._cluster = cluster
         self._world = cluster.world
         self._history = history
@@ -86,6 +106,22 @@ class Clients:
     def know(self, keys: Iterable[Key]) -> None:
         """Ask for some more keys than the plan says."""
         self._keys += keys
+
+    def enroll(self) -> None:
+        """Have the users known that all requests come from; their uids are their names."""
+        node = self._cluster.ready_nodes()[0]
+        assert node.core is not None
+        assert node.process is not None
+        for name in OWNERS:
+            value = msgspec.json.encode(User(name, ""))
+            key = USERS_TABLE, name
+            operation = Operation(Kind.PUT, key, Level.ALL, value, any_owner=True)
+            node.process.run(node.core.coordinator.submit, operation, lambda result: None)
+
+    def is_enrolled(self) -> bool:
+        """Whether every node knows these users."""
+        keys = [(USERS_TABLE, name) for name in OWNERS]
+        return all(core.store.held(key) and core.store.is_readable for core in self._cluster.cores() for key in keys)
 
     def start(self) -> None:
         """Begin to ask."""
@@ -170,7 +206,10 @@ class Clients:
         kind = KINDS[choice] if choice < len(KINDS) else Kind.PUT
         level = random.choices(LEVELS, load.levels)[0]
         ttl_s = random.randint(1, 6) if choice == 4 else 0
-        self.ask(node, "plain", kind, key, level, ttl_s=ttl_s, if_absent=choice == 5, then=self._maybe_again)
+        tag = ""
+        if choice < len(KINDS) and key in self._tags and random.random() < CONDITIONAL:
+            tag = random.choice((*self._tags[key], *([] if kind is Kind.GET else ["*"])))
+        self.ask(node, "plain", kind, key, level, ttl_s=ttl_s, if_absent=choice == 5, then=self._maybe_again, tag=tag)
 
     def _maybe_again(self, call: Call) -> None:
         """What failed is tried again by some, at another node."""
@@ -192,62 +231,119 @@ class Clients:
         ttl_s: int = 0,
         if_absent: bool = False,
         then: OnCall = lambda call: None,
+        tag: str = "",
     ) -> Call:
         """Send a request to a node.
 
+        :param token: what the session saw.
+        :param tag: the ETag that a write demands, or that a reader has.
         :param then: called with the call once it is answered, which may be never.
+        """
+        call = self.begin(node, session, kind, key, level)
+        call.ttl_s, call.if_absent = ttl_s, if_absent
+        call.if_match, call.if_none_match = (tag, "") if call.is_write else ("", tag)
+        assert node.process is not None
+        node.process.run(self._send, node, call, token, then)
+        return call
+
+    def begin(self, node: SimNode, session: str, kind: Kind, key: Key, level: str, who: str = "") -> Call:
+        """Note a request that is about to be sent.
+
+        :param who: asks; usually one for each key.
         """
         random = self._world.random
         usual = owner_of(key)
-        who = usual if session == "probe" or random.random() < 0.9 else random.choice(OWNERS)
+        who = who or (usual if session == "probe" or random.random() < 0.9 else random.choice(OWNERS))
         assert node.process is not None
-        call = Call(session, kind, key, level, 0, who, node.host, node.process, self._world.now_s, ttl_s)
+        call = Call(session, kind, key, level, 0, who, node.host, node.process, self._world.now_s)
         if call.is_write:
             self._number += 1
             call.number = self._number
+        elif session != "plain" or random.random() < 0.5:
+            call.user = ROOT
         self._history.calls.append(call)
         self._on_call(call)
-        node.process.run(self._send, node.core, call, token, if_absent, then)
         return call
 
-    def _send(self, core: Core, call: Call, token: str, if_absent: bool, then: OnCall) -> None:
-        query = {"w": call.level, "r": call.level} | ({"ttl": str(call.ttl_s)} if call.ttl_s else {})
-        headers = {"x-causal-token": token} if token else {}
-        if if_absent:
-            headers["if-none-match"] = "*"
-        request = Request(query=query, headers=headers)
-        if call.kind is Kind.GET:
-            running = ensureDeferred(core.data.read(ROOT, *call.key, request.level("r"), request.causal()))
-        else:
-            running = ensureDeferred(core.data.write(user(call.user), request, call.kind, *call.key, self._value(call)))
+    def keys_in(self, table: str) -> list[str]:
+        """The keys of a table that requests are about."""
+        return (
+            list(STRICT_KEYS) if table == STRICT_TABLE else [key[1] for key in self._keys if key[0] == table] or ["k0"]
+        )
 
-        def done(result: Result) -> None:
-            call.code, call.record, call.replicas = "ok", result.record, result.replicas
-
-        def failed(failure: Failure) -> None:
-            failure.trap(ApiError)
-            assert isinstance(failure.value, ApiError)
-            call.code = failure.value.code
-            call.replicas = failure.value.headers.get("X-Replicas", "")
-
-        def answered(_: object) -> None:
-            call.ended_s = self._world.now_s
-            self._world.say(call.text())
-            self._on_answer(call)
-            then(call)
-
-        running.addCallbacks(done, failed).addCallback(answered).addErrback(self._broke)
-
-    def _value(self, call: Call) -> bytes:
-        """With the call's number; where a seed has large values, some are."""
+    def value_of(self, call: Call) -> bytes:
+        """What a write sends: its number, so that it is known again; where a seed has large values, some are."""
+        if call.kind in (Kind.GET, Kind.DELETE):
+            return b""
         random = self._world.random
         name = b"p" if call.kind is Kind.PATCH else b"n"
         if not self.value_bytes or call.session == "probe" or random.random() < 0.6:
-            return b'{"%b":%d}' % (name, call.number)
-        size_bytes = random.choice((self.value_bytes // 4, self.value_bytes))
-        return b'{"%b":%d,"x%b":"%b"}' % (name, call.number, name, b"x" * size_bytes)
+            call.sent = b'{"%b":%d}' % (name, call.number)
+        else:
+            size_bytes = random.choice((self.value_bytes // 4, self.value_bytes))
+            call.sent = b'{"%b":%d,"x%b":"%b"}' % (name, call.number, name, b"x" * size_bytes)
+        return call.sent
 
-    def _broke(self, failure: Failure) -> None:
+    def door(self, node: SimNode) -> Door:
+        """The client port of a node's process."""
+        assert node.core is not None
+        if node.core not in self._doors:
+            self._doors[node.core] = Door(node.core)
+        return self._doors[node.core]
+
+    def bearer(self, node: SimNode, who: str) -> dict[str, str]:
+        """The header that says who asks: a user, or `ROOT`."""
+        assert node.core is not None
+        tokens = node.core.users.tokens
+        token = self._tokens.get(who, "")
+        if tokens.verify(token) is None:  # by the node's clock, which may be years ahead, it has expired
+            token = self._tokens[who] = tokens.issue(who, who, 0, Role.ADMIN if who == ROOT else Role.USER)
+        return {"Authorization": f"Bearer {token}"}
+
+    def _send(self, node: SimNode, call: Call, token: str, then: OnCall) -> None:
+        query = {"r" if call.kind is Kind.GET else "w": call.level}
+        if call.ttl_s:
+            query["ttl"] = str(call.ttl_s)
+        headers = self.bearer(node, call.user)
+        named = {
+            "X-Causal-Token": token,
+            "If-Match": call.if_match,
+            "If-None-Match": "*" if call.if_absent else call.if_none_match,
+        }
+        headers |= {name: text for name, text in named.items() if text}
+        ask = Ask(call.kind.value.upper(), (call.key[0], "key", call.key[1]), query, headers, self.value_of(call))
+
+        def answered(reply: Reply) -> None:
+            self.answered(call, reply.code, self._record_of(call, reply), reply.headers.get("x-replicas", ""))
+            then(call)
+
+        self.door(node).send(ask, answered, self.broke)
+
+    def _record_of(self, call: Call, reply: Reply) -> Record | None:
+        """The record that an answer names."""
+        if reply.code != "ok":
+            return None
+        tag = reply.headers["etag"]
+        self._tags.setdefault(call.key, deque(maxlen=4)).append(tag)
+        status = {Kind.PUT: 201, Kind.GET: 304 if tag == call.if_none_match else 200}.get(call.kind, 200)
+        if reply.status != status:
+            self.violations.append(f"P6: {call.text()}: status {reply.status}")
+        if call.kind is Kind.DELETE or reply.status == 304:
+            return self._answers.named(call.key, tag)
+        record = self._answers.shown(call.key, reply.body, tag)
+        if record is not None and call.user not in (ROOT, record.owner.partition("#")[0]):
+            self.violations.append(f"P9: {call.text()}: it is {record.owner}'s {name_of(record)}")
+        return record
+
+    def answered(self, call: Call, code: str, record: Record | None, replicas: str) -> None:
+        """A request was answered."""
+        call.code, call.record, call.replicas = code, record, replicas
+        call.ended_s = self._world.now_s
+        self._world.say(call.text())
+        self._on_answer(call)
+
+    def broke(self, failure: Failure) -> None:
+        """A request raised what is no answer."""
         self._world.errors.append(f"a request raises {failure.getTraceback()}")
 
     # Sessions with a causal token
@@ -312,4 +408,4 @@ class Clients:
             if failure.value.status == 401:
                 self.violations.append(f"P1: user {name} is refused with the right secret: {failure.value}")
 
-        running.addCallbacks(done, failed).addErrback(self._broke)
+        running.addCallbacks(done, failed).addErrback(self.broke)

@@ -16,7 +16,18 @@ CROWD_TABLE = "crowd"
 """So many keys in one partition that nobody asked for each; see `dynatwist.sim.effort`."""
 
 NO_EFFECT = frozenset(
-    {"forbidden", "not_found", "precondition_failed", "conflict", "too_large", "unavailable", "full", "starting"}
+    {
+        "forbidden",
+        "not_found",
+        "precondition_failed",
+        "conflict",
+        "too_large",
+        "unavailable",
+        "full",
+        "starting",
+        "bad_token",
+        "removed",
+    }
 )
 """Answers that say that nothing was done."""
 
@@ -31,6 +42,10 @@ class Call:
     :ivar process: of the node asked.
     :ivar ended_s: when it was answered; infinite until then.
     :ivar code: ``ok``, or the error's code; empty until answered.
+    :ivar sent: the value, or the patch.
+    :ivar if_match: the ETag that it demands, or ``*``; empty for none.
+    :ivar if_absent: whether it demands that nothing is held.
+    :ivar if_none_match: the ETag that a reader has already.
     :ivar record: written or read; ``None`` for an absent key.
     :ivar replicas: ``REACHED/OWNERS``, as the answer said.
     """
@@ -49,6 +64,10 @@ class Call:
     code: str = ""
     record: Record | None = None
     replicas: str = ""
+    sent: bytes = b""
+    if_match: str = ""
+    if_absent: bool = False
+    if_none_match: str = ""
 
     @property
     def is_write(self) -> bool:

@@ -12,7 +12,9 @@ from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.registry import Registry, majority
 
+from .answers import Answers
 from .cluster import SimCluster
+from .conditions import broken
 from .history import NO_EFFECT, STRICT_TABLE, Call, History, name_of
 from .order import is_preferred
 from .register import ABSENT, Op, check
@@ -40,6 +42,11 @@ class Oracle:
         self._registries: dict[Call, Registry | None] = {}
         self.races = 0
         self.excused = 0
+        self._answers: Answers | None = None
+
+    def use(self, answers: Answers) -> None:
+        """Have ETags understood."""
+        self._answers = answers
 
     # At once
 
@@ -78,6 +85,7 @@ class Oracle:
             if record.owner != call.user:
                 self._say(f"P9: {call.user} wrote {call.key}, which is {record.owner}'s")
             least = {"majority": majority(call.owners), "all": call.owners}.get(call.level, 1)
+            self._judge_condition(call, record)
             if len(known.held_by) < max(call.reached, least):
                 self._say(f"P1: {call.text()}: only {len(known.held_by)} ever held it")
             if call.level in ("majority", "all"):
@@ -100,6 +108,16 @@ class Oracle:
         for owners in (registry.old_owners(partition), registry.owners(partition)):
             if owners and len(ids.intersection(owners)) < majority(len(owners)):
                 self._say(f"P6: {call.text()}: held by no majority of {[owner.hex()[:4] for owner in owners]}")
+
+    def _judge_condition(self, call: Call, record: Record) -> None:
+        """What an ETag demanded was so, where the write was carried out; and a patch changed what was held there."""
+        wanted = None
+        if call.if_match and call.if_match != "*" and self._answers is not None:
+            wanted = self._answers.named(call.key, call.if_match)
+        known = {dot: one.record for dot, one in self._witness.of(call.key).items()}
+        text = broken(call, record, known, wanted, self._cluster.latest_wall_ms)
+        if text:
+            self._say(f"P2: {call.text()}: {text}")
 
     # At rest
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from random import Random
 
+from dynatwist.feed.hub import HubBounds
 from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.storage.wal import Durability
 
@@ -18,6 +19,10 @@ DAMAGING = (
     "flips", "misdirected", "lost_files", "corners", "backups", "wipes", "forgets", "unreadable", "lost_logs"
 )  # fmt: skip
 """Faults that take a copy away for good. One at a time, and only while all other copies are whole."""
+
+
+TIGHT_FEEDS = HubBounds(window_events=12, announced_bytes=1800, fans=3, queue_events=5, at_once=1)
+"""So little is remembered that listeners are told so, again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,8 @@ class Load:
     :ivar listeners: subscriptions open at a time.
     :ivar registrations: new users in ten seconds.
     :ivar locks: sessions that create and delete a key each, as fast as they can.
+    :ivar sockets: streams and websockets open at a time.
+    :ivar bulk: batches, reads of several keys and listings for each other request.
     """
 
     rate_s: float = 25.0
@@ -126,6 +133,8 @@ class Load:
     listeners: int = 4
     registrations: float = 1.0
     locks: int = 0
+    bulk: float = 0.0
+    sockets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +144,8 @@ class Plan:
     :ivar storm_s: length of each storm.
     :ivar in_small_steps: pages, slices, chunks and batches hold a few records instead of thousands: so there are many.
     :ivar sizes: bounds in bytes, and how large values are.
+    :ivar feeds: what each node's hub keeps.
+    :ivar is_busy: a turn of the reactor takes in one thing and no more, so that others wait.
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
     """
 
@@ -149,6 +160,8 @@ class Plan:
     in_small_steps: bool = True
     exact_creations: int = EXACT_CREATIONS
     sizes: Sizes = field(default_factory=Sizes)
+    feeds: HubBounds = field(default_factory=HubBounds)
+    is_busy: bool = False
 
     def text(self) -> str:
         """One line for the trace."""
@@ -191,6 +204,8 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         random.random() < 0.7,
         exact_creations=random.choice([1, 2, 4, EXACT_CREATIONS]),
         sizes=draw_sizes(seed),
+        feeds=random.choice([HubBounds(), HubBounds(at_once=1), TIGHT_FEEDS]),
+        is_busy=random.random() < 0.5,
     )
 
 
@@ -209,4 +224,6 @@ def _draw_load(random: Random) -> Load:
         random.choice([0, 3, 6]),
         random.choice([0.0, 1.0, 3.0]),
         locks=random.choice([0, 0, 0, 1, 2]),
+        bulk=random.choice([0.0, 0.05, 0.15]),
+        sockets=random.choice([0, 2, 5]),
     )

@@ -9,6 +9,7 @@ from twisted.internet.defer import ensureDeferred
 
 from dynatwist.coordinator.request import Kind
 from dynatwist.model.record import Key, Record
+from dynatwist.model.ring import is_system_table
 from dynatwist.replication.quorum import Level
 
 from .clients import Clients
@@ -52,7 +53,7 @@ class Probes:
         """Every node answers with what the owners agree on, at every level."""
         random = self.cluster.world.random
         asks: list[Callable[[], Call]] = []
-        keys = sorted(final)
+        keys = sorted(key for key in final if not is_system_table(key[0]))
         for node in self.cluster.active():
             for key in random.sample(keys, min(len(keys), 4)):
                 level = random.choice(("one", "quorum", "majority", "all"))

@@ -16,6 +16,8 @@ from dynatwist.core import Core
 from dynatwist.sometimes import Reached
 
 from . import checks
+from .answers import Answers
+from .bulk import Bulk
 from .clients import TABLES, Clients, owner_of
 from .cluster import SimCluster, SimNode
 from .effort import Effort, crowd, gather_crowd
@@ -27,6 +29,7 @@ from .oracle import Oracle
 from .plan import Plan, draw
 from .probes import Probes
 from .sizes import overfull
+from .sockets import Sockets
 from .witness import LATEST_S, Witness
 from .world import Killed, World
 
@@ -113,10 +116,15 @@ class _Run:
         self.witness = Witness(self.cluster, plan.grace_s, plan.sizes.store_bytes)
         self.cluster.on_core = self._on_core
         self.oracle = Oracle(self.cluster, self.history, self.witness)
-        self.clients = Clients(self.cluster, self.history, plan.load, self.oracle.sent, self.oracle.answered)
+        answers = Answers(self.witness)
+        self.oracle.use(answers)
+        self.clients = Clients(self.cluster, self.history, plan.load, self.oracle.sent, self.oracle.answered, answers)
         self.clients.value_bytes = plan.sizes.value_bytes
         self.listeners = Listeners(self.cluster, self.witness, plan.load.listeners, (*TABLES, STRICT_TABLE))
         self.locks = Locks(self.cluster, self.clients, plan.load.locks)
+        self.bulk = Bulk(self.cluster, self.clients, answers, self.witness, plan.load.bulk * plan.load.rate_s)
+        tables = *TABLES, STRICT_TABLE
+        self.sockets = Sockets(self.cluster, self.clients, answers, self.witness, plan.load.sockets, tables)
         self.mischief = Mischief(self.cluster, plan.faults, self.witness.damaged)
         self.found: list[str] = []
         self.effort = Effort(self.witness.say, MAX_SENT_BYTES)
@@ -129,6 +137,9 @@ class _Run:
             core.repair.answers.page_bytes, core.repair.hint_batch = 400, 2
             core.cluster.step_records = 3
         self.plan.sizes.give(core)
+        core.hub.bound(self.plan.feeds)
+        if self.plan.is_busy:
+            core.intake.turn_s = 0.0
         core.store.exact_creations = self.plan.exact_creations
         self.witness.watch(node, core)
 
@@ -167,6 +178,10 @@ class _Run:
         if not self.world.run_until(self.cluster.is_settled, SETTLE_LIMIT_S):
             self.found.append(f"P4: the cluster did not form within {SETTLE_LIMIT_S:g} s")
             return
+        self.clients.enroll()
+        if not self.world.run_until(self.clients.is_enrolled, SETTLE_LIMIT_S, step_s=0.05):
+            self.found.append("P4: a write at all nodes was not carried out, with all nodes up")
+            return
         while True:
             self._storm()
             if not self._calm() or self.violations() or self.world.now_s >= least_s:
@@ -174,12 +189,12 @@ class _Run:
 
     def _storm(self) -> None:
         self.world.say("a storm begins")
-        for part in (self.clients, self.locks, self.listeners, self.mischief):
+        for part in (self.clients, self.locks, self.bulk, self.listeners, self.sockets, self.mischief):
             part.start()
         if self.plan.sizes.has_crowd:
             gather_crowd(self.cluster, owner_of)
         self.world.run(self.world.now_s + self.plan.storm_s)
-        for part in (self.clients, self.locks, self.listeners, self.mischief):
+        for part in (self.clients, self.locks, self.bulk, self.listeners, self.sockets, self.mischief):
             part.stop()
         self.world.say("calm")
 
@@ -207,6 +222,7 @@ class _Run:
                 self.found += overfull(node.core, self.plan.sizes)
         final = self.oracle.final()
         self.listeners.judge(final, self.oracle.born_s())
+        self.sockets.judge(final, self.oracle.born_s())
         self.oracle.judge(self.listeners.announced)
         Probes(self.cluster, self.clients, self.found).run(final)
         return True

@@ -1,0 +1,163 @@
+"""The fast lane: plain requests for one key, read without Twisted's HTTP parser and answered without Klein.
+
+It adds no second set of HTTP semantics. It takes a request only if all of it is there, and every part of it is of the
+simplest kind; whatever else arrives goes to `HTTPChannel`, byte for byte. The same handlers answer, and the answer is
+written with the same headers in the same order; `tests/test_lane.py` demands both. It knows bytes and no sockets, so
+the simulated world drives it too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+
+from twisted.logger import Logger
+
+from dynatwist.coordinator.request import Kind
+from dynatwist.errors import ApiError
+from dynatwist.metrics import Metrics
+
+from .data import DataRoutes
+from .limits import RESERVED_TABLES
+from .request import Answer, Request, error_answer
+
+MAX_HEAD_BYTES = 4096
+MAX_HEADERS = 64
+HEADS_REMEMBERED = 4096
+
+_PLAIN = rb"[A-Za-z0-9._~!$&'()*+,;=:@-]+"
+_REQUEST_LINE = re.compile(
+    rb"(GET|PUT|PATCH|DELETE) /(" + _PLAIN + rb")/key/(" + _PLAIN + rb")(?:\?((?:r|w)=[a-z]+))? HTTP/1\.1\r\n"
+)
+_HEADER = re.compile(rb"([A-Za-z][A-Za-z0-9-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*\Z")
+_KINDS = {b"GET": Kind.GET, b"PUT": Kind.PUT, b"PATCH": Kind.PATCH, b"DELETE": Kind.DELETE}
+_LEAVE = frozenset(
+    ("transfer-encoding", "expect", "upgrade", "connection", "if-match", "if-none-match", "content-encoding", "cookie")
+)
+"""Headers that change how a request is to be read or answered."""
+
+Respond = Callable[[bytes], None]
+
+
+class Head:
+    """The headers of a request, understood.
+
+    :ivar length: of the body.
+    """
+
+    __slots__ = ("headers", "length")
+
+    def __init__(self, headers: dict[str, str], length: int) -> None:
+        self.headers = headers
+        self.length = length
+
+
+def parse_headers(block: bytes) -> Head | None:
+    """The headers between request line and empty line, or ``None`` when they are not all plain."""
+    headers: dict[str, str] = {}
+    for line in block.split(b"\r\n") if block else ():
+        match = _HEADER.match(line)
+        if match is None:
+            return None
+        name = match[1].decode().lower()
+        if name in _LEAVE and not (name == "connection" and match[2].lower() == b"keep-alive"):
+            return None
+        if name in headers or len(headers) >= MAX_HEADERS:
+            return None
+        headers[name] = match[2].decode()
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or len(length) > 9:
+        return None
+    return Head(headers, int(length))
+
+
+class FastLane:
+    """See the module; one for all connections of a node.
+
+    :param max_head_bytes: bound on a request's head; those near it are left to Twisted, which refuses them.
+    :param max_body_bytes: bound on its body, likewise.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        data: DataRoutes,
+        metrics: Metrics,
+        seconds: Callable[[], float],
+        max_head_bytes: int,
+        max_body_bytes: int,
+    ) -> None:
+        self._data = data
+        self._metrics = metrics
+        self._seconds = seconds
+        self._max_head_bytes = min(MAX_HEAD_BYTES, max_head_bytes // 2)
+        self._max_body_bytes = max_body_bytes
+        self._heads: dict[bytes, Head | None] = {}
+
+    def take(self, data: bytes, address: str, respond: Respond) -> int:
+        """Begin to answer the request at the beginning of some bytes.
+
+        :param respond: called once with the answer's bytes, perhaps before this returns.
+        :returns: how many bytes the request has; 0 when it is none for this lane, and nothing was done.
+        """
+        line = _REQUEST_LINE.match(data)
+        if line is None:
+            return 0
+        method, table, key, query = line.groups()
+        end = data.find(b"\r\n\r\n", line.end() - 2, self._max_head_bytes)
+        if end < 0 or table.decode() in RESERVED_TABLES:
+            return 0
+        head = self._head(data[line.end() : end])
+        if head is None:
+            return 0
+        size = end + 4 + head.length
+        if size > len(data) or head.length > self._max_body_bytes:
+            return 0
+        named = {query[:1].decode(): query[2:].decode()} if query else _NO_QUERY
+        request = Request(named, head.headers, data[end + 4 : size], address)
+        self._serve(method, table.decode(), key.decode(), request, respond)
+        return size
+
+    def _head(self, block: bytes) -> Head | None:
+        """Most requests of a client have the same headers."""
+        try:
+            return self._heads[block]
+        except KeyError:
+            head = parse_headers(block)
+            if b"ausal-" not in block:  # these differ from request to request
+                if len(self._heads) >= HEADS_REMEMBERED:
+                    self._heads.clear()
+                self._heads[block] = head
+            return head
+
+    def _serve(self, method: bytes, table: str, key: str, request: Request, respond: Respond) -> None:
+        started_s = self._seconds()
+
+        def answered(answer: Answer) -> None:
+            self._metrics.lane_requests += 1
+            self._metrics.observe(method.decode(), answer.status, max(self._seconds() - started_s, 1e-6))
+            respond(rendered(answer))
+
+        try:
+            self._data.serve(_KINDS[method], request, table, key, answered)
+        except ApiError as error:
+            answered(error_answer(error))
+        except Exception:
+            self._log.failure("a handler failed")
+            answered(error_answer(ApiError(500, "internal", "internal error; see the log of the node")))
+
+
+_NO_QUERY: dict[str, str] = {}
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: ".encode() for status in HTTPStatus
+}
+
+
+def rendered(answer: Answer) -> bytes:
+    """An answer as `KleinApp` has it written."""
+    lines = [f"{name}: {value}\r\n" for name, value in answer.headers.items()]
+    lines.append(f"Content-Length: {len(answer.body)}\r\n\r\n")
+    named = f"{answer.content_type}\r\n{''.join(lines)}"
+    return _STATUS_LINES[answer.status] + named.encode("latin-1", "replace") + answer.body
