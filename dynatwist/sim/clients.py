@@ -177,7 +177,7 @@ class Clients:
 
         def over(result: object) -> None:
             if isinstance(result, Failure) and not result.check(ListingUnavailable):
-                self._broke(result)
+                self.broke(result)
             elif found != sorted(set(found)):
                 self.violations.append(f"P6: {table} listed at {node.host}: {found}")
 
