@@ -209,17 +209,19 @@ class _Save:
         clock, generation, whole = replica.clock.to_wire(), replica.generation, replica.whole
         pieces: list[Piece] = []
         items: list[Item] = []
-        size_bytes = 0
+        looked = size_bytes = 0
         for records, key in _walk(replica):
+            looked += 1  # also at what is gone meanwhile: a partition that was reset has a name for each record it had
             is_aside = records is not replica.records
             packed = records.packed(key)
             if packed is not None:
                 seen = () if is_aside else replica.seen.get(key, ())
                 items.append(Item(key, msgspec.Raw(packed), seen, is_aside))
                 size_bytes += len(packed)
-            if len(items) >= self._saver.slice_records or size_bytes > self._saver.slice_bytes:
-                pieces.append(self._add(Slice(replica.number, items)))
-                items, size_bytes = [], 0
+            if looked >= self._saver.slice_records or size_bytes > self._saver.slice_bytes:
+                if items:
+                    pieces.append(self._add(Slice(replica.number, items)))
+                items, looked, size_bytes = [], 0, 0
                 yield True
         if items:
             pieces.append(self._add(Slice(replica.number, items)))
