@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,6 +19,7 @@ from dynatwist.storage.keyring import Change, ClusterKeys, Keyring
 
 from .disk import SimDisk, SimWriter
 from .network import SimHost, SimNetwork
+from .times import MajorityTime
 from .world import Process, World
 
 PORT = 7000
@@ -33,6 +35,8 @@ class SimNode:
 
     :ivar core: of the running process; ``None`` while there is none.
     :ivar skew_ms: how far its wall clock is ahead.
+    :ivar rate: how fast its monotonic clock goes.
+    :ivar uptime_s: what its monotonic clock said when the world began.
     :ivar retired: forgotten by the cluster; it is not started again.
     :ivar node_id: of the last process that came as far as to have one.
     :ivar fatal: why the last process ended itself.
@@ -44,6 +48,9 @@ class SimNode:
         self.host = f"10.0.0.{number + 1}"
         self.disk = SimDisk(cluster.world.random)
         self.skew_ms = 0
+        chance = Random(f"drift {cluster.world.seed} {number}")
+        self.rate = 1 + chance.uniform(-1, 1) * cluster.drift_ppm * 1e-6
+        self.uptime_s = chance.uniform(0, 1e6) if cluster.drift_ppm else 0.0
         self.process: Process | None = None
         self.core: Core | None = None
         self.retired = False
@@ -62,15 +69,19 @@ class SimNode:
 
     def wall_ms(self) -> int:
         """What its wall clock says."""
-        now_ms = EPOCH_MS + int(self._cluster.world.now_s * 1000) + self.skew_ms
-        self._cluster.latest_wall_ms = max(self._cluster.latest_wall_ms, now_ms)
-        return now_ms
+        return EPOCH_MS + int(self._cluster.world.now_s * 1000) + self.skew_ms
+
+    def set_clock(self, skew_ms: int) -> None:
+        """Set its wall clock so far ahead."""
+        self._cluster.time.look()
+        self.skew_ms = skew_ms
+        self._cluster.time.look()
 
     def start(self) -> None:
         """Start a process on what the disk holds."""
         world = self._cluster.world
         world.say(f"{self.host} starts")
-        process = self.process = Process(world, self.host)
+        process = self.process = Process(world, self.host, self.rate, self.uptime_s)
         network = self._cluster.network.host(self.host, process)
         process.on_killed = lambda: self._died(network)
 
@@ -86,7 +97,7 @@ class SimNode:
 
         runtime = Runtime(
             process,
-            lambda: world.now_s,
+            process.seconds,
             self.wall_ms,
             world.random,
             world.random.randbytes,
@@ -105,6 +116,7 @@ class SimNode:
                 return
             self.core = core
             self.node_id = core.identity.node_id
+            self._cluster.hosts_by_id[self.node_id] = self.number
             self._cluster.on_core(self, core)
             core.start()
 
@@ -145,19 +157,31 @@ class SimNode:
 class SimCluster:
     """Nodes, network and keys.
 
+    :param drift_ppm: by how much the hosts' monotonic clocks are off at most.
     :param settings: of every node's `NodeConfig`, beyond addresses.
-    :ivar latest_wall_ms: the greatest wall reading of any node, ever.
+    :ivar time: what time it is by the hosts' wall clocks.
+    :ivar hosts_by_id: the number of the host that has, or had, a node id.
     :ivar same_seeds: whether all nodes are started with the same ``--join`` list, themselves in it.
     """
 
-    def __init__(self, world: World, nodes: int, on_core: OnCore = lambda node, core: None, **settings: Any) -> None:
+    def __init__(
+        self,
+        world: World,
+        nodes: int,
+        on_core: OnCore = lambda node, core: None,
+        *,
+        drift_ppm: int = 0,
+        **settings: Any,
+    ) -> None:
         self.world = world
         self.network = SimNetwork(world)
         self.keys = ClusterKeys((hashlib.sha256(b"cluster").digest(),), (hashlib.sha256(b"storage").digest(),))
         self.on_core = on_core
         self.settings = settings
+        self.drift_ppm = drift_ppm
         self.nodes = [SimNode(self, number) for number in range(nodes)]
-        self.latest_wall_ms = 0
+        self.time = MajorityTime(self)
+        self.hosts_by_id: dict[bytes, int] = {}
         self._founded = False
         self.same_seeds = False
 

@@ -11,6 +11,7 @@ from .world import Process
 
 LARGEST = 9
 DOWN_S = (0.2, 4.0)
+JUMPS_MS = (30_000, 3_600_000, 7_200_000, 86_400_000, 10 * 365 * 86_400_000)
 
 FOREIGN = (
     "notes.txt", "identity-c", "identity-a.bak", "wal/copy of 1.wal", "wal/99.wal", "wal/000000000003.wal.gz",
@@ -42,6 +43,7 @@ class Mischief:
         self._running = False
         self._storm = 0
         self._burnt: set[bytes] = set()
+        self._jumped: dict[SimNode, int] = {}
         self._wounded: dict[SimNode, Process] = {}
         self._images: dict[int, tuple[bytes, dict[str, bytes]]] = {}
         self.struck: dict[str, int] = {}
@@ -71,9 +73,12 @@ class Mischief:
 
     def _set_clocks(self) -> None:
         """All but one are set right; that one may stay as wrong as it is."""
+        for node, skew_ms in self._jumped.items():
+            node.set_clock(skew_ms)
+        self._jumped.clear()
         wrong = [node for node in self._cluster.active() if abs(node.skew_ms) > 5_000]
         for node in wrong[:-1]:
-            node.skew_ms = 0
+            node.set_clock(0)
 
     def tidy(self) -> None:
         """Do what an operator does: start what is down, forget what has burnt, switch off what was struck out."""
@@ -261,10 +266,19 @@ class Mischief:
         random = self._world.random
         if random.random() < 0.15:
             node.kill()
-            node.skew_ms = -EPOCH_MS
+            node.set_clock(-EPOCH_MS)
         else:
-            node.skew_ms = random.choice((-60_000, -9_000, -500, -20, 0, 20, 500, 9_000, 60_000))
+            node.set_clock(random.choice((-60_000, -9_000, -500, -20, 0, 20, 500, 9_000, 60_000)))
         return self._say(f"the clock of {node.host} is off by {node.skew_ms} ms")
+
+    def _jumps(self, node: SimNode) -> bool:
+        random = self._world.random
+        if node in self._jumped or node.skew_ms == -EPOCH_MS:
+            return False
+        self._jumped[node] = node.skew_ms
+        node.set_clock(node.skew_ms + random.choice((-1, 1, 1, 1)) * random.choice(JUMPS_MS))
+        self._soon(lambda: node.set_clock(self._jumped.pop(node)), 0.05, random.choice((0.5, 2.0, 5.0)))
+        return self._say(f"the clock of {node.host} is off by {node.skew_ms} ms for a moment")
 
     # Damage
 

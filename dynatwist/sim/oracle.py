@@ -19,6 +19,7 @@ from .history import NO_EFFECT, STRICT_TABLE, Call, History, name_of
 from .order import is_preferred
 from .register import ABSENT, Op, check
 from .sizes import stored_bytes
+from .times import SLACK_MS
 from .witness import Witness
 
 UNANSWERED_S = 6.0
@@ -40,6 +41,7 @@ class Oracle:
         self._say = witness.say
         self._judged = 0
         self._registries: dict[Call, Registry | None] = {}
+        self._over: dict[tuple[Key, Dot], Call] = {}
         self.races = 0
         self.excused = 0
         self._answers: Answers | None = None
@@ -74,8 +76,12 @@ class Oracle:
         if record is None:
             if call.kind is Kind.GET and call.code == "ok":
                 self._say(f"P6: {call.text()}: success without a record")
+            if call.kind is Kind.GET and call.code == "not_found" and call.level in ("majority", "all"):
+                self._judge_absent(call)
             return
         known = self._witness.of(call.key).get(record.dot)
+        if call.kind is Kind.GET:
+            self._judge_found_again(call, record)
         if known is None or known.record != record:
             self._say(f"P6: {call.text()}: nobody wrote that")
         elif not known.held_by:
@@ -102,6 +108,25 @@ class Oracle:
             held = [stored_bytes(core) for core in cores]
             self._say(f"P10: {call.text()}, though the nodes hold {held} bytes")
 
+    def _judge_absent(self, call: Call) -> None:
+        """Who is told by a majority that there is nothing is told the truth: what a majority had before is deleted, or
+        over by the clocks of a majority. And that stays so: see `_judge_found_again`."""
+        records = self._witness.of(call.key).values()
+        had = [one for one in records if one.by_majority_s < call.started_s and one.holders]
+        greatest = next((one for one in had if not any(is_preferred(two.record, one.record) for two in had)), None)
+        if greatest is None or any(is_preferred(one.record, greatest.record) for one in records):
+            return  # something that was written since may have been deleted, or be of another generation
+        if not self._is_dead(greatest.record):
+            end_ms = greatest.record.expires_ms
+            self._say(f"P1: {call.text()}, but a majority had {greatest.name}, which ends at {end_ms}")
+        elif greatest.record.value is not None:
+            self._over.setdefault((call.key, greatest.record.dot), call)
+
+    def _judge_found_again(self, call: Call, record: Record) -> None:
+        before = self._over.get((call.key, record.dot))
+        if before is not None and before.ended_s < call.started_s and call.level in ("majority", "all"):
+            self._say(f"P6: {call.text()}, which had ended at {record.expires_ms} for {before.text()}")
+
     def _judge_groups(self, call: Call, registry: Registry, partition: int, held_by: set[int]) -> None:
         """While members change, a majority is one of the old owners and one of the new."""
         ids = {node.node_id for node in self._cluster.nodes if node.number in held_by}
@@ -115,7 +140,7 @@ class Oracle:
         if call.if_match and call.if_match != "*" and self._answers is not None:
             wanted = self._answers.named(call.key, call.if_match)
         known = {dot: one.record for dot, one in self._witness.of(call.key).items()}
-        text = broken(call, record, known, wanted, self._cluster.latest_wall_ms)
+        text = broken(call, record, known, wanted, int(self._cluster.time.passed_ms) + SLACK_MS)
         if text:
             self._say(f"P2: {call.text()}: {text}")
 
@@ -184,7 +209,7 @@ class Oracle:
             self._say(f"P1: acknowledged {name} is gone")
 
     def _is_dead(self, record: Record) -> bool:
-        return record.value is None or 0 < record.expires_ms <= self._cluster.latest_wall_ms
+        return record.value is None or self._cluster.time.may_be_over(record.expires_ms)
 
     def _judge_seen(self, key: Key, record: Record, how: str) -> None:
         """What was shown to anybody has not been forgotten, unless it lies in damage."""

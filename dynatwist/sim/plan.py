@@ -56,6 +56,7 @@ class Faults:
     :ivar absences: a node is cut off for most of the storm, and its clients go on.
     :ivar unreadable: the disk does not give a file back that was written while a node was up (``EIO``).
     :ivar lost_logs: all segments of a log are gone.
+    :ivar jumps: a wall clock is ahead or behind by hours, days or years for a moment.
     :ivar foreign: somebody else's files lie in the data folder, and what a crash left half written.
     """
 
@@ -91,12 +92,13 @@ class Faults:
     unreadable: float = 0.0
     lost_logs: float = 0.0
     foreign: float = 0.0
+    jumps: float = 0.0
 
 
 SHARES = ("loss", "duplication", "delays", "garbling")
 KINDS = tuple(one.name for one in fields(Faults) if one.name not in SHARES)
 NAMES = tuple(one.name for one in fields(Faults))
-LATER = ("unreadable", "lost_logs", "foreign")
+LATER = ("unreadable", "lost_logs", "foreign", "jumps")
 """Kinds that were added when there were seeds with a history: each is drawn by a generator of its own."""
 
 _NEEDS_FSYNC = ("power_cuts", "crashes_at_sync", "sync_errors", "backups")
@@ -120,6 +122,7 @@ class Load:
     :ivar locks: sessions that create and delete a key each, as fast as they can.
     :ivar sockets: streams and websockets open at a time.
     :ivar bulk: batches, reads of several keys and listings for each other request.
+    :ivar leases: records that end by themselves, written in a second, and watched.
     """
 
     rate_s: float = 25.0
@@ -135,6 +138,7 @@ class Load:
     locks: int = 0
     bulk: float = 0.0
     sockets: int = 0
+    leases: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,8 @@ class Plan:
     :ivar sizes: bounds in bytes, and how large values are.
     :ivar feeds: what each node's hub keeps.
     :ivar is_busy: a turn of the reactor takes in one thing and no more, so that others wait.
+    :ivar drift_ppm: by how much monotonic clocks are off at most.
+    :ivar quiet_s: for how long nobody asks for anything before the fair weather is judged.
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
     """
 
@@ -162,6 +168,8 @@ class Plan:
     sizes: Sizes = field(default_factory=Sizes)
     feeds: HubBounds = field(default_factory=HubBounds)
     is_busy: bool = False
+    drift_ppm: int = 0
+    quiet_s: float = 0.0
 
     def text(self) -> str:
         """One line for the trace."""
@@ -206,6 +214,8 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         sizes=draw_sizes(seed),
         feeds=random.choice([HubBounds(), HubBounds(at_once=1), TIGHT_FEEDS]),
         is_busy=random.random() < 0.5,
+        drift_ppm=random.choice([0, 100, 500]),
+        quiet_s=random.choice([0.0] * 11 + [600.0]),
     )
 
 
@@ -226,4 +236,5 @@ def _draw_load(random: Random) -> Load:
         locks=random.choice([0, 0, 0, 1, 2]),
         bulk=random.choice([0.0, 0.05, 0.15]),
         sockets=random.choice([0, 2, 5]),
+        leases=random.choice([0.0, 0.0, 1.0, 3.0]),
     )

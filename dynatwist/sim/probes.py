@@ -15,11 +15,17 @@ from dynatwist.replication.quorum import Level
 from .clients import Clients
 from .cluster import SimCluster, SimNode
 from .history import CROWD_TABLE, Call, name_of
+from .witness import Witness
 
 PROBE_TABLE = "probe"
 ANSWER_S = 1.5
 LISTED_AT_ONCE = (3, 256)
 FROZEN_READ_S = 0.4
+USUAL_ERROR_MS = 9_500
+"""A node whose clock is off by more than 10 s may refuse to write."""
+FAR_OFF_MS = 12_000
+SOON_GONE_S = 3.0
+"""After this a record that has ended, by the clocks of most hosts, is found no more."""
 
 
 @dataclass(slots=True)
@@ -31,6 +37,7 @@ class Probes:
 
     cluster: SimCluster
     clients: Clients
+    witness: Witness
     violations: list[str]
 
     def run(self, final: dict[Key, Record]) -> None:
@@ -42,7 +49,15 @@ class Probes:
             self._freeze_one()
 
     def _writers(self) -> list[SimNode]:
-        return [node for node in self.cluster.ready_nodes() if node.core and not node.core.cluster.wall_refusal]
+        """Nodes that have no reason to refuse a write: whose clock is right, or off by a usual error."""
+        most_ms = self.cluster.time.most_ms
+        return [node for node in self.cluster.ready_nodes() if abs(node.wall_ms() - most_ms) <= USUAL_ERROR_MS]
+
+    def _must_be_gone(self, record: Record) -> bool:
+        return record.value is None or 0 < record.expires_ms <= self.cluster.time.most_ms - 1000 * SOON_GONE_S
+
+    def _may_be_gone(self, record: Record) -> bool:
+        return record.value is None or self.cluster.time.may_be_over(record.expires_ms)
 
     def _ask_all(self, asks: Iterable[Callable[[], Call]], limit_s: float) -> list[Call]:
         calls = [ask() for ask in asks]
@@ -60,10 +75,11 @@ class Probes:
                 asks.append(lambda n=node, k=key, lv=level: self.clients.ask(n, "probe", Kind.GET, k, lv))  # type: ignore[misc]
         for call in self._ask_all(asks, ANSWER_S):
             record = final[call.key]
-            dead = record.value is None or record.expires_ms
+            if call.code == "ok" and self._must_be_gone(record):
+                self.violations.append(f"P3: {call.text()}, which ended at {record.expires_ms}")
             if call.code == "ok" and call.record is not None and call.record.dot != record.dot:
                 self.violations.append(f"P6: {call.text()}, but the owners hold {name_of(record)}")
-            elif call.code != "ok" and not (dead and call.code == "not_found"):
+            elif call.code != "ok" and not (self._may_be_gone(record) and call.code == "not_found"):
                 self.violations.append(f"P7: {call.text()}, with all nodes up")
 
     def _list(self, final: dict[Key, Record]) -> None:
@@ -76,8 +92,8 @@ class Probes:
         core = node.core
         assert core is not None
         assert node.process is not None
-        now_ms = core.store.wall_ms()
-        wanted = sorted(name for (one, name), record in final.items() if one == table and not record.is_dead(now_ms))
+        held = {name: record for (one, name), record in final.items() if one == table}
+        gone = {name for name, record in held.items() if self._must_be_gone(record)}
         found: list[str] = []
         at_once = max(LISTED_AT_ONCE) if table == CROWD_TABLE else random.choice(LISTED_AT_ONCE)
 
@@ -93,7 +109,9 @@ class Probes:
         over: list[object] = []
         node.process.run(lambda: ensureDeferred(walk()).addBoth(over.append))
         self.cluster.world.run_until(lambda: bool(over), ANSWER_S, step_s=0.02)
-        if over != [None] or (found != wanted and not any(record.expires_ms for record in final.values())):
+        wanted = sorted(name for name, record in held.items() if not self._may_be_gone(record))
+        is_right = found == sorted(set(found)) and set(wanted) <= set(found) <= set(held) - gone
+        if over != [None] or not is_right:
             self.violations.append(f"P7: {table} listed at {node.host}: {found} instead of {wanted}; {over}")
 
     def _write_everywhere(self, nodes: list[SimNode], when: str) -> None:
@@ -110,6 +128,16 @@ class Probes:
                 continue  # the oracle knows whether that is so
             if call.code != "ok" or call.reached < least:
                 self.violations.append(f"P7: {call.text()}, {when}")
+            elif call.record is not None:
+                self._judge_stamp(call, call.record)
+
+    def _judge_stamp(self, call: Call, record: Record) -> None:
+        """The time that it carries is that of most clocks, but for usual errors, or that of what it replaced."""
+        most_ms = self.cluster.time.most_ms
+        known = (one.record for one in self.witness.of(call.key).values() if one.record.dot != record.dot)
+        latest_ms = max((one.stamp.ms for one in known), default=0)
+        if not most_ms - FAR_OFF_MS <= record.stamp.ms <= max(most_ms + FAR_OFF_MS, latest_ms):
+            self.violations.append(f"P2: {call.text()} is stamped {record.stamp.ms - most_ms} ms ahead of most clocks")
 
     def _freeze_one(self) -> None:
         """P7: one frozen node costs the clients of the others no error, and reads no more than a moment."""

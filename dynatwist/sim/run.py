@@ -23,6 +23,7 @@ from .cluster import SimCluster, SimNode
 from .effort import Effort, crowd, gather_crowd
 from .faults import Mischief
 from .history import STRICT_TABLE, History
+from .leases import LEASE_TABLE, Leases
 from .listeners import Listeners
 from .locks import Locks
 from .oracle import Oracle
@@ -110,6 +111,7 @@ class _Run:
             snapshot_interval_s=plan.snapshot_s,
             lone_after_s=plan.lone_s,
             limits=Limits(store_bytes=plan.sizes.store_bytes or Limits().store_bytes),
+            drift_ppm=plan.drift_ppm,
         )
         self.cluster.network.bytes_per_s = plan.sizes.bytes_per_s
         self.history = History()
@@ -120,10 +122,11 @@ class _Run:
         self.oracle.use(answers)
         self.clients = Clients(self.cluster, self.history, plan.load, self.oracle.sent, self.oracle.answered, answers)
         self.clients.value_bytes = plan.sizes.value_bytes
-        self.listeners = Listeners(self.cluster, self.witness, plan.load.listeners, (*TABLES, STRICT_TABLE))
+        tables = *TABLES, STRICT_TABLE, LEASE_TABLE
+        self.listeners = Listeners(self.cluster, self.witness, plan.load.listeners, tables)
         self.locks = Locks(self.cluster, self.clients, plan.load.locks)
+        self.leases = Leases(self.cluster, self.clients, plan.load.leases)
         self.bulk = Bulk(self.cluster, self.clients, answers, self.witness, plan.load.bulk * plan.load.rate_s)
-        tables = *TABLES, STRICT_TABLE
         self.sockets = Sockets(self.cluster, self.clients, answers, self.witness, plan.load.sockets, tables)
         self.mischief = Mischief(self.cluster, plan.faults, self.witness.damaged)
         self.found: list[str] = []
@@ -173,6 +176,7 @@ class _Run:
 
     def storms(self, least_s: float) -> None:
         """One storm and calm after the other, until enough time has passed or something broke."""
+        self.cluster.time.start()
         for node in self.cluster.nodes:
             node.start()
         if not self.world.run_until(self.cluster.is_settled, SETTLE_LIMIT_S):
@@ -189,12 +193,12 @@ class _Run:
 
     def _storm(self) -> None:
         self.world.say("a storm begins")
-        for part in (self.clients, self.locks, self.bulk, self.listeners, self.sockets, self.mischief):
+        for part in (self.clients, self.locks, self.leases, self.bulk, self.listeners, self.sockets, self.mischief):
             part.start()
         if self.plan.sizes.has_crowd:
             gather_crowd(self.cluster, owner_of)
         self.world.run(self.world.now_s + self.plan.storm_s)
-        for part in (self.clients, self.locks, self.bulk, self.listeners, self.sockets, self.mischief):
+        for part in (self.clients, self.locks, self.leases, self.bulk, self.listeners, self.sockets, self.mischief):
             part.stop()
         self.world.say("calm")
 
@@ -224,7 +228,8 @@ class _Run:
         self.listeners.judge(final, self.oracle.born_s())
         self.sockets.judge(final, self.oracle.born_s())
         self.oracle.judge(self.listeners.announced)
-        Probes(self.cluster, self.clients, self.found).run(final)
+        self.world.run(self.world.now_s + self.plan.quiet_s)
+        Probes(self.cluster, self.clients, self.witness, self.found).run(final)
         return True
 
     def _is_settled(self) -> bool:

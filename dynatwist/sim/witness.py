@@ -24,6 +24,8 @@ from .cluster import SimCluster, SimNode
 from .history import CROWD_TABLE, Call, name_of
 from .order import is_created_over, is_preferred
 
+SLOWEST = 0.999
+"""A second of a node's monotonic clock is at least so long."""
 LATEST_S = 6.0
 """After this a request is carried out no more, wherever it lies."""
 
@@ -285,8 +287,12 @@ class Witness:
             self.say(f"P9: {name} went from {owner} to {record.owner} without a delete")
         if len(lineage.stamps) > 1:
             before = [one.record for one in known.values() if is_created_over(lineage, one.record.lineage)]
-            if not any(_is_dead_by(one, record) for one in before):
+            if not any(self._is_dead(one) for one in before):
                 self.say(f"P9: {name} was created again, though nobody had deleted it")
+
+    def _is_dead(self, record: Record) -> bool:
+        """Whether a record was deleted, or may be taken for expired by now."""
+        return record.value is None or self._cluster.time.may_be_over(record.expires_ms)
 
     def _explains(self, call: Call, record: Record) -> bool:
         """Whether a record can be what a call asked for: it was not answered yet, or not long ago and uncertainly."""
@@ -307,8 +313,10 @@ class Witness:
         if buried is None or is_preferred(record, buried):
             self._dropped[key] = record, self._cluster.world.now_s
         known = self._of[key]
-        if self._cluster.world.now_s < known[record.dot].born_s + self._grace_s:
+        if self._cluster.world.now_s < known[record.dot].born_s + self._grace_s * SLOWEST:
             self.say(f"P3: {node.host} drops {known[record.dot].name} before its grace period is over")
+        if not self._is_dead(record):
+            self.say(f"P1: {node.host} drops {known[record.dot].name}, which ends at {record.expires_ms}")
         registry = self._cluster.registry()
         owners = registry.owners(partition) if registry is not None and not registry.changing else ()
         replicas = {
@@ -366,8 +374,3 @@ class Witness:
 
 def _is_of_the_crowd(key: Key, record: Record) -> bool:
     return key[0] == CROWD_TABLE and record.value == b'{"n":0}'
-
-
-def _is_dead_by(record: Record, later: Record) -> bool:
-    """Whether a record was deleted, or had expired, when a later one was written."""
-    return record.value is None or 0 < record.expires_ms <= later.stamp.ms

@@ -41,7 +41,7 @@ class Event:
 
     def reset(self, delay: float, /) -> None:
         """See `dynatwist.runtime.Timer`."""
-        self.time_s = self._world.now_s + delay
+        self.time_s = self._world.now_s + delay / (self.process.rate if self.process is not None else 1.0)
         self._world.push(self)
 
 
@@ -53,6 +53,7 @@ class World:
     """
 
     def __init__(self, seed: int, tracing: bool = False) -> None:
+        self.seed = seed
         self.random = Random(seed)
         self.now_s = 0.0
         self._heap: list[tuple[float, int, Event]] = []
@@ -112,11 +113,16 @@ class Process:
     """Something that can be stopped, thawed and killed.
 
     It is the `Clock` of the code that runs in it.
+
+    :param rate: how fast its host's monotonic clock goes.
+    :param offset_s: what that clock said when the world began.
     """
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, rate: float = 1.0, offset_s: float = 0.0) -> None:
         self.world = world
         self.name = name
+        self.rate = rate
+        self._offset_s = offset_s
         self.alive = True
         self.paused = False
         self._arrived: list[tuple[Callable[..., object], tuple[object, ...]]] = []
@@ -125,14 +131,14 @@ class Process:
 
     def callLater(self, delay: float, callable: Callable[..., object], /, *args: object) -> Event:
         """See `dynatwist.runtime.Clock`; a turn of the reactor takes a moment."""
-        due_s = self.world.now_s + (delay or self.world.random.random() * TURN_S)
+        due_s = self.world.now_s + (delay / self.rate if delay else self.world.random.random() * TURN_S)
         event = Event(self.world, due_s, callable, self, args)
         self.world.push(event)
         return event
 
     def seconds(self) -> float:
         """See `dynatwist.runtime.Clock`."""
-        return self.world.now_s
+        return self.world.now_s * self.rate + self._offset_s
 
     def fire(self, event: Event) -> None:
         """A timer is due: run it, or keep it while paused."""
