@@ -10,7 +10,7 @@ from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.model.digest import BUCKETS, bucket_of, fingerprint
 from dynatwist.model.replica import Replica
-from dynatwist.model.ring import ALL_PARTITIONS
+from dynatwist.model.ring import ALL_PARTITIONS, is_system_table
 from dynatwist.replication.hints import MAX_HINTS_PER_NODE
 from dynatwist.storage.recovery import recover
 from dynatwist.storage.wal import Durability
@@ -74,6 +74,7 @@ def faults_of(node: SimNode, durability: Durability) -> Iterator[str]:
         return
     for replica in core.store.replicas:
         yield from _false_digests(node, replica)
+    yield from _false_index(node, core)
     if core.store.alarms:
         yield f"P4: {node.host} counts {core.store.alarms} alarms"
     if is_quiet(node):
@@ -94,6 +95,25 @@ def _false_digests(node: SimNode, replica: Replica) -> Iterator[str]:
     wire = b"".join(value.to_bytes(8, "little") for value in buckets)
     if replica.digests.root != reduce(xor, buckets) or (replica.digests.to_wire() or bytes(len(wire))) != wire:
         yield f"P4: {node.host}: the digests of partition {replica.number} are not those of its records"
+
+
+def _false_index(node: SimNode, core: Core) -> Iterator[str]:
+    """What is dead, what ends and how many live, against the records themselves."""
+    live: dict[str, int] = {}
+    for replica in core.store.replicas:
+        for key, record in replica.records.items():
+            is_buried = key in replica.tombstones
+            is_right = is_buried or record.value is not None
+            if is_buried:
+                is_right = record.is_dead(core.store.lapse_ms)
+            elif not is_system_table(key[0]):
+                live[key[0]] = live.get(key[0], 0) + 1
+            if not is_right or replica.ends.get(key, 0) != (0 if is_buried else record.expires_ms):
+                yield f"P10: {node.host}: {'/'.join(key)} is wrongly among the dead, the ending or the others"
+        if not {*replica.tombstones, *replica.ends} <= replica.records.keys():
+            yield f"P10: {node.host}: partition {replica.number} has tombstones or ends of what it does not hold"
+    if live != core.store.live_counts():
+        yield f"P10: {node.host} counts {core.store.live_counts()} live records, and holds {live}"
 
 
 def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
