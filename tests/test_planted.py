@@ -22,6 +22,11 @@ MASKED = {
 """Not seen, since another rule prevents what this one prevents; see docs/simulation."""
 
 UNSEEN = {
+    "an_answer_that_does_not_ask_again": "two nodes have to know different times at the very end of a record, and be "
+    "read one after the other; not in 40 seeds. tests/test_ends.py does, with the rule and without",
+    "an_end_that_was_not_asked_for_does_not_count": "the same; tests/test_ends.py",
+    "a_lapse_that_is_not_kept": "a majority's clocks have to be ahead, and all nodes killed, within the last seconds "
+    "of a record, and nobody left who remembers; tests/test_ends.py",
     "a_partition_dropped_before_its_handoff": "the last copy of an acknowledged write has to be at a node that was cut "
     "off while it lost the partition; the simulator does not get there in 120 seeds",
     "a_feed_that_is_not_resumed": "a write has to fall into the seconds for which a listener's node is cut off from "

@@ -1,0 +1,97 @@
+"""What was once told as over stays over: three scenarios, each with the shipped code and with the rule taken away.
+
+Histories of chance reach these too seldom: the knowledge of two nodes has to differ at the very end of a record.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from dynatwist.coordinator.request import Code
+from dynatwist.sim.cluster import SimCluster
+from dynatwist.sim.world import World
+from tests.planted import findings_time
+from tests.test_findings import ask
+
+KEY = ("t", "k")
+AHEAD_MS = 9_000
+
+
+def settled():
+    world = World(1)
+    cluster = SimCluster(world, 3)
+    for node in cluster.nodes:
+        node.start()
+    assert world.run_until(cluster.is_settled, 60)
+    world.run(world.now_s + 2)
+    return world, cluster
+
+
+def read_at_two_that_know_different_times() -> tuple[Code, Code]:
+    """A hears that A and C are ahead, a majority; B, cut off from A, hears of C and itself: the lesser of these."""
+    world, cluster = settled()
+    a, b, c = cluster.nodes
+    cluster.network.cut([a.host], [b.host])
+    world.run(world.now_s + 4)
+    put = ask(world, c, "put", KEY, level="majority", ttl_ms=5_000)
+    assert put.code is Code.OK
+    a.skew_ms = c.skew_ms = AHEAD_MS
+    assert world.run_until(lambda: dict(a.core.cluster.links.walls())[c.node_id][0] > put.record.expires_ms, 2, 0.005)
+    if a.core.store.lapse_ms >= put.record.expires_ms:
+        pytest.fail("A has looked at the time already: the scenario needs another moment")
+    at_a = ask(world, a, "get", KEY, level="majority")
+    at_b = ask(world, b, "get", KEY, level="majority")
+    return at_a.code, at_b.code
+
+
+def read_at_one_after_the_other_at_the_end() -> tuple[Code, Code]:
+    """B has not looked at the time since the end, and is cut off from A, who was told of it by a majority."""
+    world, cluster = settled()
+    a, b, c = cluster.nodes
+    for number in range(20):
+        key = ("t", f"k{number}")
+        cluster.network.heal()
+        world.run(world.now_s + 1)
+        put = ask(world, c, "put", key, level="all", ttl_ms=1_500)
+        assert put.code is Code.OK
+        cluster.network.cut([a.host], [b.host])
+        world.run_until(lambda end=put.record.expires_ms: c.wall_ms() > end + 20, 5, step_s=0.01)
+        a.process.run(a.core.cluster.times.tick)
+        at_a = ask(world, a, "get", key, level="majority")
+        if b.core.store.lapse_ms < put.record.expires_ms:
+            return at_a.code, ask(world, b, "get", key, level="majority").code
+    raise AssertionError("B always knew")
+
+
+def read_before_and_after_all_were_killed() -> tuple[Code, Code]:
+    """A majority of the clocks was ahead for a while; then all nodes are killed, and the clocks are right again."""
+    world, cluster = settled()
+    a, b, c = cluster.nodes
+    assert ask(world, b, "put", KEY, level="all", ttl_ms=5_000).code is Code.OK
+    a.skew_ms = c.skew_ms = AHEAD_MS
+    world.run(world.now_s + 1.5)
+    before = ask(world, a, "get", KEY, level="majority")
+    a.skew_ms = c.skew_ms = 0
+    for node in cluster.nodes:
+        node.kill()
+        node.start()
+    assert world.run_until(lambda: len(cluster.ready_nodes()) == 3, 2, step_s=0.01)
+    return before.code, ask(world, b, "get", KEY, level="majority").code
+
+
+SCENARIOS = {
+    findings_time.an_answer_that_does_not_ask_again: read_at_two_that_know_different_times,
+    findings_time.an_end_that_was_not_asked_for_does_not_count: read_at_one_after_the_other_at_the_end,
+    findings_time.a_lapse_that_is_not_kept: read_before_and_after_all_were_killed,
+}
+
+
+@pytest.mark.parametrize("plant", SCENARIOS, ids=lambda plant: plant.__name__)
+def test_what_was_told_as_over_stays_over(plant):
+    assert SCENARIOS[plant]() == (Code.ABSENT, Code.ABSENT)
+
+
+@pytest.mark.parametrize("plant", SCENARIOS, ids=lambda plant: plant.__name__)
+def test_the_scenario_sees_the_rule_missing(plant, monkeypatch):
+    plant(monkeypatch)
+    assert SCENARIOS[plant]() == (Code.ABSENT, Code.OK)
