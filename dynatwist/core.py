@@ -23,6 +23,7 @@ from dynatwist.api.status import StatusRoutes
 from dynatwist.auth.passwords import Passwords
 from dynatwist.auth.tokens import TokenKeys, Tokens
 from dynatwist.auth.users import Users
+from dynatwist.calls import call_safely
 from dynatwist.config import NodeConfig
 from dynatwist.coordinator.agreement import Acceptors
 from dynatwist.coordinator.cluster import Cluster
@@ -173,7 +174,7 @@ class Core:
         self.keyring.on_change.append(self._keys_changed)
         self._build_routes()
         self._snapshotter = LoopingCall(self._cold_save)
-        self._second = LoopingCall(self._each_second)
+        self._second = LoopingCall(call_safely, self._each_second)
         for loop in (self._snapshotter, self._second):
             loop.clock = runtime.clock  # type: ignore[assignment]
 

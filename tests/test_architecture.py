@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "dynatwist"
 LAYERS = [
-    {"errors", "metrics", "sometimes"},
+    {"errors", "metrics", "sometimes", "calls"},
     {"model"},
     {"membership", "replication", "feed"},
     {"storage"},

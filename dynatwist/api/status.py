@@ -129,6 +129,7 @@ class StatusRoutes:
                 "store_bytes": context.cluster.store.size_bytes,
                 "wal_groups": context.cluster.store.wal.groups,
                 "wal_bytes": context.cluster.store.wal.bytes_written,
+                "wal_gathered_bytes": context.cluster.store.wal.gathered_bytes,
                 "cold_saves": context.saver.saves,
                 "subscriptions": len(context.hub),
                 "anti_entropy_alarms": context.cluster.store.alarms,

@@ -73,6 +73,7 @@ _STATUS = {
     Code.UNAVAILABLE: (503, "unavailable"),
     Code.UNCERTAIN: (503, "uncertain"),
     Code.FULL: (507, "full"),
+    Code.OVERLOADED: (503, "overloaded"),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
+from dynatwist.calls import call_each
 from dynatwist.membership.actions import Changed
 from dynatwist.membership.members import Peer
 from dynatwist.membership.swim import Swim
@@ -154,8 +155,7 @@ class Cluster:
         for member in (*registry.members, *registry.previous):
             if self.swim is None or not self.swim.knows(member.node_id):
                 self.links.want(member.node_id, member.host, member.peer_port)
-        for call in self.on_registry:
-            call(before, registry)
+        call_each(self.on_registry, before, registry)
         self.publish()
 
     def save_identity(self) -> None:
@@ -420,8 +420,7 @@ class Cluster:
         if self.registry is not None and (hello.registry is None or hello.registry.version < self.registry.version):
             self.links.tell(node, RegistryIs(self.registry))  # it may be newer than what was said in greeting
         self.links.tell(node, self._status or Status(self.ready, self.not_whole()))
-        for call in self.on_linked:
-            call(node)
+        call_each(self.on_linked, node)
 
     def passed(self, lapse_ms: int) -> None:
         """See `LinksOwner`."""
@@ -435,8 +434,7 @@ class Cluster:
 
     def reachability_changed(self, node: bytes) -> None:
         """See `LinksOwner`."""
-        for call in self.on_reachability:
-            call(node)
+        call_each(self.on_reachability, node)
 
     def gossip_changed(self, change: Changed) -> None:
         """Membership says that a member's state or address changed."""

@@ -1,7 +1,8 @@
 """Reads of what all owners agree on, as nearly all do: one digest asks about all keys of a turn.
 
-What is held here is the answer if enough other owners hold the same: that is a read of `dynatwist.coordinator.reads`
-whose owners all have what was chosen. Where one differs, that read begins, for the key alone.
+What is held here is the answer if enough owners hold the same, durably: that is a read of
+`dynatwist.coordinator.reads` whose owners all have what was chosen. This node counts as one of them as soon as its own
+log has it, and is not waited for. Where one differs, or too few answer in time, that read begins, for the key alone.
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
+from dynatwist.calls import call_safely
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed, name_of, unpack
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import AnyMessage, Compare, Done, Held
 from dynatwist.replication.quorum import Group, Level, Tally
+from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster, Respond
 from .reads import READ_TIMEOUT_S, OnRead, ReadRun
+
+LOG_PATIENCE_S = READ_TIMEOUT_S / 2
+"""How long a read that needs this node's own log waits for it before it asks the long way; half of all its time."""
 
 
 def digest_of(names: Iterable[bytes]) -> bytes:
@@ -67,7 +73,7 @@ class CompareRun:
 
     __slots__ = (
         "_cluster", "_finished", "_groups", "_held", "_names", "_pending",
-        "_tally", "_version", "reads",
+        "_tally", "_timer", "_until_s", "_version", "reads",
     )  # fmt: skip
 
     def __init__(self, cluster: Cluster, groups: tuple[Group, ...], level: Level) -> None:
@@ -79,6 +85,8 @@ class CompareRun:
         self._held: list[Packed | None] = []
         self._names: list[bytes] = []
         self._pending: set[bytes] = {cluster.me.node_id}
+        self._until_s = cluster.runtime.monotonic_s() + READ_TIMEOUT_S
+        self._timer: Timer | None = None
         self._finished = False
 
     def begin(self) -> None:
@@ -98,6 +106,12 @@ class CompareRun:
                 self._pending.add(owner)
                 cluster.links.call(owner, message, self._reply_from(owner), self._check, READ_TIMEOUT_S)
         store.when_keys_readable(keys, self._readable_here)
+        if cluster.me.node_id in self._pending and not self._finished:
+            self._timer = cluster.runtime.clock.callLater(LOG_PATIENCE_S, self._log_is_late)
+
+    def _log_is_late(self) -> None:
+        self._pending.discard(self._cluster.me.node_id)
+        self._check()
 
     def _readable_here(self) -> None:
         self._hear(self._cluster.me.node_id)
@@ -125,7 +139,9 @@ class CompareRun:
     def _check(self) -> None:
         if self._finished:
             return
-        if self._cluster.me.node_id not in self._pending and self._tally.is_reached():
+        if self._tally.is_reached():
+            if self._cluster.me.node_id in self._pending:
+                sometimes("a read is answered though this node's own log does not have it yet")
             self._finish()
         elif not self._tally.can_be_reached(self._pending):
             self._leave(list(range(len(self.reads))))
@@ -138,12 +154,15 @@ class CompareRun:
             read, self.reads[index] = self.reads[index], None
             if read is not None:
                 key, done = read
-                ReadRun(self._cluster, key, self._tally.level, done)
-        self._finished = not any(self.reads)
+                ReadRun(self._cluster, key, self._tally.level, done, until_s=self._until_s)
+        if not any(self.reads):
+            self._finished = True
+            cancel(self._timer)
 
     def _finish(self) -> None:
         self._finished = True
+        cancel(self._timer)
         text = self._tally.text()
         for read, packed in zip(self.reads, self._held, strict=True):
             if read is not None:
-                read[1](True, text, unpack(packed) if packed is not None else None)
+                call_safely(read[1], True, text, unpack(packed) if packed is not None else None)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred
 
+from dynatwist.calls import call_each
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.records import Packed, pack, unpack
 from dynatwist.model.ring import partition_of
@@ -25,6 +26,7 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.replication.quorum import Level, Tally
+from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster, Respond
@@ -32,13 +34,18 @@ from .compare import Compares
 from .fetch import answer_fetch
 from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, OnResult, Origin
 from .mergepatch import patched
-from .reads import OnRead, ReadRun
-from .request import ENCODER, OPERATION, Code, Kind, Operation, Result, etag
+from .reads import READ_TIMEOUT_S, OnRead, ReadRun
+from .request import BEHIND, ENCODER, OPERATION, Code, Kind, Operation, Result, etag
 from .rounds import Round, summaries_of
 from .writes import Writes
 
 RECENT_OPS = 20_000
-CATCH_UP_TIMEOUT_S = 2.0
+CATCH_UP_TIMEOUT_S = 0.5
+"""Together with a read and a write, or a forwarded request, not much more than two seconds: nobody waits for longer."""
+LOOK_S = 0.02
+"""How often a request that waits for its causal token looks whether all of that has come."""
+LOG_PATIENCE_S = 0.1
+"""For as long ``r=one`` waits for this node's own log, before it asks any owner that has the record durably."""
 RECENT_S = 2 * FORWARD_TIMEOUT_S
 FORGOTTEN = Result(Code.UNCERTAIN, text="written, and superseded since; what it was is not known any more")
 
@@ -76,12 +83,16 @@ class Coordinator:
         :param done: called once, perhaps before this returns.
         """
         partition = partition_of(*operation.key)
-        if self.cluster.may_coordinate(partition) and not self._somebody_is_before(operation, partition):
+        if self.cluster.may_coordinate(partition) and not self._is_for_others(operation, partition):
             self._carry_out(operation, HERE, done)
         else:
             Forwarding(self.cluster, lambda: self.candidates(partition), self._carry_out, operation, done)
 
-    def _somebody_is_before(self, operation: Operation, partition: int) -> bool:
+    def _is_for_others(self, operation: Operation, partition: int) -> bool:
+        """Whether another owner has to be asked before this one, or this one cannot take in more."""
+        if self.cluster.store.wal.is_behind and operation.kind is not Kind.GET:
+            sometimes("a write is forwarded since this node's log is behind")
+            return True
         return operation.is_conditional and self.candidates(partition)[:1] != [self.cluster.me.node_id]
 
     def candidates(self, partition: int) -> list[bytes]:
@@ -113,29 +124,46 @@ class Coordinator:
                 text = "what the causal token names is on no replica that can be reached"
                 done(Result(Code.UNAVAILABLE, text=text))
 
-        self._catch_up(partition_of(*operation.key), caught_up)
+        self._catch_up(operation, caught_up)
 
     def _has_seen(self, operation: Operation) -> bool:
         """Whether this replica has merged what the request's causal token names."""
         clock = self.cluster.store.replica_of(operation.key).clock
         return all(clock.covers(dot) for dot in operation.seen)
 
-    def _catch_up(self, partition: int, done: Callable[[], None]) -> None:
-        """A round with every reachable owner; not longer than a client may be kept waiting."""
+    def _catch_up(self, operation: Operation, done: Callable[[], None]) -> None:
+        """A round with every reachable owner, until one of them has brought what is missing.
+
+        Neither the slowest of them is waited for, nor this node's log, nor anybody for longer than a client may be.
+        """
         cluster = self.cluster
+        partition = partition_of(*operation.key)
         owners = [owner for owner in cluster.owners(partition) if cluster.links.is_reachable(owner)]
         waiting = len(owners)
+        clock = cluster.runtime.clock
+        until_s = cluster.runtime.monotonic_s() + CATCH_UP_TIMEOUT_S
+        timer: Timer | None = None
+        over = False
+
+        def look() -> None:
+            nonlocal timer, over
+            if over:
+                return
+            if not waiting or self._has_seen(operation) or cluster.runtime.monotonic_s() >= until_s:
+                over = True
+                cancel(timer)
+                done()
+            elif timer is None or not timer.active():
+                timer = clock.callLater(LOOK_S, look)
 
         def finished(ok: bool, whole: set[int]) -> None:
             nonlocal waiting
             waiting -= 1
-            if not waiting and timer.active():
-                timer.cancel()
-                done()
+            look()
 
-        timer = cluster.runtime.clock.callLater(CATCH_UP_TIMEOUT_S if owners else 0, done)
         for owner in owners:
             Round(cluster, owner, summaries_of(cluster, [partition]), finished)
+        look()
 
     def _carry_out_now(self, operation: Operation, origin: Origin, done: OnResult) -> None:
         if operation.kind is Kind.GET:
@@ -170,10 +198,27 @@ class Coordinator:
             self._compares.read(key, level, done)
 
     def _read_here(self, key: Key, done: OnRead) -> None:
-        """The owner's own replica, once what it holds now is durable."""
-        held = self.cluster.store.held(key)
+        """The owner's own replica, once what it holds now is durable; or is at another owner, if this log is slow."""
+        store = self.cluster.store
+        held = store.held(key)
         text = f"1/{len(self.cluster.groups(partition_of(*key))[-1])}"
-        self.cluster.store.when_readable(key, lambda: done(True, text, held))
+        if store.is_key_readable(key):
+            done(True, text, held)
+            return
+        until_s = self.cluster.runtime.monotonic_s() + READ_TIMEOUT_S
+
+        def late() -> None:
+            sometimes("a read of one replica does not wait for its own log any longer")
+            ReadRun(self.cluster, key, Level.ONE, done, until_s=until_s)
+
+        timer = self.cluster.runtime.clock.callLater(LOG_PATIENCE_S, late)
+
+        def readable() -> None:
+            if timer.active():
+                timer.cancel()
+                done(True, text, held)
+
+        store.when_readable(key, readable)
 
     def _lapse_ms(self, record: Record | None) -> int:
         """The lapse, as new as it has to be to judge a record."""
@@ -264,6 +309,8 @@ class Coordinator:
     def _refusal(self, operation: Operation, held: Record | None) -> Result | None:
         """Why a write is refused before anything is done, or ``None``."""
         cluster = self.cluster
+        if cluster.store.wal.is_behind:
+            return Result(Code.OVERLOADED, text=BEHIND)
         if cluster.wall_refusal:
             return Result(Code.UNAVAILABLE, text=cluster.wall_refusal)
         if not cluster.may_coordinate(partition_of(*operation.key)):
@@ -315,6 +362,10 @@ class Coordinator:
         if any(cluster.me.node_id not in cluster.owners(partition_of(*key)) for key, _ in message.writes):
             respond(Unable("not an owner"))
             return
+        if cluster.store.wal.is_behind:
+            sometimes("a replicated write is refused since this node's log is behind")
+            respond(Unable(BEHIND))
+            return
         for key, packed in message.writes:
             cluster.store.merge(key, unpack(packed), packed)
         cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(Done()))
@@ -343,7 +394,10 @@ class Coordinator:
             return
 
         def answer(result: Result) -> None:
-            respond(Outcome(ENCODER.encode(result)))
+            if result.code is Code.OVERLOADED:  # nothing was done; nodes of the release before know no such code
+                respond(Unable(BEHIND))
+            else:
+                respond(Outcome(ENCODER.encode(result)))
 
         if known is not None:
             known.append(answer)
@@ -384,7 +438,6 @@ class Coordinator:
         def finished(result: Result) -> None:
             if op in recent:
                 recent[op] = (now_s, Result(result.code, None, result.replicas, result.text))
-            for one in waiting:
-                one(result)
+            call_each(waiting, result)
 
         return finished

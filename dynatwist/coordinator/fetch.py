@@ -62,4 +62,4 @@ def answer_fetch(cluster: Cluster, message: Fetch, respond: Respond) -> None:
             break
         found.append((key, unpack(packed)))
     answer = Fetched(found, covered)
-    store.when_all_readable(lambda: respond(answer))
+    store.when_keys_readable(message.keys, lambda: respond(answer))

@@ -9,7 +9,7 @@ The trouble is an owner that was asked and is not heard of: it may have written,
 - All attempts carry one stamp of creation, so that a key created twice by one request was created once; and later ones
   carry a bound on the clocks of the owners asked before, so that what is written now is newer. Whatever supersedes it
   then supersedes the forgotten execution too, when that turns up.
-- An answer waits until no other attempt can be carried out any more.
+- An answer waits until no other attempt can be carried out any more, also one whose connection was lost meanwhile.
 - If all owners refuse, but one of those asked was not heard of, the truth is that nobody knows.
 """
 
@@ -21,14 +21,18 @@ import msgspec
 
 from dynatwist.model.clock import Stamp
 from dynatwist.net.link import STALL_S
-from dynatwist.net.messages import AnyMessage, Forward, Outcome
+from dynatwist.net.messages import AnyMessage, Forward, Outcome, Unable
 from dynatwist.runtime import Timer, cancel
+from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster
-from .request import ENCODER, RESULT, Code, Kind, Operation, Result
+from .request import BEHIND, ENCODER, RESULT, Code, Kind, Operation, Result
 
-FORWARD_TIMEOUT_S = 2.5
+FORWARD_TIMEOUT_S = 1.9
+"""Every client hears something within two seconds."""
 ATTEMPT_S = 0.25
+"""With the fence behind it, and the second owner's work, less than the half second for which a client waits at most
+while one owner does not answer."""
 IN_DOUBT_S = 0.5
 """An owner asked in doubt asks the others first, and has to find out by itself who of them is frozen."""
 FORWARDED_OP_BYTES = 16
@@ -143,6 +147,8 @@ class Forwarding:
             self._is_in_doubt = True
         else:
             self._fences.pop(node, None)
+            if isinstance(reply, Unable) and reply.reason == BEHIND:
+                self._refusal = Result(Code.OVERLOADED, text=BEHIND)
         if self._cluster.learn(reply):
             self._tried.discard(node)
         if self._answer is not None and not self._finished:
@@ -158,7 +164,10 @@ class Forwarding:
             if result.code is Code.OK:  # the first answer may have been a refusal; this attempt has written
                 self._answer = result
             self._answer_when_safe()
-        elif result.code is Code.UNAVAILABLE:  # nothing was done there; another owner may be better off
+        elif result.code in (
+            Code.UNAVAILABLE,
+            Code.OVERLOADED,
+        ):  # nothing was done there; another owner may be better off
             self._refusal = result
             self._next()
         else:
@@ -168,9 +177,10 @@ class Forwarding:
     def _answer_when_safe(self) -> None:
         assert self._answer is not None
         now_s = self._cluster.runtime.monotonic_s()
-        fence_s = max((self._fences.get(node, 0.0) for node in self._asked), default=0.0)
+        fence_s = max(self._fences.values(), default=0.0)
         cancel(self._pause)
         if self._is_write and now_s < fence_s:
+            sometimes("an answer to a forwarded write waits for the fence of another attempt")
             self._pause = self._cluster.runtime.clock.callLater(fence_s - now_s, self._answer_when_safe)
         else:
             self._finish(self._answer)

@@ -35,7 +35,9 @@ SCAN_BYTES = 256 << 10
 ENTRY_BYTES = 100
 UNKNOWN_BYTES = 64 << 10
 """What a record is counted as where a member of an older release does not say how large it is."""
-SCAN_TIMEOUT_S = 2.0
+SCAN_TIMEOUT_S = 1.0
+FETCH_TIMEOUT_S = 0.25
+"""After it, what one node was asked for is read like any other key."""
 
 
 class ListingUnavailable(Exception):
@@ -169,7 +171,8 @@ class Listing:
         while version != self._cluster.version:  # parts that were scanned by one registry do not add up by another
             version = self._cluster.version
             replies = await self._scan_all(table, prefix, after, level, limit)
-        self._check_coverage(set(replies), level)
+        if not self._is_covered(set(replies), level):
+            raise ListingUnavailable
         horizon = min((reply.entries[-1][0] for reply in replies.values() if reply.more), default=None)
         found: dict[str, dict[bytes, tuple[Dot, Brief | None]]] = {}
         for node, reply in replies.items():
@@ -213,7 +216,9 @@ class Listing:
                 replies[node] = reply
             cluster.learn(reply)
             waiting.discard(node)
-            if not waiting and not done.called:
+            if not done.called and (not waiting or (len(waiting) == 1 and self._is_covered(set(replies), level))):
+                if waiting:
+                    sometimes("a listing does not wait for the last node")
                 done.callback(None)
 
         message = Scan(cluster.version, table, prefix, after, limit)
@@ -237,10 +242,11 @@ class Listing:
         registry = self._cluster.registry
         return registry is not None and not registry.changing and len(registry.ids) <= registry.replicas
 
-    def _check_coverage(self, answered: set[bytes], level: Level) -> None:
+    def _is_covered(self, answered: set[bytes], level: Level) -> bool:
+        """Whether those that have answered are enough; a disk or link that is slow is not waited for then."""
         registry = self._cluster.registry
         if registry is None:
-            raise ListingUnavailable
+            return False
         for partition in range(ALL_PARTITIONS - 1):
             for group in registry.groups(partition):
                 whole = [node for node in group if node in answered and self._is_whole(node, partition)]
@@ -248,7 +254,8 @@ class Listing:
                 if len(whole) < needed:
                     if registry.changing and group != registry.old_owners(partition) and needed == 1:
                         continue
-                    raise ListingUnavailable
+                    return False
+        return True
 
     def _is_whole(self, node: bytes, partition: int) -> bool:
         if node == self._cluster.me.node_id:
@@ -268,9 +275,11 @@ class Listing:
                 _keep(found, entry.name, held, over_ms)
             else:
                 remote.setdefault(entry.source, []).append((table, entry.name))
-        for node, keys in sorted(remote.items()):
-            await self._fetch(node, keys, found, over_ms)
         disputed = [entry.name for entry in entries if entry.source is None]
+        for node, keys in sorted(remote.items()):
+            if not await self._fetch(node, keys, found, over_ms):
+                sometimes("the node that a listing asks for records does not answer")
+                disputed += [name for _, name in keys if name not in found]
         reads = [self._coordinator.execute(Operation(Kind.GET, (table, name), level)) for name in disputed]
         for name, result in zip(disputed, await gatherResults(reads), strict=True):
             if result.code is Code.UNAVAILABLE:
@@ -279,21 +288,15 @@ class Listing:
                 found[name] = result.record
         return found
 
-    def _fetch(self, node: bytes, keys: list[Key], found: dict[str, Record], over_ms: int) -> Deferred[None]:
-        """What a peer holds of some keys."""
-        fetched: Deferred[None] = Deferred()
+    def _fetch(self, node: bytes, keys: list[Key], found: dict[str, Record], over_ms: int) -> Deferred[bool]:
+        """What a peer holds of some keys; fires with whether it answered."""
+        fetched: Deferred[bool] = Deferred()
 
         def take(records: list[tuple[Key, Record]]) -> None:
             for key, record in records:
                 _keep(found, key[1], record, over_ms)
 
-        def done(ok: bool) -> None:
-            if ok:
-                fetched.callback(None)
-            else:
-                fetched.errback(ListingUnavailable())
-
-        fetch(self._cluster, node, keys, take, done, SCAN_TIMEOUT_S)
+        fetch(self._cluster, node, keys, take, fetched.callback, FETCH_TIMEOUT_S)
         return fetched
 
     def _on_scan(self, node: bytes, message: Scan, respond: Respond) -> None:

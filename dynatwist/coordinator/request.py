@@ -66,6 +66,8 @@ class Code(Enum):
     UNCERTAIN = "uncertain"
     """Written, but not known to be on enough replicas; it may still take effect."""
     FULL = "full"
+    OVERLOADED = "overloaded"
+    """Nothing was done: this node's log is too far behind."""
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True):
@@ -80,6 +82,9 @@ class Result(msgspec.Struct, frozen=True, array_like=True):
     replicas: str = ""
     text: str = ""
 
+
+BEHIND = "this node's log is too far behind to take in more; try again, or another node"
+"""The text of `Code.OVERLOADED`, and of the refusal that peers are told."""
 
 ENCODER = msgspec.msgpack.Encoder()
 OPERATION = msgspec.msgpack.Decoder(Operation)

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 
+from dynatwist.calls import call_each, call_safely
 from dynatwist.runtime import Runtime
 
 from .framing import FRAME_SIZES, Frame, FrameError, FrameReader, FrameSizes, State, encode_all
@@ -257,7 +258,7 @@ class PeerLink(TwistedProtocol):
             for call_id, message in frame.messages:
                 if self._gone:
                     return
-                self._receive(call_id, message)
+                call_safely(self._receive, call_id, message)
 
     def _measure(self, frame: Frame) -> None:
         now_s = self._runtime.monotonic_s()
@@ -340,21 +341,18 @@ class PeerLink(TwistedProtocol):
         elif not self.stalled and now_s - self._ping_sent_s >= STALL_S:
             self.stalled = True
             self._owner.changed(self)
-            for call in list(self._calls.values()):
-                if call.on_stall is not None:
-                    call.on_stall()
+            call_each([call.on_stall for call in self._calls.values() if call.on_stall is not None])
         elif self.stalled and now_s - self._ping_sent_s >= GIVE_UP_S:
             self.abort()
             return
         overdue = [call_id for call_id, call in self._calls.items() if now_s >= call.deadline_s]
         for call_id in overdue:
             if call_id in self._calls:
-                self._calls.pop(call_id).on_reply(None)
+                call_safely(self._calls.pop(call_id).on_reply, None)
 
     def connectionLost(self, reason: Any = None) -> None:
         """All calls end."""
         self._gone = True
-        self._owner.closed(self)
+        call_safely(self._owner.closed, self)
         calls, self._calls = self._calls, {}
-        for call in calls.values():
-            call.on_reply(None)
+        call_each([call.on_reply for call in calls.values()], None)

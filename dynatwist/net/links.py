@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
+from dynatwist.calls import call_safely
 from dynatwist.runtime import Runtime, Timer, cancel
 
 from .framing import FRAME_SIZES, State
@@ -117,7 +118,7 @@ class PeerLinks:
         self._watching = self._runtime.clock.callLater(WATCH_S, self._watch)
         now_s = self._runtime.monotonic_s()
         for link in tuple(self._open):
-            link.watch(now_s)
+            call_safely(link.watch, now_s)
 
     def stop(self) -> None:
         """Say goodbye, close all links and the port."""

@@ -27,6 +27,7 @@ NO_EFFECT = frozenset(
         "starting",
         "bad_token",
         "removed",
+        "overloaded",
     }
 )
 """Answers that say that nothing was done."""

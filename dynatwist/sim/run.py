@@ -14,6 +14,7 @@ from zope.interface import implementer
 from dynatwist.api.limits import Limits
 from dynatwist.core import Core
 from dynatwist.sometimes import Reached
+from dynatwist.storage.wal import Durability
 
 from . import checks
 from .answers import Answers
@@ -21,6 +22,7 @@ from .bulk import Bulk
 from .clients import TABLES, Clients, owner_of
 from .cluster import SimCluster, SimNode
 from .effort import Effort, crowd, gather_crowd
+from .endurance import Endurance
 from .faults import Mischief
 from .history import STRICT_TABLE, History
 from .leases import LEASE_TABLE, Leases
@@ -212,6 +214,11 @@ class _Run:
         if not self._wait(self._is_silent, "requests are under way"):
             return False
         if not self._wait(lambda: self.mischief.is_tidy() and self._is_at_rest(), "not every node is ready and whole"):
+            return False
+        Endurance(self.cluster, self.clients, self.found, self.plan.durability is Durability.FSYNC).run()
+        if not self._wait(self._is_silent, "requests are under way after a permanent fault"):
+            return False
+        if not self._wait(self._is_at_rest, "after a permanent fault not every node is ready and whole"):
             return False
         if not self._wait(self._is_settled, "the owners differ"):
             self.found += list(checks.differences(self.cluster))[:3]

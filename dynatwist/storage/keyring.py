@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 
+from dynatwist.calls import call_each
+
 from .seal import derive_key
 
 TOKEN = b"token"
@@ -118,5 +120,4 @@ class Keyring:
         self._keep(change)
         if changed != self.keys:
             self.keys = changed
-            for call in self.on_change:
-                call(changed)
+            call_each(self.on_change, changed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -88,9 +89,9 @@ class ColdSaver:
         The Deferred fails with what the disk raised; the former saves then stay valid.
         """
         waiter: Deferred[None] = Deferred()
+        run = _Save(self, self._generation, self._previous_partitions()) if not self._waiters else None
         self._waiters.append(waiter)
-        if len(self._waiters) == 1:
-            run = _Save(self, self._generation, self._previous_partitions())
+        if run is not None:
             self._generation += 1
             run.finished.addBoth(self._finished)
             run.start()
@@ -171,6 +172,16 @@ class _Save:
 
     def _step(self) -> None:
         """One slice of work a turn; none while a chunk is being written, nor for a rest after it."""
+        self._or_fail(self._take_step)
+
+    def _or_fail(self, work: Callable[[], None]) -> None:
+        """Whatever goes wrong ends this save, and no later one."""
+        try:
+            work()
+        except Exception as error:
+            self._fail(error)
+
+    def _take_step(self) -> None:
         if self._failure is not None:
             self._fail(self._failure)
         elif next(self._work, None) is not None:
@@ -179,7 +190,7 @@ class _Save:
         elif self._frames:
             self._flush_chunk()
         else:
-            self._store.wal.when_durable(self._store.wal.lsn, self._write_manifest)
+            self._store.wal.when_durable(self._store.wal.lsn, partial(self._or_fail, self._write_manifest))
 
     def _partitions(self) -> Iterator[bool]:
         rewritten = self._changed | self._sparse()
@@ -284,7 +295,8 @@ class _Save:
 
     def _fail(self, failure: BaseException) -> None:
         self._store.changed |= self._changed
-        self.finished.errback(failure)
+        if not self.finished.called:
+            self.finished.errback(failure)
 
 
 def _walk(replica: Replica) -> Iterator[tuple[Records, Key]]:

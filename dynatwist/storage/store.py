@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 from sortedcontainers import SortedList
 
+from dynatwist.calls import call_safely
 from dynatwist.model.clock import HybridClock, Stamp
 from dynatwist.model.dots import Actor, Dot, DotSet
 from dynatwist.model.ends import Ends
@@ -102,6 +103,10 @@ class Store:
     def when_readable(self, key: Key, call: Callable[[], None]) -> None:
         """Call once the record held for a key is durable; usually at once."""
         self.when_keys_readable((key,), call)
+
+    def is_key_readable(self, key: Key) -> bool:
+        """Whether the record held for a key is durable."""
+        return key not in self._undurable
 
     @property
     def is_readable(self) -> bool:
@@ -354,7 +359,7 @@ class Store:
             lsn, key, record, packed, replaced = winners.popleft()
             if undurable.get(key) == lsn:
                 del undurable[key]
-            self._announce(key, record, packed, replaced)
+            call_safely(self._announce, key, record, packed, replaced)
 
     def _index_all(self) -> None:
         """What was recovered, at once: sorting is quicker than inserting one by one."""

@@ -13,7 +13,9 @@ from enum import Enum
 
 import msgspec
 
-from .entries import AnyEntry, Frame, Group, SegmentStart
+from dynatwist.calls import call_safely
+
+from .entries import AnyEntry, Frame, Group, Merged, SegmentStart
 from .files import AppendFile, FileSystem, Writer
 from .seal import Opened, Sealer, UnknownFormat, open_file
 
@@ -22,6 +24,12 @@ _FRAME = msgspec.msgpack.Decoder(Frame)
 _ENCODER = msgspec.msgpack.Encoder()
 MAX_START_BYTES = 100
 """More than a header and a first frame take, less than with a group behind them: what is longer was synced once."""
+
+
+MAX_GATHERED_BYTES = 16 << 20
+"""What may wait behind the group under way: seconds of a busy node, and little memory."""
+ENTRY_BYTES = 200
+"""An entry's share of memory besides its record, roughly."""
 
 
 class Durability(Enum):
@@ -68,6 +76,8 @@ class Wal:
     :ivar recovered: how far the log reached when this process started.
     :ivar position: how far it is durable now. It only ever grows, from process to process too, so a node whose log
         reaches less far than its peers remember has lost some of it.
+    :ivar gathered_bytes: about how much waits for the group under way to be written.
+    :ivar max_gathered_bytes: see `is_behind`.
     """
 
     def __init__(
@@ -100,6 +110,8 @@ class Wal:
         self._segment = 0
         self._rotate = True
         self._gathered: list[AnyEntry] = []
+        self.gathered_bytes = 0
+        self.max_gathered_bytes = MAX_GATHERED_BYTES
         self.lsn = 0
         self.durable_lsn = 0
         self.recovered: Position = previous
@@ -127,6 +139,7 @@ class Wal:
         :returns: its number; see `when_durable`.
         """
         self._gathered.append(entry)
+        self.gathered_bytes += ENTRY_BYTES + len(entry.record) if type(entry) is Merged else ENTRY_BYTES
         self.lsn += 1
         self._schedule()
         return self.lsn
@@ -140,6 +153,11 @@ class Wal:
             call()
         else:
             self._waiting.append((lsn, call))
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits to be written that whoever can wait, or go elsewhere, should."""
+        return self.gathered_bytes > self.max_gathered_bytes
 
     def rotate(self) -> int:
         """Open a new segment with the next group; it is there when what `lsn` says now is durable.
@@ -187,7 +205,7 @@ class Wal:
         self._scheduled = False
         if self._busy or self._closed or not self._has_work:
             return
-        entries, self._gathered = self._gathered, []
+        entries, self._gathered, self.gathered_bytes = self._gathered, [], 0
         group = Group(self._wall_ms(), entries, self.lapse_ms()) if entries or self._notes_lapse else None
         self._notes_lapse = False
         sync = self.durability is Durability.FSYNC or self._sync_now
@@ -234,9 +252,9 @@ class Wal:
         self.durable_lsn, self.position = upto, self._reached
         if group is not None and group.lapse_ms > self.durable_lapse_ms:
             self.durable_lapse_ms = group.lapse_ms
-        self.on_durable(upto)
+        call_safely(self.on_durable, upto)
         while self._waiting and self._waiting[0][0] <= upto:
-            self._waiting.popleft()[1]()
+            call_safely(self._waiting.popleft()[1])
         if self._has_work:
             self._schedule()
 
