@@ -386,7 +386,10 @@ class Clients:
         self._names += random.random() < 0.7
         name = f"u{self._names}"
         nodes = self._cluster.ready_nodes()
-        for node in random.sample(nodes, min(len(nodes), random.choice((1, 2, 3)))):
+        chosen = random.sample(nodes, min(len(nodes), random.choice((1, 2, 3))))
+        if chosen and random.random() < 0.3:
+            chosen.append(chosen[0])  # twice at one node at once
+        for node in chosen:
             assert node.process is not None
             node.process.run(self._register, node, name)
 

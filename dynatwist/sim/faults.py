@@ -406,6 +406,67 @@ class Mischief:
             self._soon(self.tidy, 0.5, 6.0)
         return self._say(f"{node.host} has an empty disk")
 
+    def _burns(self, node: SimNode) -> None:
+        """It comes back with an empty disk, as another one; somebody has the old one struck out sooner or later."""
+        core = node.core
+        if core is not None and self._down_for_damage(node, unseen=False):
+            burnt = core.identity.node_id
+            self._burnt.add(burnt)
+            node.disk.wipe()
+            self._images.pop(node.number, None)
+            self._soon(lambda: self._strike_out(burnt), 0.0, 2.0)
+            self._say(f"{node.host} burns down")
+
+    def _strike_out(self, node_id: bytes) -> None:
+        able = [core for core in self._cluster.cores() if core.cluster.ready]
+        if able:
+            self._world.random.choice(able).registrar.forget(node_id)
+
+    def _double_burns(self, node: SimNode) -> bool:
+        members = [one for one in self._cluster.active() if one.core is not None]
+        if len(members) < 5:
+            return False
+        for one in self._world.random.sample(members, 2):
+            self._burns(one)
+        return True
+
+    def _upheavals(self, node: SimNode) -> bool:
+        """Some join, another one is struck out in the same moment, and then somebody burns down."""
+        random = self._world.random
+        members = [one for one in self._cluster.active() if one.core is not None]
+        for _ in range(random.choice((0, 1, 1, 2))):
+            self._joins(node)
+        joined = [one for one in self._cluster.active() if one not in members]
+        if (not joined or random.random() < 0.5) and not self._forgets(random.choice(members)):
+            return bool(joined)
+
+        def burn() -> None:
+            registry = self._cluster.registry()
+            victim = random.choice(random.choice((joined, members)) or members)
+            if registry is not None and registry.changing and victim.core is not None and not self._wounded:
+                self._burns(victim)
+
+        for most_s in (0.5, 2.0):
+            self._soon(burn, 0.05, most_s)
+        return self._say("an upheaval")
+
+    def _vote_cuts(self, node: SimNode) -> bool:
+        core, process = node.core, node.process
+        if core is None:
+            return False
+        store, set_meta = core.store, core.store.set_meta
+
+        def vote(name: str, value: bytes) -> None:
+            set_meta(name, value)
+            if name.startswith("vote "):
+                store.set_meta = set_meta  # type: ignore[method-assign]
+                after_s = self._world.random.choice((0.0005, 0.003, 0.01)) * self._world.random.random()
+                self._world.later(after_s, lambda: node.kill(power=True), process)
+                self._soon(lambda: self._restart(node), 0.1, 1.0)
+
+        store.set_meta = vote  # type: ignore[method-assign]
+        return self._say(f"{node.host} will lose power when it votes")
+
     def _joins(self, node: SimNode) -> bool:
         if len(self._cluster.active()) >= LARGEST:
             return False

@@ -95,7 +95,7 @@ class Oracle:
             if len(known.held_by) < max(call.reached, least):
                 self._say(f"P1: {call.text()}: only {len(known.held_by)} ever held it")
             if call.level in ("majority", "all"):
-                known.by_majority_s = min(known.by_majority_s, call.ended_s)
+                self._witness.majority_has(known, call.ended_s)
             if registry is not None and registry == self._common_registry():
                 self._judge_groups(call, registry, known.partition, known.held_by)
 

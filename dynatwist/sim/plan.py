@@ -16,7 +16,8 @@ from dynatwist.storage.wal import Durability
 from .sizes import Sizes, draw_sizes
 
 DAMAGING = (
-    "flips", "misdirected", "lost_files", "corners", "backups", "wipes", "forgets", "unreadable", "lost_logs"
+    "flips", "misdirected", "lost_files", "corners", "backups", "wipes", "forgets", "unreadable", "lost_logs",
+    "upheavals", "double_burns",
 )  # fmt: skip
 """Faults that take a copy away for good. One at a time, and only while all other copies are whole."""
 
@@ -57,6 +58,9 @@ class Faults:
     :ivar unreadable: the disk does not give a file back that was written while a node was up (``EIO``).
     :ivar lost_logs: all segments of a log are gone.
     :ivar jumps: a wall clock is ahead or behind by hours, days or years for a moment.
+    :ivar upheavals: several join and are struck out at once, and meanwhile one of those concerned burns down.
+    :ivar double_burns: two nodes come back with empty disks, as others.
+    :ivar vote_cuts: power is lost right after a node has voted for a name.
     :ivar foreign: somebody else's files lie in the data folder, and what a crash left half written.
     """
 
@@ -93,16 +97,29 @@ class Faults:
     lost_logs: float = 0.0
     foreign: float = 0.0
     jumps: float = 0.0
+    upheavals: float = 0.0
+    double_burns: float = 0.0
+    vote_cuts: float = 0.0
 
 
 SHARES = ("loss", "duplication", "delays", "garbling")
 KINDS = tuple(one.name for one in fields(Faults) if one.name not in SHARES)
 NAMES = tuple(one.name for one in fields(Faults))
-LATER = ("unreadable", "lost_logs", "foreign", "jumps")
+LATER = ("unreadable", "lost_logs", "foreign", "jumps", "upheavals", "double_burns", "vote_cuts")
 """Kinds that were added when there were seeds with a history: each is drawn by a generator of its own."""
+BY_REQUEST = ("upheavals", "double_burns", "vote_cuts")
+"""Kinds that happen only where they are asked for by name (``--faults``)."""
 
-_NEEDS_FSYNC = ("power_cuts", "crashes_at_sync", "sync_errors", "backups")
-_RARE = {"strandings": 0.7, "wipes": 0.5, "mass_kills": 0.4, "clocks": 0.5, "absences": 0.5, "foreign": 0.5}
+_NEEDS_FSYNC = ("power_cuts", "crashes_at_sync", "sync_errors", "backups", "vote_cuts")
+_RARE = {
+    "strandings": 0.7,
+    "wipes": 0.5,
+    "mass_kills": 0.4,
+    "clocks": 0.5,
+    "absences": 0.5,
+    "foreign": 0.5,
+    "double_burns": 0.4,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +169,7 @@ class Plan:
     :ivar is_busy: a turn of the reactor takes in one thing and no more, so that others wait.
     :ivar drift_ppm: by how much monotonic clocks are off at most.
     :ivar quiet_s: for how long nobody asks for anything before the fair weather is judged.
+    :ivar same_seeds: whether all nodes have the same ``--join`` list.
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
     """
 
@@ -170,6 +188,7 @@ class Plan:
     is_busy: bool = False
     drift_ppm: int = 0
     quiet_s: float = 0.0
+    same_seeds: bool = False
 
     def text(self) -> str:
         """One line for the trace."""
@@ -191,6 +210,8 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         rate = chance.choice([0.0, 0.0, 0.7, 2.0]) * _RARE.get(kind, 1.0)
         if kinds is not None:
             rate = chance.choice([0.7, 2.0]) * _RARE.get(kind, 1.0) if kind in kinds else 0.0
+        elif kind in BY_REQUEST:
+            rate = 0.0
         if kind in _NEEDS_FSYNC and durability is not Durability.FSYNC:
             rate = 0.0
         rates[kind] = rate
@@ -216,6 +237,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         is_busy=random.random() < 0.5,
         drift_ppm=random.choice([0, 100, 500]),
         quiet_s=random.choice([0.0] * 11 + [600.0]),
+        same_seeds=Random(f"seeds {seed}").random() < 0.3,
     )
 
 

@@ -29,10 +29,12 @@ from .leases import LEASE_TABLE, Leases
 from .listeners import Listeners
 from .locks import Locks
 from .oracle import Oracle
+from .ownership import Ownership
 from .plan import Plan, draw
 from .probes import Probes
 from .sizes import overfull
 from .sockets import Sockets
+from .votes import Votes
 from .witness import LATEST_S, Witness
 from .world import Killed, World
 
@@ -43,6 +45,8 @@ MAX_SENT_BYTES = 1 << 20
 """By one turn to all peers together, of values that are a few kilobytes long at most."""
 CUT_FOR_LENGTH = ("peer link dropped", "a message for {peer} was longer")
 """What a node logs when a peer sends a frame that is too long, or would have to."""
+FOUND_ALONE_AFTER_S = 120.0
+"""The lowest seed founds alone after a while; here longer than anybody is cut off: a second cluster is a mistake."""
 
 
 @dataclass(slots=True)
@@ -118,7 +122,10 @@ class _Run:
         self.cluster.network.bytes_per_s = plan.sizes.bytes_per_s
         self.history = History()
         self.witness = Witness(self.cluster, plan.grace_s, plan.sizes.store_bytes)
+        self.ownership = Ownership(self.cluster, self.witness)
+        self.votes = Votes(self.cluster, self.witness)
         self.cluster.on_core = self._on_core
+        self.cluster.same_seeds = plan.same_seeds
         self.oracle = Oracle(self.cluster, self.history, self.witness)
         answers = Answers(self.witness)
         self.oracle.use(answers)
@@ -146,7 +153,10 @@ class _Run:
         if self.plan.is_busy:
             core.intake.turn_s = 0.0
         core.store.exact_creations = self.plan.exact_creations
+        core.registrar.found_without_majority_after_s = FOUND_ALONE_AFTER_S
         self.witness.watch(node, core)
+        self.ownership.watch(core)
+        self.votes.watch(node, core)
 
     def _is_at_rest(self) -> bool:
         soon_s = self.world.now_s + SOON_S

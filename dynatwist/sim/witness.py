@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dynatwist.core import Core
@@ -61,6 +61,8 @@ class Witness:
     """See the module.
 
     :ivar violations: lines that name a promise and how it was broken.
+    :ivar by_majority: the records of which a client was told that a majority has them.
+    :ivar on_whole: called when a replica has become whole.
     """
 
     def __init__(self, cluster: SimCluster, grace_s: float, store_bytes: int = 0) -> None:
@@ -79,6 +81,8 @@ class Witness:
         self._hurt: set[int] = set()
         self._may_be_told: set[int] = set()
         self.violations: list[str] = []
+        self.by_majority: list[Known] = []
+        self.on_whole: Callable[[], None] = lambda: None
 
     def of(self, key: Key) -> dict[Dot, Known]:
         """All records of a key."""
@@ -102,6 +106,12 @@ class Witness:
         """A client asks for something."""
         if call.is_write:
             self._asked[call.key].append(call)
+
+    def majority_has(self, known: Known, at_s: float) -> None:
+        """A client was told so."""
+        if known.by_majority_s == float("inf"):
+            self.by_majority.append(known)
+        known.by_majority_s = min(known.by_majority_s, at_s)
 
     def damaged(self, node: SimNode, unseen: bool) -> None:
         """What a node held may be gone.
@@ -175,6 +185,7 @@ class Witness:
         def became(partition: int) -> None:
             become_whole(partition)
             self._is_whole(node, core, partition)
+            self.on_whole()
 
         store.reset, store.cease_whole, store.become_whole = was_reset, ceased, became  # type: ignore[method-assign]
 
