@@ -95,3 +95,22 @@ def test_what_was_told_as_over_stays_over(plant):
 def test_the_scenario_sees_the_rule_missing(plant, monkeypatch):
     plant(monkeypatch)
     assert SCENARIOS[plant]() == (Code.ABSENT, Code.OK)
+
+
+def stamp_of_a_jump_ms() -> int:
+    """How far ahead of the others' clocks a write is stamped at once after its node's clock has jumped by ten years."""
+    world, cluster = settled()
+    a, b, _c = cluster.nodes
+    a.skew_ms = 10 * 365 * 86_400_000
+    put = ask(world, a, "put", KEY)
+    assert put.code is Code.OK
+    return put.record.stamp.ms - b.wall_ms()
+
+
+def test_a_jump_is_not_stamped_before_the_node_notices():
+    assert stamp_of_a_jump_ms() <= 10_100
+
+
+def test_a_jump_would_be_stamped_by_the_nodes_own_clock(monkeypatch):
+    findings_time.this_nodes_clock_stamps_whatever_it_says(monkeypatch)
+    assert stamp_of_a_jump_ms() > 86_400_000

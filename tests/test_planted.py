@@ -22,6 +22,8 @@ MASKED = {
 """Not seen, since another rule prevents what this one prevents; see docs/simulation."""
 
 UNSEEN = {
+    "this_nodes_clock_stamps_whatever_it_says": "only the stamp of that one write shows it, since nobody follows it; "
+    "the judge looks at stamps in fair weather. Not in 60 seeds. tests/test_ends.py looks at once",
     "an_answer_that_does_not_ask_again": "two nodes have to know different times at the very end of a record, and be "
     "read one after the other; not in 40 seeds. tests/test_ends.py does, with the rule and without",
     "an_end_that_was_not_asked_for_does_not_count": "the same; tests/test_ends.py",
