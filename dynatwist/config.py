@@ -34,6 +34,7 @@ class NodeConfig:
     :ivar snapshot_interval_s: seconds between cold saves.
     :ivar token_lifetime_s: how long a token is good.
     :ivar tombstone_grace_s: how long a tombstone is kept at least.
+    :ivar disk_reserve_bytes: free bytes below which writes that add are refused; ``None`` for what suits the disk.
     :ivar argon2: (passes, KiB) of the password hash.
     """
 
@@ -58,6 +59,7 @@ class NodeConfig:
     token_lifetime_s: int = 24 * 3600
     tombstone_grace_s: float = 3600.0
     argon2: tuple[int, int] = (2, 19456)
+    disk_reserve_bytes: int | None = None
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -232,6 +234,7 @@ SETTINGS = (
     Setting("max-depth", "limits.json_depth", lambda text: _integer(text, 1, 500), "nesting of JSON"),
     Setting("max-header", "limits.header_bytes", lambda text: _integer(text, 1024, 1 << 20), "bytes of a head"),
     Setting("max-memory", "limits.store_bytes", lambda text: _integer(text, 1 << 20, 1 << 50), "bytes of records"),
+    Setting("disk-reserve", "disk_reserve_bytes", lambda text: _integer(text, 0, 1 << 50), "bytes left on the disk"),
     Setting("admin-password", "admin_password", _password, "the administrator's password", is_option=False),
 )
 

@@ -47,9 +47,11 @@ from dynatwist.model.ring import partition_of
 from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.runtime import Runtime
+from dynatwist.sometimes import sometimes
 from dynatwist.storage.identity import Identity, IdentityFile
 from dynatwist.storage.keyring import TOKEN, ClusterKeys, Keyring
 from dynatwist.storage.recovery import Recovered, recover, scrub
+from dynatwist.storage.room import DiskRoom
 from dynatwist.storage.seal import UnknownFormat
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.store import Store
@@ -119,6 +121,7 @@ class Core:
 
     def _build(self) -> None:
         runtime, config, identity, recovered = self.runtime, self.config, self.identity, self.recovered
+        self.room = DiskRoom(runtime.fs, self._folder, config.disk_reserve_bytes)
         self._log_writer = runtime.new_writer("wal")
         self._cold_writer = runtime.new_writer("cold")
         self.wal = Wal(
@@ -133,7 +136,9 @@ class Core:
             lambda: self.cluster.times.walls.mark_ms,
             runtime.at_turn_end,
             runtime.fatal,
+            self.room,
         )
+        self.wal.on_written = self._save_if_due
         actor = actor_of(identity.node_id, identity.epoch)
         self.store = Store(recovered, self.wal, actor, runtime.wall_ms, self._announce, self._withdraw)
         identity.wall_ms = max(identity.wall_ms, recovered.wall_ms)
@@ -164,6 +169,7 @@ class Core:
             runtime.randbytes,
             runtime.clock.callLater,
             recovered,
+            self.room,
         )
         keys = self.keyring.keys
         tokens = Tokens(self._token_keys(keys), runtime.wall_ms, config.token_lifetime_s, runtime.randbytes)
@@ -173,6 +179,7 @@ class Core:
         self._build_gossip(me)
         self.keyring.on_change.append(self._keys_changed)
         self._build_routes()
+        self._save_failed = False
         self._snapshotter = LoopingCall(self._cold_save)
         self._second = LoopingCall(call_safely, self._each_second)
         for loop in (self._snapshotter, self._second):
@@ -307,11 +314,31 @@ class Core:
 
     def _cold_save(self) -> Deferred[None]:
         def failed(failure: Failure) -> None:
+            self._save_failed = True
             self.log.error("the cold save failed: {reason}", reason=failure.getErrorMessage())
 
         return self.saver.save().addErrback(failed)
 
+    def _save_if_due(self) -> None:
+        """A cold save by the size of the log, not by the clock."""
+        saver = self.saver
+        if saver.log_bytes > saver.log_limit_bytes and not saver.is_saving and not self._save_failed:
+            sometimes("a cold save is due by the size of the log")
+            self._cold_save()
+
+    def _look_at_the_disk(self) -> None:
+        """Once a second: how much room is left, and whether what did not go before goes now."""
+        self.room.look()
+        self._save_failed = False
+        self.wal.retry()
+        if self.room.is_low and self.saver.frees_room and not self.saver.is_saving:
+            self._cold_save()
+        elif self.room.wants_spare:
+            self._cold_writer.submit(self.room.make_spare, lambda failure: None)
+        self._save_if_due()
+
     def _each_second(self) -> None:
+        self._look_at_the_disk()
         if self.config.durability is Durability.INTERVAL:
             self.wal.sync()
         self.coordinator.sweep()
@@ -346,6 +373,11 @@ class Core:
     def _counters(self) -> dict[str, int]:
         return {
             "anti_entropy_rounds": self.repair.rounds,
+            "disk_free_bytes": self.room.free_bytes,
+            "disk_reserve_bytes": self.room.reserve_bytes,
+            "disk_is_low": int(self.room.is_low),
+            "log_is_stuck": int(bool(self.wal.stuck)),
+            "log_bytes_since_save": self.saver.log_bytes,
             "gossip_packets_sent": self.gossip.packets_sent,
             "gossip_packets_received": self.gossip.packets_received,
             "gossip_packets_dropped": self.gossip.codec.dropped,

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 
 from dynatwist.calls import call_each
 from dynatwist.model.record import Draft, Key, Record
-from dynatwist.model.records import Packed, pack, unpack
-from dynatwist.model.ring import partition_of
+from dynatwist.model.records import Packed, pack, unpack, value_of
+from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.messages import (
     Done,
     DotHeld,
@@ -287,6 +287,10 @@ class Coordinator:
         refusal = self._refusal(operation, held)
         if refusal is not None:
             return refusal
+        full = store.wal.refusal(_adds(operation, held))
+        if full:
+            sometimes("a client's write is refused for want of room on the disk")
+            return Result(Code.FULL, text=full)
         value: bytes | None = operation.value
         if operation.kind is Kind.PATCH:
             assert held is not None
@@ -366,6 +370,11 @@ class Coordinator:
             sometimes("a replicated write is refused since this node's log is behind")
             respond(Unable(BEHIND))
             return
+        full = cluster.store.wal.refusal(any(_takes_room(key, packed) for key, packed in message.writes))
+        if full:
+            sometimes("a peer's write is refused for want of room on the disk")
+            respond(Unable(full))
+            return
         for key, packed in message.writes:
             cluster.store.merge(key, unpack(packed), packed)
         cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(Done()))
@@ -441,3 +450,15 @@ class Coordinator:
             call_each(waiting, result)
 
         return finished
+
+
+def _adds(operation: Operation, held: Record | None) -> bool:
+    """Whether a write takes room on the disk for good; a change of a user that there is, as a logout, takes none."""
+    if operation.kind is Kind.DELETE:
+        return False
+    return held is None or not is_system_table(operation.key[0])
+
+
+def _takes_room(key: Key, packed: Packed) -> bool:
+    """The same of a write that another owner coordinates."""
+    return not is_system_table(key[0]) and value_of(packed) is not None

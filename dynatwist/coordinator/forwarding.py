@@ -164,10 +164,8 @@ class Forwarding:
             if result.code is Code.OK:  # the first answer may have been a refusal; this attempt has written
                 self._answer = result
             self._answer_when_safe()
-        elif result.code in (
-            Code.UNAVAILABLE,
-            Code.OVERLOADED,
-        ):  # nothing was done there; another owner may be better off
+        elif result.code in (Code.UNAVAILABLE, Code.OVERLOADED, Code.FULL):
+            # nothing was done there; another owner may be better off
             self._refusal = result
             self._next()
         else:

@@ -126,6 +126,8 @@ class Repair:
         if node in self._busy:
             self._again.add(node)
             return
+        if self._cluster.store.wal.stuck:
+            return  # what it brought could not be kept
         summaries = self._due(node, self._cluster.shared_with(node))
         if not summaries or not self._cluster.links.is_reachable(node):
             return

@@ -19,6 +19,8 @@ from .cluster import SimCluster, SimNode
 from .world import Process
 
 MAX_CALLS = 64
+MAX_GROUP_BYTES = 100_000
+"""What comes while a save runs, at most."""
 
 
 def owner_cores(cluster: SimCluster, partition: int) -> list[Core]:
@@ -147,6 +149,7 @@ def _unbounded(node: SimNode, core: Core) -> Iterator[str]:
     """P10: queues and tables at rest."""
     for name, size, limit in (
         ("hints", len(core.store.hints), MAX_HINTS_PER_NODE),
+        ("bytes of log", node.disk.log_bytes, 3 * core.saver.log_limit_bytes + MAX_GROUP_BYTES),
         ("calls under way", core.cluster.links.pending(), MAX_CALLS),
     ):
         if size > limit:

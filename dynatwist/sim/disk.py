@@ -15,6 +15,8 @@ from dynatwist.storage.seal import FILE_HEADER_BYTES, FRAME_HEADER
 
 from .world import Killed, Process, World
 
+UNLIMITED_BYTES = 1 << 40
+
 
 class _File:
     """The bytes of a file: all, and how many of them are durable; and whether the disk gives them back."""
@@ -32,7 +34,8 @@ class SimDisk:
 
     :ivar crash_after: syncs and renames until the machine loses power in the middle of one; 0 for never.
     :ivar power_cut: whether the process that dies now takes the machine with it.
-    :ivar is_full: writes fail with ``ENOSPC``, some of the bytes written.
+    :ivar capacity_bytes: its size; what is beyond fails with ``ENOSPC``, some of the bytes written.
+    :ivar has_descriptors: whether the process may open more files; else ``EMFILE``.
     :ivar fails_sync: the next sync fails with ``EIO``, and what it was to make durable is forgotten.
     :ivar stall_s: how much longer each piece of a disk thread's work takes.
     :ivar foreign: what somebody else has put into the data folder.
@@ -47,13 +50,15 @@ class SimDisk:
         self.foreign: dict[str, bytes] = {}
         self.crash_after = 0
         self.power_cut = False
-        self.is_full = False
+        self.capacity_bytes = UNLIMITED_BYTES
+        self.has_descriptors = True
         self.fails_sync = False
         self.stall_s = 0.0
         self.busy_until_s = 0.0
 
     def mount(self, process: Process) -> Mount:
         """The file system of one process."""
+        self.has_descriptors = True
         return Mount(self, process)
 
     # What happens to machines
@@ -195,8 +200,9 @@ class SimDisk:
 
     def append(self, file: _File, data: bytes) -> None:
         """Write at the end of a file."""
-        if self.is_full:
-            file.data += data[: self._random.randrange(len(data) + 1)]
+        free_bytes = self.capacity_bytes - self.used_bytes
+        if len(data) > free_bytes:
+            file.data += data[: max(0, self._random.randint(0, max(0, free_bytes)))]
             raise OSError(errno.ENOSPC, "No space left on device")
         file.data += data
 
@@ -207,6 +213,21 @@ class SimDisk:
             del file.data[self._random.randint(file.durable, len(file.data)) :]
             raise OSError(errno.EIO, "Input/output error")
         file.durable = len(file.data)
+
+    @property
+    def used_bytes(self) -> int:
+        """How much of it is taken."""
+        return sum(len(file.data) for file in self._names.values())
+
+    @property
+    def log_bytes(self) -> int:
+        """How much of it the log takes."""
+        return sum(len(self._names[path].data) for path in self.paths() if path.endswith(".wal"))
+
+    def opens(self) -> None:
+        """A file or folder is to be opened."""
+        if not self.has_descriptors:
+            raise OSError(errno.EMFILE, "Too many open files")
 
     def create(self, path: str) -> _File:
         """A new, empty file in the place of what is there."""
@@ -276,6 +297,7 @@ class Mount:
 
     def create(self, path: str) -> AppendFile:
         """See `FileSystem`."""
+        self.disk.opens()
         return _SimAppendFile(self, self.disk.create(path))
 
     def read(self, path: str) -> bytes:
@@ -318,7 +340,13 @@ class Mount:
 
     def sync_folder(self, path: str) -> None:
         """See `FileSystem`."""
+        self.disk.opens()
         self.reached("fsync of a folder").sync_folder(path)
+
+    def room(self, folder: str) -> tuple[int, int]:
+        """See `FileSystem`."""
+        disk = self.disk
+        return max(0, disk.capacity_bytes - disk.used_bytes), disk.capacity_bytes
 
 
 class _SimAppendFile:
@@ -331,6 +359,10 @@ class _SimAppendFile:
 
     def sync(self) -> None:
         self._mount.reached("fsync").sync(self._file)
+
+    def cut(self, size_bytes: int) -> None:
+        del self._file.data[size_bytes:]
+        self._file.durable = min(self._file.durable, size_bytes)
 
     def close(self) -> None:
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .cluster import EPOCH_MS, SMALLEST, SimCluster, SimNode
+from .disk import UNLIMITED_BYTES
 from .network import Weather
 from .plan import DAMAGING, KINDS, Faults
 from .world import Process
@@ -64,7 +65,8 @@ class Mischief:
         self._cluster.network.heal()
         for node in self._cluster.nodes:
             node.disk.crash_after = 0
-            node.disk.is_full = node.disk.fails_sync = False
+            node.disk.fails_sync = False
+            node.disk.capacity_bytes, node.disk.has_descriptors = UNLIMITED_BYTES, True
             node.disk.stall_s = 0.0
             if node.process is not None:
                 node.process.thaw()
@@ -253,10 +255,17 @@ class Mischief:
         return self._say(f"the disk of {node.host} is slow")
 
     def _full_disks(self, node: SimNode) -> bool:
+        """There is little room, or none; later there is, unless deletes and cold saves make it before."""
+        random, disk = self._world.random, node.disk
+        disk.capacity_bytes = disk.used_bytes + random.choice((0, 0, 500, 3_000, 12_000))
+        self._soon(lambda: setattr(disk, "capacity_bytes", UNLIMITED_BYTES), 0.2, random.choice((3.0, 10.0)))
+        return self._say(f"the disk of {node.host} has room for {disk.capacity_bytes - disk.used_bytes} bytes")
+
+    def _descriptors(self, node: SimNode) -> bool:
         disk = node.disk
-        disk.is_full = True
-        self._soon(lambda: setattr(disk, "is_full", False), 0.2, 3.0)
-        return self._say(f"the disk of {node.host} is full")
+        disk.has_descriptors = False
+        self._soon(lambda: setattr(disk, "has_descriptors", True), 0.2, 3.0)
+        return self._say(f"{node.host} may open no more files")
 
     def _sync_errors(self, node: SimNode) -> bool:
         node.disk.fails_sync = True

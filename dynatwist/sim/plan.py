@@ -41,7 +41,7 @@ class Faults:
     :ivar power_cuts: what was not synced is gone, torn or garbled.
     :ivar crashes_at_sync: power is lost in the middle of a sync or rename, a few from now.
     :ivar slow_disks: each write of a node takes a tenth of a second and more.
-    :ivar full_disks: writes fail for a while.
+    :ivar full_disks: a disk has little room, or none, for a while.
     :ivar sync_errors: the next sync fails, and what it was for is gone.
     :ivar clocks: a wall clock jumps, ahead or back, by up to a minute; or a node boots in 1970.
     :ivar flips: bits of a file are flipped while its node is down.
@@ -61,6 +61,7 @@ class Faults:
     :ivar upheavals: several join and are struck out at once, and meanwhile one of those concerned burns down.
     :ivar double_burns: two nodes come back with empty disks, as others.
     :ivar vote_cuts: power is lost right after a node has voted for a name.
+    :ivar descriptors: a process may open no more files for a while.
     :ivar foreign: somebody else's files lie in the data folder, and what a crash left half written.
     """
 
@@ -100,12 +101,13 @@ class Faults:
     upheavals: float = 0.0
     double_burns: float = 0.0
     vote_cuts: float = 0.0
+    descriptors: float = 0.0
 
 
 SHARES = ("loss", "duplication", "delays", "garbling")
 KINDS = tuple(one.name for one in fields(Faults) if one.name not in SHARES)
 NAMES = tuple(one.name for one in fields(Faults))
-LATER = ("unreadable", "lost_logs", "foreign", "jumps", "upheavals", "double_burns", "vote_cuts")
+LATER = ("unreadable", "lost_logs", "foreign", "jumps", "upheavals", "double_burns", "vote_cuts", "descriptors")
 """Kinds that were added when there were seeds with a history: each is drawn by a generator of its own."""
 BY_REQUEST = ("upheavals", "double_burns", "vote_cuts")
 """Kinds that happen only where they are asked for by name (``--faults``)."""
@@ -163,6 +165,8 @@ class Plan:
     """All that a seed decides before it starts.
 
     :ivar storm_s: length of each storm.
+    :ivar disk_reserve_bytes: below which writes that add are refused.
+    :ivar least_log_bytes: how much log there is at least before a save is due by its size.
     :ivar in_small_steps: pages, slices, chunks and batches hold a few records instead of thousands: so there are many.
     :ivar sizes: bounds in bytes, and how large values are.
     :ivar feeds: what each node's hub keeps.
@@ -182,6 +186,8 @@ class Plan:
     snapshot_s: float = 3.0
     lone_s: float = 3.0
     in_small_steps: bool = True
+    disk_reserve_bytes: int = 4_000
+    least_log_bytes: int = 100_000
     exact_creations: int = EXACT_CREATIONS
     sizes: Sizes = field(default_factory=Sizes)
     feeds: HubBounds = field(default_factory=HubBounds)
@@ -202,7 +208,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
     :param nodes: instead of a number from the seed.
     :param kinds: the only faults to choose from, all of which then happen; see `NAMES`.
     """
-    random = Random(f"plan {seed}")
+    random, disk = Random(f"plan {seed}"), Random(f"disk {seed}")
     durability = Durability.FSYNC if random.random() < 0.8 else random.choice(list(Durability))
     rates: dict[str, float] = {}
     for kind in KINDS:
@@ -238,6 +244,8 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         drift_ppm=random.choice([0, 100, 500]),
         quiet_s=random.choice([0.0] * 11 + [600.0]),
         same_seeds=Random(f"seeds {seed}").random() < 0.3,
+        disk_reserve_bytes=disk.choice([0, 2_000, 8_000]),
+        least_log_bytes=disk.choice([10_000, 50_000, 1_000_000]),
     )
 
 

@@ -118,6 +118,7 @@ class _Run:
             lone_after_s=plan.lone_s,
             limits=Limits(store_bytes=plan.sizes.store_bytes or Limits().store_bytes),
             drift_ppm=plan.drift_ppm,
+            disk_reserve_bytes=plan.disk_reserve_bytes,
         )
         self.cluster.network.bytes_per_s = plan.sizes.bytes_per_s
         self.history = History()
@@ -144,6 +145,7 @@ class _Run:
             self.clients.know(crowd()[:5])
 
     def _on_core(self, node: SimNode, core: Core) -> None:
+        core.saver.least_log_bytes = self.plan.least_log_bytes
         if self.plan.in_small_steps:
             core.saver.slice_records, core.saver.chunk_bytes = 2, 1000
             core.repair.answers.page_bytes, core.repair.hint_batch = 400, 2

@@ -10,6 +10,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 
@@ -21,6 +22,9 @@ class AppendFile(Protocol):
 
     def sync(self) -> None:
         """Make what was appended durable; raises `OSError`."""
+
+    def cut(self, size_bytes: int) -> None:
+        """Take back what was appended beyond a size, and go on from there; raises `OSError`."""
 
     def close(self) -> None:
         """Close it."""
@@ -59,6 +63,9 @@ class FileSystem(Protocol):
     def sync_folder(self, path: str) -> None:
         """Make creations, renames and removals in a folder durable."""
 
+    def room(self, folder: str) -> tuple[int, int]:
+        """Bytes that are left to this process on the disk of a folder, and bytes of it in all."""
+
 
 def replace_file(fs: FileSystem, folder: str, name: str, data: bytes) -> None:
     """Write a file so that after a crash the old or the new one is there, whole: write, fsync, rename, fsync."""
@@ -82,8 +89,9 @@ def read_or_none(fs: FileSystem, path: str) -> bytes | None:
 
 
 class _RealAppendFile:
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    def __init__(self, descriptors: _Descriptors, path: str) -> None:
+        self._descriptors = descriptors
+        self._fd = descriptors.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -93,16 +101,56 @@ class _RealAppendFile:
     def sync(self) -> None:
         os.fdatasync(self._fd)
 
+    def cut(self, size_bytes: int) -> None:
+        os.ftruncate(self._fd, size_bytes)
+        os.lseek(self._fd, size_bytes, os.SEEK_SET)
+
     def close(self) -> None:
-        os.close(self._fd)
+        self._descriptors.close(self._fd)
+
+
+SPARE_DESCRIPTORS = 4
+"""A log that begins a new segment has two files and a folder open; another disk thread may do the same."""
+
+
+class _Descriptors:
+    """Opens files, also when sockets have taken all descriptors: a few are held ready for that."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spare: list[int] = []
+        self._refill()
+
+    def open(self, path: str, flags: int) -> int:
+        with self._lock:
+            try:
+                return os.open(path, flags, 0o600)
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._spare:
+                    raise
+                os.close(self._spare.pop())
+                return os.open(path, flags, 0o600)
+
+    def close(self, fd: int) -> None:
+        with self._lock:
+            os.close(fd)
+            self._refill()
+
+    def _refill(self) -> None:
+        with suppress(OSError):
+            while len(self._spare) < SPARE_DESCRIPTORS:
+                self._spare.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
 
 class RealFileSystem:
     """The operating system's files, mode 0600."""
 
+    def __init__(self) -> None:
+        self._descriptors = _Descriptors()
+
     def create(self, path: str) -> AppendFile:
         """See `FileSystem`."""
-        return _RealAppendFile(path)
+        return _RealAppendFile(self._descriptors, path)
 
     def read(self, path: str) -> bytes:
         """See `FileSystem`."""
@@ -140,28 +188,33 @@ class RealFileSystem:
 
     def truncate(self, path: str, size_bytes: int) -> None:
         """See `FileSystem`."""
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        fd = self._descriptors.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.ftruncate(fd, size_bytes)
             os.fsync(fd)
         finally:
-            os.close(fd)
+            self._descriptors.close(fd)
 
     def sync(self, path: str) -> None:
         """See `FileSystem`."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = self._descriptors.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
         finally:
-            os.close(fd)
+            self._descriptors.close(fd)
 
     def sync_folder(self, path: str) -> None:
         """See `FileSystem`."""
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = self._descriptors.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
         finally:
-            os.close(fd)
+            self._descriptors.close(fd)
+
+    def room(self, folder: str) -> tuple[int, int]:
+        """See `FileSystem`."""
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
 
 Done = Callable[[BaseException | None], None]

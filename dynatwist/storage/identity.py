@@ -13,13 +13,18 @@ import msgspec
 from dynatwist.errors import StartError
 from dynatwist.model.registry import Registry
 from dynatwist.replication.paxos import Vote
+from dynatwist.sometimes import sometimes
 
 from .files import FileSystem, read_or_none, replace_file
 from .keyring import ClusterKeys
+from .room import Spare, is_full
 from .seal import derive_key, open_file, seal_file
 
 _KIND = b"IDEN"
 _COPIES = ("identity-a", "identity-b")
+_SPARE = "identity-spare"
+_SPARE_BYTES = 4096
+"""At least so much is kept for the next identity, besides three times its size, so that a full disk stops no start."""
 
 
 class Identity(msgspec.Struct, array_like=True):
@@ -99,6 +104,18 @@ class IdentityFile:
         return msgspec.msgpack.encode(identity)
 
     def write(self, payload: bytes) -> None:
-        """Write both copies of an encoded identity."""
+        """Write both copies of an encoded identity; where the disk is full, in the place of the spare file."""
         for name in _COPIES:
-            replace_file(self._fs, self._folder, name, seal_file(self._keys[0], _KIND, self._randbytes(16), payload))
+            data = seal_file(self._keys[0], _KIND, self._randbytes(16), payload)
+            try:
+                replace_file(self._fs, self._folder, name, data)
+            except OSError as error:
+                if not is_full(error) or not self._spare(len(data)).give_up():
+                    raise
+                sometimes("an identity is written in the place of its spare file")
+                replace_file(self._fs, self._folder, name, data)
+        if _SPARE not in self._fs.names(self._folder):
+            self._spare(len(payload)).make()
+
+    def _spare(self, size_bytes: int) -> Spare:
+        return Spare(self._fs, f"{self._folder}/{_SPARE}", _SPARE_BYTES + 3 * size_bytes)

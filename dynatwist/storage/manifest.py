@@ -109,6 +109,11 @@ def is_chunk_or_leftover(name: str) -> bool:
     return _CHUNK.fullmatch(name) is not None
 
 
+def folder_name(generation: int) -> str:
+    """The folder of a save's chunks, below the folder of cold saves."""
+    return f"{generation:012d}"
+
+
 def chunk_name(generation: int, number: int) -> str:
     """The path of a chunk, below the folder of cold saves."""
-    return f"{generation:012d}/{number:04d}.storage.db"
+    return f"{folder_name(generation)}/{number:04d}.storage.db"

@@ -64,6 +64,7 @@ class Recovered:
     :ivar findings: lines for the log and ``/readyz``; those about damage come with `conclude`.
     :ivar progress: hears how far it is, now and then.
     :ivar next_segment: number for the new segment; greater than any that the log ever had.
+    :ivar log_bytes: how much log was read.
     :ivar last_segment: number and length of the newest one kept.
     """
 
@@ -80,6 +81,7 @@ class Recovered:
     next_segment: int = 1
     last_segment: tuple[int, int] = (0, 0)
     next_generation: int = 1
+    log_bytes: int = 0
     loaded: int = 0
     progress: Callable[[str], None] = lambda text: None
 

@@ -149,6 +149,7 @@ def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expe
     before: Segment | None = None
     for number in wanted:
         segment = load(number)
+        found.log_bytes += segment.size_bytes
         _check_start(segment, before, found)
         for frame in segment.frames:
             if isinstance(frame, Group):

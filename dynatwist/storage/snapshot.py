@@ -18,6 +18,7 @@ from dynatwist.model.record import Key
 from dynatwist.model.records import Records
 from dynatwist.model.replica import Replica
 from dynatwist.model.ring import ALL_PARTITIONS
+from dynatwist.sometimes import sometimes
 
 from .files import FileSystem, Writer, replace_file
 from .manifest import (
@@ -30,18 +31,24 @@ from .manifest import (
     SavedPartition,
     Slice,
     chunk_name,
+    folder_name,
     folders_in,
     is_chunk_or_leftover,
     is_manifest_or_leftover,
     manifest_name,
 )
-from .recovery import Recovered
+from .recovered import Recovered
+from .room import DiskRoom
 from .seal import Sealer, seal_file
 from .store import Store
 
 SLICE_RECORDS = 256
 SLICE_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
+MIN_LOG_BYTES = 64 << 20
+LOG_PER_STORE = 2
+"""A save is due when there is as much log as this since the last one, and as so many times what is held: a store of one
+key that is overwritten fills no disk, and a large one is not saved all the time. Of a small disk it is a twentieth."""
 REST_S = 0.04
 """After each chunk, which takes about half as long: clients are served in between, also where several nodes share a
 machine and save at the same time."""
@@ -51,10 +58,12 @@ _ENCODER = msgspec.msgpack.Encoder()
 class ColdSaver:
     """Makes cold saves, one at a time.
 
+    :param room: what is left on the disk; where that is little, one save is kept rather than two.
     :param later: runs a function after a number of seconds; after 0, in a later turn of the reactor.
     :ivar slice_records: how many records are taken in one turn.
     :ivar slice_bytes: how many bytes of records, about.
     :ivar chunk_bytes: how big a chunk becomes, about.
+    :ivar least_log_bytes: how much log there is at least before a save is due by its size.
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class ColdSaver:
         randbytes: Callable[[int], bytes],
         later: Callable[[float, Callable[[], None]], object],
         recovered: Recovered,
+        room: DiskRoom | None = None,
     ) -> None:
         self._store = store
         self._fs = fs
@@ -77,11 +87,35 @@ class ColdSaver:
         self._later = later
         self._generation = recovered.next_generation
         self._kept = [recovered.manifest] if recovered.manifest else []
+        self._room = room
+        self._log_mark_bytes = -recovered.log_bytes
+        self.least_log_bytes = MIN_LOG_BYTES if room is None else min(MIN_LOG_BYTES, room.total_bytes // 20)
         self._waiters: list[Deferred[None]] = []
+        self._keeps = MANIFESTS_KEPT
         self.slice_records, self.slice_bytes = SLICE_RECORDS, SLICE_BYTES
         self.chunk_bytes = CHUNK_BYTES
         self.saves = 0
         self.failures = 0
+
+    @property
+    def log_bytes(self) -> int:
+        """How much log there is since the newest save began."""
+        return self._store.wal.bytes_written - self._log_mark_bytes
+
+    @property
+    def log_limit_bytes(self) -> int:
+        """How much log there is to be before a save is due, whatever the clock says."""
+        return max(self.least_log_bytes, LOG_PER_STORE * self._store.size_bytes)
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether a save is under way."""
+        return bool(self._waiters)
+
+    @property
+    def frees_room(self) -> bool:
+        """Whether a save would leave less on the disk than there is."""
+        return len(self._kept) > 1 or self.log_bytes > 0
 
     def save(self) -> Deferred[None]:
         """Save what changed since the last time; a call while one runs waits for that one.
@@ -89,7 +123,10 @@ class ColdSaver:
         The Deferred fails with what the disk raised; the former saves then stay valid.
         """
         waiter: Deferred[None] = Deferred()
-        run = _Save(self, self._generation, self._previous_partitions()) if not self._waiters else None
+        run: _Save | None = None
+        if not self._waiters:
+            self._keeps = MANIFESTS_KEPT if self._room is None or not self._room.is_low else 1
+            run = _Save(self, self._generation, self._previous_partitions())
         self._waiters.append(waiter)
         if run is not None:
             self._generation += 1
@@ -108,19 +145,23 @@ class ColdSaver:
     def _finished(self, result: object) -> None:
         waiters, self._waiters = self._waiters, []
         if isinstance(result, Manifest):
-            self._kept = [*self._kept, result][-MANIFESTS_KEPT:]
+            self._kept = self._kept_with(result)
             self.saves += 1
         else:
+            sometimes("a cold save fails")
             self.failures += 1
         for waiter in waiters:
             waiter.callback(None if isinstance(result, Manifest) else result)  # type: ignore[arg-type]
+
+    def _kept_with(self, manifest: Manifest) -> list[Manifest]:
+        return [*self._kept, manifest][-self._keeps :]
 
     def clean(self, manifest: Manifest) -> None:
         """Remove what no kept manifest needs, and what crashes left half written; nothing that is not ours.
 
         In the writer's thread, where no save is being written meanwhile.
         """
-        kept = [*self._kept, manifest][-MANIFESTS_KEPT:]
+        kept = self._kept_with(manifest)
         needed = {manifest_name(one.generation) for one in kept}
         chunks = {piece.chunk for one in kept for saved in one.partitions for piece in saved.pieces}
         names = self._fs.names(self._cold)
@@ -130,7 +171,7 @@ class ColdSaver:
         for folder in folders_in(names).values():
             self._clean_folder(folder, chunks)
         self._fs.sync_folder(self._cold)
-        if len(kept) == MANIFESTS_KEPT:
+        if len(kept) == self._keeps:
             self._store.wal.remove_before(min(one.wal_from for one in kept))
 
     def _clean_folder(self, folder: str, chunks: set[str]) -> None:
@@ -140,6 +181,14 @@ class ColdSaver:
                 self._remove(f"{path}/{chunk}")
         if not self._fs.names(path):
             self._fs.remove_folder(path)
+
+    def discard(self, generation: int) -> None:
+        """Remove what a save that failed has written: first its manifest, durably. In the writer's thread."""
+        with suppress(OSError):
+            for name in (manifest_name(generation), f"{manifest_name(generation)}.new"):
+                self._remove(f"{self._cold}/{name}")
+            self._fs.sync_folder(self._cold)
+            self._clean_folder(folder_name(generation), set())
 
     def _remove(self, path: str) -> None:
         """What cannot be removed now is in nobody's way, and the next save tries again."""
@@ -157,6 +206,7 @@ class _Save:
         self._previous = previous
         self.finished: Deferred[Manifest] = Deferred()
         self._wal_from = self._store.wal.rotate()
+        self._log_mark_bytes = self._store.wal.bytes_written
         self._changed = self._store.changed
         self._store.changed = set()
         self._entries: list[SavedPartition] = []
@@ -165,6 +215,7 @@ class _Save:
         self._chunks = 0
         self._is_writing = False
         self._failure: BaseException | None = None
+        self._has_failed = False
         self._work = self._partitions()
 
     def start(self) -> None:
@@ -289,14 +340,19 @@ class _Save:
             if failure is not None:
                 self._fail(failure)
             else:
+                self._saver._log_mark_bytes = self._log_mark_bytes
                 self.finished.callback(manifest)
 
         self._saver._writer.submit(work, done)
 
     def _fail(self, failure: BaseException) -> None:
         self._store.changed |= self._changed
-        if not self.finished.called:
-            self.finished.errback(failure)
+        if self._has_failed:
+            return
+        self._has_failed = True
+        self._saver._writer.submit(
+            lambda: self._saver.discard(self._generation), lambda _: self.finished.errback(failure)
+        )
 
 
 def _walk(replica: Replica) -> Iterator[tuple[Records, Key]]:

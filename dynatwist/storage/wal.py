@@ -6,17 +6,21 @@ time, so at most the last one can be torn by a crash. A start always opens a new
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 
 import msgspec
 
 from dynatwist.calls import call_safely
+from dynatwist.sometimes import sometimes
 
 from .entries import AnyEntry, Frame, Group, Merged, SegmentStart
 from .files import AppendFile, FileSystem, Writer
+from .room import DiskRoom, is_exhausted, is_full
 from .seal import Opened, Sealer, UnknownFormat, open_file
 
 KIND = b"WLOG"
@@ -63,14 +67,35 @@ def segments_in(names: list[str]) -> list[int]:
     return sorted(int(match[1]) for match in map(_SEGMENT.fullmatch, names) if match is not None)
 
 
+@dataclass(slots=True)
+class _Writing:
+    """What is being written, until it is.
+
+    :ivar new_segment: number of the segment to begin with it.
+    :ivar frame: its bytes, sealed once: were it sealed again with more in it, one nonce would seal two texts.
+    """
+
+    group: Group | None
+    sync: bool
+    new_segment: int | None
+    upto: int
+    frame: bytes = b""
+
+
 class Wal:
     """The log being written.
+
+    When the disk is full, or no descriptor is left, the log is *stuck*: what was gathered is kept, nothing of it is
+    durable, shown or acknowledged, and `retry` tries again.
 
     :param number: of the segment to open now; greater than any there is.
     :param previous: number and length of the last segment found; (0, 0) when none is kept.
     :param wall_ms: the wall reading to note with each group; see `dynatwist.coordinator.walls`.
-    :param fatal: called with a reason when a write or sync fails; the process must not go on.
+    :param fatal: called with a reason when a write or sync fails for good; the process must not go on.
+    :param room: what is left on the disk.
+    :ivar stuck: why nothing can be written now; empty while it can.
     :ivar on_durable: told up to which number the log is durable now, before anybody who waits for that.
+    :ivar on_written: told after each group.
     :ivar lapse_ms: asked for the lapse to note with each group (see `dynatwist.replication.lapse`).
     :ivar durable_lapse_ms: the lapse that is durable.
     :ivar recovered: how far the log reached when this process started.
@@ -93,6 +118,7 @@ class Wal:
         wall_ms: Callable[[], int],
         at_turn_end: Callable[[Callable[[], None]], object],
         fatal: Callable[[str], None],
+        room: DiskRoom | None = None,
     ) -> None:
         self._fs = fs
         self._folder = folder
@@ -103,6 +129,9 @@ class Wal:
         self._wall_ms = wall_ms
         self._at_turn_end = at_turn_end
         self._fatal = fatal
+        self._room = room
+        self.stuck = ""
+        self._stuck_writing: _Writing | None = None
         self.number = number
         self._previous = previous
         self._file: AppendFile | None = None
@@ -120,6 +149,7 @@ class Wal:
         self.on_durable: Callable[[int], None] = lambda upto: None
         self.lapse_ms: Callable[[], int] = lambda: 0
         self.durable_lapse_ms = 0
+        self.on_written: Callable[[], None] = lambda: None
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._busy = False
         self._scheduled = False
@@ -210,51 +240,92 @@ class Wal:
         self._notes_lapse = False
         sync = self.durability is Durability.FSYNC or self._sync_now
         rotate, self._rotate, self._sync_now = self._rotate, False, False
-        number, upto = self.number, self.lsn
-        self._busy = True
-        self._writer.submit(
-            lambda: self._write(group, sync, number if rotate else None),
-            lambda failure: self._written(upto, group, failure),
-        )
+        self._submit(_Writing(group, sync, self.number if rotate else None, self.lsn))
 
-    def _write(self, group: Group | None, sync: bool, new_segment: int | None) -> None:
+    def _submit(self, writing: _Writing) -> None:
+        self._busy = True
+        self._writer.submit(lambda: self._work(writing), lambda failure: self._written(writing, failure))
+
+    def retry(self) -> None:
+        """Try again to write what could not be written, if the log is stuck."""
+        writing, self._stuck_writing = self._stuck_writing, None
+        if writing is not None:
+            self._submit(writing)
+
+    def refusal(self, adds: bool) -> str:
+        """Why a write is refused now, for people; empty when it is not.
+
+        :param adds: whether it takes room for good; deletes go on in the reserve.
+        """
+        if self.stuck:
+            return f"this node's disk takes nothing now ({self.stuck}); reads go on"
+        if adds and self._room is not None and self._room.is_low:
+            return "this node's disk is nearly full; delete something first"
+        return ""
+
+    def _work(self, writing: _Writing) -> None:
         """In the writer's thread, where the file and the sealer belong."""
-        if new_segment is not None:
-            self._open_segment(new_segment)
+        try:
+            self._write(writing)
+        except OSError as error:
+            if not is_full(error) or self._room is None or not self._room.give_up_spare():
+                raise
+            self._write(writing)
+
+    def _write(self, writing: _Writing) -> None:
+        if writing.new_segment is not None and writing.new_segment != self._segment:
+            self._open_segment(writing.new_segment)
         assert self._file is not None
         assert self._sealer is not None
-        if group is not None:
-            frame = self._sealer.seal(_ENCODER.encode(group))
-            self._file.write(frame)
-            self.bytes_written += len(frame)
-        if sync:
-            self._file.sync()
+        if writing.group is not None:
+            writing.frame = writing.frame or self._sealer.seal(_ENCODER.encode(writing.group))
+            try:
+                self._file.write(writing.frame)
+            except OSError:
+                self._file.cut(self._sealer.offset - len(writing.frame))
+                raise
+            self.bytes_written += len(writing.frame)
+        if writing.sync:
+            _sync(self._file)
         self._reached = (self._segment, self._sealer.offset)
         self.groups += 1
 
     def _open_segment(self, number: int) -> None:
+        """Begin a segment; when that fails, it can be tried again, and the one before is as it was."""
         if self._file is not None and self._sealer is not None:
-            self._file.sync()
-            self._file.close()
+            _sync(self._file)
             self._previous = (self._segment, self._sealer.offset)
-        self._sealer = Sealer(self._data_key, KIND, self._randbytes(16))
-        self._file = self._fs.create(f"{self._folder}/{segment_name(number)}")
-        self._file.write(self._sealer.header + self._sealer.seal(_ENCODER.encode(SegmentStart(*self._previous))))
-        self._file.sync()
-        self._fs.sync_folder(self._folder)
-        self._segment = number
+        sealer = Sealer(self._data_key, KIND, self._randbytes(16))
+        file = self._fs.create(f"{self._folder}/{segment_name(number)}")
+        try:
+            file.write(sealer.header + sealer.seal(_ENCODER.encode(SegmentStart(*self._previous))))
+            _sync(file)
+            self._fs.sync_folder(self._folder)
+        except BaseException:
+            file.close()
+            raise
+        if self._file is not None:
+            self._file.close()
+        self._file, self._sealer, self._segment = file, sealer, number
 
-    def _written(self, upto: int, group: Group | None, failure: BaseException | None) -> None:
+    def _written(self, writing: _Writing, failure: BaseException | None) -> None:
+        if is_exhausted(failure):
+            sometimes("the log is stuck")
+            assert isinstance(failure, OSError)
+            self.stuck, self._stuck_writing = failure.strerror or str(failure), writing
+            return
         self._busy = False
         if failure is not None:
             self._fatal(f"the write-ahead log cannot be written: {failure}")
             return
-        self.durable_lsn, self.position = upto, self._reached
-        if group is not None and group.lapse_ms > self.durable_lapse_ms:
-            self.durable_lapse_ms = group.lapse_ms
-        call_safely(self.on_durable, upto)
-        while self._waiting and self._waiting[0][0] <= upto:
+        self.stuck = ""
+        self.durable_lsn, self.position = writing.upto, self._reached
+        if writing.group is not None and writing.group.lapse_ms > self.durable_lapse_ms:
+            self.durable_lapse_ms = writing.group.lapse_ms
+        call_safely(self.on_durable, writing.upto)
+        while self._waiting and self._waiting[0][0] <= writing.upto:
             call_safely(self._waiting.popleft()[1])
+        call_safely(self.on_written)
         if self._has_work:
             self._schedule()
 
@@ -275,6 +346,18 @@ class Wal:
                 self._file.close()
 
         self._writer.submit(work, lambda failure: closed())
+
+
+def _sync(file: AppendFile) -> None:
+    """Make a file durable.
+
+    :raises OSError: ``EIO``, whatever the system says: what was written may be on the disk or not, and trying again
+        would succeed though it is not.
+    """
+    try:
+        file.sync()
+    except OSError as error:
+        raise OSError(errno.EIO, error.strerror or str(error)) from error
 
 
 class Segment:
