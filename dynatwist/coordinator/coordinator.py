@@ -370,8 +370,9 @@ class Coordinator:
             sometimes("a replicated write is refused since this node's log is behind")
             respond(Unable(BEHIND))
             return
-        full = cluster.store.wal.refusal(any(_takes_room(key, packed) for key, packed in message.writes))
-        if full:
+        wal = cluster.store.wal
+        full = wal.refusal(adds=True)
+        if full and (wal.stuck or any(_takes_room(key, packed) for key, packed in message.writes)):
             sometimes("a peer's write is refused for want of room on the disk")
             respond(Unable(full))
             return
