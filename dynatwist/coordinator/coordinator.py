@@ -170,12 +170,17 @@ class Coordinator:
             self._get(operation, done)
             return
         store = self.cluster.store
+        if store.wal.stuck:
+            done(Result(Code.FULL, text=store.wal.refusal(adds=False)))
+            return
         held = store.held(operation.key)
         asked_ms = self._lapse_ms(held)
         fresh = held is not None and not held.is_dead(asked_ms)
         if fresh and not operation.is_conditional and not origin.in_doubt:
             self._write(operation, origin, done)
             return
+        if origin is HERE:  # the read may wait for a log that is stuck, or slow
+            origin = Origin(until_s=self.cluster.runtime.monotonic_s() + FORWARD_TIMEOUT_S)
         # Nothing is held, or a condition or a doubt depends on it: a stale replica must not decide alone.
 
         def read(reached: bool, replicas: str, found: Record | None) -> None:

@@ -16,6 +16,8 @@ from dynatwist.storage.seal import FILE_HEADER_BYTES, FRAME_HEADER
 from .world import Killed, Process, World
 
 UNLIMITED_BYTES = 1 << 40
+RELIEF_S = 5.0
+"""A node that is paused, or busy, needs a while to find out that there is room again."""
 
 
 class _File:
@@ -35,6 +37,7 @@ class SimDisk:
     :ivar crash_after: syncs and renames until the machine loses power in the middle of one; 0 for never.
     :ivar power_cut: whether the process that dies now takes the machine with it.
     :ivar capacity_bytes: its size; what is beyond fails with ``ENOSPC``, some of the bytes written.
+    :ivar cramped_until_s: until when its node may say that it has no room.
     :ivar has_descriptors: whether the process may open more files; else ``EMFILE``.
     :ivar fails_sync: the next sync fails with ``EIO``, and what it was to make durable is forgotten.
     :ivar stall_s: how much longer each piece of a disk thread's work takes.
@@ -52,6 +55,7 @@ class SimDisk:
         self.power_cut = False
         self.capacity_bytes = UNLIMITED_BYTES
         self.has_descriptors = True
+        self.cramped_until_s = 0.0
         self.fails_sync = False
         self.stall_s = 0.0
         self.busy_until_s = 0.0
@@ -114,6 +118,20 @@ class SimDisk:
         for path, file in twin._names.items():
             file.is_readable = (self._durable_names if power_lost else self._names)[path].is_readable
         return twin
+
+    def cramp(self, room_bytes: int | None) -> None:
+        """Leave some room, or take all descriptors when that is ``None``."""
+        self.cramped_until_s = float("inf")
+        if room_bytes is None:
+            self.has_descriptors = False
+        else:
+            self.capacity_bytes = self.used_bytes + room_bytes
+
+    def relieve(self, now_s: float) -> None:
+        """There is room again, and descriptors; nodes look once a second."""
+        if self.cramped_until_s > now_s:
+            self.cramped_until_s = now_s + RELIEF_S
+        self.capacity_bytes, self.has_descriptors = UNLIMITED_BYTES, True
 
     # Damage, to be done while no process runs
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .cluster import EPOCH_MS, SMALLEST, SimCluster, SimNode
-from .disk import UNLIMITED_BYTES
 from .network import Weather
 from .plan import DAMAGING, KINDS, Faults
 from .world import Process
@@ -66,7 +65,7 @@ class Mischief:
         for node in self._cluster.nodes:
             node.disk.crash_after = 0
             node.disk.fails_sync = False
-            node.disk.capacity_bytes, node.disk.has_descriptors = UNLIMITED_BYTES, True
+            node.disk.relieve(self._world.now_s)
             node.disk.stall_s = 0.0
             if node.process is not None:
                 node.process.thaw()
@@ -257,14 +256,14 @@ class Mischief:
     def _full_disks(self, node: SimNode) -> bool:
         """There is little room, or none; later there is, unless deletes and cold saves make it before."""
         random, disk = self._world.random, node.disk
-        disk.capacity_bytes = disk.used_bytes + random.choice((0, 0, 500, 3_000, 12_000))
-        self._soon(lambda: setattr(disk, "capacity_bytes", UNLIMITED_BYTES), 0.2, random.choice((3.0, 10.0)))
-        return self._say(f"the disk of {node.host} has room for {disk.capacity_bytes - disk.used_bytes} bytes")
+        room_bytes = random.choice((0, 0, 500, 3_000, 12_000))
+        disk.cramp(room_bytes)
+        self._soon(lambda: disk.relieve(self._world.now_s), 0.2, random.choice((3.0, 10.0)))
+        return self._say(f"the disk of {node.host} has room for {room_bytes} bytes")
 
     def _descriptors(self, node: SimNode) -> bool:
-        disk = node.disk
-        disk.has_descriptors = False
-        self._soon(lambda: setattr(disk, "has_descriptors", True), 0.2, 3.0)
+        node.disk.cramp(None)
+        self._soon(lambda: node.disk.relieve(self._world.now_s), 0.2, 3.0)
         return self._say(f"{node.host} may open no more files")
 
     def _sync_errors(self, node: SimNode) -> bool:

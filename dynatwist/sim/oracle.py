@@ -100,7 +100,9 @@ class Oracle:
                 self._judge_groups(call, registry, known.partition, known.held_by)
 
     def _judge_full(self, call: Call) -> None:
-        """P10: what adds is refused when memory is spent, and only then; what frees some never is."""
+        """P10: what adds is refused when memory or the disk is spent, and only then; what frees memory never is."""
+        if any(node.disk.cramped_until_s > call.started_s for node in self._cluster.nodes):
+            return
         cores = self._cluster.cores()
         if call.kind is Kind.DELETE or not any(
             stored_bytes(core) + MARGIN_BYTES > core.config.limits.store_bytes for core in cores
