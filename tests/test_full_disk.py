@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import resource
 import shutil
@@ -124,11 +125,21 @@ def test_the_log_goes_on_when_sockets_have_taken_all_descriptors(tmp_path):
         made.wait_ready()
         alice, admin = one.register("alice"), made.admin_token()
         resource.prlimit(one.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        client = http.client.HTTPConnection(one.host, one.port, timeout=20)
+
+        def ask(method, path, token):
+            client.request(method, path, b"{}", {"Authorization": f"Bearer {token}"})
+            answer = client.getresponse()
+            answer.read()
+            return answer.status
+
+        assert ask("PUT", "/t/key/first", alice) == 201  # the client's connection is there before all the others
         held = flood(one, limit)
         for number in range(5):
-            assert one.put("t", f"k{number}", {}, alice, "?w=one").status == 201
-        assert one.request("POST", "/admin/save", token=admin).status == 200
-        assert one.put("t", "last", {}, alice).status == 201
+            assert ask("PUT", f"/t/key/k{number}?w=one", alice) == 201
+        assert ask("POST", "/admin/save", admin) == 200
+        assert ask("PUT", "/t/key/last", alice) == 201
+        client.close()
         for connection in held:
             connection.close()
         assert one.process.poll() is None
@@ -148,7 +159,7 @@ def flood(node: Node, limit: int):
         return len(os.listdir(f"/proc/{node.process.pid}/fd"))
 
     held = []
-    while open_files() < limit - 3 and len(held) < 4 * limit:  # one for the client's connection, which comes next
+    while open_files() < limit - 3 and len(held) < 4 * limit:
         connection = socket.create_connection(("127.0.0.1", node.port + 10000), 2)
         held.append(connection)
         before = open_files()
