@@ -44,7 +44,7 @@ MAX_REPLICATE_DEADLINE_MS = 60_000
 STEP_RECORDS = 2000
 """Looked at in one turn of the reactor, where there may be any number: about two milliseconds."""
 ANSWER_BYTES = 1 << 20
-"""Records in one answer of a peer, about: a large value, or many small ones."""
+"""Records in one message, about: a large value, or many small ones."""
 
 
 class Cluster:
@@ -56,7 +56,7 @@ class Cluster:
     :ivar replicate_deadline_ms: what is older when it arrives is not merged, so that a record that was under way for
         long cannot meet a replica that has collected what deleted it.
     :ivar step_records: how many records are looked at in one turn; see `STEP_RECORDS`.
-    :ivar answer_bytes: how much of what may be long is asked of a peer at a time; see `ANSWER_BYTES`.
+    :ivar answer_bytes: how much of what may be long goes into one message; see `ANSWER_BYTES`.
     """
 
     log = Logger()

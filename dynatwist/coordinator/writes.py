@@ -25,9 +25,9 @@ from .cluster import Cluster
 WRITE_TIMEOUT_S = 1.2
 """With `READ_TIMEOUT_S` before it less than two seconds, within which every client hears something; time enough for two
 groups of a log on a disk that takes half a second for each."""
-MAX_RUN_BYTES = 1 << 20
 MAX_RUN_WRITES = 256
-"""About how much goes into one message: whoever gets it is busy with it for some milliseconds."""
+"""How many go into one message, and no more bytes than answers have: whoever gets it is busy with it for some
+milliseconds."""
 
 OnWritten = Callable[[bool, str], None]
 """(whether the level was reached, ``REACHED/OWNERS``)."""
@@ -53,7 +53,7 @@ class Writes:
                 self._cluster.runtime.at_turn_end(self._begin)
             run = self._open[name] = WriteRun(self, self._cluster, *name)
         run.add(key, packed, done, until_s)
-        if run.size_bytes > MAX_RUN_BYTES or len(run) >= MAX_RUN_WRITES:
+        if run.size_bytes > self._cluster.answer_bytes or len(run) >= MAX_RUN_WRITES:
             del self._open[name]
             run.begin()
 

@@ -173,6 +173,11 @@ class Clients:
                 else:
                     page = await listing.page(table, "", after, level, at_once)
                     found.extend(name for name, _ in page.records)
+                    if any(record.value is None for _, record in page.records):
+                        self.violations.append(f"P3: what is deleted in {table} is listed at {node.host}")
+                    sizes = [len(record.value or b"") for _, record in page.records]
+                    if sum(sizes[:-1]) > listing.page_bytes:
+                        self.violations.append(f"P10: a page of {table} at {node.host} holds {sum(sizes)} bytes")
                     after = page.next_after
 
         def over(result: object) -> None:
@@ -277,10 +282,10 @@ class Clients:
             return b""
         random = self._world.random
         name = b"p" if call.kind is Kind.PATCH else b"n"
-        if not self.value_bytes or call.session == "probe" or random.random() < 0.6:
+        if not self.value_bytes or call.session == "probe" or random.random() < 0.4:
             call.sent = b'{"%b":%d}' % (name, call.number)
         else:
-            size_bytes = random.choice((self.value_bytes // 4, self.value_bytes))
+            size_bytes = random.choice((self.value_bytes // 2, self.value_bytes))
             call.sent = b'{"%b":%d,"x%b":"%b"}' % (name, call.number, name, b"x" * size_bytes)
         return call.sent
 
