@@ -282,10 +282,10 @@ class Clients:
             return b""
         random = self._world.random
         name = b"p" if call.kind is Kind.PATCH else b"n"
-        if not self.value_bytes or call.session == "probe" or random.random() < 0.4:
+        if not self.value_bytes or call.session == "probe" or random.random() < 0.6:
             call.sent = b'{"%b":%d}' % (name, call.number)
         else:
-            size_bytes = random.choice((self.value_bytes // 2, self.value_bytes))
+            size_bytes = random.choice((self.value_bytes // 4, self.value_bytes))
             call.sent = b'{"%b":%d,"x%b":"%b"}' % (name, call.number, name, b"x" * size_bytes)
         return call.sent
 
