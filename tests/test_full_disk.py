@@ -137,11 +137,14 @@ def test_the_log_goes_on_when_sockets_have_taken_all_descriptors(tmp_path):
         held = flood(one, limit)
         for number in range(5):
             assert ask("PUT", f"/t/key/k{number}?w=one", alice) == 201
-        assert ask("POST", "/admin/save", admin) == 200
-        assert ask("PUT", "/t/key/last", alice) == 201
-        client.close()
+        # A save, and the segment that it begins, need descriptors: either there were some left, or both wait for some.
+        assert ask("POST", "/admin/save", admin) in (200, 507)
+        assert ask("PUT", "/t/key/last", alice) in (201, 507)
         for connection in held:
             connection.close()
+        wait_until(lambda: ask("PUT", "/t/key/last", alice) in (200, 201), 20)
+        wait_until(lambda: ask("POST", "/admin/save", admin) == 200, 20)
+        client.close()
         assert one.process.poll() is None
         one.kill()
         one.start()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from twisted.internet.defer import ensureDeferred
 
-from dynatwist.coordinator.request import Kind
+from dynatwist.coordinator.request import Kind, etag
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import is_system_table
 from dynatwist.replication.quorum import Level
@@ -45,6 +46,7 @@ class Probes:
         self._read_everywhere(final)
         self._list(final)
         self._write_everywhere(self._writers(), "with all nodes up")
+        self._compete()
         if len(self.cluster.active()) >= 3 and len(self._writers()) == len(self.cluster.active()):
             self._freeze_one()
 
@@ -138,6 +140,34 @@ class Probes:
         latest_ms = max((one.stamp.ms for one in known), default=0)
         if not most_ms - FAR_OFF_MS <= record.stamp.ms <= max(most_ms + FAR_OFF_MS, latest_ms):
             self.violations.append(f"P2: {call.text()} is stamped {record.stamp.ms - most_ms} ms ahead of most clocks")
+
+    def _compete(self) -> None:
+        """Conditions and patches are exact while all owners reach each other: of several writes on one record one
+        succeeds, and no patch overwrites another."""
+        random = self.cluster.world.random
+        nodes = self._writers()
+        if not nodes:
+            return
+        key = (PROBE_TABLE, "contested")
+        (seen,) = self._ask_all([partial(self.clients.ask, nodes[0], "probe", Kind.GET, key, "majority")], ANSWER_S)
+        tag = etag(seen.record) if seen.record is not None else ""
+        put = partial(self.clients.ask, if_absent=not tag, tag=tag)
+        asks = [partial(put, random.choice(nodes), "probe", Kind.PUT, key, "quorum") for _ in range(3)]
+        calls = self._ask_all(asks, ANSWER_S)
+        if sorted(call.code for call in calls) != ["ok", "precondition_failed", "precondition_failed"]:
+            if not any(call.code == "full" for call in calls):
+                self.violations.append(f"P2: of three writes on one record: {[call.text() for call in calls]}")
+            return
+        if tag:  # who has the former record is not told that it has this one
+            read = partial(self.clients.ask, random.choice(nodes), "probe", Kind.GET, key, "quorum", tag=tag)
+            (again,) = self._ask_all([read], ANSWER_S)
+            if again.record is not None and etag(again.record) == tag:
+                self.violations.append(f"P6: {again.text()}: it was overwritten, and the reader is told that it has it")
+        asks = [partial(self.clients.ask, random.choice(nodes), "probe", Kind.PATCH, key, "quorum") for _ in range(3)]
+        calls = self._ask_all(asks, ANSWER_S)
+        versions = sorted(call.record.version for call in calls if call.record is not None)
+        if len(set(versions)) < len(versions):
+            self.violations.append(f"P2: patches at once, and all acknowledged: {[call.text() for call in calls]}")
 
     def _freeze_one(self) -> None:
         """P7: one frozen node costs the clients of the others no error, and reads no more than a moment."""
