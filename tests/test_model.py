@@ -194,6 +194,10 @@ class TestReplica:
         assert compare(theirs, dict(theirs.in_buckets(buckets)), dict(mine.in_buckets(buckets)), mine.clock).drops == ()
 
 
+def dropped(collection, *situation):
+    return [entry for page in collection.steps(*situation) for entry in page]
+
+
 class TestCollection:
     OWNERS = (b"a", b"b", b"c")
 
@@ -207,41 +211,43 @@ class TestCollection:
 
     def test_takes_two_steps_and_the_grace_period(self):
         replica, collection = self.grown()
-        assert collection.step(replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 0, 10) == []
-        assert collection.step(replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 9, 10) == []
-        assert collection.step(replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 10, 10) == [(KEY, Dot(ACTORS[1], 1))]
+        assert dropped(collection, replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 0, 10) == []
+        assert dropped(collection, replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 9, 10) == []
+        assert dropped(collection, replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 10, 10) == [
+            (KEY, Dot(ACTORS[1], 1))
+        ]
 
     def test_waits_for_every_owner(self):
         replica, collection = self.grown()
         collection.begin()
         collection.know(b"a", replica.clock)
-        assert collection.step(replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 0, 0) == []
-        assert collection.step(replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 100, 0) == []
+        assert dropped(collection, replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 0, 0) == []
+        assert dropped(collection, replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 100, 0) == []
 
     def test_waits_until_every_owner_covers_what_any_had_at_the_noting(self):
         replica, collection = self.grown()
         ahead = replica.clock.copy()
         ahead.add(Dot(ACTORS[2], 1))
         collection.know(b"c", ahead)
-        collection.step(replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 0, 0)
-        assert collection.step(replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 100, 0) == []
+        dropped(collection, replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 0, 0)
+        assert dropped(collection, replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 100, 0) == []
         for owner in self.OWNERS:
             collection.know(owner, ahead)
-        assert collection.step(replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 101, 0) != []
+        assert dropped(collection, replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 101, 0) != []
 
     def test_waits_until_members_that_are_no_owners_hold_nothing(self):
         replica, collection = self.grown()
         members = frozenset((*self.OWNERS, b"d"))
-        assert collection.step(replica, self.OWNERS, members, 1, 0, 0, 0) == []
-        assert collection.step(replica, self.OWNERS, members, 1, 0, 9, 0) == []
+        assert dropped(collection, replica, self.OWNERS, members, 1, 0, 0, 0) == []
+        assert dropped(collection, replica, self.OWNERS, members, 1, 0, 9, 0) == []
         collection.know_empty(b"d")
-        assert collection.step(replica, self.OWNERS, members, 1, 0, 10, 0) == []
-        assert collection.step(replica, self.OWNERS, members, 1, 0, 11, 0) != []
+        assert dropped(collection, replica, self.OWNERS, members, 1, 0, 10, 0) == []
+        assert dropped(collection, replica, self.OWNERS, members, 1, 0, 11, 0) != []
 
     def test_a_registry_change_voids_the_noting(self):
         replica, collection = self.grown()
-        collection.step(replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 0, 0)
-        assert collection.step(replica, self.OWNERS, frozenset(self.OWNERS), 2, 0, 100, 0) == []
+        dropped(collection, replica, self.OWNERS, frozenset(self.OWNERS), 1, 0, 0, 0)
+        assert dropped(collection, replica, self.OWNERS, frozenset(self.OWNERS), 2, 0, 100, 0) == []
 
 
 class TestPlacement:

@@ -60,27 +60,6 @@ class Collection:
         """Whether all there is to do is to wait for a grace period to pass; nobody needs to be asked."""
         return self._noted is not None and now_s - self._noted.at_s < grace_s
 
-    def step(
-        self,
-        replica: Replica,
-        owners: tuple[bytes, ...],
-        members: frozenset[bytes],
-        registry_version: int,
-        lapse_ms: int,
-        now_s: float,
-        grace_s: float,
-    ) -> list[tuple[Key, Dot]]:
-        """What may be dropped now; call it only while the replica is whole and no registry change runs.
-
-        :param owners: all registered owners, this node too; each must have been told with `know`.
-        :param members: all registered nodes; those that are no owners must have been told with `know_empty`.
-        :param lapse_ms: the time that is over, which decides what has expired.
-        :param now_s: a clock that never jumps, by which the grace period goes.
-        :returns: (key, dot) pairs to drop, each with G raised to its lineage's generation + 1.
-        """
-        pages = self.steps(replica, owners, members, registry_version, lapse_ms, now_s, grace_s)
-        return [entry for page in pages for entry in page]
-
     def steps(
         self,
         replica: Replica,
@@ -91,9 +70,16 @@ class Collection:
         now_s: float,
         grace_s: float,
     ) -> Iterator[list[tuple[Key, Dot]]]:
-        """`step` in pages, for each of which a bounded number of records was looked at; some are empty.
+        """What may be dropped now; call it only while the replica is whole and no registry change runs.
 
-        Give it up when the registry changes, or the replica is reset, between two pages: nothing is noted then.
+        It comes in pages, for each of which a bounded number of records was looked at; some are empty. Give it up when
+        the registry changes, or the replica is reset, between two pages: nothing is noted then.
+
+        :param owners: all registered owners, this node too; each must have been told with `know`.
+        :param members: all registered nodes; those that are no owners must have been told with `know_empty`.
+        :param lapse_ms: the time that is over, which decides what has expired.
+        :param now_s: a clock that never jumps, by which the grace period goes.
+        :returns: (key, dot) pairs to drop, each with G raised to its lineage's generation + 1.
         """
         if self._noted is not None and self._noted.registry_version != registry_version:
             self.forget_clocks()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dynatwist.coordinator import compare, reads, repair, rounds, tombstones, writes
+from dynatwist.coordinator.answers import RoundAnswers
 from dynatwist.coordinator.cluster import Cluster
 from dynatwist.coordinator.coordinator import Coordinator
 from dynatwist.coordinator.registrar import Registrar
@@ -55,28 +56,28 @@ def what_is_dropped_stays_in_the_digest(patch):
 @under("partitions", "kills")
 def whatever_is_held_is_dropped(patch):
     """A tombstone that was noted is dropped though something newer is held meanwhile."""
-    step = Collection.step
+    steps = Collection.steps
 
     def careless(self, replica, *rest):
         noted = self._noted
-        dropped = step(self, replica, *rest)
-        if noted is not None and self._noted is None and noted.entries:
-            return [(key, replica.records.dot(key)) for key, _ in noted.entries if key in replica.records]
-        return dropped
+        yield from steps(self, replica, *rest)
+        if noted is not None and self._noted is None:
+            yield [(key, replica.records.dot(key)) for key, _ in noted.entries if key in replica.records]
 
-    patch.setattr(Collection, "step", careless)
+    patch.setattr(Collection, "steps", careless)
 
 
 @under("partitions", "kills")
 def the_first_record_of_a_page_is_skipped(patch):
     """A page of a round begins one record too late, except the first page."""
-    missing_from = Replica.missing_from
+    fill_page = RoundAnswers._fill_page
 
-    def short(self, clock, start, admit):
-        found = list(missing_from(self, clock, start, admit))
-        return iter(found[1:] if start is not None else found)
+    def short(self, node, walk, page, *rest):
+        if walk.at and not page:
+            walk.at += 1
+        fill_page(self, node, walk, page, *rest)
 
-    patch.setattr(Replica, "missing_from", short)
+    patch.setattr(RoundAnswers, "_fill_page", short)
 
 
 @under("joins", "forgets")
@@ -108,9 +109,9 @@ def the_union_is_this_nodes_clock(patch):
     note = Collection._note
 
     def narrow(self, replica, clocks, *rest):
-        note(self, replica, clocks, *rest)
+        yield from note(self, replica, clocks, *rest)
         if self._noted is not None:
-            object.__setattr__(self._noted, "union", DotSet())
+            object.__setattr__(self._noted, "union", replica.clock.copy())
 
     patch.setattr(Collection, "_note", narrow)
 
@@ -125,12 +126,12 @@ def collection_goes_on_while_members_change(patch):
 @under("joins", "forgets", "strandings")
 def members_that_own_nothing_are_not_asked(patch):
     """A former owner that still has something to hand off is not waited for."""
-    step = Collection.step
+    steps = Collection.steps
 
     def hasty(self, replica, owners, members, *rest):
-        return step(self, replica, owners, frozenset(owners), *rest)
+        return steps(self, replica, owners, frozenset(owners), *rest)
 
-    patch.setattr(Collection, "step", hasty)
+    patch.setattr(Collection, "steps", hasty)
 
 
 @under("power_cuts", "crashes_at_sync", "slow_disks")

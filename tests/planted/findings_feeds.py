@@ -135,7 +135,7 @@ def the_etag_of_the_record_before(patch):
 
 def conditions_are_checked_wherever_a_request_arrives(patch):
     """Conditional writes do not go through one owner: several succeed on the same record."""
-    patch.setattr(Coordinator, "_somebody_is_before", lambda self, operation, partition: False)
+    patch.setattr(Coordinator, "_is_for_others", lambda self, operation, partition: False)
 
 
 def a_patch_of_what_was_held_when_it_arrived(patch):
@@ -193,7 +193,7 @@ def a_listing_without_the_keys_on_which_owners_differ(patch):
 
 def a_listing_that_does_not_ask_for_a_majority(patch):
     """Whoever answers is enough, whatever level was asked for."""
-    patch.setattr(Listing, "_check_coverage", lambda self, answered, level: None)
+    patch.setattr(Listing, "_is_covered", lambda self, answered, level: True)
 
 
 # Reads that write back
