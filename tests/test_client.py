@@ -13,6 +13,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 
 from dynatwist.client import Client, Forbidden, NotFound, PreconditionFailed, Unauthorized, Unavailable
@@ -64,6 +65,7 @@ async def test_failover(cluster):
     kv = await Client.connect(reactor, urls(cluster))
     await kv.login("alice", "secret")
     await deferToThread(cluster.nodes[0].kill)
+    await kv.stats()  # which may be repeated: a write into the connection that just ended would be of unknown fate
     try:
         for number in range(10):
             await kv.put("failover", f"k{number}", {"n": number})
@@ -71,6 +73,110 @@ async def test_failover(cluster):
     finally:
         cluster.nodes[0].start()
         await deferToThread(cluster.wait_ready)
+        await kv.close()
+
+
+class Door(Protocol):
+    """Stands in for a node: takes requests as they come, and does the same to each.
+
+    :ivar taken: the request lines, of all connections.
+    """
+
+    taken: list[str]
+
+    def __init__(self, answer: bytes | None) -> None:
+        self._answer = answer
+
+    def dataReceived(self, data):
+        head = data.split(b"\r\n", 1)[0].decode()
+        if head.endswith("HTTP/1.1"):  # else the rest of a body
+            self.factory.taken.append(head.split(" ")[0])
+            if self._answer is None:
+                self.transport.abortConnection()
+            else:
+                self.transport.write(self._answer)
+
+
+@pytest.fixture
+def door():
+    """Opens one that loses each request's answer, or gives a certain one: ``(url, methods of requests taken)``."""
+    ports = []
+
+    def open_door(answer=None):
+        factory = Factory.forProtocol(lambda: Door(answer))
+        factory.taken = []
+        ports.append(reactor.listenTCP(0, factory, interface="127.0.0.1"))
+        return f"http://127.0.0.1:{ports[-1].getHost().port}", factory.taken
+
+    yield open_door
+    for port in ports:
+        port.stopListening()
+
+
+def refusal(code):
+    body = json.dumps({"error": "told by the test", "code": code}).encode()
+    return b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+WRITES = {
+    "put": lambda kv: kv.put("t", "k", {"n": 1}),
+    "put, conditional": lambda kv: kv.put("t", "k", {"n": 1}, if_none_match=True),
+    "patch": lambda kv: kv.patch("t", "k", {"n": 1}),
+    "delete": lambda kv: kv.delete("t", "k"),
+    "batch": lambda kv: kv.batch("t", [{"op": "delete", "key": "k"}]),
+}
+LOST = {"the answer is lost": None, "the node calls it uncertain": refusal("uncertain")}
+
+
+class TestWhatIsRepeated:
+    """What was carried out perhaps is not repeated: somebody else may have written since (findings A34)."""
+
+    @pytest.mark.parametrize("lost", LOST)
+    @pytest.mark.parametrize("write", WRITES)
+    @pytest_twisted.ensureDeferred
+    async def test_no_write_of_unknown_fate(self, door, write, lost):
+        first, second = door(LOST[lost]), door(LOST[lost])
+        kv = Client(reactor, [first[0], second[0]])
+        with pytest.raises(Unavailable) as raised:
+            await WRITES[write](kv)
+        assert raised.value.code == "uncertain"
+        assert len(first[1]) == 1
+        assert second[1] == []
+        await kv.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_nor_a_delete_on_a_connection_that_was_used_before(self, door):
+        url, taken = door(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        kv = Client(reactor, [url])
+        await kv.stats()
+        kept = [protocol for protocols in kv._pool._connections.values() for protocol in protocols]
+        assert len(kept) == 1
+        lost = [reader for reader in reactor.getReaders() if isinstance(getattr(reader, "protocol", None), Door)]
+        lost[0].protocol._answer = None
+        with pytest.raises(Unavailable) as raised:
+            await kv.delete("t", "k")
+        assert raised.value.code == "uncertain"
+        assert taken == ["GET", "DELETE"]
+        await kv.close()
+
+    @pytest.mark.parametrize("write", WRITES)
+    @pytest_twisted.ensureDeferred
+    async def test_but_what_a_node_did_not_carry_out(self, door, write):
+        first, second = door(refusal("starting")), door(LOST["the answer is lost"])
+        kv = Client(reactor, ["http://127.0.0.1:1", first[0], second[0]])
+        with pytest.raises(Unavailable):
+            await WRITES[write](kv)
+        assert [len(taken) for _, taken in (first, second)] == [1, 1]
+        await kv.close()
+
+    @pytest.mark.parametrize("lost", LOST)
+    @pytest_twisted.ensureDeferred
+    async def test_and_reads(self, door, lost):
+        first, second = door(LOST[lost]), door(LOST[lost])
+        kv = Client(reactor, [first[0], second[0]])
+        with pytest.raises(Unavailable):
+            await kv.get("t", "k")
+        assert len(first[1]) == len(second[1]) > 1
         await kv.close()
 
 

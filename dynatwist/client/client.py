@@ -1,7 +1,10 @@
 """Requests to a cluster, with failover between its nodes.
 
-Only what is safe to repeat is repeated on another node: reads, deletes, whole-value puts, logins; and anything that
-never reached a node. A PATCH or a conditional write whose answer was lost raises `Unavailable` instead.
+The client repeats on another node what it may repeat: reads, logins, and whatever certainly was not carried out, since
+no node was reached or the node said so. A write whose answer was lost, or that a node calls ``uncertain``, raises
+`Unavailable` with that code and is not repeated, not even a put of a whole value or a delete: it may have been carried
+out, somebody else may have written since, and the repeated write would undo that one's write. Whoever gets this error
+reads the record, and knows then.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import msgspec
 import treq
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import Agent, HTTPConnectionPool, RequestNotSent
 
 from .watch import Change, Watch
 
@@ -22,6 +25,9 @@ CONNECT_TIMEOUT_S = 2.0
 REQUEST_TIMEOUT_S = 5.0
 ROUNDS = 3
 PAUSE_S = 0.2
+KEEP_IDLE_S = 30.0
+"""How long a connection is kept that nothing is sent on. Nodes close idle ones after 75 s (`web.channel`). A client
+that closes first sends no write into a connection that just ends, of which nobody could tell what became of it."""
 T = TypeVar("T")
 
 
@@ -55,7 +61,11 @@ class PreconditionFailed(KvError):
 
 
 class Unavailable(KvError):
-    """503, or no node answers. After a write it may still take effect; ``code`` is then ``uncertain``."""
+    """503, or no node answers.
+
+    After a write whose ``code`` is ``uncertain`` the write may have taken effect, or may still do so. With any other
+    code it did not.
+    """
 
 
 _ERRORS: dict[int, type[KvError]] = {
@@ -101,6 +111,8 @@ class Client:
             raise ValueError("give at least one URL, such as http://127.0.0.1:6661")
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = 8
+        self._pool.cachedConnectionTimeout = KEEP_IDLE_S
+        self._pool.retryAutomatically = False  # it would repeat deletes, whose answer may be what was lost
         self._http = treq.client.HTTPClient(Agent(reactor, connectTimeout=CONNECT_TIMEOUT_S, pool=self._pool))
         self.token: str | None = None
         self._causal: str | None = None
@@ -158,12 +170,13 @@ class Client:
 
         :param ttl: seconds until it expires.
         :param if_match: ETag that must be held; `if_none_match`: the key must be absent.
+        :raises Unavailable: see there, as for all writes.
         """
         headers = {"If-Match": f'"{if_match}"'} if if_match else {}
         if if_none_match:
             headers["If-None-Match"] = "*"
         path = _path(table, key, w=w, ttl=ttl)
-        body = await self._request("PUT", path, value, headers, repeatable=not headers)
+        body = await self._request("PUT", path, value, headers)
         return msgspec.json.decode(body, type=Record)
 
     async def patch(self, table: str, key: str, changes: Mapping[str, Any], *, w: str | None = None) -> Record:
@@ -183,7 +196,7 @@ class Client:
 
         :raises NotFound: there is none.
         """
-        await self._request("DELETE", _path(table, key, w=w), repeatable=True)
+        await self._request("DELETE", _path(table, key, w=w))
 
     async def keys(self, table: str, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
         """The keys that this user may read, in order."""
@@ -198,7 +211,7 @@ class Client:
 
     async def batch(self, table: str, ops: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Many puts and deletes in one request; an outcome each."""
-        answer = await self._json("POST", f"/{_quoted(table)}/batch", {"ops": list(ops)}, repeatable=True)
+        answer = await self._json("POST", f"/{_quoted(table)}/batch", {"ops": list(ops)})
         results: list[dict[str, Any]] = answer["results"]
         return results
 
@@ -248,7 +261,7 @@ class Client:
                 if error.status != 503 or (error.code == "uncertain" and not repeatable):
                     raise
                 last = error
-            except (ConnectError, ConnectionRefusedError, DNSLookupError) as error:
+            except (ConnectError, ConnectionRefusedError, DNSLookupError, RequestNotSent) as error:
                 last = Unavailable(0, "unreachable", f"{self._urls[0]}: {error}")
             except Exception as error:  # whatever the connection died of: the request may have arrived
                 last = Unavailable(0, "uncertain", f"{self._urls[0]} did not answer: {type(error).__name__}")
