@@ -17,7 +17,8 @@ import msgspec
 import treq
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
-from twisted.web.client import Agent, HTTPConnectionPool, RequestNotSent
+from twisted.web._newclient import RequestNotSent
+from twisted.web.client import Agent, HTTPConnectionPool
 
 from .watch import Change, Watch
 
@@ -25,7 +26,7 @@ CONNECT_TIMEOUT_S = 2.0
 REQUEST_TIMEOUT_S = 5.0
 ROUNDS = 3
 PAUSE_S = 0.2
-KEEP_IDLE_S = 30.0
+KEEP_IDLE_S = 30
 """How long a connection is kept that nothing is sent on. Nodes close idle ones after 75 s (`web.channel`). A client
 that closes first sends no write into a connection that just ends, of which nobody could tell what became of it."""
 T = TypeVar("T")

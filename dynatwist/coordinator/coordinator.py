@@ -264,7 +264,7 @@ class Coordinator:
         """Check and write in one go: nothing can come between."""
         store = self.cluster.store
         held = store.held(operation.key)
-        written = self._written(operation, origin)
+        written = self._written(operation, origin, held)
         if isinstance(written, Record):
             self._replicate(operation, written, done)
         elif held is not None and 0 < held.expires_ms <= store.lapse_ms:
@@ -272,10 +272,12 @@ class Coordinator:
         else:
             done(written)
 
-    def _written(self, operation: Operation, origin: Origin) -> Record | Result:
-        """The record that a request became, or why it became none."""
+    def _written(self, operation: Operation, origin: Origin, held: Record | None) -> Record | Result:
+        """The record that a request became, or why it became none.
+
+        :param held: what is held for its key now.
+        """
         store = self.cluster.store
-        held = store.held(operation.key)
         if origin.op and held is not None and held.op == origin.op:
             return held
         if origin.in_doubt and store.requests.knows(origin.op):
@@ -292,8 +294,7 @@ class Coordinator:
         refusal = self._refusal(operation, held)
         if refusal is not None:
             return refusal
-        full = store.wal.refusal(_adds(operation, held))
-        if full:
+        if store.wal.is_short and (full := store.wal.refusal(_adds(operation, held))):
             sometimes("a client's write is refused for want of room on the disk")
             return Result(Code.FULL, text=full)
         value: bytes | None = operation.value
@@ -304,10 +305,7 @@ class Coordinator:
                 return Result(Code.TOO_LARGE, text=f"the merged value exceeds {self._max_value_bytes} bytes")
         elif operation.kind is Kind.DELETE:
             value = None
-        if (
-            value is not None
-            and 0 < store.growth_bytes(operation.key, value) > self._max_store_bytes - store.size_bytes
-        ):
+        if value is not None and not store.has_room_for(operation.key, value, self._max_store_bytes):
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
         expires_ms = store.end_after(operation.ttl_ms) if operation.ttl_ms and value is not None else 0
         if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:

@@ -18,6 +18,8 @@ from dynatwist.storage.store import Store
 
 from .walls import Walls
 
+NEAR_FOR_S = 0.0005
+"""How long a look at the clocks counts. Many writes share a turn, and no stamp tells half a millisecond apart."""
 BURIED_A_TURN = 500
 """Records that are over and become tombstones in one turn of the reactor: about a millisecond's work."""
 
@@ -51,6 +53,7 @@ class Times:
         self.walls = Walls(mark_ms, runtime.wall_ms(), now_s)
         self.refusal = ""
         self._is_burying = False
+        self._near_ms, self._near_until_s = 0, now_s
         store.go_by(self.near_ms)
 
     def note(self, node: bytes, wall_ms: int) -> None:
@@ -76,8 +79,11 @@ class Times:
 
     def near_ms(self) -> int:
         """This node's wall clock, within the bound of a usual error of the time of a majority, where that is known."""
-        runtime = self._runtime
-        return self._lapse.near(runtime.wall_ms(), runtime.monotonic_s(), FAR_MS)
+        now_s = self._runtime.monotonic_s()
+        if now_s >= self._near_until_s:
+            self._near_ms = self._lapse.near(self._runtime.wall_ms(), now_s, FAR_MS)
+            self._near_until_s = now_s + NEAR_FOR_S
+        return self._near_ms
 
     def tick(self) -> None:
         """To be called every second."""

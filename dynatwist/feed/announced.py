@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from dynatwist.model.record import Key, Record, beats
-from dynatwist.model.records import NAME_BYTES, Packed, name_of, pack, unpack
+from dynatwist.model.records import Packed, name_of, pack, unpack
 from dynatwist.sometimes import sometimes
 
 ANNOUNCED_BYTES = 8 << 20
-"""Some 20,000 keys of usual length. It holds no values, so it need not grow with the store."""
-ENTRY_OVERHEAD_BYTES = 300
-"""Of an entry beside its bytes: the key's tuple and strings, and its place in an ordered dictionary."""
-_SEQ_BYTES = 8
+"""Some 14,000 keys of usual length. It holds no long values, so it need not grow with the store."""
+ENTRY_OVERHEAD_BYTES = 400
+"""Of an entry beside its bytes: its tuple and number, the key's tuple and strings, and its place in an ordered
+dictionary."""
+LONG_BYTES = 512
+"""A packed record longer than this is remembered without its value. Packing it again so takes longer than all the rest
+of an announcement, and of a short record it spares little."""
+Announcement = tuple[int, Packed]
+"""(number of the event, the record, packed, perhaps without its value)."""
 
 
 class Announced:
-    """See the module.
-
-    An entry is the number of the event, the name of the record (see `name_of`), and the record without its value. The
-    keys announced longest ago are forgotten first.
+    """See the module. The keys announced longest ago are forgotten first.
 
     :ivar forgotten: the number of the newest event that is not remembered any more; 0 when all are.
     """
@@ -27,28 +29,16 @@ class Announced:
     def __init__(self, bound_bytes: int = ANNOUNCED_BYTES) -> None:
         self._bound_bytes = bound_bytes
         self._size_bytes = 0
-        self._entries: OrderedDict[Key, bytes] = OrderedDict()
+        self._entries: OrderedDict[Key, Announcement] = OrderedDict()
         self.forgotten = 0
 
     def bound(self, bound_bytes: int) -> None:
         """Remember no more than this from the next event on."""
         self._bound_bytes = bound_bytes
 
-    def knows(self, key: Key) -> bool:
-        """Whether what was announced last of a key is remembered."""
-        return key in self._entries
-
-    def is_news(self, key: Key, record: Record, replaced: Packed | None) -> bool:
-        """Whether a record is newer than what was announced of its key, as far as that is remembered.
-
-        :param replaced: what the record is known to beat, packed.
-        """
-        entry = self._entries.get(key)
-        if entry is None:
-            return True
-        if replaced is not None and entry.startswith(name_of(replaced), _SEQ_BYTES):
-            return True  # usually what was announced last is what the store had held
-        return beats(record, unpack(entry[_SEQ_BYTES + NAME_BYTES :]))
+    def last(self, key: Key) -> Announcement | None:
+        """What was announced last of a key, if that is remembered."""
+        return self._entries.get(key)
 
     def note(self, key: Key, record: Record, packed: Packed, seq: int) -> None:
         """A record is announced.
@@ -57,17 +47,18 @@ class Announced:
         :param seq: the number of its event, greater than any before.
         """
         entries = self._entries
-        former = entries.pop(key, None)
+        former = entries.get(key)
+        if len(packed) > LONG_BYTES:
+            packed = pack(Record(record.dot, None, (), record.stamp, record.lineage, 0, ""))
+        entries[key] = seq, packed
         if former is not None:
-            self._size_bytes -= _size(key, former)
-        bare = pack(Record(record.dot, None, (), record.stamp, record.lineage, 0, ""))
-        entry = b"".join((seq.to_bytes(_SEQ_BYTES), name_of(packed), bare))
-        entries[key] = entry
-        self._size_bytes += _size(key, entry)
+            entries.move_to_end(key)
+            self._size_bytes += len(packed) - len(former[1])
+        else:
+            self._size_bytes += _size(key, packed)
         while self._size_bytes > self._bound_bytes and len(entries) > 1:
-            oldest, entry = entries.popitem(last=False)
-            self._size_bytes -= _size(oldest, entry)
-            self.forgotten = int.from_bytes(entry[:_SEQ_BYTES])
+            oldest, (self.forgotten, packed) = entries.popitem(last=False)
+            self._size_bytes -= _size(oldest, packed)
             sometimes("what was announced of a key is forgotten")
 
     def clear(self) -> None:
@@ -84,5 +75,16 @@ class Announced:
         return len(self._entries)
 
 
-def _size(key: Key, entry: bytes) -> int:
-    return len(key[0]) + len(key[1]) + len(entry) + ENTRY_OVERHEAD_BYTES
+def is_news(last: Announcement, record: Record, replaced: Packed | None) -> bool:
+    """Whether a record is newer than what was announced of its key.
+
+    :param replaced: what the record is known to beat, packed; usually that is what was announced last.
+    """
+    announced = last[1]
+    if announced is replaced or (replaced is not None and name_of(replaced) == name_of(announced)):
+        return True
+    return beats(record, unpack(announced))
+
+
+def _size(key: Key, packed: Packed) -> int:
+    return len(key[0]) + len(key[1]) + len(packed) + ENTRY_OVERHEAD_BYTES

@@ -17,10 +17,11 @@ class Event:
     :ivar seq: its number; events of one hub are numbered without gaps.
     :ivar doubt: 0 for what is certainly newer than all that was announced of its key. Else the number of the newest
         event that the hub had forgotten: a listener that heard any so old may have heard something newer of this key.
+    :ivar size_bytes: what it costs a queue, about.
     :ivar encoded: room for the encodings, each made once however many listen.
     """
 
-    __slots__ = ("_epoch", "_packed", "_record", "doubt", "encoded", "key", "seq")
+    __slots__ = ("_epoch", "_packed", "_record", "doubt", "encoded", "key", "seq", "size_bytes")
 
     def __init__(self, key: Key, packed: Packed, epoch: str, seq: int, doubt: int = 0) -> None:
         self.key = key
@@ -29,6 +30,7 @@ class Event:
         self._epoch = epoch
         self.seq = seq
         self.doubt = doubt
+        self.size_bytes = len(packed) + EVENT_OVERHEAD_BYTES
         self.encoded: dict[str, bytes] | None = None
 
     @property
@@ -42,11 +44,6 @@ class Event:
     def cursor(self) -> str:
         """The position right behind it, for resuming."""
         return f"{self._epoch}-{self.seq}"
-
-    @property
-    def size_bytes(self) -> int:
-        """What it costs a queue, about."""
-        return len(self._packed) + EVENT_OVERHEAD_BYTES
 
 
 class Notice(Enum):

@@ -20,7 +20,7 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, pack
 from dynatwist.sometimes import sometimes
 
-from .announced import ANNOUNCED_BYTES, Announced
+from .announced import ANNOUNCED_BYTES, Announced, is_news
 from .event import Event, Notice
 from .fans import HANDED_AT_ONCE, MAX_FAN_BYTES, MAX_FANS, Fans
 from .subscription import QUEUE_BYTES, QUEUE_EVENTS, Subscription
@@ -124,10 +124,11 @@ class Hub:
         """
         announced = self._announced
         doubt = 0
-        if not announced.knows(key):
+        last = announced.last(key)
+        if last is None:
             if announced.forgotten and not (packed is not None and self._is_settled(key)):
                 doubt = announced.forgotten
-        elif not announced.is_news(key, record, replaced):
+        elif not is_news(last, record, replaced):
             return None
         if packed is None:
             packed = pack(record)

@@ -38,13 +38,16 @@ class Window:
 
     def add(self, event: Event) -> None:
         """Keep a further event, and no longer the oldest where there is no room."""
-        self._events.append(event)
+        events = self._events
+        events.append(event)
         self._size_bytes += event.size_bytes
-        bound_bytes = max(self._least_bytes, min(self._most_bytes, self._budget_bytes()))
-        while len(self._events) > self.maxlen or self._size_bytes > bound_bytes:
-            self._size_bytes -= self._events.popleft().size_bytes
-            if not self._events:
+        while len(events) > self.maxlen or (self._size_bytes > self._least_bytes and self._is_too_large()):
+            self._size_bytes -= events.popleft().size_bytes
+            if not events:
                 return
+
+    def _is_too_large(self) -> bool:
+        return self._size_bytes > self._most_bytes or self._size_bytes > self._budget_bytes()
 
     def clear(self) -> None:
         """Keep none of them."""

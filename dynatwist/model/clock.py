@@ -59,11 +59,14 @@ class HybridClock:
         :param now_ms: what this node takes for the time.
         :param after: (ms, counter) of what is written over: the stamp is greater, however far ahead that is.
         """
-        self.notice(now_ms)
-        self._see(*after)
+        self._limit_ms = now_ms + FAR_MS
+        if self._ms > self._limit_ms:
+            self.notice(now_ms)
         if after[0] > self._limit_ms:
             sometimes("a write over a stamp far ahead")
             return self._give(*after)
+        if after > (self._ms, self._counter):
+            self._ms, self._counter = after
         if now_ms > self._ms:
             self._ms, self._counter = now_ms, -1
         stamp = self._give(self._ms, self._counter)
@@ -72,10 +75,13 @@ class HybridClock:
 
     def _give(self, ms: int, counter: int) -> Stamp:
         """A stamp of a millisecond, with a greater counter, that was never given before."""
-        if ms <= self._top_ms:
-            counter = max(counter, self._running)
+        if ms > self._top_ms:
+            self._top_ms = ms
+        elif counter < self._running:
+            counter = self._running
         counter += 1
-        self._top_ms, self._running = max(self._top_ms, ms), max(self._running, counter)
+        if counter > self._running:
+            self._running = counter
         return Stamp(ms, counter, self._actor)
 
     def see(self, stamp: Stamp) -> None:

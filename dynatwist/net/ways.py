@@ -57,5 +57,7 @@ class Ways:
 
     def age_ms(self, now_s: float) -> int:
         """How long the last frame was under way, at most; before any round trip, as long as there is a connection."""
-        known = [rtt_ms for rtt_ms in (self._rtt_ms, self._former_rtt_ms) if rtt_ms is not None]
-        return self.beyond_ms + int(min(known, default=1000 * (now_s - self._began_s)))
+        rtt_ms, former_ms = self._rtt_ms, self._former_rtt_ms
+        if rtt_ms is None or (former_ms is not None and former_ms < rtt_ms):
+            rtt_ms = former_ms
+        return self.beyond_ms + int(1000 * (now_s - self._began_s) if rtt_ms is None else rtt_ms)

@@ -96,9 +96,11 @@ class Store:
         held = self.held(key)
         self._ops.note(key, record, None if held is not None and held.dot == record.dot else pack(record))
 
-    def growth_bytes(self, key: Key, value: bytes) -> int:
-        """By how much a value would add to `size_bytes`; negative where it takes less room than what is held."""
-        return len(key[1]) + len(value) + RECORD_OVERHEAD_BYTES - _size(key[1], self.held(key))
+    def has_room_for(self, key: Key, value: bytes, most_bytes: int) -> bool:
+        """Whether a value may be held within a bound of `size_bytes`; or it takes no more than what it replaces."""
+        left_bytes = most_bytes - self.size_bytes
+        size_bytes = len(key[1]) + len(value) + RECORD_OVERHEAD_BYTES
+        return size_bytes <= left_bytes or size_bytes - _size(key[1], self.held(key)) <= max(0, left_bytes)
 
     def when_readable(self, key: Key, call: Callable[[], None]) -> None:
         """Call once the record held for a key is durable; usually at once."""
@@ -389,6 +391,9 @@ class Store:
             self._tables[table].remove(name)
             if not self._tables[table]:
                 del self._tables[table]
+        elif _stays_alive(held, record):
+            self.size_bytes += _size(name, record) - _size(name, held)
+            return
         change = self._count(key, record, 1) + self._count(key, held, -1)
         if change:
             self._live[table] = self._live.get(table, 0) + change
@@ -406,6 +411,18 @@ class Store:
             return 0
         (self._ends.add if one > 0 else self._ends.discard)(key, record.expires_ms)
         return one
+
+
+def _stays_alive(held: Record | None, record: Record | None) -> bool:
+    """Whether neither of two records is deleted, nor ends by itself."""
+    return (
+        held is not None
+        and record is not None
+        and held.value is not None
+        and record.value is not None
+        and not held.expires_ms
+        and not record.expires_ms
+    )
 
 
 RECORD_OVERHEAD_BYTES = 400

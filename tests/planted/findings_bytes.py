@@ -118,23 +118,23 @@ def answers_are_remembered_with_their_records(patch):
 
 def patch_passes_the_memory_limit(patch):
     """A PATCH may add as much as it likes (A18)."""
-    growth = Store.growth_bytes
+    has_room = Store.has_room_for
     written = Coordinator._written
 
-    def lenient(self, operation, origin):
-        patching = operation.kind is Kind.PATCH
-        Store.growth_bytes = (lambda self, key, value: 0) if patching else growth
+    def lenient(self, *arguments):
+        patching = arguments[0].kind is Kind.PATCH
+        Store.has_room_for = (lambda self, key, value, most_bytes: True) if patching else has_room
         try:
-            return written(self, operation, origin)
+            return written(self, *arguments)
         finally:
-            Store.growth_bytes = growth
+            Store.has_room_for = has_room
 
     patch.setattr(Coordinator, "_written", lenient)
 
 
 def writes_pass_the_memory_limit(patch):
     """There is no memory limit."""
-    patch.setattr(Store, "growth_bytes", lambda self, key, value: 0)
+    patch.setattr(Store, "has_room_for", lambda self, key, value, most_bytes: True)
 
 
 def a_full_node_refuses_deletes(patch):
