@@ -154,6 +154,7 @@ class Core:
             budget_bytes=lambda: self.store.size_bytes,
             is_settled=self._has_all_of,
             hears_all=self._owns_all,
+            is_awake=False,
         )
         self.relays = Relays(self.cluster, self.hub)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)

@@ -320,7 +320,8 @@ class Coordinator:
             return Result(Code.OVERLOADED, text=BEHIND)
         if cluster.wall_refusal:
             return Result(Code.UNAVAILABLE, text=cluster.wall_refusal)
-        if not cluster.may_coordinate(partition_of(*operation.key)):
+        partition = partition_of(*operation.key)
+        if not cluster.may_coordinate(partition):
             return Result(Code.UNAVAILABLE, text="this node is not ready to write")
         if held is not None and not operation.any_owner and held.owner != operation.uid:
             return Result(Code.FORBIDDEN, text="the key belongs to another user")
@@ -331,11 +332,11 @@ class Coordinator:
             return Result(Code.PRECONDITION, held, text="the key exists")
         if operation.if_match and (held is None or not {etag(held), "*"}.intersection(operation.if_match)):
             return Result(Code.PRECONDITION, held, text="the record is not the one named by If-Match")
-        owners = cluster.owners(partition_of(*operation.key))
+        owners = cluster.owners(partition)
         if all(map(cluster.is_reachable, owners)):
             return None
         reachable = {owner for owner in owners if cluster.is_reachable(owner)}
-        tally = Tally(operation.level, cluster.groups(partition_of(*operation.key)), cluster.is_reachable)
+        tally = Tally(operation.level, cluster.groups(partition), cluster.is_reachable)
         if not tally.can_be_reached(reachable):
             tally.answered = reachable
             return Result(

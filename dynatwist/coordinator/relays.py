@@ -63,6 +63,7 @@ class Relays:
 
     def _on_listen(self, node: bytes, message: Listen, respond: Respond) -> None:
         if message.tables:
+            self._hub.wake()
             self._listening[node] = message.tables
         else:
             self._listening.pop(node, None)

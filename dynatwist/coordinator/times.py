@@ -18,8 +18,8 @@ from dynatwist.storage.store import Store
 
 from .walls import Walls
 
-NEAR_FOR_S = 0.0005
-"""How long a look at the clocks counts. Many writes share a turn, and no stamp tells half a millisecond apart."""
+NEAR_FOR_S = 0.001
+"""How long a look at the clocks counts. Many writes share a turn, and stamps are in milliseconds."""
 BURIED_A_TURN = 500
 """Records that are over and become tombstones in one turn of the reactor: about a millisecond's work."""
 

@@ -4,6 +4,7 @@ Queues are bounded. What does not fit is never silently skipped: the queue is em
 A subscriber that comes back with a cursor inside the window repeats rather than skips; outside, it is told `RESET`.
 Per key only what is newer than what was announced before goes on, whichever way it came. What was announced is
 remembered within bounds: a listener that may have heard something newer that is forgotten is told `LAGGED` instead.
+A hub that nobody has ever listened to keeps nothing: there is no cursor yet from which anybody could come back.
 
 An event for many is handed out piece by piece, so that requests come between; events stay in their order. Who listens
 is looked up when an event's turn has come. When too much waits to be handed out, those that then listen to the keys
@@ -68,6 +69,8 @@ class Hub:
     :param is_settled: whether the store has held all that was ever announced of a key: what wins there is news then.
     :param hears_all: whether all that wins anywhere wins here too; else only what others relay, who do so while
         somebody here is interested.
+    :param is_awake: whether events are kept from the start, and not only from the first listener on.
+    :ivar is_awake: whether events are kept.
     :ivar interest_changed: called when the set of `interests` changes.
     :ivar interest_fades: called with a table when its last listener left; `end_interest` is to follow, in a while.
     """
@@ -81,8 +84,10 @@ class Hub:
         budget_bytes: Callable[[], int] = lambda: MOST_WINDOW_BYTES,
         is_settled: Callable[[Key], bool] = lambda key: False,
         hears_all: Callable[[], bool] = lambda: True,
+        is_awake: bool = True,
     ) -> None:
         self._hears_all = hears_all
+        self.is_awake = is_awake
         self._interested_since: dict[str, int] = {}
         self._epoch = epoch
         self._has_time = has_time
@@ -122,6 +127,8 @@ class Hub:
         :param packed: the same record, as the store here holds it; ``None`` when it won elsewhere.
         :param replaced: what it has beaten at the store; usually that is what was announced last.
         """
+        if not self.is_awake:
+            return None
         announced = self._announced
         doubt = 0
         last = announced.last(key)
@@ -172,6 +179,10 @@ class Hub:
 
     # Listeners
 
+    def wake(self) -> None:
+        """Somebody listens, here or at a node to which events are relayed: keep events from now on."""
+        self.is_awake = True
+
     def subscribe(self, subscription: Subscription, cursor: str | None) -> str:
         """Begin to listen.
 
@@ -179,6 +190,7 @@ class Hub:
         :returns: the cursor from which it is told everything, if that is known; else the one that was given, which is
             answered with a reset the next time too, should it not read the first one.
         """
+        self.wake()
         bounds = self._bounds
         trusted = self._seq if cursor is None else 0  # who comes back may have heard anything before
         subscription.begin(self._seq, trusted, bounds.queue_events, bounds.queue_bytes)

@@ -219,7 +219,7 @@ class Store:
             replica.generation,
             draft,
             dot or replica.next_dot(self.actor),
-            self.stamp(after),
+            self.clock.next(self._near_ms(), after),
             self.lapse_ms,
             self.exact_creations,
         )
