@@ -1,7 +1,9 @@
 """Running Paxos over the peer links: see `dynatwist.replication.paxos` for the rules.
 
 A node runs one proposal per slot at a time; others of its own for the same slot wait, and get the same answer. No two
-ballots are equal, of one node or over a restart: each names the process and the number of the proposal within it.
+ballots are equal, of one node or over a restart: each names the process and the number of the proposal within it. A
+ballot goes by one version of the registry to its end: acceptors that know a newer one refuse, and the next ballot goes
+by that. Otherwise promises of one set of members would be followed by votes of another.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable
 import msgspec
 from twisted.internet.defer import Deferred
 
+from dynatwist.model.registry import Registry
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, StaleRegistry, Unable, Voted
 from dynatwist.replication.paxos import Ballot, Proposal, Vote, accept, prepare
 from dynatwist.runtime import Timer, cancel
@@ -128,6 +131,10 @@ class Acceptors:
 class Agreement:
     """One slot's way to a decision, through as many ballots as it takes.
 
+    Joiners bring no votes: of a slot that was decided before a change of members, and of which nobody wrote down the
+    decision, a majority of the members after the change may know nothing. For users that leaves the time between a
+    decision and the user's record, a round trip.
+
     `result` fires with the value chosen, which may be another proposer's; it fails with `NoAgreement`.
     """
 
@@ -142,6 +149,7 @@ class Agreement:
         self._until_s = cluster.runtime.monotonic_s() + AGREE_TIMEOUT_S
         self._timer: Timer | None = None
         self._proposal: Proposal | None = None
+        self._registry: Registry | None = None
         if acceptors.enter(slot, self):
             self._start_ballot()
         else:
@@ -157,6 +165,7 @@ class Agreement:
             self._end(None)
             return
         self._round += 1
+        self._registry = registry
         groups = [registry.ids, registry.previous_ids] if registry.changing else [registry.ids]
         self._proposal = proposal = Proposal(groups, self._acceptors.new_ballot(self._round), self._value)
         self._timer = cluster.runtime.clock.callLater(
@@ -187,7 +196,7 @@ class Agreement:
             self._outbid(proposal)
 
     def _ask_all_to_accept(self, proposal: Proposal) -> None:
-        registry = self._cluster.registry
+        registry = self._registry
         assert registry is not None
         message = Accept(registry.version, self._slot, proposal.ballot, proposal.value)
         for node in sorted(registry.ids | registry.previous_ids):

@@ -253,7 +253,14 @@ class Cluster:
             if self.has_met_majority(partition):
                 self._settled.add(partition)
             return True
-        return self.lone and not any(self.is_whole_at(owner, partition) for owner in self.owners(partition))
+        return self.is_left_alone(partition) and not self.store.replicas[partition].aside
+
+    def is_left_alone(self, partition: int) -> bool:
+        """Whether this owner, though not whole, is the best that there is: the time to wait for a whole one is over."""
+        owners = self.owners(partition)
+        if self.me.node_id not in owners or self.is_joining(partition) or not self.lone:
+            return False
+        return not any(self.is_whole_at(owner, partition) for owner in owners)
 
     def is_whole_at(self, node: bytes, partition: int) -> bool:
         """Whether a reachable peer is known to hold all of a partition."""

@@ -33,6 +33,8 @@ from .rounds import Round, summaries_of
 from .tombstones import Tombstones, answer_clocks
 
 ROUND_INTERVAL_S = 1.0
+MERGED_A_TURN = 60
+"""Records that were set aside and are merged in one turn of the reactor: half a millisecond's work."""
 HINT_BATCH = 64
 HINT_BYTES = 1 << 20
 """Under way to one peer at a time, so that what clients wait for does not queue behind it."""
@@ -65,7 +67,7 @@ class Repair:
         self._replaying: set[bytes] = set()
         self._handing_off = False
         self._last_summaries: dict[bytes, dict[int, bytes]] = {}
-        self._served_lone: set[int] = set()
+        self._is_merging = False
         self._unreached: dict[bytes, int] = {}
         self._tombstones = Tombstones(cluster)
         self._timers: dict[str, Timer] = {}
@@ -208,9 +210,11 @@ class Repair:
         return self._unreached.get(node, 0) > self.lost_after_rounds
 
     def _check_all_whole(self) -> bool:
+        """Have the partitions count as whole that are; in later turns, where much was set aside."""
         changed = False
         cluster = self._cluster
         filling = cluster.filling
+        left = MERGED_A_TURN
         if cluster.registry is None:
             return False
         for partition in sorted({*cluster.not_whole(), *filling.due}):
@@ -222,6 +226,10 @@ class Repair:
                 sometimes("a partition is whole from nothing, since nobody is left who knows it")
                 self.log.warn("partition {number}: no owner that held it is left; it starts empty", number=partition)
             if not replica.whole:
+                left -= cluster.store.merge_aside(partition, left)
+                if left <= 0:
+                    self._merge_on()
+                    break
                 cluster.store.become_whole(partition)
             filling.complete(partition)
             changed = True
@@ -231,10 +239,27 @@ class Repair:
 
     def _serve_lone(self) -> None:
         """Nobody else is there: what verifies is served, and stays not whole."""
+        left = MERGED_A_TURN
         for partition in self._cluster.not_whole():
-            if partition not in self._served_lone and self._cluster.may_coordinate(partition):
-                self._served_lone.add(partition)
-                self._cluster.store.merge_aside(partition)
+            if self._cluster.is_left_alone(partition):
+                left -= self._cluster.store.merge_aside(partition, left)
+            if left <= 0:
+                self._merge_on()
+                break
+
+    def _merge_on(self) -> None:
+        """Much is set aside: go on with it in the next turn."""
+        if not self._is_merging:
+            sometimes("what was set aside is merged in several turns")
+            self._is_merging = True
+            self._cluster.runtime.later(self._go_on_merging)
+
+    def _go_on_merging(self) -> None:
+        self._is_merging = False
+        if not self._cluster.stopping:
+            self._serve_lone()
+            if self._check_all_whole():
+                self._cluster.publish()
 
     # The registry
 
@@ -320,8 +345,7 @@ class Repair:
                     clocks[partition].append(DotSet.from_wire(wire))
             if not waiting:
                 self._handing_off = False
-                if self._cluster.version == registry.version:
-                    self._drop_covered(registry, clocks, resets)
+                self._drop_covered(registry, clocks, resets)
 
         if not targets:
             self._handing_off = False
@@ -330,12 +354,16 @@ class Repair:
             self._cluster.links.call(node, PullFromMe(registry.version, owned), replied, timeout_s=30.0)
 
     def _drop_covered(self, registry: Registry, clocks: dict[int, list[DotSet]], resets: dict[int, int]) -> None:
+        """Drop what its owners have, one partition a turn: each is dropped in one go, and may be large."""
         store = self._cluster.store
-        for partition, known in clocks.items():
+        while clocks and self._cluster.version == registry.version and not self._cluster.stopping:
+            partition, known = clocks.popitem()
             replica = store.replicas[partition]
             covering = sum(1 for clock in known if clock.covers_all(replica.clock))
             if replica.resets == resets[partition] and covering >= majority(len(registry.owners(partition))):
                 store.reset(partition, whole=True)
+                self._cluster.runtime.later(lambda: self._drop_covered(registry, clocks, resets))
+                return
 
     def _on_pull_from_me(self, node: bytes, message: PullFromMe, respond: Respond) -> None:
         def done(ok: bool, whole: set[int]) -> None:

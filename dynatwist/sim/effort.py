@@ -32,8 +32,8 @@ _LOOKS = ("get", "__getitem__", "packed", "dot", "hold")
 _WALKS = ("dots",)
 START = ".boot"
 """The name of the turn in which a process starts."""
-_EXCUSED = ("reset", "cease_whole", "become_whole", "merge_aside")
-"""A partition that starts over, or is whole again: rare, and in one go."""
+_EXCUSED = ("reset", "cease_whole", "become_whole")
+"""A partition that starts over: rare, and in one go."""
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import msgspec
 from sortedcontainers import SortedList
@@ -14,7 +15,7 @@ from dynatwist.model.dots import Actor, Dot, DotSet
 from dynatwist.model.ends import Ends
 from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.model.record import Draft, Key, Record, write_over
-from dynatwist.model.records import Packed, Records, pack, value_of
+from dynatwist.model.records import Packed, Records, pack, unpack, value_of
 from dynatwist.model.replica import Merge, Outcome, Replica
 from dynatwist.model.ring import is_system_table, partition_of
 
@@ -288,17 +289,26 @@ class Store:
         self.changed.add(partition)
 
     def become_whole(self, partition: int) -> None:
-        """All that other owners hold is here: merge what was set aside, under the usual rules."""
-        self.merge_aside(partition)
+        """All that other owners hold is here: merge what is still set aside, under the usual rules."""
         replica = self.replicas[partition]
+        self.merge_aside(partition, len(replica.aside))
         replica.whole, replica.aside = True, Records()
         self.wal.append(Wholeness(partition, True))
         self.changed.add(partition)
 
-    def merge_aside(self, partition: int) -> None:
-        """Merge what was set aside after damage; the replica stays not whole."""
-        for key, record in self.replicas[partition].aside.items():
-            self.merge(key, record)
+    def merge_aside(self, partition: int, limit: int) -> int:
+        """Merge some of what was set aside after damage; the replica stays not whole.
+
+        :returns: how many records; when that is less than `limit`, nothing is set aside any more.
+        """
+        aside = self.replicas[partition].aside
+        keys = list(islice(aside, limit))
+        for key in keys:
+            packed = aside.packed(key)
+            assert packed is not None
+            del aside[key]
+            self.merge(key, unpack(packed), packed)
+        return len(keys)
 
     def cease_whole(self, partition: int) -> None:
         """A replica that may be older than what it acknowledged, for example from a backup: keep it aside."""
