@@ -335,7 +335,7 @@ class Core:
         if self.room.is_low and self.saver.frees_room and not self.saver.is_saving:
             self._cold_save()
         elif self.room.wants_spare:
-            self._cold_writer.submit(self.room.make_spare, lambda failure: None)
+            self.room.have_spare_made(self._cold_writer)
         self._save_if_due()
 
     def _each_second(self) -> None:

@@ -118,6 +118,55 @@ def test_a_save_that_finds_no_room_leaves_nothing_behind_and_is_made_later():
     assert Bench(bench.disk).contents() == bench.contents()
 
 
+def test_a_save_whose_cleaning_up_fails_is_a_save_all_the_same():
+    """With little room one save is kept: were the new one given up for its folder, none would be left."""
+    bench = Bench()
+    bench.saver._room = DiskRoom(bench.fs, "/d", UNLIMITED_BYTES + 1)
+    bench.put("k")
+    bench.save()  # and the log before it goes
+    bench.put("other")
+    clean = bench.saver.clean
+
+    def failing(manifest):
+        sync_folder = bench.fs.sync_folder
+
+        def fail(path):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        bench.fs.sync_folder = fail
+        try:
+            clean(manifest)
+        finally:
+            bench.fs.sync_folder = sync_folder
+
+    bench.saver.clean = failing
+    bench.save()
+    again = Bench(bench.disk)
+    assert again.contents() == bench.contents()
+    assert again.recovered.findings == []
+
+
+def test_a_slow_disk_is_asked_for_the_reserve_once():
+    """It was asked for once a second, and cold saves waited behind all of that."""
+    bench = Bench()
+    room = DiskRoom(bench.fs, "/d", 5_000)
+    asked = []
+
+    class Slow:
+        def submit(self, work, done):
+            asked.append((work, done))
+
+    assert room.wants_spare
+    room.have_spare_made(Slow())
+    assert not room.wants_spare
+    ((work, done),) = asked
+    bench.submit(work, done)
+    assert not room.wants_spare
+    room.give_up_spare()
+    room.look()
+    assert room.wants_spare
+
+
 def test_the_reserve_is_given_up_where_others_fill_the_disk():
     bench = Bench()
     room = DiskRoom(bench.fs, "/d", 5_000)

@@ -132,16 +132,19 @@ def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
         yield f"P1: {node.host} would start damaged after {how} now: {sorted(found.findings)}"
         return
     for mine, theirs in zip(core.store.replicas, found.replicas, strict=True):
-        live, restored = _state(mine), _state(theirs)
+        live, restored = state_of(mine), state_of(theirs)
         if live != restored:
             yield f"P1: {node.host}: partition {mine.number} would be other after {how} now: {live} -> {restored}"
     if core.store.hints.all() != found.hints.all():
         yield f"P1: {node.host}: hints would be other after {how} now"
     if core.store.meta != found.meta:
         yield f"P1: {node.host}: votes would be other after {how} now"
+    if found.lapse_ms < core.wal.durable_lapse_ms:
+        yield f"P3: {node.host} would forget after {how} now what was over"
 
 
-def _state(replica: Replica) -> tuple[object, ...]:
+def state_of(replica: Replica) -> tuple[object, ...]:
+    """What is durable of a replica, and found again by a start."""
     return replica.records, replica.clock.to_wire(), replica.generation, replica.whole, replica.aside
 
 

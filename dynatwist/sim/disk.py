@@ -7,6 +7,7 @@ misdirected write, a lost file) is done while the process is down, as a disk doe
 from __future__ import annotations
 
 import errno
+from collections import deque
 from collections.abc import Callable
 from random import Random
 
@@ -34,19 +35,21 @@ class _File:
 class SimDisk:
     """What outlives a process.
 
+    :ivar random: what chance decides here.
     :ivar crash_after: syncs and renames until the machine loses power in the middle of one; 0 for never.
     :ivar power_cut: whether the process that dies now takes the machine with it.
     :ivar capacity_bytes: its size; what is beyond fails with ``ENOSPC``, some of the bytes written.
     :ivar cramped_until_s: until when its node may say that it has no room.
     :ivar has_descriptors: whether the process may open more files; else ``EMFILE``.
-    :ivar fails_sync: the next sync fails with ``EIO``, and what it was to make durable is forgotten.
+    :ivar opens_left: how many it may open all the same.
+    :ivar fails_sync: the next sync fails with ``EIO``, and what it was to make durable is not; bytes are forgotten.
     :ivar stall_s: how much longer each piece of a disk thread's work takes.
     :ivar foreign: what somebody else has put into the data folder.
-    :ivar busy_until_s: when all that was given to it so far will be done.
+    :ivar busy_until_s: when all that has begun will be done.
     """
 
     def __init__(self, random: Random) -> None:
-        self._random = random
+        self.random = random
         self._names: dict[str, _File] = {}
         self._durable_names: dict[str, _File] = {}
         self._folders: set[str] = set()
@@ -55,6 +58,7 @@ class SimDisk:
         self.power_cut = False
         self.capacity_bytes = UNLIMITED_BYTES
         self.has_descriptors = True
+        self.opens_left = 0
         self.cramped_until_s = 0.0
         self.fails_sync = False
         self.stall_s = 0.0
@@ -71,7 +75,7 @@ class SimDisk:
         """Forget what was not durable, save a random, perhaps garbled part of it."""
         self.crash_after, self.power_cut = 0, False
         folders = sorted({path.rpartition("/")[0] for path in (*self._names, *self._durable_names)})
-        kept_names = {folder for folder in folders if self._random.random() < 0.3}
+        kept_names = {folder for folder in folders if self.random.random() < 0.3}
         names = {path: file for path, file in self._names.items() if path.rpartition("/")[0] in kept_names}
         for path, file in self._durable_names.items():
             if path.rpartition("/")[0] not in kept_names:
@@ -82,12 +86,12 @@ class SimDisk:
         self._durable_names = dict(names)
 
     def _tear(self, file: _File) -> None:
-        kept = self._random.randint(file.durable, len(file.data))
+        kept = self.random.randint(file.durable, len(file.data))
         torn = file.data[:kept]
-        if kept > file.durable and self._random.random() < 0.3:
-            start = self._random.randrange(file.durable, kept)
-            end = min(kept, start + self._random.randint(1, 512))
-            torn[start:end] = bytes(end - start) if self._random.random() < 0.5 else self._random.randbytes(end - start)
+        if kept > file.durable and self.random.random() < 0.3:
+            start = self.random.randrange(file.durable, kept)
+            end = min(kept, start + self.random.randint(1, 512))
+            torn[start:end] = bytes(end - start) if self.random.random() < 0.5 else self.random.randbytes(end - start)
         file.data = torn
         file.durable = len(torn)
 
@@ -139,17 +143,23 @@ class SimDisk:
         """Flip some bits of a file."""
         data = self._names[path].data
         for _ in range(bits if data else 0):
-            at = self._random.randrange(self._damageable(path))
-            data[at] ^= 1 << self._random.randrange(8)
+            at = self.random.randrange(self._damageable(path))
+            data[at] ^= 1 << self.random.randrange(8)
 
     def misdirect(self, source: str, path: str) -> None:
         """A write that was meant for one file went to the middle of another one."""
         data, block = self._names[path].data, self._names[source].data
-        start = self._random.randrange(len(block))
-        piece = block[start : start + self._random.randint(1, 512)]
-        at = self._random.randrange(self._damageable(path))
+        start = self.random.randrange(len(block))
+        piece = block[start : start + self.random.randint(1, 512)]
+        at = self.random.randrange(self._damageable(path))
         piece = piece[: self._damageable(path) - at]
         data[at : at + len(piece)] = piece
+
+    def cut(self, path: str, size_bytes: int) -> None:
+        """The end of a file is gone."""
+        file = self._names[path]
+        del file.data[size_bytes:]
+        file.durable = min(file.durable, size_bytes)
 
     def lose(self, path: str) -> None:
         """A file is gone."""
@@ -220,7 +230,7 @@ class SimDisk:
         """Write at the end of a file."""
         free_bytes = self.capacity_bytes - self.used_bytes
         if len(data) > free_bytes:
-            file.data += data[: max(0, self._random.randint(0, max(0, free_bytes)))]
+            file.data += data[: max(0, self.random.randint(0, max(0, free_bytes)))]
             raise OSError(errno.ENOSPC, "No space left on device")
         file.data += data
 
@@ -228,7 +238,7 @@ class SimDisk:
         """Make a file durable."""
         if self.fails_sync:
             self.fails_sync = False
-            del file.data[self._random.randint(file.durable, len(file.data)) :]
+            del file.data[self.random.randint(file.durable, len(file.data)) :]
             raise OSError(errno.EIO, "Input/output error")
         file.durable = len(file.data)
 
@@ -244,7 +254,10 @@ class SimDisk:
 
     def opens(self) -> None:
         """A file or folder is to be opened."""
-        if not self.has_descriptors:
+        if self.has_descriptors:
+            return
+        self.opens_left -= 1
+        if self.opens_left < 0:
             raise OSError(errno.EMFILE, "Too many open files")
 
     def create(self, path: str) -> _File:
@@ -283,6 +296,9 @@ class SimDisk:
 
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""
+        if self.fails_sync:
+            self.fails_sync = False
+            raise OSError(errno.EIO, "Input/output error")
         start = path + "/"
 
         def is_in(name: str) -> bool:
@@ -387,29 +403,36 @@ class _SimAppendFile:
 
 
 class SimWriter:
-    """A disk thread: one piece of work after another, each taking a while."""
+    """A disk thread: one piece of work after another, each taking a while; as long as the disk takes when it begins."""
 
     def __init__(self, world: World, process: Process, disk: SimDisk) -> None:
         self._world = world
         self._process = process
         self._disk = disk
-        self._free_s = 0.0
+        self._waiting: deque[tuple[Callable[[], object], Done]] = deque()
 
     def submit(self, work: Callable[[], object], done: Done) -> None:
         """See `dynatwist.storage.files.Writer`."""
+        self._waiting.append((work, done))
+        if len(self._waiting) == 1:
+            self._begin()
+
+    def _begin(self) -> None:
         took_s = self._world.random.uniform(0.0002, 0.004) + self._disk.stall_s
-        self._free_s = max(self._free_s, self._world.now_s) + took_s
-        self._disk.busy_until_s = max(self._disk.busy_until_s, self._free_s)
+        self._disk.busy_until_s = max(self._disk.busy_until_s, self._world.now_s + took_s)
+        self._world.later(took_s, self._run, self._process)
 
-        def run() -> None:
-            failure: BaseException | None = None
-            try:
-                work()
-            except Exception as error:
-                failure = error
-            done(failure)
-
-        self._world.later(self._free_s - self._world.now_s, run, self._process)
+    def _run(self) -> None:
+        work, done = self._waiting[0]
+        failure: BaseException | None = None
+        try:
+            work()
+        except Exception as error:
+            failure = error
+        self._waiting.popleft()
+        if self._waiting:
+            self._begin()
+        done(failure)
 
     def stop(self) -> None:
         """See `dynatwist.storage.files.Writer`."""
@@ -417,10 +440,16 @@ class SimWriter:
 
 def _last_frame(data: bytearray) -> int:
     """Where the last complete frame of a sealed file begins; the length of its header when it has none."""
-    at = last = FILE_HEADER_BYTES
-    while at + FRAME_HEADER.size <= len(data):
-        end = at + FRAME_HEADER.size + FRAME_HEADER.unpack_from(data, at)[2]
+    ends = [0, *frame_ends(data)]
+    return ends[-2] or ends[-1]
+
+
+def frame_ends(data: bytearray) -> list[int]:
+    """Where the header of a sealed file ends, and each of its complete frames."""
+    ends = [min(FILE_HEADER_BYTES, len(data))]
+    while ends[-1] + FRAME_HEADER.size <= len(data):
+        end = ends[-1] + FRAME_HEADER.size + FRAME_HEADER.unpack_from(data, ends[-1])[2]
         if end > len(data):
             break
-        last, at = at, end
-    return min(last, len(data))
+        ends.append(end)
+    return ends

@@ -159,8 +159,17 @@ class Mischief:
         self._world.later(self._world.random.uniform(least_s, most_s), due)
 
     def _restart(self, node: SimNode) -> None:
-        if not node.running and not node.retired:
-            node.start()
+        if node.running or node.retired:
+            return
+        node.start()
+        if node in self._wounded and self._world.random.random() < 0.5:
+            self._soon(lambda: self._relapse(node), 0.005, 0.4)
+
+    def _relapse(self, node: SimNode) -> None:
+        """It has just found its damage, and is not done with it: what it does now has to outlive this."""
+        self._say(f"{node.host} dies again")
+        node.kill(power=self._faults.power_cuts > 0 and self._world.random.random() < 0.5)
+        self._soon(lambda: self._restart(node), 0.05, 0.5)
 
     def _say(self, text: str) -> bool:
         self._world.say(f"fault: {text}")
@@ -262,7 +271,9 @@ class Mischief:
         return self._say(f"the disk of {node.host} has room for {room_bytes} bytes")
 
     def _descriptors(self, node: SimNode) -> bool:
+        """At once, or in the middle of a cold save or a new segment."""
         node.disk.cramp(None)
+        node.disk.opens_left = self._world.random.choice((0, 0, 1, 2, 3, 4, 6))
         self._soon(lambda: node.disk.relieve(self._world.now_s), 0.2, 3.0)
         return self._say(f"{node.host} may open no more files")
 

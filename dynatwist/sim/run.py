@@ -18,6 +18,7 @@ from dynatwist.storage.wal import Durability
 
 from . import checks
 from .answers import Answers
+from .autopsy import Autopsy
 from .bulk import Bulk
 from .clients import TABLES, Clients, owner_of
 from .cluster import SimCluster, SimNode
@@ -239,8 +240,10 @@ class _Run:
             return False
         self._wait(self._is_settled, "the owners differ again")
         self.found += checks.differences(self.cluster)
+        autopsy = Autopsy(self.cluster, checks.state_of)
         for node in self.cluster.active():
             self.found += checks.faults_of(node, self.plan.durability)
+            self.found += autopsy.of(node) if checks.is_quiet(node) else ()
             if node.core is not None:
                 self.found += overfull(node.core, self.plan.sizes)
         final = self.oracle.final()

@@ -79,6 +79,7 @@ class Witness:
         self._asked: defaultdict[Key, list[Call]] = defaultdict(list)
         self._unwhole_s: dict[tuple[int, int], float] = {}
         self._hurt: set[int] = set()
+        self._aside: dict[int, set[Known]] = {}
         self._may_be_told: set[int] = set()
         self.violations: list[str] = []
         self.by_majority: list[Known] = []
@@ -120,6 +121,7 @@ class Witness:
         """
         self._hurt.add(node.number)
         self._may_be_told.add(node.number)
+        self._aside.pop(node.number, None)
         self._greatest = {at: record for at, record in self._greatest.items() if at[0] != node.number}
         for known in self._records.values():
             if node.number in known.holders:
@@ -172,6 +174,7 @@ class Witness:
         def was_reset(partition: int, whole: bool) -> None:
             self._starts_over(node, partition)
             reset(partition, whole)
+            self._merges_aside(node, partition)
             self._handed_off(node, partition)
 
         def ceased(partition: int) -> None:
@@ -184,6 +187,7 @@ class Witness:
 
         def became(partition: int) -> None:
             become_whole(partition)
+            self._merges_aside(node, partition)
             self._is_whole(node, core, partition)
             self.on_whole()
 
@@ -210,18 +214,33 @@ class Witness:
         for known in self._records.values():
             known.lost_by.discard(node.number)
 
+        aside = set(self._set_aside(core))
+
         def durable() -> None:
             if node.core is core:
                 self._hurt.discard(node.number)
+                self._aside[node.number] = {one for one in aside if core.store.replicas[one.partition].aside}
 
         core.store.wal.when_durable(core.store.wal.lsn, durable)
+
+    def _set_aside(self, core: Core) -> Iterator[Known]:
+        """What waits at a node for its partition to be whole."""
+        for replica in core.store.replicas:
+            for key, record in replica.aside.items():
+                if record.dot in self._of[key]:
+                    yield self._of[key][record.dot]
+
+    def _merges_aside(self, node: SimNode, partition: int) -> None:
+        aside = self._aside.get(node.number, set())
+        aside -= {known for known in aside if known.partition == partition}
 
     def _started_unhurt(self, node: SimNode, core: Core, damaged: int) -> None:
         """P1: nothing happened to its disk since it was up: what it had is there, and counts as before."""
         if damaged and any(node.number in known.held_by for known in self._records.values()):
             self.say(f"P1: {node.host} starts with {damaged} partitions damaged, though nothing was lost since")
+        aside_before = self._aside.get(node.number, set())
         for known in self._records.values():
-            if node.number in known.holders:
+            if node.number in known.holders or known in aside_before:
                 replica = core.store.replicas[known.partition]
                 aside = replica.aside.get(known.key)
                 is_aside = aside is not None and not is_preferred(known.record, aside)

@@ -21,7 +21,7 @@ from .room import Spare, is_full
 from .seal import derive_key, open_file, seal_file
 
 _KIND = b"IDEN"
-_COPIES = ("identity-a", "identity-b")
+COPIES = ("identity-a", "identity-b")
 _SPARE = "identity-spare"
 _SPARE_BYTES = 4096
 """At least so much is kept for the next identity, besides three times its size, so that a full disk stops no start."""
@@ -70,7 +70,7 @@ class IdentityFile:
         """
         found: list[Identity] = []
         findings: list[str] = []
-        present = [name for name in _COPIES if name in self._fs.names(self._folder)]
+        present = [name for name in COPIES if name in self._fs.names(self._folder)]
         for name in present:
             data = read_or_none(self._fs, f"{self._folder}/{name}")
             identity = self._open(data) if data is not None else None
@@ -105,7 +105,7 @@ class IdentityFile:
 
     def write(self, payload: bytes) -> None:
         """Write both copies of an encoded identity; where the disk is full, in the place of the spare file."""
-        for name in _COPIES:
+        for name in COPIES:
             data = seal_file(self._keys[0], _KIND, self._randbytes(16), payload)
             try:
                 replace_file(self._fs, self._folder, name, data)

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from dynatwist.sometimes import sometimes
 
-from .files import FileSystem
+from .files import FileSystem, Writer
 
 DEFAULT_RESERVE_BYTES = 256 << 20
 DEFAULT_RESERVE_SHARE = 0.05
@@ -84,6 +84,7 @@ class DiskRoom:
         self.reserve_bytes = min(DEFAULT_RESERVE_BYTES, share) if reserve_bytes is None else reserve_bytes
         self._spare = Spare(fs, f"{folder}/reserve", min(RESERVE_FILE_BYTES, self.reserve_bytes))
         self._has_spare = "reserve" in fs.names(folder)
+        self._is_making = False
 
     @property
     def is_low(self) -> bool:
@@ -93,12 +94,23 @@ class DiskRoom:
     @property
     def wants_spare(self) -> bool:
         """Whether the file is not there, and there is room enough to make it."""
-        return not self._has_spare and self.free_bytes > 2 * (self.reserve_bytes + self._spare.size_bytes)
+        return not (self._has_spare or self._is_making) and self.free_bytes > 2 * (
+            self.reserve_bytes + self._spare.size_bytes
+        )
 
     def look(self) -> None:
         """See how much is left."""
         with suppress(OSError):
             self.free_bytes, self.total_bytes = self._fs.room(self._folder)
+
+    def have_spare_made(self, writer: Writer) -> None:
+        """Have a disk thread make the file; it is not wanted again before that is done, which a slow disk may delay."""
+        self._is_making = True
+
+        def made(failure: BaseException | None) -> None:
+            self._is_making = False
+
+        writer.submit(self.make_spare, made)
 
     def make_spare(self) -> None:
         """Make the file. In a disk thread."""

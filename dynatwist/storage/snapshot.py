@@ -135,6 +135,11 @@ class ColdSaver:
         return waiter
 
     @property
+    def has_two(self) -> bool:
+        """Whether the one before the newest is known to be on the disk too."""
+        return len(self._kept) > 1
+
+    @property
     def newest(self) -> Manifest | None:
         """The last one that is known to be on the disk."""
         return self._kept[-1] if self._kept else None
@@ -334,7 +339,8 @@ class _Save:
         def work() -> None:
             data = seal_file(self._saver._data_key, MANIFEST_KIND, salt, payload)
             replace_file(self._saver._fs, self._saver._cold, manifest_name(self._generation), data)
-            self._saver.clean(manifest)
+            with suppress(OSError):  # the save is done; were it discarded now, the one before may be gone already
+                self._saver.clean(manifest)
 
         def done(failure: BaseException | None) -> None:
             if failure is not None:

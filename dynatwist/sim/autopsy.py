@@ -1,0 +1,119 @@
+"""What a start would make of a damaged disk: looked at on copies of the disks of nodes at rest.
+
+Storms damage a file now and then; here each disk is damaged several times, and nothing comes of it but a judgement.
+What a start finds is what was held, or it says of which partitions it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+from dynatwist.core import Core
+from dynatwist.errors import StartError
+from dynatwist.model.replica import Replica
+from dynatwist.storage.identity import COPIES, IdentityFile
+from dynatwist.storage.manifest import manifest_name
+from dynatwist.storage.recovery import Recovered, recover, scrub
+
+from .cluster import SimCluster, SimNode
+from .disk import SimDisk, frame_ends
+from .world import Process
+
+TRIES = 5
+"""For each node: a fraction of what its history costs, and in a few hundred seeds every file in every way."""
+SORTS = (".wal", "manifest", ".storage.db", "identity")
+"""Of most sorts there are few files, of chunks many."""
+REMEMBERED = ("node_id", "epoch", "starts", "data_key", "registry", "registry_votes", "peer_starts")
+"""What an identity has to say as it was written last."""
+
+
+class Autopsy:
+    """See the module.
+
+    :param state_of: what has to be the same of a replica.
+    """
+
+    def __init__(self, cluster: SimCluster, state_of: Callable[[Replica], object]) -> None:
+        self._cluster = cluster
+        self._state_of = state_of
+        self._random = Random(f"autopsy {cluster.world.seed}")
+        self._spared: set[str] = set()
+
+    def of(self, node: SimNode) -> Iterator[str]:
+        """What is wrong with the disk of a node at rest."""
+        core = node.core
+        if core is None:
+            return
+        yield from self._without_the_newest_save(node, core)
+        for _ in range(TRIES):
+            yield from self._harmed(node, core)
+
+    def _without_the_newest_save(self, node: SimNode, core: Core) -> Iterator[str]:
+        """P12: two saves are kept, so that one of them may be damaged, and nothing is missing."""
+        newest = core.saver.newest
+        if newest is None or not core.saver.has_two:
+            return
+        twin = node.disk.twin(power_lost=False)
+        twin.damage(f"{core.config.actual_data_dir}/cold/{manifest_name(newest.generation)}", 3)
+        yield from self._judge(node, core, twin, "with its newest manifest damaged", may_miss=False)
+
+    def _harmed(self, node: SimNode, core: Core) -> Iterator[str]:
+        """P12: a file or two are damaged in any way."""
+        twin = node.disk.twin(power_lost=False)
+        twin.random = self._random
+        self._spared = {f"{core.config.actual_data_dir}/{self._random.choice(COPIES)}"}  # one of them is enough
+        sorts = self._random.sample(SORTS, self._random.choice((1, 2)))
+        harms = [self._harm(twin, sort) for sort in sorts]
+        yield from self._judge(node, core, twin, "with " + " and ".join(harms))
+
+    def _harm(self, twin: SimDisk, sort: str) -> str:
+        """Damage a file of some sort.
+
+        The newest segment keeps its end: what was never written looks like that, and peers know better.
+        """
+        random = self._random
+        path = random.choice([path for path in twin.paths() if sort in path] or twin.paths())
+        ends = frame_ends(twin.file_data(path))
+        ways = ["flipped", "misdirected", "unreadable", "cut", "cut at a frame", "lost"]
+        how = random.choice(ways[:3] if twin.is_newest_log(path) else ways)
+        if path in self._spared:
+            return f"{path} spared"
+        if how == "flipped":
+            twin.damage(path, random.randint(1, 8))
+        elif how == "misdirected":
+            twin.misdirect(random.choice(twin.paths()), path)
+        elif how == "unreadable":
+            twin.lose_sector(path)
+        elif how == "lost":
+            twin.lose(path)
+        else:
+            twin.cut(path, random.choice(ends) if how == "cut at a frame" else random.randrange(ends[-1]))
+        return f"{path} {how}"
+
+    def _judge(self, node: SimNode, core: Core, twin: SimDisk, how: str, may_miss: bool = True) -> Iterator[str]:
+        folder, data_key = core.config.actual_data_dir, core.identity.data_key
+        mount = twin.mount(Process(self._cluster.world, "look"))
+        try:
+            identity, _ = IdentityFile(mount, folder, self._cluster.keys, lambda size: bytes(size)).load()
+            found = recover(mount, folder, data_key, True)
+            scrub(mount, folder, data_key, found)
+        except (StartError, OSError) as error:
+            yield f"P12: {node.host} would not start {how}: {error}"
+            return
+        for name in REMEMBERED:
+            if getattr(identity, name) != getattr(core.identity, name):
+                yield f"P12: {node.host} would remember other {name} {how}"
+        if found.damaged and not may_miss:
+            yield f"P12: {node.host} would miss something {how}: {found.findings}"
+        yield from self._differences(node, core, found, how)
+
+    def _differences(self, node: SimNode, core: Core, found: Recovered, how: str) -> Iterator[str]:
+        """What a start would neither have, nor miss."""
+        for mine, theirs in zip(core.store.replicas, found.replicas, strict=True):
+            if mine.number not in found.damaged and self._state_of(mine) != self._state_of(theirs):
+                yield f"P12: {node.host} would start as if partition {mine.number} were whole {how}"
+        if not found.damaged and core.store.meta != found.meta:
+            yield f"P12: {node.host} would forget votes {how}"
+        if not found.damaged and found.lapse_ms < core.wal.durable_lapse_ms:
+            yield f"P3: {node.host} would forget what was over {how}"

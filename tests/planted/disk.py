@@ -1,0 +1,292 @@
+"""Mistakes of one line in log, recovery, cold saves, identity and time."""
+
+from __future__ import annotations
+
+from dynatwist.coordinator.times import Times
+from dynatwist.coordinator.walls import Walls
+from dynatwist.core import Core
+from dynatwist.model.ends import Ends
+from dynatwist.replication import lapse
+from dynatwist.storage import recovered, recovery, seal, snapshot
+from dynatwist.storage.identity import IdentityFile
+from dynatwist.storage.recovered import Recovered
+from dynatwist.storage.snapshot import ColdSaver
+from dynatwist.storage.store import Store
+from dynatwist.storage.wal import Segment, Wal
+
+from .edits import edit
+from .faults import under
+
+# Recovery
+
+
+@under("flips", "unreadable", "lost_files")
+def replay_ends_where_the_log_is_damaged(patch):
+    """What is logged behind damage is left out, also what later processes have acknowledged."""
+    edit(patch, recovery, "_replay", "before = segment\n", "before = segment\n        if found.damage: break\n")
+
+
+@under("flips", "lost_files", "lost_logs")
+def damage_that_is_mended_counts_again(patch):
+    """A second start sets aside once more what the first one had set aside, and what was acknowledged since."""
+    edit(patch, Recovered, "start_over", "if partition in damage.partitions", "if False")
+
+
+@under("flips", "lost_files", "lost_logs")
+def what_is_set_aside_at_a_start_is_not_logged(patch):
+    """A20: after the log was lost, what is acknowledged next is lost at the next crash."""
+    edit(patch, Store, "__init__", "sorted(recovered.damaged)", "()")
+
+
+@under("lost_logs")
+def segment_numbers_do_not_leap(patch):
+    """A20: the log begins where it did before it was lost, behind what peers remember of it."""
+    edit(patch, recovery, "_next_segment", "number + LEAP", "number")
+
+
+def a_missing_segment_is_not_noticed(patch):
+    """A segment names its predecessor, and nobody looks whether that is there."""
+    edit(patch, recovery, "_check_start", "segment.start.previous != before.number", "False")
+
+
+def a_segment_that_lost_its_last_frames_is_not_noticed(patch):
+    """A segment says how long its predecessor became, and nobody looks."""
+    edit(patch, recovery, "_check_start", "segment.start.previous_bytes != before.size_bytes", "False")
+
+
+def a_segment_in_the_middle_may_be_cut_short(patch):
+    """What ends in the middle of a frame is a write that was cut short, whichever segment it is in."""
+    edit(patch, recovery, "_check_end", "segment.opened.torn and not is_last", "False")
+
+
+def an_unreadable_segment_is_an_empty_one(patch):
+    """A segment that the disk does not give back had nothing in it."""
+    edit(patch, recovery, "_check_end", 'found.damage_all(f"{name} cannot be read")', "pass")
+
+
+def a_chunk_that_does_not_open_is_an_empty_one(patch):
+    """A partition whose chunk is damaged, or cannot be read, is whole, and what was in it is gone."""
+    edit(patch, recovery, "_load_partition", "[saved.number] if payload is None else []", "[]")
+
+
+def damage_in_the_newest_segment_is_a_torn_tail(patch):
+    """Nobody looks whether something that verifies comes behind what does not."""
+    edit(patch, seal, "open_file", "_any_frame_behind(cipher, data, offset)", "False")
+
+
+@under("crashes_at_sync", "power_cuts")
+def a_segment_that_was_never_written_stays(patch):
+    """A segment without a first frame is kept, and the start after next finds that it is cut short."""
+    edit(patch, Segment, "is_stillborn", "self.is_readable and", "False and")
+
+
+@under("kills", "power_cuts")
+def what_a_torn_log_has_is_not_synced(patch):
+    """A log is read after a kill, and what a power cut would take of it is shown."""
+    edit(patch, recovery, "_finish_last", "fs.sync(path)", "pass")
+
+
+@under("unreadable")
+def an_unreadable_file_stops_the_start(patch):
+    """A21: the disk does not give a file back, and the node does not start."""
+    patch.setattr(recovery, "read_or_none", lambda fs, path: fs.read(path))
+
+
+@under("foreign")
+def any_name_in_the_folder_may_be_a_manifest(patch):
+    """A22: a file that is not ours lies beside the manifests."""
+    patch.setattr(
+        recovery,
+        "manifests_in",
+        lambda names: {int(name.split("-")[1]): name for name in names if name.startswith("manifest-")},
+    )
+
+
+def votes_of_a_cold_save_are_not_loaded(patch):
+    """Small named values, votes among them, are in the manifest, and a start takes only those of the log."""
+    edit(patch, recovery, "_load_manifest", "dict(manifest.meta)", "{}")
+
+
+def hints_of_a_cold_save_are_not_loaded(patch):
+    """A start takes only the hints of the log."""
+    edit(patch, recovery, "_load_manifest", "manifest.hints.items()", "()")
+
+
+def the_mark_of_the_hybrid_clock_is_not_loaded(patch):
+    """A start takes the greatest stamp of what it finds."""
+    edit(patch, recovery, "_load_manifest", "found.see(manifest.mark)", "pass")
+
+
+@under("flips", "lost_files", "lost_logs")
+def replay_forgets_what_was_set_aside(patch):
+    """The log says that a partition was set aside, and at the next start it is empty instead."""
+    edit(patch, recovered, "apply", "found.replicas[partition].set_aside()", "found.replicas[partition].reset(False)")
+
+
+# Cold saves
+
+
+@under("flips", "lost_files", "lost_logs")
+def what_was_set_aside_is_not_saved(patch):
+    """A cold save has what is held, and not what waits for the partition to be whole."""
+    edit(patch, snapshot, "_walk", "list(aside)", "()")
+
+
+def what_was_merged_besides_is_not_saved(patch):
+    """A cold save has records, and not the dots that were merged besides their past."""
+    edit(patch, snapshot._Save, "_partition", "replica.seen.get(key, ())", "()")
+
+
+@under("full_disks", "descriptors", "kills")
+def a_save_that_failed_counts_as_done(patch):
+    """What had changed before a cold save that failed is left out of the next one."""
+    edit(patch, snapshot._Save, "_fail", "self._store.changed |= self._changed", "pass")
+
+
+def what_changes_during_a_save_counts_as_saved(patch):
+    """What was changed is forgotten at the end of a cold save, not at its beginning."""
+    edit(
+        patch,
+        snapshot._Save,
+        "_write_manifest",
+        "store = self._store\n",
+        "store = self._store\n    store.changed.clear()\n",
+    )
+
+
+def a_save_builds_on_the_one_before_the_last(patch):
+    """What did not change lately is taken from the older one of the two saves."""
+    edit(patch, ColdSaver, "_previous_partitions", "self._kept[-1].partitions", "self._kept[0].partitions")
+
+
+@under("kills", "mass_kills")
+def the_log_is_replayed_from_the_end_of_the_save(patch):
+    """The manifest names the segment that begins when it is written, not the one that began with the save."""
+    edit(patch, snapshot._Save, "_write_manifest", "self._wal_from", "store.wal.rotate()")
+
+
+def the_log_of_the_older_save_is_removed(patch):
+    """Two saves are kept, and the log of one."""
+    edit(patch, ColdSaver, "clean", "min(one.wal_from for one in kept)", "max(one.wal_from for one in kept)")
+
+
+def the_chunks_of_the_older_save_are_removed(patch):
+    """Two manifests are kept, and the chunks of one."""
+    edit(patch, ColdSaver, "clean", "for one in kept for saved", "for one in kept[-1:] for saved")
+
+
+def one_segment_too_many_is_removed(patch):
+    """The log is cut behind the segment that the older save begins with."""
+    edit(patch, Wal, "remove_before", "old < number", "old <= number")
+
+
+@under("descriptors", "sync_errors")
+def a_save_that_failed_leaves_its_manifest(patch):
+    """The chunks of a failed save are removed, and its manifest may be there."""
+    edit(patch, ColdSaver, "discard", "(manifest_name(generation), ", "(")
+
+
+@under("full_disks", "descriptors", "kills")
+def a_failed_save_takes_the_one_before_with_it(patch):
+    """The folder that is removed is that of the save before."""
+    edit(patch, ColdSaver, "discard", "folder_name(generation)", "folder_name(generation - 1)")
+
+
+def old_folders_stay(patch):
+    """A23: the folders of old saves are emptied, and never removed."""
+    edit(patch, ColdSaver, "_clean_folder", "self._fs.remove_folder(path)", "pass")
+
+
+def chunks_that_are_hardly_used_are_never_freed(patch):
+    """A chunk stays as long as one partition in it does not change."""
+    edit(patch, snapshot._Save, "_partitions", " | self._sparse()", "")
+
+
+# The log
+
+
+@under("full_disks")
+def half_a_frame_stays_in_the_log(patch):
+    """The disk is full in the middle of a frame, and the next one is written behind what came out."""
+    edit(patch, Wal, "_write", "self._file.cut(self._sealer.offset - len(writing.frame))", "pass")
+
+
+@under("full_disks")
+def a_frame_is_sealed_again_for_each_try(patch):
+    """Each try to write a group takes another number for its frame."""
+    edit(patch, Wal, "_write", "writing.frame or self._sealer", "self._sealer")
+
+
+@under("full_disks", "descriptors")
+def a_segment_counts_as_open_before_it_is(patch):
+    """A segment that could not be begun is not begun by the next try."""
+    edit(patch, Wal, "_open_segment", "sealer = Sealer(", "self._segment = number\n    sealer = Sealer(")
+
+
+@under("power_cuts")
+def the_folder_of_the_log_is_not_synced(patch):
+    """A new segment may be gone after a power cut, with all that was synced in it."""
+    edit(patch, Wal, "_open_segment", "self._fs.sync_folder(self._folder)", "pass")
+
+
+# Identity
+
+
+@under("crashes_at_sync", "flips")
+def the_older_identity_counts(patch):
+    """Of two copies of the identity that differ the older one is taken."""
+    edit(patch, IdentityFile, "load", "return max(found", "return min(found")
+
+
+def one_copy_of_the_identity(patch):
+    """The second copy of the identity is never written."""
+    edit(patch, IdentityFile, "write", "in COPIES", "in COPIES[:1]")
+
+
+@under("backups")
+def starts_are_not_counted(patch):
+    """Each start is the first one, by what peers are told."""
+    edit(patch, Core, "_load", "identity.starts += 1", "identity.starts = 1")
+
+
+# Time
+
+
+@under("joins", "jumps")
+def clocks_of_the_new_members_alone(patch):
+    """While members change, a time that a majority of the new ones has passed is over."""
+    edit(patch, Times, "lapse_ms", "(registry.ids, registry.previous_ids)", "(registry.ids,)")
+
+
+@under("jumps", "partitions")
+def readings_count_however_old(patch):
+    """What a clock said once counts for ever."""
+    edit(patch, lapse.Lapse, "_readings", " and now_s - reading[1] <= FRESH_S", "")
+
+
+@under("jumps", "partitions")
+def a_node_alone_goes_by_its_wall_clock(patch):
+    """A node that hears of no majority believes its own clock."""
+    edit(patch, lapse.Lapse, "look", "min(own_ms, self._since_base(SLOWEST, now_s))", "own_ms")
+
+
+def an_end_that_was_put_off_comes_all_the_same(patch):
+    """A record that is refreshed ends when the one before would have."""
+    edit(patch, Ends, "discard", "self._coming.discard((end_ms, key))", "pass")
+
+
+@under("mass_kills", "kills")
+def absence_is_told_before_the_lapse_is_durable(patch):
+    """A reader is told that a record is over, and after a crash it is not."""
+    edit(patch, Store, "when_over", "end_ms > self.wal.durable_lapse_ms", "False")
+
+
+def the_lapse_of_a_cold_save_is_not_loaded(patch):
+    """After a start only the log says what was over."""
+    edit(patch, recovery, "_load_manifest", "manifest.lapse_ms", "0")
+
+
+@under("clocks")
+def the_mark_of_the_wall_clock_is_not_kept(patch):
+    """After a restart any clock is right."""
+    edit(patch, Walls, "__init__", "self._mark_ms = mark_ms", "self._mark_ms = 0")
