@@ -18,30 +18,30 @@ class KeyRoutes:
 
     def __init__(self, context: Context, rotation: Rotation) -> None:
         self._context = context
-        self._rotation = rotation
+        self.rotation = rotation
 
     async def show(self, request: Request) -> Answer:
         """By member, the names of the secrets that it accepts, the one in use first."""
         self._enter(request)
-        return json_answer(200, {"nodes": await self._rotation.names()})
+        return json_answer(200, {"nodes": await self.rotation.names()})
 
     async def install(self, request: Request) -> Answer:
         """Have all members accept a new secret; answers its name."""
         self._enter(request)
-        return await _answer("installed", self._rotation.install())
+        return await _answer("installed", self.rotation.install())
 
     async def use(self, request: Request) -> Answer:
         """Have all members use the secret that ``key`` names."""
         name = string_of(self._enter(request), "key")
-        return await _answer("in use", self._rotation.use(name))
+        return await _answer("in use", self.rotation.use(name))
 
     async def retire(self, request: Request) -> Answer:
         """Have all members accept only the secret in use; with ``{"keep_tokens": false}``, no older tokens either."""
-        return await _answer("retired all others", self._rotation.retire(_keeps_tokens(self._enter(request))))
+        return await _answer("retired all others", self.rotation.retire(_keeps_tokens(self._enter(request))))
 
     async def rotate(self, request: Request) -> Answer:
         """All three steps."""
-        return await _answer("rotated", self._rotation.rotate(_keeps_tokens(self._enter(request))))
+        return await _answer("rotated", self.rotation.rotate(_keeps_tokens(self._enter(request))))
 
     def _enter(self, request: Request) -> dict[str, Any]:
         """Let only the administrator in; answers what the body says."""

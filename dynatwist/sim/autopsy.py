@@ -55,8 +55,11 @@ class Autopsy:
         if newest is None or not core.saver.has_two:
             return
         twin = node.disk.twin(power_lost=False)
+        twin.random = self._random
         twin.damage(f"{core.config.actual_data_dir}/cold/{manifest_name(newest.generation)}", 3)
-        yield from self._judge(node, core, twin, "with its newest manifest damaged", may_miss=False)
+        how = "with its newest manifest damaged"
+        yield from self._judge(node, core, twin, how, may_miss=False)
+        yield from self._judge(node, core, twin, f"{how} and {self._harm(twin, '.wal')}")
 
     def _harmed(self, node: SimNode, core: Core) -> Iterator[str]:
         """P12: a file or two are damaged in any way."""
@@ -73,7 +76,8 @@ class Autopsy:
         The newest segment keeps its end: what was never written looks like that, and peers know better.
         """
         random = self._random
-        path = random.choice([path for path in twin.paths() if sort in path] or twin.paths())
+        paths = [path for path in twin.paths() if sort in path] or twin.paths()
+        path = random.choice((random.choice(paths), paths[-1]))
         ends = frame_ends(twin.file_data(path))
         ways = ["flipped", "misdirected", "unreadable", "cut", "cut at a frame", "lost"]
         how = random.choice(ways[:3] if twin.is_newest_log(path) else ways)

@@ -36,7 +36,8 @@ class SimDisk:
     """What outlives a process.
 
     :ivar random: what chance decides here.
-    :ivar crash_after: syncs and renames until the machine loses power in the middle of one; 0 for never.
+    :ivar crash_after: syncs and renames until the process dies in the middle of one, usually for want of power; 0 for
+        never.
     :ivar power_cut: whether the process that dies now takes the machine with it.
     :ivar capacity_bytes: its size; what is beyond fails with ``ENOSPC``, some of the bytes written.
     :ivar cramped_until_s: until when its node may say that it has no room.
@@ -222,7 +223,7 @@ class SimDisk:
         if self.crash_after:
             self.crash_after -= 1
             if not self.crash_after:
-                self.power_cut = True
+                self.power_cut = self.random.random() < 0.7
                 process.kill()
                 raise Killed(what)
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+
+from twisted.internet.defer import ensureDeferred
+
+from dynatwist.coordinator.rotation import RotationRefused
 
 from .cluster import EPOCH_MS, SMALLEST, SimCluster, SimNode
 from .network import Weather
@@ -162,8 +167,8 @@ class Mischief:
         if node.running or node.retired:
             return
         node.start()
-        if node in self._wounded and self._world.random.random() < 0.5:
-            self._soon(lambda: self._relapse(node), 0.005, 0.4)
+        if node in self._wounded and self._world.random.random() < 0.7:
+            self._soon(lambda: self._relapse(node), 0.005, self._world.random.choice((0.03, 0.1, 0.4)))
 
     def _relapse(self, node: SimNode) -> None:
         """It has just found its damage, and is not done with it: what it does now has to outlive this."""
@@ -298,6 +303,19 @@ class Mischief:
         node.set_clock(node.skew_ms + random.choice((-1, 1, 1, 1)) * random.choice(JUMPS_MS))
         self._soon(lambda: node.set_clock(self._jumped.pop(node)), 0.05, random.choice((0.5, 2.0, 5.0)))
         return self._say(f"the clock of {node.host} is off by {node.skew_ms} ms for a moment")
+
+    def _rotations(self, node: SimNode) -> bool:
+        """Where a member cannot be reached, it is refused, and may be done in part."""
+        core, process, random = node.core, node.process, self._world.random
+        if random.random() < 0.3:
+            keys = self._cluster.keys
+            self._cluster.keys = replace(keys, storage=(random.randbytes(32), *keys.storage))
+            return self._say("there is a new storage secret")
+        if core is None or process is None or not core.cluster.ready:
+            return False
+        rotation = core.keys.rotation
+        process.run(lambda: ensureDeferred(rotation.rotate()).addErrback(lambda failure: failure.trap(RotationRefused)))
+        return self._say(f"{node.host} has the cluster's secret changed")
 
     # Damage
 

@@ -63,6 +63,7 @@ class Faults:
     :ivar vote_cuts: power is lost right after a node has voted for a name.
     :ivar descriptors: a process may open no more files for a while.
     :ivar foreign: somebody else's files lie in the data folder, and what a crash left half written.
+    :ivar rotations: the cluster's secret is changed while all run, or a new storage secret is in the key file.
     """
 
     partitions: float = 0.0
@@ -102,12 +103,23 @@ class Faults:
     double_burns: float = 0.0
     vote_cuts: float = 0.0
     descriptors: float = 0.0
+    rotations: float = 0.0
 
 
 SHARES = ("loss", "duplication", "delays", "garbling")
 KINDS = tuple(one.name for one in fields(Faults) if one.name not in SHARES)
 NAMES = tuple(one.name for one in fields(Faults))
-LATER = ("unreadable", "lost_logs", "foreign", "jumps", "upheavals", "double_burns", "vote_cuts", "descriptors")
+LATER = (
+    "unreadable",
+    "lost_logs",
+    "foreign",
+    "jumps",
+    "upheavals",
+    "double_burns",
+    "vote_cuts",
+    "descriptors",
+    "rotations",
+)
 """Kinds that were added when there were seeds with a history: each is drawn by a generator of its own."""
 BY_REQUEST = ("upheavals", "double_burns", "vote_cuts")
 """Kinds that happen only where they are asked for by name (``--faults``)."""
@@ -121,6 +133,7 @@ _RARE = {
     "absences": 0.5,
     "foreign": 0.5,
     "double_burns": 0.4,
+    "rotations": 0.4,
 }
 
 

@@ -137,7 +137,7 @@ def what_was_merged_besides_is_not_saved(patch):
     edit(patch, snapshot._Save, "_partition", "replica.seen.get(key, ())", "()")
 
 
-@under("full_disks", "descriptors", "kills")
+@under("full_disks", "descriptors")
 def a_save_that_failed_counts_as_done(patch):
     """What had changed before a cold save that failed is left out of the next one."""
     edit(patch, snapshot._Save, "_fail", "self._store.changed |= self._changed", "pass")
@@ -195,11 +195,6 @@ def a_failed_save_takes_the_one_before_with_it(patch):
 def old_folders_stay(patch):
     """A23: the folders of old saves are emptied, and never removed."""
     edit(patch, ColdSaver, "_clean_folder", "self._fs.remove_folder(path)", "pass")
-
-
-def chunks_that_are_hardly_used_are_never_freed(patch):
-    """A chunk stays as long as one partition in it does not change."""
-    edit(patch, snapshot._Save, "_partitions", " | self._sparse()", "")
 
 
 # The log
