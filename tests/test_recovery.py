@@ -16,7 +16,7 @@ from dynatwist.sim.disk import SimDisk
 from dynatwist.sim.world import Process, World
 from dynatwist.storage.entries import Group, SegmentStart
 from dynatwist.storage.files import RealFileSystem
-from dynatwist.storage.identity import Identity, IdentityFile
+from dynatwist.storage.identity import COPIES, Identity, IdentityFile
 from dynatwist.storage.recovery import recover, scrub
 from dynatwist.storage.seal import Sealer, UnknownFormat
 from dynatwist.storage.wal import KIND, LEAP
@@ -209,6 +209,23 @@ class TestWhatAStartMayForget:
         again.store.clock = HybridClock(again.store.actor)
         assert again.put("other").stamp < ahead.stamp
         assert again.put("k").stamp > ahead.stamp
+
+    def test_either_copy_of_an_identity_will_do_wherever_a_crash_comes(self):
+        """Nobody is told of anything before both are written, so the older one forgets nothing that was told."""
+        for crash_at in range(1, 7):
+            disk = SimDisk(Random(crash_at))
+            before, after = (Identity(b"n" * 8, epoch * 8, 3, 4, b"d" * 32) for epoch in (b"1", b"2"))
+            IdentityFile(disk.mount(Process(World(1), "old")), "/d", KEYS, os.urandom).save(before)
+            disk.crash_after = crash_at
+            with pytest.raises(BaseException, match=r"fsync|rename"):
+                IdentityFile(disk.mount(Process(World(1), "new")), "/d", KEYS, os.urandom).save(after)
+            disk.lose_power()
+            for lost in COPIES:
+                twin = disk.twin(power_lost=False)
+                twin.lose(f"/d/{lost}")
+                found, _ = IdentityFile(twin.mount(Process(World(1), "look")), "/d", KEYS, os.urandom).load()
+                assert found is not None
+                assert found.epoch in (before.epoch, after.epoch)
 
     def test_what_else_a_writer_had_seen_decides_nothing(self):
         bench = Bench()

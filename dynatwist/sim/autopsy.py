@@ -38,7 +38,6 @@ class Autopsy:
         self._cluster = cluster
         self._state_of = state_of
         self._random = Random(f"autopsy {cluster.world.seed}")
-        self._spared: set[str] = set()
 
     def of(self, node: SimNode) -> Iterator[str]:
         """What is wrong with the disk of a node at rest."""
@@ -65,13 +64,13 @@ class Autopsy:
         """P12: a file or two are damaged in any way."""
         twin = node.disk.twin(power_lost=False)
         twin.random = self._random
-        self._spared = {f"{core.config.actual_data_dir}/{self._random.choice(COPIES)}"}  # one of them is enough
+        spared = f"{core.config.actual_data_dir}/{self._random.choice(COPIES)}"  # one of them is enough
         sorts = self._random.sample(SORTS, self._random.choice((1, 2)))
-        harms = [self._harm(twin, sort) for sort in sorts]
+        harms = [self._harm(twin, sort, spared) for sort in sorts]
         yield from self._judge(node, core, twin, "with " + " and ".join(harms))
 
-    def _harm(self, twin: SimDisk, sort: str) -> str:
-        """Damage a file of some sort.
+    def _harm(self, twin: SimDisk, sort: str, spared: str = "") -> str:
+        """Damage a file of some sort, unless that is to be spared.
 
         The newest segment keeps its end: what was never written looks like that, and peers know better.
         """
@@ -81,7 +80,7 @@ class Autopsy:
         ends = frame_ends(twin.file_data(path))
         ways = ["flipped", "misdirected", "unreadable", "cut", "cut at a frame", "lost"]
         how = random.choice(ways[:3] if twin.is_newest_log(path) else ways)
-        if path in self._spared:
+        if path == spared:
             return f"{path} spared"
         if how == "flipped":
             twin.damage(path, random.randint(1, 8))
@@ -105,7 +104,9 @@ class Autopsy:
         except (StartError, OSError) as error:
             yield f"P12: {node.host} would not start {how}: {error}"
             return
-        for name in REMEMBERED:
+        if identity is None:
+            yield f"P12: {node.host} would forget who it is {how}"
+        for name in REMEMBERED if identity is not None else ():
             if getattr(identity, name) != getattr(core.identity, name):
                 yield f"P12: {node.host} would remember other {name} {how}"
         if found.damaged and not may_miss:
