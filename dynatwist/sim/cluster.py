@@ -127,6 +127,8 @@ class SimNode:
         self._cluster.world.say(f"{self.host} dies{', without power' if power else ''}")
         if power:
             self.disk.lose_power()
+        if self.core is not None:
+            self._cluster.time.died(self.core.wal.durable_lapse_ms)
         self.core = None
         self.disk.busy_until_s = 0.0
         network.die(power)

@@ -123,6 +123,8 @@ class Oracle:
             self._say(f"P1: {call.text()}, but a majority had {greatest.name}, which ends at {end_ms}")
         elif greatest.record.value is not None:
             self._over.setdefault((call.key, greatest.record.dot), call)
+            if self._cluster.time.durable_ms < greatest.record.expires_ms:
+                self._say(f"P6: {call.text()}, and after a crash nobody would know that {greatest.name} is over")
 
     def _judge_found_again(self, call: Call, record: Record) -> None:
         before = self._over.get((call.key, record.dot))

@@ -124,6 +124,7 @@ class _Run:
         self.cluster.network.bytes_per_s = plan.sizes.bytes_per_s
         self.history = History()
         self.witness = Witness(self.cluster, plan.grace_s, plan.sizes.store_bytes)
+        self.cluster.time.say = self.witness.say
         self.ownership = Ownership(self.cluster, self.witness)
         self.votes = Votes(self.cluster, self.witness)
         self.cluster.on_core = self._on_core

@@ -8,6 +8,7 @@ nobody's clock is looked at, as clocks do.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,10 +21,15 @@ SLACK_MS = 100
 
 
 class MajorityTime:
-    """See the module; `look` at every change of a clock, and now and then."""
+    """See the module; `look` at every change of a clock, and now and then.
+
+    :ivar say: told of a node that takes a time for over which no majority has passed.
+    """
 
     def __init__(self, cluster: SimCluster) -> None:
         self._cluster = cluster
+        self.say: Callable[[str], None] = lambda text: None
+        self._durable_ms = 0
         self._passed_ms = 0.0
         self._looked_s = 0.0
         self._lately: deque[tuple[float, dict[int, int]]] = deque()
@@ -45,6 +51,9 @@ class MajorityTime:
                 greatest[number] = max(greatest.get(number, 0.0), reading_ms + 1000 * (now_s - at_s))
         self._passed_ms = max(self.passed_ms, *self._by_registry(greatest), 0.0)
         self._looked_s = now_s
+        for core in self._cluster.cores():
+            if core.store.lapse_ms > self._passed_ms + SLACK_MS:
+                self.say(f"P1: {core.cluster.me.host} takes {core.store.lapse_ms} for over, {self._passed_ms:.0f} is")
 
     def _by_registry(self, readings: dict[int, float]) -> list[float]:
         """By each registry that a node goes by; what one of them may say is no fault."""
@@ -71,6 +80,15 @@ class MajorityTime:
     def may_be_over(self, end_ms: int) -> bool:
         """Whether a record may be taken for expired by now."""
         return 0 < end_ms <= self.passed_ms + SLACK_MS
+
+    def died(self, durable_lapse_ms: int) -> None:
+        """A process is gone, and so much was over by its log."""
+        self._durable_ms = max(self._durable_ms, durable_lapse_ms)
+
+    @property
+    def durable_ms(self) -> int:
+        """What is over by some log."""
+        return max([self._durable_ms, *(core.wal.durable_lapse_ms for core in self._cluster.cores())])
 
     @property
     def most_ms(self) -> int:

@@ -263,7 +263,8 @@ class Witness:
     def _merged(self, known: Known, node: SimNode, core: Core) -> None:
         """A replica goes on, never back: not to what it had replaced, nor to what a collected tombstone had.
 
-        A damaged one that nobody reaches serves what verifies, however old (``--lone-after``).
+        A damaged one that nobody reaches serves what verifies, however old (``--lone-after``); and who lost a partition
+        before it was whole again hands off what was set aside, to owners that know better.
         """
         store, key, record = core.store, known.key, known.record
         if (key, record.dot) in self._unmet:
@@ -272,9 +273,11 @@ class Witness:
             before = self._greatest.get((node.number, key))
             buried, buried_s = self._dropped.get(key, (None, 0.0))
             alone = not store.replica_of(key).whole and core.cluster.may_coordinate(known.partition)
+            registry = core.cluster.registry
+            owns = registry is None or core.identity.node_id in registry.all_owners(known.partition)
             if before is not None and is_preferred(before, record):
                 self.say(f"P3: {node.host} goes back from {name_of(before)} to {known.name}")
-            if buried is not None and not alone and known.born_s < buried_s and is_preferred(buried, record):
+            if buried is not None and owns and not alone and known.born_s < buried_s and is_preferred(buried, record):
                 self.say(f"P3: {known.name} is back at {node.host}, though {name_of(buried)} had buried it")
 
         def durable() -> None:

@@ -123,7 +123,36 @@ def replay_forgets_what_was_set_aside(patch):
     edit(patch, recovered, "apply", "found.replicas[partition].set_aside()", "found.replicas[partition].reset(False)")
 
 
+@under("flips", "lost_files", "lost_logs")
+def replay_takes_a_fresh_partition_for_a_whole_one(patch):
+    """A partition that started over counts as whole after the next start."""
+    edit(patch, recovered, "apply", "found.replicas[partition].reset(whole)", "found.replicas[partition].reset(True)")
+
+
+@under("flips", "lost_files", "lost_logs")
+def what_was_not_whole_is_whole_after_a_start(patch):
+    """A cold save says whether a partition is whole, and a start takes all for whole."""
+    edit(patch, recovery, "_load_partition", "replica.whole = saved.whole", "pass")
+
+
+@under("flips", "lost_files", "unreadable")
+def what_is_damaged_does_not_count_as_changed(patch):
+    """The cold saves after a start on damage keep the damaged chunk, until nothing in the log mends it any more."""
+    edit(patch, Store, "__init__", "recovered.damaged | recovered.changed", "recovered.changed")
+
+
+def a_segment_whose_beginning_is_damaged_was_never_written(patch):
+    """A segment of which nothing opens is a torn one, however long it is."""
+    edit(patch, Segment, "__init__", "not self.frames and self.size_bytes > MAX_START_BYTES", "False")
+
+
 # Cold saves
+
+
+@under("backups", "lost_logs")
+def what_is_put_aside_while_running_does_not_count_as_changed(patch):
+    """Who is told that it was restored from a backup is as whole as before, once the log is cut."""
+    edit(patch, Store, "cease_whole", "self.changed.add(partition)", "pass")
 
 
 @under("flips", "lost_files", "lost_logs")
@@ -222,6 +251,17 @@ def a_segment_counts_as_open_before_it_is(patch):
 def the_folder_of_the_log_is_not_synced(patch):
     """A new segment may be gone after a power cut, with all that was synced in it."""
     edit(patch, Wal, "_open_segment", "self._fs.sync_folder(self._folder)", "pass")
+
+
+@under("sync_errors")
+def a_failed_sync_is_tried_again(patch):
+    """What a disk did not take is written once more, as if it had been full."""
+    edit(patch, Wal, "_written", "if is_exhausted(failure):", "if failure is not None:")
+
+
+def hints_that_were_delivered_are_back_after_a_start(patch):
+    """Nothing is logged when a node has what it missed."""
+    edit(patch, Store, "unhint", "self.wal.append(Unhinted(node, keys))", "pass")
 
 
 # Identity
