@@ -158,7 +158,7 @@ class Core:
         )
         self.relays = Relays(self.cluster, self.hub)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
-        acceptors = Acceptors(self.cluster)
+        self.acceptors = acceptors = Acceptors(self.cluster)
         self.registrar = Registrar(self.cluster, acceptors, list(config.join), config.replicas)
         self.repair = Repair(self.cluster)
         self.saver = ColdSaver(

@@ -30,6 +30,7 @@ class Relays:
     """See the module.
 
     :ivar resume_bytes: see `RESUME_BYTES`.
+    :ivar interest_s: see `INTEREST_S`.
     """
 
     def __init__(self, cluster: Cluster, hub: Hub) -> None:
@@ -38,7 +39,7 @@ class Relays:
         self._listening: dict[bytes, list[str]] = {}
         self._cursors: dict[bytes, str] = {}
         self._doubtful: set[bytes] = set()
-        self.resume_bytes = RESUME_BYTES
+        self.resume_bytes, self.interest_s = RESUME_BYTES, INTEREST_S
         hub.interest_changed = self._interest_changed
         hub.interest_fades = self._interest_fades
         cluster.on_call(Listen, self._on_listen)
@@ -78,7 +79,7 @@ class Relays:
 
     def _interest_fades(self, table: str) -> None:
         """A listener that lost its connection comes back, and counts on its cursor."""
-        self._cluster.runtime.clock.callLater(INTEREST_S, self._hub.end_interest, table)
+        self._cluster.runtime.clock.callLater(self.interest_s, self._hub.end_interest, table)
 
     def _interest_changed(self) -> None:
         for node in self._cluster.links.linked():

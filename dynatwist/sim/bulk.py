@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from random import Random
 
 import msgspec
 
@@ -20,6 +21,10 @@ from .witness import Known, Witness
 
 MALFORMED = (b'{"op":"put","key":"bad","value":[1]}', b'{"op":"fly","key":"bad"}', b'{"op":"delete","key":""}', b"[]")
 """Operations of a batch that are refused, and must not keep the others from being carried out."""
+MANY = 40
+"""Operations of a large batch, keys of a large read: more than the code takes at once, in either case."""
+LARGE = 0.15
+"""Share of batches and reads that are large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Bulk:
         self._witness = witness
         self._rate_s = rate_s
         self._running = False
+        self._sizes = Random(f"bulk {cluster.world.seed}")
 
     def start(self) -> None:
         """Begin to ask."""
@@ -91,6 +97,12 @@ class Bulk:
 
         node.process.run(send)
 
+    def _count(self, usual: int) -> int:
+        """How many operations, or keys."""
+        return (
+            self._world.random.randint(1, usual) if self._sizes.random() >= LARGE else self._sizes.randint(usual, MANY)
+        )
+
     # Batches
 
     def _batch(self, node: SimNode) -> None:
@@ -99,7 +111,7 @@ class Bulk:
         keys = self._clients.keys_in(table)
         calls: list[Call | None] = []
         ops: list[bytes] = []
-        for _ in range(random.randint(1, 6)):
+        for _ in range(self._count(6)):
             if random.random() < 0.1:
                 calls.append(None)
                 ops.append(random.choice(MALFORMED))
@@ -151,18 +163,23 @@ class Bulk:
     def _read_many(self, node: SimNode) -> None:
         random = self._world.random
         table, who = random.choice(TABLES), random.choice((*OWNERS, ROOT))
-        keys = random.choices(self._clients.keys_in(table), k=random.randint(1, 5))
+        keys = random.choices(self._clients.keys_in(table), k=self._count(5))
+        level = self._sizes.choice(("quorum", "majority"))
+        asked = _Listing(table, who, level, "", "", 0, self._world.now_s)
 
         def replied(reply: Reply) -> None:
             if reply.code != "ok":
                 return
-            for name, shown in msgspec.json.decode(reply.body, type=dict[str, msgspec.Raw]).items():
+            records = msgspec.json.decode(reply.body, type=dict[str, msgspec.Raw])
+            for name, shown in records.items():
                 if name not in keys:
                     self._witness.say(f"P6: {name} was not asked for, and is shown: {reply.body!r}")
                 self._show((table, name), bytes(shown), who)
+            if level == "majority":
+                self._judge_missing(asked, [name for name in keys if name not in records])
 
         body = msgspec.json.encode({"keys": keys})
-        self._send(node, who, Ask("POST", (table, "keys"), {"r": "quorum"}, {}, body), replied)
+        self._send(node, who, Ask("POST", (table, "keys"), {"r": level}, {}, body), replied)
 
     def _show(self, key: Key, shown: bytes, who: str) -> None:
         record = self._answers.shown(key, shown)
@@ -226,11 +243,15 @@ class Bulk:
         if listing.level != "majority":
             return
         upto = names[-1] if listing.limit and len(names) == listing.limit else None
-        for key in self._clients.keys_in(listing.table):
-            if listing.covers(key) and key not in names and (upto is None or key < upto):
-                there = self._there_all_the_time(listing, key)
-                if there is not None:
-                    self._witness.say(f"P6: {listing.text()}: {names}, without {there.name}")
+        keys = [key for key in self._clients.keys_in(listing.table) if listing.covers(key) and key not in names]
+        self._judge_missing(listing, [key for key in keys if upto is None or key < upto])
+
+    def _judge_missing(self, listing: _Listing, names: list[str]) -> None:
+        """Keys that are not shown."""
+        for name in names:
+            there = self._there_all_the_time(listing, name)
+            if there is not None:
+                self._witness.say(f"P6: {listing.text()}: without {there.name}")
 
     def _judge_shown(self, listing: _Listing, name: str) -> None:
         known = [one for one in self._witness.of((listing.table, name)).values() if one.record.value is not None]

@@ -36,7 +36,20 @@ def broken(call: Call, record: Record, known: Mapping[Dot, Record], wanted: Reco
         return f"If-None-Match: * holds, though {[name_of(one) for one in bases]} was held"
     if call.kind is Kind.PATCH and not any(_patched(one, call.sent) == record.value for one in bases):
         return f"it patches {[one.value for one in bases]} to {record.value!r}"
+    if not _ends_as_asked(call, record, bases, latest_ms):
+        return f"it was to live for {call.ttl_s} s, and ends at {record.expires_ms}, after {bases}"
     return ""
+
+
+def _ends_as_asked(call: Call, record: Record, bases: list[Record], latest_ms: int) -> bool:
+    """What is to live for some time ends no later than that from now; a patch changes no end unless it says so."""
+    if call.kind is Kind.DELETE:
+        return record.expires_ms == 0
+    if call.ttl_s:
+        return 0 < record.expires_ms <= max(record.stamp.ms, latest_ms) + call.ttl_s * 1000
+    if call.kind is Kind.PATCH:
+        return any(one.expires_ms == record.expires_ms for one in bases)
+    return record.expires_ms == 0
 
 
 def _may_live(record: Record) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from random import Random
 
+from dynatwist.coordinator.relays import INTEREST_S
 from dynatwist.feed.hub import HubBounds
 from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.storage.wal import Durability
@@ -183,6 +184,7 @@ class Plan:
     :ivar in_small_steps: pages, slices, chunks and batches hold a few records instead of thousands: so there are many.
     :ivar sizes: bounds in bytes, and how large values are.
     :ivar feeds: what each node's hub keeps.
+    :ivar interest_s: how long a table is relayed to a node after its last listener left.
     :ivar is_busy: a turn of the reactor takes in one thing and no more, so that others wait.
     :ivar drift_ppm: by how much monotonic clocks are off at most.
     :ivar quiet_s: for how long nobody asks for anything before the fair weather is judged.
@@ -204,6 +206,7 @@ class Plan:
     exact_creations: int = EXACT_CREATIONS
     sizes: Sizes = field(default_factory=Sizes)
     feeds: HubBounds = field(default_factory=HubBounds)
+    interest_s: float = INTEREST_S
     is_busy: bool = False
     drift_ppm: int = 0
     quiet_s: float = 0.0
@@ -256,6 +259,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         is_busy=random.random() < 0.5,
         drift_ppm=random.choice([0, 100, 500]),
         quiet_s=random.choice([0.0] * 11 + [600.0]),
+        interest_s=Random(f"interest {seed}").choice([INTEREST_S, 0.5]),
         same_seeds=Random(f"seeds {seed}").random() < 0.3,
         disk_reserve_bytes=disk.choice([0, 2_000, 8_000]),
         least_log_bytes=disk.choice([10_000, 50_000, 1_000_000]),

@@ -140,11 +140,15 @@ class _Run:
         self.leases = Leases(self.cluster, self.clients, plan.load.leases)
         self.bulk = Bulk(self.cluster, self.clients, answers, self.witness, plan.load.bulk * plan.load.rate_s)
         self.sockets = Sockets(self.cluster, self.clients, answers, self.witness, plan.load.sockets, tables)
-        self.mischief = Mischief(self.cluster, plan.faults, self.witness.damaged)
+        self.mischief = Mischief(self.cluster, plan.faults, self._on_damage)
         self.found: list[str] = []
         self.effort = Effort(self.witness.say, MAX_SENT_BYTES)
         if plan.sizes.has_crowd:
             self.clients.know(crowd()[:5])
+
+    def _on_damage(self, node: SimNode, unseen: bool) -> None:
+        self.witness.damaged(node, unseen)
+        self.votes.damaged(node)
 
     def _on_core(self, node: SimNode, core: Core) -> None:
         core.saver.least_log_bytes = self.plan.least_log_bytes
@@ -154,13 +158,14 @@ class _Run:
             core.cluster.step_records = 3
         self.plan.sizes.give(core)
         core.hub.bound(self.plan.feeds)
+        core.relays.interest_s = self.plan.interest_s
         if self.plan.is_busy:
             core.intake.turn_s = 0.0
         core.store.exact_creations = self.plan.exact_creations
         core.registrar.found_without_majority_after_s = FOUND_ALONE_AFTER_S
         self.witness.watch(node, core)
         self.ownership.watch(core)
-        self.votes.watch(node, core)
+        self.votes.watch(core)
 
     def _is_at_rest(self) -> bool:
         soon_s = self.world.now_s + SOON_S

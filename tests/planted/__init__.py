@@ -13,7 +13,18 @@ import pytest
 
 from dynatwist.sim.batch import Options, run_seed
 
-from . import details, disk, findings_bytes, findings_feeds, findings_lineage, findings_time, mistakes, rules
+from . import (
+    details,
+    disk,
+    findings_bytes,
+    findings_feeds,
+    findings_lineage,
+    findings_time,
+    members,
+    mistakes,
+    protocol,
+    rules,
+)
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 Found = tuple[int, str]
@@ -24,7 +35,18 @@ def plants() -> dict[str, Plant]:
     """All of them, by name."""
     return {
         name: plant
-        for module in (findings_bytes, rules, mistakes, findings_lineage, findings_feeds, findings_time, details, disk)
+        for module in (
+            findings_bytes,
+            rules,
+            mistakes,
+            findings_lineage,
+            findings_feeds,
+            findings_time,
+            details,
+            members,
+            protocol,
+            disk,
+        )
         for name, plant in vars(module).items()
         if callable(plant) and getattr(plant, "__module__", "") == module.__name__ and not name.startswith("_")
     }

@@ -1,0 +1,221 @@
+"""Small mistakes in agreement, changes of members, filling and rounds: one line each."""
+
+from __future__ import annotations
+
+from dynatwist.coordinator import rounds, tombstones
+from dynatwist.coordinator.agreement import Acceptors, Agreement
+from dynatwist.coordinator.answers import RoundAnswers
+from dynatwist.coordinator.cluster import Cluster
+from dynatwist.coordinator.registrar import Registrar
+from dynatwist.coordinator.repair import Repair
+from dynatwist.model.replica import Replica
+from dynatwist.replication import filling, paxos
+from dynatwist.replication.collection import Collection
+from dynatwist.replication.filling import Filling
+from dynatwist.replication.paxos import Proposal
+
+from .edits import edit
+
+# Agreement
+
+
+def an_acceptor_that_breaks_its_promise(patch):
+    """Whatever is to be accepted is accepted, whatever was promised since."""
+    from dynatwist.coordinator import agreement
+
+    edit(patch, paxos, "accept", "vote if vote.promised > ballot else Vote", "Vote")
+    patch.setattr(agreement, "accept", paxos.accept)
+
+
+def a_proposer_ignores_what_was_accepted(patch):
+    """A proposer has its own value accepted, whatever others have accepted before."""
+    edit(patch, Proposal, "on_promise", "if vote.accepted > self._best:", "if False:")
+
+
+def a_proposer_takes_the_first_accepted_value_it_hears_of(patch):
+    """Not the one accepted under the greatest ballot."""
+    edit(patch, Proposal, "on_promise", "vote.accepted > self._best:", "vote.accepted > self._best == NO_BALLOT:")
+
+
+def a_proposer_counts_promises_of_any_ballot(patch):
+    """An answer to `prepare` counts, though a higher ballot was promised."""
+    edit(patch, Proposal, "on_promise", "if vote.promised != self.ballot:", "if False:")
+
+
+def a_proposer_counts_whatever_was_accepted(patch):
+    """An answer to `accept` counts, though another value was accepted."""
+    edit(patch, Proposal, "on_accepted", "if vote.accepted != self.ballot:", "if False:")
+
+
+def agreement_by_the_new_members_alone(patch):
+    """While members change, the old ones need not agree."""
+    edit(
+        patch,
+        Agreement,
+        "_start_ballot",
+        "[registry.ids, registry.previous_ids] if registry.changing else [registry.ids]",
+        "[registry.ids]",
+    )
+
+
+def a_ballot_that_is_used_twice(patch):
+    """A ballot names its round and its node."""
+    edit(patch, Acceptors, "new_ballot", " + identity.epoch + self._ballots.to_bytes(8)", "")
+
+
+def two_proposals_of_one_node_at_once(patch):
+    """A node proposes twice for one slot at the same time, by ballots of its own."""
+    edit(patch, Acceptors, "enter", "return len(queue) == 1", "return True")
+
+
+def a_vote_for_a_version_that_is_chosen(patch):
+    """An acceptor votes again for the version that it has adopted, of which it keeps no vote."""
+    edit(patch, Acceptors, "_refusal", "if version <= registry.version:", "if version < registry.version:")
+
+
+# Changes of members
+
+
+def an_amended_change_forgets_the_members_before_it(patch):
+    """A change that is amended counts the members of its first version as the old ones."""
+    edit(
+        patch,
+        Registrar,
+        "_goal",
+        "msgspec.structs.replace(registry, version=registry.version + 1, members=kept)",
+        "registry.with_members(kept)",
+    )
+
+
+def an_earlier_version_of_a_change_is_confirmed(patch):
+    """Who is asked whether a change may end does not look at its version."""
+    edit(patch, Registrar, "_on_settle", "message.registry != self._cluster.version", "False")
+
+
+def only_joiners_have_to_be_whole(patch):
+    """An owner that stays need not fetch, though owners become fewer."""
+    edit(patch, filling, "owes", "node not in old or", "node not in old or False and")
+
+
+def what_was_fetched_for_an_earlier_version_counts(patch):
+    """A change is amended, and what was fetched before from some owners counts on."""
+    edit(patch, Filling, "begin", "self._fetched.clear()", "pass")
+
+
+def one_source_less_is_enough(patch):
+    """A majority less one may have what none of the sources has."""
+    from dynatwist.coordinator import repair
+
+    edit(patch, filling, "sources_needed", "- majority(len(owners)) + 1", "- majority(len(owners))")
+    patch.setattr(repair, "sources_needed", filling.sources_needed)
+
+
+def a_joiner_fetches_from_the_new_owners(patch):
+    """Whoever owns the partition by the new members may be a source."""
+    from dynatwist.coordinator import repair
+
+    edit(patch, filling, "sources_of", "registry.old_owners(partition) or ", "")
+    patch.setattr(repair, "sources_of", filling.sources_of)
+
+
+def who_is_struck_out_and_away_is_lost_at_once(patch):
+    """A member that is struck out while it is cut off is not waited for."""
+    edit(patch, Repair, "_is_lost", "> self.lost_after_rounds", "> 0")
+
+
+def a_returning_owner_keeps_what_it_has(patch):
+    """A new owner that owned the partition once counts what it holds of it."""
+    from dynatwist.coordinator import repair
+
+    edit(
+        patch,
+        filling,
+        "starts_over",
+        "if not had or (is_joining and not is_amended):",
+        "if before is None or not (had or before.version + 1 < after.version):",
+    )
+    patch.setattr(repair, "starts_over", filling.starts_over)
+
+
+def a_crash_after_a_new_registry_is_forgotten(patch):
+    """After a restart nobody looks whether what a registry means for the replicas was done."""
+    edit(patch, Repair, "_resume", "if before is not None or cluster.identity.logs_registry:", "if False:")
+
+
+def a_change_ends_before_what_was_fetched_is_durable(patch):
+    """A node says that it has all it needs, and a power cut takes it back."""
+    edit(patch, Registrar, "_on_settle", "wal.when_durable(wal.lsn, lambda: respond(Done()))", "respond(Done())")
+    edit(patch, Registrar, "_settle", "wal.when_durable(wal.lsn, durable)", "durable()")
+
+
+def one_group_met_is_enough(patch):
+    """After a start, a majority of the old owners or of the new is enough to serve."""
+    edit(patch, Cluster, "has_met_majority", "not all(", "not any(")
+
+
+# Filling, rounds, collection
+
+
+def a_source_does_not_say_that_it_is_not_whole(patch):
+    """A damaged owner with nothing to give counts as a source."""
+    edit(patch, RoundAnswers, "_on_summaries", "sorted(message.summaries.keys() & set(filling))", "[]")
+
+
+def whoever_answered_is_a_source(patch):
+    """A round with an owner that is not whole fills too."""
+    edit(patch, Repair, "_round_done", " and (partition in whole or self._is_nobody_whole(partition))", "")
+
+
+def buckets_of_an_owner_that_is_not_whole_are_compared(patch):
+    """What an owner that is not whole does not hold counts as collected."""
+    edit(patch, rounds.Round, "_judge", "if not reply.whole or not replica.whole:", "if False:")
+    edit(patch, rounds.Round, "_join", " and replica.whole and page.whole", "")
+
+
+def a_round_does_not_adopt_the_generation(patch):
+    """A peer's clock is joined, and its G is not."""
+    edit(patch, rounds.Round, "_join", "first.generation)", "0)")
+
+
+def a_merge_does_not_adopt_the_generation(patch):
+    """A record of a later generation is held, and G stays."""
+    edit(patch, Replica, "merge", "if record.lineage.generation > self.generation:", "if False:")
+
+
+def the_generation_of_the_first_that_is_dropped(patch):
+    """G is raised beyond the first tombstone of a page, not beyond all."""
+    edit(
+        patch,
+        tombstones.Tombstones,
+        "_pages",
+        "max(replica.records[key].lineage.generation for key, _ in drops)",
+        "replica.records[drops[0][0]].lineage.generation",
+    )
+
+
+def a_walk_misses_what_comes_meanwhile(patch):
+    """A look at digest buckets takes several turns, and does not see the keys that come between."""
+    edit(patch, Replica, "_hold", "walk.note(key)", "pass")
+
+
+def clocks_of_the_look_before_count(patch):
+    """An owner that does not answer is taken by what it said before."""
+    edit(patch, Collection, "begin", "self._clocks.clear()", "pass")
+
+
+def an_owner_that_is_not_whole_answers_for_its_clock(patch):
+    """Collection goes by the clock of an owner that has to fetch what it acknowledged."""
+    from dynatwist.coordinator import repair
+
+    edit(patch, tombstones, "answer_clocks", "replica.whole if partition in owned", "True if partition in owned")
+    patch.setattr(repair, "answer_clocks", tombstones.answer_clocks)
+
+
+def a_partition_is_handed_off_after_a_reset(patch):
+    """What was confirmed before the partition came back counts when it is dropped."""
+    edit(patch, Repair, "_drop_covered", "replica.resets == resets[partition] and ", "")
+
+
+def partitions_are_handed_off_while_members_change(patch):
+    """An owner on its way out lets go before the change has ended."""
+    edit(patch, Repair, "surplus", "registry is None or registry.changing", "registry is None")

@@ -1,0 +1,229 @@
+"""Small mistakes in forwarding, reads, writes, listings, batches and feeds: one line each."""
+
+from __future__ import annotations
+
+from dynatwist.api.batch import Batch
+from dynatwist.api.data import DataRoutes
+from dynatwist.coordinator.compare import CompareRun, Compares
+from dynatwist.coordinator.coordinator import Coordinator
+from dynatwist.coordinator.forwarding import Forwarding
+from dynatwist.coordinator.listing import Listing
+from dynatwist.coordinator.reads import ReadRun
+from dynatwist.coordinator.relays import Relays
+from dynatwist.coordinator.writes import WriteRun
+from dynatwist.feed.hub import Hub
+from dynatwist.feed.window import Window
+from dynatwist.storage.requests import Requests
+from dynatwist.storage.store import Store
+
+from .edits import edit
+
+# Forwarding
+
+
+def an_answer_that_waits_for_no_other_attempt(patch):
+    """A forwarded write is answered while another attempt may still be carried out."""
+    edit(patch, Forwarding, "_answer_when_safe", "if self._is_write and now_s < fence_s:", "if False:")
+
+
+def a_retry_may_be_stamped_as_early_as_it_likes(patch):
+    """A later attempt does not go beyond the clocks of the owners asked before."""
+    edit(patch, Forwarding, "_attempt", "self._fences), default=0)", "()), default=0)")
+
+
+def a_retry_with_a_creation_of_its_own(patch):
+    """Each attempt creates the key by a stamp of its own."""
+    edit(patch, Coordinator, "_on_forward", "message.created,", "None,")
+
+
+def a_retry_asks_nobody(patch):
+    """An owner asked in doubt does not ask what became of the request."""
+    edit(patch, Coordinator, "_on_forward", "message.in_doubt,", "False,")
+
+
+def a_request_forgets_how_long_it_was_under_way(patch):
+    """The time for an attempt counts from its arrival."""
+    edit(patch, Coordinator, "_on_forward", " - self.cluster.links.message_age_s", "")
+
+
+def a_refusal_after_a_doubt_is_the_answer(patch):
+    """All owners refuse, and the first of them may have written: nothing was done, says the answer."""
+    edit(patch, Forwarding, "_finish", "and (self._asked or self._is_in_doubt)", "and self._asked")
+
+
+def a_repetition_is_carried_out_again(patch):
+    """An owner does not look whether it has answered the same request before."""
+    edit(patch, Coordinator, "_written", "if origin.op and held is not None and held.op == origin.op:", "if False:")
+
+
+def a_superseded_request_is_not_remembered(patch):
+    """What a request became is forgotten when something else wins over it."""
+    edit(patch, Requests, "keep", "became.is_gone, became.packed = True, packed", "became.is_gone = True")
+
+
+def a_token_is_not_waited_for(patch):
+    """What a causal token names need not have come."""
+    edit(patch, Coordinator, "_carry_out", "not operation.seen or self._has_seen(operation)", "True")
+
+
+# Reads and writes
+
+
+def a_read_that_goes_on_by_another_registry(patch):
+    """What was heard by the former registry adds up with the rest."""
+    edit(patch, ReadRun, "_check", "self._cluster.version != self._version", "False")
+
+
+def a_write_that_goes_on_by_another_registry(patch):
+    """A write of the turn in which a change begins goes by the former owners (A4)."""
+    edit(patch, WriteRun, "begin", "self._version != self._cluster.version", "False")
+
+
+def a_write_back_that_was_refused_counts(patch):
+    """A read counts an owner as having what it refused to take."""
+    edit(patch, ReadRun, "_equalize", "if isinstance(reply, Done):", "if reply is not None:")
+
+
+def a_write_back_is_left_out_for_who_holds_nothing(patch):
+    """An owner that holds nothing is taken for one that agrees."""
+    edit(patch, ReadRun, "_equalize", "chosen is None or", "chosen is None or self._heard[owner] is None or")
+
+
+def an_owner_that_is_not_whole_compares(patch):
+    """A damaged owner counts towards a read that compares digests."""
+    edit(patch, Compares, "_on_compare", " if replica.whole else None)", ")")
+
+
+def an_owner_that_is_not_whole_tells_its_dot(patch):
+    """A damaged owner counts towards a read that asks for dots."""
+    edit(patch, Coordinator, "_on_read_dot", "whole = store.replica_of(message.key).whole", "whole = True")
+
+
+def a_log_that_is_late_counts_as_read(patch):
+    """A read counts this node though its log does not have what is held."""
+    edit(
+        patch,
+        CompareRun,
+        "_log_is_late",
+        "self._pending.discard(self._cluster.me.node_id)\n    self._check()",
+        "self._hear(self._cluster.me.node_id)",
+    )
+
+
+def a_read_that_reached_too_few_is_answered(patch):
+    """A read that found an answer at too few owners gives it."""
+    edit(patch, Coordinator, "_get", "if not reached:", "if not reached and found is None:")
+
+
+def a_condition_is_decided_by_one_replica(patch):
+    """A conditional write goes by what its owner holds, and asks nobody."""
+    edit(patch, Coordinator, "_carry_out_now", "fresh and not operation.is_conditional and", "fresh and")
+
+
+def a_patch_forgets_the_end(patch):
+    """A patch of a record that ends makes it live for ever."""
+    edit(patch, Coordinator, "_written", "expires_ms = held.expires_ms", "pass")
+
+
+# Listings, batches
+
+
+def a_batch_leaves_out_the_operation_behind_a_step(patch):
+    """One operation is left out where a turn may end."""
+    edit(
+        patch,
+        Batch,
+        "_go_on",
+        "intake.postpone(self._go_on)",
+        "self._over(self._begun, b'{}'); self._begun += 1; intake.postpone(self._go_on)",
+    )
+
+
+def many_keys_are_read_with_gaps(patch):
+    """A read of many keys leaves some out between one portion and the next."""
+    edit(patch, DataRoutes, "_records", "begun += at_once", "begun += at_once + (at_once > 4)")
+
+
+def a_listing_goes_as_far_as_the_farthest_node(patch):
+    """Where one node has more to say, the page ends with what another one said."""
+    edit(patch, Listing, "_scan", "horizon = min(", "horizon = max(")
+
+
+def a_limit_counts_what_others_own(patch):
+    """A page is cut to its limit before others' keys are left out."""
+    edit(patch, DataRoutes, "_names", "left -= len(names)", "left -= min(left, len(page.names))")
+
+
+def a_listing_that_one_group_covers(patch):
+    """While members change, a majority of the new owners is enough for a listing."""
+    edit(patch, Listing, "_is_covered", "in registry.groups(partition):", "in registry.groups(partition)[-1:]:")
+
+
+def a_listing_believes_owners_that_are_not_whole(patch):
+    """What an owner that is not whole does not hold is not listed."""
+    edit(patch, Listing, "_is_whole", "return self._cluster.is_whole_at(node, partition)", "return True")
+
+
+def a_prefix_that_is_a_key_is_not_listed(patch):
+    """The key that equals the prefix is left out."""
+    edit(patch, Store, "keys", "if not after or name > after:", "if name > max(prefix, after):")
+
+
+# Feeds
+
+
+def a_gap_of_a_relayed_feed_is_not_told(patch):
+    """A node whose peers do not remember what it missed does not tell its listeners."""
+    edit(patch, Relays, "_listen", "if reply.gap or late or", "if late or")
+
+
+def a_relay_that_begins_late_is_not_told(patch):
+    """Who is asked to relay and answers late may not have relayed what listeners count on."""
+    edit(patch, Relays, "_listen", "if reply.gap or late or", "if reply.gap or")
+
+
+def a_feed_goes_on_over_a_change_of_owners(patch):
+    """What this node owned until now is relayed to it from now on, and nobody is told of what came between."""
+    edit(patch, Relays, "_on_registry", "self._hub.reset()", "pass")
+
+
+def a_cursor_of_another_process_is_taken(patch):
+    """The number in a cursor counts, whoever gave it."""
+    edit(patch, Hub, "_position", "epoch == self._epoch and ", "")
+
+
+def a_cursor_right_before_the_window_is_taken(patch):
+    """A listener is told from the first event that is kept, though it missed the one before."""
+    edit(
+        patch,
+        Window,
+        "behind",
+        "if not first <= seq <= last:",
+        "seq = max(seq, first) if seq >= first - 1 else seq\n    if not first <= seq <= last:",
+    )
+
+
+def a_reset_that_is_not_told_on_return(patch):
+    """A listener that left before a reset reached it is not told when it comes back."""
+    edit(patch, Hub, "reset", "self._seq += 1", "pass")
+
+
+def a_return_to_a_table_that_nobody_was_interested_in(patch):
+    """A listener is told what its node was told, though for a while it was told nothing of that table."""
+    edit(patch, Hub, "subscribe", "and not self._hears_all() and", "and False and")
+
+
+def a_replay_in_several_turns_skips_an_event(patch):
+    """A listener that comes back misses one where its replay goes on in a later turn."""
+    edit(
+        patch,
+        Hub,
+        "_replay",
+        "self._postpone(partial(self._replay, subscription, seq))",
+        "self._postpone(partial(self._replay, subscription, seq + 1))",
+    )
+
+
+def a_replay_that_the_window_overtakes_is_not_told(patch):
+    """A listener that comes back is not told that the window moved on while it was told what it missed."""
+    edit(patch, Hub, "_replay", "subscription.reset(self._seq)", "pass")
