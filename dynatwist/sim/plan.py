@@ -122,8 +122,8 @@ LATER = (
     "rotations",
 )
 """Kinds that were added when there were seeds with a history: each is drawn by a generator of its own."""
-BY_REQUEST = ("upheavals", "double_burns", "vote_cuts")
-"""Kinds that happen only where they are asked for by name (``--faults``)."""
+SELDOM = ("upheavals", "double_burns", "vote_cuts")
+"""Kinds that happen in one of eight seeds, and where they are asked for by name (``--faults``)."""
 
 _NEEDS_FSYNC = ("power_cuts", "crashes_at_sync", "sync_errors", "backups", "vote_cuts")
 _RARE = {
@@ -185,6 +185,7 @@ class Plan:
     :ivar sizes: bounds in bytes, and how large values are.
     :ivar feeds: what each node's hub keeps.
     :ivar interest_s: how long a table is relayed to a node after its last listener left.
+    :ivar rivals: races for one slot of agreement in a second.
     :ivar is_busy: a turn of the reactor takes in one thing and no more, so that others wait.
     :ivar drift_ppm: by how much monotonic clocks are off at most.
     :ivar quiet_s: for how long nobody asks for anything before the fair weather is judged.
@@ -207,6 +208,7 @@ class Plan:
     sizes: Sizes = field(default_factory=Sizes)
     feeds: HubBounds = field(default_factory=HubBounds)
     interest_s: float = INTEREST_S
+    rivals: float = 0.0
     is_busy: bool = False
     drift_ppm: int = 0
     quiet_s: float = 0.0
@@ -232,7 +234,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         rate = chance.choice([0.0, 0.0, 0.7, 2.0]) * _RARE.get(kind, 1.0)
         if kinds is not None:
             rate = chance.choice([0.7, 2.0]) * _RARE.get(kind, 1.0) if kind in kinds else 0.0
-        elif kind in BY_REQUEST:
+        elif kind in SELDOM and Random(f"seldom {kind} {seed}").random() < 0.75:
             rate = 0.0
         if kind in _NEEDS_FSYNC and durability is not Durability.FSYNC:
             rate = 0.0
@@ -260,6 +262,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         drift_ppm=random.choice([0, 100, 500]),
         quiet_s=random.choice([0.0] * 11 + [600.0]),
         interest_s=Random(f"interest {seed}").choice([INTEREST_S, 0.5]),
+        rivals=Random(f"rivals {seed}").choice([0.0, 1.0, 3.0]),
         same_seeds=Random(f"seeds {seed}").random() < 0.3,
         disk_reserve_bytes=disk.choice([0, 2_000, 8_000]),
         least_log_bytes=disk.choice([10_000, 50_000, 1_000_000]),

@@ -33,6 +33,7 @@ from .oracle import Oracle
 from .ownership import Ownership
 from .plan import Plan, draw
 from .probes import Probes
+from .rivals import Rivals
 from .sizes import overfull
 from .sockets import Sockets
 from .votes import Votes
@@ -139,6 +140,7 @@ class _Run:
         self.locks = Locks(self.cluster, self.clients, plan.load.locks)
         self.leases = Leases(self.cluster, self.clients, plan.load.leases)
         self.bulk = Bulk(self.cluster, self.clients, answers, self.witness, plan.load.bulk * plan.load.rate_s)
+        self.rivals = Rivals(self.cluster, self.witness, plan.rivals)
         self.sockets = Sockets(self.cluster, self.clients, answers, self.witness, plan.load.sockets, tables)
         self.mischief = Mischief(self.cluster, plan.faults, self._on_damage)
         self.found: list[str] = []
@@ -214,14 +216,26 @@ class _Run:
 
     def _storm(self) -> None:
         self.world.say("a storm begins")
-        for part in (self.clients, self.locks, self.leases, self.bulk, self.listeners, self.sockets, self.mischief):
+        for part in self._parts():
             part.start()
         if self.plan.sizes.has_crowd:
             gather_crowd(self.cluster, owner_of)
         self.world.run(self.world.now_s + self.plan.storm_s)
-        for part in (self.clients, self.locks, self.leases, self.bulk, self.listeners, self.sockets, self.mischief):
+        for part in self._parts():
             part.stop()
         self.world.say("calm")
+
+    def _parts(self) -> tuple[Clients | Locks | Leases | Bulk | Listeners | Sockets | Rivals | Mischief, ...]:
+        return (
+            self.clients,
+            self.locks,
+            self.leases,
+            self.bulk,
+            self.listeners,
+            self.sockets,
+            self.rivals,
+            self.mischief,
+        )
 
     def _is_silent(self) -> bool:
         """Whether no request is under way any more, not even one that was given up."""

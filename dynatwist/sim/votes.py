@@ -20,6 +20,7 @@ from dynatwist.net.messages import Accept, AnyMessage, Prepare, Voted
 from dynatwist.replication.paxos import NO_BALLOT, Ballot, Vote
 
 from .cluster import SimCluster, SimNode
+from .rivals import SLOT
 from .witness import Witness
 
 Proposed = tuple[str, Ballot]
@@ -32,7 +33,8 @@ class Votes:
     def __init__(self, cluster: SimCluster, witness: Witness) -> None:
         self._cluster = cluster
         self._witness = witness
-        self._told: dict[tuple[bytes, str], Vote] = {}
+        self._told: dict[tuple[bytes, str], tuple[int, Vote]] = {}
+        self._count = 0
         self._promises: defaultdict[Proposed, dict[bytes, Vote]] = defaultdict(dict)
         self._prepared: dict[Proposed, int] = {}
         self._value_of: dict[Proposed, bytes] = {}
@@ -64,6 +66,8 @@ class Votes:
     def _asked(self, core: Core, message: Prepare | Accept, respond: Respond) -> Respond:
         """An acceptor is asked; what it answers is looked at before it goes out."""
         proposed = message.slot, message.ballot
+        self._count += 1
+        number = self._count
         if isinstance(message, Prepare):
             self._prepared.setdefault(proposed, message.registry)
         else:
@@ -71,7 +75,7 @@ class Votes:
 
         def answered(reply: AnyMessage) -> None:
             if isinstance(reply, Voted):
-                self._tells(core.identity.node_id, message.slot, reply.vote)
+                self._tells(core.identity.node_id, message.slot, number, reply.vote)
                 if isinstance(message, Prepare) and reply.vote.promised == message.ballot:
                     self._promises[proposed].setdefault(core.identity.node_id, reply.vote)
                 elif isinstance(message, Accept) and reply.vote.accepted == message.ballot:
@@ -98,22 +102,26 @@ class Votes:
 
     # Acceptors
 
-    def _tells(self, node: bytes, slot: str, vote: Vote) -> None:
-        before = self._told.get((node, slot), Vote())
+    def _tells(self, node: bytes, slot: str, number: int, vote: Vote) -> None:
+        """Votes are told in another order than they were given in, now and then: the order of the questions counts."""
+        asked, before = self._told.get((node, slot), (0, Vote()))
+        if number < asked:
+            return
         if vote.promised < before.promised:
             self._witness.say(f"P9: {node.hex()[:4]} has promised {before.promised} for {slot!r}, and breaks that")
         if vote.accepted < before.accepted or (vote.accepted == before.accepted and vote.value != before.value):
             self._witness.say(f"P9: {node.hex()[:4]} has accepted {before.accepted} for {slot!r}, and forgets that")
         if before.accepted < vote.accepted < before.promised:
             self._witness.say(f"P9: {node.hex()[:4]} accepts {vote.accepted} for {slot!r} below {before.promised}")
-        self._told[node, slot] = vote
+        self._told[node, slot] = number, vote
 
     def _accepts(self, node: bytes, message: Accept) -> None:
         voters = self._voters[message.slot, message.ballot]
         voters.add(node)
         registry = self._cluster.registry()
         if registry is not None and _is_majority(voters, _groups(registry)):
-            chosen = self._chosen.setdefault(message.slot, message.value)
+            slot = f"{message.slot} by {registry.version}" if message.slot.startswith(SLOT) else message.slot
+            chosen = self._chosen.setdefault(slot, message.value)
             if chosen != message.value:
                 self._witness.say(f"P9: {message.slot!r} has two values, {chosen!r} and {message.value!r}")
 

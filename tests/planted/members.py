@@ -68,11 +68,6 @@ def two_proposals_of_one_node_at_once(patch):
     edit(patch, Acceptors, "enter", "return len(queue) == 1", "return True")
 
 
-def a_vote_for_a_version_that_is_chosen(patch):
-    """An acceptor votes again for the version that it has adopted, of which it keeps no vote."""
-    edit(patch, Acceptors, "_refusal", "if version <= registry.version:", "if version < registry.version:")
-
-
 # Changes of members
 
 

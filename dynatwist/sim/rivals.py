@@ -1,0 +1,102 @@
+"""Proposers that race for one slot, and come back to it later: registrations are too rare for that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from twisted.python.failure import Failure
+
+from dynatwist.coordinator.agreement import Agreement, NoAgreement
+from dynatwist.core import Core
+
+from .cluster import SimCluster, SimNode
+from .witness import Witness
+
+SLOT = "rivals "
+RETURNING = 0.4
+"""Share of proposals for a slot of lately."""
+REMEMBERED = 6
+TOGETHER_S = 0.01
+"""Within so short a time rivals begin: their messages cross each other."""
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """What was agreed on.
+
+    :ivar version: of the registry. Joiners know nothing of what was agreed on before: after a change nothing is judged.
+    """
+
+    name: str
+    version: int
+    values: dict[bytes, str] = field(default_factory=dict)
+
+
+class Rivals:
+    """See the module.
+
+    :param rate_s: races in a second.
+    """
+
+    def __init__(self, cluster: SimCluster, witness: Witness, rate_s: float) -> None:
+        self._cluster = cluster
+        self._witness = witness
+        self._rate_s = rate_s
+        self._random = Random(f"rivals {cluster.world.seed}")
+        self._slots: list[_Slot] = []
+        self._running = False
+        self._count = 0
+
+    def start(self) -> None:
+        """Begin to propose."""
+        self._running = True
+        self._next()
+
+    def stop(self) -> None:
+        """No more proposals."""
+        self._running = False
+
+    def _next(self) -> None:
+        if not self._running or not self._rate_s:
+            return
+        random = self._random
+        self._cluster.world.later(random.expovariate(self._rate_s), self._next)
+        nodes = self._cluster.ready_nodes()
+        registry = self._cluster.registry()
+        if not nodes or registry is None or registry.changing:
+            return
+        self._slots = [slot for slot in self._slots if slot.version == registry.version][-REMEMBERED:]
+        if not self._slots or random.random() >= RETURNING:
+            self._count += 1
+            self._slots.append(_Slot(f"{SLOT}{self._count}", registry.version))
+        slot = random.choice(self._slots)
+        for _ in range(random.choice((1, 2, 2, 3))):
+            node = random.choice(nodes)
+            value = b"%d %d" % (node.number, random.randrange(1 << 32))
+            self._cluster.world.later(
+                random.uniform(0.0, TOGETHER_S),
+                lambda node=node, value=value: self._propose(node, slot, value),  # type: ignore[misc]
+            )
+
+    def _propose(self, node: SimNode, slot: _Slot, value: bytes) -> None:
+        if node.core is None or node.process is None or not node.process.alive:
+            return
+
+        def begin(core: Core) -> None:
+            agreed = Agreement(core.cluster, core.acceptors, slot.name, value).result
+            agreed.addCallbacks(lambda found: self._agreed(node, slot, found), self._failed)
+
+        node.process.run(begin, node.core)
+
+    @staticmethod
+    def _failed(failure: Failure) -> None:
+        failure.trap(NoAgreement)
+
+    def _agreed(self, node: SimNode, slot: _Slot, value: bytes) -> None:
+        registry = self._cluster.registry()
+        if registry is None or registry.version != slot.version:
+            return
+        slot.values.setdefault(value, node.host)
+        if len(slot.values) > 1:
+            self._witness.say(f"P9: {slot.name!r} was agreed on twice: {slot.values}")
