@@ -8,7 +8,7 @@ import msgspec
 
 from dynatwist.coordinator import agreement, cluster, compare, coordinator, registrar, repair, writes
 from dynatwist.coordinator.relays import Relays
-from dynatwist.feed.announced import Announced
+from dynatwist.feed import hub
 from dynatwist.model import digest, registry
 from dynatwist.model import replica as replica_module
 from dynatwist.model.clock import HybridClock
@@ -379,7 +379,7 @@ def a_feed_that_is_not_resumed(patch):
 
 def an_event_for_whatever_arrives(patch):
     """Records are announced in the order of their arrival, old ones too."""
-    patch.setattr(Announced, "is_news", lambda self, key, record, replaced: True)
+    patch.setattr(hub, "is_news", lambda last, record, replaced: True)
 
 
 def a_delete_that_only_clears_memory(patch):
