@@ -36,14 +36,25 @@ WEIGHTS = (5, 2, 2, 5, 2)
 class Endurance:
     """See the module.
 
+    :param power_may_fail: whether a node that dies may lose its power.
+    :param may_be_full: whether nodes have little memory. Then all owners but the bad one may refuse what adds, and
+        nobody knows what became of a request that the bad one was asked first.
     :ivar violations: what was not as it may be expected.
     """
 
-    def __init__(self, cluster: SimCluster, clients: Clients, violations: list[str], power_may_fail: bool) -> None:
+    def __init__(
+        self,
+        cluster: SimCluster,
+        clients: Clients,
+        violations: list[str],
+        power_may_fail: bool,
+        may_be_full: bool,
+    ) -> None:
         self._cluster = cluster
         self._world = cluster.world
         self._clients = clients
         self._power_may_fail = power_may_fail
+        self._may_be_full = may_be_full
         self.violations = violations
         self.way = ""
         self._began_s = 0.0
@@ -90,13 +101,16 @@ class Endurance:
         if call.host == bad.host:
             if call.ended_s - call.started_s > OWN_PATIENCE_S + MARGIN_S:
                 self.violations.append(f"P7: {call.text()}, where the node itself is {self.way}")
-        elif not self._is_well(call) or call.ended_s - call.started_s > PATIENCE_S:
+        elif not self._is_well(call) or call.ended_s - call.started_s > self._patience_s(call):
             self.violations.append(f"P7: {call.text()}, with {bad.host} {self.way}")
 
     def _is_well(self, call: Call) -> bool:
-        early = call in self._refusable and call.started_s < self._began_s + NOTICED_S
+        early = (call in self._refusable or self._may_be_full) and call.started_s < self._began_s + NOTICED_S
         full = call.code == "full" and call.is_write  # some seeds give nodes little memory
         return full or call.code in NO_ERRORS or (early and call.code == "uncertain")
+
+    def _patience_s(self, call: Call) -> float:
+        return OWN_PATIENCE_S if self._may_be_full and call.code == "uncertain" else PATIENCE_S
 
     # What is bad about it
 

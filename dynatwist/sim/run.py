@@ -248,7 +248,8 @@ class _Run:
             return False
         if not self._wait(lambda: self.mischief.is_tidy() and self._is_at_rest(), "not every node is ready and whole"):
             return False
-        Endurance(self.cluster, self.clients, self.found, self.plan.durability is Durability.FSYNC).run()
+        fails = self.plan.durability is Durability.FSYNC
+        Endurance(self.cluster, self.clients, self.found, fails, self.plan.sizes.store_bytes > 0).run()
         if not self._wait(self._is_silent, "requests are under way after a permanent fault"):
             return False
         if not self._wait(self._is_at_rest, "after a permanent fault not every node is ready and whole"):
