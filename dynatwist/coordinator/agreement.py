@@ -38,7 +38,6 @@ class Acceptors:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._queues: dict[str, list[Agreement]] = {}
-        self._ballots = 0
         cluster.on_call(Prepare, self._on_prepare)
         cluster.on_call(Accept, self._on_accept)
 
@@ -101,11 +100,10 @@ class Acceptors:
 
     # This node's own proposals
 
-    def new_ballot(self, number: int) -> Ballot:
-        """A ballot of a round that nobody has used before, nor ever will."""
+    def ballot(self, number: int) -> Ballot:
+        """For a proposal of this process in a round."""
         identity = self._cluster.identity
-        self._ballots += 1
-        return number, identity.node_id + identity.epoch + self._ballots.to_bytes(8)
+        return number, identity.node_id + identity.epoch
 
     def enter(self, slot: str, agreement: Agreement) -> bool:
         """Stand in the queue of a slot.
@@ -167,7 +165,7 @@ class Agreement:
         self._round += 1
         self._registry = registry
         groups = [registry.ids, registry.previous_ids] if registry.changing else [registry.ids]
-        self._proposal = proposal = Proposal(groups, self._acceptors.new_ballot(self._round), self._value)
+        self._proposal = proposal = Proposal(groups, self._acceptors.ballot(self._round), self._value)
         self._timer = cluster.runtime.clock.callLater(
             BALLOT_TIMEOUT_S * (0.5 + cluster.runtime.random.random()), self._next_ballot, proposal
         )

@@ -12,14 +12,17 @@ converges without agreement. The rules:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 
 import msgspec
 
 from dynatwist.model.registry import majority
 
 Ballot = tuple[int, bytes]
-"""(round, who proposes): the bytes name the node, its process and the number of the ballot within that, so that none is
-used twice. Nodes of earlier releases named themselves by their id alone; the two compare."""
+"""(round, who proposes): the bytes name the node, its process and the number of the proposal within that, so that none
+is used twice. Nodes of earlier releases named themselves by their id alone; the two compare."""
+
+_numbers = count(1)
 
 NO_BALLOT: Ballot = (0, b"")
 
@@ -49,12 +52,16 @@ def accept(vote: Vote, ballot: Ballot, value: bytes) -> Vote:
 class Proposal:
     """One ballot's way to a decision.
 
+    Each numbers itself: two of one process for one slot, however they come about, never share a ballot.
+
     :param groups: the acceptor sets; a majority of each is needed.
+    :param ballot: the round, and the node and process that propose.
+    :ivar ballot: the same, with the number of this proposal.
     """
 
     def __init__(self, groups: Iterable[Iterable[bytes]], ballot: Ballot, value: bytes) -> None:
         self._groups = [frozenset(group) for group in groups]
-        self.ballot = ballot
+        self.ballot = ballot[0], ballot[1] + next(_numbers).to_bytes(8)
         self.value = value
         self._best = NO_BALLOT
         self._promised: set[bytes] = set()

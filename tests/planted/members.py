@@ -60,7 +60,8 @@ def agreement_by_the_new_members_alone(patch):
 
 def a_ballot_that_is_used_twice(patch):
     """A ballot names its round and its node."""
-    edit(patch, Acceptors, "new_ballot", " + identity.epoch + self._ballots.to_bytes(8)", "")
+    edit(patch, Acceptors, "ballot", " + identity.epoch", "")
+    edit(patch, Proposal, "__init__", " + next(_numbers).to_bytes(8)", "")
 
 
 def two_proposals_of_one_node_at_once(patch):
