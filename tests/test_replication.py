@@ -47,7 +47,7 @@ def test_whatever_is_lost_at_most_one_value_is_chosen(schedule):
 def test_a_change_needs_a_majority_of_both_groups():
     old, new = [b"a", b"b", b"c"], [b"c", b"d", b"e"]
     proposal = Proposal([old, new], (1, b"a"), b"v")
-    promised = Vote((1, b"a"))
+    promised = Vote(proposal.ballot)
     assert [proposal.on_promise(node, promised) for node in (b"a", b"b", b"c", b"d")] == [False, False, False, True]
 
 

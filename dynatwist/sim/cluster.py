@@ -20,7 +20,7 @@ from dynatwist.storage.keyring import Change, ClusterKeys, Keyring
 from .disk import SimDisk, SimWriter
 from .network import SimHost, SimNetwork
 from .times import MajorityTime
-from .world import Process, World
+from .world import Killed, Process, World
 
 PORT = 7000
 EPOCH_MS = 1_700_000_000_000
@@ -94,6 +94,7 @@ class SimNode:
             world.say(f"{self.host} gives up: {reason}")
             self.fatal = reason
             process.kill()
+            raise Killed(reason)  # the real one does not return either: nothing more of this turn happens
 
         runtime = Runtime(
             process,
