@@ -5,12 +5,13 @@ Histories of chance reach these too seldom: the knowledge of two nodes has to di
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from dynatwist.coordinator.request import Code
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
-from tests.planted import findings_time
+from tests.planted import disk, findings_time
 from tests.test_findings import ask
 
 KEY = ("t", "k")
@@ -114,3 +115,72 @@ def test_a_jump_is_not_stamped_before_the_node_notices():
 def test_a_jump_would_be_stamped_by_the_nodes_own_clock(monkeypatch):
     findings_time.this_nodes_clock_stamps_whatever_it_says(monkeypatch)
     assert stamp_of_a_jump_ms() > 86_400_000
+
+
+def time_over_while_a_node_with_a_wrong_clock_takes_over_ms() -> int:
+    """All but A leave, whose clock is ahead. Answers by how much it takes more for over than the others' clocks say."""
+    world, cluster = settled()
+    a, b, _c = cluster.nodes
+    registry = a.core.cluster.registry
+    members = (registry.find(a.node_id),)
+    a.core.identity.registry = msgspec.structs.replace(registry, members=members, previous=registry.members)
+    a.skew_ms = AHEAD_MS
+    assert a.core.cluster.times.walls.steady_ms(a.wall_ms(), world.now_s) <= a.wall_ms()
+    a.core.cluster.times.walls._believe(a.wall_ms(), a.process.seconds())
+    return a.core.cluster.times.lapse_ms() - b.wall_ms()
+
+
+def test_while_members_change_a_majority_of_the_old_has_to_have_passed_a_time_too():
+    assert time_over_while_a_node_with_a_wrong_clock_takes_over_ms() <= 100
+
+
+def test_the_clocks_of_the_new_members_alone_would_not_do(monkeypatch):
+    disk.clocks_of_the_new_members_alone(monkeypatch)
+    assert time_over_while_a_node_with_a_wrong_clock_takes_over_ms() > 5_000
+
+
+def time_over_after_an_old_reading_ms() -> int:
+    """C is lost while its clock is ahead; ten seconds later A's clock goes wrong too. Answers as above."""
+    world, cluster = settled()
+    a, b, c = cluster.nodes
+    c.skew_ms = 10 * AHEAD_MS
+    world.run(world.now_s + 1.5)
+    c.kill()
+    c.skew_ms = 0
+    world.run(world.now_s + 10)
+    a.skew_ms = 9 * AHEAD_MS
+    world.run(world.now_s + 0.2)
+    return a.core.cluster.times.lapse_ms() - b.wall_ms()
+
+
+def test_what_a_lost_node_said_last_does_not_count_beside_another_wrong_clock():
+    assert time_over_after_an_old_reading_ms() <= 100
+
+
+def test_what_a_lost_node_said_last_would_count(monkeypatch):
+    disk.readings_count_however_old(monkeypatch)
+    assert time_over_after_an_old_reading_ms() > 5_000
+
+
+def is_absence_told_before_it_would_outlive_a_crash() -> bool:
+    """A record is over by what peers have just told; the log does not say so yet."""
+    world, cluster = settled()
+    core = cluster.nodes[0].core
+    put = ask(world, cluster.nodes[0], "put", KEY, level="all", ttl_ms=60_000)
+    told = []
+    core.cluster.passed(put.record.expires_ms)
+    core.store.when_over(put.record.expires_ms, lambda: told.append(core.wal.durable_lapse_ms))
+    at_once = bool(told)
+    world.run(world.now_s + 1)
+    assert told
+    assert at_once or told[0] >= put.record.expires_ms
+    return at_once
+
+
+def test_absence_is_told_once_a_crash_does_not_take_it_back():
+    assert not is_absence_told_before_it_would_outlive_a_crash()
+
+
+def test_absence_would_be_told_too_early(monkeypatch):
+    disk.absence_is_told_before_the_lapse_is_durable(monkeypatch)
+    assert is_absence_told_before_it_would_outlive_a_crash()

@@ -25,6 +25,8 @@ MASKED = {
     "tests/test_recovery.py",
     "the_mark_of_the_hybrid_clock_is_not_loaded": "what is written over a record, or by who has seen one, gets a stamp "
     "beyond it whatever the clock says; tests/test_recovery.py",
+    "the_mark_of_the_wall_clock_is_not_kept": "a clock that is far off breaks no promise, since stamps go beyond what "
+    "is written over, and ends need a majority; who is told so writes elsewhere; tests/test_recovery.py",
     "the_older_identity_counts": "nobody is told of anything before both copies are written; tests/test_recovery.py",
     "what_was_merged_besides_is_not_saved": "what a writer had seen besides tells people whether two writes were "
     "concurrent, and decides nothing; tests/test_recovery.py",
@@ -34,6 +36,10 @@ MASKED = {
 """Not seen, since another rule prevents what this one prevents; see docs/simulation."""
 
 UNSEEN = {
+    "absence_is_told_before_the_lapse_is_durable": "somebody has to read in the milliseconds between an end and the "
+    "next group of any log; tests/test_ends.py looks at once",
+    "clocks_of_the_new_members_alone": "members have to change so that most of the new ones' clocks are wrong; not in "
+    "20 seeds. tests/test_ends.py",
     "this_nodes_clock_stamps_whatever_it_says": "only the stamp of that one write shows it, since nobody follows it; "
     "the judge looks at stamps in fair weather. Not in 60 seeds. tests/test_ends.py looks at once",
     "an_answer_that_does_not_ask_again": "two nodes have to know different times at the very end of a record, and be "

@@ -1,6 +1,6 @@
-"""What a start would make of a damaged disk: looked at on copies of the disks of nodes at rest.
+"""What a start would make of a damaged disk: looked at on copies of the disks of nodes at rest, and at each start.
 
-Storms damage a file now and then; here each disk is damaged several times, and nothing comes of it but a judgement.
+Storms damage a file now and then; here disks are damaged several times, and nothing comes of it but a judgement.
 What a start finds is what was held, or it says of which partitions it is not.
 """
 
@@ -48,6 +48,15 @@ class Autopsy:
         for _ in range(TRIES):
             yield from self._harmed(node, core)
 
+    def at_start(self, node: SimNode, core: Core) -> Iterator[str]:
+        """What is wrong with the disk of a node that has just started on it: there the log has many segments."""
+        if core.recovered.damage:
+            return  # what lies there already, mended in the log or not, may have left more or less to be set aside
+        twin = node.disk.twin(power_lost=False)
+        twin.random = self._random
+        harms = [self._harm(twin, sort) for sort in self._random.choice(((".wal",), ("manifest", ".wal")))]
+        yield from self._judge(node, core, twin, "with " + " and ".join(harms))
+
     def _without_the_newest_save(self, node: SimNode, core: Core) -> Iterator[str]:
         """P12: two saves are kept, so that one of them may be damaged, and nothing is missing."""
         newest = core.saver.newest
@@ -75,13 +84,13 @@ class Autopsy:
         The newest segment keeps its end: what was never written looks like that, and peers know better.
         """
         random = self._random
-        paths = [path for path in twin.paths() if sort in path] or twin.paths()
+        paths = [path for path in twin.paths() if sort in path and path != spared]
+        if not paths:
+            return "nothing"
         path = random.choice((random.choice(paths), paths[-1]))
         ends = frame_ends(twin.file_data(path))
         ways = ["flipped", "misdirected", "unreadable", "cut", "cut at a frame", "lost"]
         how = random.choice(ways[:3] if twin.is_newest_log(path) else ways)
-        if path == spared:
-            return f"{path} spared"
         if how == "flipped":
             twin.damage(path, random.randint(1, 8))
         elif how == "misdirected":
@@ -120,5 +129,3 @@ class Autopsy:
                 yield f"P12: {node.host} would start as if partition {mine.number} were whole {how}"
         if not found.damaged and core.store.meta != found.meta:
             yield f"P12: {node.host} would forget votes {how}"
-        if not found.damaged and found.lapse_ms < core.wal.durable_lapse_ms:
-            yield f"P3: {node.host} would forget what was over {how}"

@@ -120,6 +120,7 @@ class SimDisk:
         """A copy to look at; on request as it would be after a power cut at this moment, everything unsynced gone."""
         twin = SimDisk(Random(0))
         twin.restore(self.image() if power_lost else {path: bytes(file.data) for path, file in self._names.items()})
+        twin.foreign = dict(self.foreign)
         for path, file in twin._names.items():
             file.is_readable = (self._durable_names if power_lost else self._names)[path].is_readable
         return twin

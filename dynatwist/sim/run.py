@@ -144,6 +144,7 @@ class _Run:
         self.sockets = Sockets(self.cluster, self.clients, answers, self.witness, plan.load.sockets, tables)
         self.mischief = Mischief(self.cluster, plan.faults, self._on_damage)
         self.found: list[str] = []
+        self.autopsy = Autopsy(self.cluster, checks.state_of)
         self.effort = Effort(self.witness.say, MAX_SENT_BYTES)
         if plan.sizes.has_crowd:
             self.clients.know(crowd()[:5])
@@ -168,6 +169,7 @@ class _Run:
         self.witness.watch(node, core)
         self.ownership.watch(core)
         self.votes.watch(core)
+        self.found += self.autopsy.at_start(node, core)
 
     def _is_at_rest(self) -> bool:
         soon_s = self.world.now_s + SOON_S
@@ -261,10 +263,9 @@ class _Run:
             return False
         self._wait(self._is_settled, "the owners differ again")
         self.found += checks.differences(self.cluster)
-        autopsy = Autopsy(self.cluster, checks.state_of)
         for node in self.cluster.active():
             self.found += checks.faults_of(node, self.plan.durability)
-            self.found += autopsy.of(node) if checks.is_quiet(node) else ()
+            self.found += self.autopsy.of(node) if checks.is_quiet(node) else ()
             if node.core is not None:
                 self.found += overfull(node.core, self.plan.sizes)
         final = self.oracle.final()

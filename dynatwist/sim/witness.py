@@ -80,6 +80,7 @@ class Witness:
         self._unwhole_s: dict[tuple[int, int], float] = {}
         self._hurt: set[int] = set()
         self._aside: dict[int, set[Known]] = {}
+        self._not_whole: defaultdict[int, set[int]] = defaultdict(set)
         self._may_be_told: set[int] = set()
         self.violations: list[str] = []
         self.by_majority: list[Known] = []
@@ -122,6 +123,7 @@ class Witness:
         self._hurt.add(node.number)
         self._may_be_told.add(node.number)
         self._aside.pop(node.number, None)
+        self._not_whole.pop(node.number, None)
         self._greatest = {at: record for at, record in self._greatest.items() if at[0] != node.number}
         for known in self._records.values():
             if node.number in known.holders:
@@ -176,6 +178,10 @@ class Witness:
             reset(partition, whole)
             self._merges_aside(node, partition)
             self._handed_off(node, partition)
+            if whole:
+                self._not_whole[node.number].discard(partition)
+            else:
+                self._ceases_whole(node, core, partition)
 
         def ceased(partition: int) -> None:
             if node.number not in self._may_be_told and not core.cluster.is_joining(partition):
@@ -184,9 +190,11 @@ class Witness:
                 self._may_be_told.discard(node.number)
             self._starts_over(node, partition)
             cease_whole(partition)
+            self._ceases_whole(node, core, partition)
 
         def became(partition: int) -> None:
             become_whole(partition)
+            self._not_whole[node.number].discard(partition)
             self._merges_aside(node, partition)
             self._is_whole(node, core, partition)
             self.on_whole()
@@ -219,7 +227,17 @@ class Witness:
         def durable() -> None:
             if node.core is core:
                 self._hurt.discard(node.number)
+                self._not_whole[node.number] |= {one.number for one in core.store.replicas if not one.whole}
                 self._aside[node.number] = {one for one in aside if core.store.replicas[one.partition].aside}
+
+        core.store.wal.when_durable(core.store.wal.lsn, durable)
+
+    def _ceases_whole(self, node: SimNode, core: Core, partition: int) -> None:
+        """Once that is durable, no start takes it for whole."""
+
+        def durable() -> None:
+            if node.core is core and not core.store.replicas[partition].whole:
+                self._not_whole[node.number].add(partition)
 
         core.store.wal.when_durable(core.store.wal.lsn, durable)
 
@@ -238,6 +256,9 @@ class Witness:
         """P1: nothing happened to its disk since it was up: what it had is there, and counts as before."""
         if damaged and any(node.number in known.held_by for known in self._records.values()):
             self.say(f"P1: {node.host} starts with {damaged} partitions damaged, though nothing was lost since")
+        for number in sorted(self._not_whole[node.number]):
+            if core.store.replicas[number].whole:
+                self.say(f"P6: {node.host} starts as if partition {number} were whole, which it was not")
         aside_before = self._aside.get(node.number, set())
         for known in self._records.values():
             if node.number in known.holders or known in aside_before:

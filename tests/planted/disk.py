@@ -7,7 +7,7 @@ from dynatwist.coordinator.walls import Walls
 from dynatwist.core import Core
 from dynatwist.model.ends import Ends
 from dynatwist.replication import lapse
-from dynatwist.storage import recovered, recovery, seal, snapshot
+from dynatwist.storage import recovery, snapshot, wal
 from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.recovered import Recovered
 from dynatwist.storage.snapshot import ColdSaver
@@ -71,7 +71,7 @@ def a_chunk_that_does_not_open_is_an_empty_one(patch):
 
 def damage_in_the_newest_segment_is_a_torn_tail(patch):
     """Nobody looks whether something that verifies comes behind what does not."""
-    edit(patch, seal, "open_file", "_any_frame_behind(cipher, data, offset)", "False")
+    edit(patch, wal, "open_file", "_any_frame_behind(cipher, data, offset)", "False")
 
 
 @under("crashes_at_sync", "power_cuts")
@@ -120,13 +120,13 @@ def the_mark_of_the_hybrid_clock_is_not_loaded(patch):
 @under("flips", "lost_files", "lost_logs")
 def replay_forgets_what_was_set_aside(patch):
     """The log says that a partition was set aside, and at the next start it is empty instead."""
-    edit(patch, recovered, "apply", "found.replicas[partition].set_aside()", "found.replicas[partition].reset(False)")
+    edit(patch, recovery, "apply", "found.replicas[partition].set_aside()", "found.replicas[partition].reset(False)")
 
 
-@under("flips", "lost_files", "lost_logs")
+@under("joins", "kills", "forgets")
 def replay_takes_a_fresh_partition_for_a_whole_one(patch):
     """A partition that started over counts as whole after the next start."""
-    edit(patch, recovered, "apply", "found.replicas[partition].reset(whole)", "found.replicas[partition].reset(True)")
+    edit(patch, recovery, "apply", "found.replicas[partition].reset(whole)", "found.replicas[partition].reset(True)")
 
 
 @under("flips", "lost_files", "lost_logs")
@@ -139,11 +139,6 @@ def what_was_not_whole_is_whole_after_a_start(patch):
 def what_is_damaged_does_not_count_as_changed(patch):
     """The cold saves after a start on damage keep the damaged chunk, until nothing in the log mends it any more."""
     edit(patch, Store, "__init__", "recovered.damaged | recovered.changed", "recovered.changed")
-
-
-def a_segment_whose_beginning_is_damaged_was_never_written(patch):
-    """A segment of which nothing opens is a torn one, however long it is."""
-    edit(patch, Segment, "__init__", "not self.frames and self.size_bytes > MAX_START_BYTES", "False")
 
 
 # Cold saves
@@ -293,7 +288,7 @@ def clocks_of_the_new_members_alone(patch):
     edit(patch, Times, "lapse_ms", "(registry.ids, registry.previous_ids)", "(registry.ids,)")
 
 
-@under("jumps", "partitions")
+@under("jumps", "absences", "kills")
 def readings_count_however_old(patch):
     """What a clock said once counts for ever."""
     edit(patch, lapse.Lapse, "_readings", " and now_s - reading[1] <= FRESH_S", "")
