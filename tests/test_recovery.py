@@ -12,14 +12,15 @@ from msgspec.msgpack import encode
 from dynatwist.model.clock import HybridClock
 from dynatwist.model.record import Draft, beats
 from dynatwist.sim.cluster import SimCluster
-from dynatwist.sim.disk import SimDisk
+from dynatwist.sim.disk import UNLIMITED_BYTES, SimDisk
 from dynatwist.sim.world import Process, World
 from dynatwist.storage.entries import Group, SegmentStart
 from dynatwist.storage.files import RealFileSystem
 from dynatwist.storage.identity import COPIES, Identity, IdentityFile
 from dynatwist.storage.recovery import recover, scrub
 from dynatwist.storage.seal import Sealer, UnknownFormat
-from dynatwist.storage.wal import KIND, LEAP
+from dynatwist.storage.wal import KIND, LEAP, Durability
+from tests.planted import disk as planted
 
 from .test_storage import KEY, KEYS, Bench
 
@@ -233,3 +234,56 @@ class TestWhatAStartMayForget:
         ignorant = msgspec.structs.replace(second, vv=())
         assert beats(second, first) == beats(ignorant, first)
         assert beats(first, second) == beats(first, ignorant)
+
+
+def kept_after_a_save_that_failed() -> bool:
+    """A save fails, two more are made, the second of which cuts the log; then a start."""
+    bench = Bench()
+    bench.save()
+    bench.put("k")
+    bench.disk.capacity_bytes = bench.disk.used_bytes
+    failed = []
+    bench.saver.save().addErrback(failed.append)
+    bench.turn()
+    assert failed
+    bench.disk.capacity_bytes = UNLIMITED_BYTES
+    bench.wal.retry()
+    for name in ("a", "b", "c"):
+        bench.put(name)
+        bench.save()
+    return "k" in Bench(bench.disk).contents()
+
+
+def test_what_a_failed_save_was_to_have_is_in_the_next_one(monkeypatch):
+    assert kept_after_a_save_that_failed()
+    planted.a_save_that_failed_counts_as_done(monkeypatch)
+    assert not kept_after_a_save_that_failed()
+
+
+def starts_well_after_a_kill_and_a_power_cut() -> bool:
+    """A process is killed between a write and its sync, the next one shows what was written, then the power fails."""
+    bench = Bench(durability=Durability.NONE)
+    bench.put("k")
+    second = Bench(bench.disk, epoch=b"f" * 8)
+    second.put("other")
+    return not Bench(second.disk.twin(power_lost=True)).recovered.damaged
+
+
+def test_what_a_start_has_read_is_durable(monkeypatch):
+    assert starts_well_after_a_kill_and_a_power_cut()
+    planted.what_a_torn_log_has_is_not_synced(monkeypatch)
+    assert not starts_well_after_a_kill_and_a_power_cut()
+
+
+def starts_well_after_a_segment_that_was_never_written() -> bool:
+    """A crash came before the first sync of a segment; two more starts."""
+    bench = filled()
+    bench.disk.put(f"/d/wal/{bench.wal.number + 1:012d}.wal", b"DYNAKV", False)
+    Bench(bench.disk, epoch=b"2" * 8).put("more")
+    return not Bench(bench.disk, epoch=b"3" * 8).recovered.damaged
+
+
+def test_a_segment_that_was_never_written_is_no_damage(monkeypatch):
+    assert starts_well_after_a_segment_that_was_never_written()
+    planted.a_segment_that_was_never_written_stays(monkeypatch)
+    assert not starts_well_after_a_segment_that_was_never_written()

@@ -87,7 +87,7 @@ class Autopsy:
         paths = [path for path in twin.paths() if sort in path and path != spared]
         if not paths:
             return "nothing"
-        path = random.choice((random.choice(paths), paths[-1]))
+        path = random.choice((random.choice(paths), paths[len(paths) // 2], paths[-1]))
         ends = frame_ends(twin.file_data(path))
         ways = ["flipped", "misdirected", "unreadable", "cut", "cut at a frame", "lost"]
         how = random.choice(ways[:3] if twin.is_newest_log(path) else ways)

@@ -44,11 +44,13 @@ def segment_numbers_do_not_leap(patch):
     edit(patch, recovery, "_next_segment", "number + LEAP", "number")
 
 
+@under("kills", "lost_files")
 def a_missing_segment_is_not_noticed(patch):
     """A segment names its predecessor, and nobody looks whether that is there."""
     edit(patch, recovery, "_check_start", "segment.start.previous != before.number", "False")
 
 
+@under("kills", "lost_files")
 def a_segment_that_lost_its_last_frames_is_not_noticed(patch):
     """A segment says how long its predecessor became, and nobody looks."""
     edit(patch, recovery, "_check_start", "segment.start.previous_bytes != before.size_bytes", "False")
