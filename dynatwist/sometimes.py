@@ -8,6 +8,9 @@ macros, and of Antithesis' "sometimes" assertions.)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 _reached: set[str] | None = None
 
 
@@ -32,3 +35,14 @@ class Reached:
         """Collect no more."""
         global _reached
         _reached = None
+
+
+@contextmanager
+def unnoticed() -> Iterator[None]:
+    """What the judge tries out is nothing that was reached."""
+    global _reached
+    before, _reached = _reached, None
+    try:
+        yield
+    finally:
+        _reached = before

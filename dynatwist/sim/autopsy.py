@@ -12,6 +12,7 @@ from random import Random
 from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.model.replica import Replica
+from dynatwist.sometimes import unnoticed
 from dynatwist.storage.identity import COPIES, IdentityFile
 from dynatwist.storage.manifest import manifest_name
 from dynatwist.storage.recovery import Recovered, recover, scrub
@@ -107,9 +108,10 @@ class Autopsy:
         folder, data_key = core.config.actual_data_dir, core.identity.data_key
         mount = twin.mount(Process(self._cluster.world, "look"))
         try:
-            identity, _ = IdentityFile(mount, folder, self._cluster.keys, lambda size: bytes(size)).load()
-            found = recover(mount, folder, data_key, True)
-            scrub(mount, folder, data_key, found)
+            with unnoticed():
+                identity, _ = IdentityFile(mount, folder, self._cluster.keys, lambda size: bytes(size)).load()
+                found = recover(mount, folder, data_key, True)
+                scrub(mount, folder, data_key, found)
         except (StartError, OSError) as error:
             yield f"P12: {node.host} would not start {how}: {error}"
             return
