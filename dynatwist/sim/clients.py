@@ -216,6 +216,18 @@ class Clients:
             tag = random.choice((*self._tags[key], *([] if kind is Kind.GET else ["*"])))
         self.ask(node, "plain", kind, key, level, ttl_s=ttl_s, if_absent=choice == 5, then=self._maybe_again, tag=tag)
 
+    def write_over(self, key: Key) -> None:
+        """Others write a key while somebody waits for an answer about it."""
+        random = self._world.random
+
+        def write(kind: Kind) -> None:
+            nodes = self._cluster.ready_nodes()
+            if nodes and self._running:
+                self.ask(random.choice(nodes), "over", kind, key, "quorum")
+
+        for kind in (Kind.PUT, Kind.DELETE) if key in self._keys else ():
+            self._world.later(random.uniform(0.02, 0.5), lambda kind=kind: write(kind))  # type: ignore[misc]
+
     def _maybe_again(self, call: Call) -> None:
         """What failed is tried again by some, at another node."""
         nodes = self._cluster.ready_nodes()

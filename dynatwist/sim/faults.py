@@ -9,6 +9,9 @@ from twisted.internet.defer import ensureDeferred
 
 from dynatwist.coordinator.rotation import RotationRefused
 
+from dynatwist.model.dots import Dot
+from dynatwist.model.record import Draft, Key, Record
+
 from .cluster import EPOCH_MS, SMALLEST, SimCluster, SimNode
 from .network import Weather
 from .plan import DAMAGING, KINDS, Faults
@@ -38,6 +41,7 @@ class Mischief:
     """See the module.
 
     :ivar struck: how often each fault happened.
+    :ivar on_caught: told of the key of a forwarded write whose owner has just been caught with it.
     """
 
     def __init__(self, cluster: SimCluster, faults: Faults, on_damage: OnDamage) -> None:
@@ -52,6 +56,7 @@ class Mischief:
         self._wounded: dict[SimNode, Process] = {}
         self._images: dict[int, tuple[bytes, dict[str, bytes]]] = {}
         self.struck: dict[str, int] = {}
+        self.on_caught: Callable[[Key], None] = lambda key: None
 
     def start(self) -> None:
         """A storm begins."""
@@ -503,6 +508,43 @@ class Mischief:
 
         store.set_meta = vote  # type: ignore[method-assign]
         return self._say(f"{node.host} will lose power when it votes")
+
+    def _ambushes(self, node: SimNode) -> bool:
+        """Whoever has forwarded the next write to this node does not hear of it for a while, or never."""
+        core, process = node.core, node.process
+        if core is None or process is None:
+            return False
+        random, store, write = self._world.random, core.store, core.store.write
+
+        def written(key: Key, draft: Draft, dot: Dot | None = None, after_ms: int = 0) -> Record:
+            record = write(key, draft, dot, after_ms)
+            if draft.op and store.write is written:
+                store.write = write  # type: ignore[method-assign]
+                self._world.later(random.choice((0.0, 0.0005, 0.003)), lambda: self._spring(node, process, key))
+            return record
+
+        store.write = written  # type: ignore[method-assign]
+        return self._say(f"{node.host} is waited for")
+
+    def _spring(self, node: SimNode, process: Process, key: Key) -> None:
+        random, network = self._world.random, self._cluster.network
+        others = [one.host for one in self._cluster.active() if one is not node and random.random() < 0.6]
+        if not self._running or not process.alive or process.paused or not others:
+            return
+        self._say(f"{node.host} is caught with a forwarded write")
+        self.on_caught(key)
+        way = random.choice(("frozen", "slow", "slow", "cut"))
+        if way == "frozen":
+            process.pause()
+            self._soon(process.thaw, 0.1, 1.5)
+        elif way == "cut":
+            network.cut([node.host], others, one_way=True)
+            self._soon(lambda: network.mend(node.host), 0.2, 1.5)
+        else:
+            late_s = random.uniform(0.1, 0.9)
+            for other in others:
+                network.slow(node.host, other, late_s)
+                self._soon(lambda other=other: network.slow(node.host, other, 0.0), 0.05, 0.5)  # type: ignore[misc]
 
     def _joins(self, node: SimNode) -> bool:
         if len(self._cluster.active()) >= LARGEST:

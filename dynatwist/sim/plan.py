@@ -62,6 +62,7 @@ class Faults:
     :ivar upheavals: several join and are struck out at once, and meanwhile one of those concerned burns down.
     :ivar double_burns: two nodes come back with empty disks, as others.
     :ivar vote_cuts: power is lost right after a node has voted for a name.
+    :ivar ambushes: an owner is frozen, slow to answer, or cut off, right when it has carried out a forwarded write.
     :ivar descriptors: a process may open no more files for a while.
     :ivar foreign: somebody else's files lie in the data folder, and what a crash left half written.
     :ivar rotations: the cluster's secret is changed while all run, or a new storage secret is in the key file.
@@ -105,22 +106,16 @@ class Faults:
     vote_cuts: float = 0.0
     descriptors: float = 0.0
     rotations: float = 0.0
+    ambushes: float = 0.0
 
 
 SHARES = ("loss", "duplication", "delays", "garbling")
 KINDS = tuple(one.name for one in fields(Faults) if one.name not in SHARES)
 NAMES = tuple(one.name for one in fields(Faults))
 LATER = (
-    "unreadable",
-    "lost_logs",
-    "foreign",
-    "jumps",
-    "upheavals",
-    "double_burns",
-    "vote_cuts",
-    "descriptors",
+    "unreadable", "lost_logs", "foreign", "jumps", "upheavals", "double_burns", "vote_cuts", "descriptors", "ambushes",
     "rotations",
-)
+)  # fmt: skip
 """Kinds that were added when there were seeds with a history: each is drawn by a generator of its own."""
 SELDOM = ("upheavals", "double_burns", "vote_cuts")
 """Kinds that happen in one of eight seeds, and where they are asked for by name (``--faults``)."""
@@ -135,6 +130,7 @@ _RARE = {
     "foreign": 0.5,
     "double_burns": 0.4,
     "rotations": 0.4,
+    "ambushes": 3.0,
 }
 
 
@@ -242,7 +238,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
     for share in ("loss", "duplication", "garbling"):
         rates[share] = random.choice([0.0, 0.02, 0.1, 0.3]) if kinds is None or share in kinds else 0.0
     rates["delays"] = random.choice([0.05, 0.3]) if kinds is None or "delays" in kinds else 0.05
-    total = sum(rates[kind] for kind in KINDS)
+    total = sum(rates[kind] for kind in KINDS if kind != "ambushes")
     milder = min(1.0, random.choice([2.0, 5.0, 12.0]) / max(total, 2.0))
     faults = Faults(**{name: rate if name in SHARES else rate * milder for name, rate in rates.items()})
     return Plan(

@@ -143,6 +143,7 @@ class _Run:
         self.rivals = Rivals(self.cluster, self.witness, plan.rivals)
         self.sockets = Sockets(self.cluster, self.clients, answers, self.witness, plan.load.sockets, tables)
         self.mischief = Mischief(self.cluster, plan.faults, self._on_damage)
+        self.mischief.on_caught = self.clients.write_over
         self.found: list[str] = []
         self.autopsy = Autopsy(self.cluster, checks.state_of)
         self.effort = Effort(self.witness.say, MAX_SENT_BYTES)

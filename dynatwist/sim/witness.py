@@ -18,6 +18,7 @@ from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.records import Packed
 from dynatwist.model.replica import Merge
 from dynatwist.model.ring import SYSTEM_PARTITION, is_system_table
+from dynatwist.storage.requests import MAX_BYTES
 from dynatwist.storage.store import Store
 
 from .cluster import SimCluster, SimNode
@@ -137,8 +138,10 @@ class Witness:
         """Stand beside the store of a node that is about to start."""
         store = core.store
         merge, take, write, drop = store.merge, store.take, store.write, store.drop
+        met: set[bytes] = set()  # ids of forwarded requests of which this process has met the record
 
         def merged(key: Key, record: Record, packed: Packed | None = None) -> Merge:
+            met.add(record.op)
             known = self._know(store.replica_of(key).number, key, record)
             outcome = merge(key, record, packed)
             self._merged(known, node, core)
@@ -150,6 +153,8 @@ class Witness:
             self._merged(known, node, core)
 
         def written(key: Key, draft: Draft, dot: Dot | None = None, after_ms: int = 0) -> Record:
+            if draft.op and draft.op in met and store.requests.max_bytes == MAX_BYTES:  # else it may forget early
+                self.say(f"P2: {node.host} writes {'/'.join(key)} for a request that it has met the record of")
             before_bytes = store.size_bytes
             record = write(key, draft, dot, after_ms)
             self._born(key, record)

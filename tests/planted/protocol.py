@@ -58,7 +58,13 @@ def a_repetition_is_carried_out_again(patch):
 
 def a_superseded_request_is_not_remembered(patch):
     """What a request became is forgotten when something else wins over it."""
-    edit(patch, Requests, "keep", "became.is_gone, became.packed = True, packed", "became.is_gone = True")
+    edit(
+        patch,
+        Requests,
+        "knows",
+        "self._find(op) is not None",
+        "(found := self._find(op)) is not None and not found.is_gone",
+    )
 
 
 def a_token_is_not_waited_for(patch):
