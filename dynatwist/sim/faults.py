@@ -8,7 +8,6 @@ from dataclasses import replace
 from twisted.internet.defer import ensureDeferred
 
 from dynatwist.coordinator.rotation import RotationRefused
-
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft, Key, Record
 
