@@ -13,6 +13,7 @@ from random import Random
 
 from dynatwist.storage.files import AppendFile, Done
 from dynatwist.storage.seal import FILE_HEADER_BYTES, FRAME_HEADER
+from dynatwist.storage.wal import segments_in
 
 from .world import Killed, Process, World
 
@@ -174,7 +175,7 @@ class SimDisk:
 
     def lose_log(self) -> None:
         """Every segment of the log is gone."""
-        for path in [path for path in self._names if path.endswith(".wal") and path not in self.foreign]:
+        for path in [path for path in self._names if segments_in([path.rpartition("/")[2]])]:
             self.lose(path)
 
     def put(self, path: str, data: bytes, is_foreign: bool) -> None:
@@ -205,9 +206,13 @@ class SimDisk:
         return _last_frame(self._names[path].data) if self.is_newest_log(path) else len(self._names[path].data)
 
     def is_newest_log(self, path: str) -> bool:
-        """Whether this is the segment that was written to last."""
-        segments = [one for one in self._names if one.endswith(".wal") and one not in self.foreign]
-        return bool(segments) and path == max(segments)
+        """Whether this is the segment that was written to last, or a later one that was not even begun.
+
+        A start removes a segment without a first frame, and takes the one before for the last.
+        """
+        segments = [one for one in self._names if segments_in([one.rpartition("/")[2]])]
+        begun = [one for one in segments if len(frame_ends(self._names[one].data)) > 1]
+        return path in segments and path >= max(begun, default="")
 
     def paths(self) -> list[str]:
         """All files that hold something and are no strangers', in order."""
