@@ -10,7 +10,8 @@ The trouble is an owner that was asked and is not heard of: it may have written,
   carry a bound on the clocks of the owners asked before, so that what is written now is newer. Whatever supersedes it
   then supersedes the forgotten execution too, when that turns up.
 - An answer waits until no other attempt can be carried out any more, also one whose connection was lost meanwhile.
-- If all owners refuse, but one of those asked was not heard of, the truth is that nobody knows.
+- If all owners refuse, but one of those asked was not heard of, the truth is that nobody knows. One that hangs is
+  waited for until it may not carry the request out any more, and no longer: a client does not wait for a frozen node.
 """
 
 from __future__ import annotations
@@ -102,17 +103,21 @@ class Forwarding:
         if self._finished or self._answer is not None:
             return
         left = [node for node in self._candidates() if node not in self._tried]
-        if not left:
-            if not self._asked:
-                self._give_up()
+        if not left and not self._asked:
+            self._give_up()
             return
+        if not left and (not self._is_write or any(map(self._cluster.is_reachable, self._asked))):
+            return  # whoever was asked will answer
         now_s = self._cluster.runtime.monotonic_s()
         fence_s = max(self._fences.values(), default=0.0) if self._is_write else 0.0
         if now_s < fence_s:
             cancel(self._pause)
             self._pause = self._cluster.runtime.clock.callLater(fence_s - now_s, self._next)
-        else:
+        elif left:
             self._attempt(left[0], now_s)
+        else:
+            sometimes("all that can be asked refused a write, and an owner that hangs is not waited for any longer")
+            self._give_up()
 
     def _attempt(self, node: bytes, now_s: float) -> None:
         cluster = self._cluster

@@ -101,16 +101,15 @@ class Endurance:
         if call.host == bad.host:
             if call.ended_s - call.started_s > OWN_PATIENCE_S + MARGIN_S:
                 self.violations.append(f"P7: {call.text()}, where the node itself is {self.way}")
-        elif not self._is_well(call) or call.ended_s - call.started_s > self._patience_s(call):
+        elif not self._is_well(call) or call.ended_s - call.started_s > PATIENCE_S:
             self.violations.append(f"P7: {call.text()}, with {bad.host} {self.way}")
 
     def _is_well(self, call: Call) -> bool:
+        if self._may_be_full and call.is_write and call.code == "unavailable":
+            return True  # the other owners had no memory left
         early = (call in self._refusable or self._may_be_full) and call.started_s < self._began_s + NOTICED_S
         full = call.code == "full" and call.is_write  # some seeds give nodes little memory
         return full or call.code in NO_ERRORS or (early and call.code == "uncertain")
-
-    def _patience_s(self, call: Call) -> float:
-        return OWN_PATIENCE_S if self._may_be_full and call.code == "uncertain" else PATIENCE_S
 
     # What is bad about it
 

@@ -274,7 +274,7 @@ class _Run:
         self.sockets.judge(final, self.oracle.born_s())
         self.oracle.judge(self.listeners.announced)
         self.world.run(self.world.now_s + self.plan.quiet_s)
-        Probes(self.cluster, self.clients, self.witness, self.found).run(final)
+        Probes(self.cluster, self.clients, self.witness, self.found, self.plan.sizes.store_bytes > 0).run(final)
         return True
 
     def _is_settled(self) -> bool:
