@@ -30,6 +30,8 @@ MASKED = {
     "the_older_identity_counts": "nobody is told of anything before both copies are written; tests/test_recovery.py",
     "what_was_merged_besides_is_not_saved": "what a writer had seen besides tells people whether two writes were "
     "concurrent, and decides nothing; tests/test_recovery.py",
+    "a_missing_segment_is_not_noticed": "a segment says how long its predecessor became, too, and the one before that "
+    "has another length; tests/test_recovery.py",
     "numbers_taken_from_the_clock": "a replica that was reset issues nothing until it is whole, and then it has its "
     "own numbers back from the other owners",
 }

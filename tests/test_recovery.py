@@ -228,6 +228,15 @@ class TestWhatAStartMayForget:
                 assert found is not None
                 assert found.epoch in (before.epoch, after.epoch)
 
+    def test_a_missing_segment_leaves_one_of_another_length_before_the_next(self, monkeypatch):
+        planted.a_missing_segment_is_not_noticed(monkeypatch)
+        bench = filled()
+        for epoch in (b"2", b"3"):
+            bench = Bench(bench.disk, epoch=epoch * 8)
+            bench.put("more" * epoch[0])
+        bench.disk.lose(segments(bench)[-2])
+        assert Bench(bench.disk, epoch=b"4" * 8).recovered.damaged
+
     def test_what_else_a_writer_had_seen_decides_nothing(self):
         bench = Bench()
         first, second = bench.put("k", b"1"), bench.put("k", b"2")
