@@ -131,7 +131,7 @@ class SimNode:
         if self.core is not None:
             self._cluster.time.died(self.core.wal.durable_lapse_ms)
         self.core = None
-        self.disk.busy_until_s = 0.0
+        self.disk.writers.clear()
         network.die(power)
 
     def kill(self, power: bool = False) -> None:

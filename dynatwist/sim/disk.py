@@ -15,7 +15,7 @@ from dynatwist.storage.files import AppendFile, Done
 from dynatwist.storage.seal import FILE_HEADER_BYTES, FRAME_HEADER
 from dynatwist.storage.wal import segments_in
 
-from .world import Killed, Process, World
+from .world import Event, Killed, Process, World
 
 UNLIMITED_BYTES = 1 << 40
 RELIEF_S = 5.0
@@ -45,9 +45,8 @@ class SimDisk:
     :ivar has_descriptors: whether the process may open more files; else ``EMFILE``.
     :ivar opens_left: how many it may open all the same.
     :ivar fails_sync: the next sync fails with ``EIO``, and what it was to make durable is not; bytes are forgotten.
-    :ivar stall_s: how much longer each piece of a disk thread's work takes.
     :ivar foreign: what somebody else has put into the data folder.
-    :ivar busy_until_s: when all that has begun will be done.
+    :ivar writers: the disk threads of the process.
     """
 
     def __init__(self, random: Random) -> None:
@@ -63,8 +62,24 @@ class SimDisk:
         self.opens_left = 0
         self.cramped_until_s = 0.0
         self.fails_sync = False
-        self.stall_s = 0.0
-        self.busy_until_s = 0.0
+        self._stall_s = 0.0
+        self.writers: list[SimWriter] = []
+
+    @property
+    def stall_s(self) -> float:
+        """How much longer each piece of a disk thread's work takes."""
+        return self._stall_s
+
+    @stall_s.setter
+    def stall_s(self, stall_s: float) -> None:
+        self._stall_s = stall_s
+        for writer in self.writers:
+            writer.hurry()
+
+    @property
+    def busy_until_s(self) -> float:
+        """When all that was given to it so far will be done."""
+        return max((writer.busy_until_s for writer in self.writers), default=0.0)
 
     def mount(self, process: Process) -> Mount:
         """The file system of one process."""
@@ -410,36 +425,51 @@ class _SimAppendFile:
 
 
 class SimWriter:
-    """A disk thread: one piece of work after another, each taking a while; as long as the disk takes when it begins."""
+    """A disk thread: one piece of work after another, each taking a while."""
 
     def __init__(self, world: World, process: Process, disk: SimDisk) -> None:
         self._world = world
         self._process = process
         self._disk = disk
-        self._waiting: deque[tuple[Callable[[], object], Done]] = deque()
+        self._waiting: deque[tuple[float, Callable[[], object], Done]] = deque()
+        self._under_way: Event | None = None
+        disk.writers.append(self)
 
     def submit(self, work: Callable[[], object], done: Done) -> None:
         """See `dynatwist.storage.files.Writer`."""
-        self._waiting.append((work, done))
-        if len(self._waiting) == 1:
+        self._waiting.append((self._world.random.uniform(0.0002, 0.004), work, done))
+        if self._under_way is None:
             self._begin()
 
     def _begin(self) -> None:
-        took_s = self._world.random.uniform(0.0002, 0.004) + self._disk.stall_s
-        self._disk.busy_until_s = max(self._disk.busy_until_s, self._world.now_s + took_s)
-        self._world.later(took_s, self._run, self._process)
+        took_s, work, done = self._waiting[0]
 
-    def _run(self) -> None:
-        work, done = self._waiting[0]
-        failure: BaseException | None = None
-        try:
-            work()
-        except Exception as error:
-            failure = error
-        self._waiting.popleft()
-        if self._waiting:
-            self._begin()
-        done(failure)
+        def run() -> None:
+            failure: BaseException | None = None
+            try:
+                work()
+            except Exception as error:
+                failure = error
+            self._waiting.popleft()
+            self._under_way = None
+            if self._waiting:
+                self._begin()
+            done(failure)
+
+        self._under_way = self._world.later(took_s + self._disk.stall_s, run, self._process)
+
+    def hurry(self) -> None:
+        """The disk is quicker than it was: what is under way does not take as long as it would have."""
+        event, soon_s = self._under_way, self._waiting[0][0] + self._disk.stall_s if self._waiting else 0.0
+        if event is not None and event.time_s > self._world.now_s + soon_s:
+            event.reset(soon_s)
+
+    @property
+    def busy_until_s(self) -> float:
+        """When all that was given to it so far will be done, if the disk stays as slow as it is."""
+        if self._under_way is None:
+            return 0.0
+        return self._under_way.time_s + sum(took_s + self._disk.stall_s for took_s, _, _ in list(self._waiting)[1:])
 
     def stop(self) -> None:
         """See `dynatwist.storage.files.Writer`."""
