@@ -127,7 +127,17 @@ class Listing:
         costly = [entry for entry in entries if not _is_gone(entry, over_ms)]
         entries, horizon = self._cut(entries, horizon, costly)
         found = await self._resolve(table, entries, level, over_ms)
-        return Page([(entry.name, found[entry.name]) for entry in entries if entry.name in found], horizon)
+        return self._bounded([(one.name, found[one.name]) for one in entries if one.name in found], horizon)
+
+    def _bounded(self, records: list[tuple[str, Record]], horizon: str | None) -> Page:
+        """A page of what was read, which may have grown since it was scanned."""
+        room = self.page_bytes
+        for number, (_, record) in enumerate(records):
+            room -= len(record.value or b"")
+            if number and room < 0:
+                sometimes("what a page of a listing holds has grown since it was scanned")
+                return Page(records[:number], records[number - 1][0])
+        return Page(records, horizon)
 
     async def names(self, table: str, prefix: str, after: str, level: Level, limit: int = PAGE_KEYS) -> Names:
         """The same without values.
