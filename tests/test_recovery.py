@@ -98,6 +98,23 @@ class TestDamageThatWasMended:
         assert len(third.recovered.damaged) == len(third.store.replicas)
 
 
+    def test_votes_are_found_behind_what_mended_the_systems_partition(self):
+        """(Found by the simulator's autopsies.) All partitions had been set aside and mended, so a loss before that
+        concerned none of them any more; and the votes, logged before, were gone without a word."""
+        bench = Bench()
+        bench.store.set_meta("vote a name", b"promised")
+        bench.turn()
+        bench.wal.rotate()
+        bench.turn()
+        for replica in bench.store.replicas:
+            bench.store.cease_whole(replica.number)
+        mended(bench)
+        bench.disk.lose(segments(bench)[0])
+        second = Bench(bench.disk, epoch=b"f" * 8)
+        assert not second.recovered.damaged
+        assert second.store.meta == {"vote a name": b"promised"}
+
+
 def test_numbers_of_lost_segments_are_not_used_again():
     bench = filled()
     before = bench.wal.number

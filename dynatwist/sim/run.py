@@ -178,6 +178,7 @@ class _Run:
             self.cluster.is_settled()
             and not any(core.repair.surplus() for core in self.cluster.cores())
             and all(node.disk.busy_until_s <= soon_s or not node.running for node in self.cluster.nodes)
+            and all(node.disk.cramped_until_s <= soon_s for node in self.cluster.nodes)
         )
 
     @contextmanager

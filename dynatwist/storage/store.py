@@ -17,7 +17,7 @@ from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.model.record import Draft, Key, Record, write_over
 from dynatwist.model.records import Packed, Records, pack, unpack, value_of
 from dynatwist.model.replica import Merge, Outcome, Replica
-from dynatwist.model.ring import is_system_table, partition_of
+from dynatwist.model.ring import SYSTEM_PARTITION, is_system_table, partition_of
 
 from .entries import Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .recovery import Recovered
@@ -75,7 +75,7 @@ class Store:
         self._ops = Requests(self.held)
         self._index_all()
         for number in sorted(recovered.damaged):
-            wal.append(SetAside(number))
+            self._log_new_start(SetAside(number))
 
     # What is held
 
@@ -285,7 +285,7 @@ class Store:
         for key, record in replica.records.items():
             self._lets_go(key, record, replica.records.packed(key))
         replica.reset(whole)
-        self.wal.append(Reset(partition, whole))
+        self._log_new_start(Reset(partition, whole))
         self.changed.add(partition)
 
     def become_whole(self, partition: int) -> None:
@@ -316,9 +316,20 @@ class Store:
         for key, record in replica.records.items():
             self._lets_go(key, record, replica.records.packed(key))
         replica.set_aside()
-        self.wal.append(SetAside(partition))
+        self._log_new_start(SetAside(partition))
         self.changed.add(partition)
         self._withdraw()
+
+    def _log_new_start(self, entry: Reset | SetAside) -> None:
+        """Log that a partition starts over: what was damaged before concerns it no more (see `Recovered.start_over`).
+
+        Behind that of the system's partition all votes are logged again: a start counts on them as soon as it counts on
+        the partition, and those logged before may be in what was damaged.
+        """
+        self.wal.append(entry)
+        if entry.partition == SYSTEM_PARTITION:
+            for name, value in self.meta.items():
+                self.wal.append(MetaSet(name, value))
 
     def burn_dot(self, partition: int) -> Dot:
         """A dot that names something other than a record; noted in the clock, so that it leaves no gap."""
