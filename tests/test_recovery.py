@@ -97,7 +97,6 @@ class TestDamageThatWasMended:
         third = Bench(second.disk, epoch=b"g" * 8)
         assert len(third.recovered.damaged) == len(third.store.replicas)
 
-
     def test_votes_are_found_behind_what_mended_the_systems_partition(self):
         """(Found by the simulator's autopsies.) All partitions had been set aside and mended, so a loss before that
         concerned none of them any more; and the votes, logged before, were gone without a word."""

@@ -42,6 +42,8 @@ from .world import Killed, World
 
 SETTLE_LIMIT_S = 60.0
 TIDY_S = 1.0
+HELD_BACK_S = 1.0
+"""A connection that was cut a moment ago looks well until it has to wait for the next attempt of TCP."""
 SOON_S = 0.05
 MAX_SENT_BYTES = 1 << 20
 """By one turn to all peers together, of values that are a few kilobytes long at most."""
@@ -250,8 +252,12 @@ class _Run:
     def _calm(self) -> bool:
         if not self._wait(self._is_silent, "requests are under way"):
             return False
-        if not self._wait(lambda: self.mischief.is_tidy() and self._is_at_rest(), "not every node is ready and whole"):
-            return False
+        for wait_s in (0.0, HELD_BACK_S):
+            self.world.run(self.world.now_s + wait_s)
+            if not self._wait(
+                lambda: self.mischief.is_tidy() and self._is_at_rest(), "not every node is ready and whole"
+            ):
+                return False
         fails = self.plan.durability is Durability.FSYNC
         Endurance(self.cluster, self.clients, self.found, fails, self.plan.sizes.store_bytes > 0).run()
         if not self._wait(self._is_silent, "requests are under way after a permanent fault"):
