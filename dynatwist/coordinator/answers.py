@@ -51,11 +51,16 @@ def walk_buckets(
 
 
 class _Walk:
-    """A peer's way through one partition, page by page: what was held when it began, with the clock of that instant."""
+    """A peer's way through one partition, page by page: what was held when it began, with the clock of that instant.
 
-    __slots__ = ("at", "clock", "generation", "keys", "replica", "resets", "root", "theirs", "whole")
+    :ivar last: the key that the page before ended with.
+    """
 
-    def __init__(self, replica: Replica, theirs: DotSet, whole: bool) -> None:
+    __slots__ = ("at", "clock", "generation", "keys", "last", "number", "replica", "resets", "root", "theirs", "whole")
+
+    def __init__(self, number: int, replica: Replica, theirs: DotSet, whole: bool) -> None:
+        self.number = number
+        self.last: Key | None = None
         self.replica = replica
         self.resets = replica.resets
         self.clock, self.generation, self.root, self.whole = (
@@ -84,7 +89,8 @@ class RoundAnswers:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self.page_bytes, self.page_records = PAGE_BYTES, PAGE_RECORDS
-        self._walks: dict[bytes, OrderedDict[tuple[int, Key], _Walk]] = {}
+        self._walks: dict[bytes, OrderedDict[int, _Walk]] = {}
+        self._count = 0
         cluster.on_call(Summaries, self._on_summaries)
         cluster.on_call(Pull, self._on_pull)
         cluster.on_call(Buckets, self._on_buckets)
@@ -117,9 +123,10 @@ class RoundAnswers:
         replica = self._cluster.store.replicas[message.partition]
         theirs = DotSet.from_wire(message.clock)
         if message.after is None:
-            walk = _Walk(replica, theirs, self._is_whole(message.partition))
+            self._count += 1
+            walk = _Walk(self._count, replica, theirs, self._is_whole(message.partition))
         else:
-            found = self._walks.get(node, OrderedDict()).pop((message.partition, message.after), None)
+            found = self._find(node, message)
             if found is None or found.resets != replica.resets:
                 # What the first page said of its clock does not hold of what is held now.
                 sometimes("a peer asks for a further page of a round that is over")
@@ -127,6 +134,22 @@ class RoundAnswers:
                 return
             walk, walk.theirs = found, theirs
         self._fill_page(node, walk, [], self.page_bytes, respond)
+
+    def _find(self, node: bytes, message: Pull) -> _Walk | None:
+        """The walk that a further page is asked of.
+
+        Several rounds of one peer may be under way in one partition. A page of another one would leave out what that
+        one's asker had, and the asker joins a clock that covers it. Askers of older releases do not say which of their
+        rounds it is; where that cannot be told, all of them are over.
+        """
+        walks = self._walks.get(node, OrderedDict())
+        if message.walk:
+            return walks.pop(message.walk, None)
+        place = message.partition, message.after
+        fitting = [one for one in walks.values() if (one.replica.number, one.last) == place]
+        for one in fitting:
+            del walks[one.number]
+        return fitting[0] if len(fitting) == 1 else None
 
     def _fill_page(self, node: bytes, walk: _Walk, page: list[tuple[Key, Record]], room: int, respond: Respond) -> None:
         """Look at some more records, until the page is full or the walk is over."""
@@ -153,11 +176,12 @@ class RoundAnswers:
     def _send_page(self, node: bytes, walk: _Walk, page: list[tuple[Key, Record]], respond: Respond) -> None:
         if not walk.is_over:
             walks = self._walks.setdefault(node, OrderedDict())
-            walks[walk.replica.number, page[-1][0]] = walk
+            walk.last = page[-1][0]
+            walks[walk.number] = walk
             if len(walks) > MAX_WALKS_PER_PEER:
                 walks.popitem(last=False)
         wal = self._cluster.store.wal
-        answer = Pulled(page, not walk.is_over, walk.clock, walk.generation, walk.root, walk.whole)
+        answer = Pulled(page, not walk.is_over, walk.clock, walk.generation, walk.root, walk.whole, walk.number)
         wal.when_durable(wal.lsn, lambda: respond(answer))
 
     # Buckets

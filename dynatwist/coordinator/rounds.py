@@ -98,7 +98,8 @@ class Round:
 
     def _pull(self, partition: int, after: Key | None, first: Pulled | None) -> None:
         replica = self._cluster.store.replicas[partition]
-        message = Pull(self._cluster.version, partition, replica.clock.to_wire(), after)
+        walk = first.walk if first is not None else 0
+        message = Pull(self._cluster.version, partition, replica.clock.to_wire(), after, walk)
 
         def replied(reply: AnyMessage | None) -> None:
             if isinstance(reply, Pulled):

@@ -211,19 +211,22 @@ class Differing(Message, frozen=True, tag=17):
 class Pull(Message, frozen=True, tag=18):
     """Send what my clock does not cover. Reply `Pulled`.
 
-    :ivar after: only keys after this one: the next page of a round.
+    :ivar after: the last key of the page before, for the next page of a round.
+    :ivar walk: which round that is, as its first page has named it; 0 from older releases.
     """
 
     registry: int
     partition: int
     clock: WireDots
     after: Key | None
+    walk: int = 0
 
 
 class Pulled(Message, frozen=True, tag=19):
     """Reply: records, and the answerer's durable clock, G and digest root as of this instant.
 
     :ivar more: there is another page.
+    :ivar walk: names this round among those of the asker; 0 from older releases.
     """
 
     records: list[tuple[Key, Record]]
@@ -232,6 +235,7 @@ class Pulled(Message, frozen=True, tag=19):
     generation: int
     root: int
     whole: bool
+    walk: int = 0
 
 
 class Buckets(Message, frozen=True, tag=20):

@@ -215,3 +215,14 @@ def a_partition_is_handed_off_after_a_reset(patch):
 def partitions_are_handed_off_while_members_change(patch):
     """An owner on its way out lets go before the change has ended."""
     edit(patch, Repair, "surplus", "registry is None or registry.changing", "registry is None")
+
+
+def a_page_of_another_round(patch):
+    """Rounds of one peer are told apart by the last key of a page alone."""
+
+    def by_key(self, node, message):
+        walks, place = self._walks.get(node, {}), (message.partition, message.after)
+        fitting = [number for number, one in walks.items() if (one.replica.number, one.last) == place]
+        return walks.pop(fitting[-1]) if fitting else None
+
+    patch.setattr(RoundAnswers, "_find", by_key)
