@@ -558,7 +558,9 @@ class Mischief:
     def _forgets(self, node: SimNode) -> bool:
         core = node.core
         able = [one for one in self._cluster.cores() if one.cluster.ready]
-        if core is None or not able or len(self._cluster.active()) <= SMALLEST:
+        registry = self._cluster.registry()
+        members = len(registry.ids - self._burnt) if registry is not None else 0  # who is just joining is none yet
+        if core is None or not able or min(members, len(self._cluster.active())) <= SMALLEST:
             return False
         self._world.random.choice(able).registrar.forget(core.identity.node_id)
         for delay_s in (3.0, 6.0, 9.0):
