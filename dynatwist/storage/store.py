@@ -239,15 +239,27 @@ class Store:
         if merge.outcome is Outcome.COVERED:
             return merge
         self.clock.see(record.stamp)
-        lsn = self.wal.append(Merged(replica.number, key, msgspec.Raw(packed)))
         self.changed.add(replica.number)
         if record.op:
             self._ops.note(key, record, packed if merge.outcome is Outcome.LOST else None)
         if merge.loser is not None:
             self.conflicts += 1
         if merge.outcome is Outcome.WON:
+            lsn = self.wal.append(Merged(replica.number, key, msgspec.Raw(packed)))
             self._won(key, held, record, packed, replaced, lsn)
+        else:
+            self._log_dot(replica.number, record.dot)
         return merge
+
+    def _log_dot(self, partition: int, dot: Dot) -> None:
+        """Log that a record has lost, and not what it was.
+
+        A cold save may leave out what beat it, a tombstone that is collected before the save comes to its key. Then
+        nothing would beat it when the log is replayed, and a deleted key would be back.
+        """
+        lost = DotSet()
+        lost.add(dot)
+        self.wal.append(Joined(partition, lost.to_wire(), 0))
 
     def take(self, key: Key, record: Record) -> None:
         """Hold the greater of a record and what is held, whatever the clock covers."""

@@ -322,3 +322,14 @@ def the_lapse_of_a_cold_save_is_not_loaded(patch):
 def the_mark_of_the_wall_clock_is_not_kept(patch):
     """After a restart any clock is right."""
     edit(patch, Walls, "__init__", "self._mark_ms = mark_ms", "self._mark_ms = 0")
+
+
+def what_lost_is_logged_as_if_it_had_won(patch):
+    """A record that loses a merge is logged whole, and replayed over a save that no longer has what beat it."""
+    edit(
+        patch,
+        Store,
+        "merge",
+        "self._log_dot(replica.number, record.dot)",
+        "self.wal.append(Merged(replica.number, key, msgspec.Raw(packed)))",
+    )
