@@ -10,6 +10,7 @@ from twisted.internet.defer import ensureDeferred
 from dynatwist.coordinator.rotation import RotationRefused
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft, Key, Record
+from dynatwist.model.registry import Registry, majority
 
 from .cluster import EPOCH_MS, SMALLEST, SimCluster, SimNode
 from .network import Weather
@@ -484,7 +485,9 @@ class Mischief:
         def burn() -> None:
             registry = self._cluster.registry()
             victim = random.choice(random.choice((joined, members)) or members)
-            if registry is not None and registry.changing and victim.core is not None and not self._wounded:
+            if registry is None or not registry.changing or victim.core is None or self._wounded:
+                return
+            if _can_spare(registry, victim.core.identity.node_id):
                 self._burns(victim)
 
         for most_s in (0.5, 2.0):
@@ -576,3 +579,9 @@ class Mischief:
         node.retired = True
         node.kill()
         self._images.pop(node.number, None)
+
+
+def _can_spare(registry: Registry, node_id: bytes) -> bool:
+    """Whether the others could go on without a node: of two old members both are needed to end a change."""
+    groups = (registry.previous_ids, registry.ids)
+    return all(len(group - {node_id}) >= majority(len(group)) for group in groups if group)

@@ -38,7 +38,17 @@ class Ownership:
             self._witness.say(f"P4: {core.cluster.me.host} founds a second cluster, or is in one")
         elif known != registry:
             self._witness.say(f"P4: two registries of version {registry.version}: {known} and {registry}")
+        else:
+            self._judge_old_members(registry)
         self._soon()
+
+    def _judge_old_members(self, registry: Registry) -> None:
+        """P6: while members change, the old ones are those that were whole before: joiners of an amended change are not."""
+        before = self._versions.get(registry.version - 1)
+        if before is None or not registry.changing:
+            return
+        if registry.previous_ids != (before.previous_ids or before.ids):
+            self._witness.say(f"P6: version {registry.version} takes members for old ones that nobody has found whole")
 
     def _soon(self) -> None:
         if not self._is_due:

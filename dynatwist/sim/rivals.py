@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
 from twisted.python.failure import Failure
 
-from dynatwist.coordinator.agreement import Agreement, NoAgreement
+from dynatwist.coordinator.agreement import Acceptors, Agreement, NoAgreement
+from dynatwist.coordinator.cluster import Cluster
 from dynatwist.core import Core
+from dynatwist.net.messages import Accept, Prepare
+from dynatwist.replication.paxos import Proposal, Vote
 
 from .cluster import SimCluster, SimNode
 from .witness import Witness
@@ -17,8 +21,29 @@ SLOT = "rivals "
 RETURNING = 0.4
 """Share of proposals for a slot of lately."""
 REMEMBERED = 6
+REACHED = 0.4
+"""Share of the acceptors that hear from one that falters."""
 TOGETHER_S = 0.01
 """Within so short a time rivals begin: their messages cross each other."""
+
+
+class _Faltering(Agreement):
+    """Only some acceptors hear what it asks them to accept; then it gives up: votes are divided, and stay so.
+
+    :param reached: who hears of it.
+    """
+
+    def __init__(self, cluster: Cluster, acceptors: Acceptors, slot: str, value: bytes, reached: frozenset[bytes]):
+        self._reached = reached
+        super().__init__(cluster, acceptors, slot, value)
+
+    def _ask(self, node: bytes, message: Prepare | Accept, voted: Callable[[bytes, Vote], None]) -> None:
+        if isinstance(message, Prepare) or node in self._reached:
+            super()._ask(node, message, voted)
+
+    def _next_ballot(self, proposal: Proposal) -> None:
+        if proposal is self._proposal and not self.result.called:
+            self._end(None)
 
 
 @dataclass(slots=True, eq=False)
@@ -37,12 +62,14 @@ class Rivals:
     """See the module.
 
     :param rate_s: races in a second.
+    :param faltering: share of proposers of whose wish to have something accepted only some hear.
     """
 
-    def __init__(self, cluster: SimCluster, witness: Witness, rate_s: float) -> None:
+    def __init__(self, cluster: SimCluster, witness: Witness, rate_s: float, faltering: float = 0.0) -> None:
         self._cluster = cluster
         self._witness = witness
         self._rate_s = rate_s
+        self._faltering = faltering
         self._random = Random(f"rivals {cluster.world.seed}")
         self._slots: list[_Slot] = []
         self._running = False
@@ -84,10 +111,17 @@ class Rivals:
             return
 
         def begin(core: Core) -> None:
-            agreed = Agreement(core.cluster, core.acceptors, slot.name, value).result
+            agreed = self._agreement(core, slot.name, value).result
             agreed.addCallbacks(lambda found: self._agreed(node, slot, found), self._failed)
 
         node.process.run(begin, node.core)
+
+    def _agreement(self, core: Core, slot: str, value: bytes) -> Agreement:
+        registry, random = core.cluster.registry, self._random
+        if registry is None or not self._faltering or random.random() >= self._faltering:
+            return Agreement(core.cluster, core.acceptors, slot, value)
+        reached = frozenset(node for node in sorted(registry.ids) if random.random() < REACHED)
+        return _Faltering(core.cluster, core.acceptors, slot, value, reached)
 
     @staticmethod
     def _failed(failure: Failure) -> None:

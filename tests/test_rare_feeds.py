@@ -1,0 +1,116 @@
+"""Feeds in states that histories reach too seldom: what listeners hear, and that a planted defect there would show."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynatwist.feed import hub as hub_module
+from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
+
+from .planted import plants
+from .test_feed import KEYS, record
+
+
+def listener() -> Subscription:
+    return Subscription("t", None, "", lambda record: True, lambda: None)
+
+
+def publish(hub: Hub, count: int, first: int = 1) -> None:
+    for ms in range(first, first + count):
+        hub.publish(KEYS[0], record(KEYS[0], 1, ms))
+
+
+def heard(subscription: Subscription) -> list[object]:
+    items: list[object] = []
+    while (item := subscription.take()) is not None:
+        items.append(item if isinstance(item, Notice) else item.record.stamp.ms)
+    return items
+
+
+def back(hub: Hub, cursor: str) -> Subscription:
+    """Somebody who comes back."""
+    subscription = listener()
+    hub.subscribe(subscription, cursor)
+    return subscription
+
+
+def a_cursor_counts_at_the_process_that_gave_it():
+    hub = Hub("e")
+    cursor = hub.subscribe(listener(), None)
+    assert heard(back(Hub("f"), cursor)) == [Notice.RESET]
+
+
+def whoever_missed_the_event_before_the_window_is_told_so():
+    hub = Hub("e")
+    hub.bound(HubBounds(window_events=2))
+    cursor = hub.subscribe(listener(), None)
+    publish(hub, 3)
+    assert heard(back(hub, cursor)) == [Notice.RESET]
+
+
+def whoever_left_before_a_reset_is_told_on_return():
+    hub = Hub("e")
+    first = listener()
+    cursor = hub.subscribe(first, None)
+    hub.unsubscribe(first)
+    hub.reset()
+    assert heard(back(hub, cursor)) == [Notice.RESET]
+
+
+def whoever_returns_to_a_table_that_nobody_was_interested_in_is_told_so():
+    hub = Hub("e", hears_all=lambda: False)
+    first, other = listener(), Subscription("u", None, "", lambda record: True, lambda: None)
+    cursor = hub.subscribe(first, None)
+    hub.subscribe(other, None)
+    hub.unsubscribe(first)  # without a clock, interest ends at once: what is written now is relayed to nobody here
+    hub.publish(KEYS[3], record(KEYS[3], 1, 1))
+    assert heard(back(hub, cursor)) == [Notice.RESET]
+
+
+def in_turns(between):
+    """What somebody hears who comes back after four events, two a turn, when something happens between the turns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub_module, "REPLAYED_AT_ONCE", 2)
+        later: list[object] = []
+        hub = Hub("e", lambda: False, later.append)
+        hub.bound(HubBounds(window_events=4))
+        cursor = hub.cursor
+        publish(hub, 4)
+        returned = back(hub, cursor)
+        between(hub)
+        while later:
+            later.pop(0)()
+        return heard(returned)
+
+
+def a_replay_in_several_turns_is_without_a_gap():
+    assert in_turns(lambda hub: None) == [1, 2, 3, 4]
+
+
+def whoever_is_overtaken_by_the_window_is_told_so():
+    assert Notice.RESET in in_turns(lambda hub: publish(hub, 4, first=5))
+
+
+SCENARIOS = {
+    "a_cursor_of_another_process_is_taken": a_cursor_counts_at_the_process_that_gave_it,
+    "a_cursor_right_before_the_window_is_taken": whoever_missed_the_event_before_the_window_is_told_so,
+    "a_reset_that_is_not_told_on_return": whoever_left_before_a_reset_is_told_on_return,
+    "a_return_to_a_table_that_nobody_was_interested_in": (
+        whoever_returns_to_a_table_that_nobody_was_interested_in_is_told_so
+    ),
+    "a_replay_in_several_turns_skips_an_event": a_replay_in_several_turns_is_without_a_gap,
+    "a_replay_that_the_window_overtakes_is_not_told": whoever_is_overtaken_by_the_window_is_told_so,
+}
+"""By the defect that breaks it."""
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_holds(name):
+    SCENARIOS[name]()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_would_be_seen(monkeypatch, name):
+    plants()[name](monkeypatch)
+    with pytest.raises(AssertionError):
+        SCENARIOS[name]()
