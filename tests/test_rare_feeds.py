@@ -6,9 +6,13 @@ import pytest
 
 from dynatwist.feed import hub as hub_module
 from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
+from dynatwist.model.ring import partition_of
 
 from .planted import plants
 from .test_feed import KEYS, record
+from .test_findings import settled
+from .test_rare_members import changing
+from .test_relays import key_of_others, put
 
 
 def listener() -> Subscription:
@@ -91,6 +95,60 @@ def whoever_is_overtaken_by_the_window_is_told_so():
     assert Notice.RESET in in_turns(lambda hub: publish(hub, 4, first=5))
 
 
+# At nodes that own nothing of what they listen to
+
+
+def at_a_stranger():
+    """A listener at a node that owns nothing of a key, and an owner."""
+    world, cluster = settled(4)
+    lonely, *others = cluster.nodes
+    key = key_of_others(lonely.core)
+    owners = lonely.core.cluster.owners(partition_of(*key))
+    owner = next(node for node in others if node.node_id in owners)
+    return world, cluster, lonely, owner, Subscription(*key, "", lambda record: True, lambda: None)
+
+
+def whoever_missed_more_than_others_remember_is_told_so():
+    world, cluster, lonely, owner, subscription = at_a_stranger()
+    lonely.core.hub.subscribe(subscription, None)
+    for core in cluster.cores():
+        core.hub.bound(HubBounds(window_events=2))
+    world.run(world.now_s + 2)
+    put(world, owner.core, (subscription.table, subscription.key), b"{}")
+    world.run(world.now_s + 1)
+    cluster.network.cut([lonely.host], [node.host for node in cluster.nodes if node is not lonely])
+    world.run(world.now_s + 10)
+    put(world, owner.core, (subscription.table, subscription.key), b'{"n":1}')
+    for number in range(30):
+        put(world, owner.core, ("t", f"other{number}"), b"{}")
+    cluster.network.heal()
+    world.run(world.now_s + 20)
+    assert Notice.RESET in heard(subscription)
+
+
+def whoever_listens_before_others_know_is_told_so():
+    world, cluster, lonely, owner, subscription = at_a_stranger()
+    for node in cluster.nodes:
+        cluster.network.slow(lonely.host, node.host, 0.4)
+    lonely.process.run(lonely.core.hub.subscribe, subscription, None)
+    put(world, owner.core, (subscription.table, subscription.key), b"{}")
+    world.run(world.now_s + 2)
+    assert Notice.RESET in heard(subscription)
+
+
+def a_change_of_owners_is_told_to_listeners():
+    """Between what this node heard as an owner and what it is relayed as none there may be a gap."""
+    world, cluster = changing()
+    subscription = listener()
+    cluster.nodes[0].core.hub.subscribe(subscription, None)
+    world.run(world.now_s + 0.2)
+    heard(subscription)
+    assert cluster.registry().changing
+    assert world.run_until(lambda: not cluster.registry().changing, 20)
+    world.run(world.now_s + 0.1)
+    assert Notice.RESET in heard(subscription)
+
+
 SCENARIOS = {
     "a_cursor_of_another_process_is_taken": a_cursor_counts_at_the_process_that_gave_it,
     "a_cursor_right_before_the_window_is_taken": whoever_missed_the_event_before_the_window_is_told_so,
@@ -100,6 +158,9 @@ SCENARIOS = {
     ),
     "a_replay_in_several_turns_skips_an_event": a_replay_in_several_turns_is_without_a_gap,
     "a_replay_that_the_window_overtakes_is_not_told": whoever_is_overtaken_by_the_window_is_told_so,
+    "a_gap_of_a_relayed_feed_is_not_told": whoever_missed_more_than_others_remember_is_told_so,
+    "a_relay_that_begins_late_is_not_told": whoever_listens_before_others_know_is_told_so,
+    "a_feed_goes_on_over_a_change_of_owners": a_change_of_owners_is_told_to_listeners,
 }
 """By the defect that breaks it."""
 

@@ -23,6 +23,8 @@ MALFORMED = (b'{"op":"put","key":"bad","value":[1]}', b'{"op":"fly","key":"bad"}
 """Operations of a batch that are refused, and must not keep the others from being carried out."""
 MANY = 40
 """Operations of a large batch, keys of a large read: more than the code takes at once, in either case."""
+USUAL_READ = 5
+"""Keys of a read at most, unless it is large; a large one asks for as many besides that nobody writes."""
 LARGE = 0.15
 """Share of batches and reads that are large."""
 
@@ -67,6 +69,7 @@ class Bulk:
         self._rate_s = rate_s
         self._running = False
         self._sizes = Random(f"bulk {cluster.world.seed}")
+        self._names = Random(f"names {cluster.world.seed}")
 
     def start(self) -> None:
         """Begin to ask."""
@@ -163,7 +166,10 @@ class Bulk:
     def _read_many(self, node: SimNode) -> None:
         random = self._world.random
         table, who = random.choice(TABLES), random.choice((*OWNERS, ROOT))
-        keys = random.choices(self._clients.keys_in(table), k=self._count(5))
+        keys = random.choices(self._clients.keys_in(table), k=self._count(USUAL_READ))
+        if len(keys) > USUAL_READ:
+            keys += [f"none{number}" for number in range(MANY)]
+            self._names.shuffle(keys)
         level = self._sizes.choice(("quorum", "majority"))
         asked = _Listing(table, who, level, "", "", 0, self._world.now_s)
 
@@ -211,6 +217,8 @@ class Bulk:
             )
             return
         prefix = random.choice(("", "", "k", "k1", "s"))
+        if self._names.random() < 0.2:
+            prefix = self._names.choice(self._clients.keys_in(table))
         after = random.choice(("", "", "k0", "k10", "k3"))
         limit = random.choice((0, 0, 1, 3))
         listing = _Listing(table, who, level, prefix, after, limit, self._world.now_s)

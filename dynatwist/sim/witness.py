@@ -156,8 +156,11 @@ class Witness:
             if draft.op and draft.op in met and store.requests.max_bytes == MAX_BYTES:  # else it may forget early
                 self.say(f"P2: {node.host} writes {'/'.join(key)} for a request that it has met the record of")
             before_bytes = store.size_bytes
+            buried = self._buried_by(store, key)
             record = write(key, draft, dot, after_ms)
             self._born(key, record)
+            if buried is not None and not is_preferred(record, buried):
+                self.say(f"P2: {'/'.join(key)} {name_of(record)} does not beat {name_of(buried)}, collected before it")
             if record.value is not None and store.size_bytes > max(before_bytes, self._store_bytes):
                 self.say(f"P10: {node.host} writes {'/'.join(key)} beyond its memory limit: {store.size_bytes} bytes")
             return record
@@ -348,6 +351,12 @@ class Witness:
             before = [one.record for one in known.values() if is_created_over(lineage, one.record.lineage)]
             if not any(self._is_dead(one) for one in before):
                 self.say(f"P9: {name} was created again, though nobody had deleted it")
+
+    def _buried_by(self, store: Store, key: Key) -> Record | None:
+        """What a replica that holds nothing of a key has met of it, and was collected."""
+        buried, _ = self._dropped.get(key, (None, 0.0))
+        has_met = buried is not None and store.held(key) is None and store.replica_of(key).clock.covers(buried.dot)
+        return buried if has_met else None
 
     def _is_dead(self, record: Record) -> bool:
         """Whether a record was deleted, or may be taken for expired by now."""

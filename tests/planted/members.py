@@ -15,6 +15,10 @@ from dynatwist.replication.filling import Filling
 from dynatwist.replication.paxos import Proposal
 
 from .edits import edit
+from .faults import under
+
+CHANGES = ("upheavals", "joins", "forgets", "partitions")
+"""Members change all the time, and not everybody hears of it."""
 
 # Agreement
 
@@ -47,6 +51,7 @@ def a_proposer_counts_whatever_was_accepted(patch):
     edit(patch, Proposal, "on_accepted", "if vote.accepted != self.ballot:", "if False:")
 
 
+@under(*CHANGES)
 def agreement_by_the_new_members_alone(patch):
     """While members change, the old ones need not agree."""
     edit(
@@ -72,6 +77,7 @@ def two_proposals_of_one_node_at_once(patch):
 # Changes of members
 
 
+@under(*CHANGES)
 def an_amended_change_forgets_the_members_before_it(patch):
     """A change that is amended counts the members of its first version as the old ones."""
     edit(
@@ -106,6 +112,7 @@ def one_source_less_is_enough(patch):
     patch.setattr(repair, "sources_needed", filling.sources_needed)
 
 
+@under(*CHANGES)
 def a_joiner_fetches_from_the_new_owners(patch):
     """Whoever owns the partition by the new members may be a source."""
     from dynatwist.coordinator import repair

@@ -17,6 +17,7 @@ from dynatwist.storage.requests import Requests
 from dynatwist.storage.store import Store
 
 from .edits import edit
+from .faults import under
 
 # Forwarding
 
@@ -95,6 +96,7 @@ def a_write_back_is_left_out_for_who_holds_nothing(patch):
     edit(patch, ReadRun, "_equalize", "chosen is None or", "chosen is None or self._heard[owner] is None or")
 
 
+@under("corners")
 def an_owner_that_is_not_whole_compares(patch):
     """A damaged owner counts towards a read that compares digests."""
     edit(patch, Compares, "_on_compare", " if replica.whole else None)", ")")

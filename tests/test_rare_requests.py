@@ -1,0 +1,276 @@
+"""Reads, writes, forwarding and listings in states that histories reach too seldom.
+
+Each scenario holds, and breaks with a planted defect: so that would show.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from dynatwist.coordinator.forwarding import ATTEMPT_S, Origin
+from dynatwist.coordinator.reads import ReadRun
+from dynatwist.coordinator.request import Kind, Operation, etag
+from dynatwist.model.record import Draft, beats
+from dynatwist.model.records import pack
+from dynatwist.model.registry import Member
+from dynatwist.model.replica import BucketWalk, Replica
+from dynatwist.model.ring import ALL_PARTITIONS, partition_of
+from dynatwist.net.messages import ReadDot, Replicate, Unable
+from dynatwist.replication.quorum import Level
+
+from .planted import plants
+from .test_feed import record
+from .test_findings import ask, settled
+from .test_rare_members import isolate
+
+KEY = ("t", "k")
+
+
+def code(result) -> str:
+    return "nothing" if result is None else result.code.value
+
+
+# Reads
+
+
+def one_of_three_refuses():
+    """A majority read of the only one that has the last write, and of one that does not take it."""
+    world, cluster = settled(3)
+    able, unwilling, away = cluster.nodes
+    assert code(ask(world, able, "put", KEY, level="all")) == "ok"
+    isolate(cluster, unwilling)
+    unwilling.core.repair.run_round = lambda node: None
+    unwilling.core.cluster.on_call(Replicate, lambda node, message, respond: respond(Unable("no room")))
+    world.run(world.now_s + 3)
+    assert code(ask(world, able, "put", KEY, b'{"n":2}', level="majority")) == "ok"
+    assert code(ask(world, able, "put", ("t", "other"), level="majority")) == "ok"
+    cluster.network.heal()
+    isolate(cluster, away)
+    assert world.run_until(lambda: able.core.cluster.is_reachable(unwilling.node_id), 20)
+    world.run(world.now_s + 3)
+    return world, able
+
+
+def a_read_gives_nothing_that_a_later_one_may_miss():
+    world, able = one_of_three_refuses()
+    assert code(ask(world, able, "get", KEY, level="majority")) == "unavailable"
+
+
+def a_read_gives_nothing_new_that_a_later_one_may_miss():
+    world, able = one_of_three_refuses()
+    assert code(ask(world, able, "get", ("t", "other"), level="majority")) == "unavailable"
+
+
+def a_damaged_one_and_one_that_was_away():
+    """The only two that can be reached: a write was acknowledged by the damaged one and by another."""
+    world, cluster = settled(3)
+    ignorant, damaged, away = cluster.nodes
+    isolate(cluster, ignorant)
+    world.run(world.now_s + 3)
+    assert code(ask(world, away, "put", KEY, level="majority")) == "ok"
+    isolate(cluster, away, damaged)
+    world.run(world.now_s + 3)
+    for partition in range(ALL_PARTITIONS - 1):
+        damaged.process.run(damaged.core.store.reset, partition, False)
+    world.run(world.now_s + 1)
+    cluster.network.heal()
+    isolate(cluster, away)
+    assert world.run_until(lambda: ignorant.core.cluster.is_reachable(damaged.node_id), 20)
+    world.run(world.now_s + 2)
+    return world, ignorant, damaged
+
+
+def a_damaged_owner_does_not_agree_that_there_is_nothing():
+    world, ignorant, _ = a_damaged_one_and_one_that_was_away()
+    assert code(ask(world, ignorant, "get", KEY, level="majority")) == "unavailable"
+
+
+def a_damaged_owner_says_so_when_asked_for_a_dot():
+    world, _, damaged = a_damaged_one_and_one_that_was_away()
+    answers = []
+    damaged.core.coordinator._on_read_dot(b"", ReadDot(1, KEY, b""), answers.append)
+    world.run(world.now_s + 1)
+    assert not answers[0].whole
+
+
+def a_log_that_is_late_is_no_answer():
+    """One of two that answer has the write in memory alone: with its power, half of a majority would be gone."""
+    world, cluster = settled(3)
+    slow, other, away = cluster.nodes
+    isolate(cluster, away)
+    world.run(world.now_s + 3)
+    slow.disk.stall_s = 3.0
+    ask(world, other, "put", KEY, level="one")
+    assert world.run_until(lambda: slow.core.store.held(KEY), 1, step_s=0.001)
+    assert code(ask(world, slow, "get", KEY, level="majority")) == "unavailable"
+
+
+def condition_at_one_that_missed_a_write():
+    """The owner that decides holds the record before the last one, and has not heard of the last."""
+    world, cluster = settled(3)
+    registry = cluster.registry()
+    by_id = {node.node_id: node for node in cluster.nodes}
+    stale, other, _ = (by_id[owner] for owner in registry.owners(partition_of(*KEY)))
+    first = ask(world, other, "put", KEY, level="all").record
+    isolate(cluster, stale)
+    stale.core.repair.run_round = lambda node: None
+    world.run(world.now_s + 3)
+    assert code(ask(world, other, "put", KEY, b'{"n":2}', level="majority")) == "ok"
+    for node in cluster.nodes:
+        node.core.repair._replay_hints = lambda node: None
+    cluster.network.heal()
+    assert world.run_until(lambda: stale.core.cluster.is_reachable(other.node_id), 20)
+    assert stale.core.store.held(KEY) == first
+    return code(ask(world, stale, "put", KEY, b'{"n":3}', if_match=(etag(first),)))
+
+
+def a_condition_is_decided_by_what_a_majority_has():
+    assert condition_at_one_that_missed_a_write() == "precondition"
+
+
+# Other owners meanwhile
+
+
+def others_own(core) -> None:
+    """This node is told that most owners are others now, of whom nobody can be reached."""
+    strangers = tuple(Member(bytes([number]) * 8, f"10.0.1.{number}", 1, 2) for number in (1, 2))
+    core.cluster.adopt(core.cluster.registry.with_members((core.cluster.me, *strangers)))
+
+
+def a_read_goes_by_one_registry():
+    world, cluster = settled(3)
+    core, answers = cluster.nodes[0].core, []
+    ReadRun(core.cluster, KEY, Level.MAJORITY, lambda *answer: answers.append(answer))
+    others_own(core)
+    assert world.run_until(lambda: answers, 5)
+    assert not answers[0][0]
+
+
+def a_write_goes_by_one_registry():
+    world, cluster = settled(3)
+    node, answers = cluster.nodes[0], []
+
+    def write() -> None:
+        written = node.core.store.write(KEY, Draft(b"{}", "alice"))
+        node.core.coordinator._writes.replicate(KEY, pack(written), Level.MAJORITY, lambda *one: answers.append(one))
+        others_own(node.core)
+
+    node.process.run(write)
+    assert world.run_until(lambda: answers, 5)
+    assert not answers[0][0]
+
+
+# Forwarding
+
+
+def forwarded_with_a_slow_answer(ahead_ms: int = 0):
+    """The first owner carries a request out and is not heard of in time; the next one, asked in doubt, does not know.
+
+    Answers both records, the first one first.
+    """
+    world, cluster = settled(4)
+    forwarder = cluster.nodes[0]
+    keys = (("t", f"k{number}") for number in range(1000))
+    registry = cluster.registry()
+    key = next(one for one in keys if forwarder.node_id not in registry.owners(partition_of(*one)))
+    by_id = {node.node_id: node for node in cluster.nodes}
+    owners = [by_id[owner] for owner in registry.owners(partition_of(*key))]
+    owners[0].set_clock(ahead_ms)
+    written = []
+    for node in owners:
+        write = node.core.store.write
+
+        def kept(*args, write=write, **more):
+            written.append(write(*args, **more))
+            return written[-1]
+
+        node.core.store.write = kept
+    world.run(world.now_s + 2)
+    for node in cluster.nodes:
+        cluster.network.slow(owners[0].host, node.host, 0.9)
+    ask(world, forwarder, "put", key)
+    assert len(written) == 2
+    return written
+
+
+def a_request_that_is_carried_out_twice_creates_its_key_once():
+    first, second = forwarded_with_a_slow_answer()
+    assert first.lineage == second.lineage
+
+
+def a_request_that_is_asked_for_again_goes_beyond_the_first_attempt():
+    first, second = forwarded_with_a_slow_answer(ahead_ms=5_000)
+    assert beats(second, first)
+
+
+def the_time_of_an_attempt_counts_from_its_sending():
+    world, cluster = settled(4)
+    forwarder = cluster.nodes[0]
+    key = next(
+        ("t", f"k{number}")
+        for number in range(1000)
+        if forwarder.node_id not in cluster.registry().owners(partition_of("t", f"k{number}"))
+    )
+    origins = []
+    for node in cluster.nodes[1:]:
+        core = node.core
+        core.coordinator._carry_out = lambda operation, origin, done, core=core: origins.append(
+            origin.until_s - core.cluster.runtime.monotonic_s()
+        )
+        cluster.network.slow(forwarder.host, node.host, 0.15)
+    ask(world, forwarder, "put", key, limit_s=1.0)
+    assert origins
+    assert origins[0] <= ATTEMPT_S - 0.1
+
+
+def a_repetition_is_the_same_write():
+    """Another owner has told this one of the record before it started: it holds it, and remembers no request."""
+    _, cluster = settled(3)
+    core = cluster.nodes[0].core
+    written = core.store.write(KEY, Draft(b"{}", "alice", op=b"o" * 16))
+    operation = Operation(Kind.PUT, KEY, value=b"{}", uid="alice")
+    origin = Origin(b"o" * 16, until_s=float("inf"))
+    assert core.coordinator._written(operation, origin, core.store.held(KEY)) == written
+
+
+# Digest buckets
+
+
+def a_look_at_buckets_sees_what_comes_meanwhile():
+    """What it does not see counts as collected, and the other one drops it."""
+    replica = Replica(0)
+    walk = BucketWalk(replica, range(1024))
+    replica.merge(KEY, record(("t", "a"), 1, 1))
+    assert walk.step(10)
+    assert [key for key, _ in walk.entries()] == [KEY]
+
+
+SCENARIOS = {
+    "a_read_that_reached_too_few_is_answered": a_read_gives_nothing_that_a_later_one_may_miss,
+    "a_write_back_that_was_refused_counts": a_read_gives_nothing_that_a_later_one_may_miss,
+    "a_write_back_is_left_out_for_who_holds_nothing": a_read_gives_nothing_new_that_a_later_one_may_miss,
+    "an_owner_that_is_not_whole_compares": a_damaged_owner_does_not_agree_that_there_is_nothing,
+    "an_owner_that_is_not_whole_tells_its_dot": a_damaged_owner_says_so_when_asked_for_a_dot,
+    "a_log_that_is_late_counts_as_read": a_log_that_is_late_is_no_answer,
+    "a_condition_is_decided_by_one_replica": a_condition_is_decided_by_what_a_majority_has,
+    "a_read_that_goes_on_by_another_registry": a_read_goes_by_one_registry,
+    "a_write_that_goes_on_by_another_registry": a_write_goes_by_one_registry,
+    "a_retry_with_a_creation_of_its_own": a_request_that_is_carried_out_twice_creates_its_key_once,
+    "a_retry_may_be_stamped_as_early_as_it_likes": a_request_that_is_asked_for_again_goes_beyond_the_first_attempt,
+    "a_request_forgets_how_long_it_was_under_way": the_time_of_an_attempt_counts_from_its_sending,
+    "a_repetition_is_carried_out_again": a_repetition_is_the_same_write,
+    "a_walk_misses_what_comes_meanwhile": a_look_at_buckets_sees_what_comes_meanwhile,
+}
+"""By the defect that breaks it."""
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_holds(name):
+    SCENARIOS[name]()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_would_be_seen(monkeypatch, name):
+    plants()[name](monkeypatch)
+    with pytest.raises(AssertionError):
+        SCENARIOS[name]()
