@@ -43,7 +43,7 @@ class Ownership:
         self._soon()
 
     def _judge_old_members(self, registry: Registry) -> None:
-        """P6: while members change, the old ones are those before it; joiners of a change that is amended are not whole."""
+        """P6: the old members of a change are those before it; whoever joins by an amended change is not whole."""
         before = self._versions.get(registry.version - 1)
         if before is None or not registry.changing:
             return
