@@ -1,4 +1,4 @@
-"""Changes of members, filling and collection in states that histories reach too seldom.
+"""Agreement, changes of members, filling and collection in states that histories reach too seldom.
 
 Each scenario holds, and breaks with a planted defect: so that would show.
 """
@@ -13,6 +13,7 @@ from dynatwist.model.ring import ALL_PARTITIONS, PARTITIONS, partition_of
 from dynatwist.net.messages import Summaries
 from dynatwist.replication import filling
 from dynatwist.replication.filling import Filling
+from dynatwist.replication.paxos import Proposal, Vote
 from dynatwist.sim.cluster import SimNode
 from dynatwist.sim.world import Killed
 
@@ -45,6 +46,17 @@ def changing(stall_s: float = 0.5):
 
 def members(text: str) -> tuple[Member, ...]:
     return tuple(Member(name.encode() * 8, name, 1, 2) for name in text)
+
+
+# Agreement
+
+
+def a_proposer_takes_what_was_accepted_last():
+    """Votes are divided: one that has promised accepted something, and another one something else later."""
+    proposal = Proposal([[b"a", b"b", b"c"]], (3, b"c"), b"mine")
+    assert not proposal.on_promise(b"a", Vote(proposal.ballot, (1, b"a"), b"earlier"))
+    assert proposal.on_promise(b"b", Vote(proposal.ballot, (2, b"b"), b"later"))
+    assert proposal.value == b"later"
 
 
 # Registries
@@ -248,6 +260,7 @@ def nothing_is_handed_off_while_members_change():
 
 
 SCENARIOS = {
+    "a_proposer_takes_the_first_accepted_value_it_hears_of": a_proposer_takes_what_was_accepted_last,
     "an_amended_change_forgets_the_members_before_it": a_change_that_is_amended_goes_on_from_the_members_before_it,
     "only_joiners_have_to_be_whole": an_owner_that_stays_fetches_where_owners_become_few,
     "what_was_fetched_for_an_earlier_version_counts": what_a_change_needs_is_fetched_under_its_last_version,
