@@ -73,7 +73,7 @@ UNSEEN = {
     "off while it lost the partition; the simulator does not get there in 120 seeds",
     "a_feed_that_is_not_resumed": "a write has to fall into the seconds for which a listener's node is cut off from "
     "all owners of its key, and be the last one; one of about a hundred histories gets there. tests/test_relays does",
-    "a_proposer_takes_the_first_accepted_value_it_hears_of": "votes have to be divided in two values, and the older one "
+    "a_proposer_takes_the_first_accepted_value_it_hears_of": "votes have to be divided in two values, and the older "
     "be heard of first; once in 8 seeds whose rivals falter, once not in 11. tests/test_rare_members.py",
     "only_joiners_have_to_be_whole": "of three owners one has to burn, and of the two that stay one has to miss a "
     "write and be reached at the very moment at which the change ends; tests/test_rare_members.py",
