@@ -234,6 +234,20 @@ class TestOwnedKeys:
         assert [heard.take(), heard.take()] == [Notice.LAGGED, None]
         assert new.take().record.stamp.ms == 1
 
+    def test_nothing_is_heard_again_behind_an_older_one_that_was_announced_in_doubt(self):
+        """(Found by the simulator.) The listener may not see the older one, and is not told that it lags."""
+        hub = Hub("e")
+        hub.bound(HubBounds(announced_bytes=1))
+        heard = Subscription("t", None, "", lambda record: record.stamp.ms != 1, lambda: None)
+        hub.subscribe(heard, None)
+        hub.publish(("t", "a"), record(("t", "a"), 1, 2))
+        hub.publish(("t", "b"), record(("t", "b"), 1, 3))
+        assert [heard.take().record.stamp.ms for _ in range(2)] == [2, 3]
+        hub.publish(("t", "a"), record(("t", "a"), 1, 1))
+        assert heard.take() is None
+        hub.publish(("t", "a"), record(("t", "a"), 1, 2))
+        assert [heard.take(), heard.take()] == [Notice.LAGGED, None]
+
 
 @pytest.mark.parametrize("cursor", ["e-" + "9" * 5000, "e-٣", "e--1", "e-", "", "-", "e-1-1", "f-0", "e-99"])
 def test_a_cursor_that_makes_no_sense_is_answered_with_a_reset(cursor):

@@ -16,8 +16,8 @@ dictionary."""
 LONG_BYTES = 512
 """A packed record longer than this is remembered without its value. Packing it again so takes longer than all the rest
 of an announcement, and of a short record it spares little."""
-Announcement = tuple[int, Packed]
-"""(number of the event, the record, packed, perhaps without its value)."""
+Announcement = tuple[int, Packed, int]
+"""(number of the event, the record, packed, perhaps without its value, `Event.doubt`)."""
 
 
 class Announced:
@@ -40,24 +40,25 @@ class Announced:
         """What was announced last of a key, if that is remembered."""
         return self._entries.get(key)
 
-    def note(self, key: Key, record: Record, packed: Packed, seq: int) -> None:
+    def note(self, key: Key, record: Record, packed: Packed, seq: int, doubt: int) -> None:
         """A record is announced.
 
         :param packed: the same record.
         :param seq: the number of its event, greater than any before.
+        :param doubt: see `Event`.
         """
         entries = self._entries
         former = entries.get(key)
         if len(packed) > LONG_BYTES:
             packed = pack(Record(record.dot, None, (), record.stamp, record.lineage, 0, ""))
-        entries[key] = seq, packed
+        entries[key] = seq, packed, doubt
         if former is not None:
             entries.move_to_end(key)
             self._size_bytes += len(packed) - len(former[1])
         else:
             self._size_bytes += _size(key, packed)
         while self._size_bytes > self._bound_bytes and len(entries) > 1:
-            oldest, (self.forgotten, packed) = entries.popitem(last=False)
+            oldest, (self.forgotten, packed, _) = entries.popitem(last=False)
             self._size_bytes -= _size(oldest, packed)
             sometimes("what was announced of a key is forgotten")
 

@@ -130,17 +130,19 @@ class Hub:
         if not self.is_awake:
             return None
         announced = self._announced
-        doubt = 0
         last = announced.last(key)
         if last is None:
-            if announced.forgotten and not (packed is not None and self._is_settled(key)):
-                doubt = announced.forgotten
-        elif not is_news(last, record, replaced):
+            doubt = announced.forgotten
+        elif is_news(last, record, replaced):
+            doubt = last[2]  # what was announced in doubt may have been older than what was forgotten; so may this be
+        else:
             return None
+        if doubt and packed is not None and self._is_settled(key):
+            doubt = 0
         if packed is None:
             packed = pack(record)
         self._seq += 1
-        announced.note(key, record, packed, self._seq)
+        announced.note(key, record, packed, self._seq, doubt)
         event = Event(key, packed, self._epoch, self._seq, doubt)
         self._window.add(event)
         if key in self._by_key or key[0] in self._by_table or None in self._by_table:
