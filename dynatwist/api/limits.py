@@ -149,6 +149,8 @@ def _malformed(error: Exception) -> ApiError:
 _EXPONENT = re.compile(rb"(?<![0-9.])[0-9.]++[eE]\+?[0-9]{2,}")
 _LONG_NUMBER = re.compile(rb"(?<![0-9.])[0-9.]{200,}+(?:[eE][-+]?[0-9]+)?")
 """Numbers that may be beyond what a float holds: with less digits, and one of the exponent, none is."""
+_SHAPES = bytes(ord("0") if byte in b"0123456789." else ord("e") if byte in b"eE" else byte for byte in range(256))
+_LONG_SHAPE = b"0" * 200
 
 
 def parse_value(body: bytes, limits: Limits) -> bytes:
@@ -174,8 +176,9 @@ def parse_value(body: bytes, limits: Limits) -> bytes:
 
 
 def _check_numbers(body: bytes) -> None:
-    """Refuse numbers that cannot be decoded."""
-    if not (_EXPONENT.search(body) or _LONG_NUMBER.search(body)):
+    """Refuse numbers that cannot be decoded. Most bodies have none, and are seen at once to have none."""
+    shape = body.translate(_SHAPES)
+    if not (b"0e0" in shape or b"0e+0" in shape or _LONG_SHAPE in shape):
         return
     text = _STRING.sub(b" ", body)
     for number in (*_EXPONENT.findall(text), *_LONG_NUMBER.findall(text)):
