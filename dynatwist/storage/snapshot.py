@@ -45,7 +45,7 @@ from .store import Store
 SLICE_RECORDS = 256
 SLICE_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
-MIN_LOG_BYTES = 64 << 20
+MIN_LOG_BYTES = 128 << 20
 LOG_PER_STORE = 2
 """A save is due when there is as much log as this since the last one, and as so many times what is held: a store of one
 key that is overwritten fills no disk, and a large one is not saved all the time. Of a small disk it is a twentieth."""
