@@ -194,10 +194,10 @@ class Witness:
         def ceased(partition: int) -> None:
             if node.number not in self._may_be_told and not core.cluster.is_joining(partition):
                 self.say(f"P12: {node.host} sets partition {partition} aside, though nothing of it was lost")
-            if partition == SYSTEM_PARTITION:
-                self._may_be_told.discard(node.number)
             self._starts_over(node, partition)
             cease_whole(partition)
+            if partition == SYSTEM_PARTITION:  # the last; one that dies before that is durable is told once more
+                store.wal.when_durable(store.wal.lsn, lambda: self._may_be_told.discard(node.number))
             self._ceases_whole(node, core, partition)
 
         def became(partition: int) -> None:
