@@ -22,7 +22,4 @@ def call_safely(call: Callable[[Unpack[Ts]], object], *arguments: *Ts) -> None:
 def call_each(calls: Iterable[Callable[[Unpack[Ts]], object]], *arguments: *Ts) -> None:
     """Call all of them, in order, with the same arguments."""
     for call in calls:
-        try:
-            call(*arguments)
-        except Exception:
-            _log.failure("a callback failed; the others are called all the same")
+        call_safely(call, *arguments)

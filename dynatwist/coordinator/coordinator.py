@@ -294,7 +294,8 @@ class Coordinator:
         refusal = self._refusal(operation, held)
         if refusal is not None:
             return refusal
-        if store.wal.is_short and (full := store.wal.refusal(_adds(operation, held))):
+        full = store.wal.refusal(_adds(operation, held))
+        if full:
             sometimes("a client's write is refused for want of room on the disk")
             return Result(Code.FULL, text=full)
         value: bytes | None = operation.value

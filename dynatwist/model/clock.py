@@ -59,14 +59,11 @@ class HybridClock:
         :param now_ms: what this node takes for the time.
         :param after: (ms, counter) of what is written over: the stamp is greater, however far ahead that is.
         """
-        self._limit_ms = now_ms + FAR_MS
-        if self._ms > self._limit_ms:
-            self.notice(now_ms)
+        self.notice(now_ms)
+        self._see(*after)
         if after[0] > self._limit_ms:
             sometimes("a write over a stamp far ahead")
             return self._give(*after)
-        if after > (self._ms, self._counter):
-            self._ms, self._counter = after
         if now_ms > self._ms:
             self._ms, self._counter = now_ms, -1
         stamp = self._give(self._ms, self._counter)

@@ -66,8 +66,7 @@ class Lapse:
         if passed:
             self._base, self._is_heard = (passed, now_s), True
         else:
-            base_ms, at_s = self._base
-            passed = min(own_ms, base_ms + int(1000 * SLOWEST * (now_s - at_s)))
+            passed = min(own_ms, self._since_base(SLOWEST, now_s))
         self.learn(passed)
         return self.ms
 
@@ -78,6 +77,10 @@ class Lapse:
             if reading is not None and now_s - reading[1] <= FRESH_S:
                 yield reading[0] + int(1000 * SLOWEST * (now_s - reading[1]))
 
+    def _since_base(self, rate: float, now_s: float) -> int:
+        base_ms, at_s = self._base
+        return base_ms + int(1000 * rate * (now_s - at_s))
+
     def near(self, own_ms: int, now_s: float, far_ms: int) -> int:
         """This node's wall clock, no further from the last time that a majority had passed than some milliseconds.
 
@@ -85,8 +88,6 @@ class Lapse:
         """
         if not self._is_heard:
             return own_ms
-        base_ms, at_s = self._base
-        since_ms = 1000 * (now_s - at_s)
-        least_ms = base_ms + int(SLOWEST * since_ms) - far_ms
-        most_ms = base_ms + int((2 - SLOWEST) * since_ms) + far_ms
-        return least_ms if own_ms < least_ms else most_ms if own_ms > most_ms else own_ms
+        return max(
+            self._since_base(SLOWEST, now_s) - far_ms, min(own_ms, self._since_base(2 - SLOWEST, now_s) + far_ms)
+        )

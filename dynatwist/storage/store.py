@@ -220,7 +220,7 @@ class Store:
             replica.generation,
             draft,
             dot or replica.next_dot(self.actor),
-            self.clock.next(self._near_ms(), after),
+            self.stamp(after),
             self.lapse_ms,
             self.exact_creations,
         )

@@ -252,11 +252,6 @@ class Wal:
         if writing is not None:
             self._submit(writing)
 
-    @property
-    def is_short(self) -> bool:
-        """Whether some writes are refused now; see `refusal`."""
-        return bool(self.stuck) or (self._room is not None and self._room.is_low)
-
     def refusal(self, adds: bool) -> str:
         """Why a write is refused now, for people; empty when it is not.
 

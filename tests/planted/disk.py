@@ -299,7 +299,7 @@ def readings_count_however_old(patch):
 @under("jumps", "partitions")
 def a_node_alone_goes_by_its_wall_clock(patch):
     """A node that hears of no majority believes its own clock."""
-    edit(patch, lapse.Lapse, "look", "min(own_ms, base_ms + int(1000 * SLOWEST * (now_s - at_s)))", "own_ms")
+    edit(patch, lapse.Lapse, "look", "min(own_ms, self._since_base(SLOWEST, now_s))", "own_ms")
 
 
 def an_end_that_was_put_off_comes_all_the_same(patch):
