@@ -7,7 +7,7 @@ them from the scan, with their owners.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -104,6 +104,17 @@ def _keep(found: dict[str, Record], name: str, record: Record, over_ms: int) -> 
         found[name] = record
 
 
+def _fitting(sizes_bytes: Iterable[int], room_bytes: int) -> int:
+    """How many of the first go into a page; one always does."""
+    count = 0
+    for size_bytes in sizes_bytes:
+        room_bytes -= size_bytes
+        if count and room_bytes < 0:
+            break
+        count += 1
+    return count
+
+
 class Listing:
     """See the module.
 
@@ -131,13 +142,11 @@ class Listing:
 
     def _bounded(self, records: list[tuple[str, Record]], horizon: str | None) -> Page:
         """A page of what was read, which may have grown since it was scanned."""
-        room = self.page_bytes
-        for number, (_, record) in enumerate(records):
-            room -= len(record.value or b"")
-            if number and room < 0:
-                sometimes("what a page of a listing holds has grown since it was scanned")
-                return Page(records[:number], records[number - 1][0])
-        return Page(records, horizon)
+        fitting = _fitting((len(record.value or b"") for _, record in records), self.page_bytes)
+        if fitting == len(records):
+            return Page(records, horizon)
+        sometimes("what a page of a listing holds has grown since it was scanned")
+        return Page(records[:fitting], records[fitting - 1][0])
 
     async def names(self, table: str, prefix: str, after: str, level: Level, limit: int = PAGE_KEYS) -> Names:
         """The same without values.
@@ -160,14 +169,12 @@ class Listing:
 
     def _cut(self, entries: list[_Entry], horizon: str | None, costly: list[_Entry]) -> tuple[list[_Entry], str | None]:
         """As much as may be in one page, and where that ends."""
-        room = self.page_bytes
-        for number, entry in enumerate(costly):
-            room -= entry.size_bytes
-            if number and room < 0:
-                sometimes("a page of a listing ends early, for its bytes")
-                last = costly[number - 1].name
-                return [one for one in entries if one.name <= last], last
-        return entries, horizon
+        fitting = _fitting((entry.size_bytes for entry in costly), self.page_bytes)
+        if fitting == len(costly):
+            return entries, horizon
+        sometimes("a page of a listing ends early, for its bytes")
+        last = costly[fitting - 1].name
+        return [one for one in entries if one.name <= last], last
 
     async def _scan(
         self, table: str, prefix: str, after: str, level: Level, limit: int, over_ms: int
