@@ -147,7 +147,6 @@ class Agreement:
         self._until_s = cluster.runtime.monotonic_s() + AGREE_TIMEOUT_S
         self._timer: Timer | None = None
         self._proposal: Proposal | None = None
-        self._registry: Registry | None = None
         if acceptors.enter(slot, self):
             self._start_ballot()
         else:
@@ -163,7 +162,6 @@ class Agreement:
             self._end(None)
             return
         self._round += 1
-        self._registry = registry
         groups = [registry.ids, registry.previous_ids] if registry.changing else [registry.ids]
         self._proposal = proposal = Proposal(groups, self._acceptors.ballot(self._round), self._value)
         self._timer = cluster.runtime.clock.callLater(
@@ -171,7 +169,7 @@ class Agreement:
         )
         message = Prepare(registry.version, self._slot, proposal.ballot)
         for node in sorted(registry.ids | registry.previous_ids):
-            self._ask(node, message, lambda node, vote: self._promised(proposal, node, vote))
+            self._ask(node, message, lambda node, vote: self._promised(registry, proposal, node, vote))
 
     def _ask(self, node: bytes, message: Prepare | Accept, voted: Callable[[bytes, Vote], None]) -> None:
         def replied(reply: AnyMessage | None) -> None:
@@ -185,17 +183,15 @@ class Agreement:
         else:
             self._cluster.links.call(node, message, replied)
 
-    def _promised(self, proposal: Proposal, node: bytes, vote: Vote) -> None:
+    def _promised(self, registry: Registry, proposal: Proposal, node: bytes, vote: Vote) -> None:
         if proposal is not self._proposal or self.result.called:
             return
         if proposal.on_promise(node, vote):
-            self._ask_all_to_accept(proposal)
+            self._ask_all_to_accept(registry, proposal)
         elif proposal.outbid > proposal.ballot:
             self._outbid(proposal)
 
-    def _ask_all_to_accept(self, proposal: Proposal) -> None:
-        registry = self._registry
-        assert registry is not None
+    def _ask_all_to_accept(self, registry: Registry, proposal: Proposal) -> None:
         message = Accept(registry.version, self._slot, proposal.ballot, proposal.value)
         for node in sorted(registry.ids | registry.previous_ids):
             self._ask(node, message, lambda node, vote: self._accepted(proposal, node, vote))
