@@ -53,8 +53,7 @@ class Autopsy:
         """What is wrong with the disk of a node that has just started on it: there the log has many segments."""
         if core.recovered.damage:
             return  # what lies there already, mended in the log or not, may have left more or less to be set aside
-        twin = node.disk.twin(power_lost=False)
-        twin.random = self._random
+        twin = self._twin(node)
         harms = [self._harm(twin, sort) for sort in self._random.choice(((".wal",), ("manifest", ".wal")))]
         yield from self._judge(node, core, twin, "with " + " and ".join(harms))
 
@@ -63,8 +62,7 @@ class Autopsy:
         newest = core.saver.newest
         if newest is None or not core.saver.has_two:
             return
-        twin = node.disk.twin(power_lost=False)
-        twin.random = self._random
+        twin = self._twin(node)
         twin.damage(f"{core.config.actual_data_dir}/cold/{manifest_name(newest.generation)}", 3)
         how = "with its newest manifest damaged"
         yield from self._judge(node, core, twin, how, may_miss=False)
@@ -72,12 +70,16 @@ class Autopsy:
 
     def _harmed(self, node: SimNode, core: Core) -> Iterator[str]:
         """P12: a file or two are damaged in any way."""
-        twin = node.disk.twin(power_lost=False)
-        twin.random = self._random
+        twin = self._twin(node)
         spared = f"{core.config.actual_data_dir}/{self._random.choice(COPIES)}"  # one of them is enough
         sorts = self._random.sample(SORTS, self._random.choice((1, 2)))
         harms = [self._harm(twin, sort, spared) for sort in sorts]
         yield from self._judge(node, core, twin, "with " + " and ".join(harms))
+
+    def _twin(self, node: SimNode) -> SimDisk:
+        twin = node.disk.twin(power_lost=False)
+        twin.random = self._random
+        return twin
 
     def _harm(self, twin: SimDisk, sort: str, spared: str = "") -> str:
         """Damage a file of some sort, unless that is to be spared.

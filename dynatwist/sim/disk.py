@@ -190,7 +190,7 @@ class SimDisk:
 
     def lose_log(self) -> None:
         """Every segment of the log is gone."""
-        for path in [path for path in self._names if segments_in([path.rpartition("/")[2]])]:
+        for path in self._segments():
             self.lose(path)
 
     def put(self, path: str, data: bytes, is_foreign: bool) -> None:
@@ -225,9 +225,13 @@ class SimDisk:
 
         A start removes a segment without a first frame, and takes the one before for the last.
         """
-        segments = [one for one in self._names if segments_in([one.rpartition("/")[2]])]
+        segments = self._segments()
         begun = [one for one in segments if len(frame_ends(self._names[one].data)) > 1]
         return path in segments and path >= max(begun, default="")
+
+    def _segments(self) -> list[str]:
+        """The files that a start takes for segments of the log, by their names."""
+        return [path for path in self._names if segments_in([path.rpartition("/")[2]])]
 
     def paths(self) -> list[str]:
         """All files that hold something and are no strangers', in order."""
