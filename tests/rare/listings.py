@@ -5,7 +5,6 @@ Each scenario holds, and breaks with a planted defect: so that would show.
 
 from __future__ import annotations
 
-import pytest
 from twisted.internet.defer import ensureDeferred, succeed
 from twisted.python.failure import Failure
 
@@ -13,11 +12,10 @@ from dynatwist.api.data import DataRoutes
 from dynatwist.coordinator.listing import Names
 from dynatwist.coordinator.request import Code, Result
 from dynatwist.replication.quorum import Level
+from tests.test_feed import record
+from tests.test_findings import ask, settled
 
-from .planted import plants
-from .test_feed import record
-from .test_findings import ask, settled
-from .test_rare_requests import KEY, a_damaged_one_and_one_that_was_away, code
+from .requests import KEY, a_damaged_one_and_one_that_was_away, code
 
 
 def a_page_ends_where_the_first_node_ends():
@@ -109,15 +107,3 @@ SCENARIOS = {
     "a_prefix_that_is_a_key_is_not_listed": a_key_that_equals_the_prefix_has_it,
 }
 """By the defect that breaks it."""
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_it_holds(name):
-    SCENARIOS[name]()
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_it_would_be_seen(monkeypatch, name):
-    plants()[name](monkeypatch)
-    with pytest.raises(AssertionError):
-        SCENARIOS[name]()

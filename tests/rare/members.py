@@ -5,8 +5,6 @@ Each scenario holds, and breaks with a planted defect: so that would show.
 
 from __future__ import annotations
 
-import pytest
-
 from dynatwist.coordinator import tombstones
 from dynatwist.model.registry import Member, Registry
 from dynatwist.model.ring import ALL_PARTITIONS, PARTITIONS, partition_of
@@ -16,9 +14,7 @@ from dynatwist.replication.filling import Filling
 from dynatwist.replication.paxos import Proposal, Vote
 from dynatwist.sim.cluster import SimNode
 from dynatwist.sim.world import Killed
-
-from .planted import plants
-from .test_findings import ask, settled
+from tests.test_findings import ask, settled
 
 
 def key_of(cluster, *owners: SimNode):
@@ -278,15 +274,3 @@ SCENARIOS = {
     "partitions_are_handed_off_while_members_change": nothing_is_handed_off_while_members_change,
 }
 """By the defect that breaks it."""
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_it_holds(name):
-    SCENARIOS[name]()
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_it_would_be_seen(monkeypatch, name):
-    plants()[name](monkeypatch)
-    with pytest.raises(AssertionError):
-        SCENARIOS[name]()

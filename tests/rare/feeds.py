@@ -7,12 +7,11 @@ import pytest
 from dynatwist.feed import hub as hub_module
 from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
 from dynatwist.model.ring import partition_of
+from tests.test_feed import KEYS, record
+from tests.test_findings import settled
+from tests.test_relays import key_of_others, put
 
-from .planted import plants
-from .test_feed import KEYS, record
-from .test_findings import settled
-from .test_rare_members import changing
-from .test_relays import key_of_others, put
+from .members import changing
 
 
 def listener() -> Subscription:
@@ -163,15 +162,3 @@ SCENARIOS = {
     "a_feed_goes_on_over_a_change_of_owners": a_change_of_owners_is_told_to_listeners,
 }
 """By the defect that breaks it."""
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_it_holds(name):
-    SCENARIOS[name]()
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_it_would_be_seen(monkeypatch, name):
-    plants()[name](monkeypatch)
-    with pytest.raises(AssertionError):
-        SCENARIOS[name]()

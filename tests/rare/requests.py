@@ -5,8 +5,6 @@ Each scenario holds, and breaks with a planted defect: so that would show.
 
 from __future__ import annotations
 
-import pytest
-
 from dynatwist.coordinator.forwarding import ATTEMPT_S, Origin
 from dynatwist.coordinator.reads import ReadRun
 from dynatwist.coordinator.request import Kind, Operation, etag
@@ -17,11 +15,10 @@ from dynatwist.model.replica import BucketWalk, Replica
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.net.messages import ReadDot, Replicate, Unable
 from dynatwist.replication.quorum import Level
+from tests.test_feed import record
+from tests.test_findings import ask, settled
 
-from .planted import plants
-from .test_feed import record
-from .test_findings import ask, settled
-from .test_rare_members import isolate
+from .members import isolate
 
 KEY = ("t", "k")
 
@@ -262,15 +259,3 @@ SCENARIOS = {
     "a_walk_misses_what_comes_meanwhile": a_look_at_buckets_sees_what_comes_meanwhile,
 }
 """By the defect that breaks it."""
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_it_holds(name):
-    SCENARIOS[name]()
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_it_would_be_seen(monkeypatch, name):
-    plants()[name](monkeypatch)
-    with pytest.raises(AssertionError):
-        SCENARIOS[name]()
