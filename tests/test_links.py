@@ -100,6 +100,32 @@ def test_a_lost_link_ends_its_calls_and_is_redialled(pair, world):
     assert two.links.linked() == [one.node]
 
 
+@pytest.mark.parametrize("way", ["ask", "call"])
+def test_regression_only_what_may_arrive_twice_is_asked_again_on_a_new_connection(pair, world, way):
+    """Simulator, seed 200210: a write was uncertain, since its message went down with a connection that the owner had
+    replaced already: reachable, and never heard of again."""
+    one, two = pair
+    for stream in (*one.host.streams.values(), *two.host.streams.values()):
+        stream.stuck_until_s = world.now_s + 600
+    replies = []
+    getattr(one.links, way)(two.node, ReadDot(1, ("t", "k")), replies.append)
+    two.links.try_once("h1", 1)
+    world.run(world.now_s + 1)
+    assert replies == [Done() if way == "ask" else None]
+
+
+def test_what_is_asked_of_a_peer_that_is_gone_is_given_up(pair, world):
+    one, two = pair
+    replies = []
+    two.process.pause()
+    one.links.ask(two.node, ReadDot(1, ("t", "k")), replies.append)
+    world.run(world.now_s + 0.05)
+    for stream in list(one.host.streams.values()):
+        stream.abortConnection()
+    world.run(world.now_s + 0.05)
+    assert replies == [None]
+
+
 def test_regression_a_link_dialled_the_other_way_is_redialled_too(pair, world):
     """A joiner with the higher id had dialled to find out why nobody answered; its link replaced the regular one, and
     nobody dialled again when it was lost."""

@@ -241,7 +241,7 @@ class Listing:
         message = Scan(cluster.version, table, prefix, after, limit)
         self._on_scan(me, message, lambda reply: finish(me, reply))
         for node in sorted(waiting - {me}):
-            cluster.links.call(
+            cluster.links.ask(
                 node,
                 message,
                 lambda reply, node=node: finish(node, reply),  # type: ignore[misc]

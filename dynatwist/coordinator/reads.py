@@ -88,7 +88,7 @@ class ReadRun:
     def _ask(self, owner: bytes) -> None:
         self._asked.add(owner)
         message = ReadDot(self._cluster.version, self._key, self._op)
-        self._cluster.links.call(owner, message, self._reply_from(owner), self._check, READ_TIMEOUT_S)
+        self._cluster.links.ask(owner, message, self._reply_from(owner), self._check, READ_TIMEOUT_S)
 
     def _readable_here(self) -> None:
         if not self._finished:
@@ -128,7 +128,7 @@ class ReadRun:
                 dot = record.dot
             self._hear(owner, dot)
 
-        self._cluster.links.call(owner, Fetch([self._key]), fetched, self._check, READ_TIMEOUT_S)
+        self._cluster.links.ask(owner, Fetch([self._key]), fetched, self._check, READ_TIMEOUT_S)
 
     def _hear(self, owner: bytes, dot: Dot | None) -> None:
         """An owner has this durably."""
@@ -196,7 +196,7 @@ class ReadRun:
 
         self._pushed.add(owner)
         message = Replicate(self._cluster.version, self._cluster.replicate_deadline_ms, [(self._key, pack(chosen))])
-        self._cluster.links.call(owner, message, pushed, self._check, READ_TIMEOUT_S)
+        self._cluster.links.ask(owner, message, pushed, self._check, READ_TIMEOUT_S)
 
     def _chosen_is_durable_here(self) -> None:
         me = self._cluster.me.node_id

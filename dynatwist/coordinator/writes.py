@@ -117,7 +117,7 @@ class WriteRun:
                 self._hint(owner)
                 continue
             self._pending.add(owner)
-            cluster.links.call(owner, message, self._reply_from(owner), self._stalled)
+            cluster.links.ask(owner, message, self._reply_from(owner), self._stalled)
 
     def _hint(self, owner: bytes) -> None:
         for key, _ in self._writes:

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from dynatwist.calls import call_safely
 from dynatwist.runtime import Runtime, Timer, cancel
+from dynatwist.sometimes import sometimes
 
 from .framing import FRAME_SIZES, State
 from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink, Wall
@@ -201,6 +202,27 @@ class PeerLinks:
             on_reply(None)
         else:
             link.call(message, on_reply, on_stall, timeout_s)
+
+    def ask(
+        self,
+        node: bytes,
+        message: AnyMessage,
+        on_reply: OnReply,
+        on_stall: Callable[[], None] | None = None,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> None:
+        """Call a peer with what may arrive twice: if the peer opens a new connection before it has answered, it is
+        asked again on that one, since it counts as reachable and nobody would know why it is silent."""
+        link = self._links.get(node)
+
+        def replied(reply: AnyMessage | None) -> None:
+            if reply is None and self._links.get(node, link) is not link:
+                sometimes("a peer that opened a new connection is asked again")
+                self.ask(node, message, on_reply, on_stall, timeout_s)
+            else:
+                on_reply(reply)
+
+        self.call(node, message, replied, on_stall, timeout_s)
 
     def ping(self, node: bytes, answered: Callable[[], None]) -> None:
         """Ask a peer whether it is there; nothing happens if it is not, or not connected."""
