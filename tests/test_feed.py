@@ -249,6 +249,31 @@ class TestOwnedKeys:
         assert [heard.take(), heard.take()] == [Notice.LAGGED, None]
 
 
+def test_who_is_told_to_read_afresh_hears_nothing_that_was_announced_before():
+    """(Found by the simulator.) The word that an event was dropped also stands for those dropped later, and is passed on
+    before events that came between. Whoever reads afresh then has what these say; by the time they are announced again,
+    since what was announced is forgotten, nobody knows that."""
+    later = []
+    hub = Hub("e", has_time=lambda: False, postpone=later.append)
+    hub.bound(HubBounds(fans=2, at_once=1))
+    heard, other = (Subscription(None, None, "", lambda record: True, lambda: None) for _ in range(2))
+    hub.subscribe(heard, None)
+    hub.subscribe(other, None)
+    for number, key in enumerate(KEYS[:3], 1):  # the last one does not fit: the word follows the first two
+        hub.publish(key, record(key, 1, number))
+    for _ in range(3):
+        later.pop(0)()
+    assert [heard.take().record.stamp.ms for _ in range(2)] == [1, 2]
+    hub.publish(KEYS[3], record(KEYS[3], 1, 4))
+    hub.publish(KEYS[2], record(KEYS[2], 1, 5))  # nor does this one: the same word stands for it
+    items = []
+    while later:
+        later.pop(0)()
+        while (item := heard.take()) is not None:
+            items.append(item if item is Notice.LAGGED else item.record.stamp.ms)
+    assert items == [Notice.LAGGED]
+
+
 @pytest.mark.parametrize("cursor", ["e-" + "9" * 5000, "e-٣", "e--1", "e-", "", "-", "e-1-1", "f-0", "e-99"])
 def test_a_cursor_that_makes_no_sense_is_answered_with_a_reset(cursor):
     hub = Hub("e")
