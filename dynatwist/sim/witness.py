@@ -310,7 +310,9 @@ class Witness:
                 self.say(f"P3: {known.name} is back at {node.host}, though {name_of(buried)} had buried it")
 
         def durable() -> None:
-            if node.core is core:
+            replica = store.replicas[known.partition]
+            has_it = replica.clock.covers(record.dot) or key in replica.aside  # unless it was handed off meanwhile
+            if node.core is core and has_it:
                 known.holders.add(node.number)
                 known.held_by.add(node.number)
                 before = self._greatest.get((node.number, key))
