@@ -301,7 +301,7 @@ class Witness:
         elif self._is_held(store, known):
             before = self._greatest.get((node.number, key))
             buried, buried_s = self._dropped.get(key, (None, 0.0))
-            alone = not store.replica_of(key).whole and core.cluster.may_coordinate(known.partition)
+            alone = not store.replica_of(key).whole and core.cluster.is_left_alone(known.partition)
             registry = core.cluster.registry
             owns = registry is None or core.identity.node_id in registry.all_owners(known.partition)
             if before is not None and is_preferred(before, record):
