@@ -250,7 +250,7 @@ class TestOwnedKeys:
 
 
 def test_who_is_told_to_read_afresh_hears_nothing_that_was_announced_before():
-    """(Found by the simulator.) The word that an event was dropped also stands for those dropped later, and is passed on
+    """(Found by the simulator.) The word that an event was dropped also stands for those dropped later, and goes
     before events that came between. Whoever reads afresh then has what these say; by the time they are announced again,
     since what was announced is forgotten, nobody knows that."""
     later = []
