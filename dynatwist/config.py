@@ -121,6 +121,14 @@ def _integer(text: str, low: int, high: int) -> int:
     return value
 
 
+def _count(text: str) -> int:
+    return _integer(text, 1, 1 << 30)
+
+
+def _bytes(text: str) -> int:
+    return _integer(text, 1 << 16, 1 << 50)
+
+
 def _seconds(low: float) -> Callable[[str], float]:
     def read(text: str) -> float:
         try:
@@ -234,6 +242,18 @@ SETTINGS = (
     Setting("max-depth", "limits.json_depth", lambda text: _integer(text, 1, 500), "nesting of JSON"),
     Setting("max-header", "limits.header_bytes", lambda text: _integer(text, 1024, 1 << 20), "bytes of a head"),
     Setting("max-memory", "limits.store_bytes", lambda text: _integer(text, 1 << 20, 1 << 50), "bytes of records"),
+    Setting("max-connections", "limits.connections", _count, "connections of clients (default: by descriptors)"),
+    Setting("max-address-connections", "limits.address_connections", _count, "of one address (default: half of all)"),
+    Setting("max-receiving", "limits.receiving_bytes", _bytes, "bytes of bodies under way; a quarter for a user"),
+    Setting("max-unread", "limits.unread_bytes", _bytes, "bytes of answers not read yet; a quarter for a user"),
+    Setting("max-subscriptions", "limits.subscriptions", _count, "subscriptions in all"),
+    Setting("max-user-subscriptions", "limits.user_subscriptions", _count, "subscriptions of one user"),
+    Setting("max-streams", "limits.streams", _count, "event streams, websockets and long answers in all"),
+    Setting("max-user-streams", "limits.user_streams", _count, "of one user"),
+    Setting("head-timeout", "limits.head_s", _seconds(0.1), "seconds for the head of a request"),
+    Setting("body-timeout", "limits.body_s", _seconds(0.1), "seconds for its body"),
+    Setting("idle-timeout", "limits.idle_s", _seconds(0.1), "seconds for a connection on which nothing is asked"),
+    Setting("unread-timeout", "limits.unread_s", _seconds(0.1), "seconds for a client that reads no answer"),
     Setting("disk-reserve", "disk_reserve_bytes", lambda text: _integer(text, 0, 1 << 50), "bytes left on the disk"),
     Setting("admin-password", "admin_password", _password, "the administrator's password", is_option=False),
 )

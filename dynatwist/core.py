@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import blake2b
 
 from twisted.internet.defer import Deferred
@@ -14,15 +15,19 @@ from twisted.python.failure import Failure
 
 from dynatwist.api.accounts import AccountRoutes
 from dynatwist.api.admin import AdminRoutes
+from dynatwist.api.connected import INTERVAL_S as CONNECTED_INTERVAL_S
+from dynatwist.api.connected import Connected
 from dynatwist.api.context import VERSION, Context
 from dynatwist.api.data import DataRoutes
 from dynatwist.api.intake import Intake
 from dynatwist.api.keys import KeyRoutes
-from dynatwist.api.live import LiveRoutes
+from dynatwist.api.live import LiveRoutes, Sights
+from dynatwist.api.session import Session
 from dynatwist.api.status import StatusRoutes
 from dynatwist.auth.passwords import Passwords
 from dynatwist.auth.tokens import TokenKeys, Tokens
 from dynatwist.auth.users import Users
+from dynatwist.budget import Budget
 from dynatwist.calls import call_safely
 from dynatwist.config import NodeConfig
 from dynatwist.coordinator.agreement import Acceptors
@@ -73,8 +78,9 @@ class Core:
 
     log = Logger()
 
-    def __init__(self, config: NodeConfig, keyring: Keyring, runtime: Runtime) -> None:
+    def __init__(self, config: NodeConfig, keyring: Keyring, runtime: Runtime, budget: Budget | None = None) -> None:
         self.config = config
+        self.budget = budget or config.limits.budget()
         self.keyring = keyring
         self.runtime = runtime
         self._folder = config.actual_data_dir
@@ -183,7 +189,8 @@ class Core:
         self._save_failed = False
         self._snapshotter = LoopingCall(self._cold_save)
         self._second = LoopingCall(call_safely, self._each_second)
-        for loop in (self._snapshotter, self._second):
+        self._revoker = LoopingCall(call_safely, self.connected.look)
+        for loop in (self._snapshotter, self._second, self._revoker):
             loop.clock = runtime.clock  # type: ignore[assignment]
 
     def _build_gossip(self, me: Member) -> None:
@@ -226,7 +233,7 @@ class Core:
         self.users.admin_passwords = self._admin_passwords(keys)
 
     def _build_routes(self) -> None:
-        config = self.config
+        config, runtime = self.config, self.runtime
         self.metrics = Metrics()
         listing = Listing(self.cluster, self.coordinator)
         self.context = Context(
@@ -239,6 +246,7 @@ class Core:
             self.metrics,
             self.saver,
             self.intake,
+            self.budget,
             config.limits,
             config.private_status,
             config.anonymous_read,
@@ -250,7 +258,10 @@ class Core:
         self.status = StatusRoutes(self.context)
         self.admin = AdminRoutes(self.context, self.data)
         self.keys = KeyRoutes(self.context, Rotation(self.cluster, self.keyring, config.token_lifetime_s))
-        self.live = LiveRoutes(self.context)
+        sights = Sights(self.context)
+        self.connected = Connected(self.users.still_counts, runtime.later)
+        self.live = LiveRoutes(self.context, sights, self.connected)
+        self.session = partial(Session, self.context, self.data, sights=sights, connected=self.connected)
 
     # Running
 
@@ -265,6 +276,7 @@ class Core:
         self.registrar.start()
         self.repair.start()
         self._second.start(SYNC_INTERVAL_S)
+        self._revoker.start(CONNECTED_INTERVAL_S)
         self._scrub()
         self._snapshotter.start(self.config.snapshot_interval_s, now=bool(self.recovered.damage))
 
@@ -285,7 +297,7 @@ class Core:
     def stop(self) -> Deferred[None]:
         """Say goodbye, flush the log, close the links; within a deadline."""
         self.cluster.stopping = True
-        for loop in (self._snapshotter, self._second):
+        for loop in (self._snapshotter, self._second, self._revoker):
             if loop.running:
                 loop.stop()
         self.registrar.stop()

@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+METHODS = frozenset(("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "WS", "BAD"))
+"""Counted by name, a websocket's operations and what is no request among them. All others are made up."""
 _BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -81,6 +83,8 @@ class Metrics(Collector):
     def observe(self, method: str, status: int, took_s: float) -> None:
         """Count a request."""
         self.total_requests += 1
+        if method not in METHODS:
+            method = "OTHER"
         self._by_label[method, status] = self._by_label.get((method, status), 0) + 1
         self._latency.add(took_s)
 

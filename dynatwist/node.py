@@ -28,7 +28,7 @@ from dynatwist.config import NodeConfig
 from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.net.tls import is_foreign_key, peer_context, peer_node_id
-from dynatwist.process import TurnMeter
+from dynatwist.process import TurnMeter, max_connections
 from dynatwist.runtime import Datagrams, Runtime
 from dynatwist.storage.files import RealFileSystem, ThreadWriter
 from dynatwist.storage.keyfile import change, load_or_create
@@ -258,7 +258,7 @@ class NodeService(MultiService):
             keyring = Keyring(keys, partial(change, key_file))
             network = RealNetwork(self._reactor, self.config.interface)
             runtime, self._hashing = real_runtime(self._reactor, network, self._fatal)
-            self.core = Core(self.config, keyring, runtime)
+            self.core = Core(self.config, keyring, runtime, self.config.limits.budget(max_connections()))
             node_id = self.core.identity.node_id
             network.identify(node_id, keys)
             keyring.on_change.append(partial(network.identify, node_id))

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "dynatwist"
 LAYERS = [
     {"errors", "metrics", "sometimes", "calls"},
+    {"budget"},
     {"model"},
     {"membership", "replication", "feed"},
     {"storage"},

@@ -196,7 +196,8 @@ BAD_ACCOUNTS = [
     ("carol", {"secret": 12}, 400),
     ("carol", {"secret": None}, 400),
     ("carol", {"secret": ["x"]}, 400),
-    ("carol", {"secret": "x" * 5000}, 400),
+    ("carol", {"secret": "x" * 2000}, 400),
+    ("carol", {"secret": "x" * 5000}, 413),
     ("carol", [], 400),
 ]
 

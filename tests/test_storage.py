@@ -259,7 +259,7 @@ class TestStore:
         for name in ("b", "a", "ab", "ü"):
             bench.put(name)
         bench.put("b", None)
-        assert bench.store.live_counts() == {"t": 3}
+        assert bench.store.live.page() == {"t": 3}
         assert list(bench.store.keys("t")) == ["a", "ab", "b", "ü"]
         assert list(bench.store.keys("t", "a")) == ["a", "ab"]
         assert list(bench.store.keys("t", "", "ab")) == ["b", "ü"]

@@ -18,6 +18,9 @@ from .request import Answer, Request, json_answer
 MAX_PAGE_KEYS = 1000
 """Keys of one answer; the longest possible ones make a megabyte."""
 
+MAX_PAGE_TABLES = 1000
+"""Tables of one answer."""
+
 
 class AdminRoutes:
     """See the module. Every method may raise `ApiError`."""
@@ -27,10 +30,13 @@ class AdminRoutes:
         self._data = data
 
     async def tables(self, request: Request) -> Answer:
-        """The tables known at this node, with the live keys that it holds."""
+        """The tables known at this node, with the live keys that it holds, a page at a time."""
         self._context.require_admin(request)
-        counts = self._context.cluster.store.live_counts()
-        return json_answer(200, {"tables": [{"name": name, "keys": count} for name, count in counts.items()]})
+        limit = request.integer("limit", MAX_PAGE_TABLES, 1, MAX_PAGE_TABLES)
+        counts = self._context.cluster.store.live.page(request.query.get("after", ""), limit)
+        next_after = next(reversed(counts)) if len(counts) == limit else None
+        tables = [{"name": name, "keys": count} for name, count in counts.items()]
+        return json_answer(200, {"tables": tables, "next_after": next_after})
 
     async def keys(self, request: Request, table: str) -> Answer:
         """The keys of a table, a page at a time."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dynatwist.auth.tokens import Identity
 from dynatwist.auth.users import Users
+from dynatwist.budget import Budget
 from dynatwist.coordinator.cluster import Cluster
 from dynatwist.coordinator.coordinator import Coordinator
 from dynatwist.coordinator.listing import Listing
@@ -21,6 +22,7 @@ from dynatwist.storage.snapshot import ColdSaver
 from .intake import Intake
 from .limits import Limits
 from .request import Request
+from .source import source_of
 
 VERSION = "0.1.0"
 
@@ -43,6 +45,7 @@ class Context:
     metrics: Metrics
     saver: ColdSaver
     intake: Intake
+    budget: Budget
     limits: Limits = field(default_factory=Limits)
     private_status: bool = False
     anonymous_read: bool = False
@@ -94,6 +97,15 @@ class Context:
         if not identity.is_admin:
             raise ApiError(403, "admin_only", "only the administrator may do this")
         return identity
+
+    def holder_of(self, identity: Identity | None, request: Request) -> str:
+        """Whom a request is charged to: its user, or its address where nobody is asked for a token."""
+        return identity.uid if identity is not None else source_of(request.address)
+
+    def require_unread_room(self, holder: str, size_bytes: int) -> None:
+        """429 or 503 for a long answer while too much of what was answered before is not read."""
+        if not self.budget.unread.has_room(holder, size_bytes):
+            raise self.budget.unread.refuse(holder, size_bytes)
 
     def may_read(self, identity: Identity | None, record: Record) -> bool:
         """Whether somebody may see a record."""

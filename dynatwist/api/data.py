@@ -25,6 +25,8 @@ from .request import Answer, Request, error_answer, json_answer
 from .views import failure_of, record_json
 
 MAX_TTL_S = 10 * 365 * 24 * 3600
+LONG_BYTES = 64 << 10
+"""Longer answers have to find room among those that are not read yet; what is shorter fits a socket's buffer."""
 MOST_AT_ONCE = 64
 """Keys of one ``POST /{table}/keys`` that are read together, where their records are small."""
 
@@ -103,14 +105,17 @@ class DataRoutes:
         kind = operation.kind
         if kind is Kind.GET and not self._context.may_read(identity, record):
             raise ApiError(403, "forbidden", "the key belongs to another user")
+        holder = identity.uid if identity is not None else ""
+        if kind is Kind.GET and len(record.value or b"") > LONG_BYTES:
+            self._context.require_unread_room(self._context.holder_of(identity, request), len(record.value or b""))
         tag = etag(record)
         token = request.causal().with_dot(partition_of(*operation.key), record.dot)
         headers = {"X-Replicas": result.replicas, "ETag": tag, "X-Causal-Token": token.render()}
         if kind is Kind.GET and tag in request.etags("if-none-match"):
-            return Answer(304, headers=headers)
+            return Answer(304, headers=headers, holder=holder)
         if kind is Kind.DELETE:
             return json_answer(200, {"status": "deleted", "version": record.version}, headers)
-        return Answer(201 if kind is Kind.PUT else 200, record_json(record, tag), headers=headers)
+        return Answer(201 if kind is Kind.PUT else 200, record_json(record, tag), headers=headers, holder=holder)
 
     async def read(
         self, identity: Identity | None, table: str, key: str, level: Level, causal: CausalToken | None = None
@@ -162,7 +167,8 @@ class DataRoutes:
         limit = request.integer("limit", 0, 1, 1_000_000)
         level = request.level("r")
         prefix, after = request.query.get("prefix", ""), request.query.get("after", "")
-        return await answer_in_pieces(b"[", self._names(identity, table, prefix, after, level, limit), b"]")
+        names = self._names(identity, table, prefix, after, level, limit)
+        return await answer_in_pieces(b"[", names, b"]", self._context.holder_of(identity, request))
 
     async def _names(
         self, identity: Identity | None, table: str, prefix: str, after: str, level: Level, limit: int
@@ -185,7 +191,7 @@ class DataRoutes:
         for key in keys:
             check_key(key, self._context.limits)
         records = self._records(identity, table, list(dict.fromkeys(keys)), request.level("r"))
-        return await answer_in_pieces(b"{", records, b"}")
+        return await answer_in_pieces(b"{", records, b"}", self._context.holder_of(identity, request))
 
     async def _records(
         self, identity: Identity | None, table: str, keys: list[str], level: Level
@@ -209,7 +215,8 @@ class DataRoutes:
     async def store(self, request: Request, table: str) -> Answer:
         """``{key: record}`` of all that the caller may read."""
         identity = self._enter_reading(request, table)
-        return await answer_in_pieces(b"{", self._store(identity, table, request.level("r")), b"}")
+        records = self._store(identity, table, request.level("r"))
+        return await answer_in_pieces(b"{", records, b"}", self._context.holder_of(identity, request))
 
     async def _store(self, identity: Identity | None, table: str, level: Level) -> AsyncIterator[list[bytes]]:
         after: str | None = ""
@@ -225,6 +232,7 @@ class DataRoutes:
     def _enter_reading(self, request: Request, table: str) -> Identity | None:
         self._context.require_ready()
         identity = self._context.identify_reader(request)
+        self._context.require_unread_room(self._context.holder_of(identity, request), LONG_BYTES)
         check_table(table, self._context.limits)
         return identity
 
@@ -237,7 +245,7 @@ class DataRoutes:
         check_table(table, self._context.limits)
         ops = _ops_of(request.body)
         batch = Batch(self._context, identity, table, request.level("w"), ops)
-        return Answer(200, b'{"results":[' + b",".join(await batch.results) + b"]}")
+        return Answer(200, b'{"results":[' + b",".join(await batch.results) + b"]}", holder=identity.uid)
 
 
 async def _listed(page: Awaitable[T]) -> T:

@@ -37,7 +37,8 @@ _LEAVE = frozenset(
 )
 """Headers that change how a request is to be read or answered."""
 
-Respond = Callable[[bytes], None]
+Respond = Callable[[bytes, str], None]
+"""Takes an answer, and the user to whom it is given, if that is known."""
 
 
 class Head:
@@ -138,7 +139,7 @@ class FastLane:
         def answered(answer: Answer) -> None:
             self._metrics.lane_requests += 1
             self._metrics.observe(method.decode(), answer.status, max(self._seconds() - started_s, 1e-6))
-            respond(rendered(answer))
+            respond(rendered(answer), answer.holder)
 
         try:
             self._data.serve(_KINDS[method], request, table, key, answered)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from dynatwist.budget import Allowance, Budget
 from dynatwist.errors import ApiError
 from dynatwist.model.ring import is_system_table
 
@@ -27,6 +28,18 @@ class Limits:
     """Bounds on what clients send and on memory; all configurable.
 
     :ivar store_bytes: memory for records, keys and overhead included.
+    :ivar connections: of clients in all; ``None`` for as many as there are descriptors for.
+    :ivar address_connections: of one source address; ``None`` for half of all.
+    :ivar receiving_bytes: of long bodies that arrive or are worked on, in all; a user may have a quarter.
+    :ivar unread_bytes: of answers and events that their connections have no room for, in all; a quarter for a user.
+    :ivar subscriptions: in all.
+    :ivar user_subscriptions: of one user.
+    :ivar streams: event streams, websockets and long answers in all.
+    :ivar user_streams: of one user.
+    :ivar head_s: for a request's head, also for the first one of a connection.
+    :ivar body_s: for its body.
+    :ivar idle_s: for a connection on which nothing is asked.
+    :ivar unread_s: for a connection whose client takes nothing of what it was answered.
     """
 
     value_bytes: int = 1 << 20
@@ -35,6 +48,40 @@ class Limits:
     json_depth: int = 64
     header_bytes: int = 16 << 10
     store_bytes: int = 8 << 30
+    connections: int | None = None
+    address_connections: int | None = None
+    receiving_bytes: int = 64 << 20
+    unread_bytes: int = 128 << 20
+    subscriptions: int = 65536
+    user_subscriptions: int = 4096
+    streams: int = 16384
+    user_streams: int = 1024
+    head_s: float = 20.0
+    body_s: float = 60.0
+    idle_s: float = 75.0
+    unread_s: float = 60.0
+
+    def budget(self, descriptors: int = 1 << 20) -> Budget:
+        """What clients may have of a node.
+
+        :param descriptors: how many connections of clients there are descriptors for.
+        """
+        connections = min(self.connections or descriptors, descriptors)
+        each = min(self.address_connections or max(connections // 2, 1), connections)
+        received, unread = max(self.receiving_bytes, self.body_bytes), max(self.unread_bytes, self.body_bytes)
+        return Budget(
+            Allowance("max-connections", "connections", connections, each, "max-address-connections"),
+            Allowance("max-receiving", "bytes of bodies under way", received, max(received // 4, self.body_bytes)),
+            Allowance("max-unread", "bytes of unread answers", unread, max(unread // 4, self.body_bytes)),
+            Allowance(
+                "max-subscriptions",
+                "subscriptions",
+                self.subscriptions,
+                self.user_subscriptions,
+                "max-user-subscriptions",
+            ),
+            Allowance("max-streams", "streams and websockets", self.streams, self.user_streams, "max-user-streams"),
+        )
 
     @property
     def body_bytes(self) -> int:

@@ -10,10 +10,11 @@ SHORT_BYTES = 64 << 10
 """Up to here an answer is sent whole, with its length."""
 
 
-async def answer_in_pieces(begin: bytes, pieces: AsyncIterator[list[bytes]], end: bytes) -> Answer:
+async def answer_in_pieces(begin: bytes, pieces: AsyncIterator[list[bytes]], end: bytes, holder: str) -> Answer:
     """An array or an object of JSON.
 
     :param pieces: items of it, some at a time; taken only as fast as the client reads, once the answer is long.
+    :param holder: whom the answer is charged to while it is not read.
     :raises ApiError: what `pieces` raises before the answer is long; later the connection ends instead.
     """
     items: list[bytes] = []
@@ -22,8 +23,8 @@ async def answer_in_pieces(begin: bytes, pieces: AsyncIterator[list[bytes]], end
         items += piece
         size_bytes += sum(map(len, piece))
         if size_bytes > SHORT_BYTES:
-            return Answer(200, content_type=JSON, stream=_stream(begin + b",".join(items), pieces, end))
-    return Answer(200, begin + b",".join(items) + end)
+            return Answer(200, content_type=JSON, stream=_stream(begin + b",".join(items), pieces, end), holder=holder)
+    return Answer(200, begin + b",".join(items) + end, holder=holder)
 
 
 async def _stream(begun: bytes, pieces: AsyncIterator[list[bytes]], end: bytes) -> AsyncIterator[bytes]:

@@ -72,6 +72,7 @@ class Answer(msgspec.Struct, frozen=True):
     """One answer.
 
     :ivar stream: instead of a body, pieces that are sent as they come.
+    :ivar holder: the user whom it is for, charged while it is not read; empty where nobody was asked for a token.
     """
 
     status: int
@@ -79,6 +80,7 @@ class Answer(msgspec.Struct, frozen=True):
     content_type: str = JSON
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     stream: AsyncIterator[bytes] | None = None
+    holder: str = ""
 
 
 def json_answer(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Answer:

@@ -12,6 +12,9 @@ from .request import Answer, Request, json_answer
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+MAX_TABLES = 1000
+"""Tables that ``/stats`` names, the first ones in order; ``/admin/tables`` has all, in pages."""
+
 
 class StatusRoutes:
     """See the module."""
@@ -83,15 +86,15 @@ class StatusRoutes:
         self._guard(request)
         context = self._context
         cluster, store, metrics = context.cluster, context.cluster.store, context.metrics
-        tables = store.live_counts()
         registry = cluster.registry
         return json_answer(
             200,
             {
                 "node": cluster.me.address,
                 "version": VERSION,
-                "tables": tables,
-                "total_keys": sum(tables.values()),
+                "tables": store.live.page(limit=MAX_TABLES),
+                "table_count": len(store.live),
+                "total_keys": store.live.total,
                 "total_requests": metrics.total_requests,
                 "average_latency_ms": round(metrics.average_latency_ms, 4),
                 "active_sse_connections": metrics.sse_connections,
@@ -119,10 +122,10 @@ class StatusRoutes:
         """Prometheus text."""
         self._guard(request)
         context = self._context
-        tables = context.cluster.store.live_counts()
         context.metrics.set_gauges(
             {
-                "keys": sum(tables.values()),
+                "keys": context.cluster.store.live.total,
+                "tables": len(context.cluster.store.live),
                 **self._gossip_gauges(),
                 "conflicts": context.cluster.store.conflicts,
                 "hints": len(context.cluster.store.hints),
@@ -135,6 +138,7 @@ class StatusRoutes:
                 "anti_entropy_alarms": context.cluster.store.alarms,
                 "partitions_not_whole": len(context.cluster.not_whole()),
                 **context.counters(),
+                **context.budget.figures(),
                 "hints_dropped": context.cluster.store.hints.dropped,
             }
         )

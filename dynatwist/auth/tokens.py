@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
+from hashlib import blake2b
 
 import jwt
 
@@ -28,6 +30,8 @@ class Identity:
 
     :ivar uid: owner of what it creates; ``admin`` for the administrator.
     :ivar generation: raised when the user's old tokens are to stop working.
+    :ivar signed_by: names the key that its token is signed with.
+    :ivar mark: of an administrator's token; see `TokenKeys`.
     """
 
     name: str
@@ -35,6 +39,8 @@ class Identity:
     role: Role
     generation: int
     expires_s: int
+    signed_by: bytes = b""
+    mark: str = ""
 
     @property
     def is_admin(self) -> bool:
@@ -81,23 +87,27 @@ class Tokens:
 
     def issue(self, name: str, uid: str, generation: int, role: Role = Role.USER) -> str:
         """A token."""
-        return self._encode(name, uid, generation, role, self._lifetime_s, "bearer")
+        until_s = self._wall_ms() // 1000 + self._lifetime_s
+        return self._encode(name, uid, generation, role, until_s, use="bearer")
 
     def issue_ticket(self, identity: Identity) -> str:
-        """A ticket for one subscription or websocket within 30 s."""
-        return self._encode(identity.name, identity.uid, identity.generation, identity.role, TICKET_S, "ticket")
+        """A ticket for one subscription or websocket within 30 s, which ends when the token does."""
+        until_s = min(self._wall_ms() // 1000 + TICKET_S, identity.expires_s)
+        more = {"until": identity.expires_s}
+        return self._encode(
+            identity.name, identity.uid, identity.generation, identity.role, until_s, use="ticket", **more
+        )
 
-    def _encode(self, name: str, uid: str, generation: int, role: Role, lifetime_s: int, use: str) -> str:
-        now_s = self._wall_ms() // 1000
+    def _encode(self, name: str, uid: str, generation: int, role: Role, until_s: int, **more: object) -> str:
         claims = {
             "sub": name,
             "uid": uid,
             "gen": generation,
             "role": role.value,
-            "use": use,
-            "iat": now_s,
-            "exp": now_s + lifetime_s,
+            "iat": self._wall_ms() // 1000,
+            "exp": until_s,
             "jti": self._randbytes(9).hex(),
+            **more,
         }
         if role is Role.ADMIN:
             claims["mark"] = self._keys.admin_marks[0]
@@ -107,10 +117,10 @@ class Tokens:
         """Whose bearer token it is; ``None`` when it is none, forged or expired."""
         known = self._verified.get(token)
         if known is None:
-            claims = self._claims(token, "bearer")
-            if claims is None:
+            found = self._claims(token, "bearer")
+            if found is None:
                 return None
-            known = self._identity(claims)
+            known = _identity(*found)
             self._verified[token] = known
             while len(self._verified) > MAX_VERIFIED:
                 self._verified.popitem(last=False)
@@ -119,44 +129,70 @@ class Tokens:
             return None
         return known
 
+    def is_good(self, identity: Identity) -> bool:
+        """Whether a token that was verified before would be now, by its time, its key and an administrator's mark."""
+        if self._wall_ms() >= identity.expires_s * 1000:
+            return False
+        if identity.is_admin and identity.mark not in self._keys.admin_marks:
+            return False
+        return any(_name_of(key) == identity.signed_by for key in self._verifying())
+
+    def _verifying(self) -> list[bytes]:
+        """The keys that verify now."""
+        now_ms = self._wall_ms()
+        return [*self._keys.keys, *(key for key, until_s in self._keys.former if now_ms < until_s * 1000)]
+
     def redeem(self, ticket: str) -> Identity | None:
         """Whose ticket it is; each is good for one use on a node."""
-        claims = self._claims(ticket, "ticket")
-        if claims is None:
+        found = self._claims(ticket, "ticket")
+        if found is None:
             return None
+        claims, key = found
         now_s = self._wall_ms() // 1000
         self._used_tickets = {jti: until for jti, until in self._used_tickets.items() if until > now_s}
         if str(claims["jti"]) in self._used_tickets:
             return None
         self._used_tickets[str(claims["jti"])] = int(str(claims["exp"]))
-        return replace(self._identity(claims), expires_s=now_s + self._lifetime_s)
+        return replace(_identity(claims, key), expires_s=int(str(claims.get("until", claims["exp"]))))
 
-    def _identity(self, claims: dict[str, object]) -> Identity:
-        return Identity(
-            str(claims["sub"]),
-            str(claims["uid"]),
-            Role(claims["role"]),
-            int(str(claims["gen"])),
-            int(str(claims["exp"])),
-        )
-
-    def _claims(self, token: str, use: str) -> dict[str, object] | None:
-        claims = self._signed(token) if len(token) <= MAX_TOKEN_CHARS else None
-        if claims is None or claims.get("use") != use or self._wall_ms() >= int(str(claims["exp"])) * 1000:
+    def _claims(self, token: str, use: str) -> tuple[dict[str, object], bytes] | None:
+        """What a token says that is good for something now, and the key that it is signed with."""
+        found = self._signed(token) if len(token) <= MAX_TOKEN_CHARS else None
+        if found is None:
+            return None
+        claims, _ = found
+        if claims.get("use") != use or self._wall_ms() >= int(str(claims["exp"])) * 1000:
             return None
         if claims.get("role") == Role.ADMIN.value and claims.get("mark") not in self._keys.admin_marks:
             return None
-        return claims
+        return found
 
-    def _signed(self, token: str) -> dict[str, object] | None:
-        """What a token says, if it is signed with one of the keys."""
+    def _signed(self, token: str) -> tuple[dict[str, object], bytes] | None:
+        """What a token says, if it is signed with one of the keys, and with which."""
         options = {"require": ["exp", "sub", "jti"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
-        former = [key for key, until_s in self._keys.former if self._wall_ms() < until_s * 1000]
-        for key in (*self._keys.keys, *former):
+        for key in self._verifying():
             try:
-                return jwt.decode(token, key, algorithms=[ALGORITHM], options=options)  # type: ignore[arg-type]
+                return jwt.decode(token, key, algorithms=[ALGORITHM], options=options), key  # type: ignore[arg-type]
             except jwt.InvalidSignatureError:
                 continue
             except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
                 return None
         return None
+
+
+@lru_cache(64)
+def _name_of(key: bytes) -> bytes:
+    """What a key is called; nothing can be told of the key by that."""
+    return blake2b(key, digest_size=8, person=b"dynakv token key").digest()
+
+
+def _identity(claims: dict[str, object], key: bytes) -> Identity:
+    return Identity(
+        str(claims["sub"]),
+        str(claims["uid"]),
+        Role(claims["role"]),
+        int(str(claims["gen"])),
+        int(str(claims["exp"])),
+        _name_of(key),
+        str(claims.get("mark", "")),
+    )

@@ -90,6 +90,10 @@ class Users:
         user = self._find(identity.name)
         return user is not None and (user.uid, user.generation) == (identity.uid, identity.generation)
 
+    def still_counts(self, identity: Identity) -> bool:
+        """The same of one that stays connected: its token may have expired, or the keys have changed."""
+        return self.tokens.is_good(identity) and self.is_current(identity)
+
     def _find(self, name: str) -> User | None:
         key = USERS_TABLE, name
         records = self._cluster.store.replicas[SYSTEM_PARTITION].records

@@ -46,6 +46,9 @@ LOOK_S = 0.02
 """How often a request that waits for its causal token looks whether all of that has come."""
 LOG_PATIENCE_S = 0.1
 """For as long ``r=one`` waits for this node's own log, before it asks any owner that has the record durably."""
+SYSTEM_RESERVE_SHARE = 16
+"""The memory limit is exceeded by one part in so many for users alone: registration, a changed secret and a logout go
+on when data have filled the rest."""
 RECENT_S = 2 * FORWARD_TIMEOUT_S
 FORGOTTEN = Result(Code.UNCERTAIN, text="written, and superseded since; what it was is not known any more")
 
@@ -306,7 +309,7 @@ class Coordinator:
                 return Result(Code.TOO_LARGE, text=f"the merged value exceeds {self._max_value_bytes} bytes")
         elif operation.kind is Kind.DELETE:
             value = None
-        if value is not None and not store.has_room_for(operation.key, value, self._max_store_bytes):
+        if value is not None and not store.has_room_for(operation.key, value, self._most_bytes(operation.key)):
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
         expires_ms = store.end_after(operation.ttl_ms) if operation.ttl_ms and value is not None else 0
         if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
@@ -362,6 +365,11 @@ class Coordinator:
         return packed if packed is not None and records.get(key) is record else pack(record)
 
     # Answering peers
+
+    def _most_bytes(self, key: Key) -> int:
+        """The bound on memory for a write; users have a reserve, so that no other user's data lock them out."""
+        reserve_bytes = self._max_store_bytes // SYSTEM_RESERVE_SHARE if is_system_table(key[0]) else 0
+        return self._max_store_bytes + reserve_bytes
 
     def _on_replicate(self, node: bytes, message: Replicate, respond: Respond) -> None:
         cluster = self.cluster

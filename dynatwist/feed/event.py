@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 from dynatwist.model.record import Key, Record
@@ -18,10 +19,11 @@ class Event:
     :ivar doubt: 0 for what is certainly newer than all that was announced of its key. Else the number of the newest
         event that the hub had forgotten: a listener that heard any so old may have heard something newer of this key.
     :ivar size_bytes: what it costs a queue, about.
+    :ivar shown: room for what some may see of it, each asked once however many subscriptions they have.
     :ivar encoded: room for the encodings, each made once however many listen.
     """
 
-    __slots__ = ("_epoch", "_packed", "_record", "doubt", "encoded", "key", "seq", "size_bytes")
+    __slots__ = ("_epoch", "_packed", "_record", "doubt", "encoded", "key", "seq", "shown", "size_bytes")
 
     def __init__(self, key: Key, packed: Packed, epoch: str, seq: int, doubt: int = 0) -> None:
         self.key = key
@@ -31,6 +33,7 @@ class Event:
         self.seq = seq
         self.doubt = doubt
         self.size_bytes = len(packed) + EVENT_OVERHEAD_BYTES
+        self.shown: dict[Callable[[Record], bool], bool] = {}
         self.encoded: dict[str, bytes] | None = None
 
     @property

@@ -77,7 +77,10 @@ class Subscription:
         if event.seq <= self._trusted:
             sometimes("an event is handed out to a listener that reads afresh what it said")
             return
-        if not self._may_see(event.record):
+        is_shown = event.shown.get(self._may_see)
+        if is_shown is None:
+            is_shown = event.shown[self._may_see] = self._may_see(event.record)
+        if not is_shown:
             return
         size_bytes = event.size_bytes
         has_room = len(self._queue) < self._max_events and self._bytes + size_bytes <= self._max_bytes

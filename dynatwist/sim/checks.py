@@ -114,8 +114,9 @@ def _false_index(node: SimNode, core: Core) -> Iterator[str]:
                 yield f"P10: {node.host}: {'/'.join(key)} is wrongly among the dead, the ending or the others"
         if not {*replica.tombstones, *replica.ends} <= replica.records.keys():
             yield f"P10: {node.host}: partition {replica.number} has tombstones or ends of what it does not hold"
-    if live != core.store.live_counts():
-        yield f"P10: {node.host} counts {core.store.live_counts()} live records, and holds {live}"
+    counted = core.store.live.page()
+    if live != counted or core.store.live.total != sum(live.values()):
+        yield f"P10: {node.host} counts {counted} live records, and holds {live}"
 
 
 def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:

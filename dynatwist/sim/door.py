@@ -70,7 +70,7 @@ class Door:
         :param respond: called once with the answer.
         :param broke: called with what a handler raised that is no answer.
         """
-        if len(ask.path) == 3 and self._lane.take(_bytes_of(ask), "client", lambda data: respond(_read(data))):
+        if len(ask.path) == 3 and self._lane.take(_bytes_of(ask), "client", lambda data, _: respond(_read(data))):
             return
         request = Request(dict(ask.query), {name.lower(): value for name, value in ask.headers.items()}, ask.body, "")
 

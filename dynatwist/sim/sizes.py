@@ -16,7 +16,7 @@ import msgspec
 from dynatwist.core import Core
 from dynatwist.model.record import Record
 from dynatwist.net.framing import FRAME_SIZES, FrameSizes
-from dynatwist.storage.store import RECORD_OVERHEAD_BYTES
+from dynatwist.storage.store import RECORD_OVERHEAD_BYTES, TABLE_OVERHEAD_BYTES
 
 SMALL_ENTRY_BYTES = 600
 """Of a request that is remembered without its record: id, answer, and its text."""
@@ -87,8 +87,12 @@ def size_of(name: str, record: Record | None) -> int:
 
 
 def stored_bytes(core: Core) -> int:
-    """What all records of a node count for."""
-    return sum(size_of(key[1], record) for replica in core.store.replicas for key, record in replica.records.items())
+    """What all records of a node count for, and their tables."""
+    held = [item for replica in core.store.replicas for item in replica.records.items()]
+    tables = {table for (table, _), _ in held}
+    return sum(size_of(key[1], record) for key, record in held) + sum(
+        len(table) + TABLE_OVERHEAD_BYTES for table in tables
+    )
 
 
 def held_bytes(root: Any) -> int:

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import ensureDeferred
 
-from dynatwist.api.live import Session, sse_bytes
+from dynatwist.api.live import Stream, sse_bytes
 from dynatwist.api.request import Request
+from dynatwist.api.session import Session
 from dynatwist.errors import ApiError
-from dynatwist.feed.hub import Subscription
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 
@@ -95,7 +95,7 @@ class _Connection:
     is_open: bool = False
     is_due: bool = False
     session: Session | None = None
-    stream: Subscription | None = None
+    stream: Stream | None = None
 
 
 class Sockets:
@@ -181,7 +181,9 @@ class Sockets:
                 if interest.cursor:
                     headers["last-event-id"] = interest.cursor
                 request = Request(headers=headers)
-                one.stream = core.live.subscribe(request, interest.table, interest.key, lambda: self._woken(one))
+                one.stream = core.live.subscribe(
+                    request, interest.table, interest.key, lambda: self._woken(one), lambda: self._leave(one)
+                )
                 one.is_open = True
                 self._drain(one)
                 return
@@ -189,8 +191,12 @@ class Sockets:
         except ApiError:
             self._connections.remove(one)  # its node ceased to be ready, or does not know its user
             return
-        session = one.session = Session(
-            core.context, core.data, identity, "client", lambda frame: self._hear(one, frame), lambda: self._woken(one)
+        session = one.session = core.session(
+            identity=identity,
+            address="client",
+            send=lambda frame: self._hear(one, frame),
+            wake=lambda: self._woken(one),
+            end=lambda: self._leave(one),
         )
         one.is_open = True
         for number, interest in enumerate(one.interests):
@@ -209,7 +215,7 @@ class Sockets:
             return
         one.is_open = False
         if one.stream is not None:
-            core.hub.unsubscribe(one.stream)
+            one.stream.close()
         if one.session is not None:
             one.session.close()
 
@@ -229,7 +235,7 @@ class Sockets:
         one.is_due = False
         while one.is_open and one.session is not None and (frame := one.session.take()) is not None:
             self._hear(one, frame)
-        while one.is_open and one.stream is not None and (item := one.stream.take()) is not None:
+        while one.is_open and one.stream is not None and (item := one.stream.subscription.take()) is not None:
             self._hear_chunk(one, sse_bytes(item))
 
     # What they hear

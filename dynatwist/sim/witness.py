@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from dynatwist.coordinator.coordinator import SYSTEM_RESERVE_SHARE
 from dynatwist.core import Core
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft, Key, Record
@@ -105,6 +106,10 @@ class Witness:
             self._cluster.world.say(text)
             self.violations.append(text)
 
+    def _bound_bytes(self, key: Key) -> int:
+        """The memory limit for a write of a key: users have some more."""
+        return self._store_bytes + (self._store_bytes // SYSTEM_RESERVE_SHARE if is_system_table(key[0]) else 0)
+
     def sent(self, call: Call) -> None:
         """A client asks for something."""
         if call.is_write:
@@ -161,7 +166,7 @@ class Witness:
             self._born(key, record)
             if buried is not None and not is_preferred(record, buried):
                 self.say(f"P2: {'/'.join(key)} {name_of(record)} does not beat {name_of(buried)}, collected before it")
-            if record.value is not None and store.size_bytes > max(before_bytes, self._store_bytes):
+            if record.value is not None and store.size_bytes > max(before_bytes, self._bound_bytes(key)):
                 self.say(f"P10: {node.host} writes {'/'.join(key)} beyond its memory limit: {store.size_bytes} bytes")
             return record
 

@@ -22,6 +22,7 @@ from dynatwist.model.ring import SYSTEM_PARTITION, is_system_table, partition_of
 from .entries import Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .recovery import Recovered
 from .requests import Requests
+from .tables import LiveCounts
 from .wal import Wal
 
 Announce = Callable[[Key, Record, Packed, Packed | None], None]
@@ -67,7 +68,7 @@ class Store:
         self.size_bytes = 0
         self.changed: set[int] = recovered.damaged | recovered.changed
         self._tables: dict[str, SortedList] = {}
-        self._live: dict[str, int] = {}
+        self.live = LiveCounts()
         self._ends = Ends()
         self._undurable: dict[Key, int] = {}
         self._winners: deque[tuple[int, Key, Record, Packed, Packed | None]] = deque()
@@ -101,6 +102,8 @@ class Store:
         """Whether a value may be held within a bound of `size_bytes`; or it takes no more than what it replaces."""
         left_bytes = most_bytes - self.size_bytes
         size_bytes = len(key[1]) + len(value) + RECORD_OVERHEAD_BYTES
+        if key[0] not in self._tables:
+            size_bytes += _table_size(key[0])
         return size_bytes <= left_bytes or size_bytes - _size(key[1], self.held(key)) <= max(0, left_bytes)
 
     def when_readable(self, key: Key, call: Callable[[], None]) -> None:
@@ -165,10 +168,6 @@ class Store:
         """The tables that hold a key or a tombstone, system tables left out."""
         return sorted(table for table in self._tables if not is_system_table(table))
 
-    def live_counts(self) -> dict[str, int]:
-        """Live keys per data table, as held here; tables without one are left out."""
-        return {table: count for table, count in sorted(self._live.items()) if count and not is_system_table(table)}
-
     # Time
 
     def go_by(self, near_ms: Callable[[], int]) -> None:
@@ -201,7 +200,7 @@ class Store:
         over = self._ends.take_over(self.lapse_ms, limit)
         for key in over:
             self.replica_of(key).end(key)
-            self._live[key[0]] -= 1
+            self.live.add(key[0], -1)
         return len(over) == limit
 
     # Changes; each is logged, and durable once the log is
@@ -410,26 +409,28 @@ class Store:
                 assert packed is not None
                 self.size_bytes += len(name) + len(value_of(packed) or b"") + RECORD_OVERHEAD_BYTES
                 if key not in replica.tombstones:
-                    self._live[table] = self._live.get(table, 0) + 1
+                    self.live.add(table, 1)
             self._ends.add_all(list(replica.ends.items()))
         self._tables = {table: SortedList(found) for table, found in names.items()}
+        self.size_bytes += sum(map(_table_size, names))
 
     def _index(self, key: Key, held: Record | None, record: Record | None) -> None:
         table, name = key
         if held is None and record is not None:
             if table not in self._tables:
                 self._tables[table] = SortedList()
+                self.size_bytes += _table_size(table)
             self._tables[table].add(name)
         elif held is not None and record is None:
             self._tables[table].remove(name)
             if not self._tables[table]:
                 del self._tables[table]
+                self.size_bytes -= _table_size(table)
         elif _stays_alive(held, record):
             self.size_bytes += _size(name, record) - _size(name, held)
             return
         change = self._count(key, record, 1) + self._count(key, held, -1)
-        if change:
-            self._live[table] = self._live.get(table, 0) + change
+        self.live.add(table, change)
         self.size_bytes += _size(name, record) - _size(name, held)
 
     def _count(self, key: Key, record: Record | None, one: int) -> int:
@@ -459,8 +460,15 @@ def _stays_alive(held: Record | None, record: Record | None) -> bool:
 
 
 RECORD_OVERHEAD_BYTES = 400
+TABLE_OVERHEAD_BYTES = 1000
+"""A table costs an ordered list of its keys, also one with a single key."""
 
 
 def _size(name: str, record: Record | None) -> int:
     """A record's share of memory, roughly."""
     return 0 if record is None else len(name) + len(record.value or b"") + RECORD_OVERHEAD_BYTES
+
+
+def _table_size(table: str) -> int:
+    """A table's share of memory, roughly."""
+    return len(table) + TABLE_OVERHEAD_BYTES

@@ -1,102 +1,55 @@
-"""The HTTP channel and request: Twisted's own, with bounds that hold as bytes arrive, and errors that are objects.
+"""The HTTP channel: Twisted's own, with bounds that hold as bytes arrive and wait, and errors that are objects.
 
-What Twisted would do otherwise: bodies over 100 kB go to a temporary file in clear text, bad requests get an empty
-400, and a head may arrive for as long as it likes.
+What Twisted would do otherwise: bad requests get an empty 400, heads and bodies may arrive for as long as they like,
+and answers may wait for ever for a client that does not read.
 """
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from io import BytesIO
 from typing import Any
 
 import msgspec
-from twisted.internet.protocol import Protocol
 from twisted.web import http
-from twisted.web.server import Request as TwistedRequest
-from twisted.web.server import Site
 
-from dynatwist.api.intake import Intake
+from dynatwist.api.source import source_of
+from dynatwist.budget import Charge
+from dynatwist.errors import ApiError
 from dynatwist.runtime import Timer, cancel
 
 from .lane import FastLane, write_now
 
-HEAD_TIMEOUT_S = 20.0
-IDLE_TIMEOUT_S = 75.0
 LINGER_S = 1.0
+UNREAD_BYTES = 64 << 10
+"""What a transport holds at least, when it says that its client does not read."""
 MAX_BEHIND_BYTES = 64 << 10
 """How much is read behind a request that is not answered yet."""
 
 
-def _is_utf8(path: bytes) -> bool:
-    try:
-        path.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-class BoundedRequest(TwistedRequest):
-    """A request whose body is kept in memory, up to a limit, and whose path segments stay percent-encoded."""
-
-    received_bytes = 0
-    started_s = 0.0
-
-    def gotLength(self, length: int | None) -> None:
-        """The head is complete: refuse a body that says it is too long."""
-        self.content = BytesIO()
-        limit = self.channel.site.max_body_bytes
-        if length is not None and length > limit:
-            self.channel.refuse(413, "too_large", f"the body has {length} bytes; the limit is {limit}")
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Some of the body: refuse one that turns out to be too long."""
-        self.received_bytes += len(data)
-        limit = self.channel.site.max_body_bytes
-        if self.received_bytes > limit:
-            self.channel.refuse(413, "too_large", f"the body has more than {limit} bytes, which is the limit")
-        elif not self.channel.refused:
-            super().handleContentChunk(data)
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """The whole request is here. Forms are not parsed, and bodies not interpreted."""
-        if self.channel.refused:
-            return
-        self.content.seek(0)
-        self.method, self.uri, self.clientproto = command, path, version
-        self.path, _, self.query = path.partition(b"?")
-        self.args = {}
-        self.process()
-
-    def process(self) -> None:
-        """Hand over to the site's resource; the segments stay as they were sent, so that ``%2F`` is no slash."""
-        site = self.site = self.channel.site
-        self.started_s = site.reactor.seconds()
-        self.prepath: list[bytes] = []
-        self.postpath = self.path[1:].split(b"/")
-        if not self.path.startswith(b"/") or not _is_utf8(self.path) or not self.method.isalpha():
-            self.channel.refuse(400, "bad_request", "the request needs a known method and a path in UTF-8")
-            return
-        self.render(site.resource)
-
-    def processingFailed(self, reason: Any) -> Any:
-        """A bug: logged, and answered without telling the client anything of it."""
-        self._log.failure("a handler failed", failure=reason)
-        if self.startedWriting:
-            self.channel.loseConnection()
-        else:
-            self.setResponseCode(500)
-            self.setHeader(b"content-type", b"application/json")
-            self.write(b'{"error":"internal error; see the log of the node","code":"internal"}')
-            self.finish()
-        return reason
+def head_of(status: int, length: int, headers: dict[str, str]) -> bytes:
+    """The head of an answer after which the connection is closed."""
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n{more}"
+        f"Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    ).encode()
 
 
 class BoundedChannel(http.HTTPChannel):
-    """One connection from a client."""
+    """One connection from a client.
+
+    :ivar source: what counts as its address.
+    :ivar holder: whom its unread answers are charged to: the user that was answered last, at first the address.
+    """
 
     refused = False
-    _head_timer: Timer | None = None
+    source = ""
+    holder = ""
+    _request_timer: Timer | None = None
+    _unread_timer: Timer | None = None
+    _unread: Charge | None = None
+    _is_stranger = True
+    _taken: Any = None
     _in_lane = False
     _is_held = False
     _is_gone = False
@@ -104,11 +57,13 @@ class BoundedChannel(http.HTTPChannel):
     _address = ""
 
     def connectionMade(self) -> None:
-        """Note the connection, so that a stop can close it."""
+        """Note the connection, so that a stop can close it; its first head is awaited from now on."""
         self._address = getattr(self.transport.getPeer(), "host", "")
-        self.totalHeadersSize = self.site.max_head_bytes
-        self.MAX_LENGTH = self.site.max_head_bytes
-        self.site.channels.add(self)
+        self.source = self.holder = source_of(self._address)
+        self.totalHeadersSize = self.site.limits.header_bytes
+        self.MAX_LENGTH = self.site.limits.header_bytes
+        self.site.opened(self, self.source)
+        self._await_head()
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
@@ -132,8 +87,8 @@ class BoundedChannel(http.HTTPChannel):
             data = self._run_lane(lane, data)
             if not data:
                 return
-        if self._head_timer is None and not self._handlingRequest and self._transferDecoder is None:
-            self._head_timer = self.callLater(HEAD_TIMEOUT_S, self._head_too_slow)
+        if self._request_timer is None and not self._handlingRequest and self._transferDecoder is None:
+            self._await_head()
         super().dataReceived(data)
 
     @property
@@ -164,6 +119,8 @@ class BoundedChannel(http.HTTPChannel):
             if not took:
                 self._in_lane = False
                 return data
+            if self._request_timer is not None:
+                self._await_no_more()
             data = data[took:]
             if self._in_lane:  # not answered yet
                 self._behind = data
@@ -178,9 +135,68 @@ class BoundedChannel(http.HTTPChannel):
         self._in_lane, self._is_held, self._behind = True, True, data
         self._networkProducer.pauseProducing()
 
+    def pauseProducing(self) -> None:
+        """The client reads more slowly than it is answered."""
+        super().pauseProducing()
+        self.stalls()
+
+    def stalls(self) -> None:
+        """Something waits in the transport from now on, and is charged; not for ever."""
+        if self._unread is None and not self._is_gone:
+            self._unread_timer = self.callLater(self.site.limits.unread_s, self.dismiss)
+            self._unread = Charge(self.site.budget.unread, self.holder)
+            self._unread.add(UNREAD_BYTES)
+
+    def wrote(self, size_bytes: int) -> None:
+        """So much was handed to the transport; it is charged if it waits there."""
+        if self._unread is not None:
+            self._unread.add(size_bytes)
+
+    def drained(self) -> None:
+        """Nothing waits in the transport any more."""
+        cancel(self._unread_timer)
+        self._unread_timer = None
+        unread, self._unread = self._unread, None
+        if unread is not None:
+            unread.give_back()
+
+    def write(self, data: bytes) -> None:
+        """Twisted's way to the transport."""
+        super().write(data)
+        self.wrote(len(data))
+
+    def writeSequence(self, iovec: Any) -> None:
+        """The same for several pieces."""
+        super().writeSequence(iovec)
+        self.wrote(sum(map(len, iovec)))
+
+    def belongs_to(self, holder: str) -> None:
+        """A user with a valid token is answered on it."""
+        self.holder = holder
+        if self._is_stranger and holder != self.source:
+            self._is_stranger = False
+            self.site.known(self, self.source)
+
+    def dismiss(self) -> None:
+        """Close it at once: its client does not read, or has shown no token while others want to come in."""
+        transport = self._taken if self._taken is not None else self.transport
+        if transport is not None and not self._is_gone:
+            transport.abortConnection()
+
+    def hand_over(self) -> Any:
+        """Give the transport to whoever goes on with this connection, which stays one of the site's.
+
+        The new protocol tells `connectionLost` when it ends.
+        """
+        self._await_no_more()
+        self.setTimeout(None)
+        self._taken = self.transport
+        return self._taken
+
     def resumeProducing(self) -> None:
         """The client has read."""
         super().resumeProducing()
+        self.drained()
         if self._is_held:
             self._is_held = False
             self._go_on()
@@ -191,10 +207,13 @@ class BoundedChannel(http.HTTPChannel):
         if self._waitingForTransport and not self._handlingRequest:
             self._networkProducer.pauseProducing()
 
-    def _answer(self, answer: bytes) -> None:
+    def _answer(self, answer: bytes, holder: str) -> None:
         """The fast lane's answer."""
         if not self._is_gone and not self.refused:
+            if holder and holder != self.holder:
+                self.belongs_to(holder)
             write_now(self.transport, answer)
+            self.wrote(len(answer))
         self._go_on()
 
     def _go_on(self) -> None:
@@ -210,49 +229,63 @@ class BoundedChannel(http.HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         """The head is complete."""
-        self._cancel_head_timer()
+        self._await_no_more()
+        if self.length != 0:
+            self._request_timer = self.callLater(self.site.limits.body_s, self._body_too_slow)
         super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        """The request is complete."""
+        self._await_no_more()
+        super().allContentReceived()
 
     def _send100Continue(self) -> None:
         """Do not invite a body that was refused already."""
         if not self.refused:
             super()._send100Continue()
 
-    def _head_too_slow(self) -> None:
-        self._head_timer = None
-        self.refuse(408, "too_slow", f"the head of the request took longer than {HEAD_TIMEOUT_S:g} s")
+    def _await_head(self) -> None:
+        self._request_timer = self.callLater(self.site.limits.head_s, self._head_too_slow)
 
-    def _cancel_head_timer(self) -> None:
-        cancel(self._head_timer)
-        self._head_timer = None
+    def _await_no_more(self) -> None:
+        cancel(self._request_timer)
+        self._request_timer = None
+
+    def _head_too_slow(self) -> None:
+        self._request_timer = None
+        self._refuse_slow("head", self.site.limits.head_s)
+
+    def _body_too_slow(self) -> None:
+        self._request_timer = None
+        self._refuse_slow("body", self.site.limits.body_s)
+
+    def _refuse_slow(self, what: str, limit_s: float) -> None:
+        text = f"the {what} of the request took longer than {limit_s:g} s (--{what}-timeout)"
+        self.refuse(ApiError(408, "too_slow", text))
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """One line is longer than the whole head may be."""
-        self.refuse(431, "head_too_large", f"the head of the request exceeds {self.site.max_head_bytes} bytes")
+        limit_bytes = self.site.limits.header_bytes
+        self.refuse(ApiError(431, "head_too_large", f"the head of the request exceeds {limit_bytes} bytes"))
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:
             self.lineLengthExceeded(b"")
         else:
-            self.refuse(400, "bad_request", "this is not a well-formed HTTP/1.1 request")
+            self.refuse(ApiError(400, "bad_request", "this is not a well-formed HTTP/1.1 request"))
 
-    def refuse(self, status: int, code: str, text: str) -> None:
+    def refuse(self, error: ApiError) -> None:
         """Answer with an error object, then close; what still arrives meanwhile is dropped."""
         if self.refused:
             return
         self.refused = True
-        self._cancel_head_timer()
+        self._await_no_more()
         self.setTimeout(None)
-        body = msgspec.json.encode({"error": text, "code": code})
-        phrase = HTTPStatus(status).phrase
-        head = (
-            f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
         if self.transport is None:
             return
-        self.transport.write(head.encode() + body)
-        self.site.metrics.observe("BAD", status, 0.0)
+        body = msgspec.json.encode({"error": error.text, "code": error.code})
+        self.transport.write(head_of(error.status, len(body), error.headers) + body)
+        self.site.metrics.observe("BAD", error.status, 0.0)
         # Closing with unread bytes would reset the connection and take the answer away from the client.
         self.setRawMode()
         if getattr(self, "_networkProducer", None) is not None:
@@ -260,8 +293,10 @@ class BoundedChannel(http.HTTPChannel):
         self.callLater(LINGER_S, self._end)
 
     def _end(self) -> None:
-        if self.transport is not None:
+        """Say goodbye; a client that does not answer to that, as TLS wants it, is not waited for."""
+        if self.transport is not None and not self._is_gone:
             self.transport.loseConnection()
+            self.callLater(LINGER_S, self.dismiss)
 
     def rawDataReceived(self, data: bytes) -> None:
         """Body bytes, or what is dropped after a refusal."""
@@ -270,61 +305,12 @@ class BoundedChannel(http.HTTPChannel):
 
     def timeoutConnection(self) -> None:
         """An idle connection; not worth a log line."""
-        self.loseConnection()
+        self._end()
 
     def connectionLost(self, reason: Any) -> None:
         """The client is gone; what it sent and was not begun with is forgotten."""
         self._is_gone = True
-        self._cancel_head_timer()
-        self.site.channels.discard(self)
+        self._await_no_more()
+        self.drained()
+        self.site.closed(self, self.source)
         super().connectionLost(reason)
-
-
-class _Full(Protocol):
-    """Says that there is no room, and closes."""
-
-    def connectionMade(self) -> None:
-        body = b'{"error":"this node has as many connections as it may; try another node, or later","code":"full"}'
-        head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
-        self.transport.write(head + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
-        self.transport.loseConnection()
-
-
-class BoundedSite(Site):
-    """The factory of channels; writes no access log, which would name keys and users.
-
-    :param max_head_bytes: bound on a request's head.
-    :param max_body_bytes: bound on its body.
-    :param max_channels: bound on connections.
-    """
-
-    protocol = BoundedChannel
-    requestFactory = BoundedRequest
-    noisy = False
-    lane: FastLane | None = None
-    intake: Intake
-
-    def __init__(
-        self,
-        resource: Any,
-        reactor: Any,
-        metrics: Any,
-        max_head_bytes: int,
-        max_body_bytes: int,
-        max_channels: int = 1 << 20,
-    ) -> None:
-        super().__init__(resource, reactor=reactor, timeout=IDLE_TIMEOUT_S)
-        self.metrics = metrics
-        self.max_head_bytes = max_head_bytes
-        self.max_body_bytes = max_body_bytes
-        self.channels: set[BoundedChannel] = set()
-        self.max_channels = max_channels
-
-    def buildProtocol(self, addr: Any) -> Any:
-        """A channel; or, where all descriptors are in use, a refusal: whoever is connected stays so."""
-        if len(self.channels) >= self.max_channels:
-            return _Full()
-        return super().buildProtocol(addr)
-
-    def log(self, request: Any) -> None:
-        """No access log."""

@@ -8,13 +8,14 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
 
+from dynatwist.api.admission import Admission
 from dynatwist.config import NodeConfig
 from dynatwist.core import Core
-from dynatwist.process import max_connections
 
-from .channel import BoundedSite
 from .klein_app import KleinApp
 from .lane import FastLane
+from .site import BoundedSite
+from .websocket import CLOSE_GOING_AWAY
 
 DRAIN_S = 2.0
 BACKLOG = 1024
@@ -49,10 +50,17 @@ class Front:
         self._config = config
         self._reactor = reactor
         self.app = KleinApp(core, reactor)
-        limits = config.limits
-        bounds = limits.header_bytes, limits.body_bytes
-        self.site = BoundedSite(self.app.resource(), reactor, core.metrics, *bounds, max_connections())
+        limits, context = config.limits, core.context
+        self.site = BoundedSite(
+            self.app.resource(),
+            reactor,
+            metrics=core.metrics,
+            limits=limits,
+            budget=context.budget,
+            admission=Admission(context),
+        )
         if not config.klein_only:
+            bounds = limits.header_bytes, limits.body_bytes
             self.site.lane = FastLane(core.data, core.metrics, reactor.seconds, *bounds)
             self.site.intake = core.context.intake
         self._port: Any = None
@@ -72,7 +80,7 @@ class Front:
         for stream in list(self.app.streams):
             stream.close()
         for socket in list(self.app.sockets):
-            socket.sendClose(1001, "the node stops")
+            socket.end(CLOSE_GOING_AWAY, "the node stops")
         return stopped.addCallback(lambda _: self._drained(self._reactor.seconds() + DRAIN_S))
 
     def _drained(self, until_s: float) -> Deferred[None]:

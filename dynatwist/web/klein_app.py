@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -14,10 +15,12 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dynatwist.api.request import Answer, Request, error_answer
+from dynatwist.budget import Charge
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
 
 from .dashboard import dashboard_file
+from .request import headers_of
 from .sse import SseStream
 from .websocket import take_over
 
@@ -64,10 +67,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
 
 def parsed(request: Any) -> Request:
     """A twisted.web request, parsed; 400 where it makes no sense."""
-    headers = {
-        name.decode("latin-1").lower(): values[-1].decode("latin-1")
-        for name, values in request.requestHeaders.getAllRawHeaders()
-    }
+    headers = headers_of(request)
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError(415, "unsupported_encoding", "send the body without Content-Encoding")
     query: dict[str, str] = {}
@@ -134,10 +134,16 @@ class KleinApp:
                 answer = await answer
         except ApiError as error:
             answer = error_answer(error)
-        if answer.stream is None:
-            return self._send(request, answer)
-        await self._send_stream(request, answer)
-        return None
+        if answer.stream is not None:
+            with Charge(self._core.budget.streams, answer.holder) as charge:
+                try:
+                    charge.take()
+                except ApiError as error:
+                    answer = error_answer(error)
+                else:
+                    await self._send_stream(request, answer)
+                    return None
+        return self._send(request, answer)
 
     def _send(self, request: Any, answer: Answer) -> bytes:
         self._head(request, answer)
@@ -146,7 +152,9 @@ class KleinApp:
         return answer.body
 
     def _head(self, request: Any, answer: Answer) -> None:
-        request.setResponseCode(answer.status)
+        if answer.holder and request.channel is not None:
+            request.channel.belongs_to(answer.holder)
+        request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
         request.setHeader(b"content-type", answer.content_type.encode())
         for name, value in answer.headers.items():
             request.setHeader(name.encode(), value.encode("latin-1", "replace"))
@@ -187,9 +195,11 @@ class KleinApp:
 
     def _subscribe(self, request: Any, table: str, key: str) -> Any:
         stream = SseStream(request, self._reactor, self._core.metrics, self.streams)
-        subscription = self._core.live.subscribe(parsed(request), segment(table), segment(key), stream.wake)
+        listening = self._core.live.subscribe(parsed(request), segment(table), segment(key), stream.wake, stream.close)
+        if listening.holder:
+            request.channel.belongs_to(listening.holder)
         self._core.metrics.observe("GET", 200, max(self._reactor.seconds() - request.started_s, 1e-6))
-        return stream.begin(subscription, lambda: self._core.hub.unsubscribe(subscription))
+        return stream.begin(listening)
 
     def _websocket(self, request: Any) -> Any:
         if b"websocket" not in (request.getHeader(b"upgrade") or b"").lower():
@@ -199,7 +209,7 @@ class KleinApp:
         if asked.token is not None or "ticket" in asked.query:
             self._core.context.require_ready()
             identity = self._core.context.identify_listener(asked)
-        return take_over(request, self._core, identity, self.sockets)
+        return take_over(request, self._core, identity, asked.address, self.sockets)
 
     def _dashboard(self, request: Any, name: str = "index.html") -> bytes:
         body, content_type = dashboard_file(name)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from dynatwist.api.live import sse_bytes
-from dynatwist.feed.hub import Subscription
+from dynatwist.api.live import Stream, sse_bytes
 from dynatwist.runtime import Timer, cancel
 
 from .lane import write_now
@@ -24,20 +22,19 @@ class SseStream:
         self._reactor = reactor
         self._metrics = metrics
         self._streams = streams
-        self._subscription: Subscription | None = None
+        self._stream: Stream | None = None
         self._paused = False
         self._ended = False
         self._heartbeat: Timer | None = None
         self._done: Deferred[None] = Deferred()
-        self._cleanup: Callable[[], None] = lambda: None
 
-    def begin(self, subscription: Subscription, cleanup: Callable[[], None]) -> Deferred[None]:
+    def begin(self, stream: Stream) -> Deferred[None]:
         """Answer the request, and go on until either side ends it.
 
-        :param cleanup: called at the end.
+        :param stream: what to send; closed at the end.
         :returns: fires at the end.
         """
-        self._subscription, self._cleanup = subscription, cleanup
+        self._stream = stream
         request = self._request
         request.setHeader(b"content-type", b"text/event-stream; charset=utf-8")
         request.setHeader(b"cache-control", b"no-cache, no-store")
@@ -55,9 +52,9 @@ class SseStream:
 
     def wake(self) -> None:
         """Something is queued."""
-        subscription = self._subscription
-        if subscription is None:
+        if self._stream is None:
             return
+        subscription = self._stream.subscription
         while not self._paused and not self._ended:
             item = subscription.take()
             if item is None:
@@ -65,7 +62,7 @@ class SseStream:
             self._write(sse_bytes(item))
 
     def close(self) -> None:
-        """End the stream from this side."""
+        """End the stream from this side: the node stops, or the listener's token counts no more."""
         self._end()
 
     def _write(self, chunk: bytes) -> None:
@@ -73,6 +70,7 @@ class SseStream:
         request = self._request
         if request.chunked:
             write_now(request.channel.transport, chunk)
+            request.channel.wrote(len(chunk))
         else:  # HTTP/1.0 knows no chunks
             request.write(chunk.split(b"\r\n", 1)[1][:-2])
 
@@ -88,7 +86,8 @@ class SseStream:
         self._metrics.sse_connections -= 1
         self._streams.discard(self)
         cancel(self._heartbeat)
-        self._cleanup()
+        if self._stream is not None:
+            self._stream.close()
         if self._request.channel is not None and self._request.producer is not None:
             self._request.unregisterProducer()
         self._done.callback(None)

@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
 from autobahn.twisted.resource import WebSocketResource
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.util import encode_truncate
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 
-from dynatwist.api.live import Session
+from dynatwist.api.admission import SHORT_BYTES
+from dynatwist.api.pipeline import Pipeline
+from dynatwist.api.session import Session
 from dynatwist.auth.tokens import Identity
+from dynatwist.budget import Charge
 from dynatwist.core import Core
+from dynatwist.errors import ApiError
+from dynatwist.runtime import Timer, cancel
 
+from .channel import BoundedChannel
 from .lane import write_now
 
 SUBPROTOCOL = "dynakv.v1.json"
 _log = Logger()
 
 
+AUTH_TIMEOUT_S = 10.0
+"""For a socket to show a token, where one is asked for: a login before it took less."""
+STRANGER_BYTES = 4 << 10
+"""Of a message before that."""
+MAX_REASON_BYTES = 123
+"""A close frame has 125, and its code takes two."""
+CLOSE_GOING_AWAY = 1001
+CLOSE_POLICY = 1008
+CLOSE_TRY_LATER = 1013
+
+
 class KvSocket(WebSocketServerProtocol):
     """One client's socket."""
 
-    session: Session
+    session: Session | None = None
+    channel: BoundedChannel
     _paused = False
+    _auth_timer: Timer | None = None
+    _receiving: Charge | None = None
 
     def makeConnection(self, transport: Any) -> None:
         """Take the connection over, with back-pressure: the HTTP channel is the transport's producer until then."""
@@ -38,33 +61,110 @@ class KvSocket(WebSocketServerProtocol):
 
     def onOpen(self) -> None:
         """The handshake is done."""
-        core: Core = self.factory.core
-        self.session = Session(
-            core.context, core.data, self.factory.identity, str(self.peer), self._send_text, self._drain
-        )
+        core, identity = self.factory.core, self.factory.identity
+        try:
+            session = core.session(
+                identity=identity,
+                address=self.factory.address,
+                send=self._send_text,
+                wake=self._drain,
+                end=self._logged_out,
+            )
+        except ApiError as error:
+            self.end(CLOSE_TRY_LATER, error.text)
+            return
+        self.session = session
+        self._pipeline = Pipeline(self._begin, self._want_more)
         core.metrics.websocket_connections += 1
         self.factory.sockets.add(self)
+        if session.is_stranger:
+            self._auth_timer = core.runtime.clock.callLater(AUTH_TIMEOUT_S, self._still_strange)
+        elif identity is not None:
+            self.channel.belongs_to(identity.uid)
+
+    def _still_strange(self) -> None:
+        self._auth_timer = None
+        if self.session is not None and self.session.is_stranger:
+            self.end(CLOSE_POLICY, f"no token was shown within {AUTH_TIMEOUT_S:g} s")
+
+    def _logged_out(self) -> None:
+        """The token counts no more."""
+        self.end(CLOSE_POLICY, "the token is not valid any more; log in again")
+
+    def end(self, code: int, reason: str) -> None:
+        """Say goodbye with one of the codes of RFC 6455, section 7.4.1, which Autobahn keeps to itself."""
+        if self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code, encode_truncate(reason, MAX_REASON_BYTES), isReply=False)
+
+    # Frames from the client
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """A frame is announced: from strangers only short ones are taken."""
+        strange = self.session is not None and self.session.is_stranger
+        total = self.message_data_total_length + length
+        if strange and total > STRANGER_BYTES:
+            text = f"send at most {STRANGER_BYTES} bytes before a token is shown"
+            self._max_message_size_exceeded(total, STRANGER_BYTES, text)
+        super().onMessageFrameBegin(length)
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        """Some of a frame has arrived."""
+        if self.message_data_total_length > SHORT_BYTES and self.session is not None and not self.failedByMe:
+            if self._receiving is None:
+                self._receiving = Charge(self.factory.core.budget.receiving, self.session.holder)
+            try:
+                self._receiving.take(len(payload))
+            except ApiError as error:
+                self.end(CLOSE_TRY_LATER, error.text)
+                return
+        super().onMessageFrameData(payload)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """One frame from the client."""
+        """One message from the client."""
+        if self.session is None:
+            return
         if isBinary:
             error = {"id": None, "error": "send text frames with JSON", "code": "binary_frame"}
             self._send_text(msgspec.json.encode(error))
             return
-        ensureDeferred(self.session.receive(payload)).addErrback(self._failed)
+        self._pipeline.offer(payload)
 
-    def _failed(self, failure: Any) -> None:
+    def _begin(self, payload: bytes) -> None:
+        assert self.session is not None
+        answered = ensureDeferred(self.session.receive(payload)).addErrback(self._failed)
+        answered.addCallback(lambda answer_bytes: self._answered(len(payload), answer_bytes))
+
+    def _answered(self, size_bytes: int, answer_bytes: int) -> None:
+        if self._receiving is not None and size_bytes > SHORT_BYTES:
+            self._receiving.give_back(min(size_bytes, self._receiving.amount))
+        if self._auth_timer is not None and self.session is not None and not self.session.is_stranger:
+            cancel(self._auth_timer)
+            self._auth_timer = None
+            self.channel.belongs_to(self.session.holder)
+        self._pipeline.over(answer_bytes)
+
+    def _failed(self, failure: Any) -> int:
         _log.failure("a websocket operation failed", failure=failure)
         error = {"id": None, "error": "internal error; see the log of the node", "code": "internal"}
         self._send_text(msgspec.json.encode(error))
+        return 0
+
+    def _want_more(self, more: bool) -> None:
+        if more:
+            self.transport.resumeProducing()
+        else:
+            self.transport.pauseProducing()
+
+    # What goes to the client
 
     def _send_text(self, payload: bytes) -> None:
         if self.state == self.STATE_OPEN:
             self.sendMessage(payload)
+            self.channel.wrote(len(payload))
 
     def _drain(self) -> None:
         """Send events while there is room."""
-        while not self._paused and self.state == self.STATE_OPEN:
+        while not self._paused and self.state == self.STATE_OPEN and self.session is not None:
             frame = self.session.take()
             if frame is None:
                 return
@@ -86,22 +186,36 @@ class KvSocket(WebSocketServerProtocol):
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
         """The socket is gone."""
-        if self in self.factory.sockets:
+        cancel(self._auth_timer)
+        if self.session is not None:
             self.factory.sockets.discard(self)
             self.factory.core.metrics.websocket_connections -= 1
+            self._pipeline.close()
             self.session.close()
+            self.session = None
+        if self._receiving is not None:
+            self._receiving.give_back()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """The connection is gone, and with it the HTTP channel that it was taken over from."""
+        super().connectionLost(reason)
+        self.channel.connectionLost(reason)
 
     # The transport's producer interface
 
     def pauseProducing(self) -> None:
         """The client does not read: send no more events, and take no more requests from it."""
         self._paused = True
-        self.transport.pauseProducing()
+        self.channel.stalls()
+        if self.session is not None:
+            self._pipeline.unread(True)
 
     def resumeProducing(self) -> None:
         """There is room again."""
         self._paused = False
-        self.transport.resumeProducing()
+        self.channel.drained()
+        if self.session is not None:
+            self._pipeline.unread(False)
         if self.state == self.STATE_OPEN:
             self._drain()
 
@@ -109,15 +223,15 @@ class KvSocket(WebSocketServerProtocol):
         """The connection ends."""
 
 
-def take_over(request: Any, core: Core, identity: Identity | None, sockets: set[Any]) -> Deferred[None]:
+def take_over(request: Any, core: Core, identity: Identity | None, address: str, sockets: set[Any]) -> Deferred[None]:
     """Turn a request into a websocket.
 
     :param identity: who it is, when the handshake said so.
+    :param address: where the client is.
     :returns: never fires: the request is answered by the socket's own handshake.
     """
     factory = WebSocketServerFactory()
-    factory.protocol = KvSocket
-    factory.core, factory.identity, factory.sockets = core, identity, sockets
+    factory.core, factory.identity, factory.address, factory.sockets = core, identity, address, sockets
     factory.setProtocolOptions(
         webStatus=False,
         maxFramePayloadSize=core.config.limits.body_bytes,
@@ -129,6 +243,14 @@ def take_over(request: Any, core: Core, identity: Identity | None, sockets: set[
         autoPingTimeout=30,
         tcpNoDelay=True,
     )
-    request.channel.setTimeout(None)
+    channel = request.channel
+    factory.protocol = partial(_made_for, channel)
+    channel.hand_over()
     WebSocketResource(factory).render(request)
     return Deferred()
+
+
+def _made_for(channel: BoundedChannel) -> KvSocket:
+    socket = KvSocket()
+    socket.channel = channel
+    return socket

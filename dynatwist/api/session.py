@@ -1,0 +1,286 @@
+"""One websocket's operations and subscriptions, apart from its transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from dynatwist.auth.tokens import Identity
+from dynatwist.budget import Charge
+from dynatwist.coordinator.request import Kind
+from dynatwist.errors import ApiError
+from dynatwist.feed.hub import Event, Subscription
+
+from .connected import Connected
+from .context import Context
+from .data import LONG_BYTES, DataRoutes
+from .limits import check_depth, check_key, check_table, parse_value, string_of
+from .live import Listening, Sights
+from .request import Request
+from .source import source_of
+from .views import event_fields, record_json
+
+MAX_SUBSCRIPTIONS = 1024
+MAX_ID_BYTES = 128
+"""Of the ``id`` of a frame: every event of a subscription repeats it."""
+
+
+class Frame(msgspec.Struct):
+    """What a client sends; other members are looked at, and made nothing of.
+
+    :ivar value: stays as it was sent.
+    """
+
+    op: Any = None
+    id: Any = None
+    table: Any = None
+    key: Any = None
+    prefix: Any = None
+    sub: Any = None
+    token: Any = None
+    value: msgspec.Raw = msgspec.Raw(b"")
+    r: Any = None
+    w: Any = None
+    ttl: Any = None
+    from_: Any = msgspec.field(default=None, name="from")
+
+
+_FRAME = msgspec.json.Decoder(Frame)
+
+
+class Session:
+    """See the module.
+
+    :param identity: whose it is, when the handshake said so.
+    :param address: where the client is.
+    :param send: sends one text frame.
+    :param wake: called when a subscription has something to send; then call `take` until it is empty.
+    :param end: called when the token counts no more; the socket is to be closed then.
+    :raises ApiError: when there are as many sockets as there may be.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        data: DataRoutes,
+        *,
+        sights: Sights,
+        connected: Connected,
+        identity: Identity | None,
+        address: str,
+        send: Callable[[bytes], None],
+        wake: Callable[[], None],
+        end: Callable[[], None],
+    ) -> None:
+        self._context = context
+        self._data = data
+        self._sights = sights
+        self._connected = connected
+        self._identity: Identity | None = None
+        self._address = address
+        self._send = send
+        self._wake = wake
+        self._end = end
+        self._subscriptions: dict[str, tuple[bytes, Listening]] = {}
+        self._ready: dict[str, None] = {}
+        self._is_subscribing = False
+        self._charge = Charge(context.budget.streams, source_of(address))
+        self._charge.take()
+        if identity is not None:
+            self._become(identity)
+
+    @property
+    def holder(self) -> str:
+        """Whom the socket is charged to."""
+        return self._identity.uid if self._identity is not None else source_of(self._address)
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nobody has shown a token on it, where one is asked for."""
+        return self._identity is None and not self._context.anonymous_read
+
+    def _become(self, identity: Identity) -> None:
+        """Somebody has shown a token."""
+        charge = Charge(self._context.budget.streams, identity.uid)
+        charge.take()
+        self._charge.give_back()
+        self._charge = charge
+        if self._identity is not None:
+            self._connected.leave(self._identity, self._end)
+        self._identity = identity
+        self._connected.join(identity, self._end)
+
+    async def receive(self, payload: bytes) -> int:
+        """Take in one text frame; every one is answered, save an event.
+
+        :returns: how long the answer was.
+        """
+        started_s = self._context.cluster.runtime.monotonic_s()
+        status = 200
+        message_id: Any = None
+        try:
+            frame = self._parse(payload)
+            message_id = frame.id if not isinstance(frame.id, dict | list) else None
+            if isinstance(message_id, str) and len(message_id) > MAX_ID_BYTES:
+                message_id = None
+                raise ApiError(400, "malformed", f'the "id" has more than {MAX_ID_BYTES} characters')
+            answer = b'{"id":' + msgspec.json.encode(message_id) + b',"ok":true' + await self._perform(frame) + b"}"
+        except ApiError as error:
+            status = error.status
+            answer = msgspec.json.encode({"id": message_id, "error": error.text, "code": error.code})
+        self._send(answer)
+        if self._is_subscribing:
+            self._is_subscribing = False
+            self._wake()
+        took_s = self._context.cluster.runtime.monotonic_s() - started_s
+        self._context.metrics.observe("WS", status, took_s)
+        return len(answer)
+
+    def _parse(self, payload: bytes) -> Frame:
+        check_depth(payload, self._context.limits)
+        try:
+            payload.decode()
+            return _FRAME.decode(payload)
+        except msgspec.ValidationError:
+            raise ApiError(400, "not_an_object", 'a frame is a JSON object with a member "op"') from None
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            raise ApiError(400, "malformed_json", "the frame is not valid JSON") from None
+
+    async def _perform(self, frame: Frame) -> bytes:
+        match frame.op:
+            case "ping":
+                return b""
+            case "auth":
+                self._context.require_ready()
+                token = string_of({"token": frame.token}, "token", 4096)
+                identity = self._context.identify(Request(headers={"authorization": f"Bearer {token}"}))
+                self._become(identity)
+                return b',"user":' + msgspec.json.encode(identity.name)
+            case "subscribe":
+                return self._subscribe(frame)
+            case "unsubscribe":
+                return self._unsubscribe(frame)
+            case "get" | "put" | "patch" | "delete" as op:
+                return await self._operate(Kind(op), frame)
+            case _:
+                raise ApiError(
+                    400,
+                    "unknown_op",
+                    '"op" must be auth, subscribe, unsubscribe, get, put, patch, delete or ping',
+                )
+
+    async def _operate(self, kind: Kind, frame: Frame) -> bytes:
+        self._context.require_ready()
+        table, key = self._names(frame)
+        levels = {name: str(value) for name in ("r", "w", "ttl") if (value := getattr(frame, name)) is not None}
+        request = Request(query=levels, address=self._address)
+        if kind is Kind.GET:
+            result = await self._data.read(self._reader(), table, key, request.level("r"))
+        else:
+            identity = self._current()
+            value = b""
+            if kind is not Kind.DELETE:
+                if bytes(memoryview(frame.value)[:1]) != b"{":
+                    raise ApiError(400, "not_an_object", '"value" must be a JSON object')
+                value = parse_value(bytes(frame.value), self._context.limits)
+            result = await self._data.write(identity, request, kind, table, key, value)
+        record = result.record
+        assert record is not None
+        if record.value is None:
+            return b""
+        if kind is Kind.GET and len(record.value) > LONG_BYTES:
+            self._context.require_unread_room(self.holder, len(record.value))
+        return b',"record":' + record_json(record)
+
+    def _names(self, frame: Frame) -> tuple[str, str]:
+        if not isinstance(frame.table, str) or not isinstance(frame.key, str):
+            raise ApiError(400, "malformed", '"table" and "key" must be strings')
+        return check_table(frame.table, self._context.limits), check_key(frame.key, self._context.limits)
+
+    def _current(self) -> Identity:
+        if self._identity is None:
+            raise ApiError(401, "no_token", 'authenticate first: {"op": "auth", "id": 1, "token": ...}')
+        if not self._context.users.still_counts(self._identity):
+            raise ApiError(401, "bad_token", "the token is not valid any more; log in again")
+        return self._identity
+
+    def _reader(self) -> Identity | None:
+        if self._identity is None and self._context.anonymous_read:
+            return None
+        return self._current()
+
+    # Subscriptions
+
+    def _subscribe(self, frame: Frame) -> bytes:
+        context = self._context
+        context.require_ready()
+        identity = self._reader()
+        table, key, prefix, cursor = frame.table, frame.key, frame.prefix, frame.from_
+        if not isinstance(table, str) or not all(one is None or isinstance(one, str) for one in (key, prefix, cursor)):
+            raise ApiError(400, "malformed", '"table", and "key", "prefix" or "from" where given, must be strings')
+        check_table(table, context.limits)
+        if key is not None:
+            check_key(key, context.limits)
+        if prefix and len(prefix.encode(errors="replace")) > context.limits.key_bytes:
+            raise ApiError(400, "bad_prefix", f"the prefix is longer than any key: {context.limits.key_bytes} bytes")
+        if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
+            raise ApiError(429, "too_many", f"one socket holds at most {MAX_SUBSCRIPTIONS} subscriptions")
+        if not isinstance(frame.id, int | str):
+            raise ApiError(400, "malformed", 'a subscribe needs an "id", a number or a string: events name it')
+        encoded = msgspec.json.encode(frame.id)
+        name = encoded.decode()
+        if name in self._subscriptions:
+            raise ApiError(409, "id_in_use", "a subscription with this id exists on this socket")
+        charge = Charge(context.budget.subscriptions, self.holder)
+        charge.take()
+        subscription = Subscription(table, key, prefix or "", self._sights.of(identity), partial(self._woken, name))
+        self._is_subscribing = True
+        self._subscriptions[name] = encoded, Listening(context, subscription, (charge,))
+        told_from = context.hub.subscribe(subscription, cursor)
+        return b',"sub":' + encoded + b',"cursor":' + msgspec.json.encode(told_from)
+
+    def _woken(self, name: str) -> None:
+        """A queue is not empty any more. The answer to a subscribe goes before the events that it brings: its cursor is
+        older than theirs."""
+        self._ready[name] = None
+        if not self._is_subscribing:
+            self._wake()
+
+    def _unsubscribe(self, frame: Frame) -> bytes:
+        name = msgspec.json.encode(frame.sub).decode() if isinstance(frame.sub, int | str) else ""
+        entry = self._subscriptions.pop(name, None)
+        if entry is None:
+            raise ApiError(404, "no_such_subscription", '"sub" must be the id of a subscribe on this socket')
+        self._ready.pop(name, None)
+        entry[1].close()
+        return b""
+
+    def take(self) -> bytes | None:
+        """The next event frame, or ``None``; the subscriptions that have some take turns."""
+        while self._ready:
+            name = next(iter(self._ready))
+            del self._ready[name]
+            encoded, listening = self._subscriptions[name]
+            item = listening.subscription.take()
+            if item is None:
+                continue
+            if len(listening.subscription):
+                self._ready[name] = None
+            if isinstance(item, Event):
+                return b'{"op":"event","sub":' + encoded + b"," + event_fields(item) + b"}"
+            cursor = msgspec.json.encode(self._context.hub.cursor)  # what is read afresh is at least as new
+            return b'{"op":"%b","sub":%b,"cursor":%b}' % (item.value.encode(), encoded, cursor)
+        return None
+
+    def close(self) -> None:
+        """The socket is gone."""
+        for _, listening in self._subscriptions.values():
+            listening.close()
+        self._subscriptions.clear()
+        self._ready.clear()
+        self._charge.give_back()
+        if self._identity is not None:
+            self._connected.leave(self._identity, self._end)

@@ -1,0 +1,62 @@
+"""Where a request comes from: what counts as one source address, and what a trusted proxy says of it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+NETWORK_BITS = 64
+"""Of an IPv6 address: whoever has one has all that begin so."""
+_FOR = re.compile(r'(?i)\bfor="?\[?([0-9a-f.:]+?)\]?(?::[0-9]+)?"?(?=[;,\s]|\Z)')
+"""The address in an element of ``Forwarded`` (RFC 7239)."""
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(4096)
+def source_of(host: str) -> str:
+    """What counts as one source address."""
+    address = _address(host)
+    if address is None or address.version == 4:
+        return host if address is None else str(address)
+    return str(ipaddress.ip_network((address, NETWORK_BITS), strict=False).network_address)
+
+
+class Proxies:
+    """The proxies in front of a node, which say for whom they ask.
+
+    :param trusted: their addresses.
+    """
+
+    def __init__(self, trusted: tuple[Network, ...] = ()) -> None:
+        self._trusted = trusted
+
+    def is_trusted(self, host: str) -> bool:
+        """Whether an address is a proxy's."""
+        address = _address(host) if self._trusted else None
+        return address is not None and any(address in network for network in self._trusted)
+
+    def client_of(self, host: str, headers: Mapping[str, str]) -> str:
+        """Whom a request comes from: what the last proxy that is trusted says, else the connection's own address."""
+        if not self.is_trusted(host):
+            return host
+        if "forwarded" in headers:
+            named = _FOR.findall(headers["forwarded"])
+        else:
+            named = [text.strip() for text in headers.get("x-forwarded-for", "").split(",")]
+        for name in reversed(named):
+            if _address(name) is None:
+                return host
+            if not self.is_trusted(name):
+                return str(_address(name))
+        return host

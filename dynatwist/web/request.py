@@ -1,0 +1,106 @@
+"""The HTTP request: Twisted's own, with a body that is bounded as it arrives, and path segments as they were sent.
+
+What Twisted would do otherwise: bodies over 100 kB go to a temporary file in clear text, and forms are parsed.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from twisted.web.server import Request as TwistedRequest
+
+from dynatwist.api.admission import Body
+from dynatwist.errors import ApiError
+
+
+def _is_utf8(path: bytes) -> bool:
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def headers_of(request: Any) -> dict[str, str]:
+    """Lower-case names to the last value of each."""
+    return {
+        name.decode("latin-1").lower(): values[-1].decode("latin-1")
+        for name, values in request.requestHeaders.getAllRawHeaders()
+    }
+
+
+class BoundedRequest(TwistedRequest):
+    """See the module."""
+
+    started_s = 0.0
+    _body: Body | None = None
+
+    def gotLength(self, length: int | None) -> None:
+        """The head is complete: refuse a body from whom none is taken, before it is kept."""
+        self.content = BytesIO()
+        if length == 0:
+            return
+        channel = self.channel
+        try:
+            self._body = channel.site.admission.admit(channel._path, headers_of(self), length)
+        except ApiError as error:
+            channel.refuse(error)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Some of the body: refuse one that turns out to be too long."""
+        if self.channel.refused or self._body is None:
+            return
+        try:
+            self._body.arrives(len(data))
+        except ApiError as error:
+            self.channel.refuse(error)
+        else:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The whole request is here. Forms are not parsed, and bodies not interpreted."""
+        if self.channel.refused:
+            return
+        self.content.seek(0)
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path, _, self.query = path.partition(b"?")
+        self.args = {}
+        self.process()
+
+    def process(self) -> None:
+        """Hand over to the site's resource; the segments stay as they were sent, so that ``%2F`` is no slash."""
+        site = self.site = self.channel.site
+        self.started_s = site.reactor.seconds()
+        self.prepath: list[bytes] = []
+        self.postpath = self.path[1:].split(b"/")
+        if not self.path.startswith(b"/") or not _is_utf8(self.path) or not self.method.isalpha():
+            self.channel.refuse(ApiError(400, "bad_request", "the request needs a known method and a path in UTF-8"))
+            return
+        self.render(site.resource)
+
+    def processingFailed(self, reason: Any) -> Any:
+        """A bug: logged, and answered without telling the client anything of it."""
+        self._log.failure("a handler failed", failure=reason)
+        if self.startedWriting:
+            self.channel.loseConnection()
+        else:
+            self.setResponseCode(500)
+            self.setHeader(b"content-type", b"application/json")
+            self.write(b'{"error":"internal error; see the log of the node","code":"internal"}')
+            self.finish()
+        return reason
+
+    def finish(self) -> None:
+        """It is answered."""
+        super().finish()
+        self._is_over()
+
+    def connectionLost(self, reason: Any) -> None:
+        """Its client is gone."""
+        super().connectionLost(reason)
+        self._is_over()
+
+    def _is_over(self) -> None:
+        if self._body is not None:
+            self._body.is_over()

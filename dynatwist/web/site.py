@@ -1,0 +1,109 @@
+"""The factory of the clients' connections: how many there are, whose, and who has to leave when there are too many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.internet.protocol import Protocol
+from twisted.web.server import Site
+
+from dynatwist.api.admission import Admission
+from dynatwist.api.intake import Intake
+from dynatwist.api.limits import Limits
+from dynatwist.api.source import source_of
+from dynatwist.budget import Budget
+from dynatwist.errors import ApiError
+
+from .channel import BoundedChannel, head_of
+from .lane import FastLane
+from .request import BoundedRequest
+
+
+class _Refused(Protocol):
+    """Says why there is no room, and closes."""
+
+    def __init__(self, error: ApiError) -> None:
+        self._error = error
+
+    def connectionMade(self) -> None:
+        body = msgspec.json.encode({"error": self._error.text, "code": self._error.code})
+        self.transport.write(head_of(self._error.status, len(body), self._error.headers) + body)
+        self.transport.loseConnection()
+
+
+class BoundedSite(Site):
+    """The factory of channels; writes no access log, which would name keys and users.
+
+    :param limits: sizes and times.
+    :param budget: whose connections and unread bytes are charged.
+    :param admission: asked for each body.
+    :ivar channels: all that are open, those that became websockets among them.
+    """
+
+    protocol = BoundedChannel
+    requestFactory = BoundedRequest
+    noisy = False
+    lane: FastLane | None = None
+    intake: Intake
+
+    def __init__(
+        self, resource: Any, reactor: Any, *, metrics: Any, limits: Limits, budget: Budget, admission: Admission
+    ) -> None:
+        super().__init__(resource, reactor=reactor, timeout=limits.idle_s)
+        self.metrics = metrics
+        self.limits = limits
+        self.budget = budget
+        self.admission = admission
+        self.channels: set[BoundedChannel] = set()
+        self._strangers: dict[str, dict[BoundedChannel, None]] = {}
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """A channel; or, where there is no room, a refusal: whoever has shown a token stays connected."""
+        source = source_of(getattr(addr, "host", ""))
+        connections = self.budget.connections
+        if not connections.has_room(source) and not self._dismiss_for(source):
+            return _Refused(connections.refuse(source))
+        return super().buildProtocol(addr)
+
+    def _dismiss_for(self, source: str) -> bool:
+        """Close the oldest connection on which no token was shown yet: of the same address, if that has its share.
+
+        :returns: whether there is room now.
+        """
+        connections = self.budget.connections
+        if connections.held_by(source) >= connections.share:
+            candidates = self._strangers.get(source)
+        else:
+            candidates = max(self._strangers.values(), key=len, default=None)
+        if not candidates:
+            return False
+        connections.refused += 1
+        oldest = next(iter(candidates))
+        oldest.dismiss()
+        self.closed(oldest, oldest.source)  # its connection is gone a turn later
+        return connections.has_room(source)
+
+    # What channels tell
+
+    def opened(self, channel: BoundedChannel, source: str) -> None:
+        """A connection is there; nobody knows whose."""
+        self.budget.connections.add(source, 1)
+        self.channels.add(channel)
+        self._strangers.setdefault(source, {})[channel] = None
+
+    def known(self, channel: BoundedChannel, source: str) -> None:
+        """A valid token was shown on it."""
+        strangers = self._strangers.get(source, {})
+        if strangers.pop(channel, self) is not self and not strangers:
+            del self._strangers[source]
+
+    def closed(self, channel: BoundedChannel, source: str) -> None:
+        """It is gone."""
+        if channel in self.channels:
+            self.channels.discard(channel)
+            self.known(channel, source)
+            self.budget.connections.give_back(source)
+
+    def log(self, request: Any) -> None:
+        """No access log."""
