@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from dynatwist.api.limits import Limits
+from dynatwist.api.source import Network
 from dynatwist.errors import ConfigError
 from dynatwist.storage.wal import Durability
 
@@ -32,6 +35,10 @@ class NodeConfig:
     :ivar zone: where the node runs, for people.
     :ivar lone_after_s: seconds after which a restarted node serves alone.
     :ivar snapshot_interval_s: seconds between cold saves.
+    :ivar registration: whether anybody may register; else only the administrator makes users.
+    :ivar cors_origins: pages from there may use the node.
+    :ivar host_names: that browsers may use for the node, beside its addresses and `advertise`.
+    :ivar trusted_proxies: which say for whom they ask.
     :ivar token_lifetime_s: how long a token is good.
     :ivar tombstone_grace_s: how long a tombstone is kept at least.
     :ivar disk_reserve_bytes: free bytes below which writes that add are refused; ``None`` for what suits the disk.
@@ -54,6 +61,10 @@ class NodeConfig:
     snapshot_interval_s: float = 30.0
     private_status: bool = False
     anonymous_read: bool = False
+    registration: bool = True
+    cors_origins: tuple[str, ...] = ()
+    host_names: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     klein_only: bool = False
     admin_password: str | None = field(default=None, repr=False)
     token_lifetime_s: int = 24 * 3600
@@ -66,6 +77,11 @@ class NodeConfig:
     def host(self) -> str:
         """Where peers reach this node."""
         return self.advertise or self.interface
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The host names that browsers may use for this node."""
+        return (*self.host_names, self.host, socket.gethostname())
 
     @property
     def actual_peer_port(self) -> int:
@@ -186,6 +202,26 @@ def _switch(text: str) -> bool:
     raise ConfigError("expected true or false")
 
 
+def _registration(text: str) -> bool:
+    if text not in ("open", "closed"):
+        raise ConfigError("expected open or closed")
+    return text == "open"
+
+
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc or text != f"{parts.scheme}://{parts.netloc}":
+        raise ConfigError("expected an origin, such as https://app.example.org")
+    return text.lower()
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ConfigError("expected an address or a network, such as 10.0.0.7 or 10.0.0.0/8") from None
+
+
 def _path(text: str) -> str:
     if not text or "\0" in text:
         raise ConfigError("expected a path")
@@ -233,6 +269,16 @@ SETTINGS = (
     Setting("snapshot-interval", "snapshot_interval_s", _seconds(0.1), "seconds between cold saves"),
     Setting("private-status", "private_status", _switch, "status only for the administrator", is_switch=True),
     Setting("anonymous-read", "anonymous_read", _switch, "reading without a token", is_switch=True),
+    Setting("registration", "registration", _registration, "open or closed: who may register"),
+    Setting("cors-origin", "cors_origins", _origin, "origin whose pages may use the node; repeatable", is_list=True),
+    Setting("host-name", "host_names", _host, "name that browsers may use for the node; repeatable", is_list=True),
+    Setting(
+        "trusted-proxy",
+        "trusted_proxies",
+        _network,
+        "address or network of proxies whose X-Forwarded-For counts",
+        is_list=True,
+    ),
     Setting("klein-only", "klein_only", _switch, "all requests through Klein, none in the fast lane", is_switch=True),
     Setting("token-lifetime", "token_lifetime_s", lambda text: _integer(text, 1, 10**9), "seconds a token is good"),
     Setting("tombstone-grace", "tombstone_grace_s", _seconds(0), "seconds a tombstone is kept at least"),

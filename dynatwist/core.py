@@ -23,6 +23,7 @@ from dynatwist.api.intake import Intake
 from dynatwist.api.keys import KeyRoutes
 from dynatwist.api.live import LiveRoutes, Sights
 from dynatwist.api.session import Session
+from dynatwist.api.source import Proxies
 from dynatwist.api.status import StatusRoutes
 from dynatwist.auth.passwords import Passwords
 from dynatwist.auth.tokens import TokenKeys, Tokens
@@ -48,7 +49,7 @@ from dynatwist.model.dots import EPOCH_BYTES, NODE_ID_BYTES, actor_of
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed
 from dynatwist.model.registry import Member
-from dynatwist.model.ring import partition_of
+from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
 from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.runtime import Runtime
@@ -164,7 +165,7 @@ class Core:
         )
         self.relays = Relays(self.cluster, self.hub)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
-        self.acceptors = acceptors = Acceptors(self.cluster)
+        self.acceptors = acceptors = Acceptors(self.cluster, SYSTEM_PARTITION in recovered.damaged)
         self.registrar = Registrar(self.cluster, acceptors, list(config.join), config.replicas)
         self.repair = Repair(self.cluster)
         self.saver = ColdSaver(
@@ -250,6 +251,8 @@ class Core:
             config.limits,
             config.private_status,
             config.anonymous_read,
+            config.registration,
+            Proxies(config.trusted_proxies),
             self.findings,
             self._counters,
         )

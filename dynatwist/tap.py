@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.python import usage
 
-from dynatwist.config import SETTINGS, NodeConfig, load
+from dynatwist.config import SETTINGS, NodeConfig, Setting, load
 from dynatwist.errors import DynakvError, StartError
 from dynatwist.process import begin_loading, keep_time_steadily, raise_descriptor_limit, settle
+
+LISTS = [setting for setting in SETTINGS if setting.is_list]
 
 
 def fail(text: str) -> NoReturn:
@@ -38,11 +41,8 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
-        self["join"] = []
-
-    def opt_join(self, address: str) -> None:
-        """HOST:PORT of a seed node; repeatable"""
-        self["join"].append(address)
+        for setting in LISTS:
+            self[setting.name] = []
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse; a fault is one line on stderr, not twistd's whole usage on stdout."""
@@ -67,6 +67,20 @@ class Options(usage.Options):
         parent = self.parent
         if parent is not None and parent.get("nodaemon") and parent.get("pidfile") == "twistd.pid":
             parent["pidfile"] = None
+
+
+def _adder(setting: Setting) -> Callable[[Options, str], None]:
+    """What Twisted calls for an option that may be repeated; its docstring is shown as help."""
+
+    def add(options: Options, text: str) -> None:
+        options[setting.name].append(text)
+
+    add.__doc__ = setting.help
+    return add
+
+
+for _setting in LISTS:
+    setattr(Options, f"opt_{_setting.name.replace('-', '_')}", _adder(_setting))
 
 
 def check_ports(config: NodeConfig) -> None:

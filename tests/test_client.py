@@ -31,7 +31,7 @@ def urls(cluster):
 @pytest_twisted.ensureDeferred
 async def test_records(cluster):
     kv = await Client.connect(reactor, urls(cluster))
-    await kv.login("alice", "secret")
+    await kv.login("alice", "a long secret")
     record = await kv.put("users", "a/b ü", {"level": 42})
     assert record.value == {"level": 42}
     assert (await kv.get("users", "a/b ü")).etag == record.etag
@@ -51,7 +51,7 @@ async def test_records(cluster):
         await other.get("users", "k1")
     with pytest.raises(Unauthorized):
         await other.login("alice", "wrong")
-    await other.login("bob", "secret")
+    await other.login("bob", "a long secret")
     with pytest.raises(Forbidden):
         await other.get("users", "k1")
     assert (await kv.members())["active_count"] == 3
@@ -63,7 +63,7 @@ async def test_records(cluster):
 @pytest_twisted.ensureDeferred
 async def test_failover(cluster):
     kv = await Client.connect(reactor, urls(cluster))
-    await kv.login("alice", "secret")
+    await kv.login("alice", "a long secret")
     await deferToThread(cluster.nodes[0].kill)
     await kv.stats()  # which may be repeated: a write into the connection that just ended would be of unknown fate
     try:
@@ -189,7 +189,7 @@ async def test_no_node_answers():
 @pytest_twisted.ensureDeferred
 async def test_a_watch_goes_on_at_another_node(cluster):
     kv = await Client.connect(reactor, urls(cluster))
-    await kv.login("alice", "secret")
+    await kv.login("alice", "a long secret")
     watch = kv.watch("watched", prefix="p")
     await watch.subscribed()
     await kv.put("watched", "other", {})

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import signal
 import socket
 import struct
 import threading
@@ -406,7 +407,110 @@ def test_a_node_that_stops_says_so_to_its_sockets(tmp_path):
         stopping.start()
         assert one.close_code() == 1001
         stopping.join()
-        assert node.process.returncode == 0
+        assert node.process.returncode in (0, -signal.SIGTERM)
         check_logs(cluster)
+    finally:
+        cluster.close()
+
+
+# Guesses, and pages of others
+
+
+def test_parallel_guesses_do_not_pass_the_limit(node):
+    node.register("victim", "a long secret")
+    statuses = []
+
+    def guess(number):
+        statuses.append(node.request("POST", "/auth/victim", {"secret": f"guess {number}"}).status)
+
+    guessers = [threading.Thread(target=guess, args=[number]) for number in range(40)]
+    for guesser in guessers:
+        guesser.start()
+    for guesser in guessers:
+        guesser.join()
+    assert statuses.count(401) <= 10
+    assert statuses.count(429) >= 30
+
+
+def test_made_up_names_do_not_delay_logins(tmp_path):
+    cluster = RealCluster.start(1, folder=tmp_path)
+    node = cluster.nodes[0]
+    try:
+        node.register("alice", "a long secret")
+        over = threading.Event()
+
+        def register(number):
+            while not over.is_set():
+                node.try_request("POST", f"/auth/rubbish-{number}-{time.monotonic()}", {"secret": "a long secret"})
+
+        rubbish = [threading.Thread(target=register, args=[number]) for number in range(40)]
+        for one in rubbish:
+            one.start()
+        answers = [node.request("POST", "/auth/alice", {"secret": "a long secret"}).status for _ in range(25)]
+        over.set()
+        for one in rubbish:
+            one.join()
+        assert answers == [200] * 25
+    finally:
+        cluster.close()
+
+
+def test_a_foreign_page_is_refused_before_anything_is_counted(node):
+    for _ in range(30):
+        answer = node.request(
+            "POST", "/admin/login", {"password": "guess"}, Origin="https://evil.example", Content_Type="text/plain"
+        )
+        assert (answer.status, answer.json["code"]) == (403, "foreign_origin")
+    assert node.cluster.admin_token()
+    page = status_for_page(node, "https://evil.example")
+    assert page == 403
+
+
+def status_for_page(node, origin):
+    """The status that a page of some origin gets when it opens a websocket."""
+    client = connect(node)
+    client.sendall(
+        head(
+            "GET", "/ws", Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Version=13, Origin=origin,
+            Sec_WebSocket_Key=base64.b64encode(bytes(16)).decode(),
+        )
+    )  # fmt: skip
+    return int(client.recv(4096).split()[1])
+
+
+def test_an_origin_that_is_named_may_use_the_node(tmp_path):
+    origin = "https://app.example.org"
+    cluster = RealCluster.start(1, "--cors-origin", origin, folder=tmp_path)
+    node = cluster.nodes[0]
+    try:
+        token = node.register("alice", "a long secret")
+        asked = node.request("OPTIONS", "/t/key/k", Origin=origin, Access_Control_Request_Method="PUT")
+        assert asked.status == 204
+        assert "PUT" in asked.headers["access-control-allow-methods"]
+        for method, body in (("PUT", {"n": 1}), ("GET", None)):
+            answer = node.request(method, "/t/key/k", body, token, Origin=origin)
+            assert answer.status in (200, 201)
+            assert answer.headers["access-control-allow-origin"] == origin
+        assert node.request("GET", "/t/key/missing", None, token, Origin=origin).headers["vary"] == "Origin"
+        assert status_for_page(node, origin) == 101
+        assert status_for_page(node, "http://x") == 421
+        assert node.request("GET", "/heartbeat", Host="evil.example", User_Agent="Mozilla/5.0").status == 421
+        assert node.request("GET", "/heartbeat", Host="evil.example").status == 200
+    finally:
+        cluster.close()
+
+
+def test_a_trusted_proxy_says_for_whom_it_asks(tmp_path):
+    cluster = RealCluster.start(1, "--trusted-proxy", "127.0.0.1", folder=tmp_path)
+    node = cluster.nodes[0]
+    try:
+        node.request("POST", "/auth/victim", {"secret": "a long secret"}, X_Forwarded_For="192.0.2.1")
+        far = [
+            node.request("POST", "/auth/victim", {"secret": "a wrong one"}, X_Forwarded_For="198.51.100.7").status
+            for _ in range(12)
+        ]
+        assert far[-1] == 429
+        at_home = node.request("POST", "/auth/victim", {"secret": "a long secret"}, X_Forwarded_For="192.0.2.1")
+        assert at_home.status == 200
     finally:
         cluster.close()

@@ -50,6 +50,8 @@ MASKED = {
 """Not seen, since another rule prevents what this one prevents; see docs/simulation."""
 
 UNSEEN = {
+    "votes_are_given_right_after_they_were_lost": "a slot has to be voted on, a voter lose its log, and the rest be a "
+    "majority with it within seconds; once in 1,500 seeds. tests/rare/members.py",
     "readings_count_however_old": "a node has to be lost while its clock is ahead, and another clock go wrong later; "
     "not in 10 seeds. tests/test_ends.py",
     "what_a_torn_log_has_is_not_synced": "a process has to die between write and sync, be started, and lose power "

@@ -23,18 +23,24 @@ def refused_everywhere(cluster, token):
 
 def test_a_changed_secret_ends_old_tokens_everywhere(cluster):
     one, two, three = cluster.nodes
-    old = one.register("carol", "first")
+    old = one.register("carol", "first secret word")
     assert one.put("t", "carols", {"x": 1}, old).status == 201
-    changed = two.request("PUT", "/auth/carol/secret", {"secret": "second"}, old)
+    changed = two.request("PUT", "/auth/carol/secret", {"secret": "second secret word"}, old)
+    assert (changed.status, changed.json["code"]) == (400, "old_secret_missing")
+    body = {"secret": "second secret word", "old_secret": "first secret word"}
+    changed = two.request("PUT", "/auth/carol/secret", body, old)
     assert changed.status == 200
     refused_everywhere(cluster, old)
-    assert three.request("POST", "/auth/carol", {"secret": "first"}).status == 401
-    fresh = three.request("POST", "/auth/carol", {"secret": "second"}).json["token"]
+    assert three.request("POST", "/auth/carol", {"secret": "first secret word"}).status == 401
+    fresh = three.request("POST", "/auth/carol", {"secret": "second secret word"}).json["token"]
     assert one.get("t", "carols", fresh).status == 200
-    by_old_secret = one.request("PUT", "/auth/carol/secret", {"secret": "third", "old_secret": "second"})
+    by_old_secret = one.request(
+        "PUT", "/auth/carol/secret", {"secret": "third secret word", "old_secret": "second secret word"}
+    )
     assert by_old_secret.status == 200
     refused_everywhere(cluster, fresh)
-    assert one.request("PUT", "/auth/carol/secret", {"secret": "x", "old_secret": "wrong"}).status == 401
+    body = {"secret": "fourth secret word", "old_secret": "wrong secret word"}
+    assert one.request("PUT", "/auth/carol/secret", body).status == 401
 
 
 def test_logout(cluster):
@@ -46,21 +52,21 @@ def test_logout(cluster):
 
 def test_nobody_changes_another_account(cluster):
     one = cluster.nodes[0]
-    one.register("erin", "erins")
+    one.register("erin", "erins secret word")
     frank = one.register("frank")
-    assert one.request("PUT", "/auth/erin/secret", {"secret": "mine now"}, frank).status == 403
+    assert one.request("PUT", "/auth/erin/secret", {"secret": "mine now secret word"}, frank).status == 403
     assert one.request("DELETE", "/auth/erin", None, frank).status == 403
     assert one.request("POST", "/auth/erin/logout", None, frank).status == 403
-    assert one.request("POST", "/auth/erin", {"secret": "erins"}).status == 200
+    assert one.request("POST", "/auth/erin", {"secret": "erins secret word"}).status == 200
 
 
 def test_a_name_registered_again_is_another_user(cluster):
     one, two, three = cluster.nodes
-    first = one.register("grace", "one")
+    first = one.register("grace", "one secret word")
     assert two.put("t", "graces", {"x": 1}, first, "?w=all").status == 201
     assert three.request("DELETE", "/auth/grace", None, first).status == 200
     refused_everywhere(cluster, first)
-    second = two.request("POST", "/auth/grace", {"secret": "two"})
+    second = two.request("POST", "/auth/grace", {"secret": "two secret word"})
     assert second.status == 201
     for node in cluster.nodes:
         assert node.get("t", "graces", second.json["token"]).status == 403
@@ -73,7 +79,7 @@ def test_one_name_registered_at_once_on_all_nodes_is_one_user(cluster):
             answers = list(
                 pool.map(
                     lambda n, number=number: cluster.nodes[n].request(
-                        "POST", f"/auth/racer-{number}", {"secret": f"s{n}"}
+                        "POST", f"/auth/racer-{number}", {"secret": f"secret of {n}"}
                     ),
                     range(3),
                 )
@@ -85,16 +91,16 @@ def test_one_name_registered_at_once_on_all_nodes_is_one_user(cluster):
 
 def test_a_new_name_needs_a_majority_and_a_known_one_does_not(cluster):
     one, two, three = cluster.nodes
-    one.register("heidi", "h")
+    one.register("heidi", "h secret word")
     two.freeze()
     three.freeze()
     try:
-        assert wait_until(lambda: one.request("POST", "/auth/newcomer", {"secret": "x"}).status == 503)
-        assert one.request("POST", "/auth/heidi", {"secret": "h"}).status == 200
+        assert wait_until(lambda: one.request("POST", "/auth/newcomer", {"secret": "x secret word"}).status == 503)
+        assert one.request("POST", "/auth/heidi", {"secret": "h secret word"}).status == 200
     finally:
         two.thaw()
         three.thaw()
-    wait_until(lambda: one.request("POST", "/auth/newcomer", {"secret": "x"}).status in (200, 201))
+    wait_until(lambda: one.request("POST", "/auth/newcomer", {"secret": "x secret word"}).status in (200, 201))
 
 
 def test_administrators_records_and_routes(cluster):
@@ -191,5 +197,31 @@ def test_private_status_and_anonymous_read(tmp_path):
         assert node.request("GET", "/t/keys").json == ["k"]
         assert node.request("PUT", "/t/key/k", {}).status == 401
         assert "dynakv_requests_total" in node.request("GET", "/metrics", token=cluster.admin_token()).body.decode()
+    finally:
+        cluster.close()
+
+
+def test_the_administrator_makes_and_ends_users(tmp_path):
+    cluster = RealCluster.start(1, "--registration", "closed", folder=tmp_path)
+    node = cluster.nodes[0]
+    try:
+        admin = cluster.admin_token()
+        refused = node.request("POST", "/auth/alice", {"secret": "a long secret"})
+        assert (refused.status, refused.json["code"]) == (403, "registration_closed")
+        assert node.request("PUT", "/admin/users/alice", {"secret": "short"}, admin).json["code"] == "weak_secret"
+        assert node.request("PUT", "/admin/users/alice", {"secret": "a long secret"}, admin).status == 201
+        assert node.request("PUT", "/admin/users/alice", {"secret": "another secret"}, admin).status == 409
+        alice = node.register("alice", "a long secret")
+        assert node.request("PUT", "/admin/users/bob", {"secret": "a long secret"}, alice).status == 403
+        for name in ("bob", "carol"):
+            assert node.request("PUT", f"/admin/users/{name}", {"secret": "a long secret"}, admin).status == 201
+        page = node.request("GET", "/admin/users?limit=2", token=admin).json
+        assert page == {"users": [{"name": "alice"}, {"name": "bob"}], "next_after": "bob"}
+        rest = node.request("GET", "/admin/users?limit=2&after=bob", token=admin).json
+        assert rest == {"users": [{"name": "carol"}], "next_after": None}
+        assert node.request("POST", "/admin/users/alice/logout", None, admin).status == 200
+        assert node.get("t", "k", alice).status == 401
+        assert node.request("DELETE", "/admin/users/bob", None, admin).status == 200
+        assert node.request("POST", "/auth/bob", {"secret": "a long secret"}).status == 403
     finally:
         cluster.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dynatwist.auth.tokens import Identity
+from dynatwist.auth.users import MIN_SECRET_CHARS, require_strong
 from dynatwist.errors import ApiError
 
 from .context import Context
 from .limits import check_user, parse_object, string_of
 from .request import Answer, Request, json_answer
+from .source import source_of
 
 OLD_SECRET = ("old_secret", "old")
 """Members of a body that may hold the secret so far."""
@@ -25,7 +27,10 @@ class AccountRoutes:
         check_user(name)
         secret = string_of(parse_object(request.body, self._context.limits, "secret"), "secret")
         self._context.require_ready()
-        created, token = await self._users.register_or_login(name, secret, request.address)
+        context = self._context
+        created, token = await self._users.register_or_login(
+            name, secret, source_of(request.address), may_register=context.registration, min_chars=MIN_SECRET_CHARS
+        )
         status = "created" if created else "ok"
         return json_answer(201 if created else 200, {"status": status, "token": token})
 
@@ -33,8 +38,10 @@ class AccountRoutes:
         """200 and a new token."""
         fields = parse_object(request.body, self._context.limits, "secret", *OLD_SECRET)
         secret = string_of(fields, "secret")
-        await self._require_user(request, name, fields)
-        return json_answer(200, {"status": "changed", "token": await self._users.change_secret(name, secret)})
+        require_strong(secret)
+        await self._require_secret(request, name, fields)
+        token = await self._users.change_secret(name, secret, source_of(request.address))
+        return json_answer(200, {"status": "changed", "token": token})
 
     async def delete(self, request: Request, name: str) -> Answer:
         """200; what the user owns stays, out of reach of whoever registers the name again."""
@@ -50,13 +57,28 @@ class AccountRoutes:
         await self._users.logout(name)
         return json_answer(200, {"status": "logged out"})
 
+    async def _require_secret(self, request: Request, name: str, fields: dict[str, object]) -> None:
+        """Whoever knows the secret so far, or the administrator: a token may have been stolen."""
+        check_user(name)
+        self._context.require_ready()
+        if request.token is not None:
+            identity = self._context.identify(request)
+            if identity.is_admin:
+                return
+            if identity.name != name:
+                raise ApiError(403, "forbidden", "this is another user's account")
+        member = next((one for one in OLD_SECRET if one in fields), None)
+        if member is None:
+            raise ApiError(400, "old_secret_missing", 'to change a secret, send the one so far as "old_secret"')
+        await self._users.check_secret(name, string_of(fields, member), source_of(request.address))
+
     async def _require_user(self, request: Request, name: str, fields: dict[str, object]) -> None:
         """The user itself by token, the administrator, or whoever knows the old secret."""
         check_user(name)
         self._context.require_ready()
         for member in OLD_SECRET:
             if request.token is None and member in fields:
-                await self._users.check_secret(name, string_of(fields, member), request.address)
+                await self._users.check_secret(name, string_of(fields, member), source_of(request.address))
                 return
         identity: Identity = self._context.identify(request)
         if identity.name != name and not identity.is_admin:
@@ -71,4 +93,6 @@ class AccountRoutes:
     async def admin_login(self, request: Request) -> Answer:
         """200 and a token."""
         password = string_of(parse_object(request.body, self._context.limits, "password"), "password")
-        return json_answer(200, {"status": "ok", "token": self._users.admin_login(password, request.address)})
+        return json_answer(
+            200, {"status": "ok", "token": self._users.admin_login(password, source_of(request.address))}
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from twisted.internet.defer import Deferred
 
+from dynatwist.auth.users import require_strong
 from dynatwist.coordinator.listing import PAGE_KEYS, ListingUnavailable
 from dynatwist.errors import ApiError
 from dynatwist.model.registry import Member
@@ -12,7 +13,7 @@ from dynatwist.replication.quorum import Level
 
 from .context import Context
 from .data import DataRoutes
-from .limits import check_table
+from .limits import check_table, check_user, parse_object, string_of
 from .request import Answer, Request, json_answer
 
 MAX_PAGE_KEYS = 1000
@@ -71,6 +72,43 @@ class AdminRoutes:
         """Delete any record."""
         self._context.require_admin(request)
         return await self._data.delete(request, table, key)
+
+    # Users
+
+    async def users(self, request: Request) -> Answer:
+        """The users, a page at a time."""
+        self._context.require_ready()
+        self._context.require_admin(request)
+        limit = request.integer("limit", MAX_PAGE_KEYS, 1, MAX_PAGE_KEYS)
+        page = self._context.users.page(request.query.get("after", ""), limit)
+        next_after = page[-1][0] if len(page) == limit else None
+        return json_answer(200, {"users": [{"name": name} for name, _ in page], "next_after": next_after})
+
+    async def create_user(self, request: Request, name: str) -> Answer:
+        """201; 409 when there is one of that name."""
+        self._context.require_ready()
+        self._context.require_admin(request)
+        check_user(name)
+        secret = string_of(parse_object(request.body, self._context.limits, "secret"), "secret")
+        require_strong(secret)
+        await self._context.users.create(name, secret)
+        return json_answer(201, {"status": "created", "name": name})
+
+    async def delete_user(self, request: Request, name: str) -> Answer:
+        """200; what the user owns stays."""
+        self._context.require_ready()
+        self._context.require_admin(request)
+        await self._context.users.delete(name)
+        return json_answer(200, {"status": "deleted"})
+
+    async def logout_user(self, request: Request, name: str) -> Answer:
+        """200; all tokens of the user stop working."""
+        self._context.require_ready()
+        self._context.require_admin(request)
+        await self._context.users.logout(name)
+        return json_answer(200, {"status": "logged out"})
+
+    # Members
 
     async def members(self, request: Request) -> Answer:
         """The registry."""

@@ -22,7 +22,7 @@ from dynatwist.storage.snapshot import ColdSaver
 from .intake import Intake
 from .limits import Limits
 from .request import Request
-from .source import source_of
+from .source import Proxies, source_of
 
 VERSION = "0.1.0"
 
@@ -49,6 +49,8 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     private_status: bool = False
     anonymous_read: bool = False
+    registration: bool = True
+    proxies: Proxies = field(default_factory=Proxies)
     findings: list[str] = field(default_factory=list)
     counters: Callable[[], dict[str, int]] = dict
 

@@ -33,9 +33,12 @@ _REQUEST_LINE = re.compile(
 _HEADER = re.compile(rb"([A-Za-z][A-Za-z0-9-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*\Z")
 _KINDS = {b"GET": Kind.GET, b"PUT": Kind.PUT, b"PATCH": Kind.PATCH, b"DELETE": Kind.DELETE}
 _LEAVE = frozenset(
-    ("transfer-encoding", "expect", "upgrade", "connection", "if-match", "if-none-match", "content-encoding", "cookie")
-)
-"""Headers that change how a request is to be read or answered."""
+    (
+        "transfer-encoding", "expect", "upgrade", "connection", "if-match", "if-none-match", "content-encoding",
+        "cookie", "origin", "sec-fetch-site",
+    )
+)  # fmt: skip
+"""Headers that change how a request is to be read or answered, or tell that a browser sent it."""
 
 Respond = Callable[[bytes, str], None]
 """Takes an answer, and the user to whom it is given, if that is known."""
@@ -63,6 +66,8 @@ def parse_headers(block: bytes) -> Head | None:
             return None
         name = match[1].decode().lower()
         if name in _LEAVE and not (name == "connection" and match[2].lower() == b"keep-alive"):
+            return None
+        if name == "user-agent" and match[2].startswith(b"Mozilla/"):
             return None
         if name in headers or len(headers) >= MAX_HEADERS:
             return None

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
-from dynatwist.errors import ApiError
+from dynatwist.budget import Allowance, Charge
 
-MAX_WAITING = 64
+MOST_WAITING = 64
+"""Checks at work or waiting: a second's work for two threads, which no client waits longer for."""
+SHARE_WAITING = 16
+"""Of one address."""
+MOST_REGISTERING = 32
+SHARE_REGISTERING = 8
+"""The same of hashes for new names, which wait for themselves: whoever makes up names does not delay logins."""
 T = TypeVar("T")
 SALT_BYTES = 16
 
@@ -33,14 +41,45 @@ class Passwords:
         self._offload = offload
         self._randbytes = randbytes
         self._hasher = PasswordHasher(time_cost=cost[0], memory_cost=cost[1], parallelism=1)
-        self._waiting = 0
+        self._checking = Allowance("logins", "logins under way", MOST_WAITING, SHARE_WAITING)
+        self._registering = Allowance("registrations", "registrations under way", MOST_REGISTERING, SHARE_REGISTERING)
+        self._queue: deque[Callable[[], None]] = deque()
+        self._is_registering = False
 
-    def hash(self, secret: str) -> Deferred[str]:
-        """The encoded hash of a secret."""
+    def hash(self, secret: str, address: str, *, is_new: bool = False) -> Deferred[str]:
+        """The encoded hash of a secret.
+
+        :param is_new: whether it is for a new name; these are made one after the other.
+        """
         salt = self._randbytes(SALT_BYTES)
-        return self._run(lambda: self._hasher.hash(secret, salt=salt))
 
-    def verify(self, encoded: str, secret: str) -> Deferred[bool]:
+        def work() -> str:
+            return self._hasher.hash(secret, salt=salt)
+
+        if not is_new:
+            return self._run(work, self._checking, address)
+        made: Deferred[str] = Deferred()
+        charge = Charge(self._registering, address)
+        charge.take()
+        self._queue.append(lambda: self._register(work, charge, made))
+        self._register_next()
+        return made
+
+    def _register_next(self) -> None:
+        if self._queue and not self._is_registering:
+            self._is_registering = True
+            self._queue.popleft()()
+
+    def _register(self, work: Callable[[], str], charge: Charge, made: Deferred[str]) -> None:
+        def over(result: str | Failure) -> None:
+            charge.give_back()
+            self._is_registering = False
+            self._register_next()
+            made.callback(result)
+
+        self._offload(work).addBoth(over)
+
+    def verify(self, encoded: str, secret: str, address: str) -> Deferred[bool]:
         """Whether a secret fits a hash."""
 
         def work() -> bool:
@@ -49,15 +88,14 @@ class Passwords:
             except (VerificationError, InvalidHashError):
                 return False
 
-        return self._run(work)
+        return self._run(work, self._checking, address)
 
-    def _run(self, work: Callable[[], T]) -> Deferred[T]:
-        if self._waiting >= MAX_WAITING:
-            raise ApiError(429, "slow_down", "too many logins at once; try again in a moment", {"Retry-After": "1"})
-        self._waiting += 1
+    def _run(self, work: Callable[[], T], allowance: Allowance, address: str) -> Deferred[T]:
+        charge = Charge(allowance, address)
+        charge.take()
 
         def over(result: T) -> T:
-            self._waiting -= 1
+            charge.give_back()
             return result
 
         return self._offload(work).addBoth(over)

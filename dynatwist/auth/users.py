@@ -23,11 +23,12 @@ from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.replication.quorum import Level
 
 from .passwords import Passwords
-from .throttle import Throttle
+from .throttle import ADMINISTRATOR, Attempt, Throttle
 from .tokens import Identity, Role, Tokens
 
 USERS_TABLE = "_users"
 ADMIN_UID = "admin"
+MIN_SECRET_CHARS = 8
 
 
 class User(msgspec.Struct, frozen=True):
@@ -71,8 +72,12 @@ class Users:
         self._passwords = passwords
         self.tokens = tokens
         self.admin_passwords = admin_passwords
-        self._throttle = Throttle(cluster.runtime.monotonic_s)
+        self._throttle = Throttle(cluster.runtime.monotonic_s, self._members)
         self._known: dict[str, tuple[Packed, User]] = {}
+
+    def _members(self) -> int:
+        registry = self._cluster.registry
+        return len(registry.members) if registry is not None else 1
 
     # Who a token belongs to
 
@@ -113,23 +118,55 @@ class Users:
 
     # Registering and logging in
 
-    async def register_or_login(self, name: str, secret: str, address: str) -> tuple[bool, str]:
+    async def register_or_login(
+        self, name: str, secret: str, address: str, *, may_register: bool = True, min_chars: int = 1
+    ) -> tuple[bool, str]:
         """A token, and whether the user is new.
 
-        :raises ApiError: 401 wrong secret, 503 no majority, 429 too many failures.
+        :param may_register: whether a new name becomes a user's.
+        :param min_chars: of a new user's secret.
+        :raises ApiError: 401 wrong secret, 403 for a new name, 400 for a secret that is too short for one, 503 no
+            majority, 429 too many failures.
         """
-        self._throttle.check(name, address)
-        user = await self._read(name)
-        if user is not None:
-            return False, await self._login(name, user, secret, address)
+        attempt = self._throttle.begin(name, address)
+        try:
+            user = await self._read(name)
+            if user is not None:
+                return False, await self._login(name, user, secret, attempt)
+            if not may_register:
+                raise ApiError(
+                    403, "registration_closed", "there is no such user, and only the administrator makes users"
+                )
+            require_strong(secret, min_chars)
+            registered, is_new = await self._register(name, secret, address)
+            if not is_new:
+                return False, await self._login(name, registered, secret, attempt)
+            attempt.succeeded()
+            return True, self.tokens.issue(name, registered.uid, registered.generation)
+        finally:
+            attempt.give_up()
+
+    async def create(self, name: str, secret: str) -> None:
+        """Make a user, as the administrator.
+
+        :raises ApiError: 409 when there is one of that name.
+        """
+        if await self._read(name) is None:
+            _, is_new = await self._register(name, secret, ADMIN_UID)
+            if is_new:
+                return
+        raise ApiError(
+            409, "user_exists", "there is a user of that name; to set another secret, use /auth/{name}/secret"
+        )
+
+    async def _register(self, name: str, secret: str, address: str) -> tuple[User, bool]:
+        """The user of a name that had none, and whether it is the one that was to be made."""
         self._require_majority()
-        mine = User(self._new_uid(name), await self._passwords.hash(secret))
+        mine = User(self._new_uid(name), await self._passwords.hash(secret, address, is_new=True))
         decided = self._find(name) or await self._agree(name, mine)  # somebody may have been quicker meanwhile
         await self._keep_first(name, decided)
         registered = await self._read(name) or decided
-        if registered.uid != mine.uid:
-            return False, await self._login(name, registered, secret, address)
-        return True, self.tokens.issue(name, decided.uid, decided.generation)
+        return registered, registered.uid == mine.uid
 
     def _new_uid(self, name: str) -> str:
         dot = self._cluster.store.burn_dot(SYSTEM_PARTITION)
@@ -160,11 +197,11 @@ class Users:
         if result.code not in (Code.OK, Code.PRECONDITION):
             raise ApiError(503, "unavailable", result.text or "the user could not be written to a majority; try again")
 
-    async def _login(self, name: str, user: User, secret: str, address: str) -> str:
-        if not await self._passwords.verify(user.hash, secret):
-            self._throttle.failed(name, address)
+    async def _login(self, name: str, user: User, secret: str, attempt: Attempt) -> str:
+        if not await self._passwords.verify(user.hash, secret, attempt.address):
+            attempt.failed()
             raise ApiError(401, "wrong_secret", "wrong secret")
-        self._throttle.succeeded(name, address)
+        attempt.succeeded()
         return self.tokens.issue(name, user.uid, user.generation)
 
     async def _read(self, name: str) -> User | None:
@@ -177,21 +214,24 @@ class Users:
 
     async def check_secret(self, name: str, secret: str, address: str) -> User:
         """The user, if the secret fits; else 401, or 404 for a name that is not registered."""
-        self._throttle.check(name, address)
-        user = await self._read(name)
-        if user is None:
-            raise ApiError(404, "no_such_user", "there is no such user")
-        await self._login(name, user, secret, address)
-        return user
+        attempt = self._throttle.begin(name, address)
+        try:
+            user = await self._read(name)
+            if user is None:
+                raise ApiError(404, "no_such_user", "there is no such user")
+            await self._login(name, user, secret, attempt)
+            return user
+        finally:
+            attempt.give_up()
 
     # Changing
 
-    async def change_secret(self, name: str, secret: str) -> str:
+    async def change_secret(self, name: str, secret: str, address: str) -> str:
         """Set another secret; all old tokens stop working.
 
         :returns: a new token.
         """
-        encoded = await self._passwords.hash(secret)
+        encoded = await self._passwords.hash(secret, address)
         user = await self._rewrite(name, encoded)
         return self.tokens.issue(name, user.uid, user.generation)
 
@@ -227,10 +267,30 @@ class Users:
 
         :raises ApiError: 401 wrong password, 429 too many failures.
         """
-        self._throttle.check("\0admin", address)
+        attempt = self._throttle.begin(ADMINISTRATOR, address)
         given = password.encode(errors="surrogatepass")
         if not any(hmac.compare_digest(given, one.encode()) for one in self.admin_passwords):
-            self._throttle.failed("\0admin", address)
+            attempt.failed()
             raise ApiError(401, "wrong_password", "wrong password")
-        self._throttle.succeeded("\0admin", address)
+        attempt.succeeded()
         return self.tokens.issue("admin", ADMIN_UID, 0, Role.ADMIN)
+
+    def page(self, after: str, limit: int) -> list[tuple[str, User]]:
+        """Some users in order, as known here.
+
+        :param after: only names behind this one.
+        """
+        found: list[tuple[str, User]] = []
+        for name in self._cluster.store.keys(USERS_TABLE, after=after):
+            user = self._find(name)
+            if user is not None:
+                found.append((name, user))
+                if len(found) == limit:
+                    break
+        return found
+
+
+def require_strong(secret: str, min_chars: int = MIN_SECRET_CHARS) -> None:
+    """400 for a new secret that is guessed too soon; those of before stay good."""
+    if len(secret) < min_chars:
+        raise ApiError(400, "weak_secret", f"a secret has at least {min_chars} characters; choose a longer one")

@@ -23,6 +23,9 @@ from .cluster import Cluster, Respond
 
 AGREE_TIMEOUT_S = 3.0
 BALLOT_TIMEOUT_S = 0.5
+ABSTAIN_S = AGREE_TIMEOUT_S + 3.0
+"""For so long a node that may have lost its votes gives none: by then whatever these had part in is over, and what came
+of it has been written down, which takes less than two seconds (see `dynatwist.auth.users`)."""
 REGISTRY_SLOT = "registry:"
 ENCODER = msgspec.msgpack.Encoder()
 VOTE = msgspec.msgpack.Decoder(Vote)
@@ -33,10 +36,17 @@ class NoAgreement(Exception):
 
 
 class Acceptors:
-    """This node's votes, durable each time before they are told; and the order of its own proposals."""
+    """This node's votes, durable each time before they are told; and the order of its own proposals.
 
-    def __init__(self, cluster: Cluster) -> None:
+    :param may_have_lost: whether some of its votes may be lost, with what the disk has lost.
+    """
+
+    def __init__(self, cluster: Cluster, may_have_lost: bool = False) -> None:
         self._cluster = cluster
+        self._abstains_until_s = 0.0
+        if may_have_lost:
+            self._abstain()
+        cluster.on_restored.append(self._abstain)
         self._queues: dict[str, list[Agreement]] = {}
         cluster.on_call(Prepare, self._on_prepare)
         cluster.on_call(Accept, self._on_accept)
@@ -55,6 +65,9 @@ class Acceptors:
         else:
             self._vote(message.slot, accept(self._held(message.slot), message.ballot, message.value), respond)
 
+    def _abstain(self) -> None:
+        self._abstains_until_s = self._cluster.runtime.monotonic_s() + ABSTAIN_S
+
     def _refusal(self, slot: str) -> AnyMessage | None:
         cluster = self._cluster
         registry = cluster.registry
@@ -65,6 +78,9 @@ class Acceptors:
             if version <= registry.version:
                 return StaleRegistry(registry)
             return Unable("an older registry here") if version != registry.version + 1 else None
+        if cluster.runtime.monotonic_s() < self._abstains_until_s:
+            sometimes("a node that may have lost its votes abstains")
+            return Unable("abstains, since its votes may be lost")
         return Unable("not whole") if not cluster.store.replicas[-1].whole else None
 
     def _held(self, slot: str) -> Vote:
@@ -129,9 +145,9 @@ class Acceptors:
 class Agreement:
     """One slot's way to a decision, through as many ballots as it takes.
 
-    Joiners bring no votes: of a slot that was decided before a change of members, and of which nobody wrote down the
-    decision, a majority of the members after the change may know nothing. For users that leaves the time between a
-    decision and the user's record, a round trip.
+    Joiners bring no votes, and whoever lost its log with its votes gives none for `ABSTAIN_S`: of a slot that was
+    decided before, and of which nobody wrote down the decision, a majority may know nothing. For users that leaves the
+    time between a decision and the user's record, a round trip.
 
     `result` fires with the value chosen, which may be another proposer's; it fails with `NoAgreement`.
     """

@@ -93,6 +93,7 @@ class Cluster:
         self._notices[Restored] = self._on_restored
         self.on_linked: list[Callable[[bytes], None]] = []
         self.on_reachability: list[Callable[[bytes], None]] = []
+        self.on_restored: list[Callable[[], None]] = []
         self.on_registry: list[Callable[[Registry | None, Registry], None]] = []
         self._status: Status | None = None
         self._owners: dict[int, tuple[bytes, ...]] = {}
@@ -376,6 +377,7 @@ class Cluster:
         self.save_identity()
         for partition in range(ALL_PARTITIONS):
             self.store.cease_whole(partition)
+        call_each(self.on_restored)
         self.store.wal.leap()  # or others, who remember how far the lost log reached, would say the same at each start
         self.publish()
 

@@ -50,24 +50,36 @@ class _Faltering(Agreement):
 class _Slot:
     """What was agreed on.
 
+    :ivar since_s: when it was first proposed for.
     :ivar version: of the registry. Joiners know nothing of what was agreed on before: after a change nothing is judged.
     """
 
     name: str
     version: int
+    since_s: float
     values: dict[bytes, str] = field(default_factory=dict)
 
 
 class Rivals:
     """See the module.
 
+    :param is_forgotten: whether slots of before a time count no more; see `dynatwist.sim.votes`.
     :param rate_s: races in a second.
     :param faltering: share of proposers of whose wish to have something accepted only some hear.
     """
 
-    def __init__(self, cluster: SimCluster, witness: Witness, rate_s: float, faltering: float = 0.0) -> None:
+    def __init__(
+        self,
+        cluster: SimCluster,
+        witness: Witness,
+        is_forgotten: Callable[[float], bool],
+        *,
+        rate_s: float,
+        faltering: float = 0.0,
+    ) -> None:
         self._cluster = cluster
         self._witness = witness
+        self._is_forgotten = is_forgotten
         self._rate_s = rate_s
         self._faltering = faltering
         self._random = Random(f"rivals {cluster.world.seed}")
@@ -93,10 +105,12 @@ class Rivals:
         registry = self._cluster.registry()
         if not nodes or registry is None or registry.changing:
             return
-        self._slots = [slot for slot in self._slots if slot.version == registry.version][-REMEMBERED:]
+        self._slots = [
+            slot for slot in self._slots if slot.version == registry.version and not self._is_forgotten(slot.since_s)
+        ][-REMEMBERED:]
         if not self._slots or random.random() >= RETURNING:
             self._count += 1
-            self._slots.append(_Slot(f"{SLOT}{self._count}", registry.version))
+            self._slots.append(_Slot(f"{SLOT}{self._count}", registry.version, self._cluster.world.now_s))
         slot = random.choice(self._slots)
         for _ in range(random.choice((1, 2, 2, 3))):
             node = random.choice(nodes)
@@ -129,7 +143,7 @@ class Rivals:
 
     def _agreed(self, node: SimNode, slot: _Slot, value: bytes) -> None:
         registry = self._cluster.registry()
-        if registry is None or registry.version != slot.version:
+        if registry is None or registry.version != slot.version or self._is_forgotten(slot.since_s):
             return
         slot.values.setdefault(value, node.host)
         if len(slot.values) > 1:

@@ -142,7 +142,9 @@ class _Run:
         self.locks = Locks(self.cluster, self.clients, plan.load.locks)
         self.leases = Leases(self.cluster, self.clients, plan.load.leases)
         self.bulk = Bulk(self.cluster, self.clients, answers, self.witness, plan.load.bulk * plan.load.rate_s)
-        self.rivals = Rivals(self.cluster, self.witness, plan.rivals, plan.faltering)
+        self.rivals = Rivals(
+            self.cluster, self.witness, self.votes.is_forgotten, rate_s=plan.rivals, faltering=plan.faltering
+        )
         self.sockets = Sockets(self.cluster, self.clients, answers, self.witness, plan.load.sockets, tables)
         self.mischief = Mischief(self.cluster, plan.faults, self._on_damage)
         self.mischief.on_caught = self.clients.write_over

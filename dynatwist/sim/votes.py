@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from dynatwist.coordinator.agreement import REGISTRY_SLOT
+from dynatwist.coordinator.agreement import ABSTAIN_S, REGISTRY_SLOT
 from dynatwist.coordinator.cluster import Respond
 from dynatwist.coordinator.registrar import REGISTRY
 from dynatwist.core import Core
@@ -39,13 +39,19 @@ class Votes:
         self._prepared: dict[Proposed, int] = {}
         self._value_of: dict[Proposed, bytes] = {}
         self._voters: defaultdict[Proposed, set[bytes]] = defaultdict(set)
-        self._chosen: dict[str, bytes] = {}
+        self._chosen: dict[str, tuple[bytes, float]] = {}
+        self._lost_s: list[float] = []
         self._in_force = 1
 
     def damaged(self, node: SimNode) -> None:
         """A node may have lost its votes."""
         for at in [at for at in self._told if at[0] == node.node_id]:
             del self._told[at]
+        self._lost_s.append(self._cluster.world.now_s)
+
+    def is_forgotten(self, since_s: float) -> bool:
+        """Whether a slot of before counts no more: somebody has lost its votes since, and abstained long enough."""
+        return any(since_s <= lost_s and lost_s + ABSTAIN_S <= self._cluster.world.now_s for lost_s in self._lost_s)
 
     def watch(self, core: Core) -> None:
         """Stand beside a node that is about to start."""
@@ -121,8 +127,11 @@ class Votes:
         registry = self._cluster.registry()
         if registry is not None and _is_majority(voters, _groups(registry)):
             slot = f"{message.slot} by {registry.version}" if message.slot.startswith(SLOT) else message.slot
-            chosen = self._chosen.setdefault(slot, message.value)
-            if chosen != message.value:
+            now_s = self._cluster.world.now_s
+            chosen, since_s = self._chosen.setdefault(slot, (message.value, now_s))
+            if chosen != message.value and self.is_forgotten(since_s):
+                self._chosen[slot] = message.value, now_s
+            elif chosen != message.value:
                 self._witness.say(f"P9: {message.slot!r} has two values, {chosen!r} and {message.value!r}")
 
     def _adopted(self, core: Core, before: Registry | None, after: Registry) -> None:

@@ -267,7 +267,7 @@ class Witness:
 
     def _started_unhurt(self, node: SimNode, core: Core, damaged: int) -> None:
         """P1: nothing happened to its disk since it was up: what it had is there, and counts as before."""
-        if damaged and any(node.number in known.held_by for known in self._records.values()):
+        if damaged and any(node.number in known.holders for known in self._records.values()):
             self.say(f"P1: {node.host} starts with {damaged} partitions damaged, though nothing was lost since")
         for number in sorted(self._not_whole[node.number]):
             if core.store.replicas[number].whole:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
 
 from dynatwist.api.admission import Admission
+from dynatwist.api.origins import Origins
 from dynatwist.config import NodeConfig
 from dynatwist.core import Core
 
@@ -58,6 +59,8 @@ class Front:
             limits=limits,
             budget=context.budget,
             admission=Admission(context),
+            origins=Origins(config.cors_origins, config.names),
+            proxies=context.proxies,
         )
         if not config.klein_only:
             bounds = limits.header_bytes, limits.body_bytes

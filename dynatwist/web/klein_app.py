@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dynatwist.api.request import Answer, Request, error_answer
+from dynatwist.api.source import Proxies
 from dynatwist.budget import Charge
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
@@ -46,6 +47,10 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/admin/table/<a>/key/<b>", "admin.get"),
     ("PUT", "/admin/table/<a>/key/<b>", "admin.put"),
     ("DELETE", "/admin/table/<a>/key/<b>", "admin.delete"),
+    ("GET", "/admin/users", "admin.users"),
+    ("PUT", "/admin/users/<a>", "admin.create_user"),
+    ("DELETE", "/admin/users/<a>", "admin.delete_user"),
+    ("POST", "/admin/users/<a>/logout", "admin.logout_user"),
     ("GET", "/admin/members", "admin.members"),
     ("POST", "/admin/members/<a>/forget", "admin.forget"),
     ("POST", "/admin/save", "admin.save"),
@@ -65,7 +70,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def parsed(request: Any) -> Request:
+def parsed(request: Any, proxies: Proxies) -> Request:
     """A twisted.web request, parsed; 400 where it makes no sense."""
     headers = headers_of(request)
     if headers.get("content-encoding", "identity").lower() != "identity":
@@ -77,7 +82,8 @@ def parsed(request: Any) -> Request:
         except (ValueError, UnicodeDecodeError):
             raise ApiError(400, "bad_query", "the query is not percent-encoded UTF-8") from None
         query = dict(pairs)
-    return Request(query, headers, request.content.read(), request.getClientAddress().host)
+    address = proxies.client_of(request.getClientAddress().host, headers)
+    return Request(query, headers, request.content.read(), address)
 
 
 def segment(text: str) -> str:
@@ -129,7 +135,7 @@ class KleinApp:
 
     async def _run(self, request: Any, handler: Handler, segments: dict[str, str]) -> Any:
         try:
-            answer = handler(parsed(request), *[segment(text) for text in segments.values()])
+            answer = handler(self._parsed(request), *[segment(text) for text in segments.values()])
             if not isinstance(answer, Answer):
                 answer = await answer
         except ApiError as error:
@@ -144,6 +150,9 @@ class KleinApp:
                     await self._send_stream(request, answer)
                     return None
         return self._send(request, answer)
+
+    def _parsed(self, request: Any) -> Request:
+        return parsed(request, self._core.context.proxies)
 
     def _send(self, request: Any, answer: Answer) -> bytes:
         self._head(request, answer)
@@ -195,7 +204,9 @@ class KleinApp:
 
     def _subscribe(self, request: Any, table: str, key: str) -> Any:
         stream = SseStream(request, self._reactor, self._core.metrics, self.streams)
-        listening = self._core.live.subscribe(parsed(request), segment(table), segment(key), stream.wake, stream.close)
+        listening = self._core.live.subscribe(
+            self._parsed(request), segment(table), segment(key), stream.wake, stream.close
+        )
         if listening.holder:
             request.channel.belongs_to(listening.holder)
         self._core.metrics.observe("GET", 200, max(self._reactor.seconds() - request.started_s, 1e-6))
@@ -205,7 +216,7 @@ class KleinApp:
         if b"websocket" not in (request.getHeader(b"upgrade") or b"").lower():
             raise ApiError(426, "upgrade_required", "this path speaks websocket", {"Upgrade": "websocket"})
         identity = None
-        asked = parsed(request)
+        asked = self._parsed(request)
         if asked.token is not None or "ticket" in asked.query:
             self._core.context.require_ready()
             identity = self._core.context.identify_listener(asked)

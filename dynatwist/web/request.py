@@ -74,6 +74,18 @@ class BoundedRequest(TwistedRequest):
         self.started_s = site.reactor.seconds()
         self.prepath: list[bytes] = []
         self.postpath = self.path[1:].split(b"/")
+        try:
+            shared = site.origins.check(self.method.decode("latin-1"), headers_of(self))
+        except ApiError as error:
+            self.channel.refuse(error)
+            return
+        if shared:
+            for name, value in shared.items():
+                self.setHeader(name.encode(), value.encode("latin-1"))
+            if self.method == b"OPTIONS":
+                self.setResponseCode(204)
+                self.finish()
+                return
         if not self.path.startswith(b"/") or not _is_utf8(self.path) or not self.method.isalpha():
             self.channel.refuse(ApiError(400, "bad_request", "the request needs a known method and a path in UTF-8"))
             return

@@ -11,7 +11,8 @@ from twisted.web.server import Site
 from dynatwist.api.admission import Admission
 from dynatwist.api.intake import Intake
 from dynatwist.api.limits import Limits
-from dynatwist.api.source import source_of
+from dynatwist.api.origins import Origins
+from dynatwist.api.source import Proxies, source_of
 from dynatwist.budget import Budget
 from dynatwist.errors import ApiError
 
@@ -38,6 +39,8 @@ class BoundedSite(Site):
     :param limits: sizes and times.
     :param budget: whose connections and unread bytes are charged.
     :param admission: asked for each body.
+    :param origins: asked for each request that a browser sent.
+    :param proxies: whose connections are not counted by address.
     :ivar channels: all that are open, those that became websockets among them.
     """
 
@@ -48,13 +51,24 @@ class BoundedSite(Site):
     intake: Intake
 
     def __init__(
-        self, resource: Any, reactor: Any, *, metrics: Any, limits: Limits, budget: Budget, admission: Admission
+        self,
+        resource: Any,
+        reactor: Any,
+        *,
+        metrics: Any,
+        limits: Limits,
+        budget: Budget,
+        admission: Admission,
+        origins: Origins,
+        proxies: Proxies,
     ) -> None:
         super().__init__(resource, reactor=reactor, timeout=limits.idle_s)
         self.metrics = metrics
         self.limits = limits
         self.budget = budget
         self.admission = admission
+        self.origins = origins
+        self.proxies = proxies
         self.channels: set[BoundedChannel] = set()
         self._strangers: dict[str, dict[BoundedChannel, None]] = {}
 
@@ -62,9 +76,15 @@ class BoundedSite(Site):
         """A channel; or, where there is no room, a refusal: whoever has shown a token stays connected."""
         source = source_of(getattr(addr, "host", ""))
         connections = self.budget.connections
+        if self._is_proxy(addr) and connections.spent < connections.most:
+            return super().buildProtocol(addr)
         if not connections.has_room(source) and not self._dismiss_for(source):
             return _Refused(connections.refuse(source))
         return super().buildProtocol(addr)
+
+    def _is_proxy(self, addr: Any) -> bool:
+        """Whether a connection is that of a trusted proxy, which has those of many."""
+        return self.proxies.is_trusted(getattr(addr, "host", ""))
 
     def _dismiss_for(self, source: str) -> bool:
         """Close the oldest connection on which no token was shown yet: of the same address, if that has its share.

@@ -294,4 +294,8 @@ def a_cursor_of_a_resume_that_is_ahead_of_what_was_told(patch):
 
 def listeners_hear_of_everybodys_records(patch):
     """Nobody asks whether a listener may see what it hears."""
-    patch.setattr(live, "sight", lambda context, identity: lambda record: True)
+
+    def everybody(record):
+        return True
+
+    patch.setattr(live.Sights, "of", lambda self, identity: everybody)

@@ -353,6 +353,11 @@ def votes_that_are_not_kept(patch):
     patch.setattr(agreement.Acceptors, "_held", lambda self, slot: paxos.Vote())
 
 
+def votes_are_given_right_after_they_were_lost(patch):
+    """A node that lost its log votes as if it had never voted."""
+    patch.setattr(agreement.Acceptors, "_abstain", lambda self: None)
+
+
 def no_anti_entropy(patch):
     """What was missed stays missed, hints aside."""
     patch.setattr(repair.Repair, "_due", lambda self, node, partitions: [] if self.rounds > 20 else partitions)

@@ -6,6 +6,7 @@ Each scenario holds, and breaks with a planted defect: so that would show.
 from __future__ import annotations
 
 from dynatwist.coordinator import tombstones
+from dynatwist.coordinator.agreement import Agreement
 from dynatwist.model.registry import Member, Registry
 from dynatwist.model.ring import ALL_PARTITIONS, PARTITIONS, partition_of
 from dynatwist.net.messages import Summaries
@@ -53,6 +54,29 @@ def a_proposer_takes_what_was_accepted_last():
     assert not proposal.on_promise(b"a", Vote(proposal.ballot, (1, b"a"), b"earlier"))
     assert proposal.on_promise(b"b", Vote(proposal.ballot, (2, b"b"), b"later"))
     assert proposal.value == b"later"
+
+
+def whoever_lost_its_votes_abstains_for_a_while():
+    """Two of three accepted something, one of them loses its log; the third and that one are the next majority."""
+    world, cluster = settled(3)
+    first, loser, third = cluster.nodes
+
+    def proposed(node, value):
+        told = []
+        core = node.core
+        node.process.run(lambda: Agreement(core.cluster, core.acceptors, "user  x", value).result.addBoth(told.append))
+        world.run_until(lambda: bool(told), 10)
+        return told
+
+    third.kill()
+    assert proposed(first, b"first") == [b"first"]
+    loser.kill()
+    loser.disk.lose_log()
+    loser.start()
+    third.start()
+    assert world.run_until(lambda: cluster.is_settled() and not loser.core.cluster.not_whole(), 60, step_s=0.01)
+    isolate(cluster, first)
+    assert proposed(third, b"second") != [b"second"]
 
 
 # Registries
@@ -257,6 +281,7 @@ def nothing_is_handed_off_while_members_change():
 
 SCENARIOS = {
     "a_proposer_takes_the_first_accepted_value_it_hears_of": a_proposer_takes_what_was_accepted_last,
+    "votes_are_given_right_after_they_were_lost": whoever_lost_its_votes_abstains_for_a_while,
     "an_amended_change_forgets_the_members_before_it": a_change_that_is_amended_goes_on_from_the_members_before_it,
     "only_joiners_have_to_be_whole": an_owner_that_stays_fetches_where_owners_become_few,
     "what_was_fetched_for_an_earlier_version_counts": what_a_change_needs_is_fetched_under_its_last_version,
