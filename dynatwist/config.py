@@ -42,6 +42,8 @@ class NodeConfig:
     :ivar token_lifetime_s: how long a token is good.
     :ivar tombstone_grace_s: how long a tombstone is kept at least.
     :ivar disk_reserve_bytes: free bytes below which writes that add are refused; ``None`` for what suits the disk.
+    :ivar audit_log: file of the audit log.
+    :ivar audit_bytes: beyond which a new one is begun.
     :ivar argon2: (passes, KiB) of the password hash.
     """
 
@@ -71,6 +73,8 @@ class NodeConfig:
     tombstone_grace_s: float = 3600.0
     argon2: tuple[int, int] = (2, 19456)
     disk_reserve_bytes: int | None = None
+    audit_log: str | None = None
+    audit_bytes: int = 64 << 20
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -301,6 +305,8 @@ SETTINGS = (
     Setting("idle-timeout", "limits.idle_s", _seconds(0.1), "seconds for a connection on which nothing is asked"),
     Setting("unread-timeout", "limits.unread_s", _seconds(0.1), "seconds for a client that reads no answer"),
     Setting("disk-reserve", "disk_reserve_bytes", lambda text: _integer(text, 0, 1 << 50), "bytes left on the disk"),
+    Setting("audit-log", "audit_log", _path, "file for one JSON line for each login, refusal and administrator's act"),
+    Setting("audit-bytes", "audit_bytes", _bytes, "bytes after which a new audit log is begun; five are kept"),
     Setting("admin-password", "admin_password", _password, "the administrator's password", is_option=False),
 )
 

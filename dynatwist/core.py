@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from dynatwist.api.accounts import AccountRoutes
 from dynatwist.api.admin import AdminRoutes
+from dynatwist.api.audit import Audit
 from dynatwist.api.connected import INTERVAL_S as CONNECTED_INTERVAL_S
 from dynatwist.api.connected import Connected
 from dynatwist.api.context import VERSION, Context
@@ -54,6 +55,7 @@ from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.runtime import Runtime
 from dynatwist.sometimes import sometimes
+from dynatwist.storage.audit import AuditFile
 from dynatwist.storage.identity import Identity, IdentityFile
 from dynatwist.storage.keyring import TOKEN, ClusterKeys, Keyring
 from dynatwist.storage.recovery import Recovered, recover, scrub
@@ -253,6 +255,7 @@ class Core:
             config.anonymous_read,
             config.registration,
             Proxies(config.trusted_proxies),
+            self._audit(),
             self.findings,
             self._counters,
         )
@@ -265,6 +268,35 @@ class Core:
         self.connected = Connected(self.users.still_counts, runtime.later)
         self.live = LiveRoutes(self.context, sights, self.connected)
         self.session = partial(Session, self.context, self.data, sights=sights, connected=self.connected)
+
+    def _audit(self) -> Audit:
+        """The audit log, if one is wanted.
+
+        :raises StartError: when its file cannot be written.
+        """
+        path, address = self.config.audit_log, self.cluster.me.address
+        self._audit_writer, self.audit_file = None, None
+        if path is None:
+            return Audit()
+        self._audit_writer = writer = self.runtime.new_writer("audit")
+        plain = Audit(self.runtime.wall_ms, address)
+        try:
+            self.audit_file = AuditFile(
+                path,
+                self.config.audit_bytes,
+                writer=writer,
+                dropped=lambda count: plain.line("audit", "dropped", on=(str(count),)),
+                trouble=self._audit_trouble,
+            )
+        except OSError as error:
+            raise StartError(f"--audit-log {path}: {error.strerror}") from None
+        return Audit(self.runtime.wall_ms, address, self.audit_file.append)
+
+    def _audit_trouble(self, failure: BaseException | None) -> None:
+        if failure is not None:
+            self.log.error("the audit log cannot be written, lines are dropped: {reason}", reason=str(failure))
+        else:
+            self.log.info("the audit log is written again")
 
     # Running
 
@@ -324,6 +356,8 @@ class Core:
         def closed() -> None:
             self._log_writer.stop()
             self._cold_writer.stop()
+            if self._audit_writer is not None:
+                self._audit_writer.stop()
             done.callback(None)
 
         self.wal.close(closed)
@@ -398,6 +432,7 @@ class Core:
             "gossip_packets_received": self.gossip.packets_received,
             "gossip_packets_dropped": self.gossip.codec.dropped,
             "gossip_packets_unsent": self.gossip.packets_unsent,
+            "audit_lines_dropped": self.audit_file.lines_dropped if self.audit_file is not None else 0,
         }
 
     def _incarnation_raised(self, incarnation: int) -> None:

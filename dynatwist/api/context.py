@@ -19,6 +19,7 @@ from dynatwist.model.record import Record
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.storage.snapshot import ColdSaver
 
+from .audit import Audit
 from .intake import Intake
 from .limits import Limits
 from .request import Request
@@ -51,6 +52,7 @@ class Context:
     anonymous_read: bool = False
     registration: bool = True
     proxies: Proxies = field(default_factory=Proxies)
+    audit: Audit = field(default_factory=Audit)
     findings: list[str] = field(default_factory=list)
     counters: Callable[[], dict[str, int]] = dict
 
@@ -108,6 +110,11 @@ class Context:
         """429 or 503 for a long answer while too much of what was answered before is not read."""
         if not self.budget.unread.has_room(holder, size_bytes):
             raise self.budget.unread.refuse(holder, size_bytes)
+
+    def who_asks(self, request: Request) -> str:
+        """The name of whoever sent a request, for the audit log; empty for nobody known."""
+        identity = self.users.tokens.verify(request.token) if request.token is not None else None
+        return identity.name if identity is not None and self.users.is_current(identity) else ""
 
     def may_read(self, identity: Identity | None, record: Record) -> bool:
         """Whether somebody may see a record."""

@@ -45,7 +45,7 @@ class DataRoutes:
     """See the module. Every method may raise `ApiError`."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self.context = context
 
     # One key
 
@@ -76,7 +76,7 @@ class DataRoutes:
         :param respond: called once with the answer, perhaps before this returns.
         :raises ApiError: what is refused at once; nothing is answered then.
         """
-        context = self._context
+        context = self.context
         context.require_ready()
         identity = context.identify_reader(request) if kind is Kind.GET else context.identify(request)
         check_table(table, context.limits)
@@ -103,11 +103,11 @@ class DataRoutes:
         if result.code is not Code.OK or record is None:
             raise failure_of(result)
         kind = operation.kind
-        if kind is Kind.GET and not self._context.may_read(identity, record):
+        if kind is Kind.GET and not self.context.may_read(identity, record):
             raise ApiError(403, "forbidden", "the key belongs to another user")
         holder = identity.uid if identity is not None else ""
         if kind is Kind.GET and len(record.value or b"") > LONG_BYTES:
-            self._context.require_unread_room(self._context.holder_of(identity, request), len(record.value or b""))
+            self.context.require_unread_room(self.context.holder_of(identity, request), len(record.value or b""))
         tag = etag(record)
         token = request.causal().with_dot(partition_of(*operation.key), record.dot)
         headers = {"X-Replicas": result.replicas, "ETag": tag, "X-Causal-Token": token.render()}
@@ -123,10 +123,10 @@ class DataRoutes:
         """A record that the caller may read."""
         seen = causal.dots(partition_of(table, key)) if causal else ()
         operation = Operation(Kind.GET, (table, key), level, seen=seen)
-        result = await self._context.coordinator.execute(operation)
+        result = await self.context.coordinator.execute(operation)
         if result.code is not Code.OK or result.record is None:
             raise failure_of(result)
-        if not self._context.may_read(identity, result.record):
+        if not self.context.may_read(identity, result.record):
             raise ApiError(403, "forbidden", "the key belongs to another user")
         return result
 
@@ -135,7 +135,7 @@ class DataRoutes:
     ) -> Result:
         """Carry out a write with the conditions of a request."""
         operation = self._write_operation(identity, request, kind, table, key, value)
-        result = await self._context.coordinator.execute(operation)
+        result = await self.context.coordinator.execute(operation)
         if result.code is not Code.OK:
             raise failure_of(result)
         return result
@@ -168,13 +168,13 @@ class DataRoutes:
         level = request.level("r")
         prefix, after = request.query.get("prefix", ""), request.query.get("after", "")
         names = self._names(identity, table, prefix, after, level, limit)
-        return await answer_in_pieces(b"[", names, b"]", self._context.holder_of(identity, request))
+        return await answer_in_pieces(b"[", names, b"]", self.context.holder_of(identity, request))
 
     async def _names(
         self, identity: Identity | None, table: str, prefix: str, after: str, level: Level, limit: int
     ) -> AsyncIterator[list[bytes]]:
         left = limit or sys.maxsize
-        listing, may_read = self._context.listing, self._context.may_read_of
+        listing, may_read = self.context.listing, self.context.may_read_of
         while True:
             page = await _listed(listing.names(table, prefix, after, level))
             names = [name for name, owner in page.names if may_read(identity, owner)][:left]
@@ -187,11 +187,11 @@ class DataRoutes:
     async def get_many(self, request: Request, table: str) -> Answer:
         """``{key: record}`` of those that exist and the caller may read."""
         identity = self._enter_reading(request, table)
-        keys = _keys_of(parse_object(request.body, self._context.limits, "keys"))
+        keys = _keys_of(parse_object(request.body, self.context.limits, "keys"))
         for key in keys:
-            check_key(key, self._context.limits)
+            check_key(key, self.context.limits)
         records = self._records(identity, table, list(dict.fromkeys(keys)), request.level("r"))
-        return await answer_in_pieces(b"{", records, b"}", self._context.holder_of(identity, request))
+        return await answer_in_pieces(b"{", records, b"}", self.context.holder_of(identity, request))
 
     async def _records(
         self, identity: Identity | None, table: str, keys: list[str], level: Level
@@ -201,13 +201,13 @@ class DataRoutes:
         while begun < len(keys):
             some = keys[begun : begun + at_once]
             begun += at_once
-            execute = self._context.coordinator.execute
+            execute = self.context.coordinator.execute
             results = await gatherResults([execute(Operation(Kind.GET, (table, key), level)) for key in some])
             piece: list[bytes] = []
             for key, result in zip(some, results, strict=True):
                 if result.code not in (Code.OK, Code.ABSENT):
                     raise failure_of(result)
-                if result.record is not None and self._context.may_read(identity, result.record):
+                if result.record is not None and self.context.may_read(identity, result.record):
                     piece.append(msgspec.json.encode(key) + b":" + record_json(result.record))
             at_once = min(2 * at_once, MOST_AT_ONCE) if sum(map(len, piece)) < SHORT_BYTES else 1
             yield piece
@@ -216,35 +216,35 @@ class DataRoutes:
         """``{key: record}`` of all that the caller may read."""
         identity = self._enter_reading(request, table)
         records = self._store(identity, table, request.level("r"))
-        return await answer_in_pieces(b"{", records, b"}", self._context.holder_of(identity, request))
+        return await answer_in_pieces(b"{", records, b"}", self.context.holder_of(identity, request))
 
     async def _store(self, identity: Identity | None, table: str, level: Level) -> AsyncIterator[list[bytes]]:
         after: str | None = ""
         while after is not None:
-            page = await _listed(self._context.listing.page(table, "", after, level))
+            page = await _listed(self.context.listing.page(table, "", after, level))
             yield [
                 msgspec.json.encode(name) + b":" + record_json(record)
                 for name, record in page.records
-                if self._context.may_read(identity, record)
+                if self.context.may_read(identity, record)
             ]
             after = page.next_after
 
     def _enter_reading(self, request: Request, table: str) -> Identity | None:
-        self._context.require_ready()
-        identity = self._context.identify_reader(request)
-        self._context.require_unread_room(self._context.holder_of(identity, request), LONG_BYTES)
-        check_table(table, self._context.limits)
+        self.context.require_ready()
+        identity = self.context.identify_reader(request)
+        self.context.require_unread_room(self.context.holder_of(identity, request), LONG_BYTES)
+        check_table(table, self.context.limits)
         return identity
 
     # Batches
 
     async def batch(self, request: Request, table: str) -> Answer:
         """An outcome for each operation; they are independent of each other, and wait for log and peers together."""
-        self._context.require_ready()
-        identity = self._context.identify(request)
-        check_table(table, self._context.limits)
+        self.context.require_ready()
+        identity = self.context.identify(request)
+        check_table(table, self.context.limits)
         ops = _ops_of(request.body)
-        batch = Batch(self._context, identity, table, request.level("w"), ops)
+        batch = Batch(self.context, identity, table, request.level("w"), ops)
         return Answer(200, b'{"results":[' + b",".join(await batch.results) + b"]}", holder=identity.uid)
 
 

@@ -140,8 +140,14 @@ class FastLane:
 
     def _serve(self, method: bytes, table: str, key: str, request: Request, respond: Respond) -> None:
         started_s = self._seconds()
+        context = self._data.context
+        audit = context.audit
 
         def answered(answer: Answer) -> None:
+            if audit.is_on:
+                audit.answered(
+                    f"data.{method.decode().lower()}", request, (table, key), answer, context.who_asks(request)
+                )
             self._metrics.lane_requests += 1
             self._metrics.observe(method.decode(), answer.status, max(self._seconds() - started_s, 1e-6))
             respond(rendered(answer), answer.holder)

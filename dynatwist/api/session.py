@@ -14,6 +14,7 @@ from dynatwist.coordinator.request import Kind
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Event, Subscription
 
+from .audit import REFUSED
 from .connected import Connected
 from .context import Context
 from .data import LONG_BYTES, DataRoutes
@@ -130,6 +131,8 @@ class Session:
             answer = b'{"id":' + msgspec.json.encode(message_id) + b',"ok":true' + await self._perform(frame) + b"}"
         except ApiError as error:
             status = error.status
+            if status in REFUSED:
+                self._note("refused", error.code)
             answer = msgspec.json.encode({"id": message_id, "error": error.text, "code": error.code})
         self._send(answer)
         if self._is_subscribing:
@@ -138,6 +141,10 @@ class Session:
         took_s = self._context.cluster.runtime.monotonic_s() - started_s
         self._context.metrics.observe("WS", status, took_s)
         return len(answer)
+
+    def _note(self, what: str, outcome: str, on: tuple[str, ...] = ()) -> None:
+        who = self._identity.name if self._identity is not None else ""
+        self._context.audit.note(f"websocket.{what}", outcome, who=who, address=self._address, on=on)
 
     def _parse(self, payload: bytes) -> Frame:
         check_depth(payload, self._context.limits)
@@ -158,6 +165,7 @@ class Session:
                 token = string_of({"token": frame.token}, "token", 4096)
                 identity = self._context.identify(Request(headers={"authorization": f"Bearer {token}"}))
                 self._become(identity)
+                self._note("auth", "ok")
                 return b',"user":' + msgspec.json.encode(identity.name)
             case "subscribe":
                 return self._subscribe(frame)
@@ -189,6 +197,8 @@ class Session:
             result = await self._data.write(identity, request, kind, table, key, value)
         record = result.record
         assert record is not None
+        if self._identity is not None and self._identity.is_admin:
+            self._note(kind.value, "ok", (table, key))
         if record.value is None:
             return b""
         if kind is Kind.GET and len(record.value) > LONG_BYTES:

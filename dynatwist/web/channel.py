@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from twisted.web import http
 
+from dynatwist.api.audit import REFUSED
 from dynatwist.api.source import source_of
 from dynatwist.budget import Charge
 from dynatwist.errors import ApiError
@@ -286,6 +287,8 @@ class BoundedChannel(http.HTTPChannel):
         body = msgspec.json.encode({"error": error.text, "code": error.code})
         self.transport.write(head_of(error.status, len(body), error.headers) + body)
         self.site.metrics.observe("BAD", error.status, 0.0)
+        if error.status in REFUSED:
+            self.site.audit.note("request", error.code, address=self.source)
         # Closing with unread bytes would reset the connection and take the answer away from the client.
         self.setRawMode()
         if getattr(self, "_networkProducer", None) is not None:

@@ -61,6 +61,7 @@ class Front:
             admission=Admission(context),
             origins=Origins(config.cors_origins, config.names),
             proxies=context.proxies,
+            audit=context.audit,
         )
         if not config.klein_only:
             bounds = limits.header_bytes, limits.body_bytes

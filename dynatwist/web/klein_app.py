@@ -108,7 +108,7 @@ class KleinApp:
         self.sockets: set[Any] = set()
         for method, path, name in ROUTES:
             part, _, attribute = name.partition(".")
-            self._route(method, path, getattr(getattr(core, part), attribute))
+            self._route(method, path, name, getattr(getattr(core, part), attribute))
         self._plain_route("/<a>/subscribe/<b>", self._subscribe)
         self._plain_route("/ws", self._websocket)
         self._plain_route("/admin", self._dashboard)
@@ -119,9 +119,9 @@ class KleinApp:
         """The root resource."""
         return self.klein.resource()
 
-    def _route(self, method: str, path: str, handler: Handler) -> None:
+    def _route(self, method: str, path: str, name: str, handler: Handler) -> None:
         def endpoint(request: Any, **segments: str) -> Deferred[Any]:
-            return ensureDeferred(self._run(request, handler, segments))
+            return ensureDeferred(self._run(request, name, handler, segments))
 
         endpoint.__name__ = f"{method} {path}"
         self.klein.route(path, methods=[method], merge_slashes=False)(endpoint)
@@ -133,13 +133,18 @@ class KleinApp:
         endpoint.__name__ = f"GET {path}"
         self.klein.route(path, methods=["GET"], merge_slashes=False)(endpoint)
 
-    async def _run(self, request: Any, handler: Handler, segments: dict[str, str]) -> Any:
+    async def _run(self, request: Any, name: str, handler: Handler, segments: dict[str, str]) -> Any:
+        context, asked, who = self._core.context, None, ""
         try:
-            answer = handler(self._parsed(request), *[segment(text) for text in segments.values()])
+            asked = self._parsed(request)
+            who = context.who_asks(asked) if context.audit.is_on else ""
+            answer = handler(asked, *[segment(text) for text in segments.values()])
             if not isinstance(answer, Answer):
                 answer = await answer
         except ApiError as error:
             answer = error_answer(error)
+        if context.audit.is_on and asked is not None:
+            context.audit.answered(name, asked, tuple(segments.values()), answer, who)
         if answer.stream is not None:
             with Charge(self._core.budget.streams, answer.holder) as charge:
                 try:

@@ -9,6 +9,7 @@ from twisted.internet.protocol import Protocol
 from twisted.web.server import Site
 
 from dynatwist.api.admission import Admission
+from dynatwist.api.audit import Audit
 from dynatwist.api.intake import Intake
 from dynatwist.api.limits import Limits
 from dynatwist.api.origins import Origins
@@ -40,6 +41,7 @@ class BoundedSite(Site):
     :param budget: whose connections and unread bytes are charged.
     :param admission: asked for each body.
     :param origins: asked for each request that a browser sent.
+    :param audit: told of what is refused before a handler is asked.
     :param proxies: whose connections are not counted by address.
     :ivar channels: all that are open, those that became websockets among them.
     """
@@ -61,6 +63,7 @@ class BoundedSite(Site):
         admission: Admission,
         origins: Origins,
         proxies: Proxies,
+        audit: Audit,
     ) -> None:
         super().__init__(resource, reactor=reactor, timeout=limits.idle_s)
         self.metrics = metrics
@@ -69,6 +72,7 @@ class BoundedSite(Site):
         self.admission = admission
         self.origins = origins
         self.proxies = proxies
+        self.audit = audit
         self.channels: set[BoundedChannel] = set()
         self._strangers: dict[str, dict[BoundedChannel, None]] = {}
 
