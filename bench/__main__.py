@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .attacks import attacks
 from .clients import Measured
 from .fanout import fanout
 from .plots import draw
@@ -155,8 +156,9 @@ class Bench:
             server.close()
 
     def listeners(self) -> Iterator[Point]:
-        """How long an event takes to the last of many listeners of one node."""
-        server = DynaTwist(folder=self.folder)
+        """How long an event takes to the last of many listeners of one node; they are all one user's."""
+        wide = [f"--max-{what}=100000" for what in ("streams", "user-streams", "user-subscriptions")]
+        server = DynaTwist(3, *wide, "--max-address-connections=100000", folder=self.folder)
         try:
             for count in (10, 100, 1_000, 10_000):
                 for kind in ("SSE", "websocket"):
@@ -164,6 +166,14 @@ class Bench:
                     yield kind, count, 0.0, 1000 * statistics.median(found), 1000 * found[-1]
         finally:
             server.close()
+
+    def attacks(self) -> None:
+        """What honest clients notice of attacks."""
+        print(f"\nattacks: {attacks.__doc__}")
+        self.results["attacks"] = lines = []
+        for line in attacks(self.folder):
+            print(f"  {line}", flush=True)
+            lines.append(line)
 
     def _point(self, server: Speaker, work: str, x: float, connections: int, **more: int) -> Point:
         runs = [server.run(work, self.seconds, connections, **more) for _ in range(self.rounds)]
@@ -198,7 +208,7 @@ def _summary(runs: list[Measured]) -> dict[str, float]:
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
-    sections = ("table", "connections", "value_size", "nodes", "records", "safety", "tls", "listeners")
+    sections = ("table", "connections", "value_size", "nodes", "records", "safety", "tls", "listeners", "attacks")
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)} (default: all)")
     parser.add_argument("--seconds", type=int, default=5, help="of each run")
     parser.add_argument("--rounds", type=int, default=3, help="runs of which the median is taken")
@@ -214,8 +224,8 @@ def main() -> None:
         sys.exit("bench: wrk is not installed; try: apt install wrk")
     bench = Bench(arguments)
     for name in arguments.sections or sections:
-        if name == "table":
-            bench.table()
+        if name in ("table", "attacks"):
+            getattr(bench, name)()
         else:
             bench.plot(name, getattr(bench, name))
     if arguments.out is not None:

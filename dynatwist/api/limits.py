@@ -55,7 +55,7 @@ class Limits:
     subscriptions: int = 65536
     user_subscriptions: int = 4096
     streams: int = 16384
-    user_streams: int = 1024
+    user_streams: int = 2048
     head_s: float = 20.0
     body_s: float = 60.0
     idle_s: float = 75.0

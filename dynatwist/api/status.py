@@ -12,6 +12,8 @@ from .request import Answer, Request, json_answer
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+SHOWN_S = 0.25
+"""For so long the same text is shown again: to make it takes milliseconds, and nobody needs a token to ask."""
 MAX_TABLES = 1000
 """Tables that ``/stats`` names, the first ones in order; ``/admin/tables`` has all, in pages."""
 
@@ -21,6 +23,7 @@ class StatusRoutes:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._rendered, self._rendered_s = b"", float("-inf")
 
     def heartbeat(self, request: Request) -> Answer:
         """The process answers."""
@@ -122,6 +125,9 @@ class StatusRoutes:
         """Prometheus text."""
         self._guard(request)
         context = self._context
+        now_s = context.cluster.runtime.monotonic_s()
+        if now_s - self._rendered_s < SHOWN_S:
+            return Answer(200, self._rendered, METRICS_TYPE)
         context.metrics.set_gauges(
             {
                 "keys": context.cluster.store.live.total,
@@ -142,7 +148,8 @@ class StatusRoutes:
                 "hints_dropped": context.cluster.store.hints.dropped,
             }
         )
-        return Answer(200, context.metrics.render(), METRICS_TYPE)
+        self._rendered, self._rendered_s = context.metrics.render(), now_s
+        return Answer(200, self._rendered, METRICS_TYPE)
 
     def _gossip_gauges(self) -> dict[str, float]:
         swim = self._context.cluster.swim

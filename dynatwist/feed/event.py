@@ -19,11 +19,10 @@ class Event:
     :ivar doubt: 0 for what is certainly newer than all that was announced of its key. Else the number of the newest
         event that the hub had forgotten: a listener that heard any so old may have heard something newer of this key.
     :ivar size_bytes: what it costs a queue, about.
-    :ivar shown: room for what some may see of it, each asked once however many subscriptions they have.
     :ivar encoded: room for the encodings, each made once however many listen.
     """
 
-    __slots__ = ("_epoch", "_packed", "_record", "doubt", "encoded", "key", "seq", "shown", "size_bytes")
+    __slots__ = ("_epoch", "_packed", "_record", "_shown", "doubt", "encoded", "key", "seq", "size_bytes")
 
     def __init__(self, key: Key, packed: Packed, epoch: str, seq: int, doubt: int = 0) -> None:
         self.key = key
@@ -33,7 +32,7 @@ class Event:
         self.seq = seq
         self.doubt = doubt
         self.size_bytes = len(packed) + EVENT_OVERHEAD_BYTES
-        self.shown: dict[Callable[[Record], bool], bool] = {}
+        self._shown: dict[Callable[[Record], bool], bool] = {}
         self.encoded: dict[str, bytes] | None = None
 
     @property
@@ -42,6 +41,13 @@ class Event:
         if self._record is None:
             self._record = unpack(self._packed)
         return self._record
+
+    def is_shown(self, may_see: Callable[[Record], bool]) -> bool:
+        """Whether somebody may see it; asked once of each."""
+        shown = self._shown.get(may_see)
+        if shown is None:
+            shown = self._shown[may_see] = may_see(self.record)
+        return shown
 
     @property
     def cursor(self) -> str:

@@ -77,14 +77,14 @@ class Fans:
 
     :param has_time: whether this turn may go on handing out.
     :param postpone: calls a function in a later turn.
-    :param listeners: who listens to a key; for ``None``, everybody.
+    :param listeners: who listens to a key and may see an event; see `Hub`.
     """
 
     def __init__(
         self,
         has_time: Callable[[], bool],
         postpone: Callable[[Callable[[], None]], None],
-        listeners: Callable[[Key | None], list[Subscription]],
+        listeners: Callable[[Key | None, Event | None], list[Subscription]],
     ) -> None:
         self._has_time = has_time
         self._postpone = postpone
@@ -128,7 +128,7 @@ class Fans:
                 if not fan.has_begun:
                     if fan.event is None:
                         del self._lagging[fan.key]  # what is dropped from now on needs another word
-                    fan.begin(self._listeners(fan.key))
+                    fan.begin(self._listeners(fan.key, fan.event))
                 if fan.hand_out(self._at_once) and self._fans and self._fans[0] is fan:
                     self._fans.popleft()
                     self._size_bytes -= fan.event.size_bytes if fan.event is not None else 0

@@ -29,6 +29,8 @@ from .window import MOST_WINDOW_BYTES, WINDOW_EVENTS, Window
 
 __all__ = ["MAX_FANS", "Event", "Hub", "HubBounds", "Notice", "Subscription"]
 
+Groups = dict[Callable[[Record], bool], dict[Subscription, None]]
+"""Subscriptions by what they may see, which is the same of all that one user has."""
 REPLAYED_AT_ONCE = 32
 """Events told to a listener that comes back between two looks at the clock."""
 MAX_CURSOR_CHARS = 64
@@ -100,8 +102,8 @@ class Hub:
         self._seq = 0
         self._window = Window(budget_bytes)
         self._announced = Announced()
-        self._by_key: dict[Key, dict[Subscription, None]] = {}
-        self._by_table: dict[str | None, dict[Subscription, None]] = {}
+        self._by_key: dict[Key, Groups] = {}
+        self._by_table: dict[str | None, Groups] = {}
         self._members: dict[Subscription, None] = {}
         self._tables: dict[str, int] = {}
 
@@ -149,13 +151,21 @@ class Hub:
             self._fans.add(event)
         return event
 
-    def _listeners(self, key: Key | None) -> list[Subscription]:
-        """Who listens to a key; for ``None``, everybody."""
+    def _listeners(self, key: Key | None, event: Event | None) -> list[Subscription]:
+        """Who listens to a key and may see an event; of no event, everybody; for no key, whoever listens to anything.
+
+        Whoever may see nothing of it costs one question, however many subscriptions it has.
+        """
         if key is None:
             return list(self._members)
-        found = list(self._by_key.get(key, ()))
+        found: list[Subscription] = []
+        for may_see, group in self._by_key.get(key, {}).items():
+            if event is None or event.is_shown(may_see):
+                found.extend(group)
         for table in (key[0], None):
-            found.extend(one for one in self._by_table.get(table, ()) if one.matches(key))
+            for may_see, group in self._by_table.get(table, {}).items():
+                if event is None or event.is_shown(may_see):
+                    found.extend(one for one in group if one.matches(key))
         return found
 
     def reset(self) -> None:
@@ -234,14 +244,18 @@ class Hub:
     def _join(self, subscription: Subscription) -> None:
         if not subscription.closed:
             subscription.after = self._seq
-            self._group_of(subscription)[subscription] = None
+            self._groups_of(subscription).setdefault(subscription.may_see, {})[subscription] = None
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop listening; harmless when repeated, or when it never listened."""
         subscription.closed = True
         if self._members.pop(subscription, self) is self:
             return
-        self._group_of(subscription).pop(subscription, None)
+        groups = self._groups_of(subscription)
+        group = groups.get(subscription.may_see, {})
+        group.pop(subscription, None)
+        if not group:
+            groups.pop(subscription.may_see, None)
         if subscription.key is not None and subscription.table is not None:
             if not self._by_key.get((subscription.table, subscription.key), True):
                 del self._by_key[subscription.table, subscription.key]
@@ -249,7 +263,7 @@ class Hub:
             del self._by_table[subscription.table]
         self._count(subscription, -1)
 
-    def _group_of(self, subscription: Subscription) -> dict[Subscription, None]:
+    def _groups_of(self, subscription: Subscription) -> Groups:
         if subscription.key is not None and subscription.table is not None:
             return self._by_key.setdefault((subscription.table, subscription.key), {})
         return self._by_table.setdefault(subscription.table, {})

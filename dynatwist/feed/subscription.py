@@ -25,14 +25,14 @@ class Subscription:
     :param table: whose changes; ``None`` for all tables.
     :param key: this key only.
     :param prefix: keys that begin so; empty for all.
-    :param may_see: asked for each event.
+    :param may_see: asked for each event; one function for all subscriptions of a user.
     :param wake: called when the queue ceases to be empty.
     :ivar after: the hub's; events with this number or a lesser one are not for this listener.
     """
 
     __slots__ = (
-        "_bytes", "_max_bytes", "_max_events", "_may_see", "_queue", "_trusted", "_wake",
-        "after", "closed", "key", "prefix", "table",
+        "_bytes", "_max_bytes", "_max_events", "_queue", "_trusted", "_wake",
+        "after", "closed", "key", "may_see", "prefix", "table",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +46,7 @@ class Subscription:
         self.table = table
         self.key = key
         self.prefix = prefix
-        self._may_see = may_see
+        self.may_see = may_see
         self._wake = wake
         self._queue: deque[Event | Notice] = deque()
         self._bytes = 0
@@ -77,10 +77,7 @@ class Subscription:
         if event.seq <= self._trusted:
             sometimes("an event is handed out to a listener that reads afresh what it said")
             return
-        is_shown = event.shown.get(self._may_see)
-        if is_shown is None:
-            is_shown = event.shown[self._may_see] = self._may_see(event.record)
-        if not is_shown:
+        if not event.is_shown(self.may_see):
             return
         size_bytes = event.size_bytes
         has_room = len(self._queue) < self._max_events and self._bytes + size_bytes <= self._max_bytes

@@ -6,6 +6,7 @@ and answers may wait for ever for a client that does not read.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -177,6 +178,16 @@ class BoundedChannel(http.HTTPChannel):
         if self._is_stranger and holder != self.source:
             self._is_stranger = False
             self.site.known(self, self.source)
+
+    def take_in(self, call: Callable[[], None]) -> None:
+        """Begin a request of Twisted's when there is time."""
+        intake = self.site.intake
+        if self._is_stranger:
+            intake.take_strange(self.source, call)
+        elif intake.has_time():
+            call()
+        else:
+            intake.postpone(call)
 
     def dismiss(self) -> None:
         """Close it at once: its client does not read, or has shown no token while others want to come in."""

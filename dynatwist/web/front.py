@@ -15,6 +15,7 @@ from dynatwist.core import Core
 
 from .klein_app import KleinApp
 from .lane import FastLane
+from .port import listen
 from .site import BoundedSite
 from .websocket import CLOSE_GOING_AWAY
 
@@ -62,11 +63,11 @@ class Front:
             origins=Origins(config.cors_origins, config.names),
             proxies=context.proxies,
             audit=context.audit,
+            intake=context.intake,
         )
         if not config.klein_only:
             bounds = limits.header_bytes, limits.body_bytes
             self.site.lane = FastLane(core.data, core.metrics, reactor.seconds, *bounds)
-            self.site.intake = core.context.intake
         self._port: Any = None
 
     def start(self) -> None:
@@ -74,9 +75,9 @@ class Front:
         config = self._config
         if config.tls_cert is not None and config.tls_key is not None:
             context = client_tls(config.tls_cert, config.tls_key)
-            self._port = self._reactor.listenSSL(config.port, self.site, context, BACKLOG, config.interface)
+            self._port = listen(self._reactor, config.port, self.site, BACKLOG, config.interface, context)
         else:
-            self._port = self._reactor.listenTCP(config.port, self.site, BACKLOG, config.interface)
+            self._port = listen(self._reactor, config.port, self.site, BACKLOG, config.interface)
 
     def stop(self) -> Deferred[Any]:
         """Stop accepting, drain what is under way, close sockets (1001) and streams; within a deadline."""

@@ -28,6 +28,8 @@ from .websocket import take_over
 Handler = Callable[..., Answer | Awaitable[Answer]]
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _log = Logger()
+PIECE_BYTES = 1 << 20
+"""A page of a listing; see `dynatwist.coordinator.listing.PAGE_BYTES`."""
 
 ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/heartbeat", "status.heartbeat"),
@@ -146,9 +148,11 @@ class KleinApp:
         if context.audit.is_on and asked is not None:
             context.audit.answered(name, asked, tuple(segments.values()), answer, who)
         if answer.stream is not None:
-            with Charge(self._core.budget.streams, answer.holder) as charge:
+            budget, holder = self._core.budget, answer.holder
+            with Charge(budget.streams, holder) as stream, Charge(budget.unread, holder) as piece:
                 try:
-                    charge.take()
+                    stream.take()
+                    piece.take(PIECE_BYTES)  # one is held all the time, read or not
                 except ApiError as error:
                     answer = error_answer(error)
                 else:

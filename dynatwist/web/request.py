@@ -34,6 +34,7 @@ class BoundedRequest(TwistedRequest):
     """See the module."""
 
     started_s = 0.0
+    _is_gone = False
     _body: Body | None = None
 
     def gotLength(self, length: int | None) -> None:
@@ -69,9 +70,15 @@ class BoundedRequest(TwistedRequest):
         self.process()
 
     def process(self) -> None:
-        """Hand over to the site's resource; the segments stay as they were sent, so that ``%2F`` is no slash."""
+        """Hand over to the site's resource, when it is this one's turn."""
+        self.started_s = self.channel.site.reactor.seconds()
+        self.channel.take_in(self._begin)
+
+    def _begin(self) -> None:
+        """The segments stay as they were sent, so that ``%2F`` is no slash."""
+        if self._is_gone:
+            return  # its client did not wait
         site = self.site = self.channel.site
-        self.started_s = site.reactor.seconds()
         self.prepath: list[bytes] = []
         self.postpath = self.path[1:].split(b"/")
         try:
@@ -110,6 +117,7 @@ class BoundedRequest(TwistedRequest):
 
     def connectionLost(self, reason: Any) -> None:
         """Its client is gone."""
+        self._is_gone = True
         super().connectionLost(reason)
         self._is_over()
 

@@ -21,6 +21,9 @@ from .channel import BoundedChannel, head_of
 from .lane import FastLane
 from .request import BoundedRequest
 
+PAINS_A_SECOND = 200.0
+"""A twentieth of the reactor's time."""
+
 
 class _Refused(Protocol):
     """Says why there is no room, and closes."""
@@ -41,6 +44,7 @@ class BoundedSite(Site):
     :param budget: whose connections and unread bytes are charged.
     :param admission: asked for each body.
     :param origins: asked for each request that a browser sent.
+    :param intake: when requests are taken in.
     :param audit: told of what is refused before a handler is asked.
     :param proxies: whose connections are not counted by address.
     :ivar channels: all that are open, those that became websockets among them.
@@ -50,7 +54,6 @@ class BoundedSite(Site):
     requestFactory = BoundedRequest
     noisy = False
     lane: FastLane | None = None
-    intake: Intake
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class BoundedSite(Site):
         origins: Origins,
         proxies: Proxies,
         audit: Audit,
+        intake: Intake,
     ) -> None:
         super().__init__(resource, reactor=reactor, timeout=limits.idle_s)
         self.metrics = metrics
@@ -73,8 +77,11 @@ class BoundedSite(Site):
         self.origins = origins
         self.proxies = proxies
         self.audit = audit
+        self.intake = intake
         self.channels: set[BoundedChannel] = set()
         self._strangers: dict[str, dict[BoundedChannel, None]] = {}
+        self._pains_left = 0.0
+        self._pains_at_s = 0.0
 
     def buildProtocol(self, addr: Any) -> Any:
         """A channel; or, where there is no room, a refusal: whoever has shown a token stays connected."""
@@ -82,9 +89,21 @@ class BoundedSite(Site):
         connections = self.budget.connections
         if self._is_proxy(addr) and connections.spent < connections.most:
             return super().buildProtocol(addr)
-        if not connections.has_room(source) and not self._dismiss_for(source):
-            return _Refused(connections.refuse(source))
+        if not connections.has_room(source):
+            if not self._may_take_pains():
+                connections.refused += 1
+                return None
+            if not self._dismiss_for(source):
+                return _Refused(connections.refuse(source))
         return super().buildProtocol(addr)
+
+    def _may_take_pains(self) -> bool:
+        """Whether there is time to make room, or to refuse in words; in a flood most are closed without."""
+        now_s = self.reactor.seconds()
+        left = min(PAINS_A_SECOND, self._pains_left + (now_s - self._pains_at_s) * PAINS_A_SECOND)
+        self._pains_at_s = now_s
+        self._pains_left = left - 1 if left >= 1 else left
+        return left >= 1
 
     def _is_proxy(self, addr: Any) -> bool:
         """Whether a connection is that of a trusted proxy, which has those of many."""
