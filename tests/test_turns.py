@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
+from dynatwist.api.heavy import PAUSES, WORK_S_PER_BYTE, Heavy
 from dynatwist.api.intake import TURN_S, Intake
 from dynatwist.coordinator.compare import digest_of
 from dynatwist.feed.hub import MAX_FANS, Hub, Notice, Subscription
@@ -117,6 +120,92 @@ class TestIntake:
         while waiting:
             waiting.pop(0)()
         assert taken == [1]
+
+    def test_strangers_come_behind_users_and_one_a_turn_at_least(self):
+        now_s, waiting, taken = 0.0, [], []
+        intake = Intake(lambda: now_s, waiting.append)
+
+        def work(name):
+            nonlocal now_s
+            taken.append(name)
+            now_s += TURN_S
+
+        def user(number):
+            if not intake.has_time():
+                intake.postpone(lambda: user(number))
+                return
+            work(f"user {number}")
+
+        user(0)
+        for number in range(3):
+            intake.take_strange("s", lambda number=number: work(f"stranger {number}"))
+        for number in range(1, 4):
+            user(number)
+        while waiting:
+            waiting.pop(0)()
+        users = [name for name in taken if name.startswith("user")]
+        strangers = [name for name in taken if name.startswith("stranger")]
+        assert users == [f"user {number}" for number in range(4)]
+        assert strangers == [f"stranger {number}" for number in range(3)]
+        assert taken.index("user 1") < taken.index("stranger 0") < taken.index("user 3")
+
+    def test_addresses_of_strangers_take_turns(self):
+        now_s, waiting, taken = 0.0, [], []
+        intake = Intake(lambda: now_s, waiting.append)
+        intake.has_time()
+        now_s = 1.0
+        for number in range(100):
+            intake.take_strange("flood", lambda number=number: taken.append(number))
+        intake.take_strange("elsewhere", lambda: taken.append("elsewhere"))
+        while waiting:
+            waiting.pop(0)()
+        assert taken.index("elsewhere") == 1
+        assert len(taken) == 101
+
+
+class TestHeavy:
+    """Requests that keep a node busy for long."""
+
+    @staticmethod
+    def heavy():
+        clock = Clock()
+        return Heavy(clock.seconds, lambda delay_s, call: clock.callLater(delay_s, call)), clock
+
+    def test_while_nobody_else_asks_they_go_on_at_once(self):
+        heavy, _ = self.heavy()
+        begun = []
+        for number in range(10):
+            heavy.begin("alice", 1 << 20, lambda number=number: begun.append(number))
+            heavy.met("alice")
+        assert begun == list(range(10))
+
+    def test_with_others_a_pause_follows_each(self):
+        heavy, clock = self.heavy()
+        begun = []
+        heavy.met("bob")
+        heavy.met("alice")
+        for number in range(10):
+            heavy.begin("alice", 1 << 20, lambda number=number: begun.append((number, clock.seconds())))
+        while len(heavy):
+            heavy.met("bob")
+            heavy.met("alice")
+            clock.advance(0.001)
+        assert [number for number, _ in begun] == list(range(10))
+        pauses_s = [later - earlier for (_, earlier), (_, later) in pairwise(begun)]
+        assert min(pauses_s) >= (1 << 20) * WORK_S_PER_BYTE * PAUSES
+
+    def test_users_take_turns_and_one_that_fails_holds_nobody_up(self):
+        heavy, clock = self.heavy()
+        begun = []
+        heavy.met("carol")
+        heavy.met("dave")
+        heavy.begin("alice", 1 << 20, lambda: begun.append("alice 0"))
+        for number in range(1, 4):
+            heavy.begin("alice", 1000, lambda number=number: begun.append(f"alice {number}"))
+        heavy.begin("bob", 1000, lambda: begun.append("bob") or 1 / 0)
+        clock.advance(1)
+        assert begun.index("bob") == 2
+        assert len(begun) == 5
 
 
 class Listening:

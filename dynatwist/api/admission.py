@@ -45,6 +45,11 @@ class Body:
         if self._charge is not None and self._size_bytes > SHORT_BYTES:
             self._charge.take(self._size_bytes - self._charge.amount)
 
+    @property
+    def size_bytes(self) -> int:
+        """How much has arrived."""
+        return self._size_bytes
+
     def is_over(self) -> None:
         """The request is answered, or its connection gone."""
         if self._charge is not None:

@@ -18,6 +18,8 @@ from .views import failure_of
 
 STEP = 16
 """Operations begun between two looks at the clock."""
+STEP_BYTES = 64 << 10
+"""And so much of them, or one that is longer."""
 
 
 class _Op(msgspec.Struct):
@@ -56,8 +58,9 @@ class Batch:
         """Begin as many as this turn has time for."""
         intake = self._context.intake
         while self._begun < len(self._ops):
-            until = min(self._begun + STEP, len(self._ops))
-            while self._begun < until:
+            until, room_bytes = min(self._begun + STEP, len(self._ops)), STEP_BYTES
+            while self._begun < until and room_bytes > 0:
+                room_bytes -= memoryview(self._ops[self._begun]).nbytes
                 self._begun += 1
                 self._begin(self._begun - 1)
             if self._begun < len(self._ops) and not intake.has_time():

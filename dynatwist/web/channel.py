@@ -14,6 +14,7 @@ import msgspec
 from twisted.web import http
 
 from dynatwist.api.audit import REFUSED
+from dynatwist.api.heavy import HEAVY_BYTES
 from dynatwist.api.source import source_of
 from dynatwist.budget import Charge
 from dynatwist.errors import ApiError
@@ -179,10 +180,15 @@ class BoundedChannel(http.HTTPChannel):
             self._is_stranger = False
             self.site.known(self, self.source)
 
-    def take_in(self, call: Callable[[], None]) -> None:
-        """Begin a request of Twisted's when there is time."""
+    def take_in(self, size_bytes: int, call: Callable[[], None]) -> None:
+        """Begin a request of Twisted's when there is time.
+
+        :param size_bytes: of its body.
+        """
         intake = self.site.intake
-        if self._is_stranger:
+        if size_bytes > HEAVY_BYTES:
+            self.site.heavy.begin(self.holder, size_bytes, call)
+        elif self._is_stranger:
             intake.take_strange(self.source, call)
         elif intake.has_time():
             call()
@@ -224,6 +230,7 @@ class BoundedChannel(http.HTTPChannel):
         if not self._is_gone and not self.refused:
             if holder and holder != self.holder:
                 self.belongs_to(holder)
+            self.site.heavy.met(holder)
             write_now(self.transport, answer)
             self.wrote(len(answer))
         self._go_on()

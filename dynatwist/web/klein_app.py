@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from dynatwist.api.heavy import HEAVY_BYTES
 from dynatwist.api.request import Answer, Request, error_answer
 from dynatwist.api.source import Proxies
 from dynatwist.budget import Charge
@@ -172,6 +173,7 @@ class KleinApp:
     def _head(self, request: Any, answer: Answer) -> None:
         if answer.holder and request.channel is not None:
             request.channel.belongs_to(answer.holder)
+            request.channel.site.heavy.met(answer.holder)
         request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
         request.setHeader(b"content-type", answer.content_type.encode())
         for name, value in answer.headers.items():
@@ -190,10 +192,22 @@ class KleinApp:
                 if pace.is_over:
                     break
                 request.write(piece)
+                if len(piece) > HEAVY_BYTES:
+                    await self._turn(request, answer.holder, len(piece))
         except ApiError:
             request.channel.loseConnection()  # half an answer cannot become an error any more
         finally:
             pace.end()
+
+    @staticmethod
+    def _turn(request: Any, holder: str, size_bytes: int) -> Deferred[None]:
+        """Fires when it is time for as much again."""
+        turn: Deferred[None] = Deferred()
+        if request.channel is None:
+            turn.callback(None)
+        else:
+            request.channel.site.heavy.begin(holder, size_bytes, lambda: turn.callback(None))
+        return turn
 
     def _failed(self, request: Any, failure: Failure) -> bytes:
         error = failure.value

@@ -72,7 +72,8 @@ class BoundedRequest(TwistedRequest):
     def process(self) -> None:
         """Hand over to the site's resource, when it is this one's turn."""
         self.started_s = self.channel.site.reactor.seconds()
-        self.channel.take_in(self._begin)
+        size_bytes = self._body.size_bytes if self._body is not None else 0
+        self.channel.take_in(size_bytes, self._begin)
 
     def _begin(self) -> None:
         """The segments stay as they were sent, so that ``%2F`` is no slash."""

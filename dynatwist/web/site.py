@@ -10,6 +10,7 @@ from twisted.web.server import Site
 
 from dynatwist.api.admission import Admission
 from dynatwist.api.audit import Audit
+from dynatwist.api.heavy import Heavy
 from dynatwist.api.intake import Intake
 from dynatwist.api.limits import Limits
 from dynatwist.api.origins import Origins
@@ -78,6 +79,7 @@ class BoundedSite(Site):
         self.proxies = proxies
         self.audit = audit
         self.intake = intake
+        self.heavy = Heavy(reactor.seconds, reactor.callLater)
         self.channels: set[BoundedChannel] = set()
         self._strangers: dict[str, dict[BoundedChannel, None]] = {}
         self._pains_left = 0.0
