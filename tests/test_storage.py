@@ -169,11 +169,14 @@ class Bench:
         recovered = self.recovered = recover(self.fs, "/d", KEY, disk is not None)
         self.wal = Wal(
             self.fs, "/d/wal", KEY, self, durability, recovered.next_segment, recovered.last_segment,
-            Random(2).randbytes, lambda: 1000, self.later.append, self.fatal.append,
+            Random(b"2" + epoch).randbytes, lambda: 1000, self.later.append, self.fatal.append,
+            previous_salt=recovered.last_salt,
         )  # fmt: skip
         announce = lambda key, record, packed, replaced: self.announced.append((key, record.value))  # noqa: E731
         self.store = Store(recovered, self.wal, actor_of(b"n" * 8, epoch), lambda: 1000, announce)
-        self.saver = ColdSaver(self.store, self.fs, "/d", KEY, self, Random(3).randbytes, self.after, recovered)
+        self.saver = ColdSaver(
+            self.store, self.fs, "/d", KEY, self, Random(b"3" + epoch).randbytes, self.after, recovered
+        )
 
     def after(self, delay_s, call):
         self.later.append(call)

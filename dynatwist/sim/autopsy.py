@@ -92,14 +92,16 @@ class Autopsy:
             return "nothing"
         path = random.choice((random.choice(paths), paths[len(paths) // 2], paths[-1]))
         ends = frame_ends(twin.file_data(path))
-        ways = ["flipped", "misdirected", "unreadable", "cut", "cut at a frame", "lost"]
-        how = random.choice(ways[:3] if twin.is_newest_log(path) else ways)
+        ways = ["flipped", "misdirected", "unreadable", "replaced", "cut", "cut at a frame", "lost"]
+        how = random.choice(ways[:4] if twin.is_newest_log(path) else ways)
         if how == "flipped":
             twin.damage(path, random.randint(1, 8))
         elif how == "misdirected":
             twin.misdirect(random.choice(twin.paths()), path)
         elif how == "unreadable":
             twin.lose_sector(path)
+        elif how == "replaced":
+            twin.replace(random.choice(paths), path)
         elif how == "lost":
             twin.lose(path)
         else:

@@ -66,6 +66,21 @@ def an_unreadable_segment_is_an_empty_one(patch):
     edit(patch, recovery, "_check_end", 'found.damage_all(f"{name} cannot be read")', "pass")
 
 
+def a_chunk_is_whatever_has_its_name(patch):
+    """A manifest names the files that it refers to, and nobody looks whether a chunk is that file or an older one."""
+    edit(patch, recovery._Chunks, "_open", "opened.salt != self._named.get(chunk, opened.salt)", "False")
+
+
+def a_segment_is_whatever_has_its_name(patch):
+    """A segment says which one it is, and nobody looks."""
+    edit(patch, Segment, "_is_itself", "return number", "return True or number")
+
+
+def a_manifest_is_whatever_has_its_name(patch):
+    """A manifest says which save it is of, and nobody looks."""
+    edit(patch, recovery, "_load_manifest", "manifest.generation == generation", "True")
+
+
 def a_chunk_that_does_not_open_is_an_empty_one(patch):
     """A partition whose chunk is damaged, or cannot be read, is whole, and what was in it is gone."""
     edit(patch, recovery, "_load_partition", "[saved.number] if payload is None else []", "[]")
