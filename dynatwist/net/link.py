@@ -72,6 +72,9 @@ class LinkOwner(Protocol):
     def passed(self, lapse_ms: int) -> None:
         """The peer says that so much time is over; see `dynatwist.replication.lapse`."""
 
+    def answered(self, link: PeerLink) -> None:
+        """The peer has answered the first ping, sent after it said who it is."""
+
     def changed(self, link: PeerLink) -> None:
         """The link stalled or came back."""
 
@@ -83,6 +86,7 @@ class PeerLink(TwistedProtocol):
     """See the module.
 
     :ivar peer: what the peer said in its `Hello`.
+    :ivar sent_ms: when the peer sent its last frame, by its monotonic clock.
     :ivar position: how far the peer's log is durable, as its last frame said.
     :ivar wall: what the peer's wall clock said last; ``None`` when it never did.
     :ivar dialled_for: the node that this side dialled; ``None`` when the peer did, or its name was not known.
@@ -109,6 +113,8 @@ class PeerLink(TwistedProtocol):
         self._is_ping_measured = True
         self._clock_ms = 0
         self.position = (0, 0)
+        self.sent_ms = 0
+        self._has_answered = False
         self._clock_at_s = 0.0
         self._started_s = runtime.monotonic_s()
         self._ways = Ways(self._started_s)
@@ -184,6 +190,9 @@ class PeerLink(TwistedProtocol):
         if self._is_ping_measured:
             self._ways.went_round(rtt_s)
         self._ping_sent_s = None
+        if not self._has_answered:
+            self._has_answered = True
+            self._owner.answered(self)
         if self.stalled:
             self.stalled = False
             self._owner.changed(self)
@@ -264,7 +273,7 @@ class PeerLink(TwistedProtocol):
         now_s = self._runtime.monotonic_s()
         self._ways.arrived(frame.sent_ms, now_s)
         self._clock_ms, self._clock_at_s = frame.clock_ms, now_s
-        self.position = frame.position
+        self.sent_ms, self.position = frame.sent_ms, frame.position
         if frame.wall_ms:
             self.wall = frame.wall_ms, now_s
         if self.peer is not None and frame.lapse_ms:
@@ -321,9 +330,13 @@ class PeerLink(TwistedProtocol):
         self.peer = message
         refusal = self._owner.met(self, message)
         if refusal is not None:
-            self.refusal = refusal
-            self.tell(Refused(refusal))
-            self.close()
+            self.refuse(refusal)
+
+    def refuse(self, reason: str) -> None:
+        """Say why not, and close."""
+        self.refusal = reason
+        self.tell(Refused(reason))
+        self.close()
 
     def watch(self, now_s: float) -> None:
         """Look for stalls and time-outs; to be called every `WATCH_S`."""

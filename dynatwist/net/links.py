@@ -18,6 +18,7 @@ from dynatwist.sometimes import sometimes
 
 from .framing import FRAME_SIZES, State
 from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink, Wall
+from .lives import Lives, Word
 from .messages import AnyMessage, Hello, Leaving, Ping
 
 FIRST_BACKOFF_S = 0.05
@@ -108,6 +109,7 @@ class PeerLinks:
         self._watching: Timer | None = None
         self._clock_bounds_ms: dict[bytes, tuple[int, float]] = {}
         self._positions: dict[bytes, tuple[int, int]] = {}
+        self._lives = Lives()
 
     def start(self, port: int) -> None:
         """Listen for peers."""
@@ -318,7 +320,7 @@ class PeerLinks:
             return "the certificate names another node"
         if node == self._node_id:
             return "that is this node's own id: was its data folder copied?"
-        refusal = self._owner.judge(hello)
+        refusal = self._lives.refusal(node, hello.epoch, hello.member.address) or self._owner.judge(hello)
         if refusal is not None:
             return refusal
         older = self._links.get(node)
@@ -326,6 +328,7 @@ class PeerLinks:
         if older is not None:
             self._remember(node, older)
             older.abort()
+        self._lives.met(node, hello.epoch)
         target = self._targets.get(node)
         if target is not None:
             target.backoff_s = FIRST_BACKOFF_S
@@ -336,6 +339,18 @@ class PeerLinks:
         """What a connection that ends had told of its peer."""
         self._clock_bounds_ms[node] = link.clock_bound_ms, self._runtime.monotonic_s()
         self._positions[node] = max(self.position(node), link.position)
+        if link.peer is not None:
+            self._lives.heard(node, Word(link.peer.epoch, link.sent_ms, link.position))
+
+    def answered(self, link: PeerLink) -> None:
+        """See `LinkOwner`."""
+        assert link.peer is not None
+        node, hello = link.peer.member.node_id, link.peer
+        if self._lives.answered(node, Word(hello.epoch, link.sent_ms, link.position)):
+            sometimes("two processes run as one node")
+            refusal = self._lives.refusal(node, hello.epoch, hello.member.address)
+            assert refusal is not None
+            link.refuse(refusal)
 
     def received(self, link: PeerLink, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
         """See `LinkOwner`."""
