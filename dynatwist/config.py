@@ -32,6 +32,7 @@ class NodeConfig:
     :ivar zone: where the node runs, for people.
     :ivar lone_after_s: seconds after which a restarted node serves alone.
     :ivar snapshot_interval_s: seconds between cold saves.
+    :ivar password_file: the configuration file, where the administrator's password is in it.
     :ivar token_lifetime_s: how long a token is good.
     :ivar tombstone_grace_s: how long a tombstone is kept at least.
     :ivar disk_reserve_bytes: free bytes below which writes that add are refused; ``None`` for what suits the disk.
@@ -56,6 +57,7 @@ class NodeConfig:
     anonymous_read: bool = False
     klein_only: bool = False
     admin_password: str | None = field(default=None, repr=False)
+    password_file: str | None = None
     token_lifetime_s: int = 24 * 3600
     tombstone_grace_s: float = 3600.0
     argon2: tuple[int, int] = (2, 19456)
@@ -249,6 +251,8 @@ def load(options: Mapping[str, Any], environment: Mapping[str, str]) -> NodeConf
     path = options.get("config") or environment.get("DYNAKV_CONFIG")
     if path:
         values.update(_from_file(str(path)))
+        if "admin_password" in values:
+            values["password_file"] = os.path.abspath(str(path))
     values.update(_from_environment(environment))
     for setting in SETTINGS:
         given = options.get(setting.name)

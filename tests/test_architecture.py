@@ -20,7 +20,7 @@ LAYERS = [
     {"api"},
     {"config"},
     {"core"},
-    {"process"},
+    {"process", "exposure"},
     {"web"},
     {"node"},
     {"tap"},

@@ -26,6 +26,7 @@ from dynatwist.runtime import Runtime
 
 from .framing import FRAME_SIZES, Frame, FrameError, FrameReader, FrameSizes, State, encode_all
 from .messages import AnyMessage, Done, Hello, Ping, Refused, Unable
+from .sieve import SIFTED, sifted
 from .ways import Ways
 
 STALL_S = 0.1
@@ -125,6 +126,7 @@ class PeerLink(TwistedProtocol):
         self._paused = False
         self._queued_bytes = 0
         self._gone = False
+        self._flaws: set[str] = set()
         self.rtt_ms = 0.0
 
     # Outgoing
@@ -298,7 +300,18 @@ class PeerLink(TwistedProtocol):
         slept_s = self._runtime.monotonic_s() - self._watch_due_s
         return slept_s > SLEEP_S and self._ways.beyond_ms > SLEEP_S * 1000
 
+    def refuse_record(self, flaw: str) -> None:
+        """Say, once for each kind of flaw, that a record of this peer was left out."""
+        if flaw not in self._flaws:
+            self._flaws.add(flaw)
+            peer = self.peer.member.address if self.peer is not None else "a peer"
+            self.log.warn("a record from {peer} is left out: {flaw}", peer=peer, flaw=flaw)
+
     def _receive(self, call_id: int, message: AnyMessage) -> None:
+        if type(message) in SIFTED:
+            message, flaw = sifted(message)
+            if flaw:
+                self.refuse_record(flaw)
         if self.peer is None:
             self._meet(message)
         elif call_id < 0:

@@ -188,6 +188,12 @@ class PeerLinks:
         link = self._current
         return link is not None and (link.frame_age_ms > deadline_ms or link.frame_is_from_before_sleep)
 
+    def refuse_record(self, node: bytes, flaw: str) -> None:
+        """Say that a record of a peer was left out, where that was not said yet."""
+        link = self._links.get(node)
+        if link is not None:
+            link.refuse_record(flaw)
+
     # Traffic
 
     def call(

@@ -169,7 +169,7 @@ class ColdSaver:
         """
         kept = self._kept_with(manifest)
         needed = {manifest_name(one.generation) for one in kept}
-        chunks = {chunk for one in kept for chunk in one.chunks}
+        chunks = {piece.chunk for one in kept for saved in one.partitions for piece in saved.pieces}
         names = self._fs.names(self._cold)
         for name in names:
             if is_manifest_or_leftover(name) and name not in needed:

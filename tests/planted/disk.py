@@ -203,7 +203,8 @@ def a_save_builds_on_the_one_before_the_last(patch):
 @under("kills", "mass_kills")
 def the_log_is_replayed_from_the_end_of_the_save(patch):
     """The manifest names the segment that begins when it is written, not the one that began with the save."""
-    edit(patch, snapshot._Save, "_write_manifest", "self._wal_from", "store.wal.rotate()")
+    words = "store = self._store\n"
+    edit(patch, snapshot._Save, "_write_manifest", words, f"{words}    self._wal_from = store.wal.rotate()\n")
 
 
 def the_log_of_the_older_save_is_removed(patch):
