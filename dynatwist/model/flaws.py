@@ -56,32 +56,32 @@ def key_flaw(key: Key) -> str:
 def is_moment(stamp: Stamp) -> bool:
     """Whether a stamp is one that a node may give, whatever its clock says."""
     ms, counter, actor = stamp
-    return 0 <= ms < BEYOND and 0 <= counter < BEYOND and len(actor) == _ACTOR_BYTES
+    return 0 <= ms | counter < BEYOND and len(actor) == _ACTOR_BYTES
 
 
 def record_flaw(key: Key, record: Record) -> str:
     """Why a record of a key is refused, for the log, and without anything of it; empty when it is not."""
-    return key_flaw(key) or flaw_of(record)
+    return flaw_of(record) or key_flaw(key)
 
 
 def flaw_of(record: Record) -> str:
-    """The same, of a record whose key is known; called for every write at every replica."""
-    lineage = record.lineage
+    """The same, of a record whose key is known.
+
+    Called for every write at every replica: the numbers are looked at together, since of some integers the bitwise or
+    is negative when one is, and is below a power of two when all are.
+    """
     actor, seq = record.dot
-    if not (
-        0 < seq < BEYOND
-        and len(actor) == _ACTOR_BYTES
-        and is_moment(record.stamp)
-        and 0 < record.version < BEYOND
-        and 0 <= record.expires_ms < BEYOND
-        and 0 <= lineage.generation < BEYOND
-    ):
+    ms, counter, writer = record.stamp
+    generation, moments = record.lineage
+    version, value = record.version, record.value
+    numbers = seq | ms | counter | generation | version | record.expires_ms
+    if not (seq and version and 0 <= numbers < BEYOND and len(actor) == len(writer) == _ACTOR_BYTES):
         return "its dot, stamp, version, expiry or generation is none"
-    if len(record.vv) > MAX_VV_ACTORS or not _is_history(lineage.stamps):
+    if len(record.vv) > MAX_VV_ACTORS or not ((len(moments) == 1 and is_moment(moments[0])) or _is_history(moments)):
         return "its version vector or lineage is none"
     if len(record.owner) > MAX_OWNER_CHARS or len(record.op) > MAX_OP_BYTES:
         return "its owner or the id of its request is too long"
-    return "" if record.value is None else value_flaw(record.value)
+    return value_flaw(value) if value is not None else ""
 
 
 def without_flaws(records: Iterable[tuple[Key, Record]]) -> tuple[list[tuple[Key, Record]], str]:

@@ -22,7 +22,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 
 from dynatwist.calls import call_each, call_safely
-from dynatwist.runtime import Runtime
+from dynatwist.runtime import Runtime, Timer, cancel
 
 from .framing import FRAME_SIZES, Frame, FrameError, FrameReader, FrameSizes, State, encode_all
 from .messages import AnyMessage, Done, Hello, Ping, Refused, Unable
@@ -36,6 +36,8 @@ SLEEP_S = 0.25
 HELLO_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 10.0
 IDLE_PING_S = 0.5
+LAST_WORD_S = 2.0
+"""For a message to arrive at a peer whose connection is dropped: more than a round trip, and one lost packet."""
 CLOCK_MARGIN_S = 0.5
 MAX_QUEUED_BYTES = 64 << 20
 """Whoever makes much waits for acknowledgements, so this is never reached by a peer that reads at all."""
@@ -127,6 +129,7 @@ class PeerLink(TwistedProtocol):
         self._queued_bytes = 0
         self._gone = False
         self._flaws: set[str] = set()
+        self._leaving: Timer | None = None
         self.rtt_ms = 0.0
 
     # Outgoing
@@ -159,6 +162,13 @@ class PeerLink(TwistedProtocol):
         """Send a one-way message."""
         if not self._gone:
             self._send(0, message)
+
+    def leave(self, message: AnyMessage) -> None:
+        """Drop the connection as `abort` does, with a last one-way message that has a moment to arrive."""
+        self.tell(message)
+        self.close()
+        self._leaving = self._runtime.clock.callLater(LAST_WORD_S, self.abort)
+        self._end()
 
     def abort(self) -> None:
         """Drop the connection."""
@@ -378,6 +388,11 @@ class PeerLink(TwistedProtocol):
 
     def connectionLost(self, reason: Any = None) -> None:
         """All calls end."""
+        cancel(self._leaving)
+        if not self._gone:
+            self._end()
+
+    def _end(self) -> None:
         self._gone = True
         call_safely(self._owner.closed, self)
         calls, self._calls = self._calls, {}

@@ -19,7 +19,7 @@ from dynatwist.sometimes import sometimes
 from .framing import FRAME_SIZES, State
 from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink, Wall
 from .lives import Lives, Word
-from .messages import AnyMessage, Hello, Leaving, Ping
+from .messages import AnyMessage, Hello, Leaving, Ping, Refused
 
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
@@ -333,13 +333,23 @@ class PeerLinks:
         self._links[node] = link
         if older is not None:
             self._remember(node, older)
-            older.abort()
         self._lives.met(node, hello.epoch)
+        if older is not None:
+            self._replace(node, older)
         target = self._targets.get(node)
         if target is not None:
             target.backoff_s = FIRST_BACKOFF_S
         self._owner.linked(node, hello)
         return None
+
+    def _replace(self, node: bytes, older: PeerLink) -> None:
+        """A node has opened a new connection. If another process had the one before, it is dead, or has to be told."""
+        assert older.peer is not None
+        refusal = self._lives.refusal(node, older.peer.epoch, older.peer.member.address)
+        if refusal is None:
+            older.abort()
+        else:
+            older.leave(Refused(refusal))
 
     def _remember(self, node: bytes, link: PeerLink) -> None:
         """What a connection that ends had told of its peer."""
