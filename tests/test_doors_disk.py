@@ -110,18 +110,18 @@ class TestOlderFiles:
         assert other.get("t", "k", token).status == 200
 
 
-def test_a_process_whose_data_folder_was_copied_is_told_so(start):
-    """Whichever of the two dials the other: that goes by their ids."""
+def test_two_processes_on_copies_of_one_data_folder_are_told_so(start):
+    """Peers hold on to the one, or take the other instead: that goes by who dials whom, and both hear of the other."""
     cluster = start(3)
     node, *others = cluster.nodes
     copied = Node(cluster.folder, free_port(), "--join", others[0].address)
     shutil.copytree(node.data, copied.data)
     copied.start()
     try:
-        word = f"a later process runs as {node.address}"
-        wait_until(lambda: word in node.log.read_text(), 20, "a word to the one that was copied")
-        assert "was its data folder copied? Stop one of them" in node.log.read_text()
-        wait_until(copied.is_ready, 20)
+        for one, twin in ((node, copied), (copied, node)):
+            words = f"another process runs as this node at {twin.address}", f"a later process runs as {node.address}"
+            wait_until(lambda one=one, words=words: any(word in one.log.read_text() for word in words), 20, words[0])
+            assert "Stop one of them" in one.log.read_text()
     finally:
         copied.kill()
 
