@@ -246,6 +246,15 @@ class TestAMemberThatSendsARecordThatIsNone:
         assert captured.others[0].core.store.held(KEY) is None
         assert isinstance(self.replies(captured, lambda version: Replicate(version, 1000, writes[:1])), Done)
 
+    def test_a_write_in_the_name_of_this_process_is_refused(self, captured):
+        """Its machine was resumed twice, and its twin has written more than it has."""
+        store = captured.others[0].core.store
+        own = store.replica_of(KEY).next_dot(store.actor)
+        for dot, kind in ((Dot(store.actor, own.seq + 1), Unable), (own, Done)):
+            writes = [(KEY, pack(change(GOOD, dot=dot)))]
+            reply = self.replies(captured, lambda version, writes=writes: Replicate(version, 1000, writes))
+            assert isinstance(reply, kind)
+
     def test_a_page_of_a_round_is_merged_without_it(self, captured):
         target = captured.others[0].core
         number = 3

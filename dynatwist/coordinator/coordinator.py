@@ -375,7 +375,7 @@ class Coordinator:
         if any(cluster.me.node_id not in cluster.owners(partition_of(*key)) for key, _ in message.writes):
             respond(Unable("not an owner"))
             return
-        records, flaw = records_of(message)
+        records, flaw = records_of(message, cluster.store)
         if flaw:
             cluster.links.refuse_record(node, flaw)
             respond(Unable(f"a record is refused: {flaw}"))

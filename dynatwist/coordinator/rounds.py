@@ -120,7 +120,7 @@ class Round:
             return
         size_bytes = 0
         for key, record in page.records:
-            flaw = record_flaw(key, record)
+            flaw = record_flaw(key, record) or store.name_flaw(key, record)
             if flaw or partition_of(*key) != partition:
                 self._cluster.links.refuse_record(self._peer, flaw or "it is of another partition than was asked for")
                 continue

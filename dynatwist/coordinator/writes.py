@@ -22,6 +22,7 @@ from dynatwist.net.messages import AnyMessage, Done, Replicate
 from dynatwist.replication.quorum import Group, Level, Tally
 from dynatwist.runtime import cancel
 from dynatwist.sometimes import sometimes
+from dynatwist.storage.store import Store
 
 from .cluster import Cluster
 
@@ -36,7 +37,7 @@ OnWritten = Callable[[bool, str], None]
 """(whether the level was reached, ``REACHED/OWNERS``)."""
 
 
-def records_of(message: Replicate) -> tuple[list[Record], str]:
+def records_of(message: Replicate, store: Store) -> tuple[list[Record], str]:
     """The records that another node sends; or none, and what is wrong with one of them."""
     records: list[Record] = []
     for key, packed in message.writes:
@@ -44,7 +45,7 @@ def records_of(message: Replicate) -> tuple[list[Record], str]:
             record = unpack(packed)
         except (msgspec.MsgspecError, RecursionError):
             return [], "it does not decode"
-        flaw = record_flaw(key, record)
+        flaw = record_flaw(key, record) or store.name_flaw(key, record)
         if flaw:
             sometimes("a replicated write has a flaw")
             return [], flaw
