@@ -60,28 +60,34 @@ def is_moment(stamp: Stamp) -> bool:
 
 
 def record_flaw(key: Key, record: Record) -> str:
-    """Why a record of a key is refused, for the log, and without anything of it; empty when it is not."""
-    return flaw_of(record) or key_flaw(key)
+    """Why a record of a key is refused, for the log, and without anything of it; empty when it is not.
 
-
-def flaw_of(record: Record) -> str:
-    """The same, of a record whose key is known.
-
-    Called for every write at every replica: the numbers are looked at together, since of some integers the bitwise or
-    is negative when one is, and is below a power of two when all are.
+    Called for every write at every replica, so what is usual is looked at in one go. Of some integers the bitwise or is
+    negative when one is, and is below a power of two when all are.
     """
     actor, seq = record.dot
     ms, counter, writer = record.stamp
     generation, moments = record.lineage
     version, value = record.version, record.value
-    numbers = seq | ms | counter | generation | version | record.expires_ms
-    if not (seq and version and 0 <= numbers < BEYOND and len(actor) == len(writer) == _ACTOR_BYTES):
-        return "its dot, stamp, version, expiry or generation is none"
-    if len(record.vv) > MAX_VV_ACTORS or not ((len(moments) == 1 and is_moment(moments[0])) or _is_history(moments)):
-        return "its version vector or lineage is none"
-    if len(record.owner) > MAX_OWNER_CHARS or len(record.op) > MAX_OP_BYTES:
-        return "its owner or the id of its request is too long"
-    return value_flaw(value) if value is not None else ""
+    if (
+        0 <= seq | ms | counter | generation | version | record.expires_ms < BEYOND
+        and seq
+        and version
+        and len(actor) == len(writer) == _ACTOR_BYTES
+        and len(record.vv) <= MAX_VV_ACTORS
+        and _is_history(moments)
+        and len(record.owner) <= MAX_OWNER_CHARS
+        and len(record.op) <= MAX_OP_BYTES
+        and 0 < len(key[0]) <= MAX_TABLE_CHARS
+        and 0 < len(key[1]) <= MAX_KEY_CHARS
+    ):
+        return "" if value is None else value_flaw(value)
+    return key_flaw(key) or "its dot, stamps, version, owner or another of its fields is none"
+
+
+def flaw_of(record: Record) -> str:
+    """The same, of a record whose key is known to be one."""
+    return record_flaw(("t", "k"), record)
 
 
 def without_flaws(records: Iterable[tuple[Key, Record]]) -> tuple[list[tuple[Key, Record]], str]:
@@ -100,6 +106,8 @@ def without_flaws(records: Iterable[tuple[Key, Record]]) -> tuple[list[tuple[Key
 
 def _is_history(stamps: tuple[Stamp, ...]) -> bool:
     """Whether these are the moments of a lineage, a filled stretch among them or not."""
+    if len(stamps) == 1:
+        return is_moment(stamps[0])
     if not 0 < len(stamps) <= MAX_MOMENTS:
         return False
     before: Stamp | None = None
@@ -110,4 +118,4 @@ def _is_history(stamps: tuple[Stamp, ...]) -> bool:
         elif before == FILLED or before is None:
             return False
         before = stamp
-    return len(stamps) == 1 or FILLED not in stamps[-2:]
+    return FILLED not in stamps[-2:]
