@@ -7,6 +7,8 @@ from random import Random
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.msgpack import encode
 
 from dynatwist.model.clock import HybridClock
@@ -223,6 +225,35 @@ class TestOlderFiles:
         third = Bench(second.disk, epoch=b"g" * 8)
         assert not third.recovered.damaged
         assert "acknowledged" in third.contents()
+
+
+@given(
+    st.integers(0, 1 << 32), st.lists(st.sampled_from(["replaced", "cut", "lost", "garbage"]), min_size=1, max_size=3)
+)
+@settings(max_examples=80, deadline=None)
+def test_whatever_lies_in_the_folder_a_start_has_what_was_held_or_says_what_it_misses(seed, harms):
+    random = Random(seed)
+    bench = filled()
+    bench = Bench(bench.disk, epoch=b"2" * 8)
+    bench.put("k1", b'{"again":1}')
+    for harm in harms:
+        path = random.choice([one for one in bench.disk.paths() if one != segments(bench)[-1] or harm == "replaced"])
+        if harm == "replaced":
+            bench.disk.replace(random.choice(bench.disk.paths()), path)
+        elif harm == "cut":
+            bench.disk.cut(path, random.randrange(len(bench.disk.file_data(path))))
+        elif harm == "lost":
+            bench.disk.lose(path)
+        else:
+            bench.disk.create(path).data = bytearray(random.randbytes(random.randrange(300)))
+        if not bench.disk.paths() or not segments(bench):
+            return
+    again = Bench(bench.disk, epoch=b"3" * 8)
+    scrub(bench.fs, "/d", KEY, again.recovered)
+    damaged = again.recovered.damaged
+    assert not damaged or again.recovered.findings
+    for mine, theirs in zip(bench.store.replicas, again.recovered.replicas, strict=True):
+        assert mine.number in damaged or (mine.records == theirs.records and mine.clock == theirs.clock)
 
 
 def test_the_shortest_log_that_was_synced_is_longer_than_any_first_frame():
