@@ -39,6 +39,7 @@ class NodeConfig:
     :ivar cors_origins: pages from there may use the node.
     :ivar host_names: that browsers may use for the node, beside its addresses and `advertise`.
     :ivar trusted_proxies: which say for whom they ask.
+    :ivar password_file: the configuration file, where the administrator's password is in it.
     :ivar token_lifetime_s: how long a token is good.
     :ivar tombstone_grace_s: how long a tombstone is kept at least.
     :ivar disk_reserve_bytes: free bytes below which writes that add are refused; ``None`` for what suits the disk.
@@ -69,6 +70,7 @@ class NodeConfig:
     trusted_proxies: tuple[Network, ...] = ()
     klein_only: bool = False
     admin_password: str | None = field(default=None, repr=False)
+    password_file: str | None = None
     token_lifetime_s: int = 24 * 3600
     tombstone_grace_s: float = 3600.0
     argon2: tuple[int, int] = (2, 19456)
@@ -321,6 +323,8 @@ def load(options: Mapping[str, Any], environment: Mapping[str, str]) -> NodeConf
     path = options.get("config") or environment.get("DYNAKV_CONFIG")
     if path:
         values.update(_from_file(str(path)))
+        if "admin_password" in values:
+            values["password_file"] = os.path.abspath(str(path))
     values.update(_from_environment(environment))
     for setting in SETTINGS:
         given = options.get(setting.name)

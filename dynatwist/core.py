@@ -38,7 +38,7 @@ from dynatwist.coordinator.coordinator import Coordinator
 from dynatwist.coordinator.listing import Listing
 from dynatwist.coordinator.registrar import Registrar
 from dynatwist.coordinator.relays import Relays
-from dynatwist.coordinator.repair import Repair
+from dynatwist.coordinator.repair import DECODER, REGISTRY, Repair
 from dynatwist.coordinator.rotation import Rotation
 from dynatwist.errors import StartError
 from dynatwist.feed.hub import Hub
@@ -115,6 +115,7 @@ class Core:
             identity.incarnation += 1
             identity_file.save(identity)
             recovered = recover(runtime.fs, folder, identity.data_key, identity.registry is not None, self._say)
+            findings += self._catch_up(identity, identity_file, recovered)
         except UnknownFormat as error:
             raise StartError(f"{folder}: {error}") from None
         except OSError as error:
@@ -124,6 +125,29 @@ class Core:
         self.findings = findings + recovered.findings
         for finding in self.findings:
             self.log.warn("recovery: {finding}", finding=finding)
+
+    def _catch_up(self, identity: Identity, identity_file: IdentityFile, recovered: Recovered) -> list[str]:
+        """An older identity was put in the place of a newer one, when the log has a later start, or a newer registry.
+
+        The log is believed: peers, who have met that start, would take this whole folder for an old backup, and a
+        registry that is older than what the replicas go by would have them start over.
+        """
+        packed = recovered.meta.get(REGISTRY)
+        logged = DECODER.decode(packed) if packed else None
+        known = identity.registry.version if identity.registry is not None else 0
+        is_older = recovered.starts >= identity.starts
+        if logged is not None and logged.version > known:
+            identity.registry, is_older = logged, True
+        if not is_older:
+            return []
+        sometimes("the identity is older than the log")
+        finding = (
+            f"the identity files are older than the log (start {identity.starts - 1}, the log has start "
+            f"{recovered.starts}): were they put back from a copy? The log is believed"
+        )
+        identity.starts = max(identity.starts, recovered.starts + 1)
+        identity_file.save(identity)
+        return [finding]
 
     def _say(self, progress: str) -> None:
         self.log.info("recovery: {progress}", progress=progress)
@@ -146,6 +170,8 @@ class Core:
             runtime.at_turn_end,
             runtime.fatal,
             self.room,
+            recovered.last_salt,
+            identity.starts,
         )
         self.wal.on_written = self._save_if_due
         actor = actor_of(identity.node_id, identity.epoch)

@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from dynatwist.config import NodeConfig
 from dynatwist.core import Core
 from dynatwist.errors import StartError
+from dynatwist.exposure import exposures
 from dynatwist.net.tls import is_foreign_key, peer_context, peer_node_id
 from dynatwist.process import TurnMeter, max_connections
 from dynatwist.runtime import Datagrams, Runtime
@@ -281,6 +282,8 @@ class NodeService(MultiService):
         )
         if self.config.interface not in ("127.0.0.1", "::1") and self.config.tls_cert is None:
             self.log.warn("clients reach {ip} without TLS; give --tls-cert and --tls-key", ip=self.config.interface)
+        for line in exposures(self.config):
+            self.log.warn("{line}", line=line)
         self._front = Front(self.core, self.config, self._reactor)
         self._front.start()
         self._turns.start()

@@ -21,7 +21,7 @@ LAYERS = [
     {"api"},
     {"config"},
     {"core"},
-    {"process"},
+    {"process", "exposure"},
     {"web"},
     {"node"},
     {"tap"},

@@ -15,9 +15,10 @@ from dynatwist.sim.world import Process, World
 class Host:
     """A process with nothing but its links; answers every call with `Done`."""
 
-    def __init__(self, world, network, number, refusal=None):
+    def __init__(self, world, network, number, refusal=None, name="", epoch=b"e" * 8):
         self.node = bytes([number]) * 8
-        self.name = f"h{number}"
+        self.name = name or f"h{number}"
+        self.epoch = epoch
         self.refusal = refusal
         self.events = []
         self.ages_s = []
@@ -30,7 +31,7 @@ class Host:
         self.links.start(1)
 
     def hello(self):
-        return Hello(WIRE_VERSION, b"", Member(self.node, self.name, 1, 1), b"e" * 8, 1, None)
+        return Hello(WIRE_VERSION, b"", Member(self.node, self.name, 1, 1), self.epoch, 1, None)
 
     def state(self):
         return 1, (1, self.written)
@@ -216,3 +217,49 @@ def test_how_far_a_peers_log_reached_is_remembered_when_the_link_is_lost(pair, w
         stream.abortConnection()
     world.run(world.now_s + 1)
     assert one.links.position(two.node) == (1, 500)
+
+
+class TestTwoProcessesOfOneNode:
+    @pytest.fixture
+    def peer(self, world):
+        network = SimNetwork(world)
+        peer = Host(world, network, 1)
+        peer.network = network
+        return peer
+
+    def meet(self, world, peer, name, written, epoch=b"e" * 8):
+        """A process of node 2 comes, and stays until another one takes its place."""
+        host = Host(world, peer.network, 2, name=name, epoch=epoch)
+        host.written = written
+        host.links.try_once(peer.name, 1)
+        world.run(world.now_s + 2)
+        return host
+
+    def test_whose_machine_was_resumed_twice_are_refused_both(self, world, peer):
+        self.meet(world, peer, "original", 7)
+        assert peer.links.linked() == [b"\2" * 8]
+        self.meet(world, peer, "copy", 6)
+        assert peer.links.linked() == []
+        again = self.meet(world, peer, "original again", 8)
+        assert peer.links.linked() == []
+        assert "linked" not in again.events[again.events.index("unlinked") :]
+
+    def test_that_says_no_less_than_before_is_served(self, world, peer):
+        for written in (7, 7, 9):
+            self.meet(world, peer, f"process {written} {world.now_s}", written)
+            assert peer.links.linked() == [b"\2" * 8]
+
+    def test_that_was_started_anew_may_say_less(self, world, peer):
+        self.meet(world, peer, "before", 7)
+        self.meet(world, peer, "copy", 6)
+        self.meet(world, peer, "after", 0, b"f" * 8)
+        assert peer.links.linked() == [b"\2" * 8]
+
+    def test_on_copies_of_a_data_folder_the_later_one_stays(self, world, peer):
+        first = self.meet(world, peer, "first", 7)
+        second = self.meet(world, peer, "second", 3, b"f" * 8)
+        first.links.try_once(peer.name, 1)
+        world.run(world.now_s + 2)
+        assert peer.links.linked() == [b"\2" * 8]
+        assert second.links.linked() == [peer.node]
+        assert first.links.linked() == []

@@ -27,6 +27,8 @@ MASKED = {
     "beyond it whatever the clock says; tests/test_recovery.py",
     "the_mark_of_the_wall_clock_is_not_kept": "a clock that is far off breaks no promise, since stamps go beyond what "
     "is written over, and ends need a majority; who is told so writes elsewhere; tests/test_recovery.py",
+    "a_manifest_is_whatever_has_its_name": "two saves are kept, and the log of the older one; with that it says "
+    "the same as the newer one. tests/test_recovery.py",
     "the_older_identity_counts": "nobody is told of anything before both copies are written; tests/test_recovery.py",
     "what_was_merged_besides_is_not_saved": "what a writer had seen besides tells people whether two writes were "
     "concurrent, and decides nothing; tests/test_recovery.py",
@@ -157,6 +159,7 @@ QUICK = (
     "a_batch_at_level_one",
     "a_batch_ends_at_the_first_refusal",
     "a_batch_may_write_anybodys_records",
+    "a_chunk_is_whatever_has_its_name",
     "a_clock_is_joined_before_the_records_are_durable",
     "a_clock_without_gaps",
     "a_condition_of_absence_is_ignored",
@@ -187,6 +190,7 @@ QUICK = (
     "a_stretch_that_is_not_turned_over",
     "a_torn_tail_is_not_cut",
     "a_write_that_did_not_reach_its_level_is_acknowledged",
+    "a_segment_is_whatever_has_its_name",
     "all_but_one_are_all",
     "all_missing_records_looked_for_in_one_turn",
     "an_acceptor_that_breaks_its_promise",

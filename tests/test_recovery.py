@@ -7,6 +7,8 @@ from random import Random
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.msgpack import encode
 
 from dynatwist.model.clock import HybridClock
@@ -19,7 +21,7 @@ from dynatwist.storage.files import RealFileSystem
 from dynatwist.storage.identity import COPIES, Identity, IdentityFile
 from dynatwist.storage.recovery import recover, scrub
 from dynatwist.storage.seal import Sealer, UnknownFormat
-from dynatwist.storage.wal import KIND, LEAP, Durability
+from dynatwist.storage.wal import KIND, LEAP, MAX_START_BYTES, Durability
 from tests.planted import disk as planted
 
 from .test_storage import KEY, KEYS, Bench
@@ -112,6 +114,155 @@ class TestDamageThatWasMended:
         second = Bench(bench.disk, epoch=b"f" * 8)
         assert not second.recovered.damaged
         assert second.store.meta == {"vote a name": b"promised"}
+
+
+class TestOlderFiles:
+    """Somebody copies an older file over a newer one. It verifies, since this node had written it."""
+
+    def chunks(self, bench):
+        return [path for path in bench.disk.paths() if "storage.db" in path]
+
+    def changed_secret(self):
+        """A record is written, saved, changed, and saved again: its older chunk is what an old secret is in."""
+        bench = Bench()
+        bench.put("user", b'{"secret":"old"}')
+        bench.save()
+        old = self.chunks(bench)[-1]
+        bench.put("user", b'{"secret":"new"}')
+        bench.save()
+        return bench, old, self.chunks(bench)[-1]
+
+    def test_an_older_chunk_is_not_taken_for_a_newer_one(self, monkeypatch):
+        bench, old, new = self.changed_secret()
+        bench.disk.replace(old, new)
+        again = Bench(bench.disk, epoch=b"f" * 8)
+        assert "user" not in again.contents()
+        assert f"{new[3:]} is not the file that the manifest names; 1 partitions are fetched from other owners" in (
+            again.recovered.findings
+        )
+        planted.a_chunk_is_whatever_has_its_name(monkeypatch)
+        assert Bench(bench.disk, epoch=b"g" * 8).contents()["user"] == b'{"secret":"old"}'
+
+    def test_a_chunk_that_a_later_save_goes_on_using_keeps_its_name(self):
+        bench = Bench()
+        for number in range(20):
+            bench.put(f"k{number}")
+        bench.save()
+        chunk = self.chunks(bench)[0]
+        for _ in range(3):
+            bench = Bench(bench.disk, epoch=os.urandom(8))
+            bench.put("k1")
+            bench.save()
+        assert chunk in self.chunks(bench)
+        assert bench.saver.newest.salts.keys() == bench.saver.newest.chunks
+        bench.disk.replace(self.chunks(bench)[-1], chunk)
+        assert Bench(bench.disk, epoch=b"f" * 8).recovered.damaged
+
+    @pytest.mark.parametrize("sort", ["newest", "first needed", "in the middle"])
+    def test_an_older_segment_is_not_taken_for_a_newer_one(self, monkeypatch, sort):
+        bench = filled()
+        for epoch in (b"2", b"3", b"4"):
+            bench = Bench(bench.disk, epoch=epoch * 8)
+            bench.put("more")
+        old, first, middle, newest = (segments(bench)[at] for at in (0, -4, -2, -1))
+        bench.disk.replace(old, {"newest": newest, "first needed": first, "in the middle": middle}[sort])
+        again = Bench(bench.disk.twin(power_lost=False), epoch=b"f" * 8)
+        assert len(again.recovered.damaged) == len(again.store.replicas)
+        assert any("is another file than it was" in finding for finding in again.recovered.findings)
+        if sort == "newest":
+            planted.a_segment_is_whatever_has_its_name(monkeypatch)
+            findings = Bench(bench.disk, epoch=b"g" * 8).recovered.findings
+            assert not any("is another file" in finding for finding in findings)
+
+    def test_a_segment_of_a_backup_is_not_taken_for_one_of_the_same_number(self):
+        """A node was restored from a backup, and went on: its log forked."""
+        bench = filled()
+        image = bench.disk.image()
+        fork = Bench(bench.disk, epoch=b"2" * 8)
+        fork.put("forked")
+        name, old = segments(fork)[-1], fork.disk.twin(power_lost=False)
+        bench.disk.restore(image)
+        bench = Bench(bench.disk, epoch=b"3" * 8)
+        bench.put("others")
+        assert segments(bench)[-1] == name
+        for number in range(2):
+            bench.wal.rotate()
+            bench.put(f"later {number}")
+        assert len(old.file_data(name)) == len(bench.disk.file_data(name))
+        bench.disk.put("/d/fork", bytes(old.file_data(name)), True)
+        bench.disk.replace("/d/fork", name)
+        again = Bench(bench.disk, epoch=b"4" * 8)
+        assert len(again.recovered.damaged) == len(again.store.replicas)
+        assert f"{name[3:]} is not the file that the next segment names" in again.recovered.findings[0]
+
+    def test_an_older_manifest_under_the_newest_name_is_not_taken(self, monkeypatch):
+        bench, _, _ = self.changed_secret()
+        older, newest = (path for path in bench.disk.paths() if "manifest" in path)
+        bench.disk.replace(older, newest)
+        again = Bench(bench.disk.twin(power_lost=False), epoch=b"f" * 8)
+        assert again.contents()["user"] == b'{"secret":"new"}'
+        assert again.recovered.findings == [
+            "cold/manifest-000000000002 is another save's, under this name; the one before it and the log are used"
+        ]
+        planted.a_manifest_is_whatever_has_its_name(monkeypatch)
+        assert Bench(bench.disk, epoch=b"g" * 8).recovered.findings == []
+
+    def test_a_scrub_tells_of_older_files_that_a_start_does_not_need(self):
+        bench, old, new = self.changed_secret()
+        bench.disk.replace(new, old)
+        found = recover(bench.fs, "/d", KEY, True)
+        assert found.findings == []
+        assert scrub(bench.fs, "/d", KEY, found) == [
+            f"{old[3:]} is another file than it was; it was not needed, and the next cold saves replace it"
+        ]
+
+    def test_what_a_start_found_damaged_and_mended_stays_mended(self):
+        bench, old, new = self.changed_secret()
+        bench.disk.replace(old, new)
+        second = Bench(bench.disk, epoch=b"f" * 8)
+        mended(second)
+        second.put("acknowledged")
+        third = Bench(second.disk, epoch=b"g" * 8)
+        assert not third.recovered.damaged
+        assert "acknowledged" in third.contents()
+
+
+@given(
+    st.integers(0, 1 << 32), st.lists(st.sampled_from(["replaced", "cut", "lost", "garbage"]), min_size=1, max_size=3)
+)
+@settings(max_examples=80, deadline=None)
+def test_whatever_lies_in_the_folder_a_start_has_what_was_held_or_says_what_it_misses(seed, harms):
+    random = Random(seed)
+    bench = filled()
+    bench = Bench(bench.disk, epoch=b"2" * 8)
+    bench.put("k1", b'{"again":1}')
+    for harm in harms:
+        path = random.choice([one for one in bench.disk.paths() if one != segments(bench)[-1] or harm == "replaced"])
+        if harm == "replaced":
+            bench.disk.replace(random.choice(bench.disk.paths()), path)
+        elif harm == "cut":
+            bench.disk.cut(path, random.randrange(len(bench.disk.file_data(path))))
+        elif harm == "lost":
+            bench.disk.lose(path)
+        else:
+            bench.disk.create(path).data = bytearray(random.randbytes(random.randrange(300)))
+        if not bench.disk.paths() or not segments(bench):
+            return
+    again = Bench(bench.disk, epoch=b"3" * 8)
+    scrub(bench.fs, "/d", KEY, again.recovered)
+    damaged = again.recovered.damaged
+    assert not damaged or again.recovered.findings
+    for mine, theirs in zip(bench.store.replicas, again.recovered.replicas, strict=True):
+        assert mine.number in damaged or (mine.records == theirs.records and mine.clock == theirs.clock)
+
+
+def test_the_shortest_log_that_was_synced_is_longer_than_any_first_frame():
+    """What is as short as a first frame may be one that a crash cut short, and nobody was told of anything in it."""
+    longest = SegmentStart(10**12 - 2, (1 << 63) - 1, b"s" * 16, 10**12 - 1, (1 << 32) - 1)
+    for start, group in ((longest, None), (SegmentStart(0, 0), Group(0, []))):
+        sealer = Sealer(KEY, KIND, b"s" * 16)
+        size_bytes = len(sealer.header + sealer.seal(encode(start)) + (sealer.seal(encode(group)) if group else b""))
+        assert (size_bytes > MAX_START_BYTES) == bool(group)
 
 
 def test_numbers_of_lost_segments_are_not_used_again():

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,10 +18,11 @@ from twisted.internet.defer import ensureDeferred
 
 from dynatwist.errors import StartError
 from dynatwist.membership.members import State
+from dynatwist.net.messages import Rekey, Unable
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 from dynatwist.storage.keyfile import change, load_or_create, parse, render
-from dynatwist.storage.keyring import ClusterKeys, Keyring, name_of
+from dynatwist.storage.keyring import MAX_SECRETS, ClusterKeys, Keyring, NoSuchKeys, name_of
 
 from .real import Node, RealCluster, check_logs, free_port, wait_until
 
@@ -50,6 +53,54 @@ class TestKeys:
             assert len(set(keys.cluster)) == len(keys.cluster) >= 1
             assert keys.storage == (b"s" * 32,)
             assert parse(render(keys), "") == keys
+
+    @given(st.lists(st.one_of(
+        st.tuples(st.just("installed"), st.binary(max_size=40) | st.binary(min_size=32, max_size=32)),
+        st.tuples(st.just("used"), st.text(max_size=9) | st.sampled_from(SECRETS).map(name_of)),
+        st.tuples(
+            st.just("retired"),
+            st.just(name_of(b"c" * 32)) | st.text(max_size=9),
+            st.integers(-5, 1 << 70),
+            st.integers(-5, 1 << 70),
+        ),
+    )))  # fmt: skip
+    def test_whatever_step_is_taken_the_file_that_is_written_can_be_read(self, steps):
+        keys = ClusterKeys((b"c" * 32,), (b"s" * 32,))
+        for step in steps:
+            with suppress(NoSuchKeys):
+                keys = taken(keys, [step])
+            assert parse(render(keys), "") == keys
+
+    @pytest.mark.parametrize(
+        ("step", "arguments"),
+        [
+            ("install", [b"short"]),
+            ("install", [b""]),
+            ("install", [b"x" * 33]),
+            ("use", ["../../etc"]),
+            ("use", ["0000000\u0661"]),
+            ("retire", [name_of(b"c" * 32), -1, 5]),
+            ("retire", [name_of(b"c" * 32), 1 << 62, 5]),
+            ("retire", [name_of(b"c" * 32), 5, 1 << 62]),
+            ("retire", ["", 5, 5]),
+        ],
+    )
+    def test_a_step_that_is_none_changes_nothing(self, tmp_path, step, arguments):
+        path = str(tmp_path / "cluster.key")
+        keys, _ = load_or_create(path)
+        before = Path(path).read_bytes()
+        ring = Keyring(keys, lambda how: change(path, how))
+        with pytest.raises(NoSuchKeys):
+            getattr(ring, step)(*arguments)
+        assert ring.keys == keys
+        assert Path(path).read_bytes() == before
+
+    def test_secrets_that_nobody_retires_come_to_an_end(self):
+        keys = ClusterKeys((b"c" * 32,), (b"s" * 32,))
+        for number in range(MAX_SECRETS - 1):
+            keys = keys.installed(number.to_bytes(32))
+        with pytest.raises(NoSuchKeys, match="retire those"):
+            keys.installed(b"one more".ljust(32))
 
     def test_what_is_installed_is_not_used_and_what_is_not_installed_cannot_be(self):
         keys = ClusterKeys((b"c" * 32,), (b"s" * 32,)).installed(SECRETS[0])
@@ -120,6 +171,30 @@ def test_in_bad_weather_a_rotation_loses_nobody():
         node.kill()
         node.start()
         assert world.run_until(cluster.is_settled, 60)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Rekey(1, "install", b"short"),
+        Rekey(1, "use", name="../../etc"),
+        Rekey(1, "retire", name=name_of(b"c" * 32), now_s=-1),
+        Rekey(1, "retire", name=name_of(b"c" * 32), now_s=1, tokens_s=1 << 62),
+    ],
+)
+def test_a_members_step_that_is_none_is_refused_and_changes_nothing(step):
+    world = World(12)
+    cluster = SimCluster(world, 3)
+    for node in cluster.nodes:
+        node.start()
+    assert world.run_until(cluster.is_settled, 60)
+    one, two = cluster.cores()[:2]
+    before, replies = two.keyring.keys, []
+    step = msgspec.structs.replace(step, registry=one.cluster.version)
+    cluster.nodes[0].process.run(one.cluster.links.call, two.identity.node_id, step, replies.append)
+    assert world.run_until(lambda: bool(replies), 60)
+    assert isinstance(replies[0], Unable)
+    assert two.keyring.keys == before
 
 
 def finished(world: World, coroutine):

@@ -25,7 +25,7 @@ from dynatwist.storage.identity import Identity, IdentityFile
 from dynatwist.storage.keyfile import load_or_create, parse, render
 from dynatwist.storage.keyring import ClusterKeys
 from dynatwist.storage.recovery import recover
-from dynatwist.storage.seal import Sealer, UnknownFormat, open_file, seal_file
+from dynatwist.storage.seal import FRAME_HEADER, Sealer, UnknownFormat, open_file, seal_file
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.store import Store
 from dynatwist.storage.wal import Durability, Wal
@@ -81,6 +81,12 @@ class TestSealing:
         other = Sealer(KEY, b"TEST", b"tlas" * 4)
         assert open_file(KEY, b"TEST", other.header + first).payloads == []
         assert open_file(b"x" * 32, b"TEST", one).payloads == []
+
+    def test_a_machine_that_was_resumed_twice_uses_no_nonce_twice(self, monkeypatch):
+        """Both copies go on in one file, with the same randomness from the system."""
+        monkeypatch.setattr(os, "urandom", bytes)
+        frames = {Sealer(KEY, b"TEST", b"salt" * 4).seal(b"payload %d" % (number % 2)) for number in range(1000)}
+        assert len({frame[FRAME_HEADER.size :][:12] for frame in frames}) == 1000
 
     def test_a_newer_format_is_refused_by_name(self):
         whole = bytearray(sealed([b"x"]))
@@ -169,11 +175,14 @@ class Bench:
         recovered = self.recovered = recover(self.fs, "/d", KEY, disk is not None)
         self.wal = Wal(
             self.fs, "/d/wal", KEY, self, durability, recovered.next_segment, recovered.last_segment,
-            Random(2).randbytes, lambda: 1000, self.later.append, self.fatal.append,
+            Random(b"2" + epoch).randbytes, lambda: 1000, self.later.append, self.fatal.append,
+            previous_salt=recovered.last_salt,
         )  # fmt: skip
         announce = lambda key, record, packed, replaced: self.announced.append((key, record.value))  # noqa: E731
         self.store = Store(recovered, self.wal, actor_of(b"n" * 8, epoch), lambda: 1000, announce)
-        self.saver = ColdSaver(self.store, self.fs, "/d", KEY, self, Random(3).randbytes, self.after, recovered)
+        self.saver = ColdSaver(
+            self.store, self.fs, "/d", KEY, self, Random(b"3" + epoch).randbytes, self.after, recovered
+        )
 
     def after(self, delay_s, call):
         self.later.append(call)

@@ -8,11 +8,13 @@ by that. Otherwise promises of one set of members would be followed by votes of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
 from twisted.internet.defer import Deferred
 
+from dynatwist.model.flaws import BEYOND
 from dynatwist.model.registry import Registry
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, StaleRegistry, Unable, Voted
 from dynatwist.replication.paxos import Ballot, Proposal, Vote, accept, prepare
@@ -27,12 +29,21 @@ ABSTAIN_S = AGREE_TIMEOUT_S + 3.0
 """For so long a node that may have lost its votes gives none: by then whatever these had part in is over, and what came
 of it has been written down, which takes less than two seconds (see `dynatwist.auth.users`)."""
 REGISTRY_SLOT = "registry:"
+_SLOT = re.compile(r"registry:[0-9]{1,15}")
 ENCODER = msgspec.msgpack.Encoder()
 VOTE = msgspec.msgpack.Decoder(Vote)
 
 
 class NoAgreement(Exception):
     """No majority of the members answered in time; what was proposed may still be chosen later."""
+
+
+def _is_registry(value: bytes) -> bool:
+    try:
+        msgspec.msgpack.decode(value, type=Registry)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
 
 
 class Acceptors:
@@ -52,14 +63,16 @@ class Acceptors:
         cluster.on_call(Accept, self._on_accept)
 
     def _on_prepare(self, node: bytes, message: Prepare, respond: Respond) -> None:
-        refusal = self._refusal(message.slot)
+        refusal = self._refusal(message)
         if refusal is not None:
             respond(refusal)
         else:
             self._vote(message.slot, prepare(self._held(message.slot), message.ballot), respond)
 
     def _on_accept(self, node: bytes, message: Accept, respond: Respond) -> None:
-        refusal = self._refusal(message.slot)
+        refusal = self._refusal(message)
+        if refusal is None and message.slot.startswith(REGISTRY_SLOT) and not _is_registry(message.value):
+            refusal = Unable("no registry")
         if refusal is not None:
             respond(refusal)
         else:
@@ -68,8 +81,10 @@ class Acceptors:
     def _abstain(self) -> None:
         self._abstains_until_s = self._cluster.runtime.monotonic_s() + ABSTAIN_S
 
-    def _refusal(self, slot: str) -> AnyMessage | None:
-        cluster = self._cluster
+    def _refusal(self, message: Prepare | Accept) -> AnyMessage | None:
+        cluster, slot = self._cluster, message.slot
+        if not 0 <= message.ballot[0] < BEYOND or (slot.startswith(REGISTRY_SLOT) and not _SLOT.fullmatch(slot)):
+            return Unable("no ballot, or no slot")
         registry = cluster.registry
         if registry is None or not cluster.is_registered:
             return Unable("not a member")
@@ -190,7 +205,8 @@ class Agreement:
     def _ask(self, node: bytes, message: Prepare | Accept, voted: Callable[[bytes, Vote], None]) -> None:
         def replied(reply: AnyMessage | None) -> None:
             if isinstance(reply, Voted):
-                voted(node, reply.vote)
+                if reply.vote.promised[0] < BEYOND:  # else nobody could bid higher
+                    voted(node, reply.vote)
             else:
                 self._cluster.learn(reply)
 

@@ -14,6 +14,7 @@ from dynatwist.calls import call_each
 from dynatwist.membership.actions import Changed
 from dynatwist.membership.members import Peer
 from dynatwist.membership.swim import Swim
+from dynatwist.model.flaws import BEYOND
 from dynatwist.model.registry import Member, Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.framing import State
@@ -364,7 +365,7 @@ class Cluster:
 
     def _on_restored(self, node: bytes, message: Restored) -> None:
         """A peer has met a later start of this node, or more of its log: the data folder is an old backup."""
-        if message.starts < self.identity.starts or self._was_restored:
+        if not self.identity.starts <= message.starts < BEYOND or self._was_restored:
             return
         self._was_restored = True  # what came after this start is no backup
         self.log.warn(

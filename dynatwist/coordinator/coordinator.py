@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from dynatwist.calls import call_each
 from dynatwist.model.record import Draft, Key, Record
-from dynatwist.model.records import Packed, pack, unpack, value_of
+from dynatwist.model.records import Packed, pack, value_of
 from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.messages import (
     Done,
@@ -35,9 +36,9 @@ from .fetch import answer_fetch
 from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, OnResult, Origin
 from .mergepatch import patched
 from .reads import READ_TIMEOUT_S, OnRead, ReadRun
-from .request import BEHIND, ENCODER, OPERATION, Code, Kind, Operation, Result, etag
+from .request import BEHIND, ENCODER, Code, Kind, Operation, Result, etag, read_forwarded
 from .rounds import Round, summaries_of
-from .writes import Writes
+from .writes import Writes, records_of
 
 RECENT_OPS = 20_000
 CATCH_UP_TIMEOUT_S = 0.5
@@ -304,7 +305,10 @@ class Coordinator:
         value: bytes | None = operation.value
         if operation.kind is Kind.PATCH:
             assert held is not None
-            value = patched(held.value or b"{}", operation.value)
+            try:
+                value = patched(held.value or b"{}", operation.value)
+            except (msgspec.MsgspecError, RecursionError):  # a number beyond all that can be decoded, from a peer
+                return Result(Code.MALFORMED, text="the value held cannot be merged with; put a whole one instead")
             if len(value) > self._max_value_bytes:
                 return Result(Code.TOO_LARGE, text=f"the merged value exceeds {self._max_value_bytes} bytes")
         elif operation.kind is Kind.DELETE:
@@ -379,6 +383,11 @@ class Coordinator:
         if any(cluster.me.node_id not in cluster.owners(partition_of(*key)) for key, _ in message.writes):
             respond(Unable("not an owner"))
             return
+        records, flaw = records_of(message, cluster.store)
+        if flaw:
+            cluster.links.refuse_record(node, flaw)
+            respond(Unable(f"a record is refused: {flaw}"))
+            return
         if cluster.store.wal.is_behind:
             sometimes("a replicated write is refused since this node's log is behind")
             respond(Unable(BEHIND))
@@ -389,8 +398,8 @@ class Coordinator:
             sometimes("a peer's write is refused for want of room on the disk")
             respond(Unable(full))
             return
-        for key, packed in message.writes:
-            cluster.store.merge(key, unpack(packed), packed)
+        for (key, packed), record in zip(message.writes, records, strict=True):
+            cluster.store.merge(key, record, packed)
         cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(Done()))
 
     def _on_read_dot(self, node: bytes, message: ReadDot, respond: Respond) -> None:
@@ -407,7 +416,10 @@ class Coordinator:
         if self.cluster.links.arrived_late(message.deadline_ms):
             respond(Unable("too late"))
             return
-        operation = OPERATION.decode(message.request)
+        operation, flaw = read_forwarded(message)
+        if operation is None:
+            respond(Unable(f"a request is refused: {flaw}"))
+            return
         if not self.cluster.may_coordinate(partition_of(*operation.key)):
             respond(Unable("not ready"))
             return

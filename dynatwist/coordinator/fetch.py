@@ -36,7 +36,8 @@ def fetch(
         if not isinstance(reply, Fetched) or not reply.covered:
             done(False)
             return
-        take(reply.records)
+        asked = set(keys)
+        take([(key, record) for key, record in reply.records if key in asked])
         left = keys[reply.covered :] if reply.covered > 0 else []
         if left:
             fetch(cluster, node, left, take, done, timeout_s)

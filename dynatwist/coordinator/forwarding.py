@@ -17,10 +17,12 @@ The trouble is an owner that was asked and is not heard of: it may have written,
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
 from dynatwist.model.clock import Stamp
+from dynatwist.model.flaws import record_flaw
 from dynatwist.net.link import STALL_S
 from dynatwist.net.messages import AnyMessage, Forward, Outcome, Unable
 from dynatwist.runtime import Timer, cancel
@@ -145,8 +147,11 @@ class Forwarding:
 
     def _replied(self, node: bytes, reply: AnyMessage | None) -> None:
         if isinstance(reply, Outcome):
-            self._answered(node, RESULT.decode(reply.result))
-            return
+            result = self._result_of(node, reply)
+            if result is not None:
+                self._answered(node, result)
+                return
+            reply = None  # it may have been carried out, and nobody knows how it went
         self._asked.discard(node)
         if reply is None:
             self._is_in_doubt = True
@@ -159,6 +164,17 @@ class Forwarding:
         if self._answer is not None and not self._finished:
             self._answer_when_safe()
         self._next()
+
+    def _result_of(self, node: bytes, reply: Outcome) -> Result | None:
+        """What a peer says that the request came to; ``None`` when that is no result, or has a record with a flaw."""
+        flaw = "it is no result"
+        with suppress(msgspec.MsgspecError, RecursionError):
+            result = RESULT.decode(reply.result)
+            flaw = record_flaw(self._operation.key, result.record) if result.record is not None else ""
+            if not flaw:
+                return result
+        self._cluster.links.refuse_record(node, flaw)
+        return None
 
     def _answered(self, node: bytes, result: Result) -> None:
         self._asked.discard(node)

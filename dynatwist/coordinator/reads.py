@@ -124,8 +124,9 @@ class ReadRun:
                 return
             dot: Dot | None = None
             for key, record in reply.records:
-                store.merge(key, record)
-                dot = record.dot
+                if key == self._key:
+                    store.merge(key, record)
+                    dot = record.dot
             self._hear(owner, dot)
 
         self._cluster.links.ask(owner, Fetch([self._key]), fetched, self._check, READ_TIMEOUT_S)

@@ -13,12 +13,12 @@ from twisted.logger import Logger
 from dynatwist.errors import StartError
 from dynatwist.model.registry import Member, Registry
 from dynatwist.net.messages import AnyMessage, KeysAre, Rekey, Unable
-from dynatwist.storage.keyring import Keyring, name_of
+from dynatwist.storage.keyring import SECRET_BYTES, Keyring, NoSuchKeys, name_of
 
 from .cluster import Cluster, Respond
 
 STEP_TIMEOUT_S = 5.0
-SECRET_BYTES = 32
+"""For a step: two syncs of a small file, on a disk that takes a second for each, and more."""
 
 
 class RotationRefused(Exception):
@@ -134,6 +134,9 @@ class Rotation:
                 self._keyring.use(message.name)
             elif message.step == "retire":
                 self._keyring.retire(message.name, message.now_s, message.tokens_s)
+        except NoSuchKeys as error:
+            respond(Unable(f"this step is none: {error}"))
+            return
         except (OSError, StartError) as error:
             respond(Unable(f"the key file cannot be changed: {getattr(error, 'strerror', None) or error}"))
             return

@@ -12,7 +12,9 @@ from collections.abc import Callable
 
 from dynatwist.model.digest import BUCKETS
 from dynatwist.model.dots import Dot, DotSet
+from dynatwist.model.flaws import record_flaw
 from dynatwist.model.record import Key, Record
+from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import (
     AnyMessage,
     BucketEntries,
@@ -35,6 +37,7 @@ PARALLEL_LARGE_PULLS = 2
 LARGE_PAGE_BYTES = 128 << 10
 """Where pages are so large, a few at once fill the connection, and what clients wait for would queue behind more."""
 ROUND_TIMEOUT_S = 10.0
+DIGEST_BYTES = 8
 MAX_ENTRIES = 4000
 """Entries of digest buckets compared at a time, about: a few milliseconds of work for either side."""
 
@@ -117,6 +120,10 @@ class Round:
             return
         size_bytes = 0
         for key, record in page.records:
+            flaw = record_flaw(key, record) or store.name_flaw(key, record)
+            if flaw or partition_of(*key) != partition:
+                self._cluster.links.refuse_record(self._peer, flaw or "it is of another partition than was asked for")
+                continue
             store.merge(key, record)
             size_bytes += len(record.value or b"")
         self._parallel = PARALLEL_PULLS if size_bytes < LARGE_PAGE_BYTES else PARALLEL_LARGE_PULLS
@@ -124,6 +131,8 @@ class Round:
         def durable() -> None:
             if store.replicas[partition].resets != self._epochs[partition]:
                 self._pulled_one(False)
+            elif page.more and not page.records:
+                self._pulled_one(False)  # there would be no end to it
             elif page.more:
                 self._pull(partition, page.records[-1][0], first)
             else:
@@ -147,7 +156,7 @@ class Round:
 
     def _compare_buckets(self, partition: int) -> None:
         def digests(reply: AnyMessage | None) -> None:
-            if not isinstance(reply, BucketsAre):
+            if not isinstance(reply, BucketsAre) or len(reply.digests) not in (0, DIGEST_BYTES * BUCKETS):
                 self._pulled_one(False)
                 return
             self._compare_some(partition, self._cluster.store.replicas[partition].digests.differing(reply.digests))

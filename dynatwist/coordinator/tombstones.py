@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dynatwist.model.dots import DotSet, WireDots
+from dynatwist.model.flaws import BEYOND
 from dynatwist.net.messages import AnyMessage, ClocksAre, DurableClocks
 from dynatwist.replication.collection import PAGE_RECORDS, Collection
 
@@ -130,7 +131,7 @@ class Tombstones:
             for drops in pages:
                 if drops:
                     generation = max(replica.records[key].lineage.generation for key, _ in drops) + 1
-                    store.drop(partition, drops, generation)
+                    store.drop(partition, drops, min(generation, BEYOND - 1))
                 yield min(PAGE_RECORDS, len(replica.tombstones) + len(drops))
                 if registry is not cluster.registry or replica.resets != resets:
                     break

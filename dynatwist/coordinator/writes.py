@@ -11,14 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from dynatwist.calls import call_each
-from dynatwist.model.record import Key
-from dynatwist.model.records import Packed
+from dynatwist.model.flaws import record_flaw
+from dynatwist.model.record import Key, Record
+from dynatwist.model.records import Packed, unpack
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import AnyMessage, Done, Replicate
 from dynatwist.replication.quorum import Group, Level, Tally
 from dynatwist.runtime import cancel
 from dynatwist.sometimes import sometimes
+from dynatwist.storage.store import Store
 
 from .cluster import Cluster
 
@@ -31,6 +35,22 @@ milliseconds."""
 
 OnWritten = Callable[[bool, str], None]
 """(whether the level was reached, ``REACHED/OWNERS``)."""
+
+
+def records_of(message: Replicate, store: Store) -> tuple[list[Record], str]:
+    """The records that another node sends; or none, and what is wrong with one of them."""
+    records: list[Record] = []
+    for key, packed in message.writes:
+        try:
+            record = unpack(packed)
+        except (msgspec.MsgspecError, RecursionError):
+            return [], "it does not decode"
+        flaw = record_flaw(key, record) or store.name_flaw(key, record)
+        if flaw:
+            sometimes("a replicated write has a flaw")
+            return [], flaw
+        records.append(record)
+    return records, ""
 
 
 class Writes:

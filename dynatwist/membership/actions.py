@@ -72,4 +72,14 @@ class PingLink:
     seq: int
 
 
-Action = Send | Changed | PingLink
+@dataclass(frozen=True, slots=True)
+class Doubled:
+    """Somebody else announces itself as this node, from another address.
+
+    :ivar address: host and port.
+    """
+
+    address: Address
+
+
+Action = Send | Changed | PingLink | Doubled

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from .actions import Action, Address, Changed, Random, Send, Whom
+from .actions import Action, Address, Changed, Doubled, Random, Send, Whom
 from .awareness import Awareness
 from .exchange import Exchange
 from .members import Peer, State
@@ -260,6 +260,8 @@ class Swim:
         node = alive.node
         if node == self.me.node:
             if alive.incarnation > self.me.incarnation:
+                if _place(alive) != _place(self.me):  # only this node raises it, and each start begins higher
+                    self._outbox.actions.append(Doubled((alive.host, alive.port)))
                 self._refute(alive.incarnation)
             return
         known = self.view.alive.get(node)

@@ -76,11 +76,11 @@ class Lineage(NamedTuple):
         if FILLED in self.stamps:
             sometimes("a filled history of creations gets longer")
             at = self.stamps.index(FILLED)
-            filled_to = _turned(self.stamps[at + 1])
+            filled_to = turned(self.stamps[at + 1])
             end = max(_after(filled_to, filled_to.actor), *self.stamps[at + 2 :])
-            return Lineage(self.generation, (*self.stamps[: at + 1], _turned(end), moment))
+            return Lineage(self.generation, (*self.stamps[: at + 1], turned(end), moment))
         end = max(self.stamps[exact:])
-        return Lineage(self.generation, (*self.stamps[:exact], FILLED, _turned(end), moment))
+        return Lineage(self.generation, (*self.stamps[:exact], FILLED, turned(end), moment))
 
 
 def _after(moment: Stamp, actor: bytes) -> Stamp:
@@ -88,6 +88,6 @@ def _after(moment: Stamp, actor: bytes) -> Stamp:
     return Stamp(moment.ms, moment.counter + 1, actor)
 
 
-def _turned(moment: Stamp) -> Stamp:
+def turned(moment: Stamp) -> Stamp:
     """A stamp such that later moments give smaller ones; turning it twice gives it back."""
     return Stamp(_MAX - moment.ms, _MAX - moment.counter, bytes(255 - byte for byte in moment.actor))

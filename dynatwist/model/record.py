@@ -17,6 +17,8 @@ Key = tuple[str, str]
 """(table, key)."""
 
 MAX_VV_ACTORS = 16
+MAX_VERSION = (1 << 53) - 1
+"""Nobody gets there; a record that says so is followed by others that do, rather than by none."""
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -122,7 +124,7 @@ def write_over(
         lineage, version = Lineage(generation, (created,)), 1
         vv: tuple[Dot, ...] = ()
     else:
-        vv, version = join_vv(held.dot, *seen, *held.vv), held.version + 1
+        vv, version = join_vv(held.dot, *seen, *held.vv), min(held.version + 1, MAX_VERSION)
         if held.is_dead(now_ms) and draft.value is not None:
             lineage = held.lineage.created_again(created, exact_creations)
         else:

@@ -10,13 +10,18 @@ is over by the wall clocks of a majority, as far as the sender knows (see `dynat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
+from dynatwist.model.flaws import BEYOND
 from dynatwist.sometimes import sometimes
 
 from .messages import WIRE_VERSION, AnyMessage
+
+Millis = Annotated[int, Meta(ge=0, lt=BEYOND)]
+"""A time; what is added to it stays a number that log and frames can hold."""
 
 
 class FrameSizes(NamedTuple):
@@ -49,12 +54,12 @@ The last two are left out by nodes that do not know of them."""
 class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One frame; see the module. What stands behind the messages is 0 in frames of nodes that do not know of it."""
 
-    sent_ms: int
-    clock_ms: int
+    sent_ms: Millis
+    clock_ms: Millis
     position: tuple[int, int]
     messages: list[tuple[int, AnyMessage]]
-    wall_ms: int = 0
-    lapse_ms: int = 0
+    wall_ms: Millis = 0
+    lapse_ms: Millis = 0
 
 
 _ENCODER = msgspec.msgpack.Encoder()

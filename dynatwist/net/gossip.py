@@ -9,7 +9,7 @@ import msgspec
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
-from dynatwist.membership.actions import Action, Changed, PingLink, Send
+from dynatwist.membership.actions import Action, Address, Changed, Doubled, PingLink, Send
 from dynatwist.membership.messages import DECODER, ENCODER
 from dynatwist.membership.swim import Swim
 from dynatwist.runtime import Datagrams, Runtime, Timer, cancel
@@ -17,6 +17,8 @@ from dynatwist.runtime import Datagrams, Runtime, Timer, cancel
 from .packet import PacketCodec
 
 LEAST_TICK_S = 0.01
+MAX_DOUBLES = 16
+"""So many addresses are told at which another process runs as this node; who reads none of them reads no more."""
 
 
 class GossipPort(DatagramProtocol):
@@ -44,6 +46,7 @@ class GossipPort(DatagramProtocol):
         self._changed = changed
         self._ping_link = ping_link
         self._said: set[bytes] = set()
+        self._doubles: set[Address] = set()
         self._port: Datagrams | None = None
         self.codec = PacketCodec(keys, swim.me.node, epoch, runtime.randbytes, runtime.monotonic_s, self._write)
         self._ticker: Timer | None = None
@@ -82,8 +85,22 @@ class GossipPort(DatagramProtocol):
                 self._write(self.codec.seal(ENCODER.encode(action.messages), action.whom.node), action.address)
             elif isinstance(action, PingLink):
                 self._ping_link(action.node, partial(self._link_answered, action))
+            elif isinstance(action, Doubled):
+                self._say_doubled(action)
             else:
                 self._changed(action)
+
+    def _say_doubled(self, doubled: Doubled) -> None:
+        """Once for each address: both go on announcing themselves."""
+        if doubled.address not in self._doubles and len(self._doubles) < MAX_DOUBLES:
+            self._doubles.add(doubled.address)
+            host, port = doubled.address
+            self.log.warn(
+                "another process runs as this node at {host}:{port}: was its data folder copied? Stop one of them; "
+                "a node of its own begins with an empty folder",
+                host=host,
+                port=port,
+            )
 
     def _link_answered(self, ping: PingLink) -> None:
         self.swim.link_answered(ping.node, ping.seq)

@@ -22,10 +22,11 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 
 from dynatwist.calls import call_each, call_safely
-from dynatwist.runtime import Runtime
+from dynatwist.runtime import Runtime, Timer, cancel
 
 from .framing import FRAME_SIZES, Frame, FrameError, FrameReader, FrameSizes, State, encode_all
 from .messages import AnyMessage, Done, Hello, Ping, Refused, Unable
+from .sieve import SIFTED, sifted
 from .ways import Ways
 
 STALL_S = 0.1
@@ -35,6 +36,8 @@ SLEEP_S = 0.25
 HELLO_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 10.0
 IDLE_PING_S = 0.5
+LAST_WORD_S = 2.0
+"""For a message to arrive at a peer whose connection is dropped: more than a round trip, and one lost packet."""
 CLOCK_MARGIN_S = 0.5
 MAX_QUEUED_BYTES = 64 << 20
 """Whoever makes much waits for acknowledgements, so this is never reached by a peer that reads at all."""
@@ -72,6 +75,9 @@ class LinkOwner(Protocol):
     def passed(self, lapse_ms: int) -> None:
         """The peer says that so much time is over; see `dynatwist.replication.lapse`."""
 
+    def answered(self, link: PeerLink) -> None:
+        """The peer has answered the first ping, sent after it said who it is."""
+
     def changed(self, link: PeerLink) -> None:
         """The link stalled or came back."""
 
@@ -83,6 +89,7 @@ class PeerLink(TwistedProtocol):
     """See the module.
 
     :ivar peer: what the peer said in its `Hello`.
+    :ivar sent_ms: when the peer sent its last frame, by its monotonic clock.
     :ivar position: how far the peer's log is durable, as its last frame said.
     :ivar wall: what the peer's wall clock said last; ``None`` when it never did.
     :ivar dialled_for: the node that this side dialled; ``None`` when the peer did, or its name was not known.
@@ -109,6 +116,8 @@ class PeerLink(TwistedProtocol):
         self._is_ping_measured = True
         self._clock_ms = 0
         self.position = (0, 0)
+        self.sent_ms = 0
+        self._has_answered = False
         self._clock_at_s = 0.0
         self._started_s = runtime.monotonic_s()
         self._ways = Ways(self._started_s)
@@ -119,6 +128,8 @@ class PeerLink(TwistedProtocol):
         self._paused = False
         self._queued_bytes = 0
         self._gone = False
+        self._flaws: set[str] = set()
+        self._leaving: Timer | None = None
         self.rtt_ms = 0.0
 
     # Outgoing
@@ -152,6 +163,13 @@ class PeerLink(TwistedProtocol):
         if not self._gone:
             self._send(0, message)
 
+    def leave(self, message: AnyMessage) -> None:
+        """Drop the connection as `abort` does, with a last one-way message that has a moment to arrive."""
+        self.tell(message)
+        self.close()
+        self._leaving = self._runtime.clock.callLater(LAST_WORD_S, self.abort)
+        self._end()
+
     def abort(self) -> None:
         """Drop the connection."""
         if self.transport is not None:
@@ -184,6 +202,9 @@ class PeerLink(TwistedProtocol):
         if self._is_ping_measured:
             self._ways.went_round(rtt_s)
         self._ping_sent_s = None
+        if not self._has_answered:
+            self._has_answered = True
+            self._owner.answered(self)
         if self.stalled:
             self.stalled = False
             self._owner.changed(self)
@@ -264,7 +285,7 @@ class PeerLink(TwistedProtocol):
         now_s = self._runtime.monotonic_s()
         self._ways.arrived(frame.sent_ms, now_s)
         self._clock_ms, self._clock_at_s = frame.clock_ms, now_s
-        self.position = frame.position
+        self.sent_ms, self.position = frame.sent_ms, frame.position
         if frame.wall_ms:
             self.wall = frame.wall_ms, now_s
         if self.peer is not None and frame.lapse_ms:
@@ -289,7 +310,18 @@ class PeerLink(TwistedProtocol):
         slept_s = self._runtime.monotonic_s() - self._watch_due_s
         return slept_s > SLEEP_S and self._ways.beyond_ms > SLEEP_S * 1000
 
+    def refuse_record(self, flaw: str) -> None:
+        """Say, once for each kind of flaw, that a record of this peer was left out."""
+        if flaw not in self._flaws:
+            self._flaws.add(flaw)
+            peer = self.peer.member.address if self.peer is not None else "a peer"
+            self.log.warn("a record from {peer} is left out: {flaw}", peer=peer, flaw=flaw)
+
     def _receive(self, call_id: int, message: AnyMessage) -> None:
+        if type(message) in SIFTED:
+            message, flaw = sifted(message)
+            if flaw:
+                self.refuse_record(flaw)
         if self.peer is None:
             self._meet(message)
         elif call_id < 0:
@@ -321,9 +353,13 @@ class PeerLink(TwistedProtocol):
         self.peer = message
         refusal = self._owner.met(self, message)
         if refusal is not None:
-            self.refusal = refusal
-            self.tell(Refused(refusal))
-            self.close()
+            self.refuse(refusal)
+
+    def refuse(self, reason: str) -> None:
+        """Say why not, and close."""
+        self.refusal = reason
+        self.tell(Refused(reason))
+        self.close()
 
     def watch(self, now_s: float) -> None:
         """Look for stalls and time-outs; to be called every `WATCH_S`."""
@@ -352,6 +388,11 @@ class PeerLink(TwistedProtocol):
 
     def connectionLost(self, reason: Any = None) -> None:
         """All calls end."""
+        cancel(self._leaving)
+        if not self._gone:
+            self._end()
+
+    def _end(self) -> None:
         self._gone = True
         call_safely(self._owner.closed, self)
         calls, self._calls = self._calls, {}

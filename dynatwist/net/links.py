@@ -18,7 +18,8 @@ from dynatwist.sometimes import sometimes
 
 from .framing import FRAME_SIZES, State
 from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink, Wall
-from .messages import AnyMessage, Hello, Leaving, Ping
+from .lives import Lives, Word
+from .messages import AnyMessage, Hello, Leaving, Ping, Refused
 
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
@@ -108,6 +109,7 @@ class PeerLinks:
         self._watching: Timer | None = None
         self._clock_bounds_ms: dict[bytes, tuple[int, float]] = {}
         self._positions: dict[bytes, tuple[int, int]] = {}
+        self._lives = Lives()
 
     def start(self, port: int) -> None:
         """Listen for peers."""
@@ -185,6 +187,12 @@ class PeerLinks:
         stopped and thawed: a thawed node must not replay the past."""
         link = self._current
         return link is not None and (link.frame_age_ms > deadline_ms or link.frame_is_from_before_sleep)
+
+    def refuse_record(self, node: bytes, flaw: str) -> None:
+        """Say that a record of a peer was left out, where that was not said yet."""
+        link = self._links.get(node)
+        if link is not None:
+            link.refuse_record(flaw)
 
     # Traffic
 
@@ -318,24 +326,47 @@ class PeerLinks:
             return "the certificate names another node"
         if node == self._node_id:
             return "that is this node's own id: was its data folder copied?"
-        refusal = self._owner.judge(hello)
+        refusal = self._lives.refusal(node, hello.epoch, hello.member.address) or self._owner.judge(hello)
         if refusal is not None:
             return refusal
         older = self._links.get(node)
         self._links[node] = link
         if older is not None:
             self._remember(node, older)
-            older.abort()
+        self._lives.met(node, hello.epoch)
+        if older is not None:
+            self._replace(node, older)
         target = self._targets.get(node)
         if target is not None:
             target.backoff_s = FIRST_BACKOFF_S
         self._owner.linked(node, hello)
         return None
 
+    def _replace(self, node: bytes, older: PeerLink) -> None:
+        """A node has opened a new connection. If another process had the one before, it is dead, or has to be told."""
+        assert older.peer is not None
+        refusal = self._lives.refusal(node, older.peer.epoch, older.peer.member.address)
+        if refusal is None:
+            older.abort()
+        else:
+            older.leave(Refused(refusal))
+
     def _remember(self, node: bytes, link: PeerLink) -> None:
         """What a connection that ends had told of its peer."""
         self._clock_bounds_ms[node] = link.clock_bound_ms, self._runtime.monotonic_s()
         self._positions[node] = max(self.position(node), link.position)
+        if link.peer is not None:
+            self._lives.heard(node, Word(link.peer.epoch, link.sent_ms, link.position))
+
+    def answered(self, link: PeerLink) -> None:
+        """See `LinkOwner`."""
+        assert link.peer is not None
+        node, hello = link.peer.member.node_id, link.peer
+        if self._lives.answered(node, Word(hello.epoch, link.sent_ms, link.position)):
+            sometimes("two processes run as one node")
+            refusal = self._lives.refusal(node, hello.epoch, hello.member.address)
+            assert refusal is not None
+            link.refuse(refusal)
 
     def received(self, link: PeerLink, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
         """See `LinkOwner`."""

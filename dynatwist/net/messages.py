@@ -6,18 +6,27 @@ that the sender went by: an older one is answered with `StaleRegistry`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from dynatwist.model.clock import Stamp
+from dynatwist.model.digest import BUCKETS
 from dynatwist.model.dots import Dot, WireDots
+from dynatwist.model.flaws import BEYOND
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Brief
 from dynatwist.model.registry import Member, Registry
+from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.replication.paxos import Ballot, Vote
 
 WIRE_VERSION = 2
+
+PartitionNumber = Annotated[int, Meta(ge=0, lt=ALL_PARTITIONS)]
+"""A message with another number does not decode: there would be no such partition to look at."""
+Generation = Annotated[int, Meta(ge=0, lt=BEYOND)]
+BucketNumber = Annotated[int, Meta(ge=0, lt=BUCKETS)]
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -197,15 +206,15 @@ class Summaries(Message, frozen=True, tag=16):
     """
 
     registry: int
-    summaries: dict[int, bytes]
+    summaries: dict[PartitionNumber, bytes]
     wall_ms: int = 0
 
 
 class Differing(Message, frozen=True, tag=17):
     """Reply: the partitions that differ; and the answerer's partitions that are not whole."""
 
-    partitions: list[int]
-    not_whole: list[int]
+    partitions: list[PartitionNumber]
+    not_whole: list[PartitionNumber]
 
 
 class Pull(Message, frozen=True, tag=18):
@@ -216,7 +225,7 @@ class Pull(Message, frozen=True, tag=18):
     """
 
     registry: int
-    partition: int
+    partition: PartitionNumber
     clock: WireDots
     after: Key | None
     walk: int = 0
@@ -232,7 +241,7 @@ class Pulled(Message, frozen=True, tag=19):
     records: list[tuple[Key, Record]]
     more: bool
     clock: WireDots
-    generation: int
+    generation: Generation
     root: int
     whole: bool
     walk: int = 0
@@ -241,7 +250,7 @@ class Pulled(Message, frozen=True, tag=19):
 class Buckets(Message, frozen=True, tag=20):
     """Send the bucket digests of a partition. Reply `BucketsAre`."""
 
-    partition: int
+    partition: PartitionNumber
 
 
 class BucketsAre(Message, frozen=True, tag=21):
@@ -253,8 +262,8 @@ class BucketsAre(Message, frozen=True, tag=21):
 class BucketEntries(Message, frozen=True, tag=22):
     """Send the entries of some buckets. Reply `EntriesAre`."""
 
-    partition: int
-    buckets: list[int]
+    partition: PartitionNumber
+    buckets: list[BucketNumber]
 
 
 class EntriesAre(Message, frozen=True, tag=23):
@@ -262,7 +271,7 @@ class EntriesAre(Message, frozen=True, tag=23):
 
     entries: list[tuple[Key, Dot]]
     clock: WireDots
-    generation: int
+    generation: Generation
     whole: bool
 
 
@@ -270,13 +279,13 @@ class DurableClocks(Message, frozen=True, tag=24):
     """Tell me your durable clocks. Reply `ClocksAre`. Left out is what is not whole, or held but not owned."""
 
     registry: int
-    partitions: list[int]
+    partitions: list[PartitionNumber]
 
 
 class ClocksAre(Message, frozen=True, tag=25):
     """Reply: durable clocks."""
 
-    clocks: dict[int, WireDots]
+    clocks: dict[PartitionNumber, WireDots]
 
 
 class Join(Message, frozen=True, tag=26):
@@ -323,7 +332,7 @@ class Status(Message, frozen=True, tag=31):
     """
 
     ready: bool
-    not_whole: list[int]
+    not_whole: list[PartitionNumber]
 
 
 class Relay(Message, frozen=True, tag=32):
@@ -372,7 +381,7 @@ class PullFromMe(Message, frozen=True, tag=35):
     """I hold more than I own: pull these partitions from me. Reply `ClocksAre` afterwards."""
 
     registry: int
-    partitions: list[int]
+    partitions: list[PartitionNumber]
 
 
 class Restored(Message, frozen=True, tag=36):

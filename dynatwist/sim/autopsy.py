@@ -25,6 +25,9 @@ TRIES = 5
 """For each node: a fraction of what its history costs, and in a few hundred seeds every file in every way."""
 SORTS = (".wal", "manifest", ".storage.db", "identity")
 """Of most sorts there are few files, of chunks many."""
+WAYS_AT_THE_END = ("flipped", "misdirected", "unreadable")
+WAYS = (*WAYS_AT_THE_END, "cut", "cut at a frame", "lost")
+"""All but the identity may be replaced by another file of its sort, too; its copies are the same."""
 REMEMBERED = ("node_id", "epoch", "starts", "data_key", "registry", "registry_votes", "peer_starts")
 """What an identity has to say as it was written last."""
 
@@ -92,14 +95,16 @@ class Autopsy:
             return "nothing"
         path = random.choice((random.choice(paths), paths[len(paths) // 2], paths[-1]))
         ends = frame_ends(twin.file_data(path))
-        ways = ["flipped", "misdirected", "unreadable", "cut", "cut at a frame", "lost"]
-        how = random.choice(ways[:3] if twin.is_newest_log(path) else ways)
+        ways = WAYS_AT_THE_END if twin.is_newest_log(path) else WAYS
+        how = random.choice(ways if sort == "identity" else (*ways, "replaced"))
         if how == "flipped":
             twin.damage(path, random.randint(1, 8))
         elif how == "misdirected":
             twin.misdirect(random.choice(twin.paths()), path)
         elif how == "unreadable":
             twin.lose_sector(path)
+        elif how == "replaced":
+            twin.replace(random.choice(paths), path)
         elif how == "lost":
             twin.lose(path)
         else:

@@ -173,6 +173,11 @@ class SimDisk:
         piece = piece[: self._damageable(path) - at]
         data[at : at + len(piece)] = piece
 
+    def replace(self, source: str, path: str) -> None:
+        """Somebody copied one file over another, as a whole: what verifies of the first verifies in the other place."""
+        file, data = self._names[path], self._names[source].data
+        file.data, file.durable = bytearray(data), len(data)
+
     def cut(self, path: str, size_bytes: int) -> None:
         """The end of a file is gone."""
         file = self._names[path]

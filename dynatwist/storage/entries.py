@@ -96,10 +96,17 @@ class SegmentStart(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     :ivar previous: number of the predecessor; 0 when this process found none.
     :ivar previous_bytes: its final length.
+    :ivar previous_salt: names the predecessor's file (see `dynatwist.storage.seal`); empty when there is none, or it is
+        not known. What follows is left out in segments of former releases.
+    :ivar number: of this segment; 0 when it is not said.
+    :ivar starts: of this node, when this segment was begun.
     """
 
     previous: int
     previous_bytes: int
+    previous_salt: bytes = b""
+    number: int = 0
+    starts: int = 0
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -15,14 +15,17 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Callable
 from fcntl import LOCK_EX, flock
 
 from dynatwist.errors import StartError
 
-from .keyring import ClusterKeys
+from .keyring import SECRET_BYTES, ClusterKeys, NoSuchKeys
 
 _FIRST_LINE = "dynakv-keys 1"
+_UNTIL = re.compile(r"[0-9]{1,20}")
+"""Seconds since 1970. Python would take digits of other scripts too, and refuses to read thousands of them."""
 
 
 def render(keys: ClusterKeys) -> str:
@@ -56,15 +59,19 @@ def parse(text: str, path: str) -> ClusterKeys:
             secret = base64.b64decode(encoded.strip(), validate=True)
         except binascii.Error:
             secret = b""
-        if len(secret) == 32 and kind == "tokens" and until.isdecimal():
+        if len(secret) == SECRET_BYTES and kind == "tokens" and _UNTIL.fullmatch(until):
             token_keys.append((secret, int(until)))
-        elif len(secret) == 32 and kind in found:
+        elif len(secret) == SECRET_BYTES and kind in found:
             found[kind].append(secret)
         else:
             raise StartError(f"{path}, line {number}: expected 'cluster' or 'storage' and 32 bytes in base64")
     if not found["cluster"] or not found["storage"]:
         raise StartError(f"{path}: needs at least one 'cluster' and one 'storage' line; copy it from another node")
-    return ClusterKeys(tuple(found["cluster"]), tuple(found["storage"]), tuple(token_keys))
+    keys = ClusterKeys(tuple(found["cluster"]), tuple(found["storage"]), tuple(token_keys))
+    try:
+        return keys.checked()
+    except NoSuchKeys as error:
+        raise StartError(f"{path}: {error}") from None
 
 
 def load_or_create(path: str) -> tuple[ClusterKeys, bool]:
@@ -93,13 +100,14 @@ def change(path: str, how: Callable[[ClusterKeys], ClusterKeys]) -> None:
 
     :raises OSError: when the file cannot be read or written; it is left as it was.
     :raises StartError: when it is no key file any more.
+    :raises NoSuchKeys: when no key file may have what it is changed to.
     """
     folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         flock(folder, LOCK_EX)
         with open(path, encoding="ascii") as file:
             before = parse(file.read(), path)
-        after = how(before)
+        after = how(before).checked()
         if after != before:
             temporary = _write_new(path, after)
             os.replace(temporary, path)

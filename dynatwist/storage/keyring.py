@@ -7,6 +7,7 @@ A new cluster secret is *installed* (all nodes accept it), then *used* (they sea
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,19 @@ from dynatwist.calls import call_each
 from .seal import derive_key
 
 TOKEN = b"token"
+SECRET_BYTES = 32
+MAX_SECRETS = 16
+"""Of one kind: a rotation needs two, and what was begun and not ended leaves one more. Each costs every gossip packet
+that does not open by the ones before it."""
+MAX_TOKEN_KEYS = 64
+"""Of retired secrets whose tokens are still good: each is tried for each token that nobody signed."""
+LATEST_S = 1 << 40
+"""A time that no clock and no lifetime reaches; what is beyond is no time."""
+_NAME = re.compile(r"[0-9a-f]{8}")
+
+
+class NoSuchKeys(Exception):
+    """Keys, or a step to change them, that no node can go by; they are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +66,38 @@ class ClusterKeys:
         """What the cluster secrets are called among people; nothing can be told of a secret by its name."""
         return tuple(map(name_of, self.cluster))
 
+    def checked(self) -> ClusterKeys:
+        """These keys, if a key file may have them: what is written here, `dynatwist.storage.keyfile` reads.
+
+        :raises NoSuchKeys: when it may not.
+        """
+        for kind, secrets in (("cluster", self.cluster), ("storage", self.storage)):
+            if not 1 <= len(secrets) <= MAX_SECRETS:
+                raise NoSuchKeys(f"there may be 1 to {MAX_SECRETS} {kind} secrets; retire those that are not in use")
+            if any(len(secret) != SECRET_BYTES for secret in secrets):
+                raise NoSuchKeys(f"a {kind} secret has to have {SECRET_BYTES} bytes")
+        if len(self.token_keys) > MAX_TOKEN_KEYS:
+            raise NoSuchKeys(f"tokens of {MAX_TOKEN_KEYS} retired secrets are good; retire with --logout")
+        for key, until_s in self.token_keys:
+            if len(key) != SECRET_BYTES or not 0 <= until_s <= LATEST_S:
+                raise NoSuchKeys("a key of retired tokens has to have 32 bytes and a time")
+        return self
+
     # Rotation: each answers other keys, and changes nothing when repeated
 
     def installed(self, secret: bytes) -> ClusterKeys:
-        """With one more cluster secret, which is not in use."""
-        return self if secret in self.cluster else replace(self, cluster=(*self.cluster, secret))
+        """With one more cluster secret, which is not in use.
+
+        :raises NoSuchKeys: when it is none.
+        """
+        return self if secret in self.cluster else replace(self, cluster=(*self.cluster, secret)).checked()
 
     def used(self, name: str) -> ClusterKeys:
-        """With this cluster secret in use, if it is there."""
+        """With this cluster secret in use, if it is there.
+
+        :raises NoSuchKeys: when it is no name.
+        """
+        _check_name(name)
         return replace(self, cluster=tuple(sorted(self.cluster, key=lambda secret: name_of(secret) != name)))
 
     def retired(self, name: str, now_s: int, tokens_s: int) -> ClusterKeys:
@@ -67,7 +105,11 @@ class ClusterKeys:
 
         :param tokens_s: for how long tokens that users have from other secrets, retired now or before, stay good; 0 if
             these are to be refused at once.
+        :raises NoSuchKeys: when these are no name and no times.
         """
+        _check_name(name)
+        if not (0 <= now_s <= LATEST_S and 0 <= tokens_s <= LATEST_S - now_s):
+            raise NoSuchKeys("that is no time, in seconds since 1970, and no lifetime of tokens")
         if name not in self.names():
             return self
         gone = [secret for secret in self.cluster if name_of(secret) != name]
@@ -75,7 +117,7 @@ class ClusterKeys:
         if tokens_s:
             kept |= {derive_key(secret, b"", TOKEN): now_s + tokens_s for secret in gone}
         left = tuple(secret for secret in self.cluster if secret not in gone)
-        return replace(self, cluster=left, token_keys=tuple(kept.items()))
+        return replace(self, cluster=left, token_keys=tuple(kept.items())).checked()
 
     def __repr__(self) -> str:
         return "ClusterKeys(...)"
@@ -89,11 +131,17 @@ def name_of(secret: bytes) -> str:
     return blake2b(secret, digest_size=4, person=b"dynakv key name").hexdigest()
 
 
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise NoSuchKeys("the name of a secret has eight hexadecimal digits")
+
+
 class Keyring:
     """The secrets that a running node goes by.
 
     :param keys: those at the start.
-    :param keep: makes a change durable; may raise `OSError`, and then nothing changes.
+    :param keep: makes a change durable; may raise `OSError`, and then nothing changes. Nor does it after `NoSuchKeys`,
+        which each step raises that is none.
     :ivar keys: those now.
     :ivar on_change: called after each change.
     """

@@ -66,6 +66,9 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     :ivar wall_ms: the wall clock, as far as it was believed.
     :ivar mark: high-water mark of the hybrid clock.
     :ivar lapse_ms: the time that was over by then; 0 in manifests of former releases.
+    :ivar salts: of the chunks that it refers to, by their paths, which name these files and no older ones (see
+        `dynatwist.storage.seal`). In manifests of former releases there are none.
+    :ivar wal_salt: of the segment `wal_from`; empty when it is not said.
     """
 
     generation: int
@@ -76,6 +79,13 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     meta: dict[str, bytes]
     hints: dict[bytes, list[Key]]
     lapse_ms: int = 0
+    salts: dict[str, bytes] = {}
+    wal_salt: bytes = b""
+
+    @property
+    def chunks(self) -> set[str]:
+        """The chunks that it refers to."""
+        return {piece.chunk for saved in self.partitions for piece in saved.pieces}
 
 
 _MANIFEST = re.compile(r"manifest-(\d{12})(\.new)?")

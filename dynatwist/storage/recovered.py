@@ -66,6 +66,9 @@ class Recovered:
     :ivar next_segment: number for the new segment; greater than any that the log ever had.
     :ivar log_bytes: how much log was read.
     :ivar last_segment: number and length of the newest one kept.
+    :ivar last_salt: names its file; empty when that is not known.
+    :ivar chunk_salts: of the chunks that were read; see `dynatwist.storage.manifest.Manifest`.
+    :ivar starts: the greatest count of this node's starts that the log names.
     """
 
     replicas: list[Replica] = field(default_factory=lambda: [Replica(number) for number in range(ALL_PARTITIONS)])
@@ -80,6 +83,9 @@ class Recovered:
     findings: list[str] = field(default_factory=list)
     next_segment: int = 1
     last_segment: tuple[int, int] = (0, 0)
+    last_salt: bytes = b""
+    chunk_salts: dict[str, bytes] = field(default_factory=dict)
+    starts: int = 0
     next_generation: int = 1
     log_bytes: int = 0
     loaded: int = 0

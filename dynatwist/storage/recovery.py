@@ -2,8 +2,9 @@
 
 A torn tail of the last segment is a write that was cut short and never acknowledged: it is cut off. Damage anywhere
 else, a file that cannot be read among it, concerns partitions, clock and records together, never single keys: they are
-set aside and become whole again from their other owners. Damage never stops the node, and every finding is a line for
-people. What is not ours, by its name, is left alone.
+set aside and become whole again from their other owners. A file that verifies, and is not the one that the manifest or
+the next segment names, is damage too: an older one was put in the place of a newer one. Damage never stops the node,
+and every finding is a line for people. What is not ours, by its name, is left alone.
 """
 
 from __future__ import annotations
@@ -65,10 +66,12 @@ def _load_manifest(fs: FileSystem, cold: str, data_key: bytes, found: Recovered)
         name = manifests[generation]
         data = read_or_none(fs, f"{cold}/{name}")
         opened = open_file(data_key, MANIFEST_KIND, data) if data is not None else Opened(damaged=True)
-        if opened.intact and opened.payloads:
-            found.manifest = _decode(name, opened.payloads[0])
+        manifest = _decode(name, opened.payloads[0]) if opened.intact and opened.payloads else None
+        if manifest is not None and manifest.generation == generation:
+            found.manifest = manifest
             break
-        harm = "cannot be read" if data is None else "is damaged"
+        harm = "is damaged" if manifest is None else "is another save's, under this name"
+        harm = "cannot be read" if data is None else harm
         found.findings.append(f"cold/{name} {harm}; the one before it and the log are used")
     manifest = found.manifest
     if manifest is None:
@@ -78,9 +81,10 @@ def _load_manifest(fs: FileSystem, cold: str, data_key: bytes, found: Recovered)
     for node, keys in manifest.hints.items():
         for key in keys:
             found.hints.add(node, key)
-    chunks = _Chunks(fs, cold, data_key)
+    chunks = _Chunks(fs, cold, data_key, manifest.salts)
     for saved in manifest.partitions:
         _load_partition(saved, chunks, found)
+    found.chunk_salts = chunks.salts
 
 
 def _decode(name: str, payload: bytes) -> Manifest:
@@ -91,30 +95,51 @@ def _decode(name: str, payload: bytes) -> Manifest:
 
 
 class _Chunks:
-    """The chunks of a cold save, each read once."""
+    """The chunks of a cold save, each read once.
 
-    def __init__(self, fs: FileSystem, cold: str, data_key: bytes) -> None:
-        self._fs, self._cold, self._data_key = fs, cold, data_key
+    :param named: the salts of those that the manifest names.
+    """
+
+    def __init__(self, fs: FileSystem, cold: str, data_key: bytes, named: dict[str, bytes]) -> None:
+        self._fs, self._cold, self._data_key, self._named = fs, cold, data_key, named
         self._opened: dict[str, Opened] = {}
+        self._harms: dict[str, str] = {}
 
     def frame(self, chunk: str, number: int) -> bytes | None:
         if chunk not in self._opened:
-            data = read_or_none(self._fs, f"{self._cold}/{chunk}")
-            self._opened[chunk] = open_file(self._data_key, CHUNK_KIND, data or b"")
+            self._opened[chunk] = self._open(chunk)
         payloads = self._opened[chunk].payloads
         return payloads[number] if number < len(payloads) else None
 
-    def is_intact(self, chunk: str) -> bool:
-        return self._opened[chunk].intact
+    def _open(self, chunk: str) -> Opened:
+        data = read_or_none(self._fs, f"{self._cold}/{chunk}")
+        opened = open_file(self._data_key, CHUNK_KIND, data or b"")
+        if opened.salt and opened.salt != self._named.get(chunk, opened.salt):
+            sometimes("a chunk is not the one that the manifest names")
+            self._harms[chunk] = "is not the file that the manifest names"
+            return Opened(damaged=True)
+        if not opened.intact:
+            self._harms[chunk] = "is damaged or cannot be read"
+        return opened
+
+    def harm(self, chunk: str) -> str:
+        """What is wrong with a chunk that was looked at; empty when nothing is."""
+        return self._harms.get(chunk, "")
+
+    @property
+    def salts(self) -> dict[str, bytes]:
+        """Of those that were read, for the next manifest."""
+        return {chunk: opened.salt for chunk, opened in self._opened.items() if opened.salt}
 
 
 def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) -> None:
     replica = found.replicas[saved.number]
     for piece in saved.pieces:
         payload = chunks.frame(piece.chunk, piece.frame)
-        if payload is None or not chunks.is_intact(piece.chunk):
+        harm = chunks.harm(piece.chunk)
+        if payload is None or harm:
             concerned = [saved.number] if payload is None else []
-            found.damage_some(f"cold/{piece.chunk} is damaged or cannot be read", concerned)
+            found.damage_some(f"cold/{piece.chunk} {harm or 'is not as long as it was'}", concerned)
         if payload is None:
             continue
         for item in msgspec.msgpack.decode(payload, type=Slice).items:
@@ -133,7 +158,8 @@ def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) ->
 
 def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expects_data: bool) -> None:
     def load(number: int) -> Segment:
-        return Segment(number, read_or_none(fs, f"{folder}/{segment_name(number)}"), data_key)
+        named = found.manifest.wal_salt if found.manifest is not None and number == found.manifest.wal_from else b""
+        return Segment(number, read_or_none(fs, f"{folder}/{segment_name(number)}"), data_key, named)
 
     numbers = segments_in(fs.names(folder))
     if numbers and load(numbers[-1]).is_stillborn:
@@ -151,6 +177,7 @@ def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expe
         segment = load(number)
         found.log_bytes += segment.size_bytes
         _check_start(segment, before, found)
+        found.starts = max(found.starts, segment.start.starts if segment.start is not None else 0)
         for frame in segment.frames:
             if isinstance(frame, Group):
                 found.wall_ms = frame.wall_ms
@@ -180,6 +207,8 @@ def _check_start(segment: Segment, before: Segment | None, found: Recovered) -> 
         found.damage_all(f"wal/{segment_name(segment.number)} does not follow its predecessor")
     elif segment.start.previous_bytes != before.size_bytes:
         found.damage_all(f"wal/{segment_name(before.number)} is not as long as it was")
+    elif segment.start.previous_salt not in (b"", before.opened.salt):
+        found.damage_all(f"wal/{segment_name(before.number)} is not the file that the next segment names")
 
 
 def _check_end(segment: Segment, is_last: bool, found: Recovered) -> None:
@@ -187,6 +216,8 @@ def _check_end(segment: Segment, is_last: bool, found: Recovered) -> None:
     name = f"wal/{segment_name(segment.number)}"
     if not segment.is_readable:
         found.damage_all(f"{name} cannot be read")
+    elif segment.is_another:
+        found.damage_all(f"{name} is another file than it was")
     elif segment.opened.damaged:
         found.damage_all(f"{name} is damaged")
     elif segment.opened.torn and not is_last:
@@ -195,7 +226,7 @@ def _check_end(segment: Segment, is_last: bool, found: Recovered) -> None:
 
 def _finish_last(fs: FileSystem, path: str, last: Segment, found: Recovered) -> None:
     """Cut what is torn off the newest segment, and have the rest durable before it is shown."""
-    found.last_segment = (last.number, last.size_bytes)
+    found.last_segment, found.last_salt = (last.number, last.size_bytes), last.opened.salt
     if last.opened.torn:
         lost = last.size_bytes - last.opened.good_bytes
         found.last_segment = (last.number, last.opened.good_bytes)

@@ -8,8 +8,7 @@ from .files import FileSystem, read_or_none
 from .manifest import CHUNK_KIND, MANIFEST_KIND, Manifest, manifests_in
 from .recovered import Recovered
 from .seal import Opened, open_file
-from .wal import KIND as WAL_KIND
-from .wal import segment_name, segments_in
+from .wal import Segment, segment_name, segments_in
 
 
 def scrub(fs: FileSystem, folder: str, data_key: bytes, found: Recovered) -> list[str]:
@@ -19,27 +18,37 @@ def scrub(fs: FileSystem, folder: str, data_key: bytes, found: Recovered) -> lis
     """
     findings: list[str] = []
 
-    def check(path: str, kind: bytes) -> Opened:
+    def check(path: str, kind: bytes, salt: bytes = b"") -> Opened:
         data = read_or_none(fs, f"{folder}/{path}")
         opened = open_file(data_key, kind, data) if data is not None else Opened(damaged=True)
         if not opened.intact:
-            harm = "cannot be read" if data is None else "is damaged"
-            findings.append(f"{path} {harm}; it was not needed, and the next cold saves replace it")
+            tell(path, "cannot be read" if data is None else "is damaged")
+        elif salt not in (b"", opened.salt):
+            tell(path, "is another file than it was")
         return opened
+
+    def tell(path: str, harm: str) -> None:
+        findings.append(f"{path} {harm}; it was not needed, and the next cold saves replace it")
 
     newest = found.manifest
     if newest is None:
         return findings
-    used = {piece.chunk for saved in newest.partitions for piece in saved.pieces}
     for generation, name in sorted(manifests_in(fs.names(f"{folder}/cold")).items()):
         if generation < newest.generation:
             opened = check(f"cold/{name}", MANIFEST_KIND)
-            intact = opened.intact and opened.payloads
-            older = msgspec.msgpack.decode(opened.payloads[0], type=Manifest) if intact else newest
-            chunks = {piece.chunk for saved in older.partitions for piece in saved.pieces}
-            for chunk in sorted(chunks - used):
-                check(f"cold/{chunk}", CHUNK_KIND)
+            if not opened.intact or not opened.payloads:
+                continue
+            older = msgspec.msgpack.decode(opened.payloads[0], type=Manifest)
+            if older.generation != generation:
+                tell(f"cold/{name}", "is another file than it was")
+            for chunk in sorted(older.chunks - newest.chunks):
+                check(f"cold/{chunk}", CHUNK_KIND, older.salts.get(chunk, b""))
     for number in segments_in(fs.names(f"{folder}/wal")):
         if number < newest.wal_from:
-            check(f"wal/{segment_name(number)}", WAL_KIND)
+            path = f"wal/{segment_name(number)}"
+            segment = Segment(number, read_or_none(fs, f"{folder}/{path}"), data_key)
+            if segment.is_another:
+                tell(path, "is another file than it was")
+            elif not segment.opened.intact:
+                tell(path, "is damaged" if segment.is_readable else "cannot be read")
     return findings

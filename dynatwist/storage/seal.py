@@ -1,18 +1,26 @@
 """Sealed files: what every file of the data folder is made of.
 
     magic "DYNAKV" | version u16 | kind 4 bytes | salt 16 bytes | CRC-32 of these u32 | frame | frame | ...
-    frame: marker 4 bytes | index u64 | length u32 | AES-256-GCM ciphertext and tag
+    frame: marker 4 bytes | index u64 | length u32 | nonce 12 bytes | AES-256-GCM ciphertext and tag
 
-The file's key is HKDF-SHA256 of the data key, the salt and the kind; the nonce is the frame's index; the frame's
-header and offset are associated data. So truncation, reordering and every flipped bit are seen. The CRC tells a file of
-another version, which is refused by name, from one whose version was flipped. Numbers are big-endian.
+The file's key is HKDF-SHA256 of the data key, the salt and the kind; the frame's header and offset are associated data.
+So truncation, reordering and every flipped bit are seen. The salt names the file: there is no other with the same one,
+and whoever keeps it, as manifests do, is not given an older file for a newer one. The CRC tells a file of another
+version, which is refused by name, from one whose version was flipped. Numbers are big-endian.
+
+A nonce is drawn for each frame. Were it the frame's index, as before version 4, a machine that is copied while it runs,
+and resumed twice, would seal two texts with one nonce, and whoever has both disks could read them.
 """
 
 from __future__ import annotations
 
+import os
 import struct
+import time
 import zlib
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,14 +28,18 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MAGIC = b"DYNAKV"
-FORMAT_VERSION = 3
-"""Written. Since 3 the log may have more kinds of entries, and entries and identities more fields, than in 2."""
-READ_VERSIONS = (2, 3)
+FORMAT_VERSION = 4
+"""Written. Since 3 the log may have more kinds of entries, and entries and identities more fields, than in 2. Since 4
+each frame has a nonce of its own, and manifests and segments name the salts of the files that they refer to."""
+READ_VERSIONS = (2, 3, 4)
 """Read: a data folder of the release before is taken over as it is, and its files go as new ones replace them."""
 _FILE_HEADER = struct.Struct(">6sH4s16s")
 _CRC_BYTES = 4
 FRAME_HEADER = struct.Struct(">4sQI")
 _MARKER = b"\xd7\x9a\xfe\x01"
+_NONCE_BYTES, _TAG_BYTES = 12, 16
+_OWN_NONCES_SINCE = 4
+_CLOCKS = struct.Struct(">QQ")
 FILE_HEADER_BYTES = _FILE_HEADER.size + _CRC_BYTES
 
 
@@ -40,6 +52,17 @@ def derive_key(secret: bytes, salt: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=salt, info=b"dynakv 1 " + purpose).derive(secret)
 
 
+def _new_nonce() -> bytes:
+    """Twelve bytes that no other frame has.
+
+    Of two machines resumed from one snapshot the system's randomness may be the same for a while. So the clocks count
+    too: both would have to seal a frame in the same nanosecond. Chance is not asked for through `Runtime` here, since
+    nothing that a node does can depend on a nonce.
+    """
+    clocks = _CLOCKS.pack(time.time_ns(), time.perf_counter_ns())
+    return blake2b(os.urandom(_NONCE_BYTES) + clocks, digest_size=_NONCE_BYTES).digest()
+
+
 class Sealer:
     """Makes the bytes of one file, in order.
 
@@ -50,15 +73,16 @@ class Sealer:
     def __init__(self, data_key: bytes, kind: bytes, salt: bytes) -> None:
         self._cipher = AESGCM(derive_key(data_key, salt, b"file " + kind))
         header = _FILE_HEADER.pack(MAGIC, FORMAT_VERSION, kind, salt)
+        self.salt = salt
         self.header = header + zlib.crc32(header).to_bytes(_CRC_BYTES)
         self.offset = len(self.header)
         self._index = 0
 
     def seal(self, payload: bytes) -> bytes:
         """The next frame."""
-        header = FRAME_HEADER.pack(_MARKER, self._index, len(payload) + 16)
-        aad = header + self.offset.to_bytes(8)
-        frame = header + self._cipher.encrypt(self._index.to_bytes(12), payload, aad)
+        nonce = _new_nonce()
+        header = FRAME_HEADER.pack(_MARKER, self._index, _NONCE_BYTES + len(payload) + _TAG_BYTES)
+        frame = header + nonce + self._cipher.encrypt(nonce, payload, header + self.offset.to_bytes(8))
         self._index += 1
         self.offset += len(frame)
         return frame
@@ -74,12 +98,14 @@ def seal_file(data_key: bytes, kind: bytes, salt: bytes, payload: bytes) -> byte
 class Opened:
     """What could be read of a sealed file.
 
+    :ivar salt: names the file; empty when its header does not say it.
     :ivar payloads: of the frames that verify, from the start up to the first that does not.
     :ivar good_bytes: the length up to which all verifies.
     :ivar damaged: there is something that verifies behind something that does not, or the header is not readable.
     :ivar torn: the file ends in something that does not verify, and nothing behind it does: a write cut short.
     """
 
+    salt: bytes = b""
     payloads: list[bytes] = field(default_factory=list)
     good_bytes: int = 0
     damaged: bool = False
@@ -108,7 +134,8 @@ def open_file(data_key: bytes, kind: bytes, data: bytes) -> Opened:
     if not checks or magic != MAGIC or file_kind != kind:
         opened.damaged = True
         return opened
-    cipher = AESGCM(derive_key(data_key, salt, b"file " + kind))
+    opened.salt = salt
+    cipher = _Cipher(AESGCM(derive_key(data_key, salt, b"file " + kind)), version >= _OWN_NONCES_SINCE)
     offset, index = FILE_HEADER_BYTES, 0
     while offset < len(data):
         found = _open_frame(cipher, data, offset, index)
@@ -124,7 +151,17 @@ def open_file(data_key: bytes, kind: bytes, data: bytes) -> Opened:
     return opened
 
 
-def _open_frame(cipher: AESGCM, data: bytes, offset: int, index: int | None) -> tuple[bytes, int] | None:
+class _Cipher(NamedTuple):
+    """What opens the frames of a file.
+
+    :ivar has_nonces: whether each frame has a nonce of its own; else its index is its nonce.
+    """
+
+    aead: AESGCM
+    has_nonces: bool
+
+
+def _open_frame(cipher: _Cipher, data: bytes, offset: int, index: int | None) -> tuple[bytes, int] | None:
     """The frame at an offset and the offset behind it, if it verifies; `index` None takes the one it claims."""
     if offset + FRAME_HEADER.size > len(data):
         return None
@@ -132,17 +169,20 @@ def _open_frame(cipher: AESGCM, data: bytes, offset: int, index: int | None) -> 
     end = offset + FRAME_HEADER.size + length
     if marker != _MARKER or end > len(data) or (index is not None and claimed != index):
         return None
-    header = data[offset : offset + FRAME_HEADER.size]
+    start = offset + FRAME_HEADER.size
+    header, nonce = data[offset:start], claimed.to_bytes(_NONCE_BYTES)
+    if cipher.has_nonces:
+        nonce, start = data[start : start + _NONCE_BYTES], start + _NONCE_BYTES
+    if end - start < _TAG_BYTES:
+        return None
     try:
-        payload = cipher.decrypt(
-            claimed.to_bytes(12), data[offset + FRAME_HEADER.size : end], header + offset.to_bytes(8)
-        )
+        payload = cipher.aead.decrypt(nonce, data[start:end], header + offset.to_bytes(8))
     except InvalidTag:
         return None
     return payload, end
 
 
-def _any_frame_behind(cipher: AESGCM, data: bytes, offset: int) -> bool:
+def _any_frame_behind(cipher: _Cipher, data: bytes, offset: int) -> bool:
     while (offset := data.find(_MARKER, offset + 1)) != -1:
         if _open_frame(cipher, data, offset, None) is not None:
             return True

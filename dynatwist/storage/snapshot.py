@@ -88,6 +88,7 @@ class ColdSaver:
         self._generation = recovered.next_generation
         self._kept = [recovered.manifest] if recovered.manifest else []
         self._room = room
+        self._salts = dict(recovered.chunk_salts)
         self._log_mark_bytes = -recovered.log_bytes
         self.least_log_bytes = MIN_LOG_BYTES if room is None else min(MIN_LOG_BYTES, room.total_bytes // 20)
         self._waiters: list[Deferred[None]] = []
@@ -150,7 +151,7 @@ class ColdSaver:
     def _finished(self, result: object) -> None:
         waiters, self._waiters = self._waiters, []
         if isinstance(result, Manifest):
-            self._kept = self._kept_with(result)
+            self._kept, self._salts = self._kept_with(result), dict(result.salts)
             self.saves += 1
         else:
             sometimes("a cold save fails")
@@ -215,6 +216,7 @@ class _Save:
         self._changed = self._store.changed
         self._store.changed = set()
         self._entries: list[SavedPartition] = []
+        self._salts = dict(saver._salts)
         self._frames: list[bytes] = []
         self._frame_bytes = 0
         self._chunks = 0
@@ -306,7 +308,7 @@ class _Save:
     def _flush_chunk(self) -> None:
         frames, number = self._frames, self._chunks
         self._frames, self._frame_bytes, self._chunks = [], 0, self._chunks + 1
-        salt = self._saver._randbytes(16)
+        salt = self._salts[chunk_name(self._generation, number)] = self._saver._randbytes(16)
         self._is_writing = True
         self._saver._writer.submit(lambda: self._write_chunk(number, frames, salt), self._chunk_written)
 
@@ -324,6 +326,7 @@ class _Save:
 
     def _write_manifest(self) -> None:
         store = self._store
+        used = {piece.chunk for saved in self._entries for piece in saved.pieces}
         manifest = Manifest(
             self._generation,
             self._wal_from,
@@ -333,6 +336,8 @@ class _Save:
             dict(store.meta),
             store.hints.all(),
             store.lapse_ms,
+            {chunk: salt for chunk, salt in self._salts.items() if chunk in used},
+            store.wal.salt_of(self._wal_from),
         )
         payload, salt = _ENCODER.encode(manifest), self._saver._randbytes(16)
 

@@ -18,6 +18,7 @@ from dynatwist.model.record import Draft, Key, Record, write_over
 from dynatwist.model.records import Packed, Records, pack, unpack, value_of
 from dynatwist.model.replica import Merge, Outcome, Replica
 from dynatwist.model.ring import SYSTEM_PARTITION, is_system_table, partition_of
+from dynatwist.sometimes import sometimes
 
 from .entries import Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .recovery import Recovered
@@ -97,6 +98,14 @@ class Store:
         """Know from another owner what a request became."""
         held = self.held(key)
         self._ops.note(key, record, None if held is not None and held.dot == record.dot else pack(record))
+
+    def name_flaw(self, key: Key, record: Record) -> str:
+        """Why a record that a peer sends cannot bear the name it bears; empty when it can."""
+        actor, seq = record.dot
+        if actor == self.actor and seq > self.replica_of(key).issued:
+            sometimes("a record bears the name of this process, which has not written it")
+            return "it bears this process's name, and another one wrote it: does a copy of this machine run?"
+        return ""
 
     def has_room_for(self, key: Key, value: bytes, most_bytes: int) -> bool:
         """Whether a value may be held within a bound of `size_bytes`; or it takes no more than what it replaces."""

@@ -26,7 +26,7 @@ from .seal import Opened, Sealer, UnknownFormat, open_file
 KIND = b"WLOG"
 _FRAME = msgspec.msgpack.Decoder(Frame)
 _ENCODER = msgspec.msgpack.Encoder()
-MAX_START_BYTES = 100
+MAX_START_BYTES = 130
 """More than a header and a first frame take, less than with a group behind them: what is longer was synced once."""
 
 
@@ -93,6 +93,8 @@ class Wal:
     :param wall_ms: the wall reading to note with each group; see `dynatwist.coordinator.walls`.
     :param fatal: called with a reason when a write or sync fails for good; the process must not go on.
     :param room: what is left on the disk.
+    :param previous_salt: names the file of the last segment found; empty when that is not known.
+    :param starts: of this node, this one included.
     :ivar stuck: why nothing can be written now; empty while it can.
     :ivar on_durable: told up to which number the log is durable now, before anybody who waits for that.
     :ivar on_written: told after each group.
@@ -119,6 +121,8 @@ class Wal:
         at_turn_end: Callable[[Callable[[], None]], object],
         fatal: Callable[[str], None],
         room: DiskRoom | None = None,
+        previous_salt: bytes = b"",
+        starts: int = 0,
     ) -> None:
         self._fs = fs
         self._folder = folder
@@ -134,6 +138,9 @@ class Wal:
         self._stuck_writing: _Writing | None = None
         self.number = number
         self._previous = previous
+        self._previous_salt = previous_salt
+        self._starts = starts
+        self._salts: dict[int, bytes] = {}
         self._file: AppendFile | None = None
         self._sealer: Sealer | None = None
         self._segment = 0
@@ -200,6 +207,10 @@ class Wal:
         self.lsn += 1  # a manifest that names the segment must not come before it
         self._schedule()
         return self.number
+
+    def salt_of(self, number: int) -> bytes:
+        """Names the file of a segment that this process has begun and not removed; empty for any other."""
+        return self._salts.get(number, b"")
 
     def leap(self) -> None:
         """Go on in a segment with a number beyond all that were ever used: what peers remember of the log is lost."""
@@ -294,11 +305,12 @@ class Wal:
         """Begin a segment; when that fails, it can be tried again, and the one before is as it was."""
         if self._file is not None and self._sealer is not None:
             _sync(self._file)
-            self._previous = (self._segment, self._sealer.offset)
+            self._previous, self._previous_salt = (self._segment, self._sealer.offset), self._sealer.salt
+        start = SegmentStart(*self._previous, self._previous_salt, number, self._starts)
         sealer = Sealer(self._data_key, KIND, self._randbytes(16))
         file = self._fs.create(f"{self._folder}/{segment_name(number)}")
         try:
-            file.write(sealer.header + sealer.seal(_ENCODER.encode(SegmentStart(*self._previous))))
+            file.write(sealer.header + sealer.seal(_ENCODER.encode(start)))
             _sync(file)
             self._fs.sync_folder(self._folder)
         except BaseException:
@@ -307,6 +319,7 @@ class Wal:
         if self._file is not None:
             self._file.close()
         self._file, self._sealer, self._segment = file, sealer, number
+        self._salts[number] = sealer.salt
 
     def _written(self, writing: _Writing, failure: BaseException | None) -> None:
         if is_exhausted(failure):
@@ -334,6 +347,7 @@ class Wal:
         for old in segments_in(self._fs.names(self._folder)):
             if old < number:
                 self._fs.remove(f"{self._folder}/{segment_name(old)}")
+                self._salts.pop(old, None)
         self._fs.sync_folder(self._folder)
 
     def close(self, closed: Callable[[], None]) -> None:
@@ -364,11 +378,14 @@ class Segment:
     """A segment found at a start.
 
     :param data: its bytes; ``None`` when they cannot be read.
+    :param salt: by which the manifest names its file; empty when it does not.
+    :ivar is_another: the file verifies, and is none that was ever written under this name, or not the one that is
+        named: nothing in it counts.
     :ivar frames: what verifies.
     :raises UnknownFormat: when something that verifies is not understood.
     """
 
-    def __init__(self, number: int, data: bytes | None, data_key: bytes) -> None:
+    def __init__(self, number: int, data: bytes | None, data_key: bytes, salt: bytes = b"") -> None:
         self.number = number
         self.is_readable = data is not None
         self.size_bytes = len(data or b"")
@@ -377,13 +394,22 @@ class Segment:
             self.frames: list[Frame] = [_FRAME.decode(payload) for payload in self.opened.payloads]
         except msgspec.DecodeError:
             raise UnknownFormat(f"{segment_name(number)} has entries that this program does not know") from None
-        if not self.frames and self.size_bytes > MAX_START_BYTES:
+        self.is_another = not self._is_itself(salt)
+        if self.is_another:
+            sometimes("a segment is not the file that it was")
+            self.frames, self.opened = [], Opened(damaged=True)
+        elif not self.frames and self.size_bytes > MAX_START_BYTES:
             self.opened.damaged, self.opened.torn = True, False
+
+    def _is_itself(self, salt: bytes) -> bool:
+        """Whether it is the file that it is to be, as far as it says which one it is."""
+        number = self.start.number if self.start is not None else 0
+        return number in (0, self.number) and (not salt or self.opened.salt in (b"", salt))
 
     @property
     def is_stillborn(self) -> bool:
         """Whether a crash came before the first sync: nothing in it was acknowledged."""
-        return self.is_readable and not self.frames and self.size_bytes <= MAX_START_BYTES
+        return self.is_readable and not self.is_another and not self.frames and self.size_bytes <= MAX_START_BYTES
 
     @property
     def start(self) -> SegmentStart | None:

@@ -59,7 +59,7 @@ def a_stretch_that_does_not_grow(patch):
 @under("absences", "kills")
 def a_stretch_that_is_not_turned_over(patch):
     """Of two filled stretches the shorter one wins."""
-    patch.setattr(lineage, "_turned", lambda moment: moment)
+    patch.setattr(lineage, "turned", lambda moment: moment)
 
 
 @under("absences")
@@ -71,6 +71,6 @@ def a_creation_behind_its_tombstone_in_time(patch):
         if moment > self.stamps[-1] or len(self.stamps) <= exact:
             made = again(self, moment, exact)
             return Lineage(made.generation, (*made.stamps[:-1], moment))
-        return Lineage(self.generation, (*self.stamps[:exact], FILLED, lineage._turned(moment), moment))
+        return Lineage(self.generation, (*self.stamps[:exact], FILLED, lineage.turned(moment), moment))
 
     patch.setattr(Lineage, "created_again", trusting)
