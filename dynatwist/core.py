@@ -198,6 +198,7 @@ class Core:
             self._incarnation_raised,
         )
         self.cluster.swim = swim
+        swim.bar(frozenset(known.struck_out if known is not None else ()))
         self.gossip = GossipPort(
             swim,
             self.keyring.keys.derive_all(GOSSIP),
@@ -224,6 +225,7 @@ class Core:
         self.gossip.codec.use(keys.derive_all(GOSSIP))
         self.users.tokens.use(self._token_keys(keys))
         self.users.admin_passwords = self._admin_passwords(keys)
+        self.cluster.links.go_by(keys.names())
 
     def _build_routes(self) -> None:
         config = self.config

@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 from dynatwist.config import NodeConfig
 from dynatwist.core import Core
 from dynatwist.errors import StartError
-from dynatwist.net.tls import is_foreign_key, peer_context, peer_node_id
+from dynatwist.net.tls import is_foreign_key, peer_context, peer_node_id, secrets_of
 from dynatwist.process import TurnMeter
 from dynatwist.runtime import Datagrams, Runtime
 from dynatwist.storage.files import RealFileSystem, ThreadWriter
@@ -36,6 +36,8 @@ from dynatwist.storage.keyring import ClusterKeys, Keyring
 
 HASHING_THREADS = 2
 DIAL_TIMEOUT_S = 3
+MAX_SAID = 64
+"""Addresses with another key file that are named in the log, each once: strangers can come from any number."""
 
 
 class DataFolderLock:
@@ -92,18 +94,26 @@ class RealNetwork:
 
     def _wrapped(self, factory: Any, is_client: bool) -> TLSMemoryBIOFactory:
         authenticating = _Authenticating(factory, self._say_foreign)
-        wrapped = TLSMemoryBIOFactory(self, is_client, authenticating, self._reactor)
+        wrapped = _TlsFactory(self, is_client, authenticating, self._reactor)
         wrapped.protocol = _PromptTls
         return wrapped
 
     def _say_foreign(self, address: str) -> None:
-        if address not in self._said:
+        if address not in self._said and len(self._said) < MAX_SAID:
             self._said.add(address)
             self.log.error(
                 "peer link with {address} refused: the other side has another key file; "
                 "copy the cluster's key file to it, or give the right one with --key-file",
                 address=address,
             )
+
+
+class _TlsFactory(TLSMemoryBIOFactory):
+    """Begins TLS only on connections that are wanted; the others are closed."""
+
+    def buildProtocol(self, addr: Any) -> Any:
+        link = self.wrappedFactory.buildProtocol(addr)
+        return self.protocol(self, link) if link is not None else None
 
 
 class _PromptTls(TLSMemoryBIOProtocol):
@@ -168,6 +178,8 @@ class _Authenticating(Factory):
 
     def buildProtocol(self, addr: Any) -> Any:
         link = self._factory.buildProtocol(addr)
+        if link is None:
+            return None
         lost, received = link.connectionLost, link.dataReceived
         say = self._say_foreign
 
@@ -179,6 +191,7 @@ class _Authenticating(Factory):
         def data_received(data: bytes) -> None:
             link.dataReceived = received
             link.transport.peer_node_id = peer_node_id(link.transport)
+            link.transport.secrets = secrets_of(link.transport)
             received(data)
 
         link.connectionLost, link.dataReceived = connection_lost, data_received

@@ -38,6 +38,11 @@ class Host:
     def judge(self, hello):
         return self.refusal
 
+    def is_served(self, node):
+        return True
+
+    is_founded = True
+
     def linked(self, node, hello):
         self.events.append("linked")
 

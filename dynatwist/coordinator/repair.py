@@ -15,6 +15,7 @@ from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed
 from dynatwist.model.registry import Registry, majority
+from dynatwist.net.links import Dialling
 from dynatwist.net.messages import (
     AnyMessage,
     ClocksAre,
@@ -271,9 +272,8 @@ class Repair:
         self._take_over(before, after)
         if after.find(me) is None and before is not None and before.find(me) is not None:
             self.log.warn("this node is no member any more")
-            cluster.removed = True
-        if before is not None and not after.changing:
-            for node in sorted((before.ids | before.previous_ids) - after.ids):
+        if before is not None:
+            for node in sorted((before.ids | before.previous_ids) - after.ids - after.previous_ids - {me}):
                 cluster.struck_out(node)
         for node in cluster.links.linked():
             self.run_round(node)
@@ -329,6 +329,8 @@ class Repair:
         """Drop a partition only once a majority of its owners durably has all of it."""
         surplus = self.surplus()
         registry = self._cluster.registry
+        if self._cluster.removed:
+            self._cluster.links.dial(Dialling.ALL if surplus else Dialling.NOBODY)
         if not surplus or self._handing_off or registry is None:
             return
         self._handing_off = True

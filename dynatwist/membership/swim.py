@@ -79,6 +79,7 @@ class Swim:
             self._outbox,
         )
         self._exchange = Exchange(settings)
+        self._barred: frozenset[bytes] = frozenset()
         self._next_redial_s = 0.0
         self._due_s: float | None = None
 
@@ -154,7 +155,7 @@ class Swim:
 
     def receive(self, now_s: float, sender: bytes, source: Address, messages: list[AnyGossip]) -> list[Action]:
         """Take in an authenticated packet."""
-        if self.left:
+        if self.left or sender in self._barred:
             return []
         self._notice_own_silence(now_s)
         self._prober.on_heard(sender)
@@ -180,6 +181,12 @@ class Swim:
             self.suspicions.pop(node, None)
             self.round_trips.forget(node)
             self._prober.ring.remove(node)
+
+    def bar(self, nodes: frozenset[bytes]) -> None:
+        """Hear nothing any more of or from members that were struck out for good."""
+        self._barred = nodes - {self.me.node}
+        for node in sorted(self._barred):
+            self.remove(node)
 
     def leave(self) -> list[Action]:
         """Say goodbye to everybody; the node goes down in order, and is nobody's concern."""
@@ -258,6 +265,8 @@ class Swim:
 
     def _on_alive(self, now_s: float, alive: Alive) -> None:
         node = alive.node
+        if node in self._barred:
+            return
         if node == self.me.node:
             if alive.incarnation > self.me.incarnation:
                 self._refute(alive.incarnation)
