@@ -15,6 +15,7 @@ from typing import Any
 
 from dynatwist.api.limits import Limits
 from dynatwist.errors import ConfigError
+from dynatwist.net.doors import DoorLimits
 from dynatwist.storage.wal import Durability
 
 Address = tuple[str, int]
@@ -35,6 +36,9 @@ class NodeConfig:
     :ivar token_lifetime_s: how long a token is good.
     :ivar tombstone_grace_s: how long a tombstone is kept at least.
     :ivar disk_reserve_bytes: free bytes below which writes that add are refused; ``None`` for what suits the disk.
+    :ivar max_peer_handshakes: connections on the peer port that have not finished TLS and said who they are.
+    :ivar max_peer_handshakes_per_address: of them, from one address.
+    :ivar max_peer_links: connections between this node and others.
     :ivar argon2: (passes, KiB) of the password hash.
     """
 
@@ -60,6 +64,9 @@ class NodeConfig:
     tombstone_grace_s: float = 3600.0
     argon2: tuple[int, int] = (2, 19456)
     disk_reserve_bytes: int | None = None
+    max_peer_handshakes: int = DoorLimits().handshakes
+    max_peer_handshakes_per_address: int = DoorLimits().handshakes_per_address
+    max_peer_links: int = DoorLimits().links
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -71,6 +78,11 @@ class NodeConfig:
     def actual_peer_port(self) -> int:
         """Node-to-node TCP."""
         return self.port + 10_000 if self.peer_port is None else self.peer_port
+
+    @property
+    def doors(self) -> DoorLimits:
+        """The bounds on connections between nodes."""
+        return DoorLimits(self.max_peer_handshakes, self.max_peer_handshakes_per_address, self.max_peer_links)
 
     @property
     def actual_data_dir(self) -> str:
@@ -119,6 +131,10 @@ def _integer(text: str, low: int, high: int) -> int:
     if not low <= value <= high:
         raise ConfigError(f"expected a whole number from {low} to {high}")
     return value
+
+
+def _connections(text: str) -> int:
+    return _integer(text, 1, 65536)
 
 
 def _seconds(low: float) -> Callable[[str], float]:
@@ -235,6 +251,9 @@ SETTINGS = (
     Setting("max-header", "limits.header_bytes", lambda text: _integer(text, 1024, 1 << 20), "bytes of a head"),
     Setting("max-memory", "limits.store_bytes", lambda text: _integer(text, 1 << 20, 1 << 50), "bytes of records"),
     Setting("disk-reserve", "disk_reserve_bytes", lambda text: _integer(text, 0, 1 << 50), "bytes left on the disk"),
+    Setting("max-peer-handshakes", "max_peer_handshakes", _connections, "connections of nodes that are unknown yet"),
+    Setting("max-peer-handshakes-per-address", "max_peer_handshakes_per_address", _connections, "of one address"),
+    Setting("max-peer-links", "max_peer_links", _connections, "connections between this node and others"),
     Setting("admin-password", "admin_password", _password, "the administrator's password", is_option=False),
 )
 

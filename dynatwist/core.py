@@ -146,6 +146,7 @@ class Core:
         self.cluster = Cluster(
             me, identity, self._identity_file, self.store, runtime, config.lone_after_s, config.tombstone_grace_s
         )
+        self.cluster.links.doors.limits = config.doors
         self.intake = Intake(runtime.monotonic_s, runtime.later)
         self.hub = Hub(
             identity.epoch.hex(),
@@ -374,6 +375,7 @@ class Core:
         self.hub.reset()
 
     def _counters(self) -> dict[str, int]:
+        doors = self.cluster.links.doors
         return {
             "anti_entropy_rounds": self.repair.rounds,
             "disk_free_bytes": self.room.free_bytes,
@@ -381,6 +383,15 @@ class Core:
             "disk_is_low": int(self.room.is_low),
             "log_is_stuck": int(bool(self.wal.stuck)),
             "log_bytes_since_save": self.saver.log_bytes,
+            "peer_links": len(self.cluster.links.linked()),
+            "peer_links_limit": doors.limits.links,
+            "peer_handshakes": len(doors),
+            "peer_handshakes_limit": doors.limits.handshakes,
+            "peer_handshakes_per_address_limit": doors.limits.handshakes_per_address,
+            "peer_handshakes_dropped": doors.dropped,
+            "peer_connections_refused": doors.refused,
+            "peer_calls_refused": self.cluster.refused_calls,
+            "peer_dials_put_off": self.cluster.links.dials.put_off,
             "gossip_packets_sent": self.gossip.packets_sent,
             "gossip_packets_received": self.gossip.packets_received,
             "gossip_packets_dropped": self.gossip.codec.dropped,

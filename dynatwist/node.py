@@ -28,7 +28,7 @@ from dynatwist.config import NodeConfig
 from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.net.tls import is_foreign_key, peer_context, peer_node_id, secrets_of
-from dynatwist.process import TurnMeter
+from dynatwist.process import TurnMeter, descriptors
 from dynatwist.runtime import Datagrams, Runtime
 from dynatwist.storage.files import RealFileSystem, ThreadWriter
 from dynatwist.storage.keyfile import change, load_or_create
@@ -294,6 +294,8 @@ class NodeService(MultiService):
         )
         if self.config.interface not in ("127.0.0.1", "::1") and self.config.tls_cert is None:
             self.log.warn("clients reach {ip} without TLS; give --tls-cert and --tls-key", ip=self.config.interface)
+        doors = self.config.doors
+        self.core.cluster.links.doors.limits = doors.within(descriptors(doors.descriptors).peers)
         self._front = Front(self.core, self.config, self._reactor)
         self._front.start()
         self._turns.start()

@@ -161,7 +161,9 @@ class Cluster:
             version: vote for version, vote in self.identity.registry_votes.items() if version > registry.version
         }
         for node in newcomers:
-            self._note_start(node, self.links.hello_of(node))
+            hello = self.links.hello_of(node)
+            if hello is not None and hello.starts > self.identity.peer_starts.get(node, (0, b""))[0]:
+                self.identity.peer_starts[node] = (hello.starts, hello.epoch)
         self.save_identity()
         self.links.tell_all(RegistryIs(registry))
         self.links.members_changed()
@@ -477,13 +479,13 @@ class Cluster:
         self.links.tell(node, self._status or Status(self.ready, self.not_whole()))
         call_each(self.on_linked, node)
 
-    def _note_start(self, node: bytes, hello: Hello | None) -> bool:
+    def _note_start(self, node: bytes, hello: Hello) -> bool:
         """Remember which start of a member this is, and tell it if a later one was met.
 
         :returns: whether there is something new to be kept.
         """
         starts, epoch = self.identity.peer_starts.get(node, (0, b""))
-        if hello is None or hello.epoch == epoch:
+        if hello.epoch == epoch:
             return False
         if hello.starts <= starts:
             self.links.tell(node, Restored(starts))

@@ -39,6 +39,18 @@ class DoorLimits(NamedTuple):
     handshakes_per_address: int = 16
     links: int = 512
 
+    @property
+    def descriptors(self) -> int:
+        """As many as all this may take: what is dropped keeps its descriptor for a turn."""
+        return 2 * self.handshakes + self.links
+
+    def within(self, descriptors: int) -> DoorLimits:
+        """The same, made smaller so that so many descriptors are enough."""
+        if self.descriptors <= descriptors:
+            return self
+        handshakes = min(self.handshakes, max(1, descriptors // 6))
+        return DoorLimits(handshakes, self.handshakes_per_address, max(1, descriptors - 2 * handshakes))
+
 
 class Visitor(Protocol):
     """A connection in the door."""

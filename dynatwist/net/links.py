@@ -434,7 +434,6 @@ class PeerLinks:
         if target is not None:
             target.backoff_s, target.failures = FIRST_BACKOFF_S, 0
         self._owner.linked(node, hello)
-        self._forget_strangers()
         return None
 
     # Secrets
@@ -484,17 +483,13 @@ class PeerLinks:
         """Who is a member is another question now."""
         for node, link in self._links.items():
             link.serve(self._owner.is_served(node))
-        self._forget_strangers()
-
-    def _forget_strangers(self) -> None:
-        """What is remembered of connections that have ended is kept of members only."""
-        if self._owner.is_founded:
-            for known in (self._positions, self._clock_bounds_ms):
-                for node in [node for node in known if not self._owner.is_served(node)]:
-                    del known[node]
+        for node in [node for node in self._positions if not self._owner.is_served(node)]:
+            del self._positions[node], self._clock_bounds_ms[node]
 
     def _remember(self, node: bytes, link: PeerLink) -> None:
-        """What a connection that ends had told of its peer."""
+        """What a connection that ends had told of a member."""
+        if not link.is_served:
+            return
         self._clock_bounds_ms[node] = link.clock_bound_ms, self._runtime.monotonic_s()
         self._positions[node] = max(self.position(node), link.position)
 

@@ -51,7 +51,8 @@ class Front:
         self.app = KleinApp(core, reactor)
         limits = config.limits
         bounds = limits.header_bytes, limits.body_bytes
-        self.site = BoundedSite(self.app.resource(), reactor, core.metrics, *bounds, max_connections())
+        room = max_connections(config.doors.descriptors)
+        self.site = BoundedSite(self.app.resource(), reactor, core.metrics, *bounds, room)
         if not config.klein_only:
             self.site.lane = FastLane(core.data, core.metrics, reactor.seconds, *bounds)
             self.site.intake = core.context.intake
