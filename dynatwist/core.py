@@ -42,7 +42,7 @@ from dynatwist.metrics import Metrics
 from dynatwist.model.dots import EPOCH_BYTES, NODE_ID_BYTES, actor_of
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed
-from dynatwist.model.registry import Member
+from dynatwist.model.registry import MAX_MEMBERS, Member
 from dynatwist.model.ring import partition_of
 from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
@@ -194,11 +194,12 @@ class Core:
         swim = Swim(
             Alive(me.node_id, self.identity.incarnation, me.host, me.port, me.peer_port, VERSION, self.config.zone),
             seeds,
-            SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES),
+            SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES, max_up=MAX_MEMBERS),
             self.runtime.random,
             self._incarnation_raised,
         )
         self.cluster.swim = swim
+        swim.is_registered = self.cluster.is_served
         swim.bar(frozenset(known.struck_out if known is not None else ()))
         self.gossip = GossipPort(
             swim,
@@ -395,6 +396,7 @@ class Core:
             "gossip_packets_sent": self.gossip.packets_sent,
             "gossip_packets_received": self.gossip.packets_received,
             "gossip_packets_dropped": self.gossip.codec.dropped,
+            "gossip_packets_ignored": self.gossip.codec.ignored,
             "gossip_packets_unsent": self.gossip.packets_unsent,
         }
 
