@@ -14,7 +14,7 @@ from OpenSSL import SSL
 
 from dynatwist.model.registry import Member, Registry
 from dynatwist.net.framing import FrameReader, encode
-from dynatwist.net.messages import WIRE_VERSION, AnyMessage, Done, Hello, Ping
+from dynatwist.net.messages import WIRE_VERSION, AnyMessage, Done, Hello, Ping, Unable
 from dynatwist.net.tls import peer_context
 from dynatwist.storage.keyfile import parse
 from dynatwist.storage.keyring import ClusterKeys
@@ -36,7 +36,7 @@ def connection(node: Node, source: str = "127.0.0.1") -> socket.socket:
 class RawPeer:
     """A link, made by hand.
 
-    :ivar cluster_id: what the other side says in its greeting.
+    :ivar is_unwilling: whether calls are refused rather than not answered.
     """
 
     def __init__(self, node: Node, keys: ClusterKeys, node_id: bytes | None = None, source: str = "127.0.0.1") -> None:
@@ -49,6 +49,7 @@ class RawPeer:
         self._repeat(self._tls.do_handshake)
         self._reader = FrameReader()
         self._count = 0
+        self.is_unwilling = False
         self._frames: list[tuple[int, AnyMessage]] = []
 
     def _repeat(self, act):
@@ -86,6 +87,8 @@ class RawPeer:
                         until_s, self._until_s = self._until_s, time.monotonic() + 5
                         self.send_done(call_id)
                         self._until_s = until_s
+                    elif self.is_unwilling and call_id > 0:
+                        self.send(Unable("captured"), -call_id)
                     else:
                         yield call_id, message
 

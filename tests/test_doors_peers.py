@@ -340,6 +340,7 @@ def test_a_member_that_is_struck_out_is_cut_off_within_a_second_and_for_ever(clu
         registry = peer.greet(starts=1000).registry
         assert isinstance(peer.ask(Fetch([ALICE])), Fetched)
         assert isinstance(peer.ask(Rekey(registry.version)), KeysAre)
+        peer.is_unwilling = True  # it holds on to what it has, and to its place
     token = cluster.admin_token()
     assert others[0].request("POST", f"/admin/members/{node_id.hex()}/forget", None, token).status == 202
     over: list[float] = []

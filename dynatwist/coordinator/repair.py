@@ -36,6 +36,9 @@ from .tombstones import Tombstones, answer_clocks
 ROUND_INTERVAL_S = 1.0
 MERGED_A_TURN = 60
 """Records that were set aside and are merged in one turn of the reactor: half a millisecond's work."""
+SILENT_ROUNDS = 5
+"""So many rounds in a row that a node fails which was struck out, though its link is there: it does not give what it
+holds. Else whoever has captured a member could keep it from being struck out, by doing nothing."""
 HINT_BATCH = 64
 HINT_BYTES = 1 << 20
 """Under way to one peer at a time, so that what clients wait for does not queue behind it."""
@@ -70,6 +73,7 @@ class Repair:
         self._last_summaries: dict[bytes, dict[int, bytes]] = {}
         self._is_merging = False
         self._unreached: dict[bytes, int] = {}
+        self._failed: dict[bytes, int] = {}
         self._tombstones = Tombstones(cluster)
         self._timers: dict[str, Timer] = {}
         self.rounds = 0
@@ -142,6 +146,8 @@ class Repair:
             self.rounds += 1
             if not ok:
                 self._last_summaries.pop(node, None)
+            if version == self._cluster.version:
+                self._failed[node] = 0 if ok else self._failed.get(node, 0) + 1
             if ok and version == self._cluster.version:
                 self._round_done(node, list(summaries), whole)
             if node in self._again or version != self._cluster.version:
@@ -206,9 +212,10 @@ class Repair:
         struck_out = registry.previous_ids - registry.ids if registry is not None else frozenset()
         away = [node for node in struck_out if not self._cluster.is_reachable(node)]
         self._unreached = {node: self._unreached.get(node, 0) + 1 for node in away}
+        self._failed = {node: count for node, count in self._failed.items() if node in struck_out}
 
     def _is_lost(self, node: bytes) -> bool:
-        return self._unreached.get(node, 0) > self.lost_after_rounds
+        return self._unreached.get(node, 0) > self.lost_after_rounds or self._failed.get(node, 0) >= SILENT_ROUNDS
 
     def _check_all_whole(self) -> bool:
         """Have the partitions count as whole that are; in later turns, where much was set aside."""
