@@ -43,6 +43,9 @@ class Host:
 
     is_founded = True
 
+    def passed(self, lapse_ms):
+        pass
+
     def linked(self, node, hello):
         self.events.append("linked")
 

@@ -448,7 +448,14 @@ class PeerLinks:
             self._end(link)
             if link.peer is not None:
                 node = link.peer.member.node_id
-                self._runtime.clock.callLater(self._runtime.random.uniform(*RENEW_S), self._dial, node)
+                self._runtime.clock.callLater(self._runtime.random.uniform(*RENEW_S), self._renew, node)
+
+    def _renew(self, node: bytes) -> None:
+        """Dial a node beside the link that is about to end."""
+        target = self._targets.get(node)
+        if target is not None and self._links.get(node) in self._ending:
+            target.dialling = False
+            self._dial(node)
 
     def _is_outdated(self, link: PeerLink) -> bool:
         return self._secrets is not None and not link.secrets.issubset(self._secrets)
