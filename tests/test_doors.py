@@ -40,7 +40,7 @@ from dynatwist.net.names import Names
 from dynatwist.net.packet import PacketCodec
 from dynatwist.sim.world import World
 
-from .test_findings import settled
+from .test_findings import ask, settled
 from .test_links import Host
 
 
@@ -280,6 +280,22 @@ def test_what_a_stranger_says_of_the_registry_is_believed_when_nobody_else_is_le
     assert world.run_until(lambda: away.core.cluster.version == cluster.registry().version, 20)
     cluster.network.heal()
     assert world.run_until(cluster.is_settled, 60)
+
+
+def test_clocks_are_asked_for_in_parts_where_they_are_long():
+    """Replies between nodes are bounded: tombstones are collected all the same, and a node is emptied."""
+    world, cluster = settled(4, tombstone_grace_s=1.0)
+    for node in cluster.nodes:
+        node.core.cluster.answer_bytes = 100
+    first = cluster.nodes[0]
+    for number in range(20):
+        assert ask(world, first, "put", ("t", f"k{number}")).code.value == "ok"
+        assert ask(world, first, "delete", ("t", f"k{number}")).code.value == "ok"
+    stores = [node.core.store for node in cluster.nodes]
+    assert world.run_until(lambda: not any(r.tombstones for s in stores for r in s.replicas), 60)
+    gone = cluster.nodes[3]
+    first.core.registrar.forget(gone.node_id)
+    assert world.run_until(lambda: gone.core.cluster.removed and not gone.core.repair.surplus(), 60)
 
 
 class TestStruckOut:

@@ -31,7 +31,7 @@ from dynatwist.sometimes import sometimes
 from .answers import RoundAnswers
 from .cluster import Cluster, Respond
 from .rounds import Round, summaries_of
-from .tombstones import Tombstones, answer_clocks
+from .tombstones import Tombstones, answer_clocks, clock_parts
 
 ROUND_INTERVAL_S = 1.0
 MERGED_A_TURN = 60
@@ -344,7 +344,11 @@ class Repair:
         clocks: dict[int, list[DotSet]] = {partition: [] for partition in surplus}
         resets = {partition: self._cluster.store.replicas[partition].resets for partition in surplus}
         targets = [node for node in sorted(registry.ids) if self._cluster.links.is_reachable(node)]
-        waiting = len(targets)
+        asked: list[tuple[bytes, list[int]]] = []
+        for node in targets:
+            owned = [partition for partition in surplus if node in registry.owners(partition)]
+            asked += [(node, part) for part in clock_parts(self._cluster, owned)]
+        waiting = len(asked)
 
         def replied(reply: AnyMessage | None) -> None:
             nonlocal waiting
@@ -356,11 +360,10 @@ class Repair:
                 self._handing_off = False
                 self._drop_covered(registry, clocks, resets)
 
-        if not targets:
+        if not asked:
             self._handing_off = False
-        for node in targets:
-            owned = [partition for partition in surplus if node in registry.owners(partition)]
-            self._cluster.links.call(node, PullFromMe(registry.version, owned), replied, timeout_s=30.0)
+        for node, part in asked:
+            self._cluster.links.call(node, PullFromMe(registry.version, part), replied, timeout_s=30.0)
 
     def _drop_covered(self, registry: Registry, clocks: dict[int, list[DotSet]], resets: dict[int, int]) -> None:
         """Drop what its owners have, one partition a turn: each is dropped in one go, and may be large."""
