@@ -123,6 +123,7 @@ class Cluster:
         )
         self.stopping = False
         self.refused_calls = 0
+        self._warnings: dict[bytes, Restored] = {}
         self._was_restored = False
 
     # The registry
@@ -171,6 +172,8 @@ class Cluster:
             if self.swim is None or not self.swim.knows(member.node_id):
                 self.links.want(member.node_id, member.host, member.peer_port)
         call_each(self.on_registry, before, registry)
+        for node in newcomers & self._warnings.keys():  # it was a member before this node knew
+            self._on_restored(node, self._warnings.pop(node))
         self.publish()
 
     def _go_by(self, registry: Registry) -> frozenset[bytes]:
@@ -368,6 +371,8 @@ class Cluster:
         if node not in self._served and kind not in (TO_STRUCK_OUT if node in self._struck_out else TO_ANYBODY):
             sometimes("a node that is no member asks for something")
             self.refused_calls += 1
+            if isinstance(message, Restored):
+                self._warnings[node] = message
             if respond is not None:
                 respond(Unable(NOT_A_MEMBER))
             return
@@ -503,6 +508,7 @@ class Cluster:
         """See `LinksOwner`."""
         self.peer_status.pop(node, None)
         self.founded_peers.discard(node)
+        self._warnings.pop(node, None)
         self.reachability_changed(node)
 
     def reachability_changed(self, node: bytes) -> None:

@@ -73,7 +73,7 @@ class Repair:
         self._last_summaries: dict[bytes, dict[int, bytes]] = {}
         self._is_merging = False
         self._unreached: dict[bytes, int] = {}
-        self._failed: dict[bytes, int] = {}
+        self._failed: dict[bytes, tuple[int, float]] = {}
         self._tombstones = Tombstones(cluster)
         self._timers: dict[str, Timer] = {}
         self.rounds = 0
@@ -146,8 +146,7 @@ class Repair:
             self.rounds += 1
             if not ok:
                 self._last_summaries.pop(node, None)
-            if version == self._cluster.version:
-                self._failed[node] = 0 if ok else self._failed.get(node, 0) + 1
+            self._note_failure(node, ok or version != self._cluster.version)
             if ok and version == self._cluster.version:
                 self._round_done(node, list(summaries), whole)
             if node in self._again or version != self._cluster.version:
@@ -207,15 +206,31 @@ class Repair:
         damaged = [one for one in sources if cluster.is_damaged_at(one, partition)]
         return sources_needed(registry, cluster.me.node_id, partition, lost, damaged)
 
-    def _count_unreached(self) -> None:
+    def _struck_out(self) -> frozenset[bytes]:
+        """Those whom the change under way strikes out."""
         registry = self._cluster.registry
-        struck_out = registry.previous_ids - registry.ids if registry is not None else frozenset()
+        return registry.previous_ids - registry.ids if registry is not None else frozenset()
+
+    def _note_failure(self, node: bytes, ok: bool) -> None:
+        """Count the rounds in a row that a node failed which is struck out, one for each interval at most."""
+        now_s = self._cluster.runtime.monotonic_s()
+        count, at_s = self._failed.pop(node, (0, 0.0))
+        if ok or node not in self._struck_out():
+            return
+        is_due = not count or now_s - at_s >= ROUND_INTERVAL_S / 2
+        self._failed[node] = (count + 1, now_s) if is_due else (count, at_s)
+
+    def _count_unreached(self) -> None:
+        struck_out = self._struck_out()
         away = [node for node in struck_out if not self._cluster.is_reachable(node)]
         self._unreached = {node: self._unreached.get(node, 0) + 1 for node in away}
-        self._failed = {node: count for node, count in self._failed.items() if node in struck_out}
+        self._failed = {node: failed for node, failed in self._failed.items() if node in struck_out}
 
     def _is_lost(self, node: bytes) -> bool:
-        return self._unreached.get(node, 0) > self.lost_after_rounds or self._failed.get(node, 0) >= SILENT_ROUNDS
+        return self._unreached.get(node, 0) > self.lost_after_rounds or self._has_failed(node)
+
+    def _has_failed(self, node: bytes) -> bool:
+        return self._failed.get(node, (0, 0.0))[0] >= SILENT_ROUNDS
 
     def _check_all_whole(self) -> bool:
         """Have the partitions count as whole that are; in later turns, where much was set aside."""
