@@ -41,7 +41,7 @@ HELLO_BYTES = 256 << 10
 """Before its `Hello` a peer may send no longer frame. That holds the registry: more than a thousand members."""
 GUEST_BYTES = 2 << 20
 """A node that is no member may send no longer frame: asking to join takes less, and nothing of it is worth more."""
-CLOSE_S = 1.0
+CLOSE_S = 0.4
 """A connection that is to be closed, and whose other end does not close it too, is dropped after so long."""
 MAX_QUEUED_BYTES = 64 << 20
 """Whoever makes much waits for acknowledgements, so this is never reached by a peer that reads at all."""

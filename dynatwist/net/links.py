@@ -37,7 +37,7 @@ RENEW_S = (0.1, 0.3)
 """When a link is replaced that a retired secret has authenticated: once the other end has retired it too."""
 RETIRE_S = 0.8
 """How long such a link goes on: what was asked on it is answered meanwhile, on both ends."""
-LAST_WORDS_S = 0.5
+LAST_WORDS_S = 0.4
 """How long a link to a node that was struck out stays: it hears of that, and answers what it was asked."""
 
 
