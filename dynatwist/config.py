@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from dynatwist.api.limits import Limits
 from dynatwist.api.source import Network
 from dynatwist.errors import ConfigError
+from dynatwist.net.doors import DoorLimits
 from dynatwist.storage.wal import Durability
 
 Address = tuple[str, int]
@@ -45,6 +46,9 @@ class NodeConfig:
     :ivar disk_reserve_bytes: free bytes below which writes that add are refused; ``None`` for what suits the disk.
     :ivar audit_log: file of the audit log.
     :ivar audit_bytes: beyond which a new one is begun.
+    :ivar max_peer_handshakes: connections on the peer port that have not finished TLS and said who they are.
+    :ivar max_peer_handshakes_per_address: of them, from one address.
+    :ivar max_peer_links: connections between this node and others.
     :ivar argon2: (passes, KiB) of the password hash.
     """
 
@@ -77,6 +81,9 @@ class NodeConfig:
     disk_reserve_bytes: int | None = None
     audit_log: str | None = None
     audit_bytes: int = 64 << 20
+    max_peer_handshakes: int = DoorLimits().handshakes
+    max_peer_handshakes_per_address: int = DoorLimits().handshakes_per_address
+    max_peer_links: int = DoorLimits().links
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -93,6 +100,11 @@ class NodeConfig:
     def actual_peer_port(self) -> int:
         """Node-to-node TCP."""
         return self.port + 10_000 if self.peer_port is None else self.peer_port
+
+    @property
+    def doors(self) -> DoorLimits:
+        """The bounds on connections between nodes."""
+        return DoorLimits(self.max_peer_handshakes, self.max_peer_handshakes_per_address, self.max_peer_links)
 
     @property
     def actual_data_dir(self) -> str:
@@ -149,6 +161,10 @@ def _count(text: str) -> int:
 
 def _bytes(text: str) -> int:
     return _integer(text, 1 << 16, 1 << 50)
+
+
+def _connections(text: str) -> int:
+    return _integer(text, 1, 65536)
 
 
 def _seconds(low: float) -> Callable[[str], float]:
@@ -309,6 +325,9 @@ SETTINGS = (
     Setting("disk-reserve", "disk_reserve_bytes", lambda text: _integer(text, 0, 1 << 50), "bytes left on the disk"),
     Setting("audit-log", "audit_log", _path, "file for one JSON line for each login, refusal and administrator's act"),
     Setting("audit-bytes", "audit_bytes", _bytes, "bytes after which a new audit log is begun; five are kept"),
+    Setting("max-peer-handshakes", "max_peer_handshakes", _connections, "connections of nodes that are unknown yet"),
+    Setting("max-peer-handshakes-per-address", "max_peer_handshakes_per_address", _connections, "of one address"),
+    Setting("max-peer-links", "max_peer_links", _connections, "connections between this node and others"),
     Setting("admin-password", "admin_password", _password, "the administrator's password", is_option=False),
 )
 

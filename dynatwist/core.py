@@ -49,7 +49,7 @@ from dynatwist.metrics import Metrics
 from dynatwist.model.dots import EPOCH_BYTES, NODE_ID_BYTES, actor_of
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed
-from dynatwist.model.registry import Member
+from dynatwist.model.registry import MAX_MEMBERS, Member
 from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
 from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
@@ -181,6 +181,7 @@ class Core:
         self.cluster = Cluster(
             me, identity, self._identity_file, self.store, runtime, config.lone_after_s, config.tombstone_grace_s
         )
+        self.cluster.links.doors.limits = config.doors
         self.intake = Intake(runtime.monotonic_s, runtime.later)
         self.hub = Hub(
             identity.epoch.hex(),
@@ -229,11 +230,13 @@ class Core:
         swim = Swim(
             Alive(me.node_id, self.identity.incarnation, me.host, me.port, me.peer_port, VERSION, self.config.zone),
             seeds,
-            SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES),
+            SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES, max_up=MAX_MEMBERS),
             self.runtime.random,
             self._incarnation_raised,
         )
         self.cluster.swim = swim
+        swim.is_registered = self.cluster.is_served
+        swim.bar(frozenset(known.struck_out if known is not None else ()))
         self.gossip = GossipPort(
             swim,
             self.keyring.keys.derive_all(GOSSIP),
@@ -260,6 +263,7 @@ class Core:
         self.gossip.codec.use(keys.derive_all(GOSSIP))
         self.users.tokens.use(self._token_keys(keys))
         self.users.admin_passwords = self._admin_passwords(keys)
+        self.cluster.links.go_by(keys.names())
 
     def _build_routes(self) -> None:
         config, runtime = self.config, self.runtime
@@ -447,6 +451,7 @@ class Core:
         self.hub.reset()
 
     def _counters(self) -> dict[str, int]:
+        doors = self.cluster.links.doors
         return {
             "anti_entropy_rounds": self.repair.rounds,
             "disk_free_bytes": self.room.free_bytes,
@@ -454,9 +459,19 @@ class Core:
             "disk_is_low": int(self.room.is_low),
             "log_is_stuck": int(bool(self.wal.stuck)),
             "log_bytes_since_save": self.saver.log_bytes,
+            "peer_links": len(self.cluster.links.linked()),
+            "peer_links_limit": doors.limits.links,
+            "peer_handshakes": len(doors),
+            "peer_handshakes_limit": doors.limits.handshakes,
+            "peer_handshakes_per_address_limit": doors.limits.handshakes_per_address,
+            "peer_handshakes_dropped": doors.dropped,
+            "peer_connections_refused": doors.refused,
+            "peer_calls_refused": self.cluster.refused_calls,
+            "peer_dials_put_off": self.cluster.links.dials.put_off,
             "gossip_packets_sent": self.gossip.packets_sent,
             "gossip_packets_received": self.gossip.packets_received,
             "gossip_packets_dropped": self.gossip.codec.dropped,
+            "gossip_packets_ignored": self.gossip.codec.ignored,
             "gossip_packets_unsent": self.gossip.packets_unsent,
             "audit_lines_dropped": self.audit_file.lines_dropped if self.audit_file is not None else 0,
         }

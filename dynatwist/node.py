@@ -13,23 +13,29 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
+from twisted.internet import udp
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.error import DNSLookupError, InvalidAddressError
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from dynatwist.calls import call_safely
 from dynatwist.config import NodeConfig
 from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.exposure import exposures
-from dynatwist.net.tls import is_foreign_key, peer_context, peer_node_id
-from dynatwist.process import TurnMeter, max_connections
+from dynatwist.net.names import Names
+from dynatwist.net.packet import MAX_PACKET_BYTES
+from dynatwist.net.tls import is_foreign_key, peer_context, peer_node_id, secrets_of
+from dynatwist.process import TurnMeter, descriptors, max_connections
 from dynatwist.runtime import Datagrams, Runtime
 from dynatwist.storage.files import RealFileSystem, ThreadWriter
 from dynatwist.storage.keyfile import change, load_or_create
@@ -37,6 +43,10 @@ from dynatwist.storage.keyring import ClusterKeys, Keyring
 
 HASHING_THREADS = 2
 DIAL_TIMEOUT_S = 3
+PACKETS_A_TURN = 64
+"""Of gossip: a few milliseconds' work, whatever they are."""
+MAX_SAID = 64
+"""Addresses with another key file that are named in the log, each once: strangers can come from any number."""
 
 
 class DataFolderLock:
@@ -68,6 +78,7 @@ class RealNetwork:
         self._reactor = reactor
         self._interface = interface
         self._options: Any = None
+        self._names = Names(reactor.resolve, time.monotonic)
         self._said: set[str] = set()
 
     def identify(self, node_id: bytes, keys: ClusterKeys) -> None:
@@ -84,27 +95,44 @@ class RealNetwork:
 
     def connect(self, host: str, port: int, factory: Any) -> Any:
         """See `dynatwist.runtime.Network`."""
-        return self._reactor.connectTCP(host, port, _Dialler(self._wrapped(factory, True), factory), DIAL_TIMEOUT_S)
+        dialler = _Dialler(self._wrapped(factory, True), factory)
+
+        def found(address: str | None) -> None:
+            if address is None:
+                dialler.clientConnectionFailed(None, Failure(DNSLookupError(host)))
+            else:
+                self._reactor.connectTCP(address, port, dialler, DIAL_TIMEOUT_S)
+
+        self._names.find(host, found)
 
     def datagrams(self, port: int, protocol: Any) -> Datagrams:
         """See `dynatwist.runtime.Network`."""
-        udp = self._reactor.listenUDP(port, protocol, interface=self._interface, maxPacketSize=65536)
-        return _RealDatagrams(udp, protocol)
+        udp = _FairPort(port, protocol, self._interface, 2 * MAX_PACKET_BYTES, self._reactor)
+        udp.startListening()
+        return _RealDatagrams(udp, self._names)
 
     def _wrapped(self, factory: Any, is_client: bool) -> TLSMemoryBIOFactory:
         authenticating = _Authenticating(factory, self._say_foreign)
-        wrapped = TLSMemoryBIOFactory(self, is_client, authenticating, self._reactor)
+        wrapped = _TlsFactory(self, is_client, authenticating, self._reactor)
         wrapped.protocol = _PromptTls
         return wrapped
 
     def _say_foreign(self, address: str) -> None:
-        if address not in self._said:
+        if address not in self._said and len(self._said) < MAX_SAID:
             self._said.add(address)
             self.log.error(
                 "peer link with {address} refused: the other side has another key file; "
                 "copy the cluster's key file to it, or give the right one with --key-file",
                 address=address,
             )
+
+
+class _TlsFactory(TLSMemoryBIOFactory):
+    """Begins TLS only on connections that are wanted; the others are closed."""
+
+    def buildProtocol(self, addr: Any) -> Any:
+        link = self.wrappedFactory.buildProtocol(addr)
+        return self.protocol(self, link) if link is not None else None
 
 
 class _PromptTls(TLSMemoryBIOProtocol):
@@ -116,21 +144,35 @@ class _PromptTls(TLSMemoryBIOProtocol):
             self.transport.doWrite()
 
 
+class _FairPort(udp.Port):
+    """A UDP port that reads so many packets a turn, however short they are: Twisted's counts their bytes."""
+
+    def doRead(self) -> None:
+        for _ in range(PACKETS_A_TURN):
+            try:
+                data, address = self.socket.recvfrom(self.maxPacketSize)
+            except OSError:  # none is left, or one could not be delivered
+                return
+            call_safely(self.protocol.datagramReceived, data, address)
+
+
 class _RealDatagrams:
     """A UDP port; what cannot be sent is lost, like any packet."""
 
-    def __init__(self, port: Any, protocol: Any) -> None:
+    def __init__(self, port: Any, names: Names) -> None:
         self._port = port
+        self._names = names
 
     def write(self, data: bytes, address: tuple[str, int]) -> None:
         try:
             self._port.write(data, address)
-        except OSError:  # before the other kind: whoever sends is to know
-            raise
-        except Exception:  # a host name: resolve it, then send
-            self._port.reactor.resolve(address[0]).addCallbacks(
-                lambda ip: self._port.write(data, (ip, address[1])), lambda _: None
-            )
+        except InvalidAddressError:
+            self._names.find(address[0], lambda ip: self._write_to(data, ip, address[1]))
+
+    def _write_to(self, data: bytes, ip: str | None, port: int) -> None:
+        if ip is not None and self._port.connected:
+            with suppress(OSError, InvalidAddressError):
+                self._port.write(data, (ip, port))
 
     def stopListening(self) -> Any:
         return self._port.stopListening()
@@ -169,6 +211,8 @@ class _Authenticating(Factory):
 
     def buildProtocol(self, addr: Any) -> Any:
         link = self._factory.buildProtocol(addr)
+        if link is None:
+            return None
         lost, received = link.connectionLost, link.dataReceived
         say = self._say_foreign
 
@@ -180,6 +224,7 @@ class _Authenticating(Factory):
         def data_received(data: bytes) -> None:
             link.dataReceived = received
             link.transport.peer_node_id = peer_node_id(link.transport)
+            link.transport.secrets = secrets_of(link.transport)
             received(data)
 
         link.connectionLost, link.dataReceived = connection_lost, data_received
@@ -259,7 +304,9 @@ class NodeService(MultiService):
             keyring = Keyring(keys, partial(change, key_file))
             network = RealNetwork(self._reactor, self.config.interface)
             runtime, self._hashing = real_runtime(self._reactor, network, self._fatal)
-            self.core = Core(self.config, keyring, runtime, self.config.limits.budget(max_connections()))
+            self.core = Core(
+                self.config, keyring, runtime, self.config.limits.budget(max_connections(self.config.doors.descriptors))
+            )
             node_id = self.core.identity.node_id
             network.identify(node_id, keys)
             keyring.on_change.append(partial(network.identify, node_id))
@@ -284,6 +331,8 @@ class NodeService(MultiService):
             self.log.warn("clients reach {ip} without TLS; give --tls-cert and --tls-key", ip=self.config.interface)
         for line in exposures(self.config):
             self.log.warn("{line}", line=line)
+        doors = self.config.doors
+        self.core.cluster.links.doors.limits = doors.within(descriptors(doors.descriptors).peers)
         self._front = Front(self.core, self.config, self._reactor)
         self._front.start()
         self._turns.start()

@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from dynatwist.metrics import Durations
 
@@ -18,8 +18,9 @@ writes and syncs, gets it only when the reactor has nothing to do."""
 
 YOUNG_OBJECTS = 20_000
 """How many objects are made before Python looks for cycles among them; a millisecond's work."""
-SPARE_DESCRIPTORS = 64
-"""Kept free of clients, for files, peers and whatever else has to be opened."""
+FILE_DESCRIPTORS = 64
+"""Kept free of clients and peers, for the log, cold saves, ports and whatever else has to be opened; a quarter of a
+limit that is small."""
 
 
 def begin_loading() -> None:
@@ -52,10 +53,33 @@ def keep_time_steadily(reactor: Any) -> None:
     reactor.seconds = time.monotonic
 
 
-def max_connections() -> int:
-    """How many clients there is room for."""
+class Descriptors(NamedTuple):
+    """How the descriptors of this process are shared out, so that nobody takes another's.
+
+    :ivar files: for files and ports.
+    :ivar peers: for connections between nodes.
+    :ivar clients: for connections of clients.
+    """
+
+    files: int
+    peers: int
+    clients: int
+
+
+def descriptors(peers_wanted: int) -> Descriptors:
+    """The shares as of now.
+
+    :param peers_wanted: as many as connections between nodes may be; they get a quarter of all at most.
+    """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft - SPARE_DESCRIPTORS, soft // 2) if soft != resource.RLIM_INFINITY else 1 << 20
+    limit = soft if soft != resource.RLIM_INFINITY else 1 << 20
+    files, peers = min(FILE_DESCRIPTORS, limit // 4), min(peers_wanted, limit // 4)
+    return Descriptors(files, peers, limit - files - peers)
+
+
+def max_connections(peers_wanted: int) -> int:
+    """How many clients there is room for; see `descriptors`."""
+    return descriptors(peers_wanted).clients
 
 
 class TurnMeter:

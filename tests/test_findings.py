@@ -426,7 +426,7 @@ def test_a_vote_is_durable_before_it_is_told_the_second_time_too():
     answers = []
     for _ in range(2):
         node.process.run(
-            node.core.cluster.handle, b"proposer", Accept(1, "user  x", (1, b"p"), b"value"), answers.append
+            node.core.cluster.handle, node.node_id, Accept(1, "user  x", (1, b"p"), b"value"), answers.append
         )
     world.run(world.now_s + 0.1)
     store = node.core.store

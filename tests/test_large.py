@@ -45,7 +45,7 @@ class TestFrames:
         assert len(arrived) + len(too_long) == len(messages)
         assert len(too_long) <= sum(len(message.reason) > 400 for _, message in messages)
         for data in frames:
-            assert len(data) <= sizes.full_bytes + 100 or len(FrameReader().feed(data)[0].messages) == 1
+            assert len(data) <= sizes.full_bytes + 100 or len(next(FrameReader().feed(data)).messages) == 1
 
     def test_the_usual_case_is_one_frame_encoded_once(self):
         messages = [(number, Refused("x")) for number in range(100)]
@@ -204,7 +204,7 @@ class TestAHundredThousandRecords:
 
         def pull(after):
             message = Pull(node.core.cluster.version, 5, theirs.to_wire(), after)
-            node.process.run(node.core.cluster.handle, b"p" * 8, message, took)
+            node.process.run(node.core.cluster.handle, node.node_id, message, took)
 
         pull(None)
         looks, longest_s = longest_turn(world, node, lambda: not getattr(pages[-1], "more", True))
@@ -216,7 +216,7 @@ class TestAHundredThousandRecords:
         world, node = crowded
         replica = node.core.store.replicas[5]
         answers = []
-        node.process.run(node.core.cluster.handle, b"p" * 8, BucketEntries(5, [1, 7]), answers.append)
+        node.process.run(node.core.cluster.handle, node.node_id, BucketEntries(5, [1, 7]), answers.append)
         looks, longest_s = longest_turn(world, node, lambda: bool(answers))
         (answer,) = answers
         assert isinstance(answer, EntriesAre)
@@ -237,12 +237,12 @@ def test_a_page_asked_for_behind_a_reset_is_refused():
         store.write(key, Draft(b"{}", "alice"))
     world.run(world.now_s + 1)
     answers = []
-    handle(b"p" * 8, Pull(node.core.cluster.version, 3, {}, None), answers.append)
+    handle(node.node_id, Pull(node.core.cluster.version, 3, {}, None), answers.append)
     world.run(world.now_s + 1)
     (first,) = answers
     assert first.more
     store.reset(3, whole=True)
-    handle(b"p" * 8, Pull(node.core.cluster.version, 3, {}, first.records[-1][0]), answers.append)
+    handle(node.node_id, Pull(node.core.cluster.version, 3, {}, first.records[-1][0]), answers.append)
     world.run(world.now_s + 1)
     assert isinstance(answers[-1], Unable)
 
@@ -260,7 +260,7 @@ def test_two_rounds_of_one_peer_do_not_get_each_others_pages(is_older):
     def pull(page=None):
         answers = []
         after, walk = (page.records[-1][0], 0 if is_older else page.walk) if page else (None, 0)
-        handle(b"p" * 8, Pull(node.core.cluster.version, 3, {}, after, walk), answers.append)
+        handle(node.node_id, Pull(node.core.cluster.version, 3, {}, after, walk), answers.append)
         world.run(world.now_s + 1)
         return answers[0]
 

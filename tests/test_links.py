@@ -39,6 +39,14 @@ class Host:
     def judge(self, hello):
         return self.refusal
 
+    def is_served(self, node):
+        return True
+
+    is_founded = True
+
+    def passed(self, lapse_ms):
+        pass
+
     def linked(self, node, hello):
         self.events.append("linked")
 

@@ -62,7 +62,7 @@ def test_whoever_asks_by_an_earlier_version_is_told_of_the_newer(monkeypatch):
     members.an_earlier_version_of_a_change_is_confirmed(monkeypatch)
     _, cluster = settled(3)
     core, answers = cluster.nodes[0].core, []
-    core.cluster.handle(b"", Settle(core.cluster.version - 1), answers.append)
+    core.cluster.handle(core.cluster.me.node_id, Settle(core.cluster.version - 1), answers.append)
     assert isinstance(answers[0], StaleRegistry)
 
 

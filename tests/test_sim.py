@@ -99,7 +99,7 @@ def test_an_acceptor_keeps_its_vote_over_a_crash(slot, power):
     answers = []
 
     def ask(message):
-        node.process.run(node.core.cluster.handle, b"proposer", message, answers.append)
+        node.process.run(node.core.cluster.handle, node.node_id, message, answers.append)
         world.run(world.now_s + 1)
         return answers.pop().vote
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from dynatwist.net.doors import source_of as address_of
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-NETWORK_BITS = 64
-"""Of an IPv6 address: whoever has one has all that begin so."""
 _FOR = re.compile(r'(?i)\bfor="?\[?([0-9a-f.:]+?)\]?(?::[0-9]+)?"?(?=[;,\s]|\Z)')
 """The address in an element of ``Forwarded`` (RFC 7239)."""
 
@@ -23,13 +23,8 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-@lru_cache(4096)
-def source_of(host: str) -> str:
-    """What counts as one source address."""
-    address = _address(host)
-    if address is None or address.version == 4:
-        return host if address is None else str(address)
-    return str(ipaddress.ip_network((address, NETWORK_BITS), strict=False).network_address)
+source_of = lru_cache(4096)(address_of)
+"""What counts as one source address; see `dynatwist.net.doors.source_of`."""
 
 
 class Proxies:

@@ -22,7 +22,7 @@ from dynatwist.errors import ApiError
 
 ADMINISTRATOR = "\0admin"
 """Stands for the administrator among the names, which have no control characters."""
-LOOPBACK = ("127.0.0.1", "::")
+LOOPBACK = ("127.0.0.1", "::/64")
 FREE_FAILURES = 10
 ADDRESS_FREE_FAILURES = 50
 """Many users may share an address, and mistype now and then."""

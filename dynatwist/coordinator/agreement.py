@@ -165,6 +165,8 @@ class Agreement:
     time between a decision and the user's record, a round trip.
 
     `result` fires with the value chosen, which may be another proposer's; it fails with `NoAgreement`.
+
+    :param value: what to propose; empty to find out only what was chosen, or may have been.
     """
 
     def __init__(self, cluster: Cluster, acceptors: Acceptors, slot: str, value: bytes) -> None:
@@ -219,7 +221,10 @@ class Agreement:
         if proposal is not self._proposal or self.result.called:
             return
         if proposal.on_promise(node, vote):
-            self._ask_all_to_accept(registry, proposal)
+            if proposal.value:
+                self._ask_all_to_accept(registry, proposal)
+            else:
+                self._end(None)  # nobody of a majority has accepted anything, and this node has nothing to propose
         elif proposal.outbid > proposal.ballot:
             self._outbid(proposal)
 

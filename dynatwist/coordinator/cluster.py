@@ -32,9 +32,11 @@ from dynatwist.net.messages import (
 )
 from dynatwist.replication.filling import Filling
 from dynatwist.runtime import Runtime
+from dynatwist.sometimes import sometimes
 from dynatwist.storage.identity import Identity, IdentityFile
 from dynatwist.storage.store import Store
 
+from .served import NOT_A_MEMBER, TO_ANYBODY, TO_STRUCK_OUT
 from .times import Times
 
 Respond = Callable[[AnyMessage], None]
@@ -44,6 +46,8 @@ M = TypeVar("M")
 MAX_REPLICATE_DEADLINE_MS = 60_000
 STEP_RECORDS = 2000
 """Looked at in one turn of the reactor, where there may be any number: about two milliseconds."""
+HAND_OFF_S = 60.0
+"""How long a link lasts that a node opens which was struck out: it may have something to hand off, and dials again."""
 ANSWER_BYTES = 1 << 20
 """Records in one message, about: a large value, or many small ones."""
 
@@ -96,6 +100,10 @@ class Cluster:
         self.on_reachability: list[Callable[[bytes], None]] = []
         self.on_restored: list[Callable[[], None]] = []
         self.on_registry: list[Callable[[Registry | None, Registry], None]] = []
+        self.on_hearsay: Callable[[Registry], None] = lambda claim: None
+        self._served: frozenset[bytes] = frozenset()
+        self._struck_out: frozenset[bytes] = frozenset()
+        self.removed = False
         self._status: Status | None = None
         self._owners: dict[int, tuple[bytes, ...]] = {}
         self._groups: dict[int, tuple[tuple[bytes, ...], ...]] = {}
@@ -106,6 +114,7 @@ class Cluster:
         self.filling = Filling()
         if identity.registry is not None:
             self.filling.begin(identity.registry, me.node_id)
+            self._go_by(identity.registry)
         self.times = Times(
             node=me.node_id,
             store=store,
@@ -115,7 +124,8 @@ class Cluster:
             mark_ms=identity.wall_ms,
         )
         self.stopping = False
-        self.removed = False
+        self.refused_calls = 0
+        self._warnings: dict[bytes, Restored] = {}
         self._was_restored = False
 
     # The registry
@@ -149,16 +159,46 @@ class Cluster:
         self._settled.clear()
         self._has_met_all = False
         self.filling.begin(registry, self.me.node_id)
+        newcomers = self._go_by(registry)
         self.identity.registry_votes = {
             version: vote for version, vote in self.identity.registry_votes.items() if version > registry.version
         }
+        for node in newcomers:
+            hello = self.links.hello_of(node)
+            if hello is not None and hello.starts > self.identity.peer_starts.get(node, (0, b""))[0]:
+                self.identity.peer_starts[node] = (hello.starts, hello.epoch)
         self.save_identity()
         self.links.tell_all(RegistryIs(registry))
+        self.links.members_changed()
         for member in (*registry.members, *registry.previous):
             if self.swim is None or not self.swim.knows(member.node_id):
                 self.links.want(member.node_id, member.host, member.peer_port)
         call_each(self.on_registry, before, registry)
+        for node in newcomers & self._warnings.keys():  # it was a member before this node knew
+            self._on_restored(node, self._warnings.pop(node))
         self.publish()
+
+    def _go_by(self, registry: Registry) -> frozenset[bytes]:
+        """Who is a member, who never will be again, and whether this node is out. A node in no registry takes over
+        none without itself, so whoever has one without itself was struck out, at whatever start.
+
+        :returns: who is a member and was none.
+        """
+        before, self._served = self._served, registry.ids | registry.previous_ids
+        self._struck_out = frozenset(registry.struck_out)
+        self.removed = self.me.node_id not in self._served
+        if self.swim is not None:
+            self.swim.bar(self._struck_out)
+        return self._served - before
+
+    def is_served(self, node: bytes) -> bool:
+        """Whether a node is a member, or was one before the change under way. See `dynatwist.coordinator.served`."""
+        return node in self._served
+
+    @property
+    def is_founded(self) -> bool:
+        """See `LinksOwner`."""
+        return self.registry is not None
 
     def save_identity(self) -> None:
         """Write the identity files, now: it happens rarely, and what follows depends on it."""
@@ -310,12 +350,12 @@ class Cluster:
             self.links.tell_all(status)
 
     def struck_out(self, node: bytes) -> None:
-        """A node is no member any more: nothing is kept for it; its link stays while it hands its data off."""
+        """A node is no member any more: nothing is kept for it, and its link ends once it has heard of that. While it
+        has something to hand off, it dials the members."""
         self.store.unhint(node, [])
-        if not self.links.is_reachable(node):
-            self.links.unwant(node)
-            if self.swim is not None:
-                self.swim.remove(node)
+        self.links.unwant(node)
+        if self.swim is not None:
+            self.swim.remove(node)
 
     # Messages
 
@@ -329,6 +369,15 @@ class Cluster:
 
     def handle(self, node: bytes, message: AnyMessage, respond: Respond | None) -> None:
         """See `LinksOwner`."""
+        kind = type(message)
+        if node not in self._served and kind not in (TO_STRUCK_OUT if node in self._struck_out else TO_ANYBODY):
+            sometimes("a node that is no member asks for something")
+            self.refused_calls += 1
+            if isinstance(message, Restored):
+                self._warnings[node] = message
+            if respond is not None:
+                respond(Unable(NOT_A_MEMBER))
+            return
         if respond is None:
             notice = self._notices.get(type(message))
             if notice is not None:
@@ -357,8 +406,13 @@ class Cluster:
     def _on_registry(self, node: bytes, message: RegistryIs) -> None:
         self.founded_peers.add(node)
         self.has_met_founded = True
-        if self.registry is not None or message.registry.find(self.me.node_id) is not None:
+        if self.registry is None:
+            if message.registry.find(self.me.node_id) is not None:
+                self.adopt(message.registry)
+        elif self.is_served(node):
             self.adopt(message.registry)
+        else:
+            self.on_hearsay(message.registry)
 
     def _on_leaving(self, node: bytes, message: Leaving) -> None:
         self.peer_status.pop(node, None)
@@ -401,6 +455,12 @@ class Cluster:
         registry = self.registry
         if hello.version != WIRE_VERSION:
             return f"wire version {hello.version}; {self.me.address} speaks {WIRE_VERSION}"
+        if not hello.member.is_sound:
+            return "that can be no node: its id, address or port"
+        if hello.member.node_id in self._struck_out and (
+            hello.registry is None or hello.registry.find(hello.member.node_id)
+        ):
+            return f"{hello.member.address} was removed from the cluster: wipe its data folder to join again"
         if registry is None or not hello.cluster_id:
             return None
         if hello.cluster_id != registry.cluster_id:
@@ -416,21 +476,32 @@ class Cluster:
 
     def linked(self, node: bytes, hello: Hello) -> None:
         """See `LinksOwner`."""
-        starts, epoch = self.identity.peer_starts.get(node, (0, b""))
-        if hello.epoch != epoch:
-            if hello.starts <= starts:
-                self.links.tell(node, Restored(starts))
-            elif hello.recovered < self.links.position(node):
-                self.links.tell(node, Restored(hello.starts))
-            if hello.starts > starts:
-                self.identity.peer_starts[node] = (hello.starts, hello.epoch)
-                self.save_identity()
+        if self.is_served(node) and self._note_start(node, hello):
+            self.save_identity()
+        if node in self._struck_out:
+            self.links.end_after(node, HAND_OFF_S)
         if hello.registry is not None:
             self._on_registry(node, RegistryIs(hello.registry))
         if self.registry is not None and (hello.registry is None or hello.registry.version < self.registry.version):
             self.links.tell(node, RegistryIs(self.registry))  # it may be newer than what was said in greeting
         self.links.tell(node, self._status or Status(self.ready, self.not_whole()))
         call_each(self.on_linked, node)
+
+    def _note_start(self, node: bytes, hello: Hello) -> bool:
+        """Remember which start of a member this is, and tell it if a later one was met.
+
+        :returns: whether there is something new to be kept.
+        """
+        starts, epoch = self.identity.peer_starts.get(node, (0, b""))
+        if hello.epoch == epoch:
+            return False
+        if hello.starts <= starts:
+            self.links.tell(node, Restored(starts))
+        elif hello.recovered < self.links.position(node):
+            self.links.tell(node, Restored(hello.starts))
+        if hello.starts > starts:
+            self.identity.peer_starts[node] = (hello.starts, hello.epoch)
+        return hello.starts > starts
 
     def passed(self, lapse_ms: int) -> None:
         """See `LinksOwner`."""
@@ -440,6 +511,7 @@ class Cluster:
         """See `LinksOwner`."""
         self.peer_status.pop(node, None)
         self.founded_peers.discard(node)
+        self._warnings.pop(node, None)
         self.reachability_changed(node)
 
     def reachability_changed(self, node: bytes) -> None:
@@ -456,5 +528,9 @@ class Cluster:
             state=peer.state.value.lower(),
             reason=change.reason,
         )
+        if peer.node in self._struck_out:
+            return
         if peer.is_up:
             self.links.want(peer.node, peer.host, peer.peer_port)
+        elif not self.is_served(peer.node):
+            self.links.leave_alone(peer.node)

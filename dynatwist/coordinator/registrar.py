@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dynatwist.model.registry import Member, Registry, majority
+from dynatwist.model.registry import MAX_MEMBERS, Member, Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.messages import AnyMessage, Done, Join, Refused, Settle, Unable
 from dynatwist.replication.filling import owes
@@ -23,6 +23,7 @@ from dynatwist.sometimes import sometimes
 
 from .agreement import REGISTRY_SLOT, Acceptors, Agreement, NoAgreement
 from .cluster import Cluster, Respond
+from .hearsay import Hearsay
 
 TICK_S = 0.1
 FOUND_AFTER_S = 1.0
@@ -49,6 +50,7 @@ class Registrar:
     def __init__(self, cluster: Cluster, acceptors: Acceptors, seeds: list[tuple[str, int]], replicas: int) -> None:
         self._cluster = cluster
         self._acceptors = acceptors
+        self._hearsay = Hearsay(cluster, acceptors)
         self._seeds = seeds
         self._replicas = replicas
         self._wanted: dict[bytes, tuple[Member, float]] = {}
@@ -127,6 +129,8 @@ class Registrar:
         registry = self._cluster.registry
         if registry is None or not self._cluster.is_registered:
             respond(Unable("not a member myself"))
+        elif refusal := self._refusal(registry, node, message.member):
+            respond(Refused(refusal))
         elif message.replicas != registry.replicas:
             respond(
                 Refused(
@@ -139,6 +143,16 @@ class Registrar:
                 self._want(message.member)
                 self._tick_soon()
             respond(Done())
+
+    def _refusal(self, registry: Registry, node: bytes, member: Member) -> str:
+        """Why a node may not join as what it says it is, or an empty string."""
+        if member.node_id != node or not member.is_sound:
+            return "a node can ask for itself only, under an address that can be"
+        if node in registry.struck_out:
+            return f"{member.address} was removed from the cluster: wipe its data folder to join again"
+        if len(registry.members) >= MAX_MEMBERS and registry.find(node) is None:
+            return f"the cluster has {len(registry.members)} members, which is as many as it can have; forget one first"
+        return ""
 
     def _want(self, member: Member) -> None:
         """Have a node in the registry; it asks again and again until it is. What it asked for long ago may have been
@@ -168,6 +182,7 @@ class Registrar:
                 self._ask_to_join()
                 self._find_out_why_nobody_answers()
             return
+        self._hearsay.tick()
         if cluster.removed or self._proposing:
             return
         if not cluster.is_registered:
@@ -191,11 +206,9 @@ class Registrar:
             if registry.find(node) != member and node not in self._unwanted and now_s - asked_s < WISH_S
         }
         self._unwanted = {node for node in self._unwanted if node in registry.ids}
-        kept = tuple(member for member in registry.members if member.node_id not in self._unwanted)
         if registry.changing:
-            if not self._unwanted:
-                return None
-            return msgspec.structs.replace(registry, version=registry.version + 1, members=kept)
+            return registry.without(self._unwanted) if self._unwanted else None
+        kept = tuple(member for member in registry.members if member.node_id not in self._unwanted)
         wanted = {node: member for node, (member, _) in self._wanted.items()}
         members = {member.node_id: member for member in kept} | wanted
         ordered = tuple(sorted(members.values(), key=lambda member: member.node_id))

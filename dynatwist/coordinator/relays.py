@@ -83,11 +83,12 @@ class Relays:
 
     def _interest_changed(self) -> None:
         for node in self._cluster.links.linked():
-            self._listen(node, "")
+            if self._cluster.is_served(node):
+                self._listen(node, "")
 
     def _linked(self, node: bytes) -> None:
         self._listening.pop(node, None)  # a new connection, perhaps another process: it says anew what it wants
-        if self._hub.interests():
+        if self._hub.interests() and self._cluster.is_served(node):
             if node not in self._cursors:
                 self._doubtful.add(node)  # somebody began to listen while it was out of reach
             self._listen(node, self._cursors.get(node, ""))
@@ -99,7 +100,7 @@ class Relays:
         def replied(reply: AnyMessage | None) -> None:
             if not isinstance(reply, Listening):
                 self._doubtful.add(node)
-                if node in cluster.links.linked():
+                if node in cluster.links.linked() and cluster.is_served(node):
                     cluster.runtime.clock.callLater(LATE_S, self._listen, node, since)
                 return
             late = not since and cluster.runtime.monotonic_s() - asked_s > LATE_S
@@ -117,5 +118,14 @@ class Relays:
 
     def _on_registry(self, before: Registry | None, after: Registry) -> None:
         """What this node owned until now is relayed to it from now on; in between something may be missed."""
+        cluster = self._cluster
+        for node in {*self._listening, *self._cursors}:
+            if not cluster.is_served(node):
+                self._listening.pop(node, None)
+                self._cursors.pop(node, None)
+        known = before.ids | before.previous_ids if before is not None else frozenset()
+        for node in cluster.links.linked():
+            if node not in known and cluster.is_served(node):
+                self._linked(node)
         if before is not None and before.changing and not after.changing:
             self._hub.reset()

@@ -15,6 +15,7 @@ from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed
 from dynatwist.model.registry import Registry, majority
+from dynatwist.net.links import Dialling
 from dynatwist.net.messages import (
     AnyMessage,
     ClocksAre,
@@ -30,11 +31,14 @@ from dynatwist.sometimes import sometimes
 from .answers import RoundAnswers
 from .cluster import Cluster, Respond
 from .rounds import Round, summaries_of
-from .tombstones import Tombstones, answer_clocks
+from .tombstones import Tombstones, answer_clocks, clock_parts
 
 ROUND_INTERVAL_S = 1.0
 MERGED_A_TURN = 60
 """Records that were set aside and are merged in one turn of the reactor: half a millisecond's work."""
+SILENT_ROUNDS = 5
+"""So many rounds in a row that a node fails which was struck out, though its link is there: it does not give what it
+holds. Else whoever has captured a member could keep it from being struck out, by doing nothing."""
 HINT_BATCH = 64
 HINT_BYTES = 1 << 20
 """Under way to one peer at a time, so that what clients wait for does not queue behind it."""
@@ -69,6 +73,7 @@ class Repair:
         self._last_summaries: dict[bytes, dict[int, bytes]] = {}
         self._is_merging = False
         self._unreached: dict[bytes, int] = {}
+        self._failed: dict[bytes, tuple[int, float]] = {}
         self._tombstones = Tombstones(cluster)
         self._timers: dict[str, Timer] = {}
         self.rounds = 0
@@ -141,6 +146,7 @@ class Repair:
             self.rounds += 1
             if not ok:
                 self._last_summaries.pop(node, None)
+            self._note_failure(node, ok or version != self._cluster.version)
             if ok and version == self._cluster.version:
                 self._round_done(node, list(summaries), whole)
             if node in self._again or version != self._cluster.version:
@@ -200,14 +206,31 @@ class Repair:
         damaged = [one for one in sources if cluster.is_damaged_at(one, partition)]
         return sources_needed(registry, cluster.me.node_id, partition, lost, damaged)
 
-    def _count_unreached(self) -> None:
+    def _struck_out(self) -> frozenset[bytes]:
+        """Those whom the change under way strikes out."""
         registry = self._cluster.registry
-        struck_out = registry.previous_ids - registry.ids if registry is not None else frozenset()
+        return registry.previous_ids - registry.ids if registry is not None else frozenset()
+
+    def _note_failure(self, node: bytes, ok: bool) -> None:
+        """Count the rounds in a row that a node failed which is struck out, one for each interval at most."""
+        now_s = self._cluster.runtime.monotonic_s()
+        count, at_s = self._failed.pop(node, (0, 0.0))
+        if ok or node not in self._struck_out():
+            return
+        is_due = not count or now_s - at_s >= ROUND_INTERVAL_S / 2
+        self._failed[node] = (count + 1, now_s) if is_due else (count, at_s)
+
+    def _count_unreached(self) -> None:
+        struck_out = self._struck_out()
         away = [node for node in struck_out if not self._cluster.is_reachable(node)]
         self._unreached = {node: self._unreached.get(node, 0) + 1 for node in away}
+        self._failed = {node: failed for node, failed in self._failed.items() if node in struck_out}
 
     def _is_lost(self, node: bytes) -> bool:
-        return self._unreached.get(node, 0) > self.lost_after_rounds
+        return self._unreached.get(node, 0) > self.lost_after_rounds or self._has_failed(node)
+
+    def _has_failed(self, node: bytes) -> bool:
+        return self._failed.get(node, (0, 0.0))[0] >= SILENT_ROUNDS
 
     def _check_all_whole(self) -> bool:
         """Have the partitions count as whole that are; in later turns, where much was set aside."""
@@ -271,9 +294,8 @@ class Repair:
         self._take_over(before, after)
         if after.find(me) is None and before is not None and before.find(me) is not None:
             self.log.warn("this node is no member any more")
-            cluster.removed = True
-        if before is not None and not after.changing:
-            for node in sorted((before.ids | before.previous_ids) - after.ids):
+        if before is not None:
+            for node in sorted((before.ids | before.previous_ids) - after.ids - after.previous_ids - {me}):
                 cluster.struck_out(node)
         for node in cluster.links.linked():
             self.run_round(node)
@@ -329,13 +351,19 @@ class Repair:
         """Drop a partition only once a majority of its owners durably has all of it."""
         surplus = self.surplus()
         registry = self._cluster.registry
+        if self._cluster.removed:
+            self._cluster.links.dial(Dialling.ALL if surplus else Dialling.NOBODY)
         if not surplus or self._handing_off or registry is None:
             return
         self._handing_off = True
         clocks: dict[int, list[DotSet]] = {partition: [] for partition in surplus}
         resets = {partition: self._cluster.store.replicas[partition].resets for partition in surplus}
         targets = [node for node in sorted(registry.ids) if self._cluster.links.is_reachable(node)]
-        waiting = len(targets)
+        asked: list[tuple[bytes, list[int]]] = []
+        for node in targets:
+            owned = [partition for partition in surplus if node in registry.owners(partition)]
+            asked += [(node, part) for part in clock_parts(self._cluster, owned)]
+        waiting = len(asked)
 
         def replied(reply: AnyMessage | None) -> None:
             nonlocal waiting
@@ -347,11 +375,10 @@ class Repair:
                 self._handing_off = False
                 self._drop_covered(registry, clocks, resets)
 
-        if not targets:
+        if not asked:
             self._handing_off = False
-        for node in targets:
-            owned = [partition for partition in surplus if node in registry.owners(partition)]
-            self._cluster.links.call(node, PullFromMe(registry.version, owned), replied, timeout_s=30.0)
+        for node, part in asked:
+            self._cluster.links.call(node, PullFromMe(registry.version, part), replied, timeout_s=30.0)
 
     def _drop_covered(self, registry: Registry, clocks: dict[int, list[DotSet]], resets: dict[int, int]) -> None:
         """Drop what its owners have, one partition a turn: each is dropped in one go, and may be large."""

@@ -6,15 +6,19 @@ The rules are in `dynatwist.replication.collection`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from dynatwist.model.dots import DotSet, WireDots
 from dynatwist.model.flaws import BEYOND
 from dynatwist.net.messages import AnyMessage, ClocksAre, DurableClocks
 from dynatwist.replication.collection import PAGE_RECORDS, Collection
+from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster, Respond
 
 LOOKS_PER_GRACE = 4
+CLOCK_ENTRY_BYTES = 28
+"""On the wire: sixteen of the actor, a number, and what stands around them."""
 INTERVAL_S = (0.1, 10.0)
 TURN_S = 0.002
 """So long a turn of the reactor may be busy with it, as the intake of requests may."""
@@ -52,7 +56,8 @@ class Tombstones:
             self._collection(partition).begin()
         me, version = cluster.me.node_id, registry.version
         nodes = sorted(registry.ids - {me}) if wanted else []
-        waiting = len(nodes) + 1
+        parts = clock_parts(cluster, wanted)
+        waiting = len(nodes) * len(parts) + 1
 
         def know(node: bytes, reply: AnyMessage | None) -> None:
             nonlocal waiting
@@ -67,7 +72,8 @@ class Tombstones:
 
         answer_clocks(cluster, wanted, lambda reply: know(me, reply))
         for node in nodes:
-            cluster.links.call(node, DurableClocks(version, wanted), lambda reply, node=node: know(node, reply))  # type: ignore[misc]
+            for part in parts:
+                cluster.links.call(node, DurableClocks(version, part), partial(know, node))
 
     def _wanted(self) -> list[int]:
         """Partitions owned here in which there is something to learn or to drop."""
@@ -138,6 +144,25 @@ class Tombstones:
 
     def _on_durable_clocks(self, node: bytes, message: DurableClocks, respond: Respond) -> None:
         answer_clocks(self._cluster, message.partitions, respond)
+
+
+def clock_parts(cluster: Cluster, partitions: list[int]) -> list[list[int]]:
+    """The partitions in as few parts as make answers of a bounded size, if others' clocks are as long as those here.
+
+    A clock grows with each start of each node that wrote, so that of all partitions need not fit into one message.
+    """
+    parts: list[list[int]] = []
+    room = 0
+    for partition in partitions:
+        size_bytes = CLOCK_ENTRY_BYTES * (1 + cluster.store.replicas[partition].clock.entries)
+        if not parts or size_bytes > room:
+            if parts:
+                sometimes("clocks are asked for in parts")
+            parts.append([])
+            room = cluster.answer_bytes
+        parts[-1].append(partition)
+        room -= size_bytes
+    return parts
 
 
 def answer_clocks(cluster: Cluster, partitions: list[int], respond: Respond) -> None:

@@ -32,6 +32,7 @@ class SwimSettings:
     :ivar lag_s: a timer this late says that this process is slow.
     :ivar max_awareness: the greatest local health score.
     :ivar max_down: dead members and members that left that are remembered; the oldest are forgotten beyond that.
+    :ivar max_up: members that are up and known; beyond that only registered ones are taken in, one that is not goes.
     :ivar payload_bytes: room in a packet.
     :ivar random_probes: probe any member rather than the next in a shuffled round: SWIM's first version, to compare.
     :ivar awareness: local health: who misses answers, or is late itself, takes more time before it accuses others, and
@@ -59,6 +60,7 @@ class SwimSettings:
     lag_s: float = 0.1
     max_awareness: int = 8
     max_down: int = 4096
+    max_up: int = 1 << 20
     payload_bytes: int = 1000
     random_probes: bool = False
     awareness: bool = True

@@ -42,6 +42,7 @@ class Swim:
     :param seeds: addresses to call until they answer, and again whenever they are not members.
     :param incarnation_raised: called when a refutation raised the incarnation, to be persisted.
     :ivar view: all members ever met, this node among them.
+    :ivar is_registered: whether a node is in the registry, of which this state machine knows nothing.
     :ivar suspicions: of members, by their id.
     :ivar refutations: how often this node was suspected and said that it lives.
     :ivar suspected: how often it suspected another by its own evidence.
@@ -79,6 +80,8 @@ class Swim:
             self._outbox,
         )
         self._exchange = Exchange(settings)
+        self.is_registered: Callable[[bytes], bool] = lambda node: False
+        self._barred: frozenset[bytes] = frozenset()
         self._next_redial_s = 0.0
         self._due_s: float | None = None
 
@@ -154,7 +157,7 @@ class Swim:
 
     def receive(self, now_s: float, sender: bytes, source: Address, messages: list[AnyGossip]) -> list[Action]:
         """Take in an authenticated packet."""
-        if self.left:
+        if self.left or sender in self._barred:
             return []
         self._notice_own_silence(now_s)
         self._prober.on_heard(sender)
@@ -180,6 +183,12 @@ class Swim:
             self.suspicions.pop(node, None)
             self.round_trips.forget(node)
             self._prober.ring.remove(node)
+
+    def bar(self, nodes: frozenset[bytes]) -> None:
+        """Hear nothing any more of or from members that were struck out for good."""
+        self._barred = nodes - {self.me.node}
+        for node in sorted(self._barred):
+            self.remove(node)
 
     def leave(self) -> list[Action]:
         """Say goodbye to everybody; the node goes down in order, and is nobody's concern."""
@@ -258,6 +267,8 @@ class Swim:
 
     def _on_alive(self, now_s: float, alive: Alive) -> None:
         node = alive.node
+        if node in self._barred:
+            return
         if node == self.me.node:
             if alive.incarnation > self.me.incarnation:
                 if _place(alive) != _place(self.me):  # only this node raises it, and each start begins higher
@@ -269,6 +280,8 @@ class Swim:
         if suspicion is not None and alive.incarnation <= suspicion.incarnation:
             return
         before = None if known is None else State.SUSPECT if suspicion else self.view.state(node)
+        if not self.view.is_up(node) and len(self.view) >= self.settings.max_up and not self._makes_room_for(node):
+            return
         if not self.view.hear_alive(alive):
             return
         self.suspicions.pop(node, None)
@@ -279,6 +292,16 @@ class Swim:
         if before is not State.ALIVE or moved:
             why = {None: "new", State.ALIVE: "moved", State.SUSPECT: "refuted"}.get(before, "back")
             self._outbox.actions.append(Changed(self.peer(node), before, f"{why}, incarnation {alive.incarnation}"))
+
+    def _makes_room_for(self, node: bytes) -> bool:
+        """Forget a member that is in no registry for one that is: the others can be made up."""
+        if not self.is_registered(node):
+            return False
+        for other in self.view.alive:
+            if self.view.is_up(other) and other != self.me.node and not self.is_registered(other):
+                self.remove(other)
+                return True
+        return True
 
     def _on_suspect(self, now_s: float, node: bytes, incarnation: int, accuser: bytes) -> None:
         if node == self.me.node:

@@ -160,6 +160,11 @@ class DotSet:
 
     __hash__ = None  # type: ignore[assignment]
 
+    @property
+    def entries(self) -> int:
+        """How many numbers it takes on the wire, about: one for each actor, and for each dot beyond a gap."""
+        return len(self._upto) + sum(map(len, self._beyond.values()))
+
     def __bool__(self) -> bool:
         return bool(self._upto or self._beyond)
 

@@ -7,9 +7,21 @@ members before it, and every majority is needed twice: of the old owners and of 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 import msgspec
 
+from .dots import NODE_ID_BYTES
 from .ring import preference_list
+
+MAX_STRUCK_OUT = 1024
+"""Ids in a registry that were struck out: ten kilobytes in each greeting. Who strikes out more rotates the secret."""
+MAX_MEMBERS = 1024
+"""Every node has a link to every other one, and each greeting names all of them."""
+_HOST = re.compile(r"[0-9A-Za-z_.:%-]+")
+MAX_HOST_CHARS = 253
+"""As long as a host name can be."""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -27,6 +39,12 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     peer_port: int
 
     @property
+    def is_sound(self) -> bool:
+        """Whether this can be a node: what a peer says of itself may be anything."""
+        ports = 1 <= self.port <= 65535 and 1 <= self.peer_port <= 65535
+        return len(self.node_id) == NODE_ID_BYTES and ports and is_host(self.host)
+
+    @property
     def address(self) -> str:
         """``HOST:PORT``, the name that people see."""
         return f"{self.host}:{self.port}"
@@ -39,6 +57,7 @@ class Registry(msgspec.Struct, frozen=True, array_like=True):
     :ivar replicas: N, fixed at founding.
     :ivar members: the registered nodes.
     :ivar previous: the members before the change under way; empty when none is.
+    :ivar struck_out: ids that are never members again, the last one at the end; earlier releases leave them out.
     """
 
     cluster_id: bytes
@@ -46,6 +65,7 @@ class Registry(msgspec.Struct, frozen=True, array_like=True):
     replicas: int
     members: tuple[Member, ...]
     previous: tuple[Member, ...] = ()
+    struck_out: tuple[bytes, ...] = ()
 
     @property
     def changing(self) -> bool:
@@ -87,11 +107,27 @@ class Registry(msgspec.Struct, frozen=True, array_like=True):
     def with_members(self, members: tuple[Member, ...]) -> Registry:
         """The version that begins a change to other members."""
         ordered = tuple(sorted(members, key=lambda member: member.node_id))
-        return Registry(self.cluster_id, self.version + 1, self.replicas, ordered, self.members)
+        return msgspec.structs.replace(self, version=self.version + 1, members=ordered, previous=self.members)
+
+    def without(self, nodes: set[bytes]) -> Registry:
+        """The version that takes members out of the change under way; a joiner among them is struck out at once."""
+        kept = tuple(member for member in self.members if member.node_id not in nodes)
+        gone = (nodes & self.ids) - self.previous_ids
+        return msgspec.structs.replace(self, version=self.version + 1, members=kept, struck_out=self._struck(gone))
 
     def settled(self) -> Registry:
         """The version that ends the change under way."""
-        return Registry(self.cluster_id, self.version + 1, self.replicas, self.members)
+        struck_out = self._struck(self.previous_ids - self.ids)
+        return msgspec.structs.replace(self, version=self.version + 1, previous=(), struck_out=struck_out)
+
+    def _struck(self, nodes: Iterable[bytes]) -> tuple[bytes, ...]:
+        known = dict.fromkeys((*self.struck_out, *sorted(nodes)))
+        return tuple(known)[-MAX_STRUCK_OUT:]
+
+
+def is_host(text: str) -> bool:
+    """Whether a text can be a host name or an address."""
+    return len(text) <= MAX_HOST_CHARS and _HOST.fullmatch(text) is not None
 
 
 def majority(count: int) -> int:

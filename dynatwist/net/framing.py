@@ -9,7 +9,7 @@ is over by the wall clocks of a majority, as far as the sender knows (see `dynat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -103,36 +103,39 @@ def encode_all(
 
 
 class FrameReader:
-    """Turns a stream of bytes, cut anywhere, into frames."""
+    """Turns a stream of bytes, cut anywhere, into frames. It keeps what has arrived, whatever length is announced.
 
-    __slots__ = ("_buffer", "_max_bytes")
+    :ivar max_bytes: a longer frame is none; may change as more becomes known of the sender.
+    """
+
+    __slots__ = ("_buffer", "max_bytes")
 
     def __init__(self, max_bytes: int = FRAME_SIZES.max_bytes) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """Frames completed by some bytes.
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Frames completed by some bytes; each is to be dealt with before the next one is asked for, since one decides
+        how long the next may be.
 
         :raises FrameError: when they are none.
         """
         buffer = self._buffer
         buffer += data
-        frames: list[Frame] = []
         start = 0
         while len(buffer) - start >= _HEADER_BYTES:
             length = int.from_bytes(buffer[start : start + 4])
-            if not 1 <= length <= self._max_bytes:
+            if not 1 <= length <= self.max_bytes:
                 raise FrameError(f"a frame of {length} bytes")
             if buffer[start + 4] != WIRE_VERSION:
                 raise FrameError(f"wire version {buffer[start + 4]}; this node speaks {WIRE_VERSION}")
             if len(buffer) - start < 4 + length:
                 break
             try:
-                frames.append(_DECODER.decode(memoryview(buffer)[start + 5 : start + 4 + length]))
+                frame = _DECODER.decode(memoryview(buffer)[start + 5 : start + 4 + length])
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise FrameError(f"not a frame: {error}") from None
             start += 4 + length
+            yield frame
         if start:
             del buffer[:start]
-        return frames

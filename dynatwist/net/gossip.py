@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from dynatwist.membership.actions import Action, Address, Changed, Doubled, PingLink, Send
 from dynatwist.membership.messages import DECODER, ENCODER
+from dynatwist.membership.soundness import is_sound
 from dynatwist.membership.swim import Swim
 from dynatwist.runtime import Datagrams, Runtime, Timer, cancel
 
@@ -19,6 +20,8 @@ from .packet import PacketCodec
 LEAST_TICK_S = 0.01
 MAX_DOUBLES = 16
 """So many addresses are told at which another process runs as this node; who reads none of them reads no more."""
+MAX_SAID = 64
+"""Nodes that the log names once each, since their datagrams do not arrive."""
 
 
 class GossipPort(DatagramProtocol):
@@ -75,7 +78,9 @@ class GossipPort(DatagramProtocol):
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 self.codec.dropped += 1
                 continue
-            self.perform(self.swim.receive(self._runtime.monotonic_s(), sender, addr[:2], messages))
+            sound = list(filter(is_sound, messages))
+            self.codec.dropped += len(sound) < len(messages)
+            self.perform(self.swim.receive(self._runtime.monotonic_s(), sender, addr[:2], sound))
         self._schedule()
 
     def perform(self, actions: list[Action]) -> None:
@@ -104,7 +109,7 @@ class GossipPort(DatagramProtocol):
 
     def _link_answered(self, ping: PingLink) -> None:
         self.swim.link_answered(ping.node, ping.seq)
-        if ping.node not in self._said and self.swim.knows(ping.node):
+        if ping.node not in self._said and self.swim.knows(ping.node) and len(self._said) < MAX_SAID:
             self._said.add(ping.node)
             peer = self.swim.peer(ping.node)
             self.log.info(

@@ -2,7 +2,8 @@
 
 Rules:
 
-- The first message either way is `Hello`; nothing else is heard before it.
+- The first message either way is `Hello`, within five seconds of the connection's beginning, TLS included; nothing else
+  is heard before it.
 - Every call has a `Ping` outstanding beside it. When that is not answered within 100 ms the peer is *stalled*: not
   reachable until it answers. A failure detector is too slow for this. A connection on which nothing is answered for
   five seconds is given up: after a long partition a new one is there at once, while TCP's next retransmission may be
@@ -25,7 +26,7 @@ from dynatwist.calls import call_each, call_safely
 from dynatwist.runtime import Runtime, Timer, cancel
 
 from .framing import FRAME_SIZES, Frame, FrameError, FrameReader, FrameSizes, State, encode_all
-from .messages import AnyMessage, Done, Hello, Ping, Refused, Unable
+from .messages import AnyMessage, Done, Hello, Ping, Refused, StaleRegistry, Unable
 from .sieve import SIFTED, sifted
 from .ways import Ways
 
@@ -39,6 +40,12 @@ IDLE_PING_S = 0.5
 LAST_WORD_S = 2.0
 """For a message to arrive at a peer whose connection is dropped: more than a round trip, and one lost packet."""
 CLOCK_MARGIN_S = 0.5
+HELLO_BYTES = 256 << 10
+"""Before its `Hello` a peer may send no longer frame. That holds the registry: more than a thousand members."""
+GUEST_BYTES = 2 << 20
+"""A node that is no member may send no longer frame: asking to join takes less, and nothing of it is worth more."""
+CLOSE_S = 0.4
+"""A connection that is to be closed, and whose other end does not close it too, is dropped after so long."""
 MAX_QUEUED_BYTES = 64 << 20
 """Whoever makes much waits for acknowledgements, so this is never reached by a peer that reads at all."""
 
@@ -93,6 +100,8 @@ class PeerLink(TwistedProtocol):
     :ivar position: how far the peer's log is durable, as its last frame said.
     :ivar wall: what the peer's wall clock said last; ``None`` when it never did.
     :ivar dialled_for: the node that this side dialled; ``None`` when the peer did, or its name was not known.
+    :ivar is_served: whether the peer is a member; what others say of registry and time is not believed.
+    :ivar began_s: when the connection was made.
     """
 
     log = Logger()
@@ -107,7 +116,9 @@ class PeerLink(TwistedProtocol):
         self.peer: Hello | None = None
         self.stalled = False
         self.refusal = ""
-        self._reader = FrameReader(sizes.max_bytes)
+        self.is_served = False
+        self._reader = FrameReader(min(HELLO_BYTES, sizes.max_bytes))
+        self._close_by_s = float("inf")
         self._outgoing: list[tuple[int, AnyMessage]] = []
         self._calls: dict[int, _Call] = {}
         self._next_id = 1
@@ -119,8 +130,8 @@ class PeerLink(TwistedProtocol):
         self.sent_ms = 0
         self._has_answered = False
         self._clock_at_s = 0.0
-        self._started_s = runtime.monotonic_s()
-        self._ways = Ways(self._started_s)
+        self.began_s = runtime.monotonic_s()
+        self._ways = Ways(self.began_s)
         self.wall: Wall | None = None
         self._last_ping_s = 0.0
         self._watch_due_s = 0.0
@@ -154,6 +165,11 @@ class PeerLink(TwistedProtocol):
             on_stall()
 
     @property
+    def secrets(self) -> frozenset[str]:
+        """The names of the cluster's secrets that both certificates of this connection are by."""
+        return getattr(self.transport, "secrets", frozenset())
+
+    @property
     def pending(self) -> int:
         """Calls that are not answered yet."""
         return len(self._calls)
@@ -172,14 +188,20 @@ class PeerLink(TwistedProtocol):
 
     def abort(self) -> None:
         """Drop the connection."""
-        if self.transport is not None:
+        if self.transport is not None and not self._gone:
             self.transport.abortConnection()
 
     def close(self) -> None:
-        """Send what is due, then close."""
+        """Send what is due, then close. TLS waits for the other end to close too: not for long."""
         self._flush()
-        if self.transport is not None:
+        self._close_by_s = min(self._close_by_s, self._runtime.monotonic_s() + CLOSE_S)
+        if self.transport is not None and not self._gone:
             self.transport.loseConnection()
+
+    def serve(self, is_member: bool) -> None:
+        """The peer, which has said who it is, is a member from now on, or none."""
+        self.is_served = is_member
+        self._reader.max_bytes = self._sizes.max_bytes if is_member else min(GUEST_BYTES, self._sizes.max_bytes)
 
     def _take_id(self) -> int:
         self._next_id += 1
@@ -262,24 +284,22 @@ class PeerLink(TwistedProtocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
-        self._started_s = self._runtime.monotonic_s()
+        self.began_s = self._runtime.monotonic_s()
         self.tell(self._owner.hello())
-        self._watch_due_s = self._started_s + WATCH_S
+        self._watch_due_s = self.began_s + WATCH_S
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes, cut anywhere."""
         try:
-            frames = self._reader.feed(data)
+            for frame in self._reader.feed(data):
+                self._measure(frame)
+                for call_id, message in frame.messages:
+                    if self._gone:
+                        return
+                    call_safely(self._receive, call_id, message)
         except FrameError as error:
             self.log.warn("peer link dropped: {error}", error=str(error))
             self.abort()
-            return
-        for frame in frames:
-            self._measure(frame)
-            for call_id, message in frame.messages:
-                if self._gone:
-                    return
-                call_safely(self._receive, call_id, message)
 
     def _measure(self, frame: Frame) -> None:
         now_s = self._runtime.monotonic_s()
@@ -288,7 +308,7 @@ class PeerLink(TwistedProtocol):
         self.sent_ms, self.position = frame.sent_ms, frame.position
         if frame.wall_ms:
             self.wall = frame.wall_ms, now_s
-        if self.peer is not None and frame.lapse_ms:
+        if self.is_served and frame.lapse_ms:
             self._owner.passed(frame.lapse_ms)
 
     @property
@@ -327,7 +347,8 @@ class PeerLink(TwistedProtocol):
         elif call_id < 0:
             call = self._calls.pop(-call_id, None)
             if call is not None:
-                call.on_reply(message)
+                is_believed = self.is_served or not isinstance(message, StaleRegistry)
+                call.on_reply(message if is_believed else Unable("no member says so"))
         elif isinstance(message, Ping):
             self._send(-call_id, Done())
         elif isinstance(message, Refused):
@@ -364,11 +385,14 @@ class PeerLink(TwistedProtocol):
     def watch(self, now_s: float) -> None:
         """Look for stalls and time-outs; to be called every `WATCH_S`."""
         late_s, self._watch_due_s = now_s - self._watch_due_s, now_s + WATCH_S
+        if now_s > self._close_by_s:
+            self.abort()
+            return
         if late_s > STALL_S / 2 and self._ping_sent_s is not None and not self.stalled:
             self._ping_sent_s = now_s  # it was us who slept: what the peer answered meanwhile is still to be read
             self._is_ping_measured = False
         if self.peer is None:
-            if now_s - self._started_s > HELLO_TIMEOUT_S:
+            if now_s - self.began_s > HELLO_TIMEOUT_S:
                 self.abort()
             return
         if self._ping_sent_s is None:

@@ -1,12 +1,17 @@
 """All peer links of a node: one persistent connection per pair, redialled with backoff.
 
-Of two nodes the one with the lower id dials. Who is dialled follows from gossip and the registry; see `want`.
+Of two nodes the one with the lower id dials. Who is dialled follows from gossip and the registry; see `want`. A node
+that was struck out is dialled by nobody: it dials all, as long as it has something to hand off.
+
+A *guest* is a peer that has the cluster key and is no member: one that wants to join, or was struck out. There are only
+so many, and the oldest one goes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
 from twisted.internet.protocol import Factory
@@ -16,6 +21,8 @@ from dynatwist.calls import call_safely
 from dynatwist.runtime import Runtime, Timer, cancel
 from dynatwist.sometimes import sometimes
 
+from .dials import Dials
+from .doors import Doors
 from .framing import FRAME_SIZES, State
 from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink, Wall
 from .lives import Lives, Word
@@ -23,6 +30,24 @@ from .messages import AnyMessage, Hello, Leaving, Ping, Refused
 
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
+MAX_GUESTS = 64
+"""Links of nodes that are no members, in a cluster that was founded: more do not join at once."""
+MAX_SAID = 64
+"""Reasons of refusals that are remembered, so that each is logged once; a peer can make up any number."""
+RENEW_S = (0.1, 0.3)
+"""When a link is replaced that a retired secret has authenticated: once the other end has retired it too."""
+RETIRE_S = 0.8
+"""How long such a link goes on: what was asked on it is answered meanwhile, on both ends."""
+LAST_WORDS_S = 0.4
+"""How long a link to a node that was struck out stays: it hears of that, and answers what it was asked."""
+
+
+class Dialling(Enum):
+    """Whom a node dials."""
+
+    HIGHER = "nodes with higher ids"
+    ALL = "all"
+    NOBODY = "nobody"
 
 
 class LinksOwner(Protocol):
@@ -36,6 +61,13 @@ class LinksOwner(Protocol):
 
     def judge(self, hello: Hello) -> str | None:
         """Why a peer is refused, or ``None``."""
+
+    def is_served(self, node: bytes) -> bool:
+        """Whether a node is a member."""
+
+    @property
+    def is_founded(self) -> bool:
+        """Whether this node is in a cluster; before that nobody is a member."""
 
     def linked(self, node: bytes, hello: Hello) -> None:
         """A peer is connected."""
@@ -60,6 +92,7 @@ class _Target:
     host: str
     port: int
     backoff_s: float = FIRST_BACKOFF_S
+    failures: int = 0
     timer: Timer | None = None
     dialling: bool = False
 
@@ -73,7 +106,7 @@ class _Connector(Factory):
         self._links = links
         self._target = target
 
-    def buildProtocol(self, addr: Any) -> PeerLink:
+    def buildProtocol(self, addr: Any) -> PeerLink | None:
         return self._links.build(self._target)
 
     def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
@@ -86,10 +119,19 @@ class _Connector(Factory):
         pass
 
 
+class _Accepting(_Connector):
+    """Builds links for those who dial this node, as far as there is room."""
+
+    def buildProtocol(self, addr: Any) -> PeerLink | None:
+        return self._links.accept(getattr(addr, "host", ""))
+
+
 class PeerLinks:
     """See the module.
 
     :ivar frame_sizes: of the links that are still to come.
+    :ivar doors: what has not said who it is yet.
+    :ivar dials: how often nodes are dialled that are no members.
     """
 
     log = Logger()
@@ -105,6 +147,11 @@ class PeerLinks:
         self.frame_sizes = FRAME_SIZES
         self._stopping = False
         self._said: set[str] = set()
+        self._dialling = Dialling.HIGHER
+        self._secrets: tuple[str, ...] | None = None
+        self._ending: set[PeerLink] = set()
+        self.doors = Doors(runtime.monotonic_s, self._is_dialled)
+        self.dials = Dials(runtime.monotonic_s)
         self._current: PeerLink | None = None
         self._watching: Timer | None = None
         self._clock_bounds_ms: dict[bytes, tuple[int, float]] = {}
@@ -113,7 +160,7 @@ class PeerLinks:
 
     def start(self, port: int) -> None:
         """Listen for peers."""
-        self._port = self._runtime.network.listen(port, _Connector(self, None))
+        self._port = self._runtime.network.listen(port, _Accepting(self, None))
         self._watch()
 
     def _watch(self) -> None:
@@ -151,6 +198,11 @@ class PeerLinks:
         """Host and port of a connected peer, as it says itself: what others name in ``--join``."""
         link = self._links.get(node)
         return (link.peer.member.host, link.peer.member.port) if link is not None and link.peer is not None else None
+
+    def hello_of(self, node: bytes) -> Hello | None:
+        """How a connected peer has greeted."""
+        link = self._links.get(node)
+        return link.peer if link is not None else None
 
     def pending(self) -> int:
         """Calls that are not answered yet."""
@@ -268,12 +320,35 @@ class PeerLinks:
         self._dial(node)
 
     def unwant(self, node: bytes) -> None:
-        """The node is gone for good."""
+        """The node is gone for good: it is not dialled any more, and its link ends in a moment."""
+        self.leave_alone(node)
+        self.end_after(node, LAST_WORDS_S)
+
+    def end_after(self, node: bytes, wait_s: float) -> None:
+        """Close a peer's present link in a while."""
+        link = self._links.get(node)
+        if link is not None:
+            self._runtime.clock.callLater(wait_s, link.close)
+
+    def leave_alone(self, node: bytes) -> None:
+        """Dial a node no more."""
         target = self._targets.pop(node, None)
         if target is not None:
             cancel(target.timer)
-        if node in self._links:
-            self._links[node].close()
+
+    def dial(self, whom: Dialling) -> None:
+        """Dial these from now on, of the nodes that are wanted; nobody: the links end as well."""
+        if whom is self._dialling:
+            return
+        self._dialling = whom
+        for node in list(self._targets):
+            self._dial(node)
+        if whom is Dialling.NOBODY:
+            for link in list(self._links.values()):
+                link.close()
+
+    def _is_dialled(self, host: str) -> bool:
+        return any(target.host == host for target in self._targets.values())
 
     def try_once(self, host: str, port: int) -> None:
         """Dial an address of which only the port is guessed: where gossip gets no answer, TLS tells why."""
@@ -282,10 +357,20 @@ class PeerLinks:
 
     def _dial(self, node: bytes) -> None:
         target = self._targets.get(node)
-        if target is None or target.dialling or node in self._links or self._stopping or node < self._node_id:
+        if target is None or target.dialling or self._stopping or not self._is_to_dial(node):
+            return
+        if node in self._links and self._links[node] not in self._ending:
+            return
+        if not self._owner.is_served(node) and not self.dials.may(target.failures):
+            self._dial_later(node, target)
             return
         target.dialling = True
         self._runtime.network.connect(target.host, target.port, _Connector(self, node))
+
+    def _is_to_dial(self, node: bytes) -> bool:
+        if self._dialling is Dialling.HIGHER:
+            return node > self._node_id
+        return self._dialling is Dialling.ALL
 
     def dial_failed(self, node: bytes | None, reason: Any) -> None:
         """The network could not connect."""
@@ -297,10 +382,22 @@ class PeerLinks:
         if target is None or self._stopping:
             return
         target.dialling = False
+        target.failures += 1
+        self._dial_later(node, target)
+
+    def _dial_later(self, node: bytes, target: _Target) -> None:
         cancel(target.timer)
         delay_s = target.backoff_s * (0.5 + self._runtime.random.random())
         target.backoff_s = min(MAX_BACKOFF_S, target.backoff_s * 2)
         target.timer = self._runtime.clock.callLater(delay_s, self._dial, node)
+
+    def accept(self, host: str) -> PeerLink | None:
+        """A link for a connection that somebody made to this node; ``None`` if it is to be closed at once."""
+        if self._stopping or not self.doors.lets_in(host):
+            return None
+        link = self.build(None)
+        self.doors.enter(link, host)
+        return link
 
     def build(self, target: bytes | None) -> PeerLink:
         """A link for a new connection."""
@@ -326,33 +423,102 @@ class PeerLinks:
             return "the certificate names another node"
         if node == self._node_id:
             return "that is this node's own id: was its data folder copied?"
-        refusal = self._lives.refusal(node, hello.epoch, hello.member.address) or self._owner.judge(hello)
+        if self._is_outdated(link):
+            return "its certificate is by a secret that was retired"
+        refusal = (
+            self._lives.refusal(node, hello.epoch, hello.member.address)
+            or self._owner.judge(hello)
+            or self._crowded(node)
+        )
         if refusal is not None:
             return refusal
+        self.doors.passed(link)
         older = self._links.get(node)
         self._links[node] = link
+        link.serve(self._owner.is_served(node))
         if older is not None:
             self._remember(node, older)
         self._lives.met(node, hello.epoch)
         if older is not None:
-            self._replace(node, older)
+            self._replace(node, older, link)
         target = self._targets.get(node)
         if target is not None:
-            target.backoff_s = FIRST_BACKOFF_S
+            target.backoff_s, target.failures = FIRST_BACKOFF_S, 0
         self._owner.linked(node, hello)
         return None
 
-    def _replace(self, node: bytes, older: PeerLink) -> None:
+    def _replace(self, node: bytes, older: PeerLink, link: PeerLink) -> None:
         """A node has opened a new connection. If another process had the one before, it is dead, or has to be told."""
         assert older.peer is not None
         refusal = self._lives.refusal(node, older.peer.epoch, older.peer.member.address)
-        if refusal is None:
+        if refusal is not None:
+            older.leave(Refused(refusal))
+        elif older.secrets == link.secrets:
             older.abort()
         else:
-            older.leave(Refused(refusal))
+            self._end(older)
+
+    # Secrets
+
+    def go_by(self, secrets: tuple[str, ...]) -> None:
+        """The names of the cluster's secrets from now on: links that others have authenticated end within a second.
+
+        What was asked on them is answered meanwhile; whoever dials has replaced them by then.
+        """
+        self._secrets = secrets
+        for link in [link for link in self._open if self._is_outdated(link)]:
+            self._end(link)
+            if link.peer is not None:
+                node = link.peer.member.node_id
+                self._runtime.clock.callLater(self._runtime.random.uniform(*RENEW_S), self._renew, node)
+
+    def _renew(self, node: bytes) -> None:
+        """Dial a node beside the link that is about to end."""
+        target = self._targets.get(node)
+        if target is not None and self._links.get(node) in self._ending:
+            target.dialling = False
+            self._dial(node)
+
+    def _is_outdated(self, link: PeerLink) -> bool:
+        return self._secrets is not None and not link.secrets.issubset(self._secrets)
+
+    def _end(self, link: PeerLink) -> None:
+        """Let a link answer what it was asked, and no more."""
+        if link not in self._ending:
+            self._ending.add(link)
+            self._runtime.clock.callLater(RETIRE_S, link.abort)
+
+    # Members and guests
+
+    def _guests(self) -> list[bytes]:
+        """Peers that are no members, the one first whose link is oldest."""
+        guests = [node for node, link in self._links.items() if not link.is_served]
+        return sorted(guests, key=lambda node: self._links[node].began_s)
+
+    def _crowded(self, node: bytes) -> str | None:
+        """Why there is no room for one more peer; a guest goes for it where one can."""
+        if node in self._links:
+            return None
+        guests = self._guests() if self._owner.is_founded else []
+        is_full = len(self._links) >= self.doors.limits.links
+        if is_full and not guests:
+            return f"this node has {len(self._links)} links, which is its --max-peer-links"
+        if is_full or (len(guests) >= MAX_GUESTS and not self._owner.is_served(node)):
+            sometimes("a guest has to go, since there are too many")
+            self._links[guests[0]].abort()
+        return None
+
+    def members_changed(self) -> None:
+        """Who is a member is another question now."""
+        for node, link in self._links.items():
+            link.serve(self._owner.is_served(node))
+        for node in [node for node in self._positions if not self._owner.is_served(node)]:
+            del self._positions[node], self._clock_bounds_ms[node]
 
     def _remember(self, node: bytes, link: PeerLink) -> None:
-        """What a connection that ends had told of its peer."""
+        """What a connection that ends had told of a member."""
+        if not link.is_served:
+            return
         self._clock_bounds_ms[node] = link.clock_bound_ms, self._runtime.monotonic_s()
         self._positions[node] = max(self.position(node), link.position)
         if link.peer is not None:
@@ -372,7 +538,7 @@ class PeerLinks:
         """See `LinkOwner`."""
         assert link.peer is not None
         node = link.peer.member.node_id
-        if self._links.get(node) is not link:
+        if self._links.get(node) is not link and (respond is None or link not in self._ending):
             return
         self._current = link
         self._owner.handle(node, message, respond)
@@ -390,7 +556,9 @@ class PeerLinks:
     def closed(self, link: PeerLink) -> None:
         """See `LinkOwner`."""
         self._open.pop(link, None)
-        if link.refusal and link.refusal not in self._said:
+        self.doors.gone(link)
+        self._ending.discard(link)
+        if link.refusal and link.refusal not in self._said and len(self._said) < MAX_SAID:
             self._said.add(link.refusal)
             self.log.warn("peer link refused: {reason}", reason=link.refusal)
         node = link.dialled_for

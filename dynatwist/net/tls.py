@@ -21,6 +21,9 @@ _ALWAYS_FROM = datetime.datetime(1970, 1, 1)
 _ALWAYS_TO = datetime.datetime(9999, 12, 31, 23, 59, 59)
 
 
+_TITLE = "dynakv cluster "
+
+
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
@@ -47,7 +50,7 @@ def peer_context(keys: ClusterKeys, node_id: bytes) -> CertificateOptions:
     It shows a certificate by the secret in use, and believes those by any of the secrets.
     """
     authorities = [Ed25519PrivateKey.from_private_bytes(key) for key in keys.derive_all(b"peer authority")]
-    titles = [f"dynakv cluster {name}" for name in keys.names()]
+    titles = [_TITLE + name for name in keys.names()]
     trusted = [
         _certificate(title, title, authority.public_key(), authority, 1, True)
         for title, authority in zip(titles, authorities, strict=True)
@@ -65,15 +68,21 @@ def peer_context(keys: ClusterKeys, node_id: bytes) -> CertificateOptions:
     )
 
 
-def peer_node_id(transport: Any) -> bytes | None:
-    """The node id in a connected peer's certificate."""
+def peer_node_id(transport: Any) -> bytes:
+    """The node id in a connected peer's certificate; empty when it names none, and no node has that."""
     certificate = transport.getPeerCertificate()
     if certificate is None:
-        return None
+        return b""
     try:
         return bytes.fromhex(certificate.get_subject().CN)
     except (ValueError, TypeError):
-        return None
+        return b""
+
+
+def secrets_of(transport: Any) -> frozenset[str]:
+    """The names of the cluster's secrets that a connection's two certificates are by."""
+    shown = (transport.getPeerCertificate(), transport.getHandle().get_certificate())
+    return frozenset(str(one.get_issuer().CN).removeprefix(_TITLE) for one in shown if one is not None)
 
 
 def is_foreign_key(reason: Any) -> bool:

@@ -54,6 +54,9 @@ class SimStream:
 
         def begin() -> None:
             self._protocol = factory.buildProtocol(None)
+            if self._protocol is None:  # not wanted
+                self.abortConnection()
+                return
             self._protocol.makeConnection(self)
             early, self._early = self._early, []
             for data in early:

@@ -84,8 +84,8 @@ def an_amended_change_forgets_the_members_before_it(patch):
         patch,
         Registrar,
         "_goal",
-        "msgspec.structs.replace(registry, version=registry.version + 1, members=kept)",
-        "registry.with_members(kept)",
+        "registry.without(self._unwanted)",
+        "registry.with_members(registry.without(self._unwanted).members)",
     )
 
 
