@@ -302,6 +302,35 @@ def test_either_identity_file_is_enough_when_the_other_cannot_be_read():
     assert findings == ["identity-a cannot be read; its twin is used and it is written anew"]
 
 
+def test_an_identity_that_is_older_than_the_log_takes_registry_and_starts_from_it():
+    world = World(4)
+    cluster = SimCluster(world, 3)
+    for node in cluster.nodes:
+        node.start()
+    assert world.run_until(cluster.is_settled, 60)
+    node, other = cluster.nodes[:2]
+    folder = node.core.config.actual_data_dir
+    kept = {name: bytes(node.disk.file_data(f"{folder}/{name}")) for name in COPIES}
+    before = node.core.cluster.version
+    node.process.run(node.core.registrar.forget, cluster.nodes[2].core.identity.node_id)
+    assert world.run_until(lambda: not node.core.cluster.registry.changing and node.core.cluster.version > before, 60)
+    node.kill()
+    node.start()
+    assert world.run_until(lambda: node.core is not None and node.core.cluster.ready, 60)
+    version, starts = node.core.cluster.version, node.core.identity.starts
+    node.kill()
+    for name, data in kept.items():
+        node.disk.lose(f"{folder}/{name}")
+        node.disk.put(f"{folder}/{name}", data, False)
+    node.start()
+    assert node.core.cluster.version == version
+    assert node.core.identity.starts > starts
+    assert any("older than the log" in finding for finding in node.core.findings)
+    assert world.run_until(lambda: node.core.cluster.ready, 60)
+    assert not node.core.cluster.not_whole()
+    assert other.core.cluster.is_reachable(node.core.identity.node_id)
+
+
 def test_entries_of_another_release_are_refused_by_name():
     bench = Bench()
     sealer = Sealer(KEY, KIND, b"s" * 16)

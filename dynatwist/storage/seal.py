@@ -19,7 +19,6 @@ import struct
 import time
 import zlib
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -39,7 +38,6 @@ FRAME_HEADER = struct.Struct(">4sQI")
 _MARKER = b"\xd7\x9a\xfe\x01"
 _NONCE_BYTES, _TAG_BYTES = 12, 16
 _OWN_NONCES_SINCE = 4
-_CLOCKS = struct.Struct(">QQ")
 FILE_HEADER_BYTES = _FILE_HEADER.size + _CRC_BYTES
 
 
@@ -55,12 +53,11 @@ def derive_key(secret: bytes, salt: bytes, purpose: bytes) -> bytes:
 def _new_nonce() -> bytes:
     """Twelve bytes that no other frame has.
 
-    Of two machines resumed from one snapshot the system's randomness may be the same for a while. So the clocks count
-    too: both would have to seal a frame in the same nanosecond. Chance is not asked for through `Runtime` here, since
+    Of two machines resumed from one snapshot the system's randomness may be the same for a while. So the clock counts
+    too: both would have to seal a frame in the same nanosecond. Neither is asked for through `Runtime` here, since
     nothing that a node does can depend on a nonce.
     """
-    clocks = _CLOCKS.pack(time.time_ns(), time.perf_counter_ns())
-    return blake2b(os.urandom(_NONCE_BYTES) + clocks, digest_size=_NONCE_BYTES).digest()
+    return (int.from_bytes(os.urandom(_NONCE_BYTES)) ^ time.time_ns()).to_bytes(_NONCE_BYTES)
 
 
 class Sealer:
@@ -82,7 +79,8 @@ class Sealer:
         """The next frame."""
         nonce = _new_nonce()
         header = FRAME_HEADER.pack(_MARKER, self._index, _NONCE_BYTES + len(payload) + _TAG_BYTES)
-        frame = header + nonce + self._cipher.encrypt(nonce, payload, header + self.offset.to_bytes(8))
+        sealed = self._cipher.encrypt(nonce, payload, header + self.offset.to_bytes(8))
+        frame = b"".join((header, nonce, sealed))
         self._index += 1
         self.offset += len(frame)
         return frame
