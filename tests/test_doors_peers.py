@@ -14,6 +14,7 @@ from OpenSSL import SSL
 
 from dynatwist.model.record import Key
 from dynatwist.model.registry import Member
+from dynatwist.net import packet
 from dynatwist.net.messages import (
     Accept,
     BucketEntries,
@@ -236,6 +237,31 @@ def test_what_comes_and_goes_leaves_nothing_behind(cluster):
     wait_until(lambda: descriptors_of(node) <= before + 2, 10)
     assert rss_mib(node) < before_mib + 10
     assert node.is_ready()
+
+
+def test_a_flood_of_packets_costs_no_member_its_place(cluster):
+    """Packets of all lengths, empty ones and such that look like a member's first word."""
+    node = cluster.nodes[0]
+    member = bytes.fromhex(node.request("GET", "/membership").json["nodes"][node.address]["id"])
+    first_word = bytes([packet.PACKET_VERSION, 0]) + os.urandom(16) + member + bytes(7) + b"\1" + os.urandom(60)
+    token = node.register("alice")
+    end_s = time.monotonic() + 4
+    sent = 0
+    slowest_s = 0.0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flood:
+        while time.monotonic() < end_s:
+            for _ in range(300):
+                for data in (b"", first_word, os.urandom(1400)):
+                    flood.sendto(data, (node.host, node.port))
+                    sent += 1
+            began_s = time.monotonic()
+            assert node.put("t", "k", {"n": sent}, token).status in (200, 201)
+            slowest_s = max(slowest_s, time.monotonic() - began_s)
+    assert metric(node, "gossip_packets_ignored") > 0
+    assert slowest_s < 0.5
+    for one in cluster.nodes:
+        nodes = one.request("GET", "/membership").json["nodes"]
+        assert [other["status"] for other in nodes.values()] == ["Active"] * 3
 
 
 # Guests: the key, and no membership
