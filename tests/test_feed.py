@@ -327,18 +327,3 @@ def test_who_listens_after_one_whose_connection_breaks_hears_all_the_same():
     assert listeners[1].take().record.stamp.ms == 1
     assert hub.publish(("t", "a"), record(("t", "a"), 1, 2))
     assert listeners[1].take().record.stamp.ms == 2
-
-
-def test_regression_what_is_heard_behind_the_word_that_one_lags_is_not_heard_again():
-    """(Found by the simulator.) The word names the last event dropped, and others still waited behind it: they were
-    taken for never heard, and what another owner said of them again later, for news."""
-    key = ("t", "a")
-    packed = pack(record(key, 1, 1))
-    subscription = Subscription("t", None, "", lambda record: True, lambda: None)
-    subscription.begin(0, 0, 100, 1 << 20)
-    subscription.lag(9)
-    assert subscription.take() is Notice.LAGGED
-    subscription.offer(Event(key, packed, "e", 5))
-    assert isinstance(subscription.take(), Event)
-    subscription.offer(Event(key, packed, "e", 12, doubt=7))
-    assert subscription.take() is Notice.LAGGED

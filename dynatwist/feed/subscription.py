@@ -84,8 +84,6 @@ class Subscription:
         if not has_room or event.doubt > self._trusted:
             self.lag(event.seq)
             return
-        if event.seq <= self._trusted:  # it was told that it lags behind this one, which waited to be handed out
-            self._trusted = event.seq - 1
         self._queue.append(event)
         self._bytes += size_bytes
         if len(self._queue) == 1:
