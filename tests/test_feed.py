@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dynatwist.feed import hub as hub_module
-from dynatwist.feed.hub import Event, Hub, HubBounds, Notice, Subscription
+from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Lineage, Record, beats
