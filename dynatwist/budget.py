@@ -123,17 +123,23 @@ class Budget:
     """All allowances of a node.
 
     :ivar connections: by source address.
+    :ivar user_connections: on which a valid token was shown, by user.
     :ivar receiving: bytes of bodies that are arriving or being worked on, by user.
     :ivar unread: bytes of answers and events that their connection has no room for, by user, or address without one.
     :ivar subscriptions: by user, or address without one; each costs a queue.
+    :ivar logins: checks of secrets at work or waiting, by source address.
+    :ivar registrations: hashes for new names at work or waiting, by source address.
     :ivar streams: long answers, event streams and websockets under way, by user, or address without one.
     """
 
     connections: Allowance
+    user_connections: Allowance
     receiving: Allowance
     unread: Allowance
     subscriptions: Allowance
     streams: Allowance
+    logins: Allowance
+    registrations: Allowance
 
     def __iter__(self) -> Iterator[Allowance]:
         return (getattr(self, one.name) for one in fields(self))

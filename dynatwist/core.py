@@ -210,7 +210,13 @@ class Core:
         )
         keys = self.keyring.keys
         tokens = Tokens(self._token_keys(keys), runtime.wall_ms, config.token_lifetime_s, runtime.randbytes)
-        passwords = Passwords(runtime.offload, runtime.randbytes, config.argon2)
+        passwords = Passwords(
+            runtime.offload,
+            runtime.randbytes,
+            checking=self.budget.logins,
+            registering=self.budget.registrations,
+            cost=config.argon2,
+        )
         admin_passwords = self._admin_passwords(keys)
         self.users = Users(self.cluster, self.coordinator, acceptors, passwords, tokens, admin_passwords)
         self._build_gossip(me)

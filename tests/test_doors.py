@@ -317,6 +317,24 @@ def test_a_user_has_so_many_streams(node, alice, mallory):
     wait_until(lambda: gauge(node, "budget_streams_spent") == 0)
 
 
+def test_a_user_has_so_many_connections(tmp_path):
+    cluster = RealCluster.start(1, "--max-user-connections", "5", folder=tmp_path)
+    node = cluster.nodes[0]
+    try:
+        token = node.register("alice", "a long secret")
+        crowd = [connect(node) for _ in range(8)]
+        for one in crowd:
+            one.sendall(head("GET", "/t/key/k", token))
+            assert one.recv(4096).startswith(b"HTTP/1.1 404 ")
+        for one in crowd[:5]:
+            one.sendall(head("GET", "/t/key/k", token))
+            assert one.recv(4096).startswith(b"HTTP/1.1 404 ")
+        assert [read_all(one) for one in crowd[5:]] == [b""] * 3
+        check_logs(cluster)
+    finally:
+        cluster.close()
+
+
 def test_made_up_methods_are_one_series(node):
     for number in range(50):
         node.request(f"METHOD{'ABCDEFGHIJ'[number % 10]}{'ABCDEFGHIJ'[number // 10]}".replace("1", ""), "/heartbeat")
@@ -411,6 +429,26 @@ def test_a_node_that_stops_says_so_to_its_sockets(tmp_path):
         assert one.close_code() == 1001
         stopping.join()
         assert node.process.returncode in (0, -signal.SIGTERM)
+        check_logs(cluster)
+    finally:
+        cluster.close()
+
+
+@pytest.mark.parametrize("who", ["administrator", "user"])
+def test_a_rotation_that_logs_out_reaches_whoever_is_connected(tmp_path, who):
+    cluster = RealCluster.start(2, folder=tmp_path)
+    one, two = cluster.nodes
+    try:
+        admin = cluster.admin_token()
+        token = admin if who == "administrator" else one.register("alice", "a long secret")
+        sockets = [WebSocket(node, token) for node in cluster.nodes]
+        listener = Listener(two, "t", "k", token)
+        wait_until(lambda: two.stats()["active_sse_connections"] == 1)
+        assert one.request("POST", "/admin/keys/rotate", {"keep_tokens": False}, admin).status == 200
+        begun_s = time.monotonic()
+        assert [socket_.close_code() for socket_ in sockets] == [1008, 1008]
+        wait_until(lambda: not listener.is_alive())
+        assert time.monotonic() - begun_s < 1.5
         check_logs(cluster)
     finally:
         cluster.close()

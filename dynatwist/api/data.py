@@ -93,7 +93,7 @@ class DataRoutes:
             try:
                 answer = self._answer_of(identity, request, operation, result)
             except ApiError as error:
-                answer = error_answer(error)
+                answer = error_answer(error, identity.uid if identity is not None else "")
             respond(answer)
 
         context.coordinator.submit(operation, done)

@@ -30,6 +30,11 @@ class Limits:
     :ivar store_bytes: memory for records, keys and overhead included.
     :ivar connections: of clients in all; ``None`` for as many as there are descriptors for.
     :ivar address_connections: of one source address; ``None`` for half of all.
+    :ivar user_connections: of one user; ``None`` for half of all.
+    :ivar logins: at work or waiting, in all: a second's work for two threads, which no client waits longer for.
+    :ivar address_logins: of one source address.
+    :ivar registrations: likewise.
+    :ivar address_registrations: of one source address.
     :ivar receiving_bytes: of long bodies that arrive or are worked on, in all; a user may have a quarter.
     :ivar unread_bytes: of answers and events that their connections have no room for, in all; a quarter for a user.
     :ivar subscriptions: in all.
@@ -50,6 +55,11 @@ class Limits:
     store_bytes: int = 8 << 30
     connections: int | None = None
     address_connections: int | None = None
+    user_connections: int | None = None
+    logins: int = 64
+    address_logins: int = 16
+    registrations: int = 32
+    address_registrations: int = 8
     receiving_bytes: int = 64 << 20
     unread_bytes: int = 128 << 20
     subscriptions: int = 65536
@@ -68,9 +78,11 @@ class Limits:
         """
         connections = min(self.connections or descriptors, descriptors)
         each = min(self.address_connections or max(connections // 2, 1), connections)
+        of_user = min(self.user_connections or max(connections // 2, 1), connections)
         received, unread = max(self.receiving_bytes, self.body_bytes), max(self.unread_bytes, self.body_bytes)
         return Budget(
             Allowance("max-connections", "connections", connections, each, "max-address-connections"),
+            Allowance("max-connections", "connections", connections, of_user, "max-user-connections"),
             Allowance("max-receiving", "bytes of bodies under way", received, max(received // 4, self.body_bytes)),
             Allowance("max-unread", "bytes of unread answers", unread, max(unread // 4, self.body_bytes)),
             Allowance(
@@ -81,6 +93,14 @@ class Limits:
                 "max-user-subscriptions",
             ),
             Allowance("max-streams", "streams and websockets", self.streams, self.user_streams, "max-user-streams"),
+            Allowance("max-logins", "logins under way", self.logins, self.address_logins, "max-address-logins"),
+            Allowance(
+                "max-registrations",
+                "registrations under way",
+                self.registrations,
+                self.address_registrations,
+                "max-address-registrations",
+            ),
         )
 
     @property

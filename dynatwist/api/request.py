@@ -88,6 +88,10 @@ def json_answer(status: int, value: Any, headers: Mapping[str, str] | None = Non
     return Answer(status, msgspec.json.encode(value), headers=headers or {})
 
 
-def error_answer(error: ApiError) -> Answer:
-    """The error object."""
-    return json_answer(error.status, {"error": error.text, "code": error.code}, error.headers)
+def error_answer(error: ApiError, holder: str = "") -> Answer:
+    """The error object.
+
+    :param holder: see `Answer`.
+    """
+    body = msgspec.json.encode({"error": error.text, "code": error.code})
+    return Answer(error.status, body, headers=error.headers, holder=holder)

@@ -13,13 +13,6 @@ from twisted.python.failure import Failure
 
 from dynatwist.budget import Allowance, Charge
 
-MOST_WAITING = 64
-"""Checks at work or waiting: a second's work for two threads, which no client waits longer for."""
-SHARE_WAITING = 16
-"""Of one address."""
-MOST_REGISTERING = 32
-SHARE_REGISTERING = 8
-"""The same of hashes for new names, which wait for themselves: whoever makes up names does not delay logins."""
 T = TypeVar("T")
 SALT_BYTES = 16
 
@@ -29,6 +22,9 @@ class Passwords:
 
     :param offload: runs a slow function off the reactor.
     :param randbytes: for salts.
+    :param checking: what logins may have.
+    :param registering: what hashes for new names may have; they wait for each other, so that whoever makes up names
+        does not delay logins.
     :param cost: (passes, KiB of memory) of argon2id; the default is OWASP's recommendation.
     """
 
@@ -36,13 +32,16 @@ class Passwords:
         self,
         offload: Callable[[Callable[[], Any]], Deferred[Any]],
         randbytes: Callable[[int], bytes],
+        *,
+        checking: Allowance,
+        registering: Allowance,
         cost: tuple[int, int] = (2, 19456),
     ) -> None:
         self._offload = offload
         self._randbytes = randbytes
         self._hasher = PasswordHasher(time_cost=cost[0], memory_cost=cost[1], parallelism=1)
-        self._checking = Allowance("logins", "logins under way", MOST_WAITING, SHARE_WAITING)
-        self._registering = Allowance("registrations", "registrations under way", MOST_REGISTERING, SHARE_REGISTERING)
+        self._checking = checking
+        self._registering = registering
         self._queue: deque[Callable[[], None]] = deque()
         self._is_registering = False
 

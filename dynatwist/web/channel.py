@@ -51,6 +51,7 @@ class BoundedChannel(http.HTTPChannel):
     _request_timer: Timer | None = None
     _unread_timer: Timer | None = None
     _unread: Charge | None = None
+    _of_user: Charge | None = None
     _is_stranger = True
     _taken: Any = None
     _in_lane = False
@@ -176,9 +177,18 @@ class BoundedChannel(http.HTTPChannel):
     def belongs_to(self, holder: str) -> None:
         """A user with a valid token is answered on it."""
         self.holder = holder
-        if self._is_stranger and holder != self.source:
+        if holder == self.source:
+            return
+        if self._is_stranger:
             self._is_stranger = False
             self.site.known(self, self.source)
+        if self._of_user is not None:
+            self._of_user.give_back()
+        self._of_user = Charge(self.site.budget.user_connections, holder)
+        try:
+            self._of_user.take()
+        except ApiError:
+            self.callLater(0, self._end)  # it has this answer, and no other on this connection
 
     def take_in(self, size_bytes: int, call: Callable[[], None]) -> None:
         """Begin a request of Twisted's when there is time.
@@ -333,5 +343,7 @@ class BoundedChannel(http.HTTPChannel):
         self._is_gone = True
         self._await_no_more()
         self.drained()
+        if self._of_user is not None:
+            self._of_user.give_back()
         self.site.closed(self, self.source)
         super().connectionLost(reason)
