@@ -224,7 +224,7 @@ class TestCommand:
         return run
 
     def test_a_tour(self, cluster, run, tmp_path):
-        assert "logged in" in run("register", "tourist", "--secret", "s3cret")
+        assert "logged in" in run("register", "tourist", "--secret", "a s3cret word")
         assert (tmp_path / "dynakv" / "tokens.json").stat().st_mode & 0o777 == 0o600
         assert json.loads(run("put", "trip", "day 1", '{"city": "Oslo"}'))["owner"] == "tourist"
         assert json.loads(run("patch", "trip", "day 1", '{"rain": true}'))["version"] == 2
@@ -245,7 +245,7 @@ class TestCommand:
         assert "no such member" in run("forget", "nobody:1", ok=False)
 
     def test_watch(self, cluster, run, tmp_path):
-        run("login", "tourist", "--secret", "s3cret")
+        run("login", "tourist", "--secret", "a s3cret word")
         env = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "DYNAKV_URL": urls(cluster)[1], "PYTHONUNBUFFERED": "1"}
         watching = subprocess.Popen([DYNAKV, "watch", "trip"], stdout=subprocess.PIPE, env=env, text=True)
         try:
