@@ -390,7 +390,8 @@ class Witness:
         known = self._of[key]
         if self._cluster.world.now_s < known[record.dot].born_s + self._grace_s * SLOWEST:
             self.say(f"P3: {node.host} drops {known[record.dot].name} before its grace period is over")
-        if not self._is_dead(record):
+        is_over = self._is_dead(record) or self.is_superseded(known[record.dot])  # brought back by a node left alone
+        if not is_over:
             self.say(f"P1: {node.host} drops {known[record.dot].name}, which ends at {record.expires_ms}")
         registry = self._cluster.registry()
         owners = registry.owners(partition) if registry is not None and not registry.changing else ()
