@@ -67,7 +67,8 @@ class TestOlderFiles:
         token = node.register("alice", "first-secret")
         wait_for_save(node)
         kept = {path: path.read_bytes() for path in chunks(node)}
-        changed = node.request("PUT", "/auth/alice/secret", {"secret": "second-secret"}, token)
+        body = {"secret": "second-secret", "old_secret": "first-secret"}
+        changed = node.request("PUT", "/auth/alice/secret", body, token)
         assert changed.status == 200, changed
         wait_for_save(node)
         node.kill()
