@@ -51,10 +51,21 @@ def node(tmp_path):
         subprocess.run(["umount", "-l", str(one.data)], check=False)
 
 
+def is_low(node):
+    return "dynakv_disk_is_low 1.0" in node.request("GET", "/metrics").body.decode()
+
+
 def fill(node, alice):
-    """Write until the node says that it is full; answers the keys that it took."""
+    """Write until the node says that it is full; answers the keys that it took.
+
+    The node looks once a second how much is left, and gets the time for it: whoever fills a disk within a second makes
+    it give up its reserve, and somebody else may take that before anything is deleted.
+    """
     taken = []
     for number in range(200):
+        room = os.statvfs(node.data)
+        if room.f_bavail < room.f_blocks / 20:
+            wait_until(lambda: is_low(node), 10, "a look at the disk")
         answer = node.put("t", f"k{number}", {"v": "x" * (256 << 10)}, alice)
         if answer.status == 507:
             assert answer.json["code"] == "full"
