@@ -95,7 +95,7 @@ class TestOlderFiles:
             node.kill()
             node.start()
             cluster.wait_ready()
-        assert node.put("t", "k", {"n": 1}, token).status == 201
+        assert node.put("t", "k", {"n": 1}, token, "?w=all").status == 201
         node.kill()
         for name, data in kept.items():
             (node.data / name).write_bytes(data)
