@@ -232,7 +232,6 @@ QUICK = (
     "no_fence_between_attempts",
     "no_generation",
     "no_sync_before_the_acknowledgement",
-    "nothing_ends",
     "nothing_is_ever_collected",
     "one_member_is_a_majority_of_clocks",
     "one_copy_of_the_identity",

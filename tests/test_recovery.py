@@ -282,12 +282,23 @@ def test_a_generation_whose_manifest_was_lost_is_not_used_again():
     assert Bench(bench.disk).recovered.next_generation == 3
 
 
+def test_no_two_lives_leap_to_the_same_numbers():
+    """Simulator, seed 700068: a backup from before a leap was put back, and leapt to where the log had been already."""
+    one, other = filled(), filled()
+    one.wal.leap(3)
+    for _ in range(5):
+        one.wal.rotate()
+        one.put("a")
+    other.wal.leap(5)
+    assert other.wal.number > one.wal.number + LEAP
+
+
 def test_a_log_that_peers_remember_better_leaps_too():
     bench = filled()
     before = bench.wal.number
-    bench.wal.leap()
+    bench.wal.leap(2)
     bench.put("a")
-    assert bench.wal.position[0] == before + LEAP + 1
+    assert bench.wal.position[0] == max(before, 2 * LEAP) + LEAP + 1
     assert Bench(bench.disk).recovered.findings == []
 
 

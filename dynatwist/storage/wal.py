@@ -212,9 +212,12 @@ class Wal:
         """Names the file of a segment that this process has begun and not removed; empty for any other."""
         return self._salts.get(number, b"")
 
-    def leap(self) -> None:
-        """Go on in a segment with a number beyond all that were ever used: what peers remember of the log is lost."""
-        self.number += LEAP
+    def leap(self, starts: int) -> None:
+        """Go on in a segment with a number beyond all that were ever used: what peers remember of the log is lost.
+
+        :param starts: of the node, this one included, those that were lost among them. Each may have leapt once.
+        """
+        self.number = max(self.number, starts * LEAP) + LEAP
         self.rotate()
 
     def sync(self) -> None:
