@@ -433,7 +433,7 @@ class Cluster:
         for partition in range(ALL_PARTITIONS):
             self.store.cease_whole(partition)
         call_each(self.on_restored)
-        self.store.wal.leap(self.identity.starts)  # or others, who remember how far the lost log reached, would say the same at each start
+        self.store.wal.leap(self.identity.starts)  # or others, who remember more of the log, would say so at each start
         self.publish()
 
     # Links
