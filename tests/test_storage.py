@@ -22,7 +22,7 @@ from dynatwist.sim.world import Process, World
 from dynatwist.storage import snapshot
 from dynatwist.storage.files import RealFileSystem, replace_file
 from dynatwist.storage.identity import Identity, IdentityFile
-from dynatwist.storage.keyfile import load_or_create, parse, render
+from dynatwist.storage.keyfile import change, load_or_create, parse, render
 from dynatwist.storage.keyring import ClusterKeys
 from dynatwist.storage.recovery import recover
 from dynatwist.storage.seal import FRAME_HEADER, Sealer, UnknownFormat, open_file, seal_file
@@ -126,6 +126,16 @@ class TestKeyFile:
         path.chmod(0o644)
         with pytest.raises(StartError, match="chmod 600"):
             load_or_create(str(path))
+
+    def test_one_that_was_spoilt_while_a_node_runs_is_refused_in_one_line_when_it_is_to_change(self, tmp_path):
+        path = tmp_path / "k"
+        load_or_create(str(path))
+        spoilt = path.read_bytes() + b"\xff"
+        path.write_bytes(spoilt)
+        for use in (load_or_create, lambda name: change(name, lambda keys: keys.installed(b"n" * 32))):
+            with pytest.raises(StartError, match="none that a key file has"):
+                use(str(path))
+        assert path.read_bytes() == spoilt
 
 
 class TestIdentity:
