@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from random import Random
 
+from twisted.logger import globalLogBeginner
+
 FOUND = Path("build") / "fuzz"
 SLOWEST_INPUT_S = 20
 """After so long an input counts as one that never ends."""
@@ -18,6 +20,7 @@ SLOWEST_INPUT_S = 20
 def main(arguments: list[str]) -> int:
     """The command; answers the exit status, 1 when something was found."""
     given = _parsed(arguments)
+    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)  # else it keeps all, and nodes
     if given.target == "ownership":
         from .ownership import campaign
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import typing
 from collections.abc import Iterable
 from random import Random
@@ -71,6 +72,8 @@ class _Pair:
     def fresh(self) -> Nodes:
         self._runs += 1
         if self.nodes is None or self._runs % FRESH_AFTER == 0:
+            self.nodes = None
+            gc.collect()  # a node is one large cycle
             self.nodes = Nodes(2, seed=1)
             for number in range(3):
                 node = self.nodes.nodes[number % 2]
