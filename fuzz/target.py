@@ -28,12 +28,14 @@ class Target:
     :ivar run: takes bytes; whatever it raises is a finding.
     :ivar made_seeds: makes inputs to begin with, beside those in ``corpus``.
     :ivar words: pieces that mean something there.
+    :ivar prepare: called before each run, outside its time.
     """
 
     name: str
     run: Callable[[bytes], None]
     made_seeds: Callable[[], Iterable[bytes]] = tuple
     words: tuple[bytes, ...] = ()
+    prepare: Callable[[], object] = lambda: None
 
     def check(self, data: bytes) -> None:
         """Run it, within its time.
@@ -51,6 +53,7 @@ class Target:
             raise Found(f"{self.name}: {len(data)} bytes took {min_s * 1000:.0f} ms of at most {limit_s * 1000:.0f}")
 
     def _timed(self, data: bytes) -> float:
+        self.prepare()
         began_s = time.thread_time()
         self.run(data)
         return time.thread_time() - began_s

@@ -116,30 +116,34 @@ def _comparable(answered: bytes) -> bytes:
 
 
 class _Doors:
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
+        self._count = count
         self._doors: list[Door] = []
         self._runs = 0
 
-    def take(self, count: int) -> list[Door]:
-        """They are given back by `back`; after a finding the next input gets others."""
+    def fresh(self) -> None:
+        """Have some."""
         self._runs += 1
-        doors, self._doors = self._doors, []
-        if not doors or self._runs % FRESH_AFTER == 0:
-            doors.clear()
+        if not self._doors or self._runs % FRESH_AFTER == 0:
+            self._doors.clear()
             gc.collect()  # a node is one large cycle
-            doors = [Door(klein_only=number > 0) for number in range(count)]
+            self._doors = [Door(klein_only=number > 0) for number in range(self._count)]
+
+    def take(self) -> list[Door]:
+        """They are given back by `back`; after a finding the next input gets others."""
+        doors, self._doors = self._doors, []
         return doors
 
     def back(self, doors: list[Door]) -> None:
         self._doors = doors
 
 
-_PAIR, _SOCKETS, _SESSIONS = _Doors(), _Doors(), _Doors()
+_PAIR, _SOCKETS, _SESSIONS = _Doors(2), _Doors(1), _Doors(1)
 
 
 def lane(data: bytes) -> None:
     """Requests, however they are cut: the first byte says how. The same answers with the fast lane and without."""
-    doors = _PAIR.take(2)
+    doors = _PAIR.take()
     answers = []
     for door in doors:
         text = door.filled(data[1:])
@@ -167,7 +171,7 @@ HANDSHAKE = (
 
 def websocket(data: bytes) -> None:
     """Bytes behind the handshake of a websocket."""
-    doors = _SOCKETS.take(1)
+    doors = _SOCKETS.take()
     text = doors[0].filled(data[1:])
     answered = doors[0].send([doors[0].filled(HANDSHAKE), *_cut(text, data[0] if data else 0)])
     if b" 101 " not in answered.partition(b"\r\n")[0]:
@@ -177,7 +181,7 @@ def websocket(data: bytes) -> None:
 
 def session(data: bytes) -> None:
     """Text frames of a websocket, one a line: each gets one answer that is JSON, and repeats its ``id``."""
-    doors = _SESSIONS.take(1)
+    doors = _SESSIONS.take()
     door = doors[0]
     core = door.nodes.core
     sent: list[bytes] = []
@@ -282,15 +286,9 @@ HTTP_WORDS = (
     b"Origin: http://x\r\n", b"User-Agent: Mozilla/5\r\n", b"0\r\n\r\n", b"\x00", b"\xff", b"+", b"_", b"admin",
     b"auth", b"Host: ",
 )  # fmt: skip
+_SOCKET_WORDS = (b"\x81\x80", b"\x88\x82\0\0\0\0\x03\xe8", *FRAMES[:8])
 TARGETS = (
-    Target("lane", lane, _lane_seeds, HTTP_WORDS),
-    Target(
-        "websocket",
-        websocket,
-        _socket_seeds,
-        (b"\x81\x80", b"\x88\x82\0\0\0\0\x03\xe8", b"\x89\x80\0\0\0\0", *FRAMES[:8]),
-    ),
-    Target(
-        "session", session, lambda: [*FRAMES, b"\n".join(FRAMES)], (*FRAMES, b"\n", b'"id":', b'"ttl":', b'"from":')
-    ),
+    Target("lane", lane, _lane_seeds, HTTP_WORDS, _PAIR.fresh),
+    Target("websocket", websocket, _socket_seeds, _SOCKET_WORDS, _SOCKETS.fresh),
+    Target("session", session, lambda: [*FRAMES, b"\n".join(FRAMES)], (*FRAMES, b"\n", b'"id":'), _SESSIONS.fresh),
 )

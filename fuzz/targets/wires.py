@@ -16,6 +16,7 @@ from dynatwist.membership.soundness import is_sound
 from dynatwist.membership.view import BUCKETS
 from dynatwist.model.record import Draft
 from dynatwist.net.framing import FrameError, FrameReader, encode
+from dynatwist.net.link import PeerLink
 from dynatwist.net.messages import WIRE_VERSION, AnyMessage, Hello, Refused, Rekey
 from dynatwist.sim.cluster import PORT
 
@@ -70,8 +71,9 @@ class _Pair:
         self._runs = 0
 
     def fresh(self) -> Nodes:
+        """Two that are linked."""
         self._runs += 1
-        if self.nodes is None or self._runs % FRESH_AFTER == 0:
+        if self.nodes is None or self._runs % FRESH_AFTER == 0 or self.link() is None:
             self.nodes = None
             gc.collect()  # a node is one large cycle
             self.nodes = Nodes(2, seed=1)
@@ -82,6 +84,12 @@ class _Pair:
                 node.process.run(node.core.store.write, ("t", f"k{number}"), Draft(b'{"a":1}', "alice"))
             self.nodes.run(0.5)
         return self.nodes
+
+    def link(self) -> PeerLink | None:
+        """Of the first node, with the second."""
+        nodes = self.nodes
+        assert nodes is not None
+        return nodes.core.cluster.links._links.get(nodes.nodes[1].node_id)
 
     def end(self, seconds: float) -> None:
         """See what comes of it; after a finding the next one gets a cluster of its own."""
@@ -109,12 +117,10 @@ def messages(data: bytes) -> None:
         number = -1
     if _framed(number, data[1:]) is None:
         return  # what is no frame is looked at by `frames`
-    nodes = _LINKED.fresh()
-    node, other = nodes.nodes
-    link = nodes.core.cluster.links._links.get(other.node_id)
-    if link is None:
-        _LINKED.nodes = None
-        return
+    nodes, link = _LINKED.nodes, _LINKED.link()
+    assert nodes is not None
+    assert link is not None
+    node = nodes.node
     if number < 0:
         nodes.world.run_until(lambda: bool(link._calls), ASKS_WITHIN_S, 0.01)
         number = -max(link._calls, default=1)
@@ -122,8 +128,6 @@ def messages(data: bytes) -> None:
     assert node.process is not None
     node.process.run(link.dataReceived, whole)
     _LINKED.end(0.02)
-    if nodes.core.cluster.links._links.get(other.node_id) is not link:
-        _LINKED.nodes = None
 
 
 def gossip(data: bytes) -> None:
@@ -131,7 +135,8 @@ def gossip(data: bytes) -> None:
 
     What is not sealed changes nothing; what is sealed and has no meaning changes nothing either.
     """
-    nodes = _GOSSIPING.fresh()
+    nodes = _GOSSIPING.nodes
+    assert nodes is not None
     node, other = nodes.nodes
     kind, rest = data[:1] or b"\0", data[1:]
     assert other.core is not None
@@ -243,7 +248,7 @@ def _frame_seeds() -> Iterable[bytes]:
 WORDS = (bytes((WIRE_VERSION,)), b"\x94\x01\x02\x92\x03\x04", b"\xcf" + b"\xff" * 8, b"\xd3\x80" + bytes(7), b"\xc0")
 TARGETS = (
     Target("frames", frames, _frame_seeds, WORDS),
-    Target("messages", messages, _message_seeds, (*WORDS, b"_users", b"quorum", b"registry:")),
-    Target("gossip", gossip, _gossip_seeds, WORDS),
+    Target("messages", messages, _message_seeds, (*WORDS, b"_users", b"quorum", b"registry:"), _LINKED.fresh),
+    Target("gossip", gossip, _gossip_seeds, WORDS, _GOSSIPING.fresh),
     Target("sound", sound, lambda: [seed[1:] for seed in _gossip_seeds()], WORDS),
 )
