@@ -9,8 +9,12 @@ import sys
 import time
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from twisted.logger import globalLogBeginner
+
+if TYPE_CHECKING:
+    from .target import Target
 
 FOUND = Path("build") / "fuzz"
 SLOWEST_INPUT_S = 20
@@ -53,7 +57,7 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _guided(target, given) -> int:  # type: ignore[no-untyped-def]
+def _guided(target: Target, given: argparse.Namespace) -> int:
     """With coverage: libFuzzer ends the process by itself."""
     import atheris
 
@@ -77,7 +81,7 @@ def _guided(target, given) -> int:  # type: ignore[no-untyped-def]
     return 0
 
 
-def _blind(target, given) -> int:  # type: ignore[no-untyped-def]
+def _blind(target: Target, given: argparse.Namespace) -> int:
     from .mutate import mutations
 
     until_s, count = time.monotonic() + given.minutes * 60, 0

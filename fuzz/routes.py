@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from twisted.python.failure import Failure
 
 from dynatwist.api.request import Answer, Request, error_answer
 from dynatwist.errors import ApiError
@@ -42,7 +43,7 @@ class Routes:
         data = msgspec.json.encode(body) if body is not None else b""
         if in_lane:
             out: list[Reply] = []
-            self._door.send(Ask(method, path, query or {}, headers, data), out.append, out.append)
+            self._door.send(Ask(method, path, query or {}, headers, data), out.append, _broke)
             self._nodes.world.run_until(lambda: bool(out), 1, 0.001)
             reply = out[0]
             status, text = reply.status, reply.body
@@ -69,6 +70,10 @@ class Routes:
             async for piece in answer.stream:
                 body += piece
         return answer.status, body
+
+
+def _broke(failure: Failure) -> None:
+    raise Found(failure.getTraceback())
 
 
 def _match(method: str, path: tuple[str, ...]) -> tuple[str, list[str]]:

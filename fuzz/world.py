@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from dynatwist.core import Core
 from dynatwist.sim.cluster import SimCluster, SimNode
@@ -86,7 +86,7 @@ class _Log:
 
 
 _LOG = _Log()
-globalLogPublisher.addObserver(_LOG)
+globalLogPublisher.addObserver(cast(ILogObserver, _LOG))  # interfaces of zope are no types
 
 
 def nothing_logged() -> None:

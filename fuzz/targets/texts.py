@@ -164,7 +164,8 @@ def _tokens() -> Iterable[bytes]:
     for dots in (1, 3, MAX_DOTS, MAX_DOTS + 1):
         wire = [(number, ACTOR, number + 1) for number in range(dots)]
         yield base64.urlsafe_b64encode(msgspec.msgpack.encode(wire))
-    for odd in ([(1, b"x", 1)], [(-1, ACTOR, 1)], [(1 << 63, ACTOR, (1 << 53) - 1)], [(1, ACTOR, 0)], {}, [[]]):
+    odds: list[Any] = [[(1, b"x", 1)], [(-1, ACTOR, 1)], [(1 << 63, ACTOR, (1 << 53) - 1)], [(1, ACTOR, 0)], {}, [[]]]
+    for odd in odds:
         yield base64.urlsafe_b64encode(msgspec.msgpack.encode(odd))
 
 

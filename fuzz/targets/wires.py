@@ -15,7 +15,7 @@ from dynatwist.membership.messages import ENCODER, Ack, Alive, Compare, Dead, In
 from dynatwist.membership.soundness import is_sound
 from dynatwist.membership.view import BUCKETS
 from dynatwist.model.record import Draft
-from dynatwist.net.framing import FrameError, FrameReader, encode
+from dynatwist.net.framing import Frame, FrameError, FrameReader, encode
 from dynatwist.net.link import PeerLink
 from dynatwist.net.messages import WIRE_VERSION, AnyMessage, Hello, Refused, Rekey
 from dynatwist.sim.cluster import PORT
@@ -43,7 +43,8 @@ def frames(data: bytes) -> None:
 
 def _read(pieces: Iterable[bytes]) -> tuple[bytes, bool]:
     """What frames there are, and whether it is refused in the end."""
-    reader, found = FrameReader(HELLO_BYTES), []
+    reader = FrameReader(HELLO_BYTES)
+    found: list[Frame] = []
     try:
         for piece in pieces:
             found.extend(reader.feed(piece))
