@@ -73,9 +73,11 @@ def _guided(target: Target, given: argparse.Namespace) -> int:
     words.write_text("".join(f'"{"".join(f"{chr(92)}x{byte:02x}" for byte in word)}"\n' for word in target.words))
     options = [
         sys.argv[0], f"-max_total_time={int(given.minutes * 60)}", f"-max_len={MOST_BYTES}", "-rss_limit_mb=4096",
-        f"-artifact_prefix={folder}/", f"-dict={words}", f"-timeout={SLOWEST_INPUT_S}", "-print_final_stats=1",
+        f"-artifact_prefix={folder}/", f"-timeout={SLOWEST_INPUT_S}", "-print_final_stats=1",
         f"-seed={given.seed}", str(kept), str(seeds),
     ]  # fmt: skip
+    if target.words:
+        options.insert(1, f"-dict={words}")  # libFuzzer takes no empty one
     atheris.Setup(options, target.check)
     atheris.Fuzz()
     return 0
