@@ -123,12 +123,12 @@ class TestFrames:
             frame[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
         frame[:4] = (len(frame) - 4).to_bytes(4)
         with suppress(FrameError):
-            FrameReader().feed(bytes(frame))
+            list(FrameReader().feed(bytes(frame)))
 
     def test_a_partition_that_there_is_not_does_not_decode(self):
         for message in (messages.Buckets(257), messages.Buckets(-1), messages.BucketEntries(0, [1024])):
             with pytest.raises(FrameError):
-                FrameReader().feed(encode(1, (2, (3, 4)), [(1, message)]))
+                list(FrameReader().feed(encode(1, (2, (3, 4)), [(1, message)])))
 
 
 REPLIES = {

@@ -132,6 +132,12 @@ def test_bad_paths(cluster, alice, path):
     assert set(answer.json) >= {"error", "code"}
 
 
+@pytest.mark.parametrize("host", [b"a..b", b"\x95", b"x" * 70, "xn--\u00e9".encode(), b"[", b"", b"a:b:c", b"%00"])
+def test_whatever_a_client_takes_for_the_name_of_the_node(cluster, alice, host):
+    said = b"GET /safe/keys HTTP/1.1\r\nHost: %b\r\nConnection: close\r\nAuthorization: Bearer %b\r\n\r\n"
+    assert raw(cluster.nodes[0], said % (host, alice.encode())).startswith(b"HTTP/1.1 200 ")
+
+
 def test_wrong_methods_say_which_are_right(cluster, alice):
     answer = cluster.nodes[0].request("POST", "/safe/key/k", b"{}", alice)
     assert answer.status == 405

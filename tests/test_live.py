@@ -90,6 +90,19 @@ async def test_every_operation(cluster, alice):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_socket_is_one_users(cluster, alice, bob):
+    """Else what was subscribed to with one token would go on behind its end, on a socket that ends with another."""
+    ws = await connect(cluster.nodes[0])
+    assert (await ws.ask(op="auth", id=1, token=alice))["ok"] is True
+    refused = await ws.ask(op="auth", id=2, token=bob)
+    assert (refused["id"], refused["code"]) == (2, "another_user")
+    fresh = await deferToThread(cluster.nodes[0].register, "alice")
+    assert (await ws.ask(op="auth", id=3, token=fresh))["user"] == "alice"
+    assert (await ws.ask(op="put", id=4, table="w", key="mine", value={}))["record"]["owner"] == "alice"
+    ws.sendClose()
+
+
+@pytest_twisted.ensureDeferred
 async def test_subscriptions_by_key_prefix_and_table(cluster, alice):
     one, two, _ = cluster.nodes
     ws = await connect(two)

@@ -19,10 +19,10 @@ from dynatwist.model.replica import Outcome
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.sim.disk import SimDisk
 from dynatwist.sim.world import Process, World
-from dynatwist.storage import snapshot
+from dynatwist.storage import seal, snapshot
 from dynatwist.storage.files import RealFileSystem, replace_file
 from dynatwist.storage.identity import Identity, IdentityFile
-from dynatwist.storage.keyfile import load_or_create, parse, render
+from dynatwist.storage.keyfile import change, load_or_create, parse, render
 from dynatwist.storage.keyring import ClusterKeys
 from dynatwist.storage.recovery import recover
 from dynatwist.storage.seal import FRAME_HEADER, Sealer, UnknownFormat, open_file, seal_file
@@ -73,6 +73,26 @@ class TestSealing:
         opened = open_file(KEY, b"TEST", bytes(whole))
         assert opened.damaged
         assert opened.payloads == [b"one"]
+
+    def test_a_file_made_of_markers_takes_no_longer_than_its_length_allows(self):
+        """Each could begin a frame that reaches to the end; to look at them all would take hours."""
+        count, opened_bytes = 4000, 0
+        room = [(count - number - 1) * FRAME_HEADER.size for number in range(count)]
+        behind = b"".join([FRAME_HEADER.pack(b"\xd7\x9a\xfe\x01", number, room[number]) for number in range(count)])
+        original = seal._open_frame
+
+        def counting(cipher, data, offset, index):
+            nonlocal opened_bytes
+            opened_bytes += len(data) - offset
+            return original(cipher, data, offset, index)
+
+        whole = sealed([b"one"]) + b"?" + behind
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(seal, "_open_frame", counting)
+            opened = open_file(KEY, b"TEST", whole)
+        assert opened.payloads == [b"one"]
+        assert opened.damaged
+        assert opened_bytes < 20 * len(whole)
 
     def test_frames_cannot_change_places_or_files(self):
         one, two = sealed([b"aaaa", b"bbbb"]), sealed([b"aaaa"])
@@ -126,6 +146,16 @@ class TestKeyFile:
         path.chmod(0o644)
         with pytest.raises(StartError, match="chmod 600"):
             load_or_create(str(path))
+
+    def test_one_that_was_spoilt_while_a_node_runs_is_refused_in_one_line_when_it_is_to_change(self, tmp_path):
+        path = tmp_path / "k"
+        load_or_create(str(path))
+        spoilt = path.read_bytes() + b"\xff"
+        path.write_bytes(spoilt)
+        for use in (load_or_create, lambda name: change(name, lambda keys: keys.installed(b"n" * 32))):
+            with pytest.raises(StartError, match="none that a key file has"):
+                use(str(path))
+        assert path.read_bytes() == spoilt
 
 
 class TestIdentity:

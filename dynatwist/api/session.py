@@ -104,7 +104,14 @@ class Session:
         return self._identity is None and not self._context.anonymous_read
 
     def _become(self, identity: Identity) -> None:
-        """Somebody has shown a token."""
+        """Somebody has shown a token: the first one, or a fresh one of the same user.
+
+        Another user's is refused. The socket ends with the last token that was shown; if that could be anybody's, what
+        was subscribed to with an earlier one would go on behind that one's end.
+        """
+        before = self._identity
+        if before is not None and (before.uid, before.generation) != (identity.uid, identity.generation):
+            raise ApiError(409, "another_user", "this socket is another user's, or of before a logout; open a new one")
         charge = Charge(self._context.budget.streams, identity.uid)
         charge.take()
         self._charge.give_back()

@@ -86,13 +86,26 @@ def load_or_create(path: str) -> tuple[ClusterKeys, bool]:
         created = False
         if not os.path.exists(path):
             created = _create(path)
-        with open(path, encoding="ascii") as file:
-            text = file.read()
+        keys = _read(path)
         if os.stat(path).st_mode & 0o077:
             raise StartError(f"{path}: readable by others; run: chmod 600 {path}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartError(f"cannot use the key file {path}: {getattr(error, 'strerror', None) or error}") from None
-    return parse(text, path), created
+    except OSError as error:
+        raise StartError(f"cannot use the key file {path}: {error.strerror or error}") from None
+    return keys, created
+
+
+def _read(path: str) -> ClusterKeys:
+    """The secrets in a file.
+
+    :raises OSError: when it cannot be read.
+    :raises StartError: when it is no key file.
+    """
+    try:
+        with open(path, encoding="ascii") as file:
+            text = file.read()
+    except UnicodeDecodeError as error:
+        raise StartError(f"{path}: byte {error.start} is none that a key file has; copy it from another node") from None
+    return parse(text, path)
 
 
 def change(path: str, how: Callable[[ClusterKeys], ClusterKeys]) -> None:
@@ -105,8 +118,7 @@ def change(path: str, how: Callable[[ClusterKeys], ClusterKeys]) -> None:
     folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         flock(folder, LOCK_EX)
-        with open(path, encoding="ascii") as file:
-            before = parse(file.read(), path)
+        before = _read(path)
         after = how(before).checked()
         if after != before:
             temporary = _write_new(path, after)

@@ -36,6 +36,7 @@ _FILE_HEADER = struct.Struct(">6sH4s16s")
 _CRC_BYTES = 4
 FRAME_HEADER = struct.Struct(">4sQI")
 _MARKER = b"\xd7\x9a\xfe\x01"
+_LENGTH_AT = 12
 _NONCE_BYTES, _TAG_BYTES = 12, 16
 _OWN_NONCES_SINCE = 4
 FILE_HEADER_BYTES = _FILE_HEADER.size + _CRC_BYTES
@@ -181,7 +182,12 @@ def _open_frame(cipher: _Cipher, data: bytes, offset: int, index: int | None) ->
 
 
 def _any_frame_behind(cipher: _Cipher, data: bytes, offset: int) -> bool:
+    """Whether something that verifies lies behind an offset; also yes when that takes too long to tell."""
+    left_bytes = SEARCH_TIMES * len(data)
     while (offset := data.find(_MARKER, offset + 1)) != -1:
         if _open_frame(cipher, data, offset, None) is not None:
+            return True
+        left_bytes -= min(int.from_bytes(data[offset + _LENGTH_AT : offset + FRAME_HEADER.size]), len(data) - offset)
+        if left_bytes < 0:
             return True
     return False

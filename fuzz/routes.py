@@ -1,0 +1,88 @@
+"""Requests by method and path to a simulated node, by the table of routes that Klein has, or through the fast lane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from twisted.python.failure import Failure
+
+from dynatwist.api.request import Answer, Request, error_answer
+from dynatwist.errors import ApiError
+from dynatwist.sim.door import Ask, Door, Reply
+from dynatwist.web.klein_app import ROUTES
+
+from .target import Found
+from .world import Nodes
+
+_ROUTES = [(method, path[1:].split("/"), name) for method, path, name in ROUTES]
+
+
+class Routes:
+    """See the module.
+
+    :param nodes: whose first node answers.
+    """
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._door = Door(nodes.core)
+
+    def ask(
+        self,
+        method: str,
+        *path: str,
+        token: str | None = None,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+        in_lane: bool = False,
+    ) -> tuple[int, Any]:
+        """Status and decoded body of an answer."""
+        headers = {"authorization": f"Bearer {token}"} if token is not None else {}
+        data = msgspec.json.encode(body) if body is not None else b""
+        if in_lane:
+            out: list[Reply] = []
+            self._door.send(Ask(method, path, query or {}, headers, data), out.append, _broke)
+            self._nodes.world.run_until(lambda: bool(out), 1, 0.001)
+            reply = out[0]
+            status, text = reply.status, reply.body
+        else:
+            answer = self._nodes.result(self._answered(method, path, Request(query or {}, headers, data, "10.1.0.1")))
+            if isinstance(answer, BaseException):
+                raise answer
+            status, text = answer
+        if status >= 500:
+            raise Found(f"{method} {path} is answered with {status}: {text!r}")
+        return status, msgspec.json.decode(text)
+
+    async def _answered(self, method: str, path: tuple[str, ...], request: Request) -> tuple[int, bytes]:
+        try:
+            name, segments = _match(method, path)
+            part, _, attribute = name.partition(".")
+            answer = getattr(getattr(self._nodes.core, part), attribute)(request, *segments)
+            if not isinstance(answer, Answer):
+                answer = await answer
+        except ApiError as error:
+            answer = error_answer(error)
+        body = answer.body
+        if answer.stream is not None:
+            async for piece in answer.stream:
+                body += piece
+        return answer.status, body
+
+
+def _broke(failure: Failure) -> None:
+    raise Found(failure.getTraceback())
+
+
+def _match(method: str, path: tuple[str, ...]) -> tuple[str, list[str]]:
+    """The handler of a path, as Klein chooses it: plain segments before those that may be anything."""
+    found = [
+        (name, [given for part, given in zip(parts, path, strict=True) if part.startswith("<")])
+        for one, parts, name in _ROUTES
+        if one == method
+        and len(parts) == len(path)
+        and all(part.startswith("<") or part == given for part, given in zip(parts, path, strict=True))
+    ]
+    return min(found, key=lambda one: len(one[1]))
