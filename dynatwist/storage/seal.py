@@ -39,6 +39,9 @@ _MARKER = b"\xd7\x9a\xfe\x01"
 _LENGTH_AT = 12
 _NONCE_BYTES, _TAG_BYTES = 12, 16
 _OWN_NONCES_SINCE = 4
+SEARCH_TIMES = 16
+"""So often the length of a file is looked through for frames behind damage. A marker comes by chance once in 4 GB; in a
+file that was made of markers each of them could name all that is behind it, and a start would take hours."""
 FILE_HEADER_BYTES = _FILE_HEADER.size + _CRC_BYTES
 
 
