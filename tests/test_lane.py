@@ -446,4 +446,5 @@ def test_the_lane_is_taken(pair):
     before = taken(lane), taken(klein)
     for node in (lane, klein):
         exchange(node, [request(GET, b"/pace/key/k", token) * 10], 10)
-    wait_until(lambda: (taken(lane), taken(klein)) == (before[0] + 10, 0))
+    wait_until(lambda: taken(lane) >= before[0] + 10)  # what `/metrics` says may be a second old
+    assert taken(klein) == 0

@@ -21,7 +21,7 @@ from dynatwist.storage.files import RealFileSystem
 from dynatwist.storage.identity import COPIES, Identity, IdentityFile
 from dynatwist.storage.recovery import recover, scrub
 from dynatwist.storage.seal import Sealer, UnknownFormat
-from dynatwist.storage.wal import KIND, LEAP, MAX_START_BYTES, Durability
+from dynatwist.storage.wal import KIND, LEAP, MAX_START_BYTES, Durability, segment_name
 from tests.planted import disk as planted
 
 from .test_storage import KEY, KEYS, Bench
@@ -86,6 +86,16 @@ class TestDamageThatWasMended:
         assert all(replica.whole for replica in third.store.replicas)
         assert third.contents() == second.contents()
         assert "acknowledged" in third.contents()
+
+    def test_two_segments_without_a_beginning_are_none_that_a_crash_left(self):
+        """A start removes the one that a crash left; what the other one had was acknowledged."""
+        bench = filled()
+        last = segments(bench)[-1]
+        bench.disk.cut(last, 0)
+        bench.disk.put(f"/d/wal/{segment_name(int(last[-16:-4]) + 1)}", b"", False)
+        second = Bench(bench.disk, epoch=b"f" * 8)
+        assert len(second.recovered.damaged) == len(second.store.replicas)
+        assert any("has lost its beginning" in finding for finding in second.recovered.findings)
 
     def test_damage_behind_an_earlier_one_counts(self):
         bench = filled()
@@ -495,8 +505,9 @@ def starts_well_after_a_segment_that_was_never_written() -> bool:
     """A crash came before the first sync of a segment; two more starts."""
     bench = filled()
     bench.disk.put(f"/d/wal/{bench.wal.number + 1:012d}.wal", b"DYNAKV", False)
-    Bench(bench.disk, epoch=b"2" * 8).put("more")
-    return not Bench(bench.disk, epoch=b"3" * 8).recovered.damaged
+    second = Bench(bench.disk, epoch=b"2" * 8)
+    second.put("more")
+    return not second.recovered.damaged and not Bench(bench.disk, epoch=b"3" * 8).recovered.damaged
 
 
 def test_a_segment_that_was_never_written_is_no_damage(monkeypatch):

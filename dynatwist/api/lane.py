@@ -96,6 +96,7 @@ class FastLane:
         max_body_bytes: int,
     ) -> None:
         self._data = data
+        self._proxies = data.context.proxies
         self._metrics = metrics
         self._seconds = seconds
         self._max_head_bytes = min(MAX_HEAD_BYTES, max_head_bytes // 2)
@@ -121,6 +122,8 @@ class FastLane:
         size = end + 4 + head.length
         if size > len(data) or head.length > self._max_body_bytes:
             return 0
+        if self._proxies.are_there:
+            address = self._proxies.client_of(address, head.headers)
         named = {query[:1].decode(): query[2:].decode()} if query else _NO_QUERY
         request = Request(named, head.headers, data[end + 4 : size], address)
         self._serve(method, table.decode(), key.decode(), request, respond)

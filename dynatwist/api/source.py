@@ -31,10 +31,12 @@ class Proxies:
     """The proxies in front of a node, which say for whom they ask.
 
     :param trusted: their addresses.
+    :ivar are_there: whether any is trusted; else nobody has to ask further.
     """
 
     def __init__(self, trusted: tuple[Network, ...] = ()) -> None:
         self._trusted = trusted
+        self.are_there = bool(trusted)
 
     def is_trusted(self, host: str) -> bool:
         """Whether an address is a proxy's."""

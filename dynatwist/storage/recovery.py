@@ -222,6 +222,9 @@ def _check_end(segment: Segment, is_last: bool, found: Recovered) -> None:
         found.damage_all(f"{name} is damaged")
     elif segment.opened.torn and not is_last:
         found.damage_all(f"{name} is cut short")
+    elif not segment.frames:  # the one that a crash left without its first frame is gone: no start leaves two of them
+        sometimes("two segments at the log's end have no first frame")
+        found.damage_all(f"{name} has lost its beginning")
 
 
 def _finish_last(fs: FileSystem, path: str, last: Segment, found: Recovered) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Iterable
+from ipaddress import ip_network
 from typing import Any, cast
 
 import msgspec
@@ -37,6 +38,7 @@ _CHANGING = re.compile(
     rb'(?<="average_latency_ms":)[0-9.e-]+|(?<="lane_requests":)\d+|(?<=\ndynakv_)[^\r\n]*'
 )
 """What differs between two answers to equal requests: what is drawn, and what is counted."""
+_TIME = re.compile(rb'(?<="time":")[^"]*|(?<="at":")[^"]*')
 _LENGTH = re.compile(rb"(?<=\nContent-Length: )\d+|\n[0-9a-f]+(?=\r\nid: )", re.IGNORECASE)
 
 
@@ -57,11 +59,16 @@ class Door:
     """A node with its client port.
 
     :param klein_only: whether Twisted's parser reads every request.
+    :ivar noted: lines of the audit log.
     """
 
     def __init__(self, *, klein_only: bool = False) -> None:
-        self.nodes = Nodes(1, seed=1)
+        self.nodes = Nodes(
+            1, seed=1, trusted_proxies=(ip_network("10.1.0.0/24"),), cors_origins=("https://app.example",)
+        )
         core = self.nodes.core
+        self.noted: list[bytes] = []
+        core.context.audit._append = self.noted.append
         self._front = Front(core, core.config, self.nodes.node.process)
         if klein_only:
             self._front.site.lane = None
@@ -72,7 +79,7 @@ class Door:
 
     def send(self, pieces: Iterable[bytes]) -> bytes:
         """What is answered on one connection."""
-        transport = _Transport(IPv4Address("TCP", "10.1.0.1", 9))
+        transport = _Transport(peerAddress=IPv4Address("TCP", "10.1.0.1", 9))
         channel: BoundedChannel = self._front.site.buildProtocol(IPv4Address("TCP", "10.1.0.1", 9))
         process = self.nodes.node.process
         assert process is not None
@@ -149,9 +156,13 @@ def lane(data: bytes) -> None:
     answers = []
     for door in doors:
         text = door.filled(data[1:])
+        door.noted.clear()
         answers.append(_comparable(door.send(_cut(text, data[0] if data else 0))))
     if answers[0] != answers[1]:
         raise Found(f"the lane answers {answers[0]!r}, and the channel {answers[1]!r}")
+    noted = [[_TIME.sub(b"*", line) for line in door.noted] for door in doors]
+    if noted[0] != noted[1]:
+        raise Found(f"the lane notes {noted[0]}, and the channel {noted[1]}")
     _PAIR.back(doors)
 
 
@@ -261,6 +272,11 @@ def _lane_seeds() -> Iterable[bytes]:
         _request(b"GET", b"/t/key/k", b"", b"X-Causal-Token: kA=="), _request(b"GET", b"/t/key/k", b"", b"X: \x00"),
         _request(b"GET", b"/admin/tables").replace(b"@TOKEN", b"@ADMIN"), b"\r\n" + get, b"GET / HTTP/1.0\r\n\r\n",
         _request(b"PUT", b"/admin/table/t/key/k", b"{}").replace(b"@TOKEN", b"@ADMIN"), get.replace(b"\r\n", b"\n"),
+        _request(b"GET", b"/t/key/k", b"", b"X-Forwarded-For: 1.2.3.4, ::1"), _request(b"GET", b"/_x/key/k"),
+        _request(b"PUT", b"/t/key/k", b"{}", b"Forwarded: for=\"[::1]:5\";by=x"),
+        _request(b"GET", b"/t/key/k", b"", b"Origin: https://app.example"),
+        _request(b"DELETE", b"/t/key/k").replace(b"@TOKEN", b"@ADMIN"),
+        _request(b"GET", b"/t/key/k", b"", b"X-Forwarded-For: 1.2.3.4").replace(b"@T", b"x"),
         _request(b"GET", b"/t/key/k", b"", b"Connection: close") + get, get.replace(b"HTTP/1.1", b"HTTP/1.0"),
         get.replace(b": ", b" : "), get.replace(b"GET", b"get"), get.replace(b"/t/", b"http://x/t/"),
     ):  # fmt: skip
@@ -286,7 +302,7 @@ HTTP_WORDS = (
     b"Authorization: Bearer @TOKEN\r\n", b"Authorization: Bearer @ADMIN\r\n", b"Expect: 100-continue\r\n", b"%2F",
     b"If-Match: ", b"If-None-Match: *\r\n", b"X-Causal-Token: ", b"Content-Encoding: gzip\r\n", b"Cookie: a\r\n",
     b"Origin: http://x\r\n", b"User-Agent: Mozilla/5\r\n", b"0\r\n\r\n", b"\x00", b"\xff", b"+", b"_", b"admin",
-    b"auth", b"Host: ",
+    b"auth", b"Host: ", b"X-Forwarded-For: 1.2.3.4\r\n", b"Forwarded: for=", b"Origin: https://app.example\r\n",
 )  # fmt: skip
 _SOCKET_WORDS = (b"\x81\x80", b"\x88\x82\0\0\0\0\x03\xe8", *FRAMES[:8])
 TARGETS = (

@@ -93,7 +93,7 @@ def damage_in_the_newest_segment_is_a_torn_tail(patch):
 
 @under("crashes_at_sync", "power_cuts")
 def a_segment_that_was_never_written_stays(patch):
-    """A segment without a first frame is kept, and the start after next finds that it is cut short."""
+    """A segment without a first frame is kept, and a start finds that it has lost its beginning, or is cut short."""
     edit(patch, Segment, "is_stillborn", "self.is_readable and", "False and")
 
 
