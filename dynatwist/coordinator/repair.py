@@ -293,7 +293,10 @@ class Repair:
         cluster.fresh &= {member.node_id for member in (*after.members, *after.previous)}
         self._take_over(before, after)
         if after.find(me) is None and before is not None and before.find(me) is not None:
-            self.log.warn("this node is no member any more")
+            self.log.warn(
+                "this node was removed from the cluster; to join again, wipe its data folder, but not before /stats "
+                "shows that all it held was handed off"
+            )
         if before is not None:
             for node in sorted((before.ids | before.previous_ids) - after.ids - after.previous_ids - {me}):
                 cluster.struck_out(node)
