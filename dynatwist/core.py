@@ -344,6 +344,7 @@ class Core:
         registry = self.cluster.registry
         for member in (*registry.members, *registry.previous) if registry is not None else ():
             self.cluster.links.want(member.node_id, member.host, member.peer_port)
+        self.acceptors.start()
         self.registrar.start()
         self.repair.start()
         self._second.start(SYNC_INTERVAL_S)

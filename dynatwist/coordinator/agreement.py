@@ -28,6 +28,8 @@ BALLOT_TIMEOUT_S = 0.5
 ABSTAIN_S = AGREE_TIMEOUT_S + 3.0
 """For so long a node that may have lost its votes gives none: by then whatever these had part in is over, and what came
 of it has been written down, which takes less than two seconds (see `dynatwist.auth.users`)."""
+ABSTAINS = "abstains from votes"
+"""Of the small named values: not empty while a node abstains, so that a start in between does not end it."""
 REGISTRY_SLOT = "registry:"
 _SLOT = re.compile(r"registry:[0-9]{1,15}")
 ENCODER = msgspec.msgpack.Encoder()
@@ -54,9 +56,8 @@ class Acceptors:
 
     def __init__(self, cluster: Cluster, may_have_lost: bool = False) -> None:
         self._cluster = cluster
+        self._may_have_lost = may_have_lost
         self._abstains_until_s = 0.0
-        if may_have_lost:
-            self._abstain()
         cluster.on_restored.append(self._abstain)
         self._queues: dict[str, list[Agreement]] = {}
         cluster.on_call(Prepare, self._on_prepare)
@@ -78,8 +79,21 @@ class Acceptors:
         else:
             self._vote(message.slot, accept(self._held(message.slot), message.ballot, message.value), respond)
 
+    def start(self) -> None:
+        """The log takes entries. A start that came before the last one had abstained for long enough begins anew."""
+        if self._may_have_lost or self._cluster.store.meta.get(ABSTAINS):
+            self._abstain()
+
     def _abstain(self) -> None:
+        self._cluster.store.set_meta(ABSTAINS, b"1")
         self._abstains_until_s = self._cluster.runtime.monotonic_s() + ABSTAIN_S
+
+    def _abstains(self) -> bool:
+        if self._cluster.runtime.monotonic_s() < self._abstains_until_s:
+            return True
+        if self._cluster.store.meta.get(ABSTAINS):
+            self._cluster.store.set_meta(ABSTAINS, b"")
+        return False
 
     def _refusal(self, message: Prepare | Accept) -> AnyMessage | None:
         cluster, slot = self._cluster, message.slot
@@ -93,7 +107,7 @@ class Acceptors:
             if version <= registry.version:
                 return StaleRegistry(registry)
             return Unable("an older registry here") if version != registry.version + 1 else None
-        if cluster.runtime.monotonic_s() < self._abstains_until_s:
+        if self._abstains():
             sometimes("a node that may have lost its votes abstains")
             return Unable("abstains, since its votes may be lost")
         return Unable("not whole") if not cluster.store.replicas[-1].whole else None

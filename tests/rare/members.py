@@ -74,7 +74,11 @@ def whoever_lost_its_votes_abstains_for_a_while():
     loser.disk.lose_log()
     loser.start()
     third.start()
-    assert world.run_until(lambda: cluster.is_settled() and not loser.core.cluster.not_whole(), 60, step_s=0.01)
+    for _ in range(2):  # also when it is started once more meanwhile
+        assert world.run_until(lambda: cluster.is_settled() and not loser.core.cluster.not_whole(), 60, step_s=0.01)
+        loser.kill()
+        loser.start()
+    assert world.run_until(cluster.is_settled, 60, step_s=0.01)
     isolate(cluster, first)
     assert proposed(third, b"second") != [b"second"]
 
