@@ -41,6 +41,7 @@ class Audit:
     :param wall_ms: the time.
     :param node: whose audit log it is, by address.
     :param append: takes the lines; ``None`` where nobody wants an audit log.
+    :ivar is_on: whether anything is noted.
     """
 
     def __init__(
@@ -49,11 +50,7 @@ class Audit:
         self._wall_ms = wall_ms
         self._node = node
         self._append = append
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is noted."""
-        return self._append is not None
+        self.is_on = append is not None
 
     def note(self, what: str, outcome: str, *, who: str = "", address: str = "", on: tuple[str, ...] = ()) -> None:
         """Add a line."""

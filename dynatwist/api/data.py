@@ -103,11 +103,12 @@ class DataRoutes:
         if result.code is not Code.OK or record is None:
             raise failure_of(result)
         kind = operation.kind
-        if kind is Kind.GET and not self.context.may_read(identity, record):
-            raise ApiError(403, "forbidden", "the key belongs to another user")
+        if kind is Kind.GET:
+            if not self.context.may_read(identity, record):
+                raise ApiError(403, "forbidden", "the key belongs to another user")
+            if record.value is not None and len(record.value) > LONG_BYTES:
+                self.context.require_unread_room(self.context.holder_of(identity, request), len(record.value))
         holder = identity.uid if identity is not None else ""
-        if kind is Kind.GET and len(record.value or b"") > LONG_BYTES:
-            self.context.require_unread_room(self.context.holder_of(identity, request), len(record.value or b""))
         tag = etag(record)
         token = request.causal().with_dot(partition_of(*operation.key), record.dot)
         headers = {"X-Replicas": result.replicas, "ETag": tag, "X-Causal-Token": token.render()}

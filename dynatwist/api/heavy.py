@@ -25,6 +25,7 @@ class Heavy:
 
     :param seconds: monotonic.
     :param call_later: runs a function after so many seconds.
+    :ivar last_holder: whose request was answered last.
     """
 
     log = Logger()
@@ -35,14 +36,14 @@ class Heavy:
         self._waiting: OrderedDict[str, deque[tuple[int, Callable[[], None]]]] = OrderedDict()
         self._next_s = 0.0
         self._is_due = False
-        self._last_holder = ""
+        self.last_holder = ""
         self._others = 0
         self._others_before = 0
 
     def met(self, holder: str) -> None:
         """Somebody's request was answered, heavy or not."""
-        if holder != self._last_holder:
-            self._last_holder = holder
+        if holder != self.last_holder:
+            self.last_holder = holder
             self._others += 1
 
     def begin(self, holder: str, size_bytes: int, call: Callable[[], None]) -> None:

@@ -96,7 +96,7 @@ class FastLane:
         max_body_bytes: int,
     ) -> None:
         self._data = data
-        self._proxies = data.context.proxies
+        self._proxies, self._audit = data.context.proxies, data.context.audit
         self._metrics = metrics
         self._seconds = seconds
         self._max_head_bytes = min(MAX_HEAD_BYTES, max_head_bytes // 2)
@@ -143,14 +143,11 @@ class FastLane:
 
     def _serve(self, method: bytes, table: str, key: str, request: Request, respond: Respond) -> None:
         started_s = self._seconds()
-        context = self._data.context
-        audit = context.audit
 
         def answered(answer: Answer) -> None:
-            if audit.is_on:
-                audit.answered(
-                    f"data.{method.decode().lower()}", request, (table, key), answer, context.who_asks(request)
-                )
+            if self._audit.is_on:
+                who = self._data.context.who_asks(request)
+                self._audit.answered(f"data.{method.decode().lower()}", request, (table, key), answer, who)
             self._metrics.lane_requests += 1
             self._metrics.observe(method.decode(), answer.status, max(self._seconds() - started_s, 1e-6))
             respond(rendered(answer), answer.holder)

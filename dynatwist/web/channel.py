@@ -240,9 +240,12 @@ class BoundedChannel(http.HTTPChannel):
         if not self._is_gone and not self.refused:
             if holder and holder != self.holder:
                 self.belongs_to(holder)
-            self.site.heavy.met(holder)
+            heavy = self.site.heavy
+            if holder != heavy.last_holder:
+                heavy.met(holder)
             write_now(self.transport, answer)
-            self.wrote(len(answer))
+            if self._unread is not None:
+                self.wrote(len(answer))
         self._go_on()
 
     def _go_on(self) -> None:
