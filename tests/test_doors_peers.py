@@ -191,9 +191,8 @@ def test_the_bounds_are_options_and_a_small_limit_of_descriptors_shrinks_them(tm
     try:
         cluster.wait_ready()
         idle = [connection(node, f"127.0.0.{number // 10 + 2}") for number in range(40)]
-        wait_until(lambda: metric(node, "peer_handshakes") == 7, 5)
+        wait_until(lambda: open_ones(idle) <= 7 and metric(node, "peer_handshakes") <= 7, 5)
         assert metric(node, "peer_handshakes_per_address_limit") == 3
-        assert open_ones(idle) <= 7
         node_too.kill()
         node_too.before = ("prlimit", "--nofile=300:300")
         node_too.start()
@@ -357,37 +356,42 @@ def test_an_announced_length_costs_nothing_before_the_bytes_come(cluster):
     assert registry is not None
 
 
-def test_a_member_that_is_struck_out_is_cut_off_within_a_second_and_for_ever(cluster):
-    keys = keys_of(cluster)
-    others = cluster.nodes[:2]
-    node_id = captured(cluster, cluster.nodes[2])
-    peers = [RawPeer(node, keys, node_id) for node in others]
-    for peer in peers:
-        registry = peer.greet(starts=1000).registry
-        assert isinstance(peer.ask(Fetch([ALICE])), Fetched)
-        assert isinstance(peer.ask(Rekey(registry.version)), KeysAre)
-        peer.is_unwilling = True  # it holds on to what it has, and to its place
-    token = cluster.admin_token()
-    assert others[0].request("POST", f"/admin/members/{node_id.hex()}/forget", None, token).status == 202
-    over: list[float] = []
-    threads = [threading.Thread(target=lambda p=peer: over.append(p.closed_within_s(70) or 99)) for peer in peers]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: all(n.stats()["cluster"]["members"] == 2 for n in others), 20)
-    wait_until(lambda: all(not n.stats()["cluster"]["changing"] for n in others), 60)
-    settled_s = time.monotonic()
-    for thread in threads:
-        thread.join()
-    assert time.monotonic() - settled_s < 1.5
-    assert max(over) < 70
-    for node in others:
-        again = RawPeer(node, keys, node_id)
-        again.greet()
-        assert again.ask(Fetch([ALICE])) is None
-        knowing = RawPeer(node, keys, node_id)
-        knowing.greet(RawPeer(node, keys).greet().registry)
-        assert knowing.ask(Fetch([ALICE])) == Unable("not a member")
-        assert isinstance(knowing.ask(Join(Member(node_id, "127.0.0.1", 1, 2), 3)), Refused)
+def test_a_member_that_is_struck_out_is_cut_off_within_a_second_and_for_ever(tmp_path):
+    """On a cluster of its own: connections that other tests left open would have to be given up first."""
+    cluster = RealCluster.start(3, folder=tmp_path)
+    try:
+        keys = keys_of(cluster)
+        others = cluster.nodes[:2]
+        node_id = captured(cluster, cluster.nodes[2])
+        peers = [RawPeer(node, keys, node_id) for node in others]
+        for peer in peers:
+            registry = peer.greet(starts=1000).registry
+            assert isinstance(peer.ask(Fetch([ALICE])), Fetched)
+            assert isinstance(peer.ask(Rekey(registry.version)), KeysAre)
+            peer.is_unwilling = True  # it holds on to what it has, and to its place
+        token = cluster.admin_token()
+        assert others[0].request("POST", f"/admin/members/{node_id.hex()}/forget", None, token).status == 202
+        over: list[float] = []
+        threads = [threading.Thread(target=lambda p=peer: over.append(p.closed_within_s(70) or 99)) for peer in peers]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: all(n.stats()["cluster"]["members"] == 2 for n in others), 20)
+        wait_until(lambda: all(not n.stats()["cluster"]["changing"] for n in others), 60)
+        settled_s = time.monotonic()
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - settled_s < 1.5
+        assert max(over) < 70
+        for node in others:
+            again = RawPeer(node, keys, node_id)
+            again.greet()
+            assert again.ask(Fetch([ALICE])) is None
+            knowing = RawPeer(node, keys, node_id)
+            knowing.greet(RawPeer(node, keys).greet().registry)
+            assert knowing.ask(Fetch([ALICE])) == Unable("not a member")
+            assert isinstance(knowing.ask(Join(Member(node_id, "127.0.0.1", 1, 2), 3)), Refused)
+    finally:
+        cluster.close()
 
 
 def test_a_node_that_dies_hearing_that_it_was_struck_out_stays_out():
