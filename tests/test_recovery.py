@@ -13,6 +13,7 @@ from msgspec.msgpack import encode
 
 from dynatwist.model.clock import HybridClock
 from dynatwist.model.record import Draft, beats
+from dynatwist.model.records import pack
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.disk import UNLIMITED_BYTES, SimDisk
 from dynatwist.sim.world import Process, World
@@ -514,3 +515,22 @@ def test_a_segment_that_was_never_written_is_no_damage(monkeypatch):
     assert starts_well_after_a_segment_that_was_never_written()
     planted.a_segment_that_was_never_written_stays(monkeypatch)
     assert not starts_well_after_a_segment_that_was_never_written()
+
+
+def test_what_is_set_aside_twice_keeps_the_greater():
+    """Simulator, seed 900067: a tombstone was set aside after damage, an older record fetched, and a cold save made of both;
+    the log was replayed over it, set that one aside too, and the tombstone was gone."""
+    bench = Bench()
+    bench.put("a")
+    bench.put("b")
+    older = {name: bench.store.held(("t", name)) for name in "ab"}
+    bench.put("a", None)
+    replica = bench.store.replica_of(("t", "a"))
+    newer = replica.records[("t", "a")]
+    replica.set_aside()
+    replica.take(("t", "a"), older["a"], pack(older["a"]))
+    replica.set_aside()
+    assert replica.aside[("t", "a")] == newer
+    replica.take(("t", "a"), newer, pack(newer))
+    replica.set_aside()
+    assert replica.aside[("t", "a")] == newer
