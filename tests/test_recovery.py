@@ -518,8 +518,8 @@ def test_a_segment_that_was_never_written_is_no_damage(monkeypatch):
 
 
 def test_what_is_set_aside_twice_keeps_the_greater():
-    """Simulator, seed 900067: a tombstone was set aside after damage, an older record fetched, and a cold save made of both;
-    the log was replayed over it, set that one aside too, and the tombstone was gone."""
+    """Simulator, seed 900067: a tombstone was set aside after damage, an older record fetched, and a cold save made of
+    both; the log was replayed over it, set that one aside too, and the tombstone was gone."""
     bench = Bench()
     bench.put("a")
     bench.put("b")

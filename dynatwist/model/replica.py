@@ -202,8 +202,8 @@ class Replica:
     def set_aside(self) -> None:
         """Damage: keep what verified out of the way, clock and records together, and start over not whole.
 
-        Where something of a key is out of the way already, the greater one stays: a log is replayed over a save of later,
-        and what was fetched meanwhile may be less.
+        Where something of a key is out of the way already, the greater one stays: a log is replayed over a save of
+        later, and what was fetched meanwhile may be less.
         """
         records, aside = self.records, self.aside.copy()
         kept = [(key, other) for key, other in aside.items() if key in records and beats(other, records[key])]
