@@ -9,11 +9,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
+import shutil
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from .real import RealCluster, check_logs
+from .real import Node, RealCluster, check_logs, free_port
 from .test_doors import WebSocket, connect, head, read_all
 
 pytestmark = pytest.mark.processes
@@ -245,18 +250,95 @@ RIGHT = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Key": K
     [
         ("GET", {}, 101),
         ("GET", {"Connection": "keep-alive, Upgrade"}, 101),
+        ("GET", {"Upgrade": "h2c, WebSocket"}, 101),
+        ("GET", {"Sec_WebSocket_Protocol": "other, dynakv.v1.json"}, 101),
+        ("GET", {"Sec_WebSocket_Extensions": "permessage-deflate; client_max_window_bits"}, 101),
         ("GET", {"Upgrade": None}, 426),
+        ("GET", {"Upgrade": "h2c"}, 426),
         ("GET", {"Connection": None}, 400),
+        ("GET", {"Connection": "keep-alive"}, 400),
         ("GET", {"Sec_WebSocket_Key": None}, 400),
         ("GET", {"Sec_WebSocket_Key": "short"}, 400),
-        ("GET", {"Sec_WebSocket_Version": None}, 400),
-        ("GET", {"Sec_WebSocket_Version": "12"}, 400),
+        ("GET", {"Sec_WebSocket_Key": KEY[:-2] + "é="}, 400),
+        ("GET", {"Sec_WebSocket_Key": KEY[:-2] + "*="}, 400),
+        ("GET", {"Sec_WebSocket_Key": f"{KEY}, {KEY}"}, 400),
+        ("GET", {"Sec_WebSocket_Key": base64.b64encode(bytes(32)).decode()}, 400),
+        ("GET", {"Sec_WebSocket_Version": None}, 426),
+        *(("GET", {"Sec_WebSocket_Version": version}, 426) for version in ("8", "12", "14", "0", "13, 8", "x", "-13")),
+        ("GET", {"Sec_WebSocket_Protocol": "one, one"}, 400),
+        ("GET", {"Content_Length": "4"}, 400),
+        ("HEAD", {}, 400),
         ("POST", {}, 405),
+        ("PUT", {}, 405),
     ],
 )
 def test_handshakes(node, token, method, change, status):
     headers = {name: value for name, value in (RIGHT | change).items() if value is not None}
     client = connect(node)
-    client.sendall(head(method, "/ws", token, **headers))
-    assert int(client.recv(4096).split()[1]) == status
+    client.sendall(head(method, "/ws", token, **headers) + b"body" * ("Content_Length" in change))
+    answer = client.recv(4096)
+    assert int(answer.split()[1]) == status
+    if status >= 400 and method != "HEAD":
+        assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"error", "code"}
+    if status == 426:
+        assert b"Upgrade: websocket\r\n" in answer
+        assert (b"Sec-WebSocket-Version: 13\r\n" in answer) == (change.get("Upgrade", "") == "")
     client.close()
+
+
+def test_the_answer_to_a_handshake_is_that_of_its_key_and_chooses_no_extension(node, token):
+    client = connect(node)
+    asked = RIGHT | {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec_WebSocket_Extensions": "permessage-deflate"}
+    client.sendall(head("GET", "/ws", token, **asked, Sec_WebSocket_Protocol="dynakv.v1.json"))
+    answer = client.recv(4096).lower()
+    assert b"sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n" in answer
+    assert b"sec-websocket-protocol: dynakv.v1.json\r\n" in answer
+    assert b"extensions" not in answer
+    client.close()
+
+
+def test_frames_behind_a_handshake_are_the_first_ones(node, token):
+    client = connect(node)
+    client.sendall(head("GET", "/ws", token, **RIGHT) + frame(PING, b"early") + frame(CLOSE, struct.pack(">H", 1000)))
+    answer = read_all(client)
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert answer.endswith(b"\x8a\x05early" + b"\x88\x02\x03\xe8")
+
+
+def test_what_follows_a_handshake_that_was_refused_is_no_request(node, token):
+    """A proxy that takes it for done sends on whatever its client sends: that must not be a request of this node's."""
+    client = connect(node)
+    smuggled = head("PUT", "/t/key/behind-a-handshake", token, Content_Length=2) + b"{}"
+    client.sendall(head("GET", "/ws", token, **(RIGHT | {"Sec_WebSocket_Version": "7"})) + smuggled)
+    answer = read_all(client)
+    assert answer.startswith(b"HTTP/1.1 426 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert node.get("t", "behind-a-handshake", token).status == 404
+
+
+# The Autobahn testsuite, where it is installed
+
+SUITE = shutil.which("wstest")
+
+
+@pytest.mark.skipif(SUITE is None, reason="no wstest on the path: it is autobahntestsuite's, for Python 2.7, from PyPI")
+def test_every_case_of_the_autobahn_testsuite(tmp_path):
+    cluster = RealCluster(tmp_path)
+    node = Node(tmp_path, free_port(), "--anonymous-read", "--max-value", str(4 << 20))
+    node.program = (sys.executable, str(Path(__file__).with_name("echo_twistd.py")))
+    cluster.nodes.append(node)
+    try:
+        node.start()
+        cluster.wait_ready()
+        servers = [{"agent": "dynakv", "url": f"ws://{node.address}/ws"}]
+        cases = {"cases": ["*"], "exclude-cases": ["12.*", "13.*"], "exclude-agent-cases": {}}  # these want compression
+        (tmp_path / "spec.json").write_text(json.dumps({"outdir": str(tmp_path / "out"), "servers": servers} | cases))
+        command = [SUITE, "-m", "fuzzingclient", "-s", str(tmp_path / "spec.json")]
+        subprocess.run(command, check=True, capture_output=True, timeout=300, env=os.environ | {"PYTHONPATH": ""})
+        found = json.loads((tmp_path / "out" / "index.json").read_text())["dynakv"]
+        assert len(found) > 290
+        good = {"OK", "INFORMATIONAL"}
+        assert [case for case, how in found.items() if {how["behavior"], how["behaviorClose"]} - good] == []
+        check_logs(cluster)
+    finally:
+        cluster.close()

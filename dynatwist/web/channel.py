@@ -50,6 +50,7 @@ class BoundedChannel(http.HTTPChannel):
     holder = ""
     _request_timer: Timer | None = None
     _unread_timer: Timer | None = None
+    _end_timer: Timer | None = None
     _unread: Charge | None = None
     _of_user: Charge | None = None
     _is_stranger = True
@@ -211,15 +212,19 @@ class BoundedChannel(http.HTTPChannel):
         if transport is not None and not self._is_gone:
             transport.abortConnection()
 
-    def hand_over(self) -> Any:
+    def hand_over(self) -> bytes:
         """Give the transport to whoever goes on with this connection, which stays one of the site's.
 
         The new protocol tells `connectionLost` when it ends.
+
+        :returns: what has arrived behind the request.
         """
         self._await_no_more()
         self.setTimeout(None)
         self._taken = self.transport
-        return self._taken
+        behind = b"".join(self._dataBuffer) + self._buffer
+        self._dataBuffer, self._buffer = [], b""
+        return behind
 
     def resumeProducing(self) -> None:
         """The client has read."""
@@ -337,6 +342,12 @@ class BoundedChannel(http.HTTPChannel):
         if not self.refused:
             super().rawDataReceived(data)
 
+    def loseConnection(self) -> None:
+        """The last answer is given; a client that does not read it to its end is not waited for."""
+        super().loseConnection()
+        if self._end_timer is None and not self._is_gone:
+            self._end_timer = self.callLater(self.site.limits.unread_s, self.dismiss)
+
     def timeoutConnection(self) -> None:
         """An idle connection; not worth a log line."""
         self._end()
@@ -345,6 +356,7 @@ class BoundedChannel(http.HTTPChannel):
         """The client is gone; what it sent and was not begun with is forgotten."""
         self._is_gone = True
         self._await_no_more()
+        cancel(self._end_timer)
         self.drained()
         if self._of_user is not None:
             self._of_user.give_back()

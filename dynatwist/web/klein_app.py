@@ -22,6 +22,7 @@ from dynatwist.core import Core
 from dynatwist.errors import ApiError
 
 from .dashboard import dashboard_file
+from .handshake import check_handshake
 from .request import headers_of
 from .sse import SseStream
 from .websocket import take_over
@@ -238,6 +239,12 @@ class KleinApp:
     def _websocket(self, request: Any) -> Any:
         if b"websocket" not in (request.getHeader(b"upgrade") or b"").lower():
             raise ApiError(426, "upgrade_required", "this path speaks websocket", {"Upgrade": "websocket"})
+        try:
+            check_handshake(request)
+        except ApiError as error:
+            # And closes: a proxy that did not wait for this answer may send frames behind it, which are no requests.
+            request.channel.refuse(error)
+            return Deferred()
         identity = None
         asked = self._parsed(request)
         if asked.token is not None or "ticket" in asked.query:

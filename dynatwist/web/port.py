@@ -6,10 +6,15 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IListeningPort
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+
+from dynatwist.runtime import Timer, cancel
 
 ACCEPTED_A_TURN = 8
 """Two milliseconds' work, as for requests; the kernel keeps the others in its queue."""
+CLOSE_S = 2.0
+"""For a client to say goodbye too, as TLS wants it; a round trip around the world takes a fraction of it."""
 
 
 class PatientPort(tcp.Port):
@@ -25,13 +30,54 @@ class PatientPort(tcp.Port):
         """Twisted would have more."""
 
 
+class EndingTls(BufferingTLSTransport):
+    """TLS with a client that may never answer to a goodbye: Twisted would keep the connection for ever."""
+
+    _close_timer: Timer | None = None
+
+    def loseConnection(self) -> None:
+        """Say goodbye, and wait for the client's only so long."""
+        super().loseConnection()
+        if self._close_timer is None and self.connected:
+            self._close_timer = self.factory.reactor.callLater(CLOSE_S, self._close)
+
+    def _close(self) -> None:
+        """Close what is below TLS, behind what waits there; the protocol above sees to it that this takes an end."""
+        self._close_timer = None
+        if self._appSendBuffer or self._producer is not None:
+            self._close_timer = self.factory.reactor.callLater(CLOSE_S, self._close)
+        else:
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """It is over."""
+        cancel(self._close_timer)
+        self._close_timer = None
+        super().connectionLost(reason)
+
+
+class _TlsFactory(TLSMemoryBIOFactory):
+    """TLS for what the factory of channels makes, or nothing where that makes none."""
+
+    protocol = EndingTls
+
+    def __init__(self, context: Any, factory: Any, reactor: Any) -> None:
+        super().__init__(context, False, factory, reactor)
+        self.reactor = reactor
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Twisted would wrap what is not there."""
+        protocol = self.wrappedFactory.buildProtocol(addr)
+        return None if protocol is None else self.protocol(self, protocol)
+
+
 def listen(reactor: Any, port: int, factory: Any, backlog: int, interface: str, context: Any = None) -> IListeningPort:
     """Listen for clients.
 
     :param context: TLS settings, where clients come by HTTPS.
     """
     if context is not None:
-        factory = TLSMemoryBIOFactory(context, False, factory, reactor)
+        factory = _TlsFactory(context, factory, reactor)
     listening = PatientPort(port, factory, backlog, interface, reactor)
     listening.startListening()
     return listening

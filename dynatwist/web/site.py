@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.web.server import Site
 
 from dynatwist.api.admission import Admission
@@ -17,8 +17,9 @@ from dynatwist.api.origins import Origins
 from dynatwist.api.source import Proxies, source_of
 from dynatwist.budget import Budget
 from dynatwist.errors import ApiError
+from dynatwist.runtime import Timer, cancel
 
-from .channel import BoundedChannel, head_of
+from .channel import LINGER_S, BoundedChannel, head_of
 from .lane import FastLane
 from .request import BoundedRequest
 
@@ -27,15 +28,23 @@ PAINS_A_SECOND = 200.0
 
 
 class _Refused(Protocol):
-    """Says why there is no room, and closes."""
+    """Says why there is no room, and closes; a client that does not hear it out, or never ends the handshake of TLS, is
+    not waited for, since nothing counts it."""
 
-    def __init__(self, error: ApiError) -> None:
+    def __init__(self, error: ApiError, reactor: Any) -> None:
         self._error = error
+        self._reactor = reactor
+        self._timer: Timer | None = None
 
     def connectionMade(self) -> None:
         body = msgspec.json.encode({"error": self._error.text, "code": self._error.code})
         self.transport.write(head_of(self._error.status, len(body), self._error.headers) + body)
         self.transport.loseConnection()
+        self._timer = self._reactor.callLater(LINGER_S, self.transport.abortConnection)
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """It is gone."""
+        cancel(self._timer)
 
 
 class BoundedSite(Site):
@@ -96,7 +105,7 @@ class BoundedSite(Site):
                 connections.refused += 1
                 return None
             if not self._dismiss_for(source):
-                return _Refused(connections.refuse(source))
+                return _Refused(connections.refuse(source), self.reactor)
         return super().buildProtocol(addr)
 
     def _may_take_pains(self) -> bool:

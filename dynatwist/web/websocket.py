@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -22,7 +23,8 @@ from dynatwist.core import Core
 from dynatwist.errors import ApiError
 from dynatwist.runtime import Timer, cancel
 
-from .channel import BoundedChannel
+from .channel import LINGER_S, BoundedChannel, head_of
+from .handshake import VERSION
 from .lane import write_now
 
 SUBPROTOCOL = "dynakv.v1.json"
@@ -95,6 +97,18 @@ class KvSocket(WebSocketServerProtocol):
         """Say goodbye with one of the codes of RFC 6455, section 7.4.1, which Autobahn keeps to itself."""
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code, encode_truncate(reason, MAX_REASON_BYTES), isReply=False)
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        """Autobahn looks at more than `check_handshake` does: at the names of subprotocols and origins."""
+        body = msgspec.json.encode({"error": f"no websocket: {reason}"[:200], "code": "bad_handshake"})
+        self.wasNotCleanReason = reason
+        self.sendData(head_of(400, len(body), {}) + body)
+        self.dropConnection(abort=False)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        """A client that does not read the last frames is not waited for."""
+        super()._closeConnection(abort)
+        self.channel.callLater(LINGER_S, self.channel.dismiss)
 
     # Frames from the client
 
@@ -233,6 +247,7 @@ def take_over(request: Any, core: Core, identity: Identity | None, address: str,
     factory = WebSocketServerFactory()
     factory.core, factory.identity, factory.address, factory.sockets = core, identity, address, sockets
     factory.setProtocolOptions(
+        versions=[int(VERSION)],
         webStatus=False,
         maxFramePayloadSize=core.config.limits.body_bytes,
         maxMessagePayloadSize=core.config.limits.body_bytes,
@@ -246,7 +261,7 @@ def take_over(request: Any, core: Core, identity: Identity | None, address: str,
     )
     channel = request.channel
     factory.protocol = partial(_made_for, channel)
-    channel.hand_over()
+    request.content = BytesIO(channel.hand_over())
     WebSocketResource(factory).render(request)
     return Deferred()
 
