@@ -3,11 +3,16 @@
 # Arguments go to pytest, and then only pytest runs.
 set -euo pipefail
 cd "$(dirname "$0")"
+PATH=$PATH:/usr/sbin # where Debian has nginx and haproxy
 . ./setup-env.sh
 make_venv "[dev]"
 if ! { command -v chromium && command -v chromedriver; } >/dev/null && may_apt; then
     say "installing chromium and chromium-driver (once) ..."
     apt_install chromium chromium-driver || true
+fi
+if ! { command -v nginx && command -v haproxy; } >/dev/null && may_apt; then
+    say "installing nginx and haproxy (once) ..."
+    apt_install nginx haproxy || true
 fi
 TMPDIR=$(mktemp -d)
 export TMPDIR

@@ -47,10 +47,11 @@ class Proxies:
         """Whom a request comes from: what the last proxy that is trusted says, else the connection's own address."""
         if not self.is_trusted(host):
             return host
-        if "forwarded" in headers:
-            named = _FOR.findall(headers["forwarded"])
+        said = headers.get("x-forwarded-for")
+        if said is not None:  # proxies that write it pass on what a client sends as Forwarded
+            named = [text.strip() for text in said.split(",")]
         else:
-            named = [text.strip() for text in headers.get("x-forwarded-for", "").split(",")]
+            named = _FOR.findall(headers.get("forwarded", ""))
         for name in reversed(named):
             if _address(name) is None:
                 return host

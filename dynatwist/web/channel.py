@@ -25,6 +25,7 @@ from .lane import FastLane, write_now
 LINGER_S = 1.0
 UNREAD_BYTES = 64 << 10
 """What a transport holds at least, when it says that its client does not read."""
+_BLANKS = (b" ", b"\t")
 MAX_BEHIND_BYTES = 64 << 10
 """How much is read behind a request that is not answered yet."""
 
@@ -264,8 +265,25 @@ class BoundedChannel(http.HTTPChannel):
         if data:
             self.dataReceived(data)
 
+    def lineReceived(self, line: bytes) -> None:
+        """A line of a head. One that goes on with the line before (RFC 9112, section 5.2) is refused: proxies read that
+        in other ways, and what is a header to one of them is none to another."""
+        if line[:1] in _BLANKS:
+            self._respondToBadRequestAndDisconnect()
+        else:
+            super().lineReceived(line)
+
+    def _is_plain(self) -> bool:
+        """Whether nothing in the head may be read in two ways that Twisted reads in one."""
+        headers = self.requests[-1].requestHeaders
+        encodings = headers.getRawHeaders(b"transfer-encoding", [])
+        return len(headers.getRawHeaders(b"host", [])) < 2 and [one.lower() for one in encodings] in ([], [b"chunked"])
+
     def allHeadersReceived(self) -> None:
         """The head is complete."""
+        if not self._is_plain():
+            self._respondToBadRequestAndDisconnect()
+            return
         self._await_no_more()
         if self.length != 0:
             self._request_timer = self.callLater(self.site.limits.body_s, self._body_too_slow)

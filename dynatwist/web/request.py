@@ -13,6 +13,9 @@ from twisted.web.server import Request as TwistedRequest
 from dynatwist.api.admission import Body
 from dynatwist.errors import ApiError
 
+_LISTS = ("x-forwarded-for", "forwarded")
+"""Each proxy may add a line of its own (RFC 9110, section 5.3)."""
+
 
 def _is_utf8(path: bytes) -> bool:
     try:
@@ -23,11 +26,13 @@ def _is_utf8(path: bytes) -> bool:
 
 
 def headers_of(request: Any) -> dict[str, str]:
-    """Lower-case names to the last value of each."""
-    return {
-        name.decode("latin-1").lower(): values[-1].decode("latin-1")
-        for name, values in request.requestHeaders.getAllRawHeaders()
-    }
+    """Lower-case names to the last value of each; lines that name the way through proxies are one list."""
+    headers = {}
+    for raw, values in request.requestHeaders.getAllRawHeaders():
+        name = raw.decode("latin-1").lower()
+        value = values[-1] if len(values) == 1 or name not in _LISTS else b", ".join(values)
+        headers[name] = value.decode("latin-1")
+    return headers
 
 
 class BoundedRequest(TwistedRequest):
