@@ -97,6 +97,31 @@ class TurnEnd:
                 self._clock.callLater(0, self._run)
 
 
+class Steps:
+    """Does one piece of work in each turn of the reactor, in the order in which they were given.
+
+    A peer may ask for many at once, in one packet; what has other work waits for one piece, not for all of them.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._steps: deque[Callable[[], None]] = deque()
+
+    def __call__(self, step: Callable[[], None]) -> None:
+        """Do this in a later turn, when those before have had theirs."""
+        self._steps.append(step)
+        if len(self._steps) == 1:
+            self._clock.callLater(0, self._next)
+
+    def _next(self) -> None:
+        try:
+            self._steps[0]()
+        finally:
+            self._steps.popleft()
+            if self._steps:
+                self._clock.callLater(0, self._next)
+
+
 @dataclass(frozen=True)
 class Runtime:
     """What a node is given instead of globals.
@@ -110,6 +135,7 @@ class Runtime:
     :ivar offload: runs a slow, pure function off the reactor.
     :ivar fatal: ends the process with a reason.
     :ivar at_turn_end: see `TurnEnd`.
+    :ivar in_steps: see `Steps`.
     """
 
     clock: Clock
@@ -123,9 +149,11 @@ class Runtime:
     offload: Callable[[Callable[[], Any]], Deferred[Any]]
     fatal: Callable[[str], None]
     at_turn_end: TurnEnd = field(init=False)
+    in_steps: Steps = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "at_turn_end", TurnEnd(self.clock))
+        object.__setattr__(self, "in_steps", Steps(self.clock))
 
     def later(self, call: Callable[[], None]) -> Timer:
         """Run a function in the next turn of the reactor."""

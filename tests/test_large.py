@@ -207,7 +207,7 @@ class TestAHundredThousandRecords:
             node.process.run(node.core.cluster.handle, node.node_id, message, took)
 
         pull(None)
-        looks, longest_s = longest_turn(world, node, lambda: not getattr(pages[-1], "more", True))
+        looks, longest_s = longest_turn(world, node, lambda: pages and not getattr(pages[-1], "more", True))
         assert got == set(replica.records)
         assert looks < 6000
         assert longest_s < 0.1

@@ -17,7 +17,7 @@ from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Lineage, Record
 from dynatwist.model.records import Records, name_of, pack, unpack, value_of
-from dynatwist.runtime import TurnEnd
+from dynatwist.runtime import Steps, TurnEnd
 
 dots = st.builds(Dot, st.binary(min_size=16, max_size=16), st.integers(1, 2**53))
 
@@ -79,6 +79,44 @@ class TestTurnEnd:
         with pytest.raises(ZeroDivisionError):
             clock.advance(0)
         clock.advance(0)
+        assert ran == [1]
+
+
+class Turns:
+    """Timers of a reactor that are due in its next turn."""
+
+    def __init__(self):
+        self.due = []
+
+    def callLater(self, delay_s, call):
+        assert delay_s == 0
+        self.due.append(call)
+
+    def turn(self):
+        due, self.due = self.due, []
+        for call in due:
+            call()
+
+
+class TestSteps:
+    def test_a_turn_does_one_piece_in_the_order_in_which_they_were_given(self):
+        turns, ran = Turns(), []
+        steps = Steps(turns)
+        steps(lambda: (ran.append(1), steps(lambda: ran.append(3))))
+        steps(lambda: ran.append(2))
+        for done in ([], [1], [1, 2], [1, 2, 3]):
+            assert ran == done
+            turns.turn()
+        assert not turns.due
+
+    def test_one_that_fails_does_not_keep_the_others_waiting(self):
+        turns, ran = Turns(), []
+        steps = Steps(turns)
+        steps(lambda: 1 / 0)
+        steps(lambda: ran.append(1))
+        with pytest.raises(ZeroDivisionError):
+            turns.turn()
+        turns.turn()
         assert ran == [1]
 
 

@@ -34,7 +34,7 @@ MAX_WALKS_PER_PEER = 24
 def walk_buckets(
     cluster: Cluster, replica: Replica, numbers: Iterable[int], done: Callable[[list[tuple[Key, Dot]]], None]
 ) -> None:
-    """Find the entries of some digest buckets, over several turns of the reactor where a partition is large.
+    """Find the entries of some digest buckets, in later turns of the reactor: several where a partition is large.
 
     :param done: called with the entries of the instant at which it is called.
     """
@@ -45,9 +45,9 @@ def walk_buckets(
             done(walk.entries())
         else:
             sometimes("a look at digest buckets takes several turns")
-            cluster.runtime.later(go_on)
+            cluster.runtime.in_steps(go_on)
 
-    go_on()
+    cluster.runtime.in_steps(go_on)
 
 
 class _Walk:
@@ -119,6 +119,9 @@ class RoundAnswers:
     # Pages of what a peer's clock does not cover
 
     def _on_pull(self, node: bytes, message: Pull, respond: Respond) -> None:
+        self._cluster.runtime.in_steps(lambda: self._begin_page(node, message, respond))
+
+    def _begin_page(self, node: bytes, message: Pull, respond: Respond) -> None:
         """A page; it goes on behind the record that the page before ended with."""
         replica = self._cluster.store.replicas[message.partition]
         theirs = DotSet.from_wire(message.clock)
@@ -171,7 +174,7 @@ class RoundAnswers:
             self._send_page(node, walk, page, respond)
         else:
             sometimes("a page of a round takes several turns")
-            self._cluster.runtime.later(lambda: self._fill_page(node, walk, page, room, respond))
+            self._cluster.runtime.in_steps(lambda: self._fill_page(node, walk, page, room, respond))
 
     def _send_page(self, node: bytes, walk: _Walk, page: list[tuple[Key, Record]], respond: Respond) -> None:
         if not walk.is_over:

@@ -353,7 +353,7 @@ class BoundedChannel(http.HTTPChannel):
         """Say goodbye; a client that does not answer to that, as TLS wants it, is not waited for."""
         if self.transport is not None and not self._is_gone:
             self.transport.loseConnection()
-            self.callLater(LINGER_S, self.dismiss)
+            self._dismiss_in(LINGER_S)
 
     def rawDataReceived(self, data: bytes) -> None:
         """Body bytes, or what is dropped after a refusal."""
@@ -363,8 +363,12 @@ class BoundedChannel(http.HTTPChannel):
     def loseConnection(self) -> None:
         """The last answer is given; a client that does not read it to its end is not waited for."""
         super().loseConnection()
+        self._dismiss_in(self.site.limits.unread_s)
+
+    def _dismiss_in(self, delay_s: float) -> None:
+        """Unless the connection has ended by itself by then; the first such word counts."""
         if self._end_timer is None and not self._is_gone:
-            self._end_timer = self.callLater(self.site.limits.unread_s, self.dismiss)
+            self._end_timer = self.callLater(delay_s, self.dismiss)
 
     def timeoutConnection(self) -> None:
         """An idle connection; not worth a log line."""

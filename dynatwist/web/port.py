@@ -17,8 +17,23 @@ CLOSE_S = 2.0
 """For a client to say goodbye too, as TLS wants it; a round trip around the world takes a fraction of it."""
 
 
+class _Connection(tcp.Server):
+    """Lets go of what it could not send when it ends.
+
+    Twisted keeps that with the connection, and errors of TLS keep the connection until the garbage is collected, which
+    counts objects, and not the megabyte that hangs on each of them.
+    """
+
+    def connectionLost(self, reason: Any) -> None:
+        """It has ended."""
+        super().connectionLost(reason)
+        self.dataBuffer, self._tempDataBuffer, self._tempDataLen = b"", [], 0
+
+
 class PatientPort(tcp.Port):
     """Twisted's, which accepts ever more in one go the more there are."""
+
+    transport = _Connection
 
     @property
     def numberAccepts(self) -> int:
@@ -50,10 +65,11 @@ class EndingTls(BufferingTLSTransport):
             self.transport.loseConnection()
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
-        """It is over."""
+        """It is over; see `_Connection` for what is let go."""
         cancel(self._close_timer)
         self._close_timer = None
         super().connectionLost(reason)
+        self._producer, self._appSendBuffer = None, []
 
 
 class _TlsFactory(TLSMemoryBIOFactory):
