@@ -28,7 +28,10 @@ from cryptography.x509.oid import NameOID
 from dynatwist.storage.keyfile import parse
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
-_next_port = 12000 + os.getpid() % 400 * 20  # with the peer ports below the range of outgoing connections
+PORTS, PORTS_PER_WORKER = 12000, 4000
+"""With the peer ports, 10000 above, below the range of outgoing connections; two processes of tests share them."""
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 2
+_next_port = PORTS + _worker * PORTS_PER_WORKER + os.getpid() % 100 * 20
 
 
 def wait_until(condition: Callable[[], Any], limit_s: float = 10.0, what: str = "") -> Any:

@@ -13,12 +13,9 @@ pytestmark = pytest.mark.walkthrough
 
 
 @pytest.fixture(autouse=True)
-def announce(request, capsys):
-    yield
-    title = request.node.function.__doc__.splitlines()[0]
-    if getattr(request.node, "passed", False):
-        with capsys.disabled():
-            print(f"\n  passed: {title}", end="")
+def named(request, record_property):
+    """See `PassedParts` in conftest.py."""
+    record_property("part", request.node.function.__doc__.splitlines()[0])
 
 
 @pytest.fixture(scope="module")

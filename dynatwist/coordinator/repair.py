@@ -30,7 +30,7 @@ from dynatwist.sometimes import sometimes
 
 from .answers import RoundAnswers
 from .cluster import Cluster, Respond
-from .rounds import Round, summaries_of
+from .rounds import ROUND_TIMEOUT_S, Round, summaries_of
 from .tombstones import Tombstones, answer_clocks, clock_parts
 
 ROUND_INTERVAL_S = 1.0
@@ -38,7 +38,9 @@ MERGED_A_TURN = 60
 """Records that were set aside and are merged in one turn of the reactor: half a millisecond's work."""
 SILENT_ROUNDS = 5
 """So many rounds in a row that a node fails which was struck out, though its link is there: it does not give what it
-holds. Else whoever has captured a member could keep it from being struck out, by doing nothing."""
+holds. Else whoever has captured a member could keep it from being struck out, by doing nothing. A round that ends by its
+timeout of ten seconds counts for two: three of them are enough, and one is not, for it may have been this process that
+slept."""
 HINT_BATCH = 64
 HINT_BYTES = 1 << 20
 """Under way to one peer at a time, so that what clients wait for does not queue behind it."""
@@ -139,14 +141,14 @@ class Repair:
         if not summaries or not self._cluster.links.is_reachable(node):
             return
         self._busy.add(node)
-        version = self._cluster.version
+        version, begun_s = self._cluster.version, self._cluster.runtime.monotonic_s()
 
         def done(ok: bool, whole: set[int]) -> None:
             self._busy.discard(node)
             self.rounds += 1
             if not ok:
                 self._last_summaries.pop(node, None)
-            self._note_failure(node, ok or version != self._cluster.version)
+            self._note_failure(node, ok or version != self._cluster.version, begun_s)
             if ok and version == self._cluster.version:
                 self._round_done(node, list(summaries), whole)
             if node in self._again or version != self._cluster.version:
@@ -211,14 +213,15 @@ class Repair:
         registry = self._cluster.registry
         return registry.previous_ids - registry.ids if registry is not None else frozenset()
 
-    def _note_failure(self, node: bytes, ok: bool) -> None:
+    def _note_failure(self, node: bytes, ok: bool, begun_s: float) -> None:
         """Count the rounds in a row that a node failed which is struck out, one for each interval at most."""
         now_s = self._cluster.runtime.monotonic_s()
+        weight = 2 if now_s - begun_s >= ROUND_TIMEOUT_S else 1
         count, at_s = self._failed.pop(node, (0, 0.0))
         if ok or node not in self._struck_out():
             return
         is_due = not count or now_s - at_s >= ROUND_INTERVAL_S / 2
-        self._failed[node] = (count + 1, now_s) if is_due else (count, at_s)
+        self._failed[node] = (count + weight, now_s) if is_due else (count, at_s)
 
     def _count_unreached(self) -> None:
         struck_out = self._struck_out()

@@ -39,8 +39,8 @@ def check_handshake(request: Any) -> None:
 
 
 def _values(request: Any, name: str) -> list[str]:
-    values: list[str] = request.requestHeaders.getRawHeaders(name, [])
-    return values
+    raw: list[bytes] = request.requestHeaders.getRawHeaders(name.encode(), [])
+    return [value.decode("latin-1") for value in raw]
 
 
 def _is_key(text: str) -> bool:
