@@ -38,8 +38,8 @@ MERGED_A_TURN = 60
 """Records that were set aside and are merged in one turn of the reactor: half a millisecond's work."""
 SILENT_ROUNDS = 5
 """So many rounds in a row that a node fails which was struck out, though its link is there: it does not give what it
-holds. Else whoever has captured a member could keep it from being struck out, by doing nothing. A round that ends by its
-timeout of ten seconds counts for two: three of them are enough, and one is not, for it may have been this process that
+holds. Else whoever has captured a member could keep it from being struck out, by doing nothing. A round that ends by
+its timeout of ten seconds counts for two: three are enough, and one is not, for it may have been this process that
 slept."""
 HINT_BATCH = 64
 HINT_BYTES = 1 << 20
