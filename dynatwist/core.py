@@ -13,6 +13,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from dynatwist.agreement.agreement import Acceptors
+from dynatwist.agreement.registrar import Registrar
+from dynatwist.agreement.rotation import Rotation
 from dynatwist.api.accounts import AccountRoutes
 from dynatwist.api.admin import AdminRoutes
 from dynatwist.api.audit import Audit
@@ -31,15 +34,8 @@ from dynatwist.auth.tokens import TokenKeys, Tokens
 from dynatwist.auth.users import Users
 from dynatwist.budget import Budget
 from dynatwist.calls import call_safely
+from dynatwist.cluster.cluster import Cluster
 from dynatwist.config import NodeConfig
-from dynatwist.coordinator.agreement import Acceptors
-from dynatwist.coordinator.cluster import Cluster
-from dynatwist.coordinator.coordinator import Coordinator
-from dynatwist.coordinator.listing import Listing
-from dynatwist.coordinator.registrar import Registrar
-from dynatwist.coordinator.relays import Relays
-from dynatwist.coordinator.repair import DECODER, REGISTRY, Repair
-from dynatwist.coordinator.rotation import Rotation
 from dynatwist.errors import StartError
 from dynatwist.feed.hub import Hub
 from dynatwist.membership.messages import Alive
@@ -53,6 +49,10 @@ from dynatwist.model.registry import MAX_MEMBERS, Member
 from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
 from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
+from dynatwist.relays import Relays
+from dynatwist.repair.repair import DECODER, REGISTRY, Repair
+from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.listing import Listing
 from dynatwist.runtime import Runtime
 from dynatwist.sometimes import sometimes
 from dynatwist.storage.audit import AuditFile
@@ -179,7 +179,13 @@ class Core:
         identity.wall_ms = max(identity.wall_ms, recovered.wall_ms)
         me = Member(identity.node_id, config.host, config.port, config.actual_peer_port)
         self.cluster = Cluster(
-            me, identity, self._identity_file, self.store, runtime, config.lone_after_s, config.tombstone_grace_s
+            me=me,
+            identity=identity,
+            identity_file=self._identity_file,
+            store=self.store,
+            runtime=runtime,
+            lone_after_s=config.lone_after_s,
+            grace_s=config.tombstone_grace_s,
         )
         self.cluster.links.doors.limits = config.doors
         self.intake = Intake(runtime.monotonic_s, runtime.later)
@@ -238,17 +244,15 @@ class Core:
             seeds,
             SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES, max_up=MAX_MEMBERS),
             self.runtime.random,
-            self._incarnation_raised,
+            self.cluster.identity.raise_incarnation,
         )
-        self.cluster.swim = swim
-        swim.is_registered = self.cluster.is_served
-        swim.bar(frozenset(known.struck_out if known is not None else ()))
+        self.cluster.peers.gossip_with(swim)
         self.gossip = GossipPort(
             swim,
             self.keyring.keys.derive_all(GOSSIP),
             self.identity.epoch,
             self.runtime,
-            self.cluster.gossip_changed,
+            self.cluster.peers.gossip_changed,
             self.cluster.links.ping,
         )
 
@@ -368,7 +372,7 @@ class Core:
 
     def stop(self) -> Deferred[None]:
         """Say goodbye, flush the log, close the links; within a deadline."""
-        self.cluster.stopping = True
+        self.cluster.stop()
         for loop in (self._snapshotter, self._second, self._revoker):
             if loop.running:
                 loop.stop()
@@ -473,7 +477,7 @@ class Core:
             "peer_handshakes_per_address_limit": doors.limits.handshakes_per_address,
             "peer_handshakes_dropped": doors.dropped,
             "peer_connections_refused": doors.refused,
-            "peer_calls_refused": self.cluster.refused_calls,
+            "peer_calls_refused": self.cluster.peers.refused_calls,
             "peer_dials_put_off": self.cluster.links.dials.put_off,
             "gossip_packets_sent": self.gossip.packets_sent,
             "gossip_packets_received": self.gossip.packets_received,
@@ -482,7 +486,3 @@ class Core:
             "gossip_packets_unsent": self.gossip.packets_unsent,
             "audit_lines_dropped": self.audit_file.lines_dropped if self.audit_file is not None else 0,
         }
-
-    def _incarnation_raised(self, incarnation: int) -> None:
-        self.identity.incarnation = incarnation
-        self.cluster.save_identity()

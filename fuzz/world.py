@@ -89,6 +89,11 @@ _LOG = _Log()
 globalLogPublisher.addObserver(cast(ILogObserver, _LOG))  # interfaces of zope are no types
 
 
+def forget_logged() -> None:
+    """What was logged so far is somebody else's: other tests of the same process break things on purpose."""
+    _LOG.failures = []
+
+
 def nothing_logged() -> None:
     """No failure was logged since this was asked last."""
     failures, _LOG.failures = _LOG.failures, []

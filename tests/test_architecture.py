@@ -16,7 +16,9 @@ LAYERS = [
     {"storage"},
     {"runtime"},
     {"net"},
-    {"coordinator"},
+    {"cluster"},
+    {"repair", "agreement", "relays"},
+    {"requests"},
     {"auth"},
     {"api"},
     {"config"},
@@ -82,7 +84,7 @@ def test_the_client_loads_no_server():
             ours = {name for name in imports(path) if name.startswith("dynatwist")}
             assert ours <= {"dynatwist.client.client", "dynatwist.client.watch"}, path
         if unit(path) == "cli":
-            server = ("dynatwist.core", "dynatwist.node", "dynatwist.web", "dynatwist.coordinator", "twisted")
+            server = ("dynatwist.core", "dynatwist.node", "dynatwist.web", "dynatwist.requests", "twisted")
             assert not [name for name in imports(path, top_level_only=True) if name.startswith(server)], path
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dynatwist.coordinator.request import Code
+from dynatwist.requests.request import Code
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 from tests.planted import disk, findings_time
@@ -168,7 +168,7 @@ def is_absence_told_before_it_would_outlive_a_crash() -> bool:
     core = cluster.nodes[0].core
     put = ask(world, cluster.nodes[0], "put", KEY, level="all", ttl_ms=60_000)
     told = []
-    core.cluster.passed(put.record.expires_ms)
+    core.cluster.peers.passed(put.record.expires_ms)
     core.store.when_over(put.record.expires_ms, lambda: told.append(core.wal.durable_lapse_ms))
     at_once = bool(told)
     world.run(world.now_s + 1)

@@ -9,14 +9,14 @@ import time
 
 from twisted.internet.defer import ensureDeferred
 
-from dynatwist.coordinator.agreement import Agreement
-from dynatwist.coordinator.request import Code, Kind, Operation
+from dynatwist.agreement.agreement import Agreement
 from dynatwist.feed.hub import Hub, Subscription
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft
 from dynatwist.model.ring import PARTITIONS, partition_of
 from dynatwist.net.messages import Accept
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.request import Code, Kind, Operation
 from dynatwist.sim import cluster as cluster_module
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
@@ -68,7 +68,7 @@ def test_two_registrations_of_a_name_at_one_node_at_once():
         ensureDeferred(a.core.users.register_or_login("carol", secret, "x")).addBoth(out.append)
     world.run(world.now_s + 5)
     from dynatwist.storage.store import Store  # noqa
-    from dynatwist.coordinator.agreement import VOTE
+    from dynatwist.agreement.agreement import VOTE
 
     votes = {
         n.host: VOTE.decode(v).value
@@ -93,8 +93,8 @@ def test_large_values_missed_by_a_node_reach_it_by_hints():
     lost = []
     c.start()
     world.run(world.now_s + 5)
-    unlinked = a.core.cluster.unlinked
-    a.core.cluster.unlinked = lambda node: (lost.append(world.now_s), unlinked(node))
+    unlinked = a.core.cluster.peers.unlinked
+    a.core.cluster.peers.unlinked = lambda node: (lost.append(world.now_s), unlinked(node))
     world.run(world.now_s + 60)
     print(
         "hints left at a, b:",
@@ -103,7 +103,7 @@ def test_large_values_missed_by_a_node_reach_it_by_hints():
         "connections lost by a in 60 s:",
         len(lost),
         "readyness",
-        c.core and c.core.cluster.ready,
+        c.core and c.core.cluster.standing.is_ready,
         "settled",
         cluster.is_settled(),
     )
@@ -119,15 +119,15 @@ def test_listing_large_values_at_a_node_that_does_not_own_them():
     wrote = 0
     for number in range(400):
         key = ("t", f"k{number}")
-        if a.node_id not in a.core.cluster.owners(partition_of(*key)):
+        if a.node_id not in a.core.cluster.ownership.owners(partition_of(*key)):
             assert ask(world, a, "put", key, big).code is Code.OK
             wrote += 1
         if wrote >= 40:
             break
     world.run(world.now_s + 3)
     lost = []
-    unlinked = a.core.cluster.unlinked
-    a.core.cluster.unlinked = lambda node: (lost.append(node), unlinked(node))
+    unlinked = a.core.cluster.peers.unlinked
+    a.core.cluster.peers.unlinked = lambda node: (lost.append(node), unlinked(node))
     outcomes = []
     for _ in range(3):
         out = []
@@ -158,7 +158,11 @@ def test_monotonic_clocks_that_drift_apart_slowly(monkeypatch):
     drifting(monkeypatch, {"10.0.0.1": -50, "10.0.0.2": 50, "10.0.0.3": 50, "10.0.0.4": 50})
     world, cluster = settled(4)
     a = cluster.nodes[0]
-    key = next(("t", f"k{n}") for n in range(100) if a.node_id not in a.core.cluster.owners(partition_of("t", f"k{n}")))
+    key = next(
+        ("t", f"k{n}")
+        for n in range(100)
+        if a.node_id not in a.core.cluster.ownership.owners(partition_of("t", f"k{n}"))
+    )
     assert ask(world, a, "put", key).code is Code.OK
     world.run(world.now_s + 2700)
     result = ask(world, a, "put", key)
@@ -270,7 +274,12 @@ def test_two_of_three_copies_burnt_and_struck_out_the_change_ends():
         lambda: not cluster.registry().changing and len(cluster.registry().members) == 3, 300, step_s=1
     )
     registry = cluster.registry()
-    print("after 300 s: changing", registry.changing, "not whole", [len(n.core.cluster.not_whole()) for n in nodes[:3]])
+    print(
+        "after 300 s: changing",
+        registry.changing,
+        "not whole",
+        [len(n.core.cluster.standing.not_whole()) for n in nodes[:3]],
+    )
     print({lv: ask(world, nodes[0], "put", ("t", f"z{lv}"), level=lv).code.value for lv in ("quorum", "majority")})
     assert over
 
@@ -297,10 +306,14 @@ def test_memory_behind_overwritten_values_is_bounded_by_bytes():
 def test_memory_of_remembered_requests_is_bounded_by_bytes():
     world, cluster = settled(4)
     a = cluster.nodes[0]
-    key = next(("t", f"k{n}") for n in range(100) if a.node_id not in a.core.cluster.owners(partition_of("t", f"k{n}")))
+    key = next(
+        ("t", f"k{n}")
+        for n in range(100)
+        if a.node_id not in a.core.cluster.ownership.owners(partition_of("t", f"k{n}"))
+    )
     for number in range(300):
         assert ask(world, a, "put", key, b'{"n":%d,"v":"%b"}' % (number, b"x" * (64 << 10))).code is Code.OK
-    owner = next(n for n in cluster.nodes if n.node_id in a.core.cluster.owners(partition_of(*key)))
+    owner = next(n for n in cluster.nodes if n.node_id in a.core.cluster.ownership.owners(partition_of(*key)))
     kept = sum(len(r.value or b"") for r in owner.core.store._ops.values())
     world.run(world.now_s + 600)
     kept_later = sum(len(r.value or b"") for r in owner.core.store._ops.values())
@@ -426,7 +439,7 @@ def test_a_vote_is_durable_before_it_is_told_the_second_time_too():
     answers = []
     for _ in range(2):
         node.process.run(
-            node.core.cluster.handle, node.node_id, Accept(1, "user  x", (1, b"p"), b"value"), answers.append
+            node.core.cluster.peers.handle, node.node_id, Accept(1, "user  x", (1, b"p"), b"value"), answers.append
         )
     world.run(world.now_s + 0.1)
     store = node.core.store
@@ -467,7 +480,7 @@ def test_one_slow_disk_costs_the_clients_of_others_nothing():
         ("t", f"k{n}")
         for n in range(400)
         if a.core.cluster.registry.owners(partition_of("t", f"k{n}"))[0] == slow.node_id
-        and a.node_id not in a.core.cluster.owners(partition_of("t", f"k{n}"))
+        and a.node_id not in a.core.cluster.ownership.owners(partition_of("t", f"k{n}"))
     )
     assert ask(world, a, "put", key).code is Code.OK
     world.run(world.now_s + 1)
@@ -502,13 +515,13 @@ def test_a_clock_that_was_ahead_for_a_moment_and_is_right_again_may_write():
     assert ask(world, b, "put", ("t", "from another node"), level="all").code is Code.OK
     a.skew_ms = 0
     world.run(world.now_s + 5)
-    first = a.core.cluster.wall_refusal
+    first = a.core.cluster.times.refusal
     a.stop()
     world.run(world.now_s + 8)
     a.start()
     assert world.run_until(cluster.is_settled, 60)
     world.run(world.now_s + 15)
-    print("right again, says:", first, "| after a restart:", a.core.cluster.wall_refusal)
+    print("right again, says:", first, "| after a restart:", a.core.cluster.times.refusal)
     result = ask(world, a, "put", ("t", "k"))
     assert result.code is Code.OK
 
@@ -603,7 +616,7 @@ def test_a_read_does_not_find_again_what_it_found_expired():
     assert ask(world, b, "put", ("t", "k"), level="all", ttl_ms=5_000).code is Code.OK
     first = ask(world, a, "get", ("t", "k"), level="majority")
     second = ask(world, b, "get", ("t", "k"), level="majority")
-    print("at a:", first.code, "then at b:", second.code, "refusal at a:", repr(a.core.cluster.wall_refusal))
+    print("at a:", first.code, "then at b:", second.code, "refusal at a:", repr(a.core.cluster.times.refusal))
     assert not (first.code is Code.ABSENT and second.code is Code.OK)
 
 

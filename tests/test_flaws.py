@@ -171,8 +171,8 @@ class Captured:
         actors = [node.core.store.actor for node in self.cluster.nodes]
         seen = [member.node_id for member in registry.members] + [registry.cluster_id, *actors]
         self.anything = Anything(self.random, seen)
-        self._handle = self.mine.handle
-        self.mine.handle = self.answer  # type: ignore[method-assign]
+        self._handle = self.mine.peers.handle
+        self.mine.peers.handle = self.answer  # type: ignore[method-assign]
 
     def answer(self, node, message, respond):
         """Half of the time as it should."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fuzz.mutate import mutations
 from fuzz.target import CORPUS
 from fuzz.targets import TARGETS
+from fuzz.world import forget_logged
 
 COSTLY = {"lane": 150, "websocket": 200, "recovery": 100, "messages": 300}
 """Examples of those that take milliseconds each."""
@@ -24,6 +25,11 @@ IN_CI = settings(
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_others():
+    forget_logged()
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from twisted.internet.defer import ensureDeferred
 
 from dynatwist.api.request import Request
-from dynatwist.coordinator.listing import Listing
-from dynatwist.coordinator.request import Code
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Draft
 from dynatwist.model.records import pack
@@ -23,6 +21,8 @@ from dynatwist.model.ring import partition_of
 from dynatwist.net.framing import FrameReader, FrameSizes, encode, encode_all
 from dynatwist.net.messages import BucketEntries, EntriesAre, Fetch, Fetched, Pull, Pulled, Refused, Unable
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.listing import Listing
+from dynatwist.requests.request import Code
 from dynatwist.sim.effort import Effort
 from dynatwist.storage.requests import ENTRY_BYTES, Requests
 from tests.test_findings import ask, settled
@@ -204,7 +204,7 @@ class TestAHundredThousandRecords:
 
         def pull(after):
             message = Pull(node.core.cluster.version, 5, theirs.to_wire(), after)
-            node.process.run(node.core.cluster.handle, node.node_id, message, took)
+            node.process.run(node.core.cluster.peers.handle, node.node_id, message, took)
 
         pull(None)
         looks, longest_s = longest_turn(world, node, lambda: pages and not getattr(pages[-1], "more", True))
@@ -216,7 +216,7 @@ class TestAHundredThousandRecords:
         world, node = crowded
         replica = node.core.store.replicas[5]
         answers = []
-        node.process.run(node.core.cluster.handle, node.node_id, BucketEntries(5, [1, 7]), answers.append)
+        node.process.run(node.core.cluster.peers.handle, node.node_id, BucketEntries(5, [1, 7]), answers.append)
         looks, longest_s = longest_turn(world, node, lambda: bool(answers))
         (answer,) = answers
         assert isinstance(answer, EntriesAre)
@@ -230,7 +230,7 @@ def test_a_page_asked_for_behind_a_reset_is_refused():
     """What the first page said of its clock does not hold of a replica that started over since."""
     world, cluster = settled(1)
     (node,) = cluster.nodes
-    store, handle = node.core.store, node.core.cluster.handle
+    store, handle = node.core.store, node.core.cluster.peers.handle
     node.core.repair.answers.page_records = 2
     keys = [("t", f"k{number}") for number in range(5000) if partition_of("t", f"k{number}") == 3][:6]
     for key in keys:
@@ -253,7 +253,7 @@ def test_two_rounds_of_one_peer_do_not_get_each_others_pages(is_older):
     was held when the earlier one began, left out what had come since, and its asker joined a clock that covered it."""
     world, cluster = settled(1)
     (node,) = cluster.nodes
-    store, handle = node.core.store, node.core.cluster.handle
+    store, handle = node.core.store, node.core.cluster.peers.handle
     node.core.repair.answers.page_records = 2
     keys = [("t", f"k{number}") for number in range(5000) if partition_of("t", f"k{number}") == 3][:5]
 

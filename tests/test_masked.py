@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from random import Random
 
-from dynatwist.coordinator.agreement import Agreement
+from dynatwist.agreement.agreement import Agreement
 from dynatwist.model.registry import Member, Registry
 from dynatwist.model.replica import Outcome, Replica
 from dynatwist.model.ring import ALL_PARTITIONS
@@ -45,7 +45,7 @@ def test_whoever_is_asked_whether_a_change_may_end_knows_its_version(monkeypatch
             asked.append(message.registry - core.cluster.version)
             confirm(node, message, respond)
 
-        core.cluster.on_call(Settle, confirming)
+        core.cluster.peers.on_call(Settle, confirming)
 
     cluster.on_core = lambda node, core: watch(core)
     for core in cluster.cores():
@@ -62,7 +62,7 @@ def test_whoever_asks_by_an_earlier_version_is_told_of_the_newer(monkeypatch):
     members.an_earlier_version_of_a_change_is_confirmed(monkeypatch)
     _, cluster = settled(3)
     core, answers = cluster.nodes[0].core, []
-    core.cluster.handle(core.cluster.me.node_id, Settle(core.cluster.version - 1), answers.append)
+    core.cluster.peers.handle(core.cluster.me.node_id, Settle(core.cluster.version - 1), answers.append)
     assert isinstance(answers[0], StaleRegistry)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynatwist.coordinator.mergepatch import patched
+from dynatwist.requests.mergepatch import patched
 
 EXAMPLES = [  # RFC 7396, appendix A, as far as values are objects
     ({"a": "b"}, {"a": "c"}, {"a": "c"}),

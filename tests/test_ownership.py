@@ -11,12 +11,18 @@ from msgspec.structs import replace as change
 from dynatwist.api.context import Context
 from dynatwist.auth.tokens import Tokens
 from dynatwist.auth.users import Users
-from dynatwist.coordinator.coordinator import Coordinator
+from dynatwist.requests.coordinator import Coordinator
 from fuzz.ownership import Ownership, check
 from fuzz.target import Found
+from fuzz.world import forget_logged
 
 EXAMPLES = 100
 STEPS = 50
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_others():
+    forget_logged()
 
 
 def test_users_tokens_tables_and_routes_at_random():

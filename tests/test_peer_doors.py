@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
-from dynatwist.coordinator.served import TO_ANYBODY, TO_STRUCK_OUT
+from dynatwist.cluster.served import TO_ANYBODY, TO_STRUCK_OUT
 from dynatwist.membership.members import State
 from dynatwist.membership.messages import Alive, Compare, Dead, IndirectPing, Ping, States, Suspect
 from dynatwist.membership.settings import SwimSettings
@@ -223,11 +223,11 @@ def test_links_by_a_retired_secret_are_replaced_before_they_end(monkeypatch):
 
 def test_every_kind_of_message_is_the_members_except_those_in_the_table():
     _, cluster = settled(1)
-    core = cluster.nodes[0].core.cluster
-    for kind in (*core._calls, *core._notices):
+    peers = cluster.nodes[0].core.cluster.peers
+    for kind in (*peers._calls, *peers._notices):
         assert kind in get_args(AnyMessage)
-    assert {Join} == TO_ANYBODY & core._calls.keys()
-    assert {Join, PullFromMe} == TO_STRUCK_OUT & core._calls.keys()
+    assert {Join} == TO_ANYBODY & peers._calls.keys()
+    assert {Join, PullFromMe} == TO_STRUCK_OUT & peers._calls.keys()
 
 
 class Stranger(Host):
@@ -295,7 +295,7 @@ def test_clocks_are_asked_for_in_parts_where_they_are_long():
     assert world.run_until(lambda: not any(r.tombstones for s in stores for r in s.replicas), 60)
     gone = cluster.nodes[3]
     first.core.registrar.forget(gone.node_id)
-    assert world.run_until(lambda: gone.core.cluster.removed and not gone.core.repair.surplus(), 60)
+    assert world.run_until(lambda: gone.core.cluster.ownership.is_removed and not gone.core.repair.surplus(), 60)
 
 
 class TestStruckOut:

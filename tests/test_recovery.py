@@ -338,7 +338,7 @@ def test_an_identity_that_is_older_than_the_log_takes_registry_and_starts_from_i
     assert world.run_until(lambda: not node.core.cluster.registry.changing and node.core.cluster.version > before, 60)
     node.kill()
     node.start()
-    assert world.run_until(lambda: node.core is not None and node.core.cluster.ready, 60)
+    assert world.run_until(lambda: node.core is not None and node.core.cluster.standing.is_ready, 60)
     version, starts = node.core.cluster.version, node.core.identity.starts
     node.kill()
     for name, data in kept.items():
@@ -348,9 +348,9 @@ def test_an_identity_that_is_older_than_the_log_takes_registry_and_starts_from_i
     assert node.core.cluster.version == version
     assert node.core.identity.starts > starts
     assert any("older than the log" in finding for finding in node.core.findings)
-    assert world.run_until(lambda: node.core.cluster.ready, 60)
-    assert not node.core.cluster.not_whole()
-    assert other.core.cluster.is_reachable(node.core.identity.node_id)
+    assert world.run_until(lambda: node.core.cluster.standing.is_ready, 60)
+    assert not node.core.cluster.standing.not_whole()
+    assert other.core.cluster.peers.is_reachable(node.core.identity.node_id)
 
 
 def test_entries_of_another_release_are_refused_by_name():

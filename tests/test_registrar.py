@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynatwist.coordinator.registrar import FOUND_AFTER_S, FOUND_WITHOUT_MAJORITY_AFTER_S
+from dynatwist.agreement.registrar import FOUND_AFTER_S, FOUND_WITHOUT_MAJORITY_AFTER_S
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 
@@ -50,7 +50,7 @@ def test_one_that_met_a_founded_node_never_founds():
     lowest.kill()
     lowest.disk.wipe()
     lowest.start()
-    assert world.run_until(lambda: lowest.core.cluster.has_met_founded, 5, step_s=0.005)
+    assert world.run_until(lambda: lowest.core.cluster.peers.has_met_founded, 5, step_s=0.005)
     assert lowest.core.cluster.registry is None
     other.kill()
     world.run(world.now_s + 2 * FOUND_WITHOUT_MAJORITY_AFTER_S)

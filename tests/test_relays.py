@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dynatwist.coordinator.request import Code, Kind, Operation, Result
 from dynatwist.core import Core
 from dynatwist.feed.hub import Event, Notice, Subscription
 from dynatwist.model.record import Key
 from dynatwist.model.ring import partition_of
+from dynatwist.requests.request import Code, Kind, Operation, Result
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 
@@ -27,7 +27,7 @@ def settled(seed: int) -> tuple[World, SimCluster]:
 def key_of_others(core: Core) -> Key:
     """One of which a node owns nothing."""
     keys = (("t", f"k{number}") for number in range(100))
-    return next(key for key in keys if core.identity.node_id not in core.cluster.owners(partition_of(*key)))
+    return next(key for key in keys if core.identity.node_id not in core.cluster.ownership.owners(partition_of(*key)))
 
 
 def put(world: World, core: Core, key: Key, value: bytes) -> None:
@@ -46,7 +46,7 @@ def heard_across_a_cut() -> list[object]:
     owner = next(
         node.core
         for node in others
-        if node.core and node.core.identity.node_id in lonely.core.cluster.owners(partition_of(*key))
+        if node.core and node.core.identity.node_id in lonely.core.cluster.ownership.owners(partition_of(*key))
     )
     listener = Subscription(*key, "", lambda record: True, lambda: None)
     lonely.core.hub.subscribe(listener, None)

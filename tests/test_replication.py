@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynatwist.api.causal import CausalToken
-from dynatwist.coordinator.walls import Walls
+from dynatwist.cluster.walls import Walls
 from dynatwist.errors import ApiError
 from dynatwist.model.dots import Dot
 from dynatwist.net.framing import FrameError, FrameReader, encode

@@ -9,7 +9,7 @@ import sys
 import msgspec
 import pytest
 
-from dynatwist.coordinator.agreement import ENCODER
+from dynatwist.agreement.agreement import ENCODER
 from dynatwist.model.record import Draft
 from dynatwist.net.messages import Accept, Prepare
 from dynatwist.replication.paxos import Vote
@@ -101,7 +101,7 @@ def test_an_acceptor_keeps_its_vote_over_a_crash(slot, power):
     answers = []
 
     def ask(message):
-        node.process.run(node.core.cluster.handle, node.node_id, message, answers.append)
+        node.process.run(node.core.cluster.peers.handle, node.node_id, message, answers.append)
         world.run(world.now_s + 1)
         return answers.pop().vote
 
@@ -167,8 +167,8 @@ class TestLevels:
         return self.ask(world, node, "PUT", level)
 
     def ask(self, world, node, kind, level):
-        from dynatwist.coordinator.request import Kind, Operation
         from dynatwist.replication.quorum import Level
+        from dynatwist.requests.request import Kind, Operation
 
         results = []
         operation = Operation(Kind(kind.lower()), ("t", "k"), Level(level), b'{"n":1}', "alice")

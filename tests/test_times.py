@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynatwist.coordinator.walls import STEADY_S, Walls
+from dynatwist.cluster.walls import STEADY_S, Walls
 from dynatwist.model.clock import FAR_MS, HybridClock, Stamp
 from dynatwist.model.ends import Ends
 from dynatwist.net.ways import WINDOW_S, Ways

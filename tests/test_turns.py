@@ -11,12 +11,12 @@ from twisted.internet.task import Clock
 
 from dynatwist.api.heavy import PAUSES, WORK_S_PER_BYTE, Heavy
 from dynatwist.api.intake import TURN_S, Intake
-from dynatwist.coordinator.compare import digest_of
 from dynatwist.feed.hub import MAX_FANS, Hub, Notice, Subscription
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Lineage, Record
 from dynatwist.model.records import Records, name_of, pack, unpack, value_of
+from dynatwist.requests.compare import digest_of
 from dynatwist.runtime import Steps, TurnEnd
 
 dots = st.builds(Dot, st.binary(min_size=16, max_size=16), st.integers(1, 2**53))

@@ -6,10 +6,10 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from dynatwist.auth.users import require_strong
-from dynatwist.coordinator.listing import PAGE_KEYS, ListingUnavailable
 from dynatwist.errors import ApiError
 from dynatwist.model.registry import Member
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.listing import PAGE_KEYS, ListingUnavailable
 
 from .context import Context
 from .data import DataRoutes
@@ -133,7 +133,7 @@ class AdminRoutes:
             "id": member.node_id.hex(),
             "address": member.address,
             "peer_port": member.peer_port,
-            "reachable": self._context.cluster.is_reachable(member.node_id),
+            "reachable": self._context.cluster.peers.is_reachable(member.node_id),
         }
 
     async def forget(self, request: Request, name: str) -> Answer:

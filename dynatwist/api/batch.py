@@ -8,9 +8,9 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from dynatwist.auth.tokens import Identity
-from dynatwist.coordinator.request import Code, Kind, Operation, Result, etag
 from dynatwist.errors import ApiError
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.request import Code, Kind, Operation, Result, etag
 
 from .context import Context
 from .limits import check_depth, check_key, parse_value

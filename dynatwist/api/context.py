@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dynatwist.agreement.registrar import Registrar
 from dynatwist.auth.tokens import Identity
 from dynatwist.auth.users import Users
 from dynatwist.budget import Budget
-from dynatwist.coordinator.cluster import Cluster
-from dynatwist.coordinator.coordinator import Coordinator
-from dynatwist.coordinator.listing import Listing
-from dynatwist.coordinator.registrar import Registrar
+from dynatwist.cluster.cluster import Cluster
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Hub
 from dynatwist.metrics import Metrics
 from dynatwist.model.record import Record
 from dynatwist.model.ring import SYSTEM_PARTITION
+from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.listing import Listing
 from dynatwist.storage.snapshot import ColdSaver
 
 from .audit import Audit
@@ -58,9 +58,9 @@ class Context:
 
     def require_ready(self) -> None:
         """503 while the data routes must not answer."""
-        if not self.cluster.ready:
+        if not self.cluster.standing.is_ready:
             headers = {"Retry-After": "1"}
-            if self.cluster.removed:
+            if self.cluster.ownership.is_removed:
                 raise ApiError(503, "removed", "this node was removed from its cluster", headers)
             raise ApiError(503, "starting", "this node has not met enough of its cluster yet; try again", headers)
 
@@ -74,7 +74,7 @@ class Context:
         try:
             return self.users.authenticate(token)
         except ApiError:
-            if not self.cluster.may_coordinate(SYSTEM_PARTITION):
+            if not self.cluster.standing.may_coordinate(SYSTEM_PARTITION):
                 text = "this node does not know all users yet; try again"
                 raise ApiError(503, "starting", text, {"Retry-After": "1"}) from None
             raise

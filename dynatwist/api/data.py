@@ -10,11 +10,11 @@ import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 
 from dynatwist.auth.tokens import Identity
-from dynatwist.coordinator.listing import ListingUnavailable
-from dynatwist.coordinator.request import Code, Kind, Operation, Result, etag
 from dynatwist.errors import ApiError
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.listing import ListingUnavailable
+from dynatwist.requests.request import Code, Kind, Operation, Result, etag
 
 from .batch import Batch
 from .causal import CausalToken

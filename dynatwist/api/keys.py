@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
-from dynatwist.coordinator.rotation import Rotation, RotationRefused
+from dynatwist.agreement.rotation import Rotation, RotationRefused
 from dynatwist.errors import ApiError
 
 from .context import Context

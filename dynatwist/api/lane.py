@@ -14,9 +14,9 @@ from http import HTTPStatus
 
 from twisted.logger import Logger
 
-from dynatwist.coordinator.request import Kind
 from dynatwist.errors import ApiError
 from dynatwist.metrics import Metrics
+from dynatwist.requests.request import Kind
 
 from .data import DataRoutes
 from .limits import RESERVED_TABLES

@@ -10,9 +10,9 @@ import msgspec
 
 from dynatwist.auth.tokens import Identity
 from dynatwist.budget import Charge
-from dynatwist.coordinator.request import Kind
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Event, Subscription
+from dynatwist.requests.request import Kind
 
 from .audit import REFUSED
 from .connected import Connected

@@ -32,14 +32,14 @@ class StatusRoutes:
     def ready(self, request: Request) -> Answer:
         """200 when the data routes answer; says what is missing, and what recovery found."""
         cluster = self._context.cluster
-        not_whole = len(cluster.not_whole())
+        not_whole = len(cluster.standing.not_whole())
         body = {
-            "ready": cluster.ready,
-            "registered": cluster.is_registered,
+            "ready": cluster.standing.is_ready,
+            "registered": cluster.ownership.is_registered,
             "partitions_not_whole": not_whole,
             "findings": self._context.findings,
         }
-        return json_answer(200 if cluster.ready else 503, body)
+        return json_answer(200 if cluster.standing.is_ready else 503, body)
 
     def membership(self, request: Request) -> Answer:
         """``{"nodes": {"HOST:PORT": {"status", ...}}, "active_count", "timestamp", ...}``."""
@@ -47,7 +47,7 @@ class StatusRoutes:
         nodes = self.nodes()
         active = sum(1 for node in nodes.values() if node["status"] == State.ALIVE.value)
         timestamp = self._context.cluster.store.wall_ms()
-        swim = self._context.cluster.swim
+        swim = self._context.cluster.peers.swim
         local = {
             "awareness": swim.awareness.score if swim is not None else 0,
             "suspected": swim.suspected if swim is not None else 0,
@@ -57,7 +57,7 @@ class StatusRoutes:
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """The members by address; of several ids under one address the one that is up."""
-        swim = self._context.cluster.swim
+        swim = self._context.cluster.peers.swim
         found: dict[str, dict[str, Any]] = {}
         for peer in sorted(swim.everybody() if swim is not None else [], key=lambda peer: not peer.is_up):
             found.setdefault(f"{peer.host}:{peer.port}", self._node(peer))
@@ -67,7 +67,7 @@ class StatusRoutes:
         cluster = self._context.cluster
         mine = peer.node == cluster.me.node_id
         rtt_ms = None if mine else cluster.links.rtt_ms(peer.node)
-        status = cluster.peer_status.get(peer.node)
+        status = cluster.peers.status_of(peer.node)
         return {
             "status": peer.state.value,
             "accusers": sorted(accuser.hex() for accuser in peer.accusers),
@@ -79,8 +79,8 @@ class StatusRoutes:
             "peer_port": peer.peer_port,
             "self": mine,
             "registered": cluster.registry is not None and peer.node in cluster.registry.ids,
-            "reachable": cluster.is_reachable(peer.node),
-            "ready": cluster.ready if mine else bool(status is not None and status.ready),
+            "reachable": cluster.peers.is_reachable(peer.node),
+            "ready": cluster.standing.is_ready if mine else bool(status is not None and status.ready),
             "rtt_ms": round(rtt_ms, 2) if rtt_ms is not None else None,
         }
 
@@ -116,7 +116,7 @@ class StatusRoutes:
                     "replicas": registry.replicas if registry else None,
                     "members": len(registry.members) if registry else 0,
                     "changing": bool(registry and registry.changing),
-                    "partitions_not_whole": len(cluster.not_whole()),
+                    "partitions_not_whole": len(cluster.standing.not_whole()),
                 },
             },
         )
@@ -142,7 +142,7 @@ class StatusRoutes:
                 "cold_saves": context.saver.saves,
                 "subscriptions": len(context.hub),
                 "anti_entropy_alarms": context.cluster.store.alarms,
-                "partitions_not_whole": len(context.cluster.not_whole()),
+                "partitions_not_whole": len(context.cluster.standing.not_whole()),
                 **context.counters(),
                 **context.budget.figures(),
                 "hints_dropped": context.cluster.store.hints.dropped,
@@ -152,7 +152,7 @@ class StatusRoutes:
         return Answer(200, self._rendered, METRICS_TYPE)
 
     def _gossip_gauges(self) -> dict[str, float]:
-        swim = self._context.cluster.swim
+        swim = self._context.cluster.peers.swim
         statuses = [node["status"] for node in self.nodes().values()]
         gauges: dict[str, float] = {f"members_{state.value.lower()}": statuses.count(state.value) for state in State}
         if swim is not None:

@@ -11,16 +11,16 @@ import hmac
 
 import msgspec
 
-from dynatwist.coordinator.agreement import Acceptors, Agreement, NoAgreement
-from dynatwist.coordinator.cluster import Cluster
-from dynatwist.coordinator.coordinator import Coordinator
-from dynatwist.coordinator.request import Code, Kind, Operation, Result
+from dynatwist.agreement.agreement import Acceptors, Agreement, NoAgreement
+from dynatwist.cluster.cluster import Cluster
 from dynatwist.errors import ApiError
 from dynatwist.model.dots import actor_text
 from dynatwist.model.records import Packed
 from dynatwist.model.registry import majority
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.request import Code, Kind, Operation, Result
 
 from .passwords import Passwords
 from .throttle import ADMINISTRATOR, Attempt, Throttle
@@ -176,7 +176,7 @@ class Users:
         registry = self._cluster.registry
         assert registry is not None
         for group in registry.groups(SYSTEM_PARTITION):
-            if sum(1 for node in group if self._cluster.is_reachable(node)) < majority(len(group)):
+            if sum(1 for node in group if self._cluster.peers.is_reachable(node)) < majority(len(group)):
                 raise ApiError(503, "no_majority", "a new name needs a majority of the members, which is not reachable")
 
     async def _agree(self, name: str, mine: User) -> User:

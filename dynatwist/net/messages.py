@@ -90,7 +90,7 @@ class Replicate(Message, frozen=True, tag=7):
 class Compare(Message, frozen=True, tag=40):
     """Do you hold the same for some keys? Reply `Done` if so, durably, and all of them whole; else `Held`.
 
-    :ivar digest: see `dynatwist.coordinator.compare.digest_of`.
+    :ivar digest: see `dynatwist.requests.compare.digest_of`.
     """
 
     registry: int
@@ -156,7 +156,7 @@ class Forward(Message, frozen=True, tag=12):
     """Carry this request out as an owner; reply `Outcome`. Never executed after `deadline_ms` in flight.
 
     :ivar op: id of the request: a retry with the same id is the same write.
-    :ivar request: msgpack of a `dynatwist.coordinator.request.Operation`.
+    :ivar request: msgpack of a `dynatwist.requests.request.Operation`.
     :ivar created: the stamp of creation, if the key is created.
     :ivar in_doubt: another owner was asked before, and not heard of.
     :ivar after_ms: hybrid time beyond which the write is to be stamped.
@@ -172,7 +172,7 @@ class Forward(Message, frozen=True, tag=12):
 
 
 class Outcome(Message, frozen=True, tag=13):
-    """Reply to `Forward`: msgpack of a `dynatwist.coordinator.request.Result`."""
+    """Reply to `Forward`: msgpack of a `dynatwist.requests.request.Result`."""
 
     result: bytes
 

@@ -6,9 +6,9 @@ from itertools import islice
 
 import msgspec
 
-from dynatwist.coordinator.request import etag
 from dynatwist.model.dots import actor_text
 from dynatwist.model.record import Key, Record
+from dynatwist.requests.request import etag
 
 from .history import name_of
 from .witness import Witness

@@ -8,8 +8,8 @@ from random import Random
 
 import msgspec
 
-from dynatwist.coordinator.request import Kind
 from dynatwist.model.record import Key, Record
+from dynatwist.requests.request import Kind
 
 from .answers import Answers
 from .clients import OWNERS, ROOT, TABLES, Clients

@@ -15,13 +15,13 @@ from twisted.python.failure import Failure
 from dynatwist.api.request import Request
 from dynatwist.auth.tokens import Role
 from dynatwist.auth.users import USERS_TABLE, User
-from dynatwist.coordinator.listing import Listing, ListingUnavailable
-from dynatwist.coordinator.request import Kind, Operation
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.listing import Listing, ListingUnavailable
+from dynatwist.requests.request import Kind, Operation
 
 from .answers import Answers
 from .cluster import SimCluster, SimNode

@@ -232,7 +232,7 @@ class SimCluster:
 
     def ready_nodes(self) -> list[SimNode]:
         """The nodes that would answer clients now."""
-        return [node for node in self.nodes if node.awake and node.core and node.core.cluster.ready]
+        return [node for node in self.nodes if node.awake and node.core and node.core.cluster.standing.is_ready]
 
     def cores(self) -> list[Core]:
         """Of all running nodes."""
@@ -252,10 +252,10 @@ class SimCluster:
             return False
         return all(
             core.cluster.registry == registry
-            and core.cluster.ready
-            and not core.cluster.removed
-            and not core.cluster.not_whole()
-            and all(core.cluster.is_reachable(member.node_id) for member in registry.members)
+            and core.cluster.standing.is_ready
+            and not core.cluster.ownership.is_removed
+            and not core.cluster.standing.not_whole()
+            and all(core.cluster.peers.is_reachable(member.node_id) for member in registry.members)
             for core in cores
         ) and registry.ids == {core.identity.node_id for core in cores}
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from dynatwist.coordinator.request import Kind
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Record
+from dynatwist.requests.request import Kind
 
 from .history import Call, name_of
 

@@ -45,7 +45,7 @@ def crowd() -> tuple[Key, ...]:
 
 def gather_crowd(cluster: SimCluster, owner_of: Callable[[Key], str]) -> None:
     """Write the crowd at one node that owns it, some records a turn; the other owners get them by and by."""
-    nodes = [node for node in cluster.ready_nodes() if node.core and node.core.cluster.may_coordinate(0)]
+    nodes = [node for node in cluster.ready_nodes() if node.core and node.core.cluster.standing.may_coordinate(0)]
     if not nodes:
         return
     node, keys = cluster.world.random.choice(nodes), list(crowd())
@@ -59,7 +59,7 @@ def gather_crowd(cluster: SimCluster, owner_of: Callable[[Key], str]) -> None:
             if store.held(key) is None:
                 store.write(key, Draft(b'{"n":0}', owner_of(key)))
         del keys[:WRITTEN_AT_ONCE]
-        if keys and core.cluster.may_coordinate(0):
+        if keys and core.cluster.standing.may_coordinate(0):
             process.callLater(0.01, some)
 
     process.run(some)

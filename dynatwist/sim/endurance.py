@@ -8,7 +8,7 @@ the bad node itself hears something within two seconds.
 
 from __future__ import annotations
 
-from dynatwist.coordinator.request import Kind
+from dynatwist.requests.request import Kind
 
 from .clients import KINDS, Clients
 from .cluster import SimCluster, SimNode
@@ -137,4 +137,4 @@ class Endurance:
 
 def _refuses(node: SimNode) -> bool:
     """Whether a node takes no writes because of its wall clock, and says so."""
-    return node.core is not None and bool(node.core.cluster.wall_refusal)
+    return node.core is not None and bool(node.core.cluster.times.refusal)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from twisted.internet.defer import ensureDeferred
 
-from dynatwist.coordinator.rotation import RotationRefused
+from dynatwist.agreement.rotation import RotationRefused
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.registry import Registry, majority
@@ -95,12 +95,12 @@ class Mischief:
         """Do what an operator does: start what is down, forget what has burnt, switch off what was struck out."""
         for node in self._cluster.nodes:
             core = node.core
-            if core is not None and core.cluster.removed and not core.repair.surplus():
+            if core is not None and core.cluster.ownership.is_removed and not core.repair.surplus():
                 self._retire(node)
             elif not node.running and not node.retired:
                 node.start()
         for core in self._cluster.cores():
-            if core.cluster.ready:
+            if core.cluster.standing.is_ready:
                 for node_id in self._burnt_members():
                     core.registrar.forget(node_id)
 
@@ -112,7 +112,8 @@ class Mischief:
     def is_tidy(self) -> bool:
         """Whether nothing is left for `tidy` to do."""
         return not self._burnt_members() and all(
-            node.retired or (node.core is not None and not node.core.cluster.removed) for node in self._cluster.nodes
+            node.retired or (node.core is not None and not node.core.cluster.ownership.is_removed)
+            for node in self._cluster.nodes
         )
 
     def _may_damage(self) -> bool:
@@ -127,14 +128,19 @@ class Mischief:
             and registry is not None
             and not registry.changing
             and not any(
-                core.cluster.removed or core.cluster.not_whole() or core.repair.surplus()
+                core.cluster.ownership.is_removed or core.cluster.standing.not_whole() or core.repair.surplus()
                 for core in self._cluster.cores()
             )
         )
 
     def _has_recovered(self, node: SimNode, before: Process) -> bool:
         core = node.core
-        return node.process is not before and core is not None and core.cluster.ready and not core.cluster.not_whole()
+        return (
+            node.process is not before
+            and core is not None
+            and core.cluster.standing.is_ready
+            and not core.cluster.standing.not_whole()
+        )
 
     # Planning
 
@@ -316,7 +322,7 @@ class Mischief:
             keys = self._cluster.keys
             self._cluster.keys = replace(keys, storage=(random.randbytes(32), *keys.storage))
             return self._say("there is a new storage secret")
-        if core is None or process is None or not core.cluster.ready:
+        if core is None or process is None or not core.cluster.standing.is_ready:
             return False
         rotation = core.keys.rotation
         process.run(lambda: ensureDeferred(rotation.rotate()).addErrback(lambda failure: failure.trap(RotationRefused)))
@@ -393,7 +399,7 @@ class Mischief:
         if kept is None:
             self._images[node.number] = (core.identity.node_id, node.disk.image())
             return self._say(f"a backup of {node.host}")
-        if not all(core.cluster.is_reachable(member) for member in registry.ids):
+        if not all(core.cluster.peers.is_reachable(member) for member in registry.ids):
             return False  # they would not remember how far it had come
         self._down_for_damage(node, unseen=False)
         node.disk.restore(kept)
@@ -460,7 +466,7 @@ class Mischief:
             self._say(f"{node.host} burns down")
 
     def _strike_out(self, node_id: bytes) -> None:
-        able = [core for core in self._cluster.cores() if core.cluster.ready]
+        able = [core for core in self._cluster.cores() if core.cluster.standing.is_ready]
         if able:
             self._world.random.choice(able).registrar.forget(node_id)
 
@@ -560,7 +566,7 @@ class Mischief:
 
     def _forgets(self, node: SimNode) -> bool:
         core = node.core
-        able = [one for one in self._cluster.cores() if one.cluster.ready]
+        able = [one for one in self._cluster.cores() if one.cluster.standing.is_ready]
         registry = self._cluster.registry()
         members = len(registry.ids - self._burnt) if registry is not None else 0  # who is just joining is none yet
         if core is None or not able or min(members, len(self._cluster.active())) <= SMALLEST:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dynatwist.coordinator.request import Kind
 from dynatwist.model.record import Key, Record
+from dynatwist.requests.request import Kind
 
 from .world import Process
 

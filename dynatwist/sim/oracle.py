@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 
-from dynatwist.coordinator.request import Kind
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.registry import Registry, majority
+from dynatwist.requests.request import Kind
 
 from .answers import Answers
 from .cluster import SimCluster
@@ -223,7 +223,7 @@ class Oracle:
         if known is None or not known.holders or self._witness.is_superseded(known):
             return
         for core in self._cluster.cores():
-            owners = core.cluster.owners(known.partition)
+            owners = core.cluster.ownership.owners(known.partition)
             if core.identity.node_id in owners and not core.store.replicas[known.partition].clock.covers(record.dot):
                 self._say(f"P1: {known.name} was {how}, but {core.cluster.me.host} forgot it")
 

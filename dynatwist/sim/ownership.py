@@ -90,7 +90,7 @@ def _groups(registry: Registry, partition: int) -> list[tuple[bytes, ...]]:
 
 def _counts(core: Core, partition: int, groups: list[set[bytes]]) -> bool:
     """Whether it is whole, and has met so many since its start that it was told if its disk is an old one."""
-    met = core.cluster.fresh | {core.identity.node_id}
+    met = core.cluster.standing.met | {core.identity.node_id}
     return core.store.replicas[partition].whole and any(2 * len(met & group) > len(group) for group in groups)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from random import Random
 
-from dynatwist.coordinator.relays import INTEREST_S
 from dynatwist.feed.hub import HubBounds
 from dynatwist.model.lineage import EXACT_CREATIONS
+from dynatwist.relays import INTEREST_S
 from dynatwist.storage.wal import Durability
 
 from .sizes import Sizes, draw_sizes

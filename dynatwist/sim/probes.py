@@ -8,10 +8,10 @@ from functools import partial
 
 from twisted.internet.defer import ensureDeferred
 
-from dynatwist.coordinator.request import Kind, etag
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import is_system_table
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.request import Kind, etag
 
 from .clients import Clients
 from .cluster import SimCluster, SimNode

@@ -8,8 +8,8 @@ from random import Random
 
 from twisted.python.failure import Failure
 
-from dynatwist.coordinator.agreement import Acceptors, Agreement, NoAgreement
-from dynatwist.coordinator.cluster import Cluster
+from dynatwist.agreement.agreement import Acceptors, Agreement, NoAgreement
+from dynatwist.cluster.cluster import Cluster
 from dynatwist.core import Core
 from dynatwist.net.messages import Accept, Prepare
 from dynatwist.replication.paxos import Proposal, Vote

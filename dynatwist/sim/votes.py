@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from dynatwist.coordinator.agreement import ABSTAIN_S, REGISTRY_SLOT
-from dynatwist.coordinator.cluster import Respond
-from dynatwist.coordinator.registrar import REGISTRY
+from dynatwist.agreement.agreement import ABSTAIN_S, REGISTRY_SLOT
+from dynatwist.agreement.registrar import REGISTRY
+from dynatwist.cluster.peers import Respond
 from dynatwist.core import Core
 from dynatwist.model.registry import Registry
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, Voted
@@ -56,7 +56,7 @@ class Votes:
     def watch(self, core: Core) -> None:
         """Stand beside a node that is about to start."""
         cluster, acceptors = core.cluster, core.acceptors
-        handle, ask_self = cluster.handle, acceptors.ask_self
+        handle, ask_self = cluster.peers.handle, acceptors.ask_self
 
         def handled(node: bytes, message: AnyMessage, respond: Respond | None) -> None:
             if isinstance(message, Prepare | Accept) and respond is not None:
@@ -66,7 +66,7 @@ class Votes:
         def asked_self(message: Prepare | Accept, respond: Respond) -> None:
             ask_self(message, self._asked(core, message, respond))
 
-        cluster.handle, acceptors.ask_self = handled, asked_self  # type: ignore[method-assign]
+        cluster.peers.handle, acceptors.ask_self = handled, asked_self  # type: ignore[method-assign]
         cluster.on_registry.append(lambda before, after: self._adopted(core, before, after))
 
     def _asked(self, core: Core, message: Prepare | Accept, respond: Respond) -> Respond:

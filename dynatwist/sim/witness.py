@@ -12,13 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from dynatwist.coordinator.coordinator import SYSTEM_RESERVE_SHARE
 from dynatwist.core import Core
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.records import Packed
 from dynatwist.model.replica import Merge
 from dynatwist.model.ring import SYSTEM_PARTITION, is_system_table
+from dynatwist.requests.coordinator import SYSTEM_RESERVE_SHARE
 from dynatwist.storage.requests import MAX_BYTES
 from dynatwist.storage.store import Store
 
@@ -197,7 +197,7 @@ class Witness:
                 self._ceases_whole(node, core, partition)
 
         def ceased(partition: int) -> None:
-            if node.number not in self._may_be_told and not core.cluster.is_joining(partition):
+            if node.number not in self._may_be_told and not core.cluster.ownership.is_joining(partition):
                 self.say(f"P12: {node.host} sets partition {partition} aside, though nothing of it was lost")
             self._starts_over(node, partition)
             cease_whole(partition)
@@ -306,7 +306,7 @@ class Witness:
         elif self._is_held(store, known):
             before = self._greatest.get((node.number, key))
             buried, buried_s = self._dropped.get(key, (None, 0.0))
-            alone = not store.replica_of(key).whole and core.cluster.is_left_alone(known.partition)
+            alone = not store.replica_of(key).whole and core.cluster.standing.is_left_alone(known.partition)
             registry = core.cluster.registry
             owns = registry is None or core.identity.node_id in registry.all_owners(known.partition)
             if before is not None and is_preferred(before, record):

@@ -90,7 +90,7 @@ class Wal:
 
     :param number: of the segment to open now; greater than any there is.
     :param previous: number and length of the last segment found; (0, 0) when none is kept.
-    :param wall_ms: the wall reading to note with each group; see `dynatwist.coordinator.walls`.
+    :param wall_ms: the wall reading to note with each group; see `dynatwist.cluster.walls`.
     :param fatal: called with a reason when a write or sync fails for good; the process must not go on.
     :param room: what is left on the disk.
     :param previous_salt: names the file of the last segment found; empty when that is not known.

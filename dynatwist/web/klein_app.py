@@ -31,7 +31,7 @@ Handler = Callable[..., Answer | Awaitable[Answer]]
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _log = Logger()
 PIECE_BYTES = 1 << 20
-"""A page of a listing; see `dynatwist.coordinator.listing.PAGE_BYTES`."""
+"""A page of a listing; see `dynatwist.requests.listing.PAGE_BYTES`."""
 
 ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/heartbeat", "status.heartbeat"),

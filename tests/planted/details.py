@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-from dynatwist.coordinator import compare, reads, repair, rounds, tombstones, writes
-from dynatwist.coordinator.answers import RoundAnswers
-from dynatwist.coordinator.cluster import Cluster
-from dynatwist.coordinator.coordinator import Coordinator
-from dynatwist.coordinator.registrar import Registrar
+from dynatwist.agreement.registrar import Registrar
+from dynatwist.cluster.ownership import Ownership
+from dynatwist.cluster.standing import Standing
+from dynatwist.cluster.starts import Starts
 from dynatwist.model import replica as replica_module
 from dynatwist.model.dots import DotSet
 from dynatwist.model.registry import majority
 from dynatwist.model.replica import Replica
 from dynatwist.net.messages import ClocksAre, Done, StaleRegistry, Unable
+from dynatwist.repair import repair, rounds, tombstones
+from dynatwist.repair.answers import RoundAnswers
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.quorum import Level, Tally
+from dynatwist.requests import compare, reads, writes
+from dynatwist.requests.coordinator import Coordinator
 from dynatwist.storage.store import Store
 
 from .faults import under
@@ -296,19 +299,19 @@ def what_was_fetched_is_read_before_it_is_durable(patch):
 @under("joins", "forgets", "strandings")
 def requests_by_an_older_registry_are_served(patch):
     """An owner does not look at the version that a request goes by."""
-    patch.setattr(Cluster, "stale", lambda self, version: None)
+    patch.setattr(Ownership, "stale", lambda self, version: None)
 
 
 @under("joins")
 def joining_owners_coordinate(patch):
     """A new owner carries out requests before it is filled."""
-    patch.setattr(Cluster, "is_joining", lambda self, partition: False)
+    patch.setattr(Ownership, "is_joining", lambda self, partition: False)
 
 
 @under("joins", "strandings")
 def a_change_ends_before_the_joiners_are_whole(patch):
     """Nobody asks whether the joiners have all they need."""
-    patch.setattr(Cluster, "is_filling", lambda self: False)
+    patch.setattr(Standing, "is_filling", lambda self: False)
 
 
 @under("joins", "forgets", "strandings")
@@ -320,7 +323,7 @@ def a_change_ends_without_a_majority_of_the_old(patch):
 @under("backups")
 def a_restored_backup_is_believed(patch):
     """Nobody compares how often a node had started, or how far its log had come."""
-    patch.setattr(Cluster, "_on_restored", lambda self, node, message: None)
+    patch.setattr(Starts, "warned", lambda self, node, message: None)
 
 
 # Conditions

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dynatwist.coordinator.times import Times
-from dynatwist.coordinator.walls import Walls
+from dynatwist.cluster.times import Times
+from dynatwist.cluster.walls import Walls
 from dynatwist.core import Core
 from dynatwist.model.ends import Ends
 from dynatwist.replication import lapse

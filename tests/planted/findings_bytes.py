@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from dynatwist.coordinator import answers, coordinator, listing, repair
-from dynatwist.coordinator.coordinator import Coordinator
-from dynatwist.coordinator.listing import Listing
-from dynatwist.coordinator.request import Code, Kind, Operation, Result
 from dynatwist.model.replica import BucketWalk
 from dynatwist.net import framing, link
+from dynatwist.repair import answers, repair
+from dynatwist.requests import coordinator, listing
+from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.listing import Listing
+from dynatwist.requests.request import Code, Kind, Operation, Result
 from dynatwist.storage import snapshot
 from dynatwist.storage.requests import Requests
 from dynatwist.storage.store import Store

@@ -9,15 +9,15 @@ from dynatwist.api import live
 from dynatwist.api.batch import Batch
 from dynatwist.api.context import Context
 from dynatwist.api.data import DataRoutes
-from dynatwist.coordinator import reads
-from dynatwist.coordinator.coordinator import Coordinator
-from dynatwist.coordinator.listing import Listing
-from dynatwist.coordinator.request import Code, Kind
 from dynatwist.feed.announced import Announced
 from dynatwist.feed.fans import Fan, Fans
 from dynatwist.feed.hub import Hub
 from dynatwist.feed.subscription import Subscription
 from dynatwist.feed.window import Window
+from dynatwist.requests import reads
+from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.listing import Listing
+from dynatwist.requests.request import Code, Kind
 from dynatwist.storage.store import Store
 
 # Batches

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dynatwist.coordinator.coordinator import Coordinator
-from dynatwist.coordinator.request import Code, Kind, Result
 from dynatwist.model import lineage
 from dynatwist.model.lineage import FILLED, Lineage
+from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.request import Code, Kind, Result
 
 from .faults import under
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dynatwist import core
-from dynatwist.coordinator.coordinator import Coordinator
-from dynatwist.coordinator.request import Code, Result
-from dynatwist.coordinator.times import Times
-from dynatwist.coordinator.walls import Walls
+from dynatwist.cluster.times import Times
+from dynatwist.cluster.walls import Walls
 from dynatwist.model.clock import HybridClock, Stamp
 from dynatwist.net import ways
 from dynatwist.net.link import PeerLink
 from dynatwist.replication import lapse
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.lapse import Lapse
+from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.request import Code, Result
 from dynatwist.storage.store import Store
 
 from .faults import under

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dynatwist.coordinator import rounds, tombstones
-from dynatwist.coordinator.agreement import Acceptors, Agreement
-from dynatwist.coordinator.answers import RoundAnswers
-from dynatwist.coordinator.cluster import Cluster
-from dynatwist.coordinator.registrar import Registrar
-from dynatwist.coordinator.repair import Repair
+from dynatwist.agreement.agreement import Acceptors, Agreement
+from dynatwist.agreement.registrar import Registrar
+from dynatwist.cluster.standing import Standing
 from dynatwist.model.replica import Replica
+from dynatwist.repair import rounds, tombstones
+from dynatwist.repair.answers import RoundAnswers
+from dynatwist.repair.repair import Repair
 from dynatwist.replication import filling, paxos
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.filling import Filling
@@ -25,7 +25,7 @@ CHANGES = ("upheavals", "joins", "forgets", "partitions")
 
 def an_acceptor_that_breaks_its_promise(patch):
     """Whatever is to be accepted is accepted, whatever was promised since."""
-    from dynatwist.coordinator import agreement
+    from dynatwist.agreement import agreement
 
     edit(patch, paxos, "accept", "vote if vote.promised > ballot else Vote", "Vote")
     patch.setattr(agreement, "accept", paxos.accept)
@@ -106,7 +106,7 @@ def what_was_fetched_for_an_earlier_version_counts(patch):
 
 def one_source_less_is_enough(patch):
     """A majority less one may have what none of the sources has."""
-    from dynatwist.coordinator import repair
+    from dynatwist.repair import repair
 
     edit(patch, filling, "sources_needed", "- majority(len(owners)) + 1", "- majority(len(owners))")
     patch.setattr(repair, "sources_needed", filling.sources_needed)
@@ -115,7 +115,7 @@ def one_source_less_is_enough(patch):
 @under(*CHANGES)
 def a_joiner_fetches_from_the_new_owners(patch):
     """Whoever owns the partition by the new members may be a source."""
-    from dynatwist.coordinator import repair
+    from dynatwist.repair import repair
 
     edit(patch, filling, "sources_of", "registry.old_owners(partition) or ", "")
     patch.setattr(repair, "sources_of", filling.sources_of)
@@ -128,7 +128,7 @@ def who_is_struck_out_and_away_is_lost_at_once(patch):
 
 def a_returning_owner_keeps_what_it_has(patch):
     """A new owner that owned the partition once counts what it holds of it."""
-    from dynatwist.coordinator import repair
+    from dynatwist.repair import repair
 
     edit(
         patch,
@@ -153,7 +153,7 @@ def a_change_ends_before_what_was_fetched_is_durable(patch):
 
 def one_group_met_is_enough(patch):
     """After a start, a majority of the old owners or of the new is enough to serve."""
-    edit(patch, Cluster, "has_met_majority", "not all(", "not any(")
+    edit(patch, Standing, "has_met_majority", "not all(", "not any(")
 
 
 # Filling, rounds, collection
@@ -208,7 +208,7 @@ def clocks_of_the_look_before_count(patch):
 
 def an_owner_that_is_not_whole_answers_for_its_clock(patch):
     """Collection goes by the clock of an owner that has to fetch what it acknowledged."""
-    from dynatwist.coordinator import repair
+    from dynatwist.repair import repair
 
     edit(patch, tombstones, "answer_clocks", "replica.whole if partition in owned", "True if partition in owned")
     patch.setattr(repair, "answer_clocks", tombstones.answer_clocks)

@@ -6,8 +6,8 @@ from functools import partial
 
 import msgspec
 
-from dynatwist.coordinator import agreement, cluster, compare, coordinator, registrar, repair, writes
-from dynatwist.coordinator.relays import Relays
+from dynatwist.agreement import agreement, registrar
+from dynatwist.cluster import standing
 from dynatwist.feed import hub
 from dynatwist.model import digest, registry
 from dynatwist.model import replica as replica_module
@@ -16,9 +16,12 @@ from dynatwist.model.dots import Dot
 from dynatwist.model.records import unpack
 from dynatwist.model.replica import Replica
 from dynatwist.net.messages import Done
+from dynatwist.relays import Relays
+from dynatwist.repair import repair
 from dynatwist.replication import paxos, quorum
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.quorum import Level, Tally
+from dynatwist.requests import compare, coordinator, writes
 from dynatwist.storage import identity, recovery, snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.entries import Dropped, Joined, Reset
@@ -143,7 +146,7 @@ def hints_count_towards_w(patch):
     def generous(self):
         send(self)
         for owner in self._groups[-1]:
-            if not self._cluster.is_reachable(owner):
+            if not self._cluster.peers.is_reachable(owner):
                 self._tally.answered.add(owner)
 
     patch.setattr(writes.WriteRun, "_send_to_owners", generous)
@@ -223,7 +226,7 @@ def owners_that_always_hold_the_same(patch):
 
 def half_is_a_majority(patch):
     """Two of four, and one of three."""
-    for module in (registry, quorum, paxos, cluster, repair, registrar):
+    for module in (registry, quorum, paxos, standing, repair, registrar):
         patch.setattr(module, "majority", lambda count: max(1, count // 2))
 
 

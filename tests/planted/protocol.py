@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dynatwist.api.batch import Batch
 from dynatwist.api.data import DataRoutes
-from dynatwist.coordinator.compare import CompareRun, Compares
-from dynatwist.coordinator.coordinator import Coordinator
-from dynatwist.coordinator.forwarding import Forwarding
-from dynatwist.coordinator.listing import Listing
-from dynatwist.coordinator.reads import ReadRun
-from dynatwist.coordinator.relays import Relays
-from dynatwist.coordinator.writes import WriteRun
 from dynatwist.feed.hub import Hub
 from dynatwist.feed.window import Window
+from dynatwist.relays import Relays
+from dynatwist.requests.compare import CompareRun, Compares
+from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.forwarding import Forwarding
+from dynatwist.requests.listing import Listing
+from dynatwist.requests.reads import ReadRun
+from dynatwist.requests.writes import WriteRun
 from dynatwist.storage.requests import Requests
 from dynatwist.storage.store import Store
 
@@ -169,7 +169,7 @@ def a_listing_that_one_group_covers(patch):
 
 def a_listing_believes_owners_that_are_not_whole(patch):
     """What an owner that is not whole does not hold is not listed."""
-    edit(patch, Listing, "_is_whole", "return self._cluster.is_whole_at(node, partition)", "return True")
+    edit(patch, Listing, "_is_whole", "return self._cluster.peers.is_whole_at(node, partition)", "return True")
 
 
 def a_prefix_that_is_a_key_is_not_listed(patch):

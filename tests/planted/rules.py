@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from dynatwist.coordinator import coordinator, forwarding, repair, rounds, tombstones
-from dynatwist.coordinator.reads import ReadRun
 from dynatwist.core import Core
 from dynatwist.feed.hub import Subscription
 from dynatwist.model import replica as replica_module
@@ -14,8 +12,11 @@ from dynatwist.model.registry import Registry
 from dynatwist.model.replica import Merge, Outcome, Replica
 from dynatwist.net.link import PeerLink
 from dynatwist.net.links import PeerLinks
+from dynatwist.repair import repair, rounds, tombstones
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.exchange import Verdict
+from dynatwist.requests import coordinator, forwarding
+from dynatwist.requests.reads import ReadRun
 from dynatwist.storage import snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.store import Store

@@ -102,7 +102,7 @@ def at_a_stranger():
     world, cluster = settled(4)
     lonely, *others = cluster.nodes
     key = key_of_others(lonely.core)
-    owners = lonely.core.cluster.owners(partition_of(*key))
+    owners = lonely.core.cluster.ownership.owners(partition_of(*key))
     owner = next(node for node in others if node.node_id in owners)
     return world, cluster, lonely, owner, Subscription(*key, "", lambda record: True, lambda: None)
 

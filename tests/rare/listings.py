@@ -9,9 +9,9 @@ from twisted.internet.defer import ensureDeferred, succeed
 from twisted.python.failure import Failure
 
 from dynatwist.api.data import DataRoutes
-from dynatwist.coordinator.listing import Names
-from dynatwist.coordinator.request import Code, Result
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.listing import Names
+from dynatwist.requests.request import Code, Result
 from tests.test_feed import record
 from tests.test_findings import ask, settled
 

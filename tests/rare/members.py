@@ -5,11 +5,11 @@ Each scenario holds, and breaks with a planted defect: so that would show.
 
 from __future__ import annotations
 
-from dynatwist.coordinator import tombstones
-from dynatwist.coordinator.agreement import Agreement
+from dynatwist.agreement.agreement import Agreement
 from dynatwist.model.registry import Member, Registry
 from dynatwist.model.ring import ALL_PARTITIONS, PARTITIONS, partition_of
 from dynatwist.net.messages import Summaries
+from dynatwist.repair import tombstones
 from dynatwist.replication import filling
 from dynatwist.replication.filling import Filling
 from dynatwist.replication.paxos import Proposal, Vote
@@ -75,7 +75,9 @@ def whoever_lost_its_votes_abstains_for_a_while():
     loser.start()
     third.start()
     for _ in range(2):  # also when it is started once more meanwhile
-        assert world.run_until(lambda: cluster.is_settled() and not loser.core.cluster.not_whole(), 60, step_s=0.01)
+        assert world.run_until(
+            lambda: cluster.is_settled() and not loser.core.cluster.standing.not_whole(), 60, step_s=0.01
+        )
         loser.kill()
         loser.start()
     assert world.run_until(cluster.is_settled, 60, step_s=0.01)
@@ -181,12 +183,12 @@ def after_a_start_the_old_owners_count_as_much_as_the_new():
     """Joiners do not know how often a node has started: they do not tell it that its disk is an old one."""
     _, cluster = changing(stall_s=5.0)
     first, joiner = cluster.nodes[0], cluster.nodes[3]
-    first.core.cluster.fresh = {joiner.node_id}
-    first.core.cluster._met.clear()
+    first.core.cluster.standing._met = frozenset({joiner.node_id})
+    first.core.cluster.standing._met_majorities.clear()
     registry = first.core.cluster.registry
     moving = [p for p in range(PARTITIONS) if {first.node_id, joiner.node_id} <= set(registry.owners(p))]
     assert moving
-    assert not any(first.core.cluster.has_met_majority(partition) for partition in moving)
+    assert not any(first.core.cluster.standing.has_met_majority(partition) for partition in moving)
 
 
 # Filling
@@ -210,7 +212,7 @@ def a_damaged_owner_is_no_source():
     joiner.start()
     world.run(world.now_s + 10)
     assert cluster.registry().changing
-    assert joiner.core.cluster.filling.due
+    assert joiner.core.cluster.standing.filling.due
 
 
 def a_damaged_owner_says_so_where_nothing_differs():

@@ -5,9 +5,6 @@ Each scenario holds, and breaks with a planted defect: so that would show.
 
 from __future__ import annotations
 
-from dynatwist.coordinator.forwarding import ATTEMPT_S, Origin
-from dynatwist.coordinator.reads import ReadRun
-from dynatwist.coordinator.request import Kind, Operation, etag
 from dynatwist.model.record import Draft, beats
 from dynatwist.model.records import pack
 from dynatwist.model.registry import Member
@@ -15,6 +12,9 @@ from dynatwist.model.replica import BucketWalk, Replica
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.net.messages import ReadDot, Replicate, Unable
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.forwarding import ATTEMPT_S, Origin
+from dynatwist.requests.reads import ReadRun
+from dynatwist.requests.request import Kind, Operation, etag
 from tests.test_feed import record
 from tests.test_findings import ask, settled
 
@@ -37,13 +37,13 @@ def one_of_three_refuses():
     assert code(ask(world, able, "put", KEY, level="all")) == "ok"
     isolate(cluster, unwilling)
     unwilling.core.repair.run_round = lambda node: None
-    unwilling.core.cluster.on_call(Replicate, lambda node, message, respond: respond(Unable("no room")))
+    unwilling.core.cluster.peers.on_call(Replicate, lambda node, message, respond: respond(Unable("no room")))
     world.run(world.now_s + 3)
     assert code(ask(world, able, "put", KEY, b'{"n":2}', level="majority")) == "ok"
     assert code(ask(world, able, "put", ("t", "other"), level="majority")) == "ok"
     cluster.network.heal()
     isolate(cluster, away)
-    assert world.run_until(lambda: able.core.cluster.is_reachable(unwilling.node_id), 20)
+    assert world.run_until(lambda: able.core.cluster.peers.is_reachable(unwilling.node_id), 20)
     world.run(world.now_s + 3)
     return world, able
 
@@ -72,7 +72,7 @@ def a_damaged_one_and_one_that_was_away():
     world.run(world.now_s + 1)
     cluster.network.heal()
     isolate(cluster, away)
-    assert world.run_until(lambda: ignorant.core.cluster.is_reachable(damaged.node_id), 20)
+    assert world.run_until(lambda: ignorant.core.cluster.peers.is_reachable(damaged.node_id), 20)
     world.run(world.now_s + 2)
     return world, ignorant, damaged
 
@@ -116,7 +116,7 @@ def condition_at_one_that_missed_a_write():
     for node in cluster.nodes:
         node.core.repair._replay_hints = lambda node: None
     cluster.network.heal()
-    assert world.run_until(lambda: stale.core.cluster.is_reachable(other.node_id), 20)
+    assert world.run_until(lambda: stale.core.cluster.peers.is_reachable(other.node_id), 20)
     assert stale.core.store.held(KEY) == first
     return code(ask(world, stale, "put", KEY, b'{"n":3}', if_match=(etag(first),)))
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 import msgspec
 from twisted.python.failure import Failure
 
+from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.registry import Registry, majority
 from dynatwist.sometimes import sometimes
 
 from .agreement import REGISTRY_SLOT, Acceptors, Agreement, NoAgreement
-from .cluster import Cluster
 
 LOOK_EVERY_S = 2.0
 """Between ballots about what strangers say: they may say something new all the time."""
@@ -39,13 +39,13 @@ class Hearsay:
         self._is_looking = False
         self._next_look_s = 0.0
         self._looks = 0
-        cluster.on_hearsay = self._heard
+        cluster.on_hearsay.append(self._heard)
 
     def _heard(self, claim: Registry) -> None:
         registry = self._cluster.registry
         if registry is None or claim.cluster_id != registry.cluster_id or claim.version <= registry.version:
             return
-        vote = self._cluster.identity.registry_votes.get(claim.version)
+        vote = self._cluster.identity.vote_on(claim.version)
         if claim.version == registry.version + 1 and vote is not None and vote.value == ENCODER.encode(claim):
             sometimes("a stranger tells a registry that this node has voted for")
             self._cluster.adopt(claim)
@@ -80,10 +80,10 @@ class Hearsay:
         registry = cluster.registry
         if self._looks >= MAX_LOOKS and claim is self._claim:
             self._claim = None
-        if registry is None or claim.version <= registry.version or cluster.stopping:
+        if registry is None or claim.version <= registry.version or cluster.standing.is_stopping:
             return
         for group in (registry.ids, registry.previous_ids):
-            if group and sum(map(cluster.is_reachable, group)) < majority(len(group)):
+            if group and sum(map(cluster.peers.is_reachable, group)) < majority(len(group)):
                 sometimes("a stranger's registry is believed, since the members are gone")
                 cluster.adopt(claim)
                 return

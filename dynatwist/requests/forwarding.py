@@ -21,6 +21,7 @@ from contextlib import suppress
 
 import msgspec
 
+from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.clock import Stamp
 from dynatwist.model.flaws import record_flaw
 from dynatwist.net.link import STALL_S
@@ -28,7 +29,6 @@ from dynatwist.net.messages import AnyMessage, Forward, Outcome, Unable
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
-from .cluster import Cluster
 from .request import BEHIND, ENCODER, RESULT, Code, Kind, Operation, Result
 
 FORWARD_TIMEOUT_S = 1.9
@@ -108,7 +108,7 @@ class Forwarding:
         if not left and not self._asked:
             self._give_up()
             return
-        if not left and (not self._is_write or any(map(self._cluster.is_reachable, self._asked))):
+        if not left and (not self._is_write or any(map(self._cluster.peers.is_reachable, self._asked))):
             return  # whoever was asked will answer
         now_s = self._cluster.runtime.monotonic_s()
         fence_s = max(self._fences.values(), default=0.0) if self._is_write else 0.0

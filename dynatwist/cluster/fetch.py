@@ -11,7 +11,8 @@ from dynatwist.net.link import CALL_TIMEOUT_S
 from dynatwist.net.messages import AnyMessage, Fetch, Fetched
 from dynatwist.sometimes import sometimes
 
-from .cluster import Cluster, Respond
+from .cluster import Cluster
+from .peers import Respond
 
 OVERHEAD_BYTES = 200
 """Of a record in an answer, beside the record."""

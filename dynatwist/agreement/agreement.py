@@ -14,14 +14,14 @@ from collections.abc import Callable
 import msgspec
 from twisted.internet.defer import Deferred
 
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.peers import Respond
 from dynatwist.model.flaws import BEYOND
 from dynatwist.model.registry import Registry
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, StaleRegistry, Unable, Voted
 from dynatwist.replication.paxos import Ballot, Proposal, Vote, accept, prepare
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
-
-from .cluster import Cluster, Respond
 
 AGREE_TIMEOUT_S = 3.0
 BALLOT_TIMEOUT_S = 0.5
@@ -58,10 +58,10 @@ class Acceptors:
         self._cluster = cluster
         self._may_have_lost = may_have_lost
         self._abstains_until_s = 0.0
-        cluster.on_restored.append(self._abstain)
+        cluster.starts.on_restored.append(self._abstain)
         self._queues: dict[str, list[Agreement]] = {}
-        cluster.on_call(Prepare, self._on_prepare)
-        cluster.on_call(Accept, self._on_accept)
+        cluster.peers.on_call(Prepare, self._on_prepare)
+        cluster.peers.on_call(Accept, self._on_accept)
 
     def _on_prepare(self, node: bytes, message: Prepare, respond: Respond) -> None:
         refusal = self._refusal(message)
@@ -100,7 +100,7 @@ class Acceptors:
         if not 0 <= message.ballot[0] < BEYOND or (slot.startswith(REGISTRY_SLOT) and not _SLOT.fullmatch(slot)):
             return Unable("no ballot, or no slot")
         registry = cluster.registry
-        if registry is None or not cluster.is_registered:
+        if registry is None or not cluster.ownership.is_registered:
             return Unable("not a member")
         if slot.startswith(REGISTRY_SLOT):
             version = int(slot[len(REGISTRY_SLOT) :])
@@ -114,7 +114,7 @@ class Acceptors:
 
     def _held(self, slot: str) -> Vote:
         if slot.startswith(REGISTRY_SLOT):
-            return self._cluster.identity.registry_votes.get(int(slot[len(REGISTRY_SLOT) :]), Vote())
+            return self._cluster.identity.vote_on(int(slot[len(REGISTRY_SLOT) :])) or Vote()
         packed = self._cluster.store.meta.get(f"vote {slot}")
         return VOTE.decode(packed) if packed else Vote()
 
@@ -123,8 +123,7 @@ class Acceptors:
         is_news = vote != self._held(slot)
         if slot.startswith(REGISTRY_SLOT):
             if is_news:
-                self._cluster.identity.registry_votes[int(slot[len(REGISTRY_SLOT) :])] = vote
-                self._cluster.save_identity()
+                self._cluster.identity.vote(int(slot[len(REGISTRY_SLOT) :]), vote)
             respond(Voted(vote))
             return
         store = self._cluster.store
@@ -136,7 +135,7 @@ class Acceptors:
 
     def ask_self(self, message: Prepare | Accept, respond: Respond) -> None:
         """Vote on this node's own proposal."""
-        if (stale := self._cluster.stale(message.registry)) is not None:
+        if (stale := self._cluster.ownership.stale(message.registry)) is not None:
             respond(stale)
         elif isinstance(message, Prepare):
             self._on_prepare(self._cluster.me.node_id, message, respond)
@@ -205,7 +204,7 @@ class Agreement:
         if self.result.called:
             return
         stale = self._slot.startswith(REGISTRY_SLOT) and cluster.version != self._version
-        if registry is None or stale or cluster.runtime.monotonic_s() >= self._until_s or cluster.stopping:
+        if registry is None or stale or cluster.runtime.monotonic_s() >= self._until_s or cluster.standing.is_stopping:
             self._end(None)
             return
         self._round += 1

@@ -13,6 +13,9 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from dynatwist.calls import call_each
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.fetch import answer_fetch
+from dynatwist.cluster.peers import Respond
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.records import Packed, pack, value_of
 from dynatwist.model.ring import is_system_table, partition_of
@@ -26,18 +29,16 @@ from dynatwist.net.messages import (
     Replicate,
     Unable,
 )
+from dynatwist.repair.rounds import Round, summaries_of
 from dynatwist.replication.quorum import Level, Tally
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
-from .cluster import Cluster, Respond
 from .compare import Compares
-from .fetch import answer_fetch
 from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, OnResult, Origin
 from .mergepatch import patched
 from .reads import READ_TIMEOUT_S, OnRead, ReadRun
 from .request import BEHIND, ENCODER, Code, Kind, Operation, Result, etag, read_forwarded
-from .rounds import Round, summaries_of
 from .writes import Writes, records_of
 
 RECENT_OPS = 20_000
@@ -68,10 +69,10 @@ class Coordinator:
         self._writes = Writes(cluster)
         self._compares = Compares(cluster)
         self._recent: OrderedDict[bytes, tuple[float, list[OnResult] | Result]] = OrderedDict()
-        cluster.on_call(Replicate, self._on_replicate)
-        cluster.on_call(ReadDot, self._on_read_dot)
-        cluster.on_call(Fetch, lambda node, message, respond: answer_fetch(cluster, message, respond))
-        cluster.on_call(Forward, self._on_forward)
+        cluster.peers.on_call(Replicate, self._on_replicate)
+        cluster.peers.on_call(ReadDot, self._on_read_dot)
+        cluster.peers.on_call(Fetch, lambda node, message, respond: answer_fetch(cluster, message, respond))
+        cluster.peers.on_call(Forward, self._on_forward)
 
     # Where a request goes
 
@@ -87,7 +88,7 @@ class Coordinator:
         :param done: called once, perhaps before this returns.
         """
         partition = partition_of(*operation.key)
-        if self.cluster.may_coordinate(partition) and not self._is_for_others(operation, partition):
+        if self.cluster.standing.may_coordinate(partition) and not self._is_for_others(operation, partition):
             self._carry_out(operation, HERE, done)
         else:
             Forwarding(self.cluster, lambda: self.candidates(partition), self._carry_out, operation, done)
@@ -108,9 +109,9 @@ class Coordinator:
         able: list[bytes] = []
         for owner in registry.old_owners(partition) or registry.owners(partition):
             if owner == cluster.me.node_id:
-                if cluster.may_coordinate(partition):
+                if cluster.standing.may_coordinate(partition):
                     able.append(owner)
-            elif cluster.is_whole_at(owner, partition) and cluster.peer_status[owner].ready:
+            elif cluster.peers.is_ready_at(owner, partition):
                 able.append(owner)
         return able
 
@@ -142,7 +143,7 @@ class Coordinator:
         """
         cluster = self.cluster
         partition = partition_of(*operation.key)
-        owners = [owner for owner in cluster.owners(partition) if cluster.links.is_reachable(owner)]
+        owners = [owner for owner in cluster.ownership.owners(partition) if cluster.links.is_reachable(owner)]
         waiting = len(owners)
         clock = cluster.runtime.clock
         until_s = cluster.runtime.monotonic_s() + CATCH_UP_TIMEOUT_S
@@ -210,7 +211,7 @@ class Coordinator:
         """The owner's own replica, once what it holds now is durable; or is at another owner, if this log is slow."""
         store = self.cluster.store
         held = store.held(key)
-        text = f"1/{len(self.cluster.groups(partition_of(*key))[-1])}"
+        text = f"1/{len(self.cluster.ownership.groups(partition_of(*key))[-1])}"
         if store.is_key_readable(key):
             done(True, text, held)
             return
@@ -326,10 +327,10 @@ class Coordinator:
         cluster = self.cluster
         if cluster.store.wal.is_behind:
             return Result(Code.OVERLOADED, text=BEHIND)
-        if cluster.wall_refusal:
-            return Result(Code.UNAVAILABLE, text=cluster.wall_refusal)
+        if cluster.times.refusal:
+            return Result(Code.UNAVAILABLE, text=cluster.times.refusal)
         partition = partition_of(*operation.key)
-        if not cluster.may_coordinate(partition):
+        if not cluster.standing.may_coordinate(partition):
             return Result(Code.UNAVAILABLE, text="this node is not ready to write")
         if held is not None and not operation.any_owner and held.owner != operation.uid:
             return Result(Code.FORBIDDEN, text="the key belongs to another user")
@@ -340,11 +341,11 @@ class Coordinator:
             return Result(Code.PRECONDITION, held, text="the key exists")
         if operation.if_match and (held is None or not {etag(held), "*"}.intersection(operation.if_match)):
             return Result(Code.PRECONDITION, held, text="the record is not the one named by If-Match")
-        owners = cluster.owners(partition)
-        if all(map(cluster.is_reachable, owners)):
+        owners = cluster.ownership.owners(partition)
+        if all(map(cluster.peers.is_reachable, owners)):
             return None
-        reachable = {owner for owner in owners if cluster.is_reachable(owner)}
-        tally = Tally(operation.level, cluster.groups(partition), cluster.is_reachable)
+        reachable = {owner for owner in owners if cluster.peers.is_reachable(owner)}
+        tally = Tally(operation.level, cluster.ownership.groups(partition), cluster.peers.is_reachable)
         if not tally.can_be_reached(reachable):
             tally.answered = reachable
             return Result(
@@ -380,7 +381,7 @@ class Coordinator:
         if cluster.links.arrived_late(message.deadline_ms):
             respond(Unable("too late"))
             return
-        if any(cluster.me.node_id not in cluster.owners(partition_of(*key)) for key, _ in message.writes):
+        if any(cluster.me.node_id not in cluster.ownership.owners(partition_of(*key)) for key, _ in message.writes):
             respond(Unable("not an owner"))
             return
         records, flaw = records_of(message, cluster.store)
@@ -420,7 +421,7 @@ class Coordinator:
         if operation is None:
             respond(Unable(f"a request is refused: {flaw}"))
             return
-        if not self.cluster.may_coordinate(partition_of(*operation.key)):
+        if not self.cluster.standing.may_coordinate(partition_of(*operation.key)):
             respond(Unable("not ready"))
             return
         _, known = self._recent.get(message.op, (0.0, None))

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import msgspec
 from twisted.logger import Logger
 
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.peers import Respond
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed
@@ -29,7 +31,6 @@ from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 from .answers import RoundAnswers
-from .cluster import Cluster, Respond
 from .rounds import ROUND_TIMEOUT_S, Round, summaries_of
 from .tombstones import Tombstones, answer_clocks, clock_parts
 
@@ -82,9 +83,9 @@ class Repair:
         self.answers = RoundAnswers(cluster)
         self.hint_batch, self.hint_bytes = HINT_BATCH, HINT_BYTES
         self.lost_after_rounds = LOST_AFTER_ROUNDS
-        cluster.on_call(PullFromMe, self._on_pull_from_me)
-        cluster.on_linked.append(self._on_linked)
-        cluster.on_reachability.append(self._on_reachability)
+        cluster.peers.on_call(PullFromMe, self._on_pull_from_me)
+        cluster.peers.on_linked.append(self._on_linked)
+        cluster.peers.on_reachability.append(self._on_reachability)
         cluster.on_registry.append(self._on_registry)
 
     def start(self) -> None:
@@ -137,7 +138,7 @@ class Repair:
             return
         if self._cluster.store.wal.stuck:
             return  # what it brought could not be kept
-        summaries = self._due(node, self._cluster.shared_with(node))
+        summaries = self._due(node, self._cluster.ownership.shared_with(node))
         if not summaries or not self._cluster.links.is_reachable(node):
             return
         self._busy.add(node)
@@ -164,7 +165,7 @@ class Repair:
         """
         last = self._last_summaries.get(node)
         now = self._last_summaries[node] = summaries_of(self._cluster, partitions)
-        if node not in self._cluster.fresh or last is None:
+        if node not in self._cluster.standing.met or last is None:
             return now
         return {
             partition: summary
@@ -173,26 +174,29 @@ class Repair:
         }
 
     def _round_done(self, node: bytes, partitions: list[int], whole: set[int]) -> None:
-        was_fresh = node in self._cluster.fresh
-        self._cluster.fresh.add(node)
+        standing = self._cluster.standing
+        had_met = node in standing.met
+        standing.meet(node)
         for partition in partitions:
             if self._wants(partition) and (partition in whole or self._is_nobody_whole(partition)):
                 resets = self._cluster.store.replicas[partition].resets
-                self._cluster.filling.fetched(partition, resets, node)
-        if self._check_all_whole() or not was_fresh:
+                standing.filling.fetched(partition, resets, node)
+        if self._check_all_whole() or not had_met:
             self._cluster.publish()
 
     # Becoming whole
 
     def _wants(self, partition: int) -> bool:
         """Whether it matters from whom a partition is fetched."""
-        return not self._cluster.store.replicas[partition].whole or self._cluster.filling.is_due(partition)
+        return not self._cluster.store.replicas[partition].whole or self._cluster.standing.filling.is_due(partition)
 
     def _is_nobody_whole(self, partition: int) -> bool:
         """Whether all that are left are damaged as this replica is; a new owner waits until one of them is whole."""
         cluster = self._cluster
         left = [one for one in self._sources(partition) if not self._is_lost(one)]
-        return not cluster.is_joining(partition) and all(cluster.is_damaged_at(one, partition) for one in left)
+        return not cluster.ownership.is_joining(partition) and all(
+            cluster.peers.is_damaged_at(one, partition) for one in left
+        )
 
     def _sources(self, partition: int) -> list[bytes]:
         registry = self._cluster.registry
@@ -205,7 +209,7 @@ class Repair:
         assert registry is not None
         sources = self._sources(partition)
         lost = [one for one in sources if self._is_lost(one)]
-        damaged = [one for one in sources if cluster.is_damaged_at(one, partition)]
+        damaged = [one for one in sources if cluster.peers.is_damaged_at(one, partition)]
         return sources_needed(registry, cluster.me.node_id, partition, lost, damaged)
 
     def _struck_out(self) -> frozenset[bytes]:
@@ -225,7 +229,7 @@ class Repair:
 
     def _count_unreached(self) -> None:
         struck_out = self._struck_out()
-        away = [node for node in struck_out if not self._cluster.is_reachable(node)]
+        away = [node for node in struck_out if not self._cluster.peers.is_reachable(node)]
         self._unreached = {node: self._unreached.get(node, 0) + 1 for node in away}
         self._failed = {node: failed for node, failed in self._failed.items() if node in struck_out}
 
@@ -239,14 +243,14 @@ class Repair:
         """Have the partitions count as whole that are; in later turns, where much was set aside."""
         changed = False
         cluster = self._cluster
-        filling = cluster.filling
+        filling = cluster.standing.filling
         left = MERGED_A_TURN
         if cluster.registry is None:
             return False
-        for partition in sorted({*cluster.not_whole(), *filling.due}):
+        for partition in sorted({*cluster.standing.not_whole(), *filling.due}):
             replica = cluster.store.replicas[partition]
             sources = filling.sources(partition, replica.resets).intersection(self._sources(partition))
-            if len(sources) < self._sources_needed(partition) or not (sources or cluster.lone):
+            if len(sources) < self._sources_needed(partition) or not (sources or cluster.standing.is_lone):
                 continue
             if not sources:
                 sometimes("a partition is whole from nothing, since nobody is left who knows it")
@@ -259,15 +263,15 @@ class Repair:
                 cluster.store.become_whole(partition)
             filling.complete(partition)
             changed = True
-        if changed and not cluster.not_whole():
+        if changed and not cluster.standing.not_whole():
             self.log.info("all partitions are whole")
         return changed
 
     def _serve_lone(self) -> None:
         """Nobody else is there: what verifies is served, and stays not whole."""
         left = MERGED_A_TURN
-        for partition in self._cluster.not_whole():
-            if self._cluster.is_left_alone(partition):
+        for partition in self._cluster.standing.not_whole():
+            if self._cluster.standing.is_left_alone(partition):
                 left -= self._cluster.store.merge_aside(partition, left)
             if left <= 0:
                 self._merge_on()
@@ -282,7 +286,7 @@ class Repair:
 
     def _go_on_merging(self) -> None:
         self._is_merging = False
-        if not self._cluster.stopping:
+        if not self._cluster.standing.is_stopping:
             self._serve_lone()
             if self._check_all_whole():
                 self._cluster.publish()
@@ -293,7 +297,6 @@ class Repair:
         cluster = self._cluster
         me = cluster.me.node_id
         self._tombstones.forget_all()
-        cluster.fresh &= {member.node_id for member in (*after.members, *after.previous)}
         self._take_over(before, after)
         if after.find(me) is None and before is not None and before.find(me) is not None:
             self.log.warn(
@@ -302,7 +305,8 @@ class Repair:
             )
         if before is not None:
             for node in sorted((before.ids | before.previous_ids) - after.ids - after.previous_ids - {me}):
-                cluster.struck_out(node)
+                cluster.store.unhint(node, [])
+                cluster.peers.forget(node)
         for node in cluster.links.linked():
             self.run_round(node)
         self._hand_off()
@@ -337,7 +341,7 @@ class Repair:
             self._take_over(before, registry)
             return
         cluster.store.set_meta(REGISTRY, ENCODER.encode(registry))  # a folder of an earlier release, which is believed
-        cluster.store.wal.when_durable(cluster.store.wal.lsn, cluster.registry_is_logged)
+        cluster.store.wal.when_durable(cluster.store.wal.lsn, cluster.identity.log_names_registry)
 
     # Handing off what is no longer owned
 
@@ -346,7 +350,7 @@ class Repair:
         registry = self._cluster.registry
         if registry is None or registry.changing:
             return []
-        owned = set(self._cluster.shared_with(self._cluster.me.node_id))
+        owned = set(self._cluster.ownership.shared_with(self._cluster.me.node_id))
         return [
             replica.number
             for replica in self._cluster.store.replicas
@@ -357,7 +361,7 @@ class Repair:
         """Drop a partition only once a majority of its owners durably has all of it."""
         surplus = self.surplus()
         registry = self._cluster.registry
-        if self._cluster.removed:
+        if self._cluster.ownership.is_removed:
             self._cluster.links.dial(Dialling.ALL if surplus else Dialling.NOBODY)
         if not surplus or self._handing_off or registry is None:
             return
@@ -389,7 +393,7 @@ class Repair:
     def _drop_covered(self, registry: Registry, clocks: dict[int, list[DotSet]], resets: dict[int, int]) -> None:
         """Drop what its owners have, one partition a turn: each is dropped in one go, and may be large."""
         store = self._cluster.store
-        while clocks and self._cluster.version == registry.version and not self._cluster.stopping:
+        while clocks and self._cluster.version == registry.version and not self._cluster.standing.is_stopping:
             partition, known = clocks.popitem()
             replica = store.replicas[partition]
             covering = sum(1 for clock in known if clock.covers_all(replica.clock))

@@ -6,7 +6,7 @@ registry says so. Until then, and after it was struck out, it is told what the r
 ===============  =====================================================================================================
 anybody          `Hello`, `Refused`, `Ping`: the link itself answers them (`dynatwist.net.link`).
                  `Join`; `Status` and `Leaving`, which concern the sender alone; `RegistryIs`, which of a stranger is
-                 hearsay (`dynatwist.coordinator.hearsay`)
+                 hearsay (`dynatwist.agreement.hearsay`)
 struck out       `PullFromMe` besides: what it alone holds must not be lost. It is asked for records, and told how far
                  others' clocks are; nothing that it says of the registry or the time counts
 members          everything: those of the present registry, and while it changes, of the one before

@@ -10,12 +10,12 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.peers import Respond
 from dynatwist.errors import StartError
 from dynatwist.model.registry import Member, Registry
 from dynatwist.net.messages import AnyMessage, KeysAre, Rekey, Unable
 from dynatwist.storage.keyring import SECRET_BYTES, Keyring, NoSuchKeys, name_of
-
-from .cluster import Cluster, Respond
 
 STEP_TIMEOUT_S = 5.0
 """For a step: two syncs of a small file, on a disk that takes a second for each, and more."""
@@ -37,7 +37,7 @@ class Rotation:
         self._cluster = cluster
         self._keyring = keyring
         self._tokens_s = tokens_s
-        cluster.on_call(Rekey, self._on_rekey)
+        cluster.peers.on_call(Rekey, self._on_rekey)
 
     # As whoever was asked
 
@@ -93,7 +93,7 @@ class Rotation:
 
     async def _all_take(self, message: Rekey) -> list[tuple[Member, tuple[str, ...]]]:
         """Have every member take a step, if all of them can be asked."""
-        away = [one.address for one in self._members() if not self._cluster.is_reachable(one.node_id)]
+        away = [one.address for one in self._members() if not self._cluster.peers.is_reachable(one.node_id)]
         if away:
             raise RotationRefused(f"{', '.join(away)} cannot be reached; start it, or forget it, then try again")
         taken = []

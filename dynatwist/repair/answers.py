@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.peers import Respond
 from dynatwist.model.dots import Dot, DotSet
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import unpack
@@ -21,8 +23,6 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.sometimes import sometimes
-
-from .cluster import Cluster, Respond
 
 PAGE_BYTES = 256 << 10
 PAGE_RECORDS = 512
@@ -91,11 +91,11 @@ class RoundAnswers:
         self.page_bytes, self.page_records = PAGE_BYTES, PAGE_RECORDS
         self._walks: dict[bytes, OrderedDict[int, _Walk]] = {}
         self._count = 0
-        cluster.on_call(Summaries, self._on_summaries)
-        cluster.on_call(Pull, self._on_pull)
-        cluster.on_call(Buckets, self._on_buckets)
-        cluster.on_call(BucketEntries, self._on_entries)
-        cluster.on_linked.append(self._on_linked)
+        cluster.peers.on_call(Summaries, self._on_summaries)
+        cluster.peers.on_call(Pull, self._on_pull)
+        cluster.peers.on_call(Buckets, self._on_buckets)
+        cluster.peers.on_call(BucketEntries, self._on_entries)
+        cluster.peers.on_linked.append(self._on_linked)
 
     def _on_linked(self, node: bytes) -> None:
         """A new connection: the rounds of the one before are dead."""
@@ -109,12 +109,12 @@ class RoundAnswers:
         filling = [replica.number for replica in store.replicas if not replica.whole]
         registry = self._cluster.registry
         if registry is not None and registry.changing:
-            filling += [partition for partition in message.summaries if self._cluster.is_joining(partition)]
+            filling += [partition for partition in message.summaries if self._cluster.ownership.is_joining(partition)]
         answer = Differing(differing, sorted(message.summaries.keys() & set(filling)))
         store.wal.when_durable(store.wal.lsn, lambda: respond(answer))
 
     def _is_whole(self, partition: int) -> bool:
-        return self._cluster.store.replicas[partition].whole and not self._cluster.is_joining(partition)
+        return self._cluster.store.replicas[partition].whole and not self._cluster.ownership.is_joining(partition)
 
     # Pages of what a peer's clock does not cover
 

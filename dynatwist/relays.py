@@ -6,6 +6,8 @@ asks from there, so nothing is skipped; where that is not possible its listeners
 
 from __future__ import annotations
 
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.peers import Respond
 from dynatwist.feed.hub import Hub
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed
@@ -13,8 +15,6 @@ from dynatwist.model.registry import Registry
 from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.messages import AnyMessage, Listen, Listening, Relay
 from dynatwist.sometimes import sometimes
-
-from .cluster import Cluster, Respond
 
 LATE_S = 0.25
 """Who was asked to relay and answers later than this may not have relayed what listeners already count on."""
@@ -42,9 +42,9 @@ class Relays:
         self.resume_bytes, self.interest_s = RESUME_BYTES, INTEREST_S
         hub.interest_changed = self._interest_changed
         hub.interest_fades = self._interest_fades
-        cluster.on_call(Listen, self._on_listen)
-        cluster.on_notice(Relay, self._on_relay)
-        cluster.on_linked.append(self._linked)
+        cluster.peers.on_call(Listen, self._on_listen)
+        cluster.peers.on_notice(Relay, self._on_relay)
+        cluster.peers.on_linked.append(self._linked)
         cluster.on_registry.append(self._on_registry)
 
     # As an owner
@@ -60,7 +60,7 @@ class Relays:
 
     def _is_for(self, node: bytes, key: Key) -> bool:
         tables = self._listening.get(node, ())
-        return ("" in tables or key[0] in tables) and node not in self._cluster.owners(partition_of(*key))
+        return ("" in tables or key[0] in tables) and node not in self._cluster.ownership.owners(partition_of(*key))
 
     def _on_listen(self, node: bytes, message: Listen, respond: Respond) -> None:
         if message.tables:
@@ -83,12 +83,12 @@ class Relays:
 
     def _interest_changed(self) -> None:
         for node in self._cluster.links.linked():
-            if self._cluster.is_served(node):
+            if self._cluster.ownership.is_member(node):
                 self._listen(node, "")
 
     def _linked(self, node: bytes) -> None:
         self._listening.pop(node, None)  # a new connection, perhaps another process: it says anew what it wants
-        if self._hub.interests() and self._cluster.is_served(node):
+        if self._hub.interests() and self._cluster.ownership.is_member(node):
             if node not in self._cursors:
                 self._doubtful.add(node)  # somebody began to listen while it was out of reach
             self._listen(node, self._cursors.get(node, ""))
@@ -100,7 +100,7 @@ class Relays:
         def replied(reply: AnyMessage | None) -> None:
             if not isinstance(reply, Listening):
                 self._doubtful.add(node)
-                if node in cluster.links.linked() and cluster.is_served(node):
+                if node in cluster.links.linked() and cluster.ownership.is_member(node):
                     cluster.runtime.clock.callLater(LATE_S, self._listen, node, since)
                 return
             late = not since and cluster.runtime.monotonic_s() - asked_s > LATE_S
@@ -120,12 +120,12 @@ class Relays:
         """What this node owned until now is relayed to it from now on; in between something may be missed."""
         cluster = self._cluster
         for node in {*self._listening, *self._cursors}:
-            if not cluster.is_served(node):
+            if not cluster.ownership.is_member(node):
                 self._listening.pop(node, None)
                 self._cursors.pop(node, None)
         known = before.ids | before.previous_ids if before is not None else frozenset()
         for node in cluster.links.linked():
-            if node not in known and cluster.is_served(node):
+            if node not in known and cluster.ownership.is_member(node):
                 self._linked(node)
         if before is not None and before.changing and not after.changing:
             self._hub.reset()

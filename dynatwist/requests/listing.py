@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.fetch import fetch
+from dynatwist.cluster.peers import Respond
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Brief, brief_of
@@ -21,9 +24,7 @@ from dynatwist.net.messages import AnyMessage, Scan, Scanned
 from dynatwist.replication.quorum import Level
 from dynatwist.sometimes import sometimes
 
-from .cluster import Cluster, Respond
 from .coordinator import Coordinator
-from .fetch import fetch
 from .request import Code, Kind, Operation
 
 PAGE_KEYS = 256
@@ -126,7 +127,7 @@ class Listing:
         self._cluster = cluster
         self._coordinator = coordinator
         self.page_bytes, self.scan_bytes = PAGE_BYTES, SCAN_BYTES
-        cluster.on_call(Scan, self._on_scan)
+        cluster.peers.on_call(Scan, self._on_scan)
 
     async def page(self, table: str, prefix: str, after: str, level: Level, limit: int = PAGE_KEYS) -> Page:
         """One page of a table.
@@ -209,7 +210,7 @@ class Listing:
     ) -> _Entry:
         """What some nodes said of one key. Only what whole owners say counts."""
         partition = partition_of(table, name)
-        owners = [node for node in self._cluster.owners(partition) if node in answered]
+        owners = [node for node in self._cluster.ownership.owners(partition) if node in answered]
         counted = [node for node in owners if self._is_whole(node, partition)]
         dots = {said[node][0] if node in said else None for node in counted}
         size_bytes = max(brief.size_bytes if brief is not None else UNKNOWN_BYTES for _, brief in said.values())
@@ -276,8 +277,8 @@ class Listing:
 
     def _is_whole(self, node: bytes, partition: int) -> bool:
         if node == self._cluster.me.node_id:
-            return self._cluster.store.replicas[partition].whole or self._cluster.may_coordinate(partition)
-        return self._cluster.is_whole_at(node, partition)
+            return self._cluster.store.replicas[partition].whole or self._cluster.standing.may_coordinate(partition)
+        return self._cluster.peers.is_whole_at(node, partition)
 
     async def _resolve(self, table: str, entries: list[_Entry], level: Level, over_ms: int) -> dict[str, Record]:
         """The live records behind some entries."""
@@ -326,7 +327,7 @@ class Listing:
         for name in store.keys(message.table, message.prefix, message.after):
             key = message.table, name
             partition = partition_of(*key)
-            if cluster.me.node_id not in cluster.owners(partition):
+            if cluster.me.node_id not in cluster.ownership.owners(partition):
                 continue
             if len(entries) >= message.limit or (entries and room < 0):
                 more = True

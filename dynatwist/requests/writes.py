@@ -14,6 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from dynatwist.calls import call_each
+from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.flaws import record_flaw
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, unpack
@@ -23,8 +24,6 @@ from dynatwist.replication.quorum import Group, Level, Tally
 from dynatwist.runtime import cancel
 from dynatwist.sometimes import sometimes
 from dynatwist.storage.store import Store
-
-from .cluster import Cluster
 
 WRITE_TIMEOUT_S = 1.2
 """With `READ_TIMEOUT_S` before it less than two seconds, within which every client hears something; time enough for two
@@ -66,7 +65,7 @@ class Writes:
         :param done: called once.
         :param until_s: when to give up, if not after `WRITE_TIMEOUT_S`.
         """
-        name = self._cluster.groups(partition_of(*key)), level
+        name = self._cluster.ownership.groups(partition_of(*key)), level
         run = self._open.get(name)
         if run is None:
             if not self._open:
@@ -96,7 +95,7 @@ class WriteRun:
         self._cluster = cluster
         self._groups = groups
         self._version = cluster.version
-        self._tally = Tally(level, groups, cluster.is_reachable)
+        self._tally = Tally(level, groups, cluster.peers.is_reachable)
         self._writes: list[tuple[Key, Packed]] = []
         self._done: list[OnWritten] = []
         self._pending: set[bytes] = {cluster.me.node_id}
@@ -150,7 +149,7 @@ class WriteRun:
                 self._tally.answered.add(owner)
             elif self._cluster.learn(reply):
                 self._start_over()
-            elif not self._cluster.stopping:
+            elif not self._cluster.standing.is_stopping:
                 self._hint(owner)
             self._check()
 

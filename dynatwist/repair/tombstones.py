@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.peers import Respond
 from dynatwist.model.dots import DotSet, WireDots
 from dynatwist.model.flaws import BEYOND
 from dynatwist.net.messages import AnyMessage, ClocksAre, DurableClocks
 from dynatwist.replication.collection import PAGE_RECORDS, Collection
 from dynatwist.sometimes import sometimes
-
-from .cluster import Cluster, Respond
 
 LOOKS_PER_GRACE = 4
 CLOCK_ENTRY_BYTES = 28
@@ -37,7 +37,7 @@ class Tombstones:
         self._work: Iterator[int] = iter(())
         shortest_s, longest_s = INTERVAL_S
         self.interval_s = min(longest_s, max(shortest_s, cluster.grace_s / LOOKS_PER_GRACE))
-        cluster.on_call(DurableClocks, self._on_durable_clocks)
+        cluster.peers.on_call(DurableClocks, self._on_durable_clocks)
 
     def forget_all(self) -> None:
         """The registry changed: what was noted does not count any more."""
@@ -48,7 +48,7 @@ class Tombstones:
         """Look at all members, one look at a time."""
         cluster = self._cluster
         registry = cluster.registry
-        if registry is None or registry.changing or cluster.removed or self._looking:
+        if registry is None or registry.changing or cluster.ownership.is_removed or self._looking:
             return
         wanted = self._wanted()
         self._looking = True
@@ -81,7 +81,7 @@ class Tombstones:
         now_s, replicas = cluster.runtime.monotonic_s(), cluster.store.replicas
         return [
             partition
-            for partition in cluster.shared_with(cluster.me.node_id)
+            for partition in cluster.ownership.shared_with(cluster.me.node_id)
             if replicas[partition].tombstones
             and replicas[partition].whole
             and not self._collection(partition).is_waiting(now_s, cluster.grace_s)
@@ -92,7 +92,7 @@ class Tombstones:
 
     def _know(self, node: bytes, reply: ClocksAre) -> None:
         for partition, wire in reply.clocks.items():
-            if node in self._cluster.owners(partition):
+            if node in self._cluster.ownership.owners(partition):
                 self._collection(partition).know(node, DotSet.from_wire(wire))
             else:
                 self._collection(partition).know_empty(node)
@@ -167,7 +167,7 @@ def clock_parts(cluster: Cluster, partitions: list[int]) -> list[list[int]]:
 
 def answer_clocks(cluster: Cluster, partitions: list[int], respond: Respond) -> None:
     """Answer with clocks once they are durable as they are now; with empty ones of what is not owned, nor held."""
-    owned = set(cluster.shared_with(cluster.me.node_id))
+    owned = set(cluster.ownership.shared_with(cluster.me.node_id))
     clocks: dict[int, WireDots] = {}
     for partition in partitions:
         replica = cluster.store.replicas[partition]

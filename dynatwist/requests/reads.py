@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import pack
@@ -20,10 +21,8 @@ from dynatwist.replication.quorum import Level, Tally
 from dynatwist.runtime import cancel
 from dynatwist.sometimes import sometimes
 
-from .cluster import Cluster
-
 READ_TIMEOUT_S = 0.75
-"""For all of a read; see `dynatwist.coordinator.writes.WRITE_TIMEOUT_S`."""
+"""For all of a read; see `dynatwist.requests.writes.WRITE_TIMEOUT_S`."""
 
 OnRead = Callable[[bool, str, Record | None], None]
 """(whether the level was reached, ``REACHED/OWNERS``, what was read, tombstones included)."""
@@ -66,10 +65,10 @@ class ReadRun:
         self._timer = cluster.runtime.clock.callLater(max(0.0, self._until_s - now_s), self._finish, False)
         partition = partition_of(*key)
         self._version = cluster.version
-        self._tally = Tally(level, cluster.groups(partition), self._counts)
+        self._tally = Tally(level, cluster.ownership.groups(partition), self._counts)
         me = cluster.me.node_id
         if level is not Level.ONE or not cluster.store.is_key_readable(key):
-            for owner in cluster.owners(partition):
+            for owner in cluster.ownership.owners(partition):
                 if owner != me and self._counts(owner):
                     self._ask(owner)
         if cluster.store.replicas[partition].whole or level is Level.ONE or not self._asked:
@@ -81,7 +80,7 @@ class ReadRun:
         """Whether an owner can contribute to a read: reachable, and whole."""
         if owner == self._cluster.me.node_id:
             return self._cluster.store.replica_of(self._key).whole or owner in self._asked
-        return self._cluster.is_whole_at(owner, partition_of(*self._key))
+        return self._cluster.peers.is_whole_at(owner, partition_of(*self._key))
 
     # First: what do they hold?
 

@@ -14,6 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.peers import Respond
 from dynatwist.model.registry import MAX_MEMBERS, Member, Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.messages import AnyMessage, Done, Join, Refused, Settle, Unable
@@ -22,7 +24,6 @@ from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 from .agreement import REGISTRY_SLOT, Acceptors, Agreement, NoAgreement
-from .cluster import Cluster, Respond
 from .hearsay import Hearsay
 
 TICK_S = 0.1
@@ -62,9 +63,9 @@ class Registrar:
         self._next_try_s = self._started_s + FOUND_AFTER_S
         self._said = ""
         self.found_without_majority_after_s = FOUND_WITHOUT_MAJORITY_AFTER_S
-        cluster.on_call(Join, self._on_join)
-        cluster.on_call(Settle, self._on_settle)
-        cluster.on_linked.append(lambda node: self._tick_soon())
+        cluster.peers.on_call(Join, self._on_join)
+        cluster.peers.on_call(Settle, self._on_settle)
+        cluster.peers.on_linked.append(lambda node: self._tick_soon())
 
     def start(self) -> None:
         """Found a cluster if that is due, and begin to tick."""
@@ -91,7 +92,7 @@ class Registrar:
         cluster, seeds = self._cluster, set(self._seeds)
         mine = (cluster.me.host, cluster.me.port)
         waited_s = cluster.runtime.monotonic_s() - self._started_s
-        if cluster.has_met_founded or mine not in seeds or mine != min(seeds) or waited_s < FOUND_AFTER_S:
+        if cluster.peers.has_met_founded or mine not in seeds or mine != min(seeds) or waited_s < FOUND_AFTER_S:
             return False
         reached = seeds.intersection(map(cluster.links.address, cluster.links.linked()))
         if len(reached) + 1 >= majority(len(seeds)):
@@ -111,7 +112,7 @@ class Registrar:
 
     def _ask_to_join(self) -> None:
         cluster = self._cluster
-        founded = sorted(cluster.founded_peers)
+        founded = sorted(cluster.peers.founded)
         if not founded or self._asking:
             return
         self._asking = True
@@ -127,7 +128,7 @@ class Registrar:
 
     def _on_join(self, node: bytes, message: Join, respond: Respond) -> None:
         registry = self._cluster.registry
-        if registry is None or not self._cluster.is_registered:
+        if registry is None or not self._cluster.ownership.is_registered:
             respond(Unable("not a member myself"))
         elif refusal := self._refusal(registry, node, message.member):
             respond(Refused(refusal))
@@ -183,9 +184,9 @@ class Registrar:
                 self._find_out_why_nobody_answers()
             return
         self._hearsay.tick()
-        if cluster.removed or self._proposing:
+        if cluster.ownership.is_removed or self._proposing:
             return
-        if not cluster.is_registered:
+        if not cluster.ownership.is_registered:
             self._ask_to_join()
             return
         mine = registry.find(cluster.me.node_id)
@@ -239,11 +240,14 @@ class Registrar:
     def _is_leader(self, registry: Registry) -> bool:
         """Whether this node is the lowest reachable member, which is the one to end changes."""
         everyone = sorted(registry.ids | registry.previous_ids)
-        return next((node for node in everyone if self._cluster.is_reachable(node)), None) == self._cluster.me.node_id
+        return (
+            next((node for node in everyone if self._cluster.peers.is_reachable(node)), None)
+            == self._cluster.me.node_id
+        )
 
     def _try_to_settle(self, registry: Registry) -> None:
         cluster = self._cluster
-        if cluster.is_filling():
+        if cluster.standing.is_filling():
             return
         others = [node for node in sorted(registry.ids) if node != cluster.me.node_id]
         owing = [node for node in others if self._owes_something(registry, node)]
@@ -292,7 +296,7 @@ class Registrar:
     def _on_settle(self, node: bytes, message: Settle, respond: Respond) -> None:
         if message.registry != self._cluster.version:
             respond(Unable("another version"))
-        elif self._cluster.is_filling():
+        elif self._cluster.standing.is_filling():
             respond(Unable("not whole yet"))
         else:  # a crash must not take back that this node is whole
             wal = self._cluster.store.wal

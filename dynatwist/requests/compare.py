@@ -1,7 +1,7 @@
 """Reads of what all owners agree on, as nearly all do: one digest asks about all keys of a turn.
 
 What is held here is the answer if enough owners hold the same, durably: that is a read of
-`dynatwist.coordinator.reads` whose owners all have what was chosen. This node counts as one of them as soon as its own
+`dynatwist.requests.reads` whose owners all have what was chosen. This node counts as one of them as soon as its own
 log has it, and is not waited for. Where one differs, or too few answer in time, that read begins, for the key alone.
 """
 
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 from dynatwist.calls import call_safely
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.peers import Respond
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed, name_of, unpack
 from dynatwist.model.ring import partition_of
@@ -19,7 +21,6 @@ from dynatwist.replication.quorum import Group, Level, Tally
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
-from .cluster import Cluster, Respond
 from .reads import READ_TIMEOUT_S, OnRead, ReadRun
 
 LOG_PATIENCE_S = READ_TIMEOUT_S / 2
@@ -38,11 +39,11 @@ class Compares:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._open: dict[tuple[tuple[Group, ...], Level], CompareRun] = {}
-        cluster.on_call(Compare, self._on_compare)
+        cluster.peers.on_call(Compare, self._on_compare)
 
     def read(self, key: Key, level: Level, done: OnRead) -> None:
         """Read a key of a partition that is owned and whole here, at another level than `one`."""
-        name = self._cluster.groups(partition_of(*key)), level
+        name = self._cluster.ownership.groups(partition_of(*key)), level
         run = self._open.get(name)
         if run is None:
             if not self._open:
@@ -80,7 +81,7 @@ class CompareRun:
         self._cluster = cluster
         self._groups = groups
         self._version = cluster.version
-        self._tally = Tally(level, groups, cluster.is_reachable)
+        self._tally = Tally(level, groups, cluster.peers.is_reachable)
         self.reads: list[tuple[Key, OnRead] | None] = []
         self._held: list[Packed | None] = []
         self._names: list[bytes] = []

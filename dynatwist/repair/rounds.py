@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.fetch import fetch
 from dynatwist.model.digest import BUCKETS
 from dynatwist.model.dots import Dot, DotSet
 from dynatwist.model.flaws import record_flaw
@@ -29,8 +31,6 @@ from dynatwist.net.messages import (
 from dynatwist.replication.exchange import compare
 
 from .answers import walk_buckets
-from .cluster import Cluster
-from .fetch import fetch
 
 PARALLEL_PULLS = 8
 PARALLEL_LARGE_PULLS = 2

@@ -2,7 +2,7 @@
 
 - The *lapse*, by which records expire: see `dynatwist.replication.lapse`.
 - The time *near* that of the majority, by which writes are stamped and get their end.
-- Whether this node's wall clock is so wrong that clients had better write elsewhere: see `dynatwist.coordinator.walls`.
+- Whether this node's wall clock is so wrong that clients had better write elsewhere: see `dynatwist.cluster.walls`.
 """
 
 from __future__ import annotations

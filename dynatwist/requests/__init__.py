@@ -1,0 +1,1 @@
+"""What clients ask for, carried out across the owners of a key."""
