@@ -263,7 +263,7 @@ class TestAMemberThatSendsARecordThatIsNone:
         other = next(("t", f"o{n}") for n in range(9999) if partition_of(*("t", f"o{n}")) != number)
         records = [(good, GOOD), (other, change(GOOD, dot=Dot(ACTOR, 2))), (bad, FLAWED["no JSON"])]
         page = Pulled(records, False, {}, 0, 0, True)
-        captured.mine.handle = lambda node, message, respond: (  # type: ignore[method-assign]
+        captured.mine.peers.handle = lambda node, message, respond: (  # type: ignore[method-assign]
             respond(page if isinstance(message, messages.Pull) and message.partition == number else Unable("no"))
             if respond is not None and not isinstance(message, messages.Summaries)
             else respond(messages.Differing([number], []))
