@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dynatwist.requests.request import Code
+from dynatwist.replication.request import Code
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 from tests.planted import disk, findings_time

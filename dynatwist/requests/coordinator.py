@@ -30,15 +30,16 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.repair.rounds import Round, summaries_of
+from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S
 from dynatwist.replication.quorum import Level, Tally
+from dynatwist.replication.request import BEHIND, ENCODER, Code, Kind, Operation, Result, etag
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 from .compare import Compares
-from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, OnResult, Origin
+from .forwarding import HERE, ForwardRun, OnResult, Origin, read_forwarded
 from .mergepatch import patched
 from .reads import READ_TIMEOUT_S, OnRead, ReadRun
-from .request import BEHIND, ENCODER, Code, Kind, Operation, Result, etag, read_forwarded
 from .writes import Writes, records_of
 
 RECENT_OPS = 20_000
@@ -91,7 +92,7 @@ class Coordinator:
         if self.cluster.standing.may_coordinate(partition) and not self._is_for_others(operation, partition):
             self._carry_out(operation, HERE, done)
         else:
-            Forwarding(self.cluster, lambda: self.candidates(partition), self._carry_out, operation, done)
+            ForwardRun(self.cluster, lambda: self.candidates(partition), self._carry_out, operation, done)
 
     def _is_for_others(self, operation: Operation, partition: int) -> bool:
         """Whether another owner has to be asked before this one, or this one cannot take in more."""

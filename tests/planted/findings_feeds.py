@@ -14,10 +14,10 @@ from dynatwist.feed.fans import Fan, Fans
 from dynatwist.feed.hub import Hub
 from dynatwist.feed.subscription import Subscription
 from dynatwist.feed.window import Window
+from dynatwist.replication.request import Code, Kind
 from dynatwist.requests import reads
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
-from dynatwist.requests.request import Code, Kind
 from dynatwist.storage.store import Store
 
 # Batches

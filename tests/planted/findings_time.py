@@ -11,8 +11,8 @@ from dynatwist.net.link import PeerLink
 from dynatwist.replication import lapse
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.lapse import Lapse
+from dynatwist.replication.request import Code, Result
 from dynatwist.requests.coordinator import Coordinator
-from dynatwist.requests.request import Code, Result
 from dynatwist.storage.store import Store
 
 from .faults import under

@@ -7,9 +7,10 @@ from dynatwist.api.data import DataRoutes
 from dynatwist.feed.hub import Hub
 from dynatwist.feed.window import Window
 from dynatwist.relays import Relays
+from dynatwist.replication.forwarding import Forwarding
 from dynatwist.requests.compare import CompareRun, Compares
 from dynatwist.requests.coordinator import Coordinator
-from dynatwist.requests.forwarding import Forwarding
+from dynatwist.requests.forwarding import ForwardRun
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.reads import ReadRun
 from dynatwist.requests.writes import WriteRun
@@ -24,12 +25,12 @@ from .faults import under
 
 def an_answer_that_waits_for_no_other_attempt(patch):
     """A forwarded write is answered while another attempt may still be carried out."""
-    edit(patch, Forwarding, "_answer_when_safe", "if self._is_write and now_s < fence_s:", "if False:")
+    edit(patch, Forwarding, "next", "if now_s >= fence_s:", "if True:")
 
 
 def a_retry_may_be_stamped_as_early_as_it_likes(patch):
     """A later attempt does not go beyond the clocks of the owners asked before."""
-    edit(patch, Forwarding, "_attempt", "self._fences), default=0)", "()), default=0)")
+    edit(patch, ForwardRun, "_ask", "ask.after), default=0)", "()), default=0)")
 
 
 def a_retry_with_a_creation_of_its_own(patch):
@@ -49,7 +50,7 @@ def a_request_forgets_how_long_it_was_under_way(patch):
 
 def a_refusal_after_a_doubt_is_the_answer(patch):
     """All owners refuse, and the first of them may have written: nothing was done, says the answer."""
-    edit(patch, Forwarding, "_finish", "and (self._asked or self._is_in_doubt)", "and self._asked")
+    edit(patch, Forwarding, "_give", "and (self._asked or self._is_in_doubt)", "and self._asked")
 
 
 def a_repetition_is_carried_out_again(patch):

@@ -13,9 +13,10 @@ from dynatwist.model.replica import Merge, Outcome, Replica
 from dynatwist.net.link import PeerLink
 from dynatwist.net.links import PeerLinks
 from dynatwist.repair import repair, rounds, tombstones
+from dynatwist.replication import forwarding
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.exchange import Verdict
-from dynatwist.requests import coordinator, forwarding
+from dynatwist.requests import coordinator
 from dynatwist.requests.reads import ReadRun
 from dynatwist.storage import snapshot
 from dynatwist.storage import store as store_module
@@ -158,13 +159,14 @@ def no_fence_between_attempts(patch):
     """The next owner is asked while the one before may still write."""
     patch.setattr(forwarding, "ATTEMPT_S", 2.0)
     patch.setattr(forwarding, "IN_DOUBT_S", 2.0)
-    attempt = forwarding.Forwarding._attempt
+    ask = forwarding.Forwarding._ask
 
     def unfenced(self, node, now_s):
-        attempt(self, node, now_s)
+        asked = ask(self, node, now_s)
         self._fences.clear()
+        return asked
 
-    patch.setattr(forwarding.Forwarding, "_attempt", unfenced)
+    patch.setattr(forwarding.Forwarding, "_ask", unfenced)
 
 
 def an_epoch_kept_over_a_restart(patch):
