@@ -7,6 +7,7 @@ does not, and is heard of, or is not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -185,7 +186,7 @@ class TestLaws:
     def test_two_executions_of_a_write_never_overlap(self, fates, reachable):
         attempts, _, _ = play(True, fates, reachable)
         done = [one for one in attempts if one.happens]
-        for earlier, later in zip(done, done[1:], strict=False):
+        for earlier, later in pairwise(done):
             assert earlier.ended_s <= later.began_s
 
     @settings(max_examples=500, deadline=None)

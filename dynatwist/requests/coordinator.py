@@ -31,7 +31,7 @@ from dynatwist.net.messages import (
 )
 from dynatwist.repair.rounds import Round, summaries_of
 from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S
-from dynatwist.replication.quorum import Level, Tally
+from dynatwist.replication.quorum import Level, Reach, Tally
 from dynatwist.replication.request import BEHIND, ENCODER, Code, Kind, Operation, Result, etag
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
@@ -189,7 +189,7 @@ class Coordinator:
             origin = Origin(until_s=self.cluster.runtime.monotonic_s() + FORWARD_TIMEOUT_S)
         # Nothing is held, or a condition or a doubt depends on it: a stale replica must not decide alone.
 
-        def read(reached: bool, replicas: str, found: Record | None) -> None:
+        def read(reach: Reach, found: Record | None) -> None:
             if self._is_over_only_now(store.held(operation.key), asked_ms):
                 self._carry_out_now(operation, origin, done)
             else:
@@ -212,9 +212,9 @@ class Coordinator:
         """The owner's own replica, once what it holds now is durable; or is at another owner, if this log is slow."""
         store = self.cluster.store
         held = store.held(key)
-        text = f"1/{len(self.cluster.ownership.groups(partition_of(*key))[-1])}"
+        reach = Reach(True, 1, len(self.cluster.ownership.groups(partition_of(*key))[-1]))
         if store.is_key_readable(key):
-            done(True, text, held)
+            done(reach, held)
             return
         until_s = self.cluster.runtime.monotonic_s() + READ_TIMEOUT_S
 
@@ -227,7 +227,7 @@ class Coordinator:
         def readable() -> None:
             if timer.active():
                 timer.cancel()
-                done(True, text, held)
+                done(reach, held)
 
         store.when_readable(key, readable)
 
@@ -252,8 +252,9 @@ class Coordinator:
         store = self.cluster.store
         asked_ms = store.lapse_ms
 
-        def read(reached: bool, replicas: str, found: Record | None) -> None:
-            if not reached:
+        def read(reach: Reach, found: Record | None) -> None:
+            replicas = str(reach)
+            if not reach.is_enough:
                 done(Result(Code.UNAVAILABLE, None, replicas, "not enough replicas can be reached"))
             elif found is None or found.value is None:
                 done(Result(Code.ABSENT, None, replicas))
@@ -348,19 +349,19 @@ class Coordinator:
         reachable = {owner for owner in owners if cluster.peers.is_reachable(owner)}
         tally = Tally(operation.level, cluster.ownership.groups(partition), cluster.peers.is_reachable)
         if not tally.can_be_reached(reachable):
-            tally.answered = reachable
-            return Result(
-                Code.UNAVAILABLE, None, tally.text(), f"w={operation.level.value} needs more replicas than answer now"
-            )
+            for owner in reachable:
+                tally.count(owner)
+            text = f"w={operation.level.value} needs more replicas than answer now"
+            return Result(Code.UNAVAILABLE, None, str(tally.reach(False)), text)
         return None
 
     def _replicate(self, operation: Operation, record: Record, done: OnResult) -> None:
-        def written(reached: bool, replicas: str) -> None:
-            if reached:
-                done(Result(Code.OK, record, replicas))
+        def written(reach: Reach) -> None:
+            if reach.is_enough:
+                done(Result(Code.OK, record, str(reach)))
             else:
                 text = "written, but not known to be on enough replicas; it may still take effect"
-                done(Result(Code.UNCERTAIN, record, replicas, text))
+                done(Result(Code.UNCERTAIN, record, str(reach), text))
 
         self._writes.replicate(operation.key, self._packed(operation.key, record), operation.level, written)
 

@@ -8,6 +8,7 @@ from dynatwist.feed.hub import Hub
 from dynatwist.feed.window import Window
 from dynatwist.relays import Relays
 from dynatwist.replication.forwarding import Forwarding
+from dynatwist.replication.reading import Reading
 from dynatwist.requests.compare import CompareRun, Compares
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.forwarding import ForwardRun
@@ -79,7 +80,7 @@ def a_token_is_not_waited_for(patch):
 
 def a_read_that_goes_on_by_another_registry(patch):
     """What was heard by the former registry adds up with the rest."""
-    edit(patch, ReadRun, "_check", "self._cluster.version != self._version", "False")
+    edit(patch, ReadRun, "_step", "self._cluster.version != self._version", "False")
 
 
 def a_write_that_goes_on_by_another_registry(patch):
@@ -89,12 +90,13 @@ def a_write_that_goes_on_by_another_registry(patch):
 
 def a_write_back_that_was_refused_counts(patch):
     """A read counts an owner as having what it refused to take."""
-    edit(patch, ReadRun, "_equalize", "if isinstance(reply, Done):", "if reply is not None:")
+    edit(patch, ReadRun, "_push", "if isinstance(reply, Done):", "if reply is not None:")
 
 
 def a_write_back_is_left_out_for_who_holds_nothing(patch):
     """An owner that holds nothing is taken for one that agrees."""
-    edit(patch, ReadRun, "_equalize", "chosen is None or", "chosen is None or self._heard[owner] is None or")
+    nothing = "(self._chosen is None or self._held[owner] is None or"
+    edit(patch, Reading, "_equalize", "(self._chosen is None or", nothing)
 
 
 @under("corners")
@@ -114,14 +116,14 @@ def a_log_that_is_late_counts_as_read(patch):
         patch,
         CompareRun,
         "_log_is_late",
-        "self._pending.discard(self._cluster.me.node_id)\n    self._check()",
+        "self._tally.give_up_on(self._cluster.me.node_id)\n    self._check()",
         "self._hear(self._cluster.me.node_id)",
     )
 
 
 def a_read_that_reached_too_few_is_answered(patch):
     """A read that found an answer at too few owners gives it."""
-    edit(patch, Coordinator, "_get", "if not reached:", "if not reached and found is None:")
+    edit(patch, Coordinator, "_get", "if not reach.is_enough:", "if not reached and found is None:")
 
 
 def a_condition_is_decided_by_one_replica(patch):
