@@ -6,7 +6,7 @@ import sys
 
 from dynatwist.model.replica import BucketWalk
 from dynatwist.net import framing, link
-from dynatwist.repair import answers, repair
+from dynatwist.repair import answers, hint_replay
 from dynatwist.replication.request import Code, Kind, Operation, Result
 from dynatwist.requests import coordinator, listing
 from dynatwist.requests.coordinator import Coordinator
@@ -47,7 +47,7 @@ def hints_by_count_alone(patch):
         keys = self._cluster.store.hints.next(node, 64)
         return {key: self._cluster.store.replica_of(key).records.packed(key) for key in keys}
 
-    patch.setattr(repair.Repair, "_hinted", hinted)
+    patch.setattr(hint_replay.HintReplay, "_hinted", hinted)
     a_frame_for_all_that_is_due(patch)
 
 

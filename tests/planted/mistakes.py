@@ -17,7 +17,7 @@ from dynatwist.model.records import unpack
 from dynatwist.model.replica import Replica
 from dynatwist.net.messages import Done
 from dynatwist.relays import Relays
-from dynatwist.repair import repair
+from dynatwist.repair import hand_off, repair
 from dynatwist.replication import paxos, quorum
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.quorum import Level, Tally
@@ -160,7 +160,7 @@ def a_partition_dropped_before_its_handoff(patch):
         for partition in self.surplus():
             self._cluster.store.reset(partition, whole=True)
 
-    patch.setattr(repair.Repair, "_hand_off", hasty)
+    patch.setattr(hand_off.HandOff, "go_on", hasty)
 
 
 def a_dot_left_out_of_a_digest(patch):
@@ -226,7 +226,7 @@ def owners_that_always_hold_the_same(patch):
 
 def half_is_a_majority(patch):
     """Two of four, and one of three."""
-    for module in (registry, quorum, paxos, standing, repair, registrar):
+    for module in (registry, quorum, paxos, standing, hand_off, registrar):
         patch.setattr(module, "majority", lambda count: max(1, count // 2))
 
 

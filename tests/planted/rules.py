@@ -12,7 +12,7 @@ from dynatwist.model.registry import Registry
 from dynatwist.model.replica import Merge, Outcome, Replica
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.link import PeerLink
-from dynatwist.repair import repair, rounds, tombstones
+from dynatwist.repair import hint_replay, rounds, tombstones, wholeness
 from dynatwist.replication import forwarding
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.exchange import Verdict
@@ -69,7 +69,7 @@ def collection_without_grace(patch):
 
 def hints_that_carry_records(patch):
     """A hint delivers the record of the moment at which it was noted."""
-    hint, held, replay = Store.hint, Store.held, repair.Repair._replay_hints
+    hint, held, replay = Store.hint, Store.held, hint_replay.HintReplay.replay
     noted = {}
 
     def noting(self, node, key):
@@ -85,7 +85,7 @@ def hints_that_carry_records(patch):
             Store.held = held
 
     patch.setattr(Store, "hint", noting)
-    patch.setattr(repair.Repair, "_replay_hints", replaying)
+    patch.setattr(hint_replay.HintReplay, "replay", replaying)
 
 
 @under("pauses", "slow_links")
@@ -118,7 +118,7 @@ def clock_saved_after_the_slices(patch):
 @under("corners")
 def refill_from_a_single_owner(patch):
     """A damaged replica is whole after one round with anybody."""
-    patch.setattr(repair.Repair, "_sources_needed", lambda self, partition: 1)
+    patch.setattr(wholeness.Wholeness, "_sources_needed", lambda self, partition: 1)
 
 
 def expiry_as_a_new_write(patch):

@@ -115,7 +115,7 @@ def condition_at_one_that_missed_a_write():
     world.run(world.now_s + 3)
     assert code(ask(world, other, "put", KEY, b'{"n":2}', level="majority")) == "ok"
     for node in cluster.nodes:
-        node.core.repair._replay_hints = lambda node: None
+        node.core.repair.hints.replay = lambda node: None
     cluster.network.heal()
     assert world.run_until(lambda: stale.core.cluster.peers.is_reachable(other.node_id), 20)
     assert stale.core.store.held(KEY) == first
