@@ -186,7 +186,11 @@ class Core:
             cold_writer=self._cold_writer,
             durability=config.durability,
             snapshot_interval_s=config.snapshot_interval_s,
-            each_second=(self.coordinator.sweep, Every(REPEATED_S, self.store.requests.age), self.cluster.times.tick),
+            each_second=(
+                self.coordinator.from_peers.sweep,
+                Every(REPEATED_S, self.store.requests.age),
+                self.cluster.times.tick,
+            ),
         )
         self._revoker = LoopingCall(call_safely, self.connected.look)
         self._revoker.clock = runtime.clock  # type: ignore[assignment]

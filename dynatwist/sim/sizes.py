@@ -139,7 +139,11 @@ def overfull(core: Core, sizes: Sizes) -> Iterator[str]:
     most = sizes.value_bytes + 2 * SMALL_ENTRY_BYTES
     for name, table, bound in (
         ("requests that became records", store.requests, store.requests.max_bytes + most),
-        ("answers to forwarded requests", core.coordinator.answers, len(core.coordinator.answers) * SMALL_ENTRY_BYTES),
+        (
+            "answers to forwarded requests",
+            core.coordinator.from_peers.answers,
+            len(core.coordinator.from_peers.answers) * SMALL_ENTRY_BYTES,
+        ),
         ("hints", store.hints, len(store.hints) * SMALL_ENTRY_BYTES),
     ):
         if (held := held_bytes(table)) > bound:

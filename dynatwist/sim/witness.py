@@ -18,7 +18,7 @@ from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.records import Packed
 from dynatwist.model.replica import Merge
 from dynatwist.model.ring import SYSTEM_PARTITION, is_system_table
-from dynatwist.requests.coordinator import SYSTEM_RESERVE_SHARE
+from dynatwist.requests.deciding import SYSTEM_RESERVE_SHARE
 from dynatwist.storage.requests import MAX_BYTES
 from dynatwist.storage.store import Store
 

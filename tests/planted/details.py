@@ -18,7 +18,7 @@ from dynatwist.repair.answers import RoundAnswers
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.quorum import Level, Tally
 from dynatwist.requests import compare, reads, writes
-from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.deciding import Deciding
 from dynatwist.storage.store import Store
 
 from .faults import under
@@ -331,19 +331,19 @@ def a_restored_backup_is_believed(patch):
 
 def a_condition_of_absence_is_ignored(patch):
     """``If-None-Match: *`` overwrites."""
-    refusal = Coordinator._refusal
+    refusal = Deciding._refusal
 
     def blind(self, operation, held):
         return refusal(self, msgspec.structs.replace(operation, if_none_match=False), held)
 
-    patch.setattr(Coordinator, "_refusal", blind)
+    patch.setattr(Deciding, "_refusal", blind)
 
 
 def anybody_may_write_anything(patch):
     """The owner of a record is not compared with whoever writes."""
-    refusal = Coordinator._refusal
+    refusal = Deciding._refusal
 
     def blind(self, operation, held):
         return refusal(self, msgspec.structs.replace(operation, any_owner=True), held)
 
-    patch.setattr(Coordinator, "_refusal", blind)
+    patch.setattr(Deciding, "_refusal", blind)

@@ -17,6 +17,7 @@ from dynatwist.feed.window import Window
 from dynatwist.replication.reading import Reading
 from dynatwist.replication.request import Code, Kind
 from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.deciding import Deciding
 from dynatwist.requests.listing import Listing
 from dynatwist.storage.store import Store
 
@@ -158,24 +159,23 @@ def conditions_are_checked_wherever_a_request_arrives(patch):
 def a_patch_of_what_was_held_when_it_arrived(patch):
     """A patch is merged into the record that was held before the owners were asked."""
     carry_out = Coordinator._carry_out_now
-    written = Coordinator._written
+    written = Deciding.decide
 
     def early(self, operation, origin, done):
         if operation.kind is Kind.PATCH:
-            held = self.cluster.store.held(operation.key)
-            self.__dict__.setdefault("_bases", {})[id(operation)] = operation, held
+            bases.setdefault(id(operation), (operation, self.cluster.store.held(operation.key)))
         carry_out(self, operation, origin, done)
 
-    def stale(self, operation, origin):
-        _, base = self.__dict__.get("_bases", {}).get(id(operation), (None, None))
-        held = self.cluster.store.held(operation.key)
+    def stale(self, operation, origin, held):
+        _, base = bases.get(id(operation), (None, None))
         if operation.kind is Kind.PATCH and base is not None and base.value is not None and held != base:
             value = {**msgspec.json.decode(base.value), **msgspec.json.decode(operation.value)}
             operation = msgspec.structs.replace(operation, kind=Kind.PUT, value=msgspec.json.encode(value))
-        return written(self, operation, origin)
+        return written(self, operation, origin, held)
 
+    bases = {}
     patch.setattr(Coordinator, "_carry_out_now", early)
-    patch.setattr(Coordinator, "_written", stale)
+    patch.setattr(Deciding, "decide", stale)
 
 
 def anybody_may_read_a_single_record(patch):

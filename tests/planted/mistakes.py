@@ -21,7 +21,7 @@ from dynatwist.repair import hand_off, repair
 from dynatwist.replication import paxos, quorum
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.quorum import Level, Tally
-from dynatwist.requests import compare, coordinator, writes
+from dynatwist.requests import compare, from_peers, writes
 from dynatwist.storage import identity, recovery, snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.entries import Dropped, Joined, Reset
@@ -197,10 +197,10 @@ def a_replica_acknowledges_before_it_is_durable(patch):
 
     def hasty(self, node, message, respond):
         for key, packed in message.writes:
-            self.cluster.store.merge(key, unpack(packed), packed)
+            self._cluster.store.merge(key, unpack(packed), packed)
         respond(Done())
 
-    patch.setattr(coordinator.Coordinator, "_on_replicate", hasty)
+    patch.setattr(from_peers.FromPeers, "_on_replicate", hasty)
 
 
 def a_coordinator_counts_itself_before_it_is_durable(patch):

@@ -17,7 +17,7 @@ from dynatwist.replication import forwarding
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.exchange import Verdict
 from dynatwist.replication.reading import Reading
-from dynatwist.requests import coordinator
+from dynatwist.requests import from_peers
 from dynatwist.storage import snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.store import Store
@@ -92,7 +92,7 @@ def hints_that_carry_records(patch):
 def frames_without_a_deadline(patch):
     """A frame from before a freeze, or long under way, is as good as any."""
     patch.setattr(Arrival, "is_late", lambda self, deadline_ms: False)
-    edit(patch, coordinator.Coordinator, "_on_forward", " - arrival.age_ms / 1000", "")
+    edit(patch, from_peers.FromPeers, "_on_forward", " - arrival.age_ms / 1000", "")
 
 
 @under("mass_kills")
@@ -146,12 +146,12 @@ def majority_of_the_new_owners_only(patch):
 @under("pauses", "slow_links")
 def forwarded_writes_carried_out_late(patch):
     """An owner carries out what was forwarded to it whenever it gets to it."""
-    on_forward = coordinator.Coordinator._on_forward
+    on_forward = from_peers.FromPeers._on_forward
 
     def patient(self, node, message, respond):
         on_forward(self, node, msgspec.structs.replace(message, deadline_ms=10**9), respond)
 
-    patch.setattr(coordinator.Coordinator, "_on_forward", patient)
+    patch.setattr(from_peers.FromPeers, "_on_forward", patient)
     patch.setattr(PeerLink, "_slept_meanwhile", lambda self: False)
 
 
