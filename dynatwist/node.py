@@ -19,32 +19,33 @@ from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet import udp
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import DNSLookupError, InvalidAddressError
+from twisted.internet.interfaces import ILoggingContext
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from dynatwist.calls import call_safely
+from dynatwist import __version__
 from dynatwist.config import NodeConfig
 from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.exposure import exposures
 from dynatwist.net.names import Names
 from dynatwist.net.packet import MAX_PACKET_BYTES
-from dynatwist.net.tls import is_foreign_key, peer_context, peer_node_id, secrets_of
+from dynatwist.net.tls import TlsConnections, is_foreign_key, peer_context, peer_node_id, secrets_of
 from dynatwist.process import TurnMeter, descriptors, max_connections
 from dynatwist.runtime import Datagrams, Runtime
 from dynatwist.storage.files import RealFileSystem, ThreadWriter
 from dynatwist.storage.keyfile import change, load_or_create
 from dynatwist.storage.keyring import ClusterKeys, Keyring
+from dynatwist.twisted_inside import tls
+from dynatwist.twisted_inside.sockets import FairPort
 
 HASHING_THREADS = 2
 DIAL_TIMEOUT_S = 3
-PACKETS_A_TURN = 64
-"""Of gossip: a few milliseconds' work, whatever they are."""
 MAX_SAID = 64
 """Addresses with another key file that are named in the log, each once: strangers can come from any number."""
 
@@ -77,25 +78,29 @@ class RealNetwork:
     def __init__(self, reactor: Any, interface: str) -> None:
         self._reactor = reactor
         self._interface = interface
-        self._options: Any = None
+        self._tls: TlsConnections | None = None
         self._names = Names(reactor.resolve, time.monotonic)
         self._said: set[str] = set()
 
     def identify(self, node_id: bytes, keys: ClusterKeys) -> None:
-        """Issue this node's certificate, for connections made from now on."""
-        self._options = peer_context(keys, node_id)
-
-    def getContext(self) -> Any:
-        """TLS settings of the next connection, either way (`twisted.internet.ssl.ContextFactory`)."""
-        return self._options.getContext()
+        """Issue this node's certificate, for connections made from now on. Call before the first."""
+        context = peer_context(keys, node_id)
+        if self._tls is None:
+            self._tls = TlsConnections(context)
+        else:
+            self._tls.use(context)
 
     def listen(self, port: int, factory: Any) -> Any:
         """See `dynatwist.runtime.Network`."""
-        return self._reactor.listenTCP(port, self._wrapped(factory, False), interface=self._interface)
+        assert self._tls is not None
+        wrapped = tls.for_accepted_links(self._tls, self._authenticating(factory), self._reactor)
+        return self._reactor.listenTCP(port, wrapped, interface=self._interface)
 
     def connect(self, host: str, port: int, factory: Any) -> Any:
         """See `dynatwist.runtime.Network`."""
-        dialler = _Dialler(self._wrapped(factory, True), factory)
+        assert self._tls is not None
+        wrapped = tls.for_dialled_links(self._tls, self._authenticating(factory), self._reactor)
+        dialler = _Dialler(wrapped, factory)
 
         def found(address: str | None) -> None:
             if address is None:
@@ -107,15 +112,12 @@ class RealNetwork:
 
     def datagrams(self, port: int, protocol: Any) -> Datagrams:
         """See `dynatwist.runtime.Network`."""
-        udp = _FairPort(port, protocol, self._interface, 2 * MAX_PACKET_BYTES, self._reactor)
+        udp = FairPort(port, protocol, self._interface, 2 * MAX_PACKET_BYTES, self._reactor)
         udp.startListening()
         return _RealDatagrams(udp, self._names)
 
-    def _wrapped(self, factory: Any, is_client: bool) -> TLSMemoryBIOFactory:
-        authenticating = _Authenticating(factory, self._say_foreign)
-        wrapped = _TlsFactory(self, is_client, authenticating, self._reactor)
-        wrapped.protocol = _PromptTls
-        return wrapped
+    def _authenticating(self, factory: Any) -> _Authenticating:
+        return _Authenticating(factory, self._say_foreign)
 
     def _say_foreign(self, address: str) -> None:
         if address not in self._said and len(self._said) < MAX_SAID:
@@ -125,35 +127,6 @@ class RealNetwork:
                 "copy the cluster's key file to it, or give the right one with --key-file",
                 address=address,
             )
-
-
-class _TlsFactory(TLSMemoryBIOFactory):
-    """Begins TLS only on connections that are wanted; the others are closed."""
-
-    def buildProtocol(self, addr: Any) -> Any:
-        link = self.wrappedFactory.buildProtocol(addr)
-        return self.protocol(self, link) if link is not None else None
-
-
-class _PromptTls(TLSMemoryBIOProtocol):
-    """TLS that sends at once: a link writes one frame a turn, so there is nothing to gather, and peers wait for it."""
-
-    def write(self, data: bytes) -> None:
-        super().write(data)
-        if self.connected and getattr(self.transport, "connected", False):
-            self.transport.doWrite()
-
-
-class _FairPort(udp.Port):
-    """A UDP port that reads so many packets a turn, however short they are: Twisted's counts their bytes."""
-
-    def doRead(self) -> None:
-        for _ in range(PACKETS_A_TURN):
-            try:
-                data, address = self.socket.recvfrom(self.maxPacketSize)
-            except OSError:  # none is left, or one could not be delivered
-                return
-            call_safely(self.protocol.datagramReceived, data, address)
 
 
 class _RealDatagrams:
@@ -200,6 +173,7 @@ class _Dialler(Factory):
         pass
 
 
+@implementer(ILoggingContext)
 class _Authenticating(Factory):
     """Builds links whose transport knows the node id in the peer's certificate, and notes foreign keys."""
 
@@ -208,6 +182,10 @@ class _Authenticating(Factory):
     def __init__(self, factory: Any, say_foreign: Callable[[str], None]) -> None:
         self._factory = factory
         self._say_foreign = say_foreign
+
+    def logPrefix(self) -> str:
+        """What the log calls the port."""
+        return "links with other nodes"
 
     def buildProtocol(self, addr: Any) -> Any:
         link = self._factory.buildProtocol(addr)
@@ -296,6 +274,7 @@ class NodeService(MultiService):
             self._lock = DataFolderLock(self.config.actual_data_dir)
         except OSError as error:
             raise StartError(f"{self.config.actual_data_dir}: {error.strerror}") from None
+        self.log.info("DynaTwist {version} at {url}", version=__version__, url=self.config.url)
         try:
             key_file = self.config.actual_key_file
             keys, created = load_or_create(key_file)
@@ -322,10 +301,7 @@ class NodeService(MultiService):
         assert self.core is not None
         super().startService()
         self.log.info(
-            "node {id} on {address}, data in {folder}",
-            id=self.core.identity.node_id.hex(),
-            address=f"{self.config.host}:{self.config.port}",
-            folder=self.config.actual_data_dir,
+            "node {id}, data in {folder}", id=self.core.identity.node_id.hex(), folder=self.config.actual_data_dir
         )
         if self.config.interface not in ("127.0.0.1", "::1") and self.config.tls_cert is None:
             self.log.warn("clients reach {ip} without TLS; give --tls-cert and --tls-key", ip=self.config.interface)

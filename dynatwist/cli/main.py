@@ -10,6 +10,7 @@ import click
 import msgspec
 from rich.table import Table
 
+from dynatwist import __version__
 from dynatwist.errors import DynakvError
 from dynatwist.membership.settings import PARTS
 
@@ -44,6 +45,7 @@ def json_object(text: str) -> dict[str, Any]:
     show_default=True,
     help="A node; repeatable, for failover.",
 )
+@click.version_option(__version__, message="DynaTwist %(version)s")
 @click.pass_context
 def main(context: click.Context, urls: tuple[str, ...]) -> None:
     """DynaTwist, a replicated key-value store: client and demo."""

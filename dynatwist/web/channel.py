@@ -6,21 +6,29 @@ and answers may wait for ever for a client that does not read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Protocol
 
 import msgspec
-from twisted.web import http
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
 
-from dynatwist.api.audit import REFUSED
-from dynatwist.api.heavy import HEAVY_BYTES
+from dynatwist.api.admission import Admission
+from dynatwist.api.audit import REFUSED, Audit
+from dynatwist.api.heavy import HEAVY_BYTES, Heavy
+from dynatwist.api.intake import Intake
+from dynatwist.api.lane import FastLane
+from dynatwist.api.limits import Limits
+from dynatwist.api.origins import Origins
 from dynatwist.api.source import source_of
-from dynatwist.budget import Charge
+from dynatwist.budget import Budget, Charge
 from dynatwist.errors import ApiError
-from dynatwist.runtime import Timer, cancel
-
-from .lane import FastLane, write_now
+from dynatwist.metrics import Metrics
+from dynatwist.runtime import Clock, Timer, cancel
+from dynatwist.twisted_inside.http import OpenChannel
 
 LINGER_S = 1.0
 UNREAD_BYTES = 64 << 10
@@ -28,6 +36,12 @@ UNREAD_BYTES = 64 << 10
 _BLANKS = (b" ", b"\t")
 MAX_BEHIND_BYTES = 64 << 10
 """How much is read behind a request that is not answered yet."""
+
+
+def _is_plain(headers: Headers) -> bool:
+    """Whether nothing in a head may be read in two ways that Twisted reads in one."""
+    encodings = headers.getRawHeaders(b"transfer-encoding", [])
+    return len(headers.getRawHeaders(b"host", [])) < 2 and [one.lower() for one in encodings] in ([], [b"chunked"])
 
 
 def head_of(status: int, length: int, headers: dict[str, str]) -> bytes:
@@ -39,13 +53,39 @@ def head_of(status: int, length: int, headers: dict[str, str]) -> bytes:
     ).encode()
 
 
-class BoundedChannel(http.HTTPChannel):
+class Clients(Protocol):
+    """What a channel and its requests ask of the site that made them (`dynatwist.web.site`)."""
+
+    lane: FastLane | None
+    resource: object
+    reactor: Clock
+    limits: Limits
+    budget: Budget
+    admission: Admission
+    origins: Origins
+    intake: Intake
+    heavy: Heavy
+    metrics: Metrics
+    audit: Audit
+
+    def opened(self, channel: BoundedChannel, source: str) -> None:
+        """A connection is there; nobody knows whose."""
+
+    def known(self, channel: BoundedChannel, source: str) -> None:
+        """A valid token was shown on it."""
+
+    def closed(self, channel: BoundedChannel, source: str) -> None:
+        """It is gone."""
+
+
+class BoundedChannel(OpenChannel):
     """One connection from a client.
 
     :ivar source: what counts as its address.
     :ivar holder: whom its unread answers are charged to: the user that was answered last, at first the address.
     """
 
+    site: Clients
     refused = False
     source = ""
     holder = ""
@@ -55,7 +95,7 @@ class BoundedChannel(http.HTTPChannel):
     _unread: Charge | None = None
     _of_user: Charge | None = None
     _is_stranger = True
-    _taken: Any = None
+    _taken: ITCPTransport | None = None
     _in_lane = False
     _is_held = False
     _is_gone = False
@@ -64,10 +104,10 @@ class BoundedChannel(http.HTTPChannel):
 
     def connectionMade(self) -> None:
         """Note the connection, so that a stop can close it; its first head is awaited from now on."""
+        assert self.transport is not None
         self._address = getattr(self.transport.getPeer(), "host", "")
         self.source = self.holder = source_of(self._address)
-        self.totalHeadersSize = self.site.limits.header_bytes
-        self.MAX_LENGTH = self.site.limits.header_bytes
+        self.bound_heads(self.site.limits.header_bytes)
         self.site.opened(self, self.source)
         self._await_head()
         super().connectionMade()
@@ -78,12 +118,12 @@ class BoundedChannel(http.HTTPChannel):
             return
         if self._in_lane:
             self._behind += data
-            if len(self._behind) > MAX_BEHIND_BYTES and not self._waitingForTransport:
-                self._networkProducer.pauseProducing()
+            if len(self._behind) > MAX_BEHIND_BYTES and not self.is_client_behind:
+                self.stop_reading()
             return
         lane = self.site.lane
-        if lane is not None and self._is_between_requests():
-            if self._waitingForTransport:
+        if lane is not None and self.is_between_requests:
+            if self.is_client_behind:
                 self._hold(data)
                 return
             if not self.site.intake.has_time():
@@ -93,25 +133,14 @@ class BoundedChannel(http.HTTPChannel):
             data = self._run_lane(lane, data)
             if not data:
                 return
-        if self._request_timer is None and not self._handlingRequest and self._transferDecoder is None:
+        if self._request_timer is None and self.is_before_body:
             self._await_head()
         super().dataReceived(data)
 
     @property
     def is_busy(self) -> bool:
         """Whether a request is being answered."""
-        return bool(self.requests) or self._in_lane
-
-    def _is_between_requests(self) -> bool:
-        """Whether Twisted's parser is where it begins, so that the next byte is the first of a request."""
-        return (
-            not self.requests
-            and not self._buffer
-            and not self._busyReceiving
-            and bool(self.line_mode)
-            and self._HTTPChannel__first_line == 1
-            and bool(self.persistent)
-        )
+        return self.is_answering or self._in_lane
 
     def _run_lane(self, lane: FastLane, data: bytes) -> bytes:
         """Have the fast lane answer what it can.
@@ -131,7 +160,7 @@ class BoundedChannel(http.HTTPChannel):
             if self._in_lane:  # not answered yet
                 self._behind = data
                 return b""
-            if self._waitingForTransport:
+            if self.is_client_behind:
                 self._hold(data)
                 return b""
         return b""
@@ -139,7 +168,7 @@ class BoundedChannel(http.HTTPChannel):
     def _hold(self, data: bytes) -> None:
         """The client does not read its answers: it gets no more of them until it does."""
         self._in_lane, self._is_held, self._behind = True, True, data
-        self._networkProducer.pauseProducing()
+        self.stop_reading()
 
     def pauseProducing(self) -> None:
         """The client reads more slowly than it is answered."""
@@ -171,10 +200,16 @@ class BoundedChannel(http.HTTPChannel):
         super().write(data)
         self.wrote(len(data))
 
-    def writeSequence(self, iovec: Any) -> None:
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """The same for several pieces."""
+        iovec = list(iovec)
         super().writeSequence(iovec)
         self.wrote(sum(map(len, iovec)))
+
+    def send_now(self, data: bytes) -> None:
+        """The same past Twisted's request, for what is to go at once."""
+        super().send_now(data)
+        self.wrote(len(data))
 
     def belongs_to(self, holder: str) -> None:
         """A user with a valid token is answered on it."""
@@ -223,9 +258,7 @@ class BoundedChannel(http.HTTPChannel):
         self._await_no_more()
         self.setTimeout(None)
         self._taken = self.transport
-        behind = b"".join(self._dataBuffer) + self._buffer
-        self._dataBuffer, self._buffer = [], b""
-        return behind
+        return self.take_behind()
 
     def resumeProducing(self) -> None:
         """The client has read."""
@@ -235,12 +268,6 @@ class BoundedChannel(http.HTTPChannel):
             self._is_held = False
             self._go_on()
 
-    def requestDone(self, request: Any) -> None:
-        """A request of Twisted's was answered; Twisted does not pause if the transport fills up with the answer."""
-        super().requestDone(request)
-        if self._waitingForTransport and not self._handlingRequest:
-            self._networkProducer.pauseProducing()
-
     def _answer(self, answer: bytes, holder: str) -> None:
         """The fast lane's answer."""
         if not self._is_gone and not self.refused:
@@ -249,9 +276,7 @@ class BoundedChannel(http.HTTPChannel):
             heavy = self.site.heavy
             if holder != heavy.last_holder:
                 heavy.met(holder)
-            write_now(self.transport, answer)
-            if self._unread is not None:
-                self.wrote(len(answer))
+            self.send_now(answer)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -260,8 +285,8 @@ class BoundedChannel(http.HTTPChannel):
         if self._is_gone or self.refused:
             return
         data, self._behind = self._behind, b""
-        if len(data) > MAX_BEHIND_BYTES and not self._waitingForTransport:
-            self._networkProducer.resumeProducing()
+        if len(data) > MAX_BEHIND_BYTES and not self.is_client_behind:
+            self.go_on_reading()
         if data:
             self.dataReceived(data)
 
@@ -269,35 +294,27 @@ class BoundedChannel(http.HTTPChannel):
         """A line of a head. One that goes on with the line before (RFC 9112, section 5.2) is refused: proxies read that
         in other ways, and what is a header to one of them is none to another."""
         if line[:1] in _BLANKS:
-            self._respondToBadRequestAndDisconnect()
+            self.head_malformed()
         else:
             super().lineReceived(line)
 
-    def _is_plain(self) -> bool:
-        """Whether nothing in the head may be read in two ways that Twisted reads in one."""
-        headers = self.requests[-1].requestHeaders
-        encodings = headers.getRawHeaders(b"transfer-encoding", [])
-        return len(headers.getRawHeaders(b"host", [])) < 2 and [one.lower() for one in encodings] in ([], [b"chunked"])
-
-    def allHeadersReceived(self) -> None:
-        """The head is complete."""
-        if not self._is_plain():
-            self._respondToBadRequestAndDisconnect()
-            return
+    def head_read(self, headers: Headers, has_body: bool) -> bool:
+        """The head is complete; a body may take its own time."""
+        if not _is_plain(headers):
+            self.head_malformed()
+            return False
         self._await_no_more()
-        if self.length != 0:
+        if has_body:
             self._request_timer = self.callLater(self.site.limits.body_s, self._body_too_slow)
-        super().allHeadersReceived()
+        return True
 
-    def allContentReceived(self) -> None:
+    def request_read(self) -> None:
         """The request is complete."""
         self._await_no_more()
-        super().allContentReceived()
 
-    def _send100Continue(self) -> None:
-        """Do not invite a body that was refused already."""
-        if not self.refused:
-            super()._send100Continue()
+    def may_invite_body(self) -> bool:
+        """Not one that was refused already."""
+        return not self.refused
 
     def _await_head(self) -> None:
         self._request_timer = self.callLater(self.site.limits.head_s, self._head_too_slow)
@@ -323,8 +340,9 @@ class BoundedChannel(http.HTTPChannel):
         limit_bytes = self.site.limits.header_bytes
         self.refuse(ApiError(431, "head_too_large", f"the head of the request exceeds {limit_bytes} bytes"))
 
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:
+    def head_malformed(self) -> None:
+        """The head is not well-formed, or too large."""
+        if self.is_head_too_large:
             self.lineLengthExceeded(b"")
         else:
             self.refuse(ApiError(400, "bad_request", "this is not a well-formed HTTP/1.1 request"))
@@ -344,9 +362,7 @@ class BoundedChannel(http.HTTPChannel):
         if error.status in REFUSED:
             self.site.audit.note("request", error.code, address=self.source)
         # Closing with unread bytes would reset the connection and take the answer away from the client.
-        self.setRawMode()
-        if getattr(self, "_networkProducer", None) is not None:
-            self._networkProducer.resumeProducing()
+        self.drop_what_comes()
         self.callLater(LINGER_S, self._end)
 
     def _end(self) -> None:
@@ -374,7 +390,7 @@ class BoundedChannel(http.HTTPChannel):
         """An idle connection; not worth a log line."""
         self._end()
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone; what it sent and was not begun with is forgotten."""
         self._is_gone = True
         self._await_no_more()
