@@ -16,7 +16,7 @@ from dynatwist.model.record import Draft
 from dynatwist.model.ring import PARTITIONS, partition_of
 from dynatwist.net.messages import Accept
 from dynatwist.replication.quorum import Level
-from dynatwist.requests.request import Code, Kind, Operation
+from dynatwist.replication.request import Code, Kind, Operation
 from dynatwist.sim import cluster as cluster_module
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World

@@ -21,8 +21,8 @@ from dynatwist.model.ring import partition_of
 from dynatwist.net.framing import FrameReader, FrameSizes, encode, encode_all
 from dynatwist.net.messages import BucketEntries, EntriesAre, Fetch, Fetched, Pull, Pulled, Refused, Unable
 from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Code
 from dynatwist.requests.listing import Listing
-from dynatwist.requests.request import Code
 from dynatwist.sim.effort import Effort
 from dynatwist.storage.requests import ENTRY_BYTES, Requests
 from tests.test_findings import ask, settled

@@ -168,7 +168,7 @@ class TestLevels:
 
     def ask(self, world, node, kind, level):
         from dynatwist.replication.quorum import Level
-        from dynatwist.requests.request import Kind, Operation
+        from dynatwist.replication.request import Kind, Operation
 
         results = []
         operation = Operation(Kind(kind.lower()), ("t", "k"), Level(level), b'{"n":1}', "alice")

@@ -34,6 +34,9 @@ FOUND_WITHOUT_MAJORITY_AFTER_S = 10.0
 second cluster only because the others need a moment to be found. A first start with most of a list missing is rare."""
 TRY_EVERY_S = 2.0
 WISH_S = 2.0
+TURN_S = 2.0
+"""A change is ended by its first member, as soon as it may end; by the second, third and so on no more often than once
+in so long: a member that does nothing holds nobody up, and in a large cluster not all ask everybody all the time."""
 ENCODER = msgspec.msgpack.Encoder()
 REGISTRY = msgspec.msgpack.Decoder(Registry)
 
@@ -61,6 +64,7 @@ class Registrar:
         self._timer: Timer | None = None
         self._started_s = cluster.runtime.monotonic_s()
         self._next_try_s = self._started_s + FOUND_AFTER_S
+        self._turn: tuple[int, float] = 0, 0.0
         self._said = ""
         self.found_without_majority_after_s = FOUND_WITHOUT_MAJORITY_AFTER_S
         cluster.peers.on_call(Join, self._on_join)
@@ -195,7 +199,7 @@ class Registrar:
         goal = self._goal(registry)
         if goal is not None:
             self._propose(registry, goal)
-        elif registry.changing and self._is_leader(registry):
+        elif registry.changing and self._is_my_turn(registry):
             self._try_to_settle(registry)
 
     def _goal(self, registry: Registry) -> Registry | None:
@@ -237,13 +241,19 @@ class Registrar:
         agreed.addCallbacks(chosen, failed)
         agreed.addBoth(over)
 
-    def _is_leader(self, registry: Registry) -> bool:
-        """Whether this node is the lowest reachable member, which is the one to end changes."""
-        everyone = sorted(registry.ids | registry.previous_ids)
-        return (
-            next((node for node in everyone if self._cluster.peers.is_reachable(node)), None)
-            == self._cluster.me.node_id
-        )
+    def _is_my_turn(self, registry: Registry) -> bool:
+        """Whether this node may try to end a change: see `TURN_S`. Those that it strikes out have no part in that."""
+        now_s, me = self._cluster.runtime.monotonic_s(), self._cluster.me.node_id
+        members = sorted(filter(self._cluster.peers.is_reachable, registry.ids))
+        if me not in members:
+            return False
+        wait_s = members.index(me) * TURN_S
+        version, next_s = self._turn
+        if version != registry.version:
+            next_s = now_s + wait_s
+        is_mine = now_s >= next_s
+        self._turn = registry.version, now_s + wait_s if is_mine else next_s
+        return is_mine
 
     def _try_to_settle(self, registry: Registry) -> None:
         cluster = self._cluster

@@ -30,15 +30,16 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.repair.rounds import Round, summaries_of
-from dynatwist.replication.quorum import Level, Tally
+from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S
+from dynatwist.replication.quorum import Level, Reach, Tally
+from dynatwist.replication.request import BEHIND, ENCODER, Code, Kind, Operation, Result, etag
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 from .compare import Compares
-from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, OnResult, Origin
+from .forwarding import HERE, ForwardRun, OnResult, Origin, read_forwarded
 from .mergepatch import patched
 from .reads import READ_TIMEOUT_S, OnRead, ReadRun
-from .request import BEHIND, ENCODER, Code, Kind, Operation, Result, etag, read_forwarded
 from .writes import Writes, records_of
 
 RECENT_OPS = 20_000
@@ -91,7 +92,7 @@ class Coordinator:
         if self.cluster.standing.may_coordinate(partition) and not self._is_for_others(operation, partition):
             self._carry_out(operation, HERE, done)
         else:
-            Forwarding(self.cluster, lambda: self.candidates(partition), self._carry_out, operation, done)
+            ForwardRun(self.cluster, lambda: self.candidates(partition), self._carry_out, operation, done)
 
     def _is_for_others(self, operation: Operation, partition: int) -> bool:
         """Whether another owner has to be asked before this one, or this one cannot take in more."""
@@ -188,7 +189,7 @@ class Coordinator:
             origin = Origin(until_s=self.cluster.runtime.monotonic_s() + FORWARD_TIMEOUT_S)
         # Nothing is held, or a condition or a doubt depends on it: a stale replica must not decide alone.
 
-        def read(reached: bool, replicas: str, found: Record | None) -> None:
+        def read(reach: Reach, found: Record | None) -> None:
             if self._is_over_only_now(store.held(operation.key), asked_ms):
                 self._carry_out_now(operation, origin, done)
             else:
@@ -211,9 +212,9 @@ class Coordinator:
         """The owner's own replica, once what it holds now is durable; or is at another owner, if this log is slow."""
         store = self.cluster.store
         held = store.held(key)
-        text = f"1/{len(self.cluster.ownership.groups(partition_of(*key))[-1])}"
+        reach = Reach(True, 1, len(self.cluster.ownership.groups(partition_of(*key))[-1]))
         if store.is_key_readable(key):
-            done(True, text, held)
+            done(reach, held)
             return
         until_s = self.cluster.runtime.monotonic_s() + READ_TIMEOUT_S
 
@@ -226,7 +227,7 @@ class Coordinator:
         def readable() -> None:
             if timer.active():
                 timer.cancel()
-                done(True, text, held)
+                done(reach, held)
 
         store.when_readable(key, readable)
 
@@ -251,8 +252,9 @@ class Coordinator:
         store = self.cluster.store
         asked_ms = store.lapse_ms
 
-        def read(reached: bool, replicas: str, found: Record | None) -> None:
-            if not reached:
+        def read(reach: Reach, found: Record | None) -> None:
+            replicas = str(reach)
+            if not reach.is_enough:
                 done(Result(Code.UNAVAILABLE, None, replicas, "not enough replicas can be reached"))
             elif found is None or found.value is None:
                 done(Result(Code.ABSENT, None, replicas))
@@ -347,19 +349,19 @@ class Coordinator:
         reachable = {owner for owner in owners if cluster.peers.is_reachable(owner)}
         tally = Tally(operation.level, cluster.ownership.groups(partition), cluster.peers.is_reachable)
         if not tally.can_be_reached(reachable):
-            tally.answered = reachable
-            return Result(
-                Code.UNAVAILABLE, None, tally.text(), f"w={operation.level.value} needs more replicas than answer now"
-            )
+            for owner in reachable:
+                tally.count(owner)
+            text = f"w={operation.level.value} needs more replicas than answer now"
+            return Result(Code.UNAVAILABLE, None, str(tally.reach(False)), text)
         return None
 
     def _replicate(self, operation: Operation, record: Record, done: OnResult) -> None:
-        def written(reached: bool, replicas: str) -> None:
-            if reached:
-                done(Result(Code.OK, record, replicas))
+        def written(reach: Reach) -> None:
+            if reach.is_enough:
+                done(Result(Code.OK, record, str(reach)))
             else:
                 text = "written, but not known to be on enough replicas; it may still take effect"
-                done(Result(Code.UNCERTAIN, record, replicas, text))
+                done(Result(Code.UNCERTAIN, record, str(reach), text))
 
         self._writes.replicate(operation.key, self._packed(operation.key, record), operation.level, written)
 

@@ -22,10 +22,10 @@ from dynatwist.model.registry import majority
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.net.messages import AnyMessage, Scan, Scanned
 from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Code, Kind, Operation
 from dynatwist.sometimes import sometimes
 
 from .coordinator import Coordinator
-from .request import Code, Kind, Operation
 
 PAGE_KEYS = 256
 """Keys of one page: a few milliseconds of work for each member."""
