@@ -14,16 +14,20 @@ from pathlib import Path
 
 import pytest
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from OpenSSL import SSL
 from twisted.internet import tcp, udp
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionRefusedError, DNSLookupError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor, StringTransport
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.web._newclient import HTTP11ClientProtocol, Request
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
 
+from dynatwist.net.tls import TlsConnections
 from dynatwist.twisted_inside.client import was_not_sent
 from dynatwist.twisted_inside.http import OpenRequest
 from dynatwist.twisted_inside.reactor import at_each_turn, time_by
@@ -41,6 +45,28 @@ def a_channel() -> HTTPChannel:
     channel.timeOut = None
     channel.makeConnection(StringTransport())
     return channel
+
+
+def a_channel_in_a_body() -> HTTPChannel:
+    channel = a_channel()
+    channel.dataReceived(b"PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
+    return channel
+
+
+def a_tls() -> TLSMemoryBIOProtocol:
+    creator = TlsConnections(SSL.Context(SSL.TLS_METHOD))
+    made = TLSMemoryBIOFactory(creator, True, Factory.forProtocol(Protocol), Clock()).buildProtocol(None)
+    made.makeConnection(StringTransport())
+    return made
+
+
+def a_socket() -> WebSocketServerProtocol:
+    factory = WebSocketServerFactory()
+    factory.protocol = WebSocketServerProtocol
+    made = factory.buildProtocol(None)
+    made.makeConnection(StringTransport())
+    made.onMessageBegin(False)
+    return made
 
 
 NAMES = {
@@ -64,6 +90,7 @@ NAMES = {
         (a_channel, "length", "see whether a request has a body"),
         (a_channel, "allHeadersReceived", "hear that a head is complete"),
         (a_channel, "allContentReceived", "hear that a request is complete"),
+        (a_channel_in_a_body, "_path", "know the path before the body is read"),
         (a_channel, "requestDone", "hear that a request was answered"),
         (a_channel, "_respondToBadRequestAndDisconnect", "answer what is malformed"),
         (a_channel, "_send100Continue", "decide whether a body is invited"),
@@ -85,11 +112,15 @@ NAMES = {
         (lambda: udp.Port(0, None), "maxPacketSize", "read one datagram"),
     ],
     "tls.py": [
-        (lambda: TLSMemoryBIOProtocol, "_producer", "see that more is to be written"),
-        (lambda: TLSMemoryBIOProtocol, "makeConnection", "begin TLS"),
+        (a_tls, "_producer", "see that more is to be written"),
+        (a_tls, "_appSendBuffer", "see that something waits for the handshake"),
     ],
     "websocket.py": [
         (lambda: WebSocketServerProtocol, "STATE_OPEN", "see that messages may be sent"),
+        (a_socket, "state", "see that messages may be sent"),
+        (a_socket, "failedByMe", "see that a socket has failed"),
+        (a_socket, "message_data_total_length", "bound a message before it comes"),
+        (a_socket, "send_queue", "overtake nothing"),
         (lambda: WebSocketServerProtocol, "_max_message_size_exceeded", "refuse a message that is too long"),
         (lambda: WebSocketServerProtocol, "_closeConnection", "hear that a socket is being closed"),
         (lambda: WebSocketServerProtocol, "failHandshake", "answer a handshake that is refused"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from twisted.internet.interfaces import IAddress, ILoggingContext, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -24,7 +23,9 @@ from dynatwist.errors import ApiError
 from dynatwist.metrics import Metrics
 from dynatwist.runtime import Timer, cancel
 
-from .channel import LINGER_S, BoundedChannel, head_of
+from .channel import LINGER_S, BoundedChannel
+from .closing import closing_answer
+from .lane import LaneChannel
 from .request import BoundedRequest
 
 PAINS_A_SECOND = 200.0
@@ -43,8 +44,7 @@ class _Refused(Protocol):
         self._timer: Timer | None = None
 
     def connectionMade(self) -> None:
-        body = msgspec.json.encode({"error": self._error.text, "code": self._error.code})
-        self.transport.write(head_of(self._error.status, len(body), self._error.headers) + body)
+        self.transport.write(closing_answer(self._error))
         self.transport.loseConnection()
         self._timer = self._reactor.callLater(LINGER_S, self.transport.abortConnection)
 
@@ -67,7 +67,7 @@ class BoundedSite(Site):
     :ivar channels: all that are open, those that became websockets among them.
     """
 
-    protocol = BoundedChannel  # type: ignore[assignment] # declared as Twisted's switch between HTTP/1.1 and HTTP/2
+    protocol = LaneChannel  # type: ignore[assignment] # declared as Twisted's switch between HTTP/1.1 and HTTP/2
     requestFactory = BoundedRequest
     noisy = False
     lane: FastLane | None = None

@@ -24,7 +24,8 @@ from dynatwist.runtime import Timer, cancel
 from dynatwist.twisted_inside import websocket
 from dynatwist.twisted_inside.websocket import OpenSocket
 
-from .channel import LINGER_S, BoundedChannel, head_of
+from .channel import LINGER_S, BoundedChannel
+from .closing import closing_answer
 from .handshake import VERSION
 from .request import BoundedRequest
 
@@ -114,8 +115,7 @@ class KvSocket(OpenSocket):
 
     def handshake_refused(self, reason: str) -> bytes:
         """Autobahn looks at more than `check_handshake` does: at the names of subprotocols and origins."""
-        body = msgspec.json.encode({"error": f"no websocket: {reason}"[:200], "code": "bad_handshake"})
-        return head_of(400, len(body), {}) + body
+        return closing_answer(ApiError(400, "bad_handshake", f"no websocket: {reason}"[:200]))
 
     def closing(self) -> None:
         """A client that does not read the last frames is not waited for."""
@@ -185,7 +185,7 @@ class KvSocket(OpenSocket):
     def _send_text(self, payload: bytes) -> None:
         if self.is_standing:
             self.sendMessage(payload)
-            self._channel.wrote(len(payload))
+            self._channel.unread.wrote(len(payload))
 
     def _drain(self) -> None:
         """Send events while there is room."""
@@ -224,7 +224,7 @@ class KvSocket(OpenSocket):
     def resumeProducing(self) -> None:
         """There is room again."""
         self._paused = False
-        self._channel.drained()
+        self._channel.unread.drained()
         if self.session is not None:
             self._pipeline.unread(False)
         if self.is_standing:
