@@ -24,7 +24,7 @@ LAYERS = [
     {"api"},
     {"config"},
     {"core"},
-    {"process", "exposure"},
+    {"process", "exposure", "network"},
     {"web"},
     {"node"},
     {"tap"},
