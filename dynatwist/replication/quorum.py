@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 
 from dynatwist.model.registry import majority
 
@@ -48,7 +49,12 @@ class Reach:
 
     def __str__(self) -> str:
         """``ANSWERED/OWNERS``, for people."""
-        return f"{self.answered}/{self.owners}"
+        return _text(self.answered, self.owners)
+
+
+@cache
+def _text(answered: int, owners: int) -> str:
+    return f"{answered}/{owners}"
 
 
 class Tally:

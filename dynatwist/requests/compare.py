@@ -7,7 +7,7 @@ log has it, and is not waited for. Where one differs, or too few answer in time,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from dynatwist.calls import call_safely
@@ -16,7 +16,9 @@ from dynatwist.cluster.peers import Respond
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed, name_of, unpack
 from dynatwist.model.ring import partition_of
-from dynatwist.net.messages import AnyMessage, Compare, Done, Held
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import Compare, Done, Held
+from dynatwist.net.replies import OnReply, Reply
 from dynatwist.replication.quorum import Group, Level, Tally, Verdict
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
@@ -56,7 +58,7 @@ class Compares:
         for run in runs.values():
             run.begin()
 
-    def _on_compare(self, node: bytes, message: Compare, respond: Respond) -> None:
+    def _on_compare(self, arrival: Arrival, message: Compare, respond: Respond) -> None:
         """What is held now, once it is durable; what comes meanwhile may not be."""
         store = self._cluster.store
         names: list[bytes | None] = []
@@ -117,8 +119,8 @@ class CompareRun:
     def _readable_here(self) -> None:
         self._hear(self._cluster.me.node_id)
 
-    def _reply_from(self, owner: bytes) -> Callable[[AnyMessage | None], None]:
-        def on_reply(reply: AnyMessage | None) -> None:
+    def _reply_from(self, owner: bytes) -> OnReply:
+        def on_reply(reply: Reply) -> None:
             if isinstance(reply, Done):
                 self._hear(owner)
             elif isinstance(reply, Held) and len(reply.names) == len(self.reads):

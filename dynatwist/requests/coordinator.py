@@ -19,6 +19,7 @@ from dynatwist.cluster.peers import Respond
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.records import Packed, pack, value_of
 from dynatwist.model.ring import is_system_table, partition_of
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import (
     Done,
     DotHeld,
@@ -72,7 +73,7 @@ class Coordinator:
         self._recent: OrderedDict[bytes, tuple[float, list[OnResult] | Result]] = OrderedDict()
         cluster.peers.on_call(Replicate, self._on_replicate)
         cluster.peers.on_call(ReadDot, self._on_read_dot)
-        cluster.peers.on_call(Fetch, lambda node, message, respond: answer_fetch(cluster, message, respond))
+        cluster.peers.on_call(Fetch, lambda arrival, message, respond: answer_fetch(cluster, message, respond))
         cluster.peers.on_call(Forward, self._on_forward)
 
     # Where a request goes
@@ -378,9 +379,9 @@ class Coordinator:
         reserve_bytes = self._max_store_bytes // SYSTEM_RESERVE_SHARE if is_system_table(key[0]) else 0
         return self._max_store_bytes + reserve_bytes
 
-    def _on_replicate(self, node: bytes, message: Replicate, respond: Respond) -> None:
+    def _on_replicate(self, arrival: Arrival, message: Replicate, respond: Respond) -> None:
         cluster = self.cluster
-        if cluster.links.arrived_late(message.deadline_ms):
+        if arrival.is_late(message.deadline_ms):
             respond(Unable("too late"))
             return
         if any(cluster.me.node_id not in cluster.ownership.owners(partition_of(*key)) for key, _ in message.writes):
@@ -388,11 +389,11 @@ class Coordinator:
             return
         records, flaw = records_of(message, cluster.store)
         if flaw:
-            cluster.links.refuse_record(node, flaw)
+            cluster.links.refuse_record(arrival.node, flaw)
             respond(Unable(f"a record is refused: {flaw}"))
             return
         if cluster.store.wal.is_behind:
-            sometimes("a replicated write is refused since this node's log is behind")
+            sometimes("a replicated write is refused since this arrival.node's log is behind")
             respond(Unable(BEHIND))
             return
         wal = cluster.store.wal
@@ -405,7 +406,7 @@ class Coordinator:
             cluster.store.merge(key, record, packed)
         cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(Done()))
 
-    def _on_read_dot(self, node: bytes, message: ReadDot, respond: Respond) -> None:
+    def _on_read_dot(self, arrival: Arrival, message: ReadDot, respond: Respond) -> None:
         """What is held now, once it is durable; what comes meanwhile may not be."""
         store = self.cluster.store
         held = store.held(message.key)
@@ -415,8 +416,8 @@ class Coordinator:
         answer = DotHeld(held.dot if held is not None else None, whole, written, has_met)
         store.when_readable(message.key, lambda: respond(answer))
 
-    def _on_forward(self, node: bytes, message: Forward, respond: Respond) -> None:
-        if self.cluster.links.arrived_late(message.deadline_ms):
+    def _on_forward(self, arrival: Arrival, message: Forward, respond: Respond) -> None:
+        if arrival.is_late(message.deadline_ms):
             respond(Unable("too late"))
             return
         operation, flaw = read_forwarded(message)
@@ -441,7 +442,7 @@ class Coordinator:
             known.append(answer)
             return
         now_s = self.cluster.runtime.monotonic_s()
-        until_s = now_s + message.deadline_ms / 1000 - self.cluster.links.message_age_s
+        until_s = now_s + message.deadline_ms / 1000 - arrival.age_ms / 1000
         origin = Origin(message.op, message.created, message.in_doubt, message.after_ms, until_s)
         is_read = operation.kind is Kind.GET
         self._carry_out(operation, origin, answer if is_read else self._remembering(message.op, now_s, answer))

@@ -11,7 +11,8 @@ from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.clock import Stamp
 from dynatwist.model.flaws import BEYOND, MAX_OP_BYTES, MAX_OWNER_CHARS, is_moment, key_flaw, record_flaw, value_flaw
 from dynatwist.net.link import STALL_S
-from dynatwist.net.messages import AnyMessage, Forward, Outcome, Unable
+from dynatwist.net.messages import Forward, Outcome, Unable
+from dynatwist.net.replies import NoAnswer, Reply
 from dynatwist.replication.forwarding import Ask, Forwarding, Wait
 from dynatwist.replication.request import ENCODER, OPERATION, RESULT, Kind, Operation, Result
 from dynatwist.runtime import Timer, cancel
@@ -121,12 +122,12 @@ class ForwardRun:
         self._request.answer(node, result)
         self._step()
 
-    def _replied(self, node: bytes, reply: AnyMessage | None) -> None:
+    def _replied(self, node: bytes, reply: Reply) -> None:
         result = self._result_of(node, reply) if isinstance(reply, Outcome) else None
         if result is not None:
             self._request.answer(node, result)
-        elif reply is None or isinstance(reply, Outcome):  # carried out perhaps, and nobody can tell how it went
-            self._request.lose(node)
+        elif reply in (NoAnswer.LOST, NoAnswer.LATE) or isinstance(reply, Outcome):
+            self._request.lose(node)  # carried out perhaps, and nobody can tell how it went
         elif self._cluster.learn(reply):
             self._request.outdate(node)
         else:

@@ -13,7 +13,8 @@ from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import pack
 from dynatwist.model.ring import partition_of
-from dynatwist.net.messages import AnyMessage, Done, DotHeld, Fetch, Fetched, ReadDot, Replicate
+from dynatwist.net.messages import Done, DotHeld, Fetch, Fetched, ReadDot, Replicate
+from dynatwist.net.replies import OnReply, Reply
 from dynatwist.replication.quorum import Level, Reach
 from dynatwist.replication.reading import Choose, Give, Push, Reading
 from dynatwist.runtime import cancel
@@ -95,8 +96,8 @@ class ReadRun:
             held = self._cluster.store.held(self._key)
             self._hear(self._cluster.me.node_id, held.dot if held is not None else None)
 
-    def _reply_from(self, owner: bytes) -> Callable[[AnyMessage | None], None]:
-        def on_reply(reply: AnyMessage | None) -> None:
+    def _reply_from(self, owner: bytes) -> OnReply:
+        def on_reply(reply: Reply) -> None:
             store = self._cluster.store
             if isinstance(reply, DotHeld) and reply.written is not None:
                 store.remember(self._key, reply.written)
@@ -116,7 +117,7 @@ class ReadRun:
         """It holds what was never seen here."""
         store = self._cluster.store
 
-        def fetched(reply: AnyMessage | None) -> None:
+        def fetched(reply: Reply) -> None:
             if not isinstance(reply, Fetched):
                 self._lose(owner)
                 return
@@ -176,7 +177,7 @@ class ReadRun:
             store.when_readable(self._key, lambda: self._hold(owner))
             return
 
-        def pushed(reply: AnyMessage | None) -> None:
+        def pushed(reply: Reply) -> None:
             if isinstance(reply, Done):
                 self._hold(owner)
             else:

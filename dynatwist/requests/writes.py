@@ -19,7 +19,8 @@ from dynatwist.model.flaws import record_flaw
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, unpack
 from dynatwist.model.ring import partition_of
-from dynatwist.net.messages import AnyMessage, Done, Replicate
+from dynatwist.net.messages import Done, Replicate
+from dynatwist.net.replies import OnReply, Reply
 from dynatwist.replication.quorum import Group, Level, Reach, Tally, Verdict
 from dynatwist.runtime import cancel
 from dynatwist.sometimes import sometimes
@@ -141,8 +142,8 @@ class WriteRun:
         for key, _ in self._writes:
             self._cluster.store.hint(owner, key)
 
-    def _reply_from(self, owner: bytes) -> Callable[[AnyMessage | None], None]:
-        def on_reply(reply: AnyMessage | None) -> None:
+    def _reply_from(self, owner: bytes) -> OnReply:
+        def on_reply(reply: Reply) -> None:
             if isinstance(reply, Done):
                 self._tally.count(owner)
                 self._check()

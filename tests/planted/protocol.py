@@ -46,7 +46,7 @@ def a_retry_asks_nobody(patch):
 
 def a_request_forgets_how_long_it_was_under_way(patch):
     """The time for an attempt counts from its arrival."""
-    edit(patch, Coordinator, "_on_forward", " - self.cluster.links.message_age_s", "")
+    edit(patch, Coordinator, "_on_forward", " - arrival.age_ms / 1000", "")
 
 
 def a_refusal_after_a_doubt_is_the_answer(patch):

@@ -10,8 +10,8 @@ from dynatwist.model import replica as replica_module
 from dynatwist.model.record import Draft, Lineage
 from dynatwist.model.registry import Registry
 from dynatwist.model.replica import Merge, Outcome, Replica
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.link import PeerLink
-from dynatwist.net.links import PeerLinks
 from dynatwist.repair import repair, rounds, tombstones
 from dynatwist.replication import forwarding
 from dynatwist.replication.collection import Collection
@@ -22,6 +22,7 @@ from dynatwist.storage import snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.store import Store
 
+from .edits import edit
 from .faults import under
 
 
@@ -90,8 +91,8 @@ def hints_that_carry_records(patch):
 @under("pauses", "slow_links")
 def frames_without_a_deadline(patch):
     """A frame from before a freeze, or long under way, is as good as any."""
-    patch.setattr(PeerLinks, "arrived_late", lambda self, deadline_ms: False)
-    patch.setattr(PeerLinks, "message_age_s", 0.0)
+    patch.setattr(Arrival, "is_late", lambda self, deadline_ms: False)
+    edit(patch, coordinator.Coordinator, "_on_forward", " - arrival.age_ms / 1000", "")
 
 
 @under("mass_kills")
@@ -151,7 +152,7 @@ def forwarded_writes_carried_out_late(patch):
         on_forward(self, node, msgspec.structs.replace(message, deadline_ms=10**9), respond)
 
     patch.setattr(coordinator.Coordinator, "_on_forward", patient)
-    patch.setattr(PeerLink, "frame_is_from_before_sleep", False)
+    patch.setattr(PeerLink, "_slept_meanwhile", lambda self: False)
 
 
 @under("pauses", "slow_links", "slow_disks")
