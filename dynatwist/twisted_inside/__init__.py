@@ -5,7 +5,7 @@ The rules:
 1. A name that begins with an underscore, an attribute or a hook that no documentation of the library mentions, and the
    order in which a library does things inside: all that is used here and nowhere else. Other packages use what is
    public, and the plain verbs of these modules.
-2. Each such name has a contract in ``tests/test_twisted_inside.py``: that the installed version has it, and that it
+2. Each such name has a contract in ``tests/test_twisted_inside*.py``: that the installed version has it, and that it
    does what this package relies on. The contract fails with a sentence that says what changed.
 3. ``pyproject.toml`` bounds the libraries by the newest versions that the contracts were run against.
 4. What a public name can do is done by the public name.
