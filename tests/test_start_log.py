@@ -58,7 +58,7 @@ def https_ready(node) -> bool:
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory):
-    """A node whose clients come by TLS, started and stopped with all warnings on."""
+    """A node whose clients come by TLS, with all warnings on."""
     folder = tmp_path_factory.mktemp("secure")
     cluster = RealCluster(folder)
     node = cluster.add(*certificate(folder))
@@ -67,7 +67,6 @@ def secure(tmp_path_factory):
     node.env = ALL_WARNINGS
     node.start()
     wait_until(lambda: https_ready(node), 20)
-    node.stop()
     yield node
     cluster.close()
 
@@ -112,10 +111,12 @@ class TestNoWarning:
     def test_of_three_nodes(self, cluster):
         assert not WARNING.findall(cluster.logs())
 
-    def test_of_the_client(self, cluster):
-        urls = [f"http://{node.address}" for node in cluster.nodes]
-        command = [sys.executable, "-c", CLIENT, *urls]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=ALL_WARNINGS)
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_of_the_client(self, cluster, secure, scheme):
+        nodes = cluster.nodes if scheme == "http" else [secure]
+        command = [sys.executable, "-c", CLIENT, *(f"{scheme}://{node.address}" for node in nodes)]
+        env = {**ALL_WARNINGS, "SSL_CERT_FILE": str(secure.folder / "cert.pem")}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=env)
         assert (done.returncode, done.stdout, done.stderr) == (0, "k\n", "")
 
     @pytest.mark.parametrize("words", [["members"], ["stats"], ["login", "bob", "--secret", "a long secret"]])

@@ -155,6 +155,10 @@ PYTHONS = {"_exit", "_replace", "_asdict", "_fields"}
 OURS = [path for path in sorted((ROOT / "dynatwist").rglob("*.py")) if ROOM not in path.parents]
 
 
+DOCUMENTED = {"content", "gotLength", "transport", "seconds"}
+"""Public names: what is relied on is how the library uses them."""
+
+
 def defined(tree: ast.AST) -> set[str]:
     """Names that some code of ours defines: attributes, functions, classes, variables."""
     found: set[str] = set()
@@ -180,6 +184,13 @@ def test_no_other_package_uses_a_private_name_of_a_library():
                 assert not private, f"{path} imports {private}; put what needs it into twisted_inside/"
             elif isinstance(node, ast.Attribute) and re.match(r"_(?!_)", node.attr):
                 assert node.attr in here, f"{path} uses {node.attr}, which is not ours; put it into twisted_inside/"
+
+
+def test_the_web_uses_no_undocumented_name_of_a_library():
+    undocumented = {name for names in NAMES.values() for _, name, _ in names} - DOCUMENTED
+    for path in sorted((ROOT / "dynatwist" / "web").glob("*.py")):
+        used = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        assert not used & undocumented, f"{path} uses {used & undocumented}; put what needs it into twisted_inside/"
 
 
 def test_what_was_tested_bounds_what_is_installed():
