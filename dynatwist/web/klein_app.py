@@ -10,12 +10,10 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from klein import Klein
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
-from zope.interface import implementer
 
 from dynatwist.api.heavy import HEAVY_BYTES
 from dynatwist.api.request import Answer, Request, error_answer
@@ -26,6 +24,7 @@ from dynatwist.errors import ApiError
 
 from .dashboard import dashboard_file
 from .handshake import check_handshake
+from .pace import Pace
 from .request import BoundedRequest, headers_of
 from .sse import SseStream
 from .websocket import KvSocket, take_over
@@ -188,7 +187,7 @@ class KleinApp:
     async def _send_stream(self, request: BoundedRequest, answer: Answer) -> None:
         """Write pieces as they come, at the pace at which the client reads."""
         self._head(request, answer)
-        pace = _Pace(request)
+        pace = Pace(request)
         assert answer.stream is not None
         try:
             async for piece in answer.stream:
@@ -265,41 +264,3 @@ class KleinApp:
         )
         headers = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
         return self._send(request, Answer(200, body, content_type, headers))
-
-
-@implementer(IPushProducer)
-class _Pace:
-    """A producer that tells when the client's connection has room."""
-
-    def __init__(self, request: BoundedRequest) -> None:
-        self._request = request
-        self._waiting: Deferred[None] | None = None
-        self._paused = False
-        self.is_over = False
-        request.registerProducer(self, True)
-
-    def ready(self) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred()
-        if self._paused:
-            self._waiting = waiting
-        else:
-            waiting.callback(None)
-        return waiting
-
-    def end(self) -> None:
-        if self._request.is_connected:
-            self._request.unregisterProducer()
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
-
-    def stopProducing(self) -> None:
-        """Nobody is there any more."""
-        self.is_over = True
-        self.resumeProducing()
