@@ -23,6 +23,7 @@ LAYERS = [
     {"auth"},
     {"api"},
     {"config"},
+    {"housekeeping"},
     {"core"},
     {"process", "exposure", "network"},
     {"web"},

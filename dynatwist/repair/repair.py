@@ -32,6 +32,7 @@ from dynatwist.net.replies import Reply
 from dynatwist.replication.filling import sources_needed, sources_of, starts_over
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
+from dynatwist.storage.opening import REGISTRY, REGISTRY_DECODER
 
 from .answers import RoundAnswers
 from .rounds import ROUND_TIMEOUT_S, Round, summaries_of
@@ -55,10 +56,7 @@ LOST_AFTER_ROUNDS = 10
 """A node that was struck out, and is not reached at so many looks in a row, will not give what it holds any more. A
 connection that hangs is given up after five seconds and dialled anew within two. Looks are counted, not seconds: a
 process that slept must not take its own absence for the other's."""
-REGISTRY = "registry"
-"""Name of the meta entry with the newest registry whose consequences for this node's replicas are in the log."""
-ENCODER = msgspec.msgpack.Encoder()
-DECODER = msgspec.msgpack.Decoder(Registry)
+REGISTRY_ENCODER = msgspec.msgpack.Encoder()
 
 
 class Repair:
@@ -332,20 +330,21 @@ class Repair:
                 if replica.aside:
                     sometimes("what was set aside is handed off, since its partition was lost before it was whole")
                 store.become_whole(replica.number)  # as what is handed off: nobody but its owners counts on it
-        store.set_meta(REGISTRY, ENCODER.encode(after))
+        store.set_meta(REGISTRY, REGISTRY_ENCODER.encode(after))
 
     def _resume(self) -> None:
         """The registry is durable before what it means for the replicas is: a crash may have come between."""
         cluster = self._cluster
         registry, packed = cluster.registry, cluster.store.meta.get(REGISTRY)
-        before = DECODER.decode(packed) if packed else None
+        before = REGISTRY_DECODER.decode(packed) if packed else None
         if registry is None or registry == before:
             return
         if before is not None or cluster.identity.logs_registry:
             sometimes("a crash came between a registry and what it means for the replicas")
             self._take_over(before, registry)
             return
-        cluster.store.set_meta(REGISTRY, ENCODER.encode(registry))  # a folder of an earlier release, which is believed
+        # A folder of an earlier release, which is believed.
+        cluster.store.set_meta(REGISTRY, REGISTRY_ENCODER.encode(registry))
         cluster.store.wal.when_durable(cluster.store.wal.lsn, cluster.identity.log_names_registry)
 
     # Handing off what is no longer owned

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from dynatwist.api import batch as batch_module
 from dynatwist.api import live
 from dynatwist.api.batch import Batch
 from dynatwist.api.context import Context
 from dynatwist.api.data import DataRoutes
+from dynatwist.api.record_door import RecordDoor
 from dynatwist.feed.announced import Announced
 from dynatwist.feed.fans import Fan, Fans
 from dynatwist.feed.hub import Hub
@@ -54,14 +54,29 @@ def a_batch_may_write_anybodys_records(patch):
 
 def a_batch_answers_an_uncertain_write_as_done(patch):
     """An operation that is not known to be on enough replicas counts as carried out."""
-    outcome = batch_module._outcome
-    patch.setattr(
-        batch_module,
-        "_outcome",
-        lambda result: outcome(
-            msgspec.structs.replace(result, code=Code.OK) if result.code is Code.UNCERTAIN else result
-        ),
-    )
+    submit = RecordDoor.submit
+
+    def hasty(self, identity, operation, done):
+        if self is not batches[-1]:
+            submit(self, identity, operation, done)
+            return
+
+        def sure(result):
+            result = msgspec.structs.replace(result, code=Code.OK) if result.code is Code.UNCERTAIN else result
+            done(self._outcome(identity, operation, result))
+
+        self._context.coordinator.submit(operation, sure)
+
+    batches = [None]
+    begin = Batch._begin
+
+    def beginning(self, index):
+        batches.append(self._door)
+        begin(self, index)
+        batches.pop()
+
+    patch.setattr(RecordDoor, "submit", hasty)
+    patch.setattr(Batch, "_begin", beginning)
 
 
 def a_batch_at_level_one(patch):
@@ -70,7 +85,7 @@ def a_batch_at_level_one(patch):
     patch.setattr(
         Batch,
         "_operation",
-        lambda self, text: msgspec.structs.replace(operation(self, text), level=type(self._level)("one")),
+        lambda self, text: msgspec.structs.replace(operation(self, text), level=type(self._terms.level)("one")),
     )
 
 
@@ -88,21 +103,21 @@ def if_match_is_ignored_on_put(patch):
 
 
 def _unconditional(patch, kind):
-    write = DataRoutes._write_operation
+    write = RecordDoor.write
 
-    def deaf(self, identity, request, of, *rest):
-        operation = write(self, identity, request, of, *rest)
+    def deaf(self, identity, of, *rest):
+        operation = write(self, identity, of, *rest)
         return msgspec.structs.replace(operation, if_match=()) if of is kind else operation
 
-    patch.setattr(DataRoutes, "_write_operation", deaf)
+    patch.setattr(RecordDoor, "write", deaf)
 
 
 def if_none_match_is_ignored(patch):
     """A put that is to create overwrites."""
-    write = DataRoutes._write_operation
+    write = RecordDoor.write
     patch.setattr(
-        DataRoutes,
-        "_write_operation",
+        RecordDoor,
+        "write",
         lambda self, *rest: msgspec.structs.replace(write(self, *rest), if_none_match=False),
     )
 

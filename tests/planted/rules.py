@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dynatwist.core import Core
+from dynatwist import core
 from dynatwist.feed.hub import Subscription
 from dynatwist.model import replica as replica_module
 from dynatwist.model.record import Draft, Lineage
@@ -172,13 +172,14 @@ def no_fence_between_attempts(patch):
 
 def an_epoch_kept_over_a_restart(patch):
     """The same actor numbers its writes from one again."""
-    load = Core._load
+    opening = core.open_folder
 
-    def keeping(self):
-        load(self)
-        self.identity.epoch = b"forever!"
+    def keeping(**more):
+        opened = opening(**more)
+        opened.identity.epoch = b"forever!"
+        return opened
 
-    patch.setattr(Core, "_load", keeping)
+    patch.setattr(core, "open_folder", keeping)
 
 
 def covered_dots_that_still_win(patch):
