@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from dynatwist.config import NodeConfig
     from dynatwist.node import NodeService
 
-__all__ = ["NodeConfig", "NodeService"]
+__version__ = "0.1.0"
+__all__ = ["NodeConfig", "NodeService", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

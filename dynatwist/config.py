@@ -92,6 +92,13 @@ class NodeConfig:
         return self.advertise or self.interface
 
     @property
+    def url(self) -> str:
+        """Where clients reach this node."""
+        scheme = "http" if self.tls_cert is None else "https"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}"
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The host names that browsers may use for this node."""
         return (*self.host_names, self.host, socket.gethostname())

@@ -13,40 +13,29 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet import udp
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.error import DNSLookupError, InvalidAddressError
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from dynatwist.calls import call_safely
+from dynatwist import __version__
 from dynatwist.config import NodeConfig
 from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.exposure import exposures
-from dynatwist.net.names import Names
-from dynatwist.net.packet import MAX_PACKET_BYTES
-from dynatwist.net.tls import is_foreign_key, peer_context, peer_node_id, secrets_of
+from dynatwist.network import RealNetwork
 from dynatwist.process import TurnMeter, descriptors, max_connections
-from dynatwist.runtime import Datagrams, Runtime
+from dynatwist.runtime import Runtime
 from dynatwist.storage.files import RealFileSystem, ThreadWriter
 from dynatwist.storage.keyfile import change, load_or_create
-from dynatwist.storage.keyring import ClusterKeys, Keyring
+from dynatwist.storage.keyring import Keyring
 
 HASHING_THREADS = 2
-DIAL_TIMEOUT_S = 3
-PACKETS_A_TURN = 64
-"""Of gossip: a few milliseconds' work, whatever they are."""
-MAX_SAID = 64
-"""Addresses with another key file that are named in the log, each once: strangers can come from any number."""
+"""For argon2: each takes a core and 19 MiB for tens of milliseconds, and logins are few."""
 
 
 class DataFolderLock:
@@ -64,171 +53,6 @@ class DataFolderLock:
     def release(self) -> None:
         """Let another node have it."""
         os.close(self._fd)
-
-
-class RealNetwork:
-    """Sockets: TLS over TCP between nodes, UDP for gossip.
-
-    :param reactor: the one that the node runs in.
-    """
-
-    log = Logger()
-
-    def __init__(self, reactor: Any, interface: str) -> None:
-        self._reactor = reactor
-        self._interface = interface
-        self._options: Any = None
-        self._names = Names(reactor.resolve, time.monotonic)
-        self._said: set[str] = set()
-
-    def identify(self, node_id: bytes, keys: ClusterKeys) -> None:
-        """Issue this node's certificate, for connections made from now on."""
-        self._options = peer_context(keys, node_id)
-
-    def getContext(self) -> Any:
-        """TLS settings of the next connection, either way (`twisted.internet.ssl.ContextFactory`)."""
-        return self._options.getContext()
-
-    def listen(self, port: int, factory: Any) -> Any:
-        """See `dynatwist.runtime.Network`."""
-        return self._reactor.listenTCP(port, self._wrapped(factory, False), interface=self._interface)
-
-    def connect(self, host: str, port: int, factory: Any) -> Any:
-        """See `dynatwist.runtime.Network`."""
-        dialler = _Dialler(self._wrapped(factory, True), factory)
-
-        def found(address: str | None) -> None:
-            if address is None:
-                dialler.clientConnectionFailed(None, Failure(DNSLookupError(host)))
-            else:
-                self._reactor.connectTCP(address, port, dialler, DIAL_TIMEOUT_S)
-
-        self._names.find(host, found)
-
-    def datagrams(self, port: int, protocol: Any) -> Datagrams:
-        """See `dynatwist.runtime.Network`."""
-        udp = _FairPort(port, protocol, self._interface, 2 * MAX_PACKET_BYTES, self._reactor)
-        udp.startListening()
-        return _RealDatagrams(udp, self._names)
-
-    def _wrapped(self, factory: Any, is_client: bool) -> TLSMemoryBIOFactory:
-        authenticating = _Authenticating(factory, self._say_foreign)
-        wrapped = _TlsFactory(self, is_client, authenticating, self._reactor)
-        wrapped.protocol = _PromptTls
-        return wrapped
-
-    def _say_foreign(self, address: str) -> None:
-        if address not in self._said and len(self._said) < MAX_SAID:
-            self._said.add(address)
-            self.log.error(
-                "peer link with {address} refused: the other side has another key file; "
-                "copy the cluster's key file to it, or give the right one with --key-file",
-                address=address,
-            )
-
-
-class _TlsFactory(TLSMemoryBIOFactory):
-    """Begins TLS only on connections that are wanted; the others are closed."""
-
-    def buildProtocol(self, addr: Any) -> Any:
-        link = self.wrappedFactory.buildProtocol(addr)
-        return self.protocol(self, link) if link is not None else None
-
-
-class _PromptTls(TLSMemoryBIOProtocol):
-    """TLS that sends at once: a link writes one frame a turn, so there is nothing to gather, and peers wait for it."""
-
-    def write(self, data: bytes) -> None:
-        super().write(data)
-        if self.connected and getattr(self.transport, "connected", False):
-            self.transport.doWrite()
-
-
-class _FairPort(udp.Port):
-    """A UDP port that reads so many packets a turn, however short they are: Twisted's counts their bytes."""
-
-    def doRead(self) -> None:
-        for _ in range(PACKETS_A_TURN):
-            try:
-                data, address = self.socket.recvfrom(self.maxPacketSize)
-            except OSError:  # none is left, or one could not be delivered
-                return
-            call_safely(self.protocol.datagramReceived, data, address)
-
-
-class _RealDatagrams:
-    """A UDP port; what cannot be sent is lost, like any packet."""
-
-    def __init__(self, port: Any, names: Names) -> None:
-        self._port = port
-        self._names = names
-
-    def write(self, data: bytes, address: tuple[str, int]) -> None:
-        try:
-            self._port.write(data, address)
-        except InvalidAddressError:
-            self._names.find(address[0], lambda ip: self._write_to(data, ip, address[1]))
-
-    def _write_to(self, data: bytes, ip: str | None, port: int) -> None:
-        if ip is not None and self._port.connected:
-            with suppress(OSError, InvalidAddressError):
-                self._port.write(data, (ip, port))
-
-    def stopListening(self) -> Any:
-        return self._port.stopListening()
-
-
-class _Dialler(Factory):
-    """Passes on to the link's own factory what became of a connection attempt."""
-
-    noisy = False
-
-    def __init__(self, wrapped: TLSMemoryBIOFactory, owner: Any) -> None:
-        self._wrapped = wrapped
-        self._owner = owner
-
-    def startedConnecting(self, connector: Any) -> None:
-        pass
-
-    def buildProtocol(self, addr: Any) -> Any:
-        return self._wrapped.buildProtocol(addr)
-
-    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
-        self._owner.clientConnectionFailed(connector, reason)
-
-    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
-        pass
-
-
-class _Authenticating(Factory):
-    """Builds links whose transport knows the node id in the peer's certificate, and notes foreign keys."""
-
-    noisy = False
-
-    def __init__(self, factory: Any, say_foreign: Callable[[str], None]) -> None:
-        self._factory = factory
-        self._say_foreign = say_foreign
-
-    def buildProtocol(self, addr: Any) -> Any:
-        link = self._factory.buildProtocol(addr)
-        if link is None:
-            return None
-        lost, received = link.connectionLost, link.dataReceived
-        say = self._say_foreign
-
-        def connection_lost(reason: Failure) -> None:
-            if is_foreign_key(reason):
-                say(str(addr.host))
-            lost(reason)
-
-        def data_received(data: bytes) -> None:
-            link.dataReceived = received
-            link.transport.peer_node_id = peer_node_id(link.transport)
-            link.transport.secrets = secrets_of(link.transport)
-            received(data)
-
-        link.connectionLost, link.dataReceived = connection_lost, data_received
-        return link
 
 
 def real_runtime(
@@ -252,16 +76,16 @@ def real_runtime(
         return done
 
     runtime = Runtime(
-        reactor,
-        time.monotonic,
-        lambda: time.time_ns() // 1_000_000,
-        random.Random(),
-        os.urandom,
-        RealFileSystem(),
-        network,
-        lambda name: ThreadWriter(name, reactor.callFromThread),
-        offload,
-        fatal,
+        clock=reactor,
+        monotonic_s=time.monotonic,
+        wall_ms=lambda: time.time_ns() // 1_000_000,
+        random=random.Random(),
+        randbytes=os.urandom,
+        fs=RealFileSystem(),
+        network=network,
+        new_writer=lambda name: ThreadWriter(name, reactor.callFromThread),
+        offload=offload,
+        fatal=fatal,
     )
     return runtime, hashing
 
@@ -296,6 +120,7 @@ class NodeService(MultiService):
             self._lock = DataFolderLock(self.config.actual_data_dir)
         except OSError as error:
             raise StartError(f"{self.config.actual_data_dir}: {error.strerror}") from None
+        self.log.info("DynaTwist {version} at {url}", version=__version__, url=self.config.url)
         try:
             key_file = self.config.actual_key_file
             keys, created = load_or_create(key_file)
@@ -322,10 +147,7 @@ class NodeService(MultiService):
         assert self.core is not None
         super().startService()
         self.log.info(
-            "node {id} on {address}, data in {folder}",
-            id=self.core.identity.node_id.hex(),
-            address=f"{self.config.host}:{self.config.port}",
-            folder=self.config.actual_data_dir,
+            "node {id}, data in {folder}", id=self.core.identity.node_id.hex(), folder=self.config.actual_data_dir
         )
         if self.config.interface not in ("127.0.0.1", "::1") and self.config.tls_cert is None:
             self.log.warn("clients reach {ip} without TLS; give --tls-cert and --tls-key", ip=self.config.interface)

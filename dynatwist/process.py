@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from dynatwist.metrics import Durations
+from dynatwist.twisted_inside.reactor import at_each_turn, time_by
 
 SWITCH_INTERVAL_S = 300e-6
 """How long a thread that wants Python's lock waits before it demands it. The reactor gives the lock up at every system
@@ -50,7 +51,7 @@ def keep_time_steadily(reactor: Any) -> None:
 
     :param reactor: that of this process.
     """
-    reactor.seconds = time.monotonic
+    time_by(reactor, time.monotonic)
 
 
 class Descriptors(NamedTuple):
@@ -85,28 +86,27 @@ def max_connections(peers_wanted: int) -> int:
 class TurnMeter:
     """Measures the CPU time of every turn of a reactor, garbage collection included.
 
-    :param reactor: whose ``runUntilCurrent``, which each turn begins with, is to be listened to.
+    :param reactor: whose turns are measured.
     """
 
     BOUNDS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.05, 0.1)
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._run: Callable[[], None] = reactor.runUntilCurrent
         self._before_s = 0.0
+        self._end: Callable[[], None] = lambda: None
         self.turns = Durations(self.BOUNDS_S)
 
     def start(self) -> None:
         """Begin to measure."""
         self._before_s = time.thread_time()
-        self._reactor.runUntilCurrent = self._turn
+        self._end = at_each_turn(self._reactor, self._turn)
 
     def stop(self) -> None:
         """Measure no more."""
-        self._reactor.runUntilCurrent = self._run
+        self._end()
 
     def _turn(self) -> None:
         now_s = time.thread_time()
         self.turns.add(now_s - self._before_s)
         self._before_s = now_s
-        self._run()

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from twisted.application.service import IService
 from twisted.python import usage
 
+from dynatwist import __version__
 from dynatwist.config import SETTINGS, NodeConfig, Setting, load
 from dynatwist.errors import DynakvError, StartError
 from dynatwist.process import begin_loading, keep_time_steadily, raise_descriptor_limit, settle
@@ -50,6 +51,11 @@ class Options(usage.Options):
             super().parseOptions(options)
         except usage.UsageError as error:
             fail(f"{error}; see: twistd dynakv --help")
+
+    def opt_version(self) -> NoReturn:
+        """Print the version of DynaTwist, and exit."""
+        sys.stdout.write(f"DynaTwist {__version__}\n")
+        raise SystemExit(0)
 
     def parseArgs(self, *rest: str) -> None:
         """There are no arguments."""

@@ -40,7 +40,7 @@ class FalseMember:
         self._next_id = 1
         raw = socket.create_connection((target.host, target.port + 10_000), PATIENCE_S)
         raw.setblocking(True)
-        self._tls = SSL.Connection(peer_context(keys, self.node_id).getContext(), raw)
+        self._tls = SSL.Connection(peer_context(keys, self.node_id), raw)
         self._tls.set_connect_state()
         self._tls.do_handshake()
         self._socket = raw

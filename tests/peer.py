@@ -42,7 +42,7 @@ class RawPeer:
     def __init__(self, node: Node, keys: ClusterKeys, node_id: bytes | None = None, source: str = "127.0.0.1") -> None:
         self.node_id = node_id or os.urandom(8)
         self._socket = connection(node, source)
-        self._tls = SSL.Connection(peer_context(keys, self.node_id).getContext(), self._socket)
+        self._tls = SSL.Connection(peer_context(keys, self.node_id), self._socket)
         self._tls.set_connect_state()
         self._until_s = time.monotonic() + 10
         self._socket.setblocking(False)

@@ -17,8 +17,8 @@ import struct
 import msgspec
 import pytest
 
+from dynatwist.api.lane import parse_headers, rendered
 from dynatwist.api.request import Answer
-from dynatwist.web.lane import parse_headers, rendered
 
 from .real import RealCluster, certificate, wait_until
 

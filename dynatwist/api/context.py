@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import dynatwist
 from dynatwist.agreement.registrar import Registrar
 from dynatwist.auth.tokens import Identity
 from dynatwist.auth.users import Users
@@ -25,7 +26,7 @@ from .limits import Limits
 from .request import Request
 from .source import Proxies, source_of
 
-VERSION = "0.1.0"
+VERSION = dynatwist.__version__
 
 
 @dataclass(slots=True)

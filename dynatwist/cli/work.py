@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +17,11 @@ from .session import load_token
 
 WIDE = 200
 Work = Callable[[Any], Awaitable[None]]
+
+
+def show(value: Any) -> None:
+    """Print JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def print_table(table: Table) -> None:

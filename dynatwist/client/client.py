@@ -16,9 +16,9 @@ from urllib.parse import quote, urlencode
 import msgspec
 import treq
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
-from twisted.web._newclient import RequestNotSent
 from twisted.web.client import Agent, HTTPConnectionPool
+
+from dynatwist.twisted_inside.client import was_not_sent
 
 from .watch import Change, Watch
 
@@ -262,17 +262,22 @@ class Client:
                 if error.status != 503 or (error.code == "uncertain" and not repeatable):
                     raise
                 last = error
-            except (ConnectError, ConnectionRefusedError, DNSLookupError, RequestNotSent) as error:
-                last = Unavailable(0, "unreachable", f"{self._urls[0]}: {error}")
-            except Exception as error:  # whatever the connection died of: the request may have arrived
-                last = Unavailable(0, "uncertain", f"{self._urls[0]} did not answer: {type(error).__name__}")
-                if not repeatable:
-                    raise last from None
+            except Exception as error:
+                if was_not_sent(error):
+                    last = Unavailable(0, "unreachable", f"{self._urls[0]}: {error}")
+                elif repeatable:
+                    last = self._uncertain(error)
+                else:
+                    raise self._uncertain(error) from None
             self._urls.append(self._urls.pop(0))
         raise last
 
+    def _uncertain(self, error: Exception) -> Unavailable:
+        """Whatever the connection died of: the request may have arrived."""
+        return Unavailable(0, "uncertain", f"{self._urls[0]} did not answer: {type(error).__name__}")
+
     async def _once(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> bytes:
-        sent = dict(headers)
+        sent: dict[bytes | str, bytes | str] = dict(headers.items())
         if self.token is not None:
             sent["Authorization"] = f"Bearer {self.token}"
         if self._causal is not None:

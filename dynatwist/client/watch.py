@@ -11,6 +11,7 @@ import msgspec
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IAddress
 from twisted.internet.ssl import optionsForClientTLS
 
 SUBPROTOCOL = "dynakv.v1.json"
@@ -40,16 +41,46 @@ class WatchRefused(Exception):
 
 
 class _Socket(WebSocketClientProtocol):
-    """One connection of a watch."""
+    """One connection of a watch.
+
+    :param opened: called when it stands.
+    :param received: called with each message.
+    :param closed: called at its end.
+    """
+
+    def __init__(
+        self, opened: Callable[[_Socket], None], received: Callable[[dict[str, Any]], None], closed: Callable[[], None]
+    ) -> None:
+        super().__init__()
+        self._opened, self._received, self._closed = opened, received, closed
 
     def onOpen(self) -> None:
-        self.factory.watch._opened(self)
+        self._opened(self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self.factory.watch._received(msgspec.json.decode(payload))
+        self._received(msgspec.json.decode(payload))
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
-        self.factory.watch._closed(self)
+        self._closed()
+
+
+class _Sockets(WebSocketClientFactory):
+    """Makes the connection of a watch.
+
+    :param make: makes its protocol.
+    """
+
+    noisy = False
+
+    def __init__(self, url: str, make: Callable[[], _Socket]) -> None:
+        super().__init__(url, protocols=[SUBPROTOCOL])
+        self._make = make
+        self.setProtocolOptions(openHandshakeTimeout=OPEN_TIMEOUT_S, autoPingInterval=10, autoPingTimeout=10)
+
+    def buildProtocol(self, addr: IAddress | None) -> _Socket:
+        socket = self._make()
+        socket.factory = self
+        return socket
 
 
 class Watch:
@@ -112,11 +143,8 @@ class Watch:
         url = urlsplit(self._urls[0])
         secure = url.scheme == "https"
         host, port = url.hostname or "", url.port or (443 if secure else 80)
-        factory = WebSocketClientFactory(f"{'wss' if secure else 'ws'}://{host}:{port}/ws", protocols=[SUBPROTOCOL])
-        factory.protocol = _Socket
-        factory.watch = self
-        factory.noisy = False
-        factory.setProtocolOptions(openHandshakeTimeout=OPEN_TIMEOUT_S, autoPingInterval=10, autoPingTimeout=10)
+        address = f"{'wss' if secure else 'ws'}://{host}:{port}/ws"
+        factory = _Sockets(address, lambda: _Socket(self._opened, self._received, self._closed))
         endpoint: Any = HostnameEndpoint(self._reactor, host, port, timeout=OPEN_TIMEOUT_S)
         if secure:
             endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint)
@@ -150,7 +178,7 @@ class Watch:
         elif "error" in message and self._socket is not None:
             self._socket.sendClose()
 
-    def _closed(self, socket: _Socket) -> None:
+    def _closed(self) -> None:
         self._socket = None
         self._again()
 

@@ -35,6 +35,10 @@ class GossipPort(DatagramProtocol):
     log = Logger()
     noisy = False
 
+    def logPrefix(self) -> str:
+        """What the log calls the port."""
+        return "gossip with other nodes (UDP)"
+
     def __init__(
         self,
         swim: Swim,

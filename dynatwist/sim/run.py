@@ -189,7 +189,7 @@ class _Run:
     def logged(self) -> Iterator[None]:
         """Have the node's log in the trace, and failures that nobody handled among the errors."""
 
-        @implementer(ILogObserver)  # type: ignore[untyped-decorator]
+        @implementer(ILogObserver)
         def observe(event: dict[str, Any]) -> None:
             failure = event.get("log_failure")
             if failure is not None and not failure.check(Killed):

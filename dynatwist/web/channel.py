@@ -6,140 +6,111 @@ and answers may wait for ever for a client that does not read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from http import HTTPStatus
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol
 
-import msgspec
-from twisted.web import http
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
 
-from dynatwist.api.audit import REFUSED
-from dynatwist.api.heavy import HEAVY_BYTES
+from dynatwist.api.admission import Admission
+from dynatwist.api.audit import REFUSED, Audit
+from dynatwist.api.heavy import HEAVY_BYTES, Heavy
+from dynatwist.api.intake import Intake
+from dynatwist.api.lane import FastLane
+from dynatwist.api.limits import Limits
+from dynatwist.api.origins import Origins
 from dynatwist.api.source import source_of
-from dynatwist.budget import Charge
+from dynatwist.budget import Budget, Charge
 from dynatwist.errors import ApiError
-from dynatwist.runtime import Timer, cancel
+from dynatwist.metrics import Metrics
+from dynatwist.runtime import Clock, Timer, cancel
+from dynatwist.twisted_inside.http import OpenChannel
 
-from .lane import FastLane, write_now
+from .closing import closing_answer
+from .unread import Unread
 
 LINGER_S = 1.0
-UNREAD_BYTES = 64 << 10
-"""What a transport holds at least, when it says that its client does not read."""
 _BLANKS = (b" ", b"\t")
-MAX_BEHIND_BYTES = 64 << 10
-"""How much is read behind a request that is not answered yet."""
 
 
-def head_of(status: int, length: int, headers: dict[str, str]) -> bytes:
-    """The head of an answer after which the connection is closed."""
-    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n{more}"
-        f"Content-Length: {length}\r\nConnection: close\r\n\r\n"
-    ).encode()
+def _is_plain(headers: Headers) -> bool:
+    """Whether nothing in a head may be read in two ways that Twisted reads in one."""
+    encodings = headers.getRawHeaders(b"transfer-encoding", [])
+    return len(headers.getRawHeaders(b"host", [])) < 2 and [one.lower() for one in encodings] in ([], [b"chunked"])
 
 
-class BoundedChannel(http.HTTPChannel):
+class Clients(Protocol):
+    """What a channel and its requests ask of the site that made them (`dynatwist.web.site`)."""
+
+    lane: FastLane | None
+    resource: object
+    reactor: Clock
+    limits: Limits
+    budget: Budget
+    admission: Admission
+    origins: Origins
+    intake: Intake
+    heavy: Heavy
+    metrics: Metrics
+    audit: Audit
+
+    def opened(self, channel: BoundedChannel, source: str) -> None:
+        """A connection is there; nobody knows whose."""
+
+    def known(self, channel: BoundedChannel, source: str) -> None:
+        """A valid token was shown on it."""
+
+    def closed(self, channel: BoundedChannel, source: str) -> None:
+        """It is gone."""
+
+
+class BoundedChannel(OpenChannel):
     """One connection from a client.
 
     :ivar source: what counts as its address.
     :ivar holder: whom its unread answers are charged to: the user that was answered last, at first the address.
+    :ivar is_gone: whether it has ended.
+    :ivar unread: of its answers, by whichever way they were written.
     """
 
+    site: Clients
+    unread: Unread
     refused = False
     source = ""
     holder = ""
     _request_timer: Timer | None = None
-    _unread_timer: Timer | None = None
     _end_timer: Timer | None = None
-    _unread: Charge | None = None
     _of_user: Charge | None = None
     _is_stranger = True
-    _taken: Any = None
-    _in_lane = False
-    _is_held = False
-    _is_gone = False
-    _behind = b""
-    _address = ""
+    _taken: ITCPTransport | None = None
+    is_gone = False
 
     def connectionMade(self) -> None:
         """Note the connection, so that a stop can close it; its first head is awaited from now on."""
-        self._address = getattr(self.transport.getPeer(), "host", "")
-        self.source = self.holder = source_of(self._address)
-        self.totalHeadersSize = self.site.limits.header_bytes
-        self.MAX_LENGTH = self.site.limits.header_bytes
+        assert self.transport is not None
+        self.source = self.holder = source_of(getattr(self.transport.getPeer(), "host", ""))
+        limits = self.site.limits
+        self.unread = Unread(self.site.budget.unread, limits.unread_s, self.callLater, self.dismiss)
+        self.bound_heads(limits.header_bytes)
         self.site.opened(self, self.source)
-        self._await_head()
+        self._await("head", self.site.limits.head_s)
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes, cut anywhere."""
+        """Bytes for Twisted's parser, cut anywhere."""
         if self.refused:
             return
-        if self._in_lane:
-            self._behind += data
-            if len(self._behind) > MAX_BEHIND_BYTES and not self._waitingForTransport:
-                self._networkProducer.pauseProducing()
-            return
-        lane = self.site.lane
-        if lane is not None and self._is_between_requests():
-            if self._waitingForTransport:
-                self._hold(data)
-                return
-            if not self.site.intake.has_time():
-                self._in_lane, self._behind = True, data
-                self.site.intake.postpone(self._go_on)
-                return
-            data = self._run_lane(lane, data)
-            if not data:
-                return
-        if self._request_timer is None and not self._handlingRequest and self._transferDecoder is None:
-            self._await_head()
+        if self._request_timer is None and self.is_before_body:
+            self._await("head", self.site.limits.head_s)
         super().dataReceived(data)
 
     @property
     def is_busy(self) -> bool:
         """Whether a request is being answered."""
-        return bool(self.requests) or self._in_lane
-
-    def _is_between_requests(self) -> bool:
-        """Whether Twisted's parser is where it begins, so that the next byte is the first of a request."""
-        return (
-            not self.requests
-            and not self._buffer
-            and not self._busyReceiving
-            and bool(self.line_mode)
-            and self._HTTPChannel__first_line == 1
-            and bool(self.persistent)
-        )
-
-    def _run_lane(self, lane: FastLane, data: bytes) -> bytes:
-        """Have the fast lane answer what it can.
-
-        :returns: what it leaves to Twisted.
-        """
-        self.resetTimeout()
-        while data:
-            self._in_lane = True
-            took = lane.take(data, self._address, self._answer)
-            if not took:
-                self._in_lane = False
-                return data
-            if self._request_timer is not None:
-                self._await_no_more()
-            data = data[took:]
-            if self._in_lane:  # not answered yet
-                self._behind = data
-                return b""
-            if self._waitingForTransport:
-                self._hold(data)
-                return b""
-        return b""
-
-    def _hold(self, data: bytes) -> None:
-        """The client does not read its answers: it gets no more of them until it does."""
-        self._in_lane, self._is_held, self._behind = True, True, data
-        self._networkProducer.pauseProducing()
+        return self.is_answering
 
     def pauseProducing(self) -> None:
         """The client reads more slowly than it is answered."""
@@ -147,34 +118,25 @@ class BoundedChannel(http.HTTPChannel):
         self.stalls()
 
     def stalls(self) -> None:
-        """Something waits in the transport from now on, and is charged; not for ever."""
-        if self._unread is None and not self._is_gone:
-            self._unread_timer = self.callLater(self.site.limits.unread_s, self.dismiss)
-            self._unread = Charge(self.site.budget.unread, self.holder)
-            self._unread.add(UNREAD_BYTES)
-
-    def wrote(self, size_bytes: int) -> None:
-        """So much was handed to the transport; it is charged if it waits there."""
-        if self._unread is not None:
-            self._unread.add(size_bytes)
-
-    def drained(self) -> None:
-        """Nothing waits in the transport any more."""
-        cancel(self._unread_timer)
-        self._unread_timer = None
-        unread, self._unread = self._unread, None
-        if unread is not None:
-            unread.give_back()
+        """Something waits in the transport from now on."""
+        if not self.is_gone:
+            self.unread.stalls(self.holder)
 
     def write(self, data: bytes) -> None:
         """Twisted's way to the transport."""
         super().write(data)
-        self.wrote(len(data))
+        self.unread.wrote(len(data))
 
-    def writeSequence(self, iovec: Any) -> None:
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """The same for several pieces."""
+        iovec = list(iovec)
         super().writeSequence(iovec)
-        self.wrote(sum(map(len, iovec)))
+        self.unread.wrote(sum(map(len, iovec)))
+
+    def send_now(self, data: bytes) -> None:
+        """The same past Twisted's request, for what is to go at once."""
+        super().send_now(data)
+        self.unread.wrote(len(data))
 
     def belongs_to(self, holder: str) -> None:
         """A user with a valid token is answered on it."""
@@ -210,7 +172,7 @@ class BoundedChannel(http.HTTPChannel):
     def dismiss(self) -> None:
         """Close it at once: its client does not read, or has shown no token while others want to come in."""
         transport = self._taken if self._taken is not None else self.transport
-        if transport is not None and not self._is_gone:
+        if transport is not None and not self.is_gone:
             transport.abortConnection()
 
     def hand_over(self) -> bytes:
@@ -220,101 +182,52 @@ class BoundedChannel(http.HTTPChannel):
 
         :returns: what has arrived behind the request.
         """
-        self._await_no_more()
+        self.await_no_more()
         self.setTimeout(None)
         self._taken = self.transport
-        behind = b"".join(self._dataBuffer) + self._buffer
-        self._dataBuffer, self._buffer = [], b""
-        return behind
+        return self.take_behind()
 
     def resumeProducing(self) -> None:
         """The client has read."""
         super().resumeProducing()
-        self.drained()
-        if self._is_held:
-            self._is_held = False
-            self._go_on()
-
-    def requestDone(self, request: Any) -> None:
-        """A request of Twisted's was answered; Twisted does not pause if the transport fills up with the answer."""
-        super().requestDone(request)
-        if self._waitingForTransport and not self._handlingRequest:
-            self._networkProducer.pauseProducing()
-
-    def _answer(self, answer: bytes, holder: str) -> None:
-        """The fast lane's answer."""
-        if not self._is_gone and not self.refused:
-            if holder and holder != self.holder:
-                self.belongs_to(holder)
-            heavy = self.site.heavy
-            if holder != heavy.last_holder:
-                heavy.met(holder)
-            write_now(self.transport, answer)
-            if self._unread is not None:
-                self.wrote(len(answer))
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """Take in what arrived meanwhile."""
-        self._in_lane = False
-        if self._is_gone or self.refused:
-            return
-        data, self._behind = self._behind, b""
-        if len(data) > MAX_BEHIND_BYTES and not self._waitingForTransport:
-            self._networkProducer.resumeProducing()
-        if data:
-            self.dataReceived(data)
+        self.unread.drained()
 
     def lineReceived(self, line: bytes) -> None:
         """A line of a head. One that goes on with the line before (RFC 9112, section 5.2) is refused: proxies read that
         in other ways, and what is a header to one of them is none to another."""
         if line[:1] in _BLANKS:
-            self._respondToBadRequestAndDisconnect()
+            self.head_malformed()
         else:
             super().lineReceived(line)
 
-    def _is_plain(self) -> bool:
-        """Whether nothing in the head may be read in two ways that Twisted reads in one."""
-        headers = self.requests[-1].requestHeaders
-        encodings = headers.getRawHeaders(b"transfer-encoding", [])
-        return len(headers.getRawHeaders(b"host", [])) < 2 and [one.lower() for one in encodings] in ([], [b"chunked"])
+    def head_read(self, headers: Headers, has_body: bool) -> bool:
+        """The head is complete; a body may take its own time."""
+        if not _is_plain(headers):
+            self.head_malformed()
+            return False
+        self.await_no_more()
+        if has_body:
+            self._await("body", self.site.limits.body_s)
+        return True
 
-    def allHeadersReceived(self) -> None:
-        """The head is complete."""
-        if not self._is_plain():
-            self._respondToBadRequestAndDisconnect()
-            return
-        self._await_no_more()
-        if self.length != 0:
-            self._request_timer = self.callLater(self.site.limits.body_s, self._body_too_slow)
-        super().allHeadersReceived()
-
-    def allContentReceived(self) -> None:
+    def request_read(self) -> None:
         """The request is complete."""
-        self._await_no_more()
-        super().allContentReceived()
+        self.await_no_more()
 
-    def _send100Continue(self) -> None:
-        """Do not invite a body that was refused already."""
-        if not self.refused:
-            super()._send100Continue()
+    def may_invite_body(self) -> bool:
+        """Not one that was refused already."""
+        return not self.refused
 
-    def _await_head(self) -> None:
-        self._request_timer = self.callLater(self.site.limits.head_s, self._head_too_slow)
+    def _await(self, what: str, limit_s: float) -> None:
+        self._request_timer = self.callLater(limit_s, partial(self._too_slow, what, limit_s))
 
-    def _await_no_more(self) -> None:
-        cancel(self._request_timer)
-        self._request_timer = None
+    def await_no_more(self) -> None:
+        """What was awaited has come, or comes no more."""
+        if self._request_timer is not None:
+            cancel(self._request_timer)
+            self._request_timer = None
 
-    def _head_too_slow(self) -> None:
-        self._request_timer = None
-        self._refuse_slow("head", self.site.limits.head_s)
-
-    def _body_too_slow(self) -> None:
-        self._request_timer = None
-        self._refuse_slow("body", self.site.limits.body_s)
-
-    def _refuse_slow(self, what: str, limit_s: float) -> None:
+    def _too_slow(self, what: str, limit_s: float) -> None:
         text = f"the {what} of the request took longer than {limit_s:g} s (--{what}-timeout)"
         self.refuse(ApiError(408, "too_slow", text))
 
@@ -323,8 +236,9 @@ class BoundedChannel(http.HTTPChannel):
         limit_bytes = self.site.limits.header_bytes
         self.refuse(ApiError(431, "head_too_large", f"the head of the request exceeds {limit_bytes} bytes"))
 
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:
+    def head_malformed(self) -> None:
+        """The head is not well-formed, or too large."""
+        if self.is_head_too_large:
             self.lineLengthExceeded(b"")
         else:
             self.refuse(ApiError(400, "bad_request", "this is not a well-formed HTTP/1.1 request"))
@@ -334,24 +248,21 @@ class BoundedChannel(http.HTTPChannel):
         if self.refused:
             return
         self.refused = True
-        self._await_no_more()
+        self.await_no_more()
         self.setTimeout(None)
         if self.transport is None:
             return
-        body = msgspec.json.encode({"error": error.text, "code": error.code})
-        self.transport.write(head_of(error.status, len(body), error.headers) + body)
+        self.transport.write(closing_answer(error))
         self.site.metrics.observe("BAD", error.status, 0.0)
         if error.status in REFUSED:
             self.site.audit.note("request", error.code, address=self.source)
         # Closing with unread bytes would reset the connection and take the answer away from the client.
-        self.setRawMode()
-        if getattr(self, "_networkProducer", None) is not None:
-            self._networkProducer.resumeProducing()
+        self.drop_what_comes()
         self.callLater(LINGER_S, self._end)
 
     def _end(self) -> None:
         """Say goodbye; a client that does not answer to that, as TLS wants it, is not waited for."""
-        if self.transport is not None and not self._is_gone:
+        if self.transport is not None and not self.is_gone:
             self.transport.loseConnection()
             self._dismiss_in(LINGER_S)
 
@@ -367,19 +278,19 @@ class BoundedChannel(http.HTTPChannel):
 
     def _dismiss_in(self, delay_s: float) -> None:
         """Unless the connection has ended by itself by then; the first such word counts."""
-        if self._end_timer is None and not self._is_gone:
+        if self._end_timer is None and not self.is_gone:
             self._end_timer = self.callLater(delay_s, self.dismiss)
 
     def timeoutConnection(self) -> None:
         """An idle connection; not worth a log line."""
         self._end()
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone; what it sent and was not begun with is forgotten."""
-        self._is_gone = True
-        self._await_no_more()
+        self.is_gone = True
+        self.await_no_more()
         cancel(self._end_timer)
-        self.drained()
+        self.unread.drained()
         if self._of_user is not None:
             self._of_user.give_back()
         self.site.closed(self, self.source)

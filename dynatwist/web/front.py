@@ -6,43 +6,38 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.ssl import DefaultOpenSSLContextFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from dynatwist.api.admission import Admission
+from dynatwist.api.lane import FastLane
 from dynatwist.api.origins import Origins
 from dynatwist.config import NodeConfig
 from dynatwist.core import Core
+from dynatwist.net.tls import TlsConnections
+from dynatwist.twisted_inside import tls
+from dynatwist.twisted_inside.sockets import PatientPort
 
 from .klein_app import KleinApp
-from .lane import FastLane
-from .port import listen
 from .site import BoundedSite
 from .websocket import CLOSE_GOING_AWAY
 
 DRAIN_S = 2.0
+"""For what is under way when the node stops; whoever stops it waits as long."""
 BACKLOG = 1024
+"""Connections that wait in the kernel until they are accepted: a burst of clients that come back all at once."""
 
 
-class _ChainContextFactory(DefaultOpenSSLContextFactory):
-    """A certificate chain and its key, TLS 1.2 or newer."""
-
-    def cacheContext(self) -> None:
-        """Load the files once."""
-        if self._context is None:
-            context = SSL.Context(SSL.TLS_SERVER_METHOD)
-            context.set_min_proto_version(SSL.TLS1_2_VERSION)
-            context.use_certificate_chain_file(self.certificateFileName)
-            context.use_privatekey_file(self.privateKeyFileName)
-            context.check_privatekey()
-            self._context = context
-
-
-def client_tls(certificate: str, key: str) -> DefaultOpenSSLContextFactory:
-    """The TLS settings of the client port.
+def client_tls(certificate: str, key: str) -> TlsConnections:
+    """The TLS settings of the client port: a certificate chain and its key, TLS 1.2 or newer.
 
     :raises SSL.Error: when the files do not fit together.
     """
-    return _ChainContextFactory(key, certificate, SSL.TLS_SERVER_METHOD)
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.use_certificate_chain_file(certificate)
+    context.use_privatekey_file(key)
+    context.check_privatekey()
+    return TlsConnections(context)
 
 
 class Front:
@@ -68,18 +63,18 @@ class Front:
         if not config.klein_only:
             bounds = limits.header_bytes, limits.body_bytes
             self.site.lane = FastLane(core.data, core.metrics, reactor.seconds, *bounds)
-        self._port: Any = None
+        self._port: IListeningPort | None = None
 
     def start(self) -> None:
         """Listen."""
         config = self._config
+        factory: IProtocolFactory = self.site
         if config.tls_cert is not None and config.tls_key is not None:
-            context = client_tls(config.tls_cert, config.tls_key)
-            self._port = listen(self._reactor, config.port, self.site, BACKLOG, config.interface, context)
-        else:
-            self._port = listen(self._reactor, config.port, self.site, BACKLOG, config.interface)
+            factory = tls.for_clients(client_tls(config.tls_cert, config.tls_key), self.site, self._reactor)
+        self._port = PatientPort(config.port, factory, BACKLOG, config.interface, self._reactor)
+        self._port.startListening()
 
-    def stop(self) -> Deferred[Any]:
+    def stop(self) -> Deferred[None]:
         """Stop accepting, drain what is under way, close sockets (1001) and streams; within a deadline."""
         stopped = maybeDeferred(self._port.stopListening) if self._port is not None else maybeDeferred(lambda: None)
         for stream in list(self.app.streams):

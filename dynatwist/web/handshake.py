@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
 
 from dynatwist.errors import ApiError
+from dynatwist.twisted_inside.http import OpenRequest
 
 VERSION = "13"
 KEY_BYTES = 16
 """Of the key, in base64: as many as RFC 6455 says."""
 
 
-def check_handshake(request: Any) -> None:
+def check_handshake(request: OpenRequest) -> None:
     """Refuse what is no opening handshake; the request asks for an upgrade to a websocket.
 
     :raises ApiError: says what is missing.
@@ -38,9 +38,8 @@ def check_handshake(request: Any) -> None:
         raise _bad(f"send one Sec-WebSocket-Key: {KEY_BYTES} random bytes in base64")
 
 
-def _values(request: Any, name: str) -> list[str]:
-    raw: list[bytes] = request.requestHeaders.getRawHeaders(name.encode(), [])
-    return [value.decode("latin-1") for value in raw]
+def _values(request: OpenRequest, name: str) -> list[str]:
+    return [value.decode("latin-1") for value in request.requestHeaders.getRawHeaders(name.encode(), [])]
 
 
 def _is_key(text: str) -> bool:

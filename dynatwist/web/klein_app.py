@@ -12,6 +12,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dynatwist.api.heavy import HEAVY_BYTES
@@ -23,9 +24,10 @@ from dynatwist.errors import ApiError
 
 from .dashboard import dashboard_file
 from .handshake import check_handshake
-from .request import headers_of
+from .pace import Pace
+from .request import BoundedRequest, headers_of
 from .sse import SseStream
-from .websocket import take_over
+from .websocket import KvSocket, take_over
 
 Handler = Callable[..., Answer | Awaitable[Answer]]
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -74,7 +76,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def parsed(request: Any, proxies: Proxies) -> Request:
+def parsed(request: BoundedRequest, proxies: Proxies) -> Request:
     """A twisted.web request, parsed; 400 where it makes no sense."""
     headers = headers_of(request)
     if headers.get("content-encoding", "identity").lower() != "identity":
@@ -109,7 +111,7 @@ class KleinApp:
         self._reactor = reactor
         self.klein = Klein()
         self.streams: set[SseStream] = set()
-        self.sockets: set[Any] = set()
+        self.sockets: set[KvSocket] = set()
         for method, path, name in ROUTES:
             part, _, attribute = name.partition(".")
             self._route(method, path, name, getattr(getattr(core, part), attribute))
@@ -124,20 +126,20 @@ class KleinApp:
         return self.klein.resource()
 
     def _route(self, method: str, path: str, name: str, handler: Handler) -> None:
-        def endpoint(request: Any, **segments: str) -> Deferred[Any]:
+        def endpoint(request: BoundedRequest, **segments: str) -> Deferred[Any]:
             return ensureDeferred(self._run(request, name, handler, segments))
 
         endpoint.__name__ = f"{method} {path}"
         self.klein.route(path, methods=[method], merge_slashes=False)(endpoint)
 
     def _plain_route(self, path: str, handler: Callable[..., Any]) -> None:
-        def endpoint(request: Any, **segments: str) -> Any:
+        def endpoint(request: BoundedRequest, **segments: str) -> Any:
             return handler(request, *segments.values())
 
         endpoint.__name__ = f"GET {path}"
         self.klein.route(path, methods=["GET"], merge_slashes=False)(endpoint)
 
-    async def _run(self, request: Any, name: str, handler: Handler, segments: dict[str, str]) -> Any:
+    async def _run(self, request: BoundedRequest, name: str, handler: Handler, segments: dict[str, str]) -> Any:
         context, asked, who = self._core.context, None, ""
         try:
             asked = self._parsed(request)
@@ -162,17 +164,17 @@ class KleinApp:
                     return None
         return self._send(request, answer)
 
-    def _parsed(self, request: Any) -> Request:
+    def _parsed(self, request: BoundedRequest) -> Request:
         return parsed(request, self._core.context.proxies)
 
-    def _send(self, request: Any, answer: Answer) -> bytes:
+    def _send(self, request: BoundedRequest, answer: Answer) -> bytes:
         self._head(request, answer)
         if answer.status != 304:
             request.setHeader(b"content-length", b"%d" % len(answer.body))
         return answer.body
 
-    def _head(self, request: Any, answer: Answer) -> None:
-        if answer.holder and request.channel is not None:
+    def _head(self, request: BoundedRequest, answer: Answer) -> None:
+        if answer.holder and request.is_connected:
             request.channel.belongs_to(answer.holder)
             request.channel.site.heavy.met(answer.holder)
         request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
@@ -182,10 +184,10 @@ class KleinApp:
         took_s = self._reactor.seconds() - request.started_s
         self._core.metrics.observe(request.method.decode("latin-1")[:8], answer.status, max(took_s, 1e-6))
 
-    async def _send_stream(self, request: Any, answer: Answer) -> None:
+    async def _send_stream(self, request: BoundedRequest, answer: Answer) -> None:
         """Write pieces as they come, at the pace at which the client reads."""
         self._head(request, answer)
-        pace = _Pace(request)
+        pace = Pace(request)
         assert answer.stream is not None
         try:
             async for piece in answer.stream:
@@ -201,16 +203,17 @@ class KleinApp:
             pace.end()
 
     @staticmethod
-    def _turn(request: Any, holder: str, size_bytes: int) -> Deferred[None]:
+    def _turn(request: BoundedRequest, holder: str, size_bytes: int) -> Deferred[None]:
         """Fires when it is time for as much again."""
         turn: Deferred[None] = Deferred()
-        if request.channel is None:
+        if not request.is_connected:
             turn.callback(None)
         else:
             request.channel.site.heavy.begin(holder, size_bytes, lambda: turn.callback(None))
         return turn
 
-    def _failed(self, request: Any, failure: Failure) -> bytes:
+    def _failed(self, request: IRequest, failure: Failure) -> bytes:
+        assert isinstance(request, BoundedRequest)
         error = failure.value
         if isinstance(error, ApiError):
             return self._send(request, error_answer(error))
@@ -226,7 +229,7 @@ class KleinApp:
 
     # What is more than a request and an answer
 
-    def _subscribe(self, request: Any, table: str, key: str) -> Any:
+    def _subscribe(self, request: BoundedRequest, table: str, key: str) -> Any:
         stream = SseStream(request, self._reactor, self._core.metrics, self.streams)
         listening = self._core.live.subscribe(
             self._parsed(request), segment(table), segment(key), stream.wake, stream.close
@@ -236,7 +239,7 @@ class KleinApp:
         self._core.metrics.observe("GET", 200, max(self._reactor.seconds() - request.started_s, 1e-6))
         return stream.begin(listening)
 
-    def _websocket(self, request: Any) -> Any:
+    def _websocket(self, request: BoundedRequest) -> Any:
         if b"websocket" not in (request.getHeader(b"upgrade") or b"").lower():
             raise ApiError(426, "upgrade_required", "this path speaks websocket", {"Upgrade": "websocket"})
         try:
@@ -252,7 +255,7 @@ class KleinApp:
             identity = self._core.context.identify_listener(asked)
         return take_over(request, self._core, identity, asked.address, self.sockets)
 
-    def _dashboard(self, request: Any, name: str = "index.html") -> bytes:
+    def _dashboard(self, request: BoundedRequest, name: str = "index.html") -> bytes:
         body, content_type = dashboard_file(name)
         request.setHeader(
             b"content-security-policy",
@@ -261,40 +264,3 @@ class KleinApp:
         )
         headers = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
         return self._send(request, Answer(200, body, content_type, headers))
-
-
-class _Pace:
-    """A producer that tells when the client's connection has room."""
-
-    def __init__(self, request: Any) -> None:
-        self._request = request
-        self._waiting: Deferred[None] | None = None
-        self._paused = False
-        self.is_over = False
-        request.registerProducer(self, True)
-
-    def ready(self) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred()
-        if self._paused:
-            self._waiting = waiting
-        else:
-            waiting.callback(None)
-        return waiting
-
-    def end(self) -> None:
-        if self._request.channel is not None:
-            self._request.unregisterProducer()
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
-
-    def stopProducing(self) -> None:
-        """Nobody is there any more."""
-        self.is_over = True
-        self.resumeProducing()

@@ -1,17 +1,16 @@
-"""The HTTP request: Twisted's own, with a body that is bounded as it arrives, and path segments as they were sent.
-
-What Twisted would do otherwise: bodies over 100 kB go to a temporary file in clear text, and forms are parsed.
-"""
+"""The HTTP request: Twisted's own, with a body that is bounded as it arrives, taken in when there is time for it."""
 
 from __future__ import annotations
 
-from io import BytesIO
-from typing import Any
-
-from twisted.web.server import Request as TwistedRequest
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from dynatwist.api.admission import Body
 from dynatwist.errors import ApiError
+from dynatwist.twisted_inside.http import OpenRequest
+
+from .channel import BoundedChannel
 
 _LISTS = ("x-forwarded-for", "forwarded")
 """Each proxy may add a line of its own (RFC 9110, section 5.3)."""
@@ -25,7 +24,7 @@ def _is_utf8(path: bytes) -> bool:
     return True
 
 
-def headers_of(request: Any) -> dict[str, str]:
+def headers_of(request: OpenRequest) -> dict[str, str]:
     """Lower-case names to the last value of each; lines that name the way through proxies are one list."""
     headers = {}
     for raw, values in request.requestHeaders.getAllRawHeaders():
@@ -35,21 +34,26 @@ def headers_of(request: Any) -> dict[str, str]:
     return headers
 
 
-class BoundedRequest(TwistedRequest):
-    """See the module."""
+class BoundedRequest(OpenRequest):
+    """See the module.
 
+    :ivar started_s: when all of it was there, by the reactor's clock.
+    """
+
+    log = Logger()
+    channel: BoundedChannel
     started_s = 0.0
     _is_gone = False
     _body: Body | None = None
 
     def gotLength(self, length: int | None) -> None:
         """The head is complete: refuse a body from whom none is taken, before it is kept."""
-        self.content = BytesIO()
+        self.keep_body_in_memory()
         if length == 0:
             return
         channel = self.channel
         try:
-            self._body = channel.site.admission.admit(channel._path, headers_of(self), length)
+            self._body = channel.site.admission.admit(channel.target, headers_of(self), length)
         except ApiError as error:
             channel.refuse(error)
 
@@ -65,19 +69,9 @@ class BoundedRequest(TwistedRequest):
             super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """The whole request is here. Forms are not parsed, and bodies not interpreted."""
-        if self.channel.refused:
-            return
-        self.content.seek(0)
-        self.method, self.uri, self.clientproto = command, path, version
-        self.path, _, self.query = path.partition(b"?")
-        self.args = {}
-        self.process()
-
-    def getRequestHostname(self) -> bytes:
-        """Klein routes by it, and this node has the same routes under every name. What a client sends as ``Host`` may
-        be no name at all, which is one of its own making and no failure to be logged; `Origins` looks at it."""
-        return b"localhost"
+        """The whole request is here."""
+        if not self.channel.refused:
+            super().requestReceived(command, path, version)
 
     def process(self) -> None:
         """Hand over to the site's resource, when it is this one's turn."""
@@ -86,14 +80,11 @@ class BoundedRequest(TwistedRequest):
         self.channel.take_in(size_bytes, self._begin)
 
     def _begin(self) -> None:
-        """The segments stay as they were sent, so that ``%2F`` is no slash."""
+        """Have it answered, if it may be: by Klein, or at once."""
         if self._is_gone:
             return  # its client did not wait
-        site = self.site = self.channel.site
-        self.prepath: list[bytes] = []
-        self.postpath = self.path[1:].split(b"/")
         try:
-            shared = site.origins.check(self.method.decode("latin-1"), headers_of(self))
+            shared = self.channel.site.origins.check(self.method.decode("latin-1"), headers_of(self))
         except ApiError as error:
             self.channel.refuse(error)
             return
@@ -107,12 +98,12 @@ class BoundedRequest(TwistedRequest):
         if not self.path.startswith(b"/") or not _is_utf8(self.path) or not self.method.isalpha():
             self.channel.refuse(ApiError(400, "bad_request", "the request needs a known method and a path in UTF-8"))
             return
-        self.render(site.resource)
+        self.render_as_sent()
 
-    def processingFailed(self, reason: Any) -> Any:
+    def processingFailed(self, reason: Failure) -> Failure:
         """A bug: logged, and answered without telling the client anything of it."""
-        self._log.failure("a handler failed", failure=reason)
-        if self.startedWriting:
+        self.log.failure("a handler failed", failure=reason)
+        if self.is_begun:
             self.channel.loseConnection()
         else:
             self.setResponseCode(500)
@@ -126,7 +117,7 @@ class BoundedRequest(TwistedRequest):
         super().finish()
         self._is_over()
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Its client is gone."""
         self._is_gone = True
         super().connectionLost(reason)

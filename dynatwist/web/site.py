@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
+from twisted.internet.interfaces import IAddress, ILoggingContext, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import IResource
 from twisted.web.server import Site
+from zope.interface import implementer
 
 from dynatwist.api.admission import Admission
 from dynatwist.api.audit import Audit
 from dynatwist.api.heavy import Heavy
 from dynatwist.api.intake import Intake
+from dynatwist.api.lane import FastLane
 from dynatwist.api.limits import Limits
 from dynatwist.api.origins import Origins
 from dynatwist.api.source import Proxies, source_of
 from dynatwist.budget import Budget
 from dynatwist.errors import ApiError
+from dynatwist.metrics import Metrics
 from dynatwist.runtime import Timer, cancel
 
-from .channel import LINGER_S, BoundedChannel, head_of
-from .lane import FastLane
+from .channel import LINGER_S, BoundedChannel
+from .closing import closing_answer
+from .lane import LaneChannel
 from .request import BoundedRequest
 
 PAINS_A_SECOND = 200.0
@@ -31,22 +36,24 @@ class _Refused(Protocol):
     """Says why there is no room, and closes; a client that does not hear it out, or never ends the handshake of TLS, is
     not waited for, since nothing counts it."""
 
-    def __init__(self, error: ApiError, reactor: Any) -> None:
+    transport: ITCPTransport
+
+    def __init__(self, error: ApiError, reactor: IReactorTime) -> None:
         self._error = error
         self._reactor = reactor
         self._timer: Timer | None = None
 
     def connectionMade(self) -> None:
-        body = msgspec.json.encode({"error": self._error.text, "code": self._error.code})
-        self.transport.write(head_of(self._error.status, len(body), self._error.headers) + body)
+        self.transport.write(closing_answer(self._error))
         self.transport.loseConnection()
         self._timer = self._reactor.callLater(LINGER_S, self.transport.abortConnection)
 
-    def connectionLost(self, reason: Any = connectionDone) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is gone."""
         cancel(self._timer)
 
 
+@implementer(ILoggingContext)
 class BoundedSite(Site):
     """The factory of channels; writes no access log, which would name keys and users.
 
@@ -60,17 +67,17 @@ class BoundedSite(Site):
     :ivar channels: all that are open, those that became websockets among them.
     """
 
-    protocol = BoundedChannel
+    protocol = LaneChannel  # type: ignore[assignment] # declared as Twisted's switch between HTTP/1.1 and HTTP/2
     requestFactory = BoundedRequest
     noisy = False
     lane: FastLane | None = None
 
     def __init__(
         self,
-        resource: Any,
-        reactor: Any,
+        resource: IResource,
+        reactor: IReactorTime,
         *,
-        metrics: Any,
+        metrics: Metrics,
         limits: Limits,
         budget: Budget,
         admission: Admission,
@@ -94,19 +101,29 @@ class BoundedSite(Site):
         self._pains_left = 0.0
         self._pains_at_s = 0.0
 
-    def buildProtocol(self, addr: Any) -> Any:
+    def logPrefix(self) -> str:
+        """What the log calls the port of this site."""
+        return "HTTP for clients"
+
+    def buildProtocol(  # type: ignore[override] # declared as is `protocol`
+        self, addr: IAddress | None
+    ) -> BoundedChannel | _Refused | None:
         """A channel; or, where there is no room, a refusal: whoever has shown a token stays connected."""
         source = source_of(getattr(addr, "host", ""))
         connections = self.budget.connections
         if self._is_proxy(addr) and connections.spent < connections.most:
-            return super().buildProtocol(addr)
+            return self._channel(addr)
         if not connections.has_room(source):
             if not self._may_take_pains():
                 connections.refused += 1
                 return None
             if not self._dismiss_for(source):
                 return _Refused(connections.refuse(source), self.reactor)
-        return super().buildProtocol(addr)
+        return self._channel(addr)
+
+    def _channel(self, addr: IAddress | None) -> BoundedChannel:
+        channel: BoundedChannel = super().buildProtocol(addr)
+        return channel
 
     def _may_take_pains(self) -> bool:
         """Whether there is time to make room, or to refuse in words; in a flood most are closed without."""
@@ -116,7 +133,7 @@ class BoundedSite(Site):
         self._pains_left = left - 1 if left >= 1 else left
         return left >= 1
 
-    def _is_proxy(self, addr: Any) -> bool:
+    def _is_proxy(self, addr: IAddress | None) -> bool:
         """Whether a connection is that of a trusted proxy, which has those of many."""
         return self.proxies.is_trusted(getattr(addr, "host", ""))
 
@@ -159,5 +176,5 @@ class BoundedSite(Site):
             self.known(channel, source)
             self.budget.connections.give_back(source)
 
-    def log(self, request: Any) -> None:
+    def log(self, request: Request) -> None:
         """No access log."""

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
 
 from dynatwist.api.live import Stream, sse_bytes
-from dynatwist.runtime import Timer, cancel
+from dynatwist.metrics import Metrics
+from dynatwist.runtime import Clock, Timer, cancel
 
-from .lane import write_now
+from .request import BoundedRequest
 
 HEARTBEAT_S = 15.0
 
 
+@implementer(IPushProducer)
 class SseStream:
     """One listener. Starts silent; a comment every 15 s keeps the connection, and finds out dead ones."""
 
-    def __init__(self, request: Any, reactor: Any, metrics: Any, streams: set[SseStream]) -> None:
+    def __init__(self, request: BoundedRequest, clock: Clock, metrics: Metrics, streams: set[SseStream]) -> None:
         self._request = request
-        self._reactor = reactor
+        self._clock = clock
         self._metrics = metrics
         self._streams = streams
         self._stream: Stream | None = None
@@ -59,23 +61,14 @@ class SseStream:
             item = subscription.take()
             if item is None:
                 return
-            self._write(sse_bytes(item))
+            self._request.send_chunk(sse_bytes(item))
 
     def close(self) -> None:
         """End the stream from this side: the node stops, or the listener's token counts no more."""
         self._end()
 
-    def _write(self, chunk: bytes) -> None:
-        """Past twisted.web's request, which would cut each event into chunks anew."""
-        request = self._request
-        if request.chunked:
-            write_now(request.channel.transport, chunk)
-            request.channel.wrote(len(chunk))
-        else:  # HTTP/1.0 knows no chunks
-            request.write(chunk.split(b"\r\n", 1)[1][:-2])
-
     def _beat(self) -> None:
-        self._heartbeat = self._reactor.callLater(HEARTBEAT_S, self._beat)
+        self._heartbeat = self._clock.callLater(HEARTBEAT_S, self._beat)
         if not self._paused:
             self._request.write(b":\n\n")
 
@@ -88,7 +81,7 @@ class SseStream:
         cancel(self._heartbeat)
         if self._stream is not None:
             self._stream.close()
-        if self._request.channel is not None and self._request.producer is not None:
+        if self._request.is_connected:
             self._request.unregisterProducer()
         self._done.callback(None)
 

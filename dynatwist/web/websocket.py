@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-from io import BytesIO
 from typing import Any
 
 import msgspec
-from autobahn.twisted.resource import WebSocketResource
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.util import encode_truncate
+from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from dynatwist.api.admission import SHORT_BYTES
 from dynatwist.api.pipeline import Pipeline
@@ -22,10 +21,13 @@ from dynatwist.budget import Charge
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
 from dynatwist.runtime import Timer, cancel
+from dynatwist.twisted_inside import websocket
+from dynatwist.twisted_inside.websocket import OpenSocket
 
-from .channel import LINGER_S, BoundedChannel, head_of
+from .channel import LINGER_S, BoundedChannel
+from .closing import closing_answer
 from .handshake import VERSION
-from .lane import write_now
+from .request import BoundedRequest
 
 SUBPROTOCOL = "dynakv.v1.json"
 _log = Logger()
@@ -35,21 +37,35 @@ AUTH_TIMEOUT_S = 10.0
 """For a socket to show a token, where one is asked for: a login before it took less."""
 STRANGER_BYTES = 4 << 10
 """Of a message before that."""
-MAX_REASON_BYTES = 123
-"""A close frame has 125, and its code takes two."""
 CLOSE_GOING_AWAY = 1001
 CLOSE_POLICY = 1008
 CLOSE_TRY_LATER = 1013
 
 
-class KvSocket(WebSocketServerProtocol):
-    """One client's socket."""
+@implementer(IPushProducer)
+class KvSocket(OpenSocket):
+    """One client's socket.
+
+    :param channel: the HTTP channel whose connection it takes over.
+    :param identity: who it is, when the handshake said so.
+    :param address: where the client is.
+    :param sockets: those that are open; it adds itself.
+    """
 
     session: Session | None = None
-    channel: BoundedChannel
     _paused = False
     _auth_timer: Timer | None = None
     _receiving: Charge | None = None
+
+    def __init__(
+        self, core: Core, channel: BoundedChannel, *, identity: Identity | None, address: str, sockets: set[KvSocket]
+    ) -> None:
+        super().__init__()
+        self._core = core
+        self._channel = channel
+        self._identity = identity
+        self._address = address
+        self._sockets = sockets
 
     def makeConnection(self, transport: Any) -> None:
         """Take the connection over, with back-pressure: the HTTP channel is the transport's producer until then."""
@@ -57,17 +73,17 @@ class KvSocket(WebSocketServerProtocol):
         super().makeConnection(transport)
         transport.registerProducer(self, True)
 
-    def onConnect(self, request: Any) -> str | None:
+    def onConnect(self, request: ConnectionRequest) -> str | None:
         """Choose the subprotocol."""
         return SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
 
     def onOpen(self) -> None:
         """The handshake is done."""
-        core, identity = self.factory.core, self.factory.identity
+        core, identity = self._core, self._identity
         try:
             session = core.session(
                 identity=identity,
-                address=self.factory.address,
+                address=self._address,
                 send=self._send_text,
                 wake=self._drain,
                 end=self._logged_out,
@@ -78,11 +94,11 @@ class KvSocket(WebSocketServerProtocol):
         self.session = session
         self._pipeline = Pipeline(self._begin, self._want_more)
         core.metrics.websocket_connections += 1
-        self.factory.sockets.add(self)
+        self._sockets.add(self)
         if session.is_stranger:
             self._auth_timer = core.runtime.clock.callLater(AUTH_TIMEOUT_S, self._still_strange)
         elif identity is not None:
-            self.channel.belongs_to(identity.uid)
+            self._channel.belongs_to(identity.uid)
 
     def _still_strange(self) -> None:
         self._auth_timer = None
@@ -94,38 +110,33 @@ class KvSocket(WebSocketServerProtocol):
         self.end(CLOSE_POLICY, "the token is not valid any more; log in again")
 
     def end(self, code: int, reason: str) -> None:
-        """Say goodbye with one of the codes of RFC 6455, section 7.4.1, which Autobahn keeps to itself."""
-        if self.state == self.STATE_OPEN:
-            self.sendCloseFrame(code, encode_truncate(reason, MAX_REASON_BYTES), isReply=False)
+        """Close it from this side."""
+        self.say_goodbye(code, reason)
 
-    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+    def handshake_refused(self, reason: str) -> bytes:
         """Autobahn looks at more than `check_handshake` does: at the names of subprotocols and origins."""
-        body = msgspec.json.encode({"error": f"no websocket: {reason}"[:200], "code": "bad_handshake"})
-        self.wasNotCleanReason = reason
-        self.sendData(head_of(400, len(body), {}) + body)
-        self.dropConnection(abort=False)
+        return closing_answer(ApiError(400, "bad_handshake", f"no websocket: {reason}"[:200]))
 
-    def _closeConnection(self, abort: bool = False) -> None:
+    def closing(self) -> None:
         """A client that does not read the last frames is not waited for."""
-        super()._closeConnection(abort)
-        self.channel.callLater(LINGER_S, self.channel.dismiss)
+        self._channel.callLater(LINGER_S, self._channel.dismiss)
 
     # Frames from the client
 
     def onMessageFrameBegin(self, length: int) -> None:
         """A frame is announced: from strangers only short ones are taken."""
         strange = self.session is not None and self.session.is_stranger
-        total = self.message_data_total_length + length
+        total = self.message_bytes + length
         if strange and total > STRANGER_BYTES:
             text = f"send at most {STRANGER_BYTES} bytes before a token is shown"
-            self._max_message_size_exceeded(total, STRANGER_BYTES, text)
+            self.fail_too_long(total, STRANGER_BYTES, text)
         super().onMessageFrameBegin(length)
 
     def onMessageFrameData(self, payload: bytes) -> None:
         """Some of a frame has arrived."""
-        if self.message_data_total_length > SHORT_BYTES and self.session is not None and not self.failedByMe:
+        if self.message_bytes > SHORT_BYTES and self.session is not None and not self.has_failed:
             if self._receiving is None:
-                self._receiving = Charge(self.factory.core.budget.receiving, self.session.holder)
+                self._receiving = Charge(self._core.budget.receiving, self.session.holder)
             try:
                 self._receiving.take(len(payload))
             except ApiError as error:
@@ -154,10 +165,10 @@ class KvSocket(WebSocketServerProtocol):
         if self._auth_timer is not None and self.session is not None and not self.session.is_stranger:
             cancel(self._auth_timer)
             self._auth_timer = None
-            self.channel.belongs_to(self.session.holder)
+            self._channel.belongs_to(self.session.holder)
         self._pipeline.over(answer_bytes)
 
-    def _failed(self, failure: Any) -> int:
+    def _failed(self, failure: Failure) -> int:
         _log.failure("a websocket operation failed", failure=failure)
         error = {"id": None, "error": "internal error; see the log of the node", "code": "internal"}
         self._send_text(msgspec.json.encode(error))
@@ -165,88 +176,77 @@ class KvSocket(WebSocketServerProtocol):
 
     def _want_more(self, more: bool) -> None:
         if more:
-            self.transport.resumeProducing()
+            self.go_on_reading()
         else:
-            self.transport.pauseProducing()
+            self.stop_reading()
 
     # What goes to the client
 
     def _send_text(self, payload: bytes) -> None:
-        if self.state == self.STATE_OPEN:
+        if self.is_standing:
             self.sendMessage(payload)
-            self.channel.wrote(len(payload))
+            self._channel.unread.wrote(len(payload))
 
     def _drain(self) -> None:
         """Send events while there is room."""
-        while not self._paused and self.state == self.STATE_OPEN and self.session is not None:
+        while not self._paused and self.is_standing and self.session is not None:
             frame = self.session.take()
             if frame is None:
                 return
-            self._send_event(frame)
-
-    def _send_event(self, payload: bytes) -> None:
-        """One text frame of the server's (RFC 6455, section 5.2), without Autobahn's way through all options."""
-        if self.send_queue:
-            self.sendMessage(payload)
-            return
-        size = len(payload)
-        if size < 126:
-            head = b"\x81%c" % size
-        elif size < 1 << 16:
-            head = b"\x81\x7e" + size.to_bytes(2)
-        else:
-            head = b"\x81\x7f" + size.to_bytes(8)
-        write_now(self.transport, head + payload)
+            self.send_frame_now(frame)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
         """The socket is gone."""
         cancel(self._auth_timer)
         if self.session is not None:
-            self.factory.sockets.discard(self)
-            self.factory.core.metrics.websocket_connections -= 1
+            self._sockets.discard(self)
+            self._core.metrics.websocket_connections -= 1
             self._pipeline.close()
             self.session.close()
             self.session = None
         if self._receiving is not None:
             self._receiving.give_back()
 
-    def connectionLost(self, reason: Any = connectionDone) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, and with it the HTTP channel that it was taken over from."""
         super().connectionLost(reason)
-        self.channel.connectionLost(reason)
+        self._channel.connectionLost(reason)
 
     # The transport's producer interface
 
     def pauseProducing(self) -> None:
         """The client does not read: send no more events, and take no more requests from it."""
         self._paused = True
-        self.channel.stalls()
+        self._channel.stalls()
         if self.session is not None:
             self._pipeline.unread(True)
 
     def resumeProducing(self) -> None:
         """There is room again."""
         self._paused = False
-        self.channel.drained()
+        self._channel.unread.drained()
         if self.session is not None:
             self._pipeline.unread(False)
-        if self.state == self.STATE_OPEN:
+        if self.is_standing:
             self._drain()
 
     def stopProducing(self) -> None:
         """The connection ends."""
 
 
-def take_over(request: Any, core: Core, identity: Identity | None, address: str, sockets: set[Any]) -> Deferred[None]:
-    """Turn a request into a websocket.
+def take_over(
+    request: BoundedRequest, core: Core, identity: Identity | None, address: str, sockets: set[KvSocket]
+) -> Deferred[None]:
+    """Turn a request into a websocket; see `KvSocket`.
 
-    :param identity: who it is, when the handshake said so.
-    :param address: where the client is.
     :returns: never fires: the request is answered by the socket's own handshake.
     """
-    factory = WebSocketServerFactory()
-    factory.core, factory.identity, factory.address, factory.sockets = core, identity, address, sockets
-    factory.setProtocolOptions(
+    channel = request.channel
+    socket = KvSocket(core, channel, identity=identity, address=address, sockets=sockets)
+    websocket.take_over(
+        request,
+        socket,
+        channel.hand_over(),
         versions=[int(VERSION)],
         webStatus=False,
         maxFramePayloadSize=core.config.limits.body_bytes,
@@ -259,14 +259,4 @@ def take_over(request: Any, core: Core, identity: Identity | None, address: str,
         autoPingTimeout=30,
         tcpNoDelay=True,
     )
-    channel = request.channel
-    factory.protocol = partial(_made_for, channel)
-    request.content = BytesIO(channel.hand_over())
-    WebSocketResource(factory).render(request)
     return Deferred()
-
-
-def _made_for(channel: BoundedChannel) -> KvSocket:
-    socket = KvSocket()
-    socket.channel = channel
-    return socket

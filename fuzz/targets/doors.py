@@ -80,7 +80,8 @@ class Door:
     def send(self, pieces: Iterable[bytes]) -> bytes:
         """What is answered on one connection."""
         transport = _Transport(peerAddress=IPv4Address("TCP", "10.1.0.1", 9))
-        channel: BoundedChannel = self._front.site.buildProtocol(IPv4Address("TCP", "10.1.0.1", 9))
+        channel = self._front.site.buildProtocol(IPv4Address("TCP", "10.1.0.1", 9))
+        assert isinstance(channel, BoundedChannel)
         process = self.nodes.node.process
         assert process is not None
         transport.protocol = channel

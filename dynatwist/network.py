@@ -1,0 +1,172 @@
+"""The sockets between nodes: TLS over TCP for links, UDP for gossip. `dynatwist.sim.network` takes its place in the
+simulated world."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.error import DNSLookupError, InvalidAddressError
+from twisted.internet.interfaces import ILoggingContext
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from dynatwist.net.names import Names
+from dynatwist.net.packet import MAX_PACKET_BYTES
+from dynatwist.net.tls import TlsConnections, is_foreign_key, peer_context, peer_node_id, secrets_of
+from dynatwist.runtime import Datagrams
+from dynatwist.storage.keyring import ClusterKeys
+from dynatwist.twisted_inside import tls
+from dynatwist.twisted_inside.sockets import FairPort
+
+DIAL_TIMEOUT_S = 3
+"""For TCP; a peer that takes longer is dialled again."""
+MAX_SAID = 64
+"""Addresses with another key file that are named in the log, each once: strangers can come from any number."""
+
+
+class RealNetwork:
+    """Sockets: TLS over TCP between nodes, UDP for gossip.
+
+    :param reactor: the one that the node runs in.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, interface: str) -> None:
+        self._reactor = reactor
+        self._interface = interface
+        self._tls: TlsConnections | None = None
+        self._names = Names(reactor.resolve, time.monotonic)
+        self._said: set[str] = set()
+
+    def identify(self, node_id: bytes, keys: ClusterKeys) -> None:
+        """Issue this node's certificate, for connections made from now on. Call before the first."""
+        context = peer_context(keys, node_id)
+        if self._tls is None:
+            self._tls = TlsConnections(context)
+        else:
+            self._tls.use(context)
+
+    def listen(self, port: int, factory: Any) -> Any:
+        """See `dynatwist.runtime.Network`."""
+        assert self._tls is not None
+        wrapped = tls.for_accepted_links(self._tls, self._authenticating(factory), self._reactor)
+        return self._reactor.listenTCP(port, wrapped, interface=self._interface)
+
+    def connect(self, host: str, port: int, factory: Any) -> Any:
+        """See `dynatwist.runtime.Network`."""
+        assert self._tls is not None
+        wrapped = tls.for_dialled_links(self._tls, self._authenticating(factory), self._reactor)
+        dialler = _Dialler(wrapped, factory)
+
+        def found(address: str | None) -> None:
+            if address is None:
+                dialler.clientConnectionFailed(None, Failure(DNSLookupError(host)))
+            else:
+                self._reactor.connectTCP(address, port, dialler, DIAL_TIMEOUT_S)
+
+        self._names.find(host, found)
+
+    def datagrams(self, port: int, protocol: Any) -> Datagrams:
+        """See `dynatwist.runtime.Network`."""
+        udp = FairPort(port, protocol, self._interface, 2 * MAX_PACKET_BYTES, self._reactor)
+        udp.startListening()
+        return _RealDatagrams(udp, self._names)
+
+    def _authenticating(self, factory: Any) -> _Authenticating:
+        return _Authenticating(factory, self._say_foreign)
+
+    def _say_foreign(self, address: str) -> None:
+        if address not in self._said and len(self._said) < MAX_SAID:
+            self._said.add(address)
+            self.log.error(
+                "peer link with {address} refused: the other side has another key file; "
+                "copy the cluster's key file to it, or give the right one with --key-file",
+                address=address,
+            )
+
+
+class _RealDatagrams:
+    """A UDP port; what cannot be sent is lost, like any packet."""
+
+    def __init__(self, port: Any, names: Names) -> None:
+        self._port = port
+        self._names = names
+
+    def write(self, data: bytes, address: tuple[str, int]) -> None:
+        try:
+            self._port.write(data, address)
+        except InvalidAddressError:
+            self._names.find(address[0], lambda ip: self._write_to(data, ip, address[1]))
+
+    def _write_to(self, data: bytes, ip: str | None, port: int) -> None:
+        if ip is not None and self._port.connected:
+            with suppress(OSError, InvalidAddressError):
+                self._port.write(data, (ip, port))
+
+    def stopListening(self) -> Any:
+        return self._port.stopListening()
+
+
+class _Dialler(Factory):
+    """Passes on to the link's own factory what became of a connection attempt."""
+
+    noisy = False
+
+    def __init__(self, wrapped: TLSMemoryBIOFactory, owner: Any) -> None:
+        self._wrapped = wrapped
+        self._owner = owner
+
+    def startedConnecting(self, connector: Any) -> None:
+        pass
+
+    def buildProtocol(self, addr: Any) -> Any:
+        return self._wrapped.buildProtocol(addr)
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        self._owner.clientConnectionFailed(connector, reason)
+
+    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
+        pass
+
+
+@implementer(ILoggingContext)
+class _Authenticating(Factory):
+    """Builds links whose transport knows the node id in the peer's certificate, and notes foreign keys."""
+
+    noisy = False
+
+    def __init__(self, factory: Any, say_foreign: Callable[[str], None]) -> None:
+        self._factory = factory
+        self._say_foreign = say_foreign
+
+    def logPrefix(self) -> str:
+        """What the log calls the port."""
+        return "links with other nodes"
+
+    def buildProtocol(self, addr: Any) -> Any:
+        link = self._factory.buildProtocol(addr)
+        if link is None:
+            return None
+        lost, received = link.connectionLost, link.dataReceived
+        say = self._say_foreign
+
+        def connection_lost(reason: Failure) -> None:
+            if is_foreign_key(reason):
+                say(str(addr.host))
+            lost(reason)
+
+        def data_received(data: bytes) -> None:
+            link.dataReceived = received
+            link.transport.peer_node_id = peer_node_id(link.transport)
+            link.transport.secrets = secrets_of(link.transport)
+            received(data)
+
+        link.connectionLost, link.dataReceived = connection_lost, data_received
+        return link

@@ -1,0 +1,123 @@
+"""Autobahn's websocket, opened: a connection taken over from HTTP, frames written as they are, endings with a reason.
+
+A socket goes from its opening handshake (RFC 6455, section 4) to open, closing and closed. `OpenSocket.is_standing`
+tells whether messages may be sent; whatever else Autobahn knows of the state stays with it.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from autobahn.twisted.resource import WebSocketResource
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.util import encode_truncate
+from twisted.internet.interfaces import IAddress
+
+from .http import OpenRequest
+from .sockets import write_now
+
+MAX_REASON_BYTES = 123
+"""A close frame has 125 (RFC 6455, section 5.5), and its code takes two."""
+
+
+class OpenSocket(WebSocketServerProtocol):
+    """One client's socket, with verbs for what Autobahn keeps to itself, and hooks with plain names."""
+
+    transport: Any
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether the handshake is done and nobody has said goodbye."""
+        return bool(self.state == self.STATE_OPEN)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether this side has found a fault in what the client sends, and reads nothing of it any more."""
+        return bool(self.failedByMe)
+
+    @property
+    def message_bytes(self) -> int:
+        """How much the message that is being read has, by the frames that were announced so far."""
+        return self.message_data_total_length
+
+    def stop_reading(self) -> None:
+        """Let the bytes of the client wait in the kernel, and then with the client."""
+        self.transport.pauseProducing()
+
+    def go_on_reading(self) -> None:
+        """Take bytes of the client again."""
+        self.transport.resumeProducing()
+
+    def say_goodbye(self, code: int, reason: str) -> None:
+        """Begin to close, with any code of RFC 6455, section 7.4.1; Autobahn's own verb takes only some of them."""
+        if self.is_standing:
+            self.sendCloseFrame(code, encode_truncate(reason, MAX_REASON_BYTES), isReply=False)
+
+    def fail_too_long(self, size_bytes: int, most_bytes: int, reason: str) -> None:
+        """A message is longer than is taken: close with code 1009."""
+        self._max_message_size_exceeded(size_bytes, most_bytes, reason)
+
+    def send_frame_now(self, payload: bytes) -> None:
+        """Send one text message, at once if nothing waits before it, without Autobahn's way through all its options."""
+        if self.send_queue:
+            self.sendMessage(payload)
+        else:
+            write_now(self.transport, text_head(len(payload)) + payload)
+
+    # What happens: for subclasses to override
+
+    def handshake_refused(self, reason: str) -> bytes:
+        """Autobahn does not like the handshake.
+
+        :returns: the answer to the client, head and body; the connection is closed behind it.
+        """
+        raise NotImplementedError
+
+    def closing(self) -> None:
+        """The connection is being closed from this side; a client that does not read is waited for until it ends."""
+
+    # Autobahn's names for that
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        """See `handshake_refused`."""
+        self.wasNotCleanReason = reason
+        self.sendData(self.handshake_refused(reason))
+        self.dropConnection(abort=False)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        super()._closeConnection(abort)
+        self.closing()
+
+
+def text_head(size_bytes: int) -> bytes:
+    """The head of a server's text frame (RFC 6455, section 5.2)."""
+    if size_bytes < 126:
+        return b"\x81%c" % size_bytes
+    if size_bytes < 1 << 16:
+        return b"\x81\x7e" + size_bytes.to_bytes(2)
+    return b"\x81\x7f" + size_bytes.to_bytes(8)
+
+
+class _OneSocket(WebSocketServerFactory):
+    """Autobahn wants a factory; this one has its socket already."""
+
+    def __init__(self, socket: OpenSocket) -> None:
+        super().__init__()
+        self._socket = socket
+
+    def buildProtocol(self, addr: IAddress | None) -> OpenSocket:
+        self._socket.factory = self
+        return self._socket
+
+
+def take_over(request: OpenRequest, socket: OpenSocket, behind: bytes, **options: Any) -> None:
+    """Give a request's connection to a websocket, which answers the request with its handshake.
+
+    :param behind: what has arrived behind the request; the socket reads it first.
+    :param options: Autobahn's, see ``WebSocketServerFactory.setProtocolOptions``.
+    """
+    factory = _OneSocket(socket)
+    factory.setProtocolOptions(**options)
+    request.content = BytesIO(behind)
+    WebSocketResource(factory).render(request)
