@@ -201,9 +201,8 @@ def a_listing_without_the_keys_on_which_owners_differ(patch):
     """What the owners do not agree on is left out."""
     resolve = Listing._resolve
 
-    async def partial(self, table, dots, *rest):
-        agreed = {name: by_node for name, by_node in dots.items() if len(set(by_node.values())) == 1}
-        return await resolve(self, table, agreed, *rest)
+    async def partial(self, table, entries, *rest):
+        return await resolve(self, table, [one for one in entries if one.source is not None], *rest)
 
     patch.setattr(Listing, "_resolve", partial)
 
