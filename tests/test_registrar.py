@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dynatwist.agreement.registrar import FOUND_AFTER_S, FOUND_WITHOUT_MAJORITY_AFTER_S
-from dynatwist.net.messages import Unable
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import Join, Unable
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 
@@ -91,3 +92,27 @@ def test_a_member_that_refuses_everything_is_struck_out_whatever_its_place(place
         return mute.node_id in registry.struck_out and not registry.changing
 
     assert world.run_until(lambda: all(map(is_out, others)), 30)
+
+
+def test_regression_what_a_node_asked_for_before_it_was_struck_out_does_not_bring_it_back():
+    """Simulator, seed 1100044: a node had asked one member to join, and was forgotten at another within two seconds.
+    The first one had it in the registry again, of which everybody refused its links: a member that nobody let in."""
+    world, cluster = started(4)
+    assert world.run_until(cluster.is_settled, 30)
+    first, second, _, gone = sorted(cluster.nodes, key=lambda node: node.node_id)
+    asked = Join(cluster.registry().find(gone.node_id), 3)
+
+    def asks(before, after):
+        if after.changing:  # while it is on its way out, and nobody has told it
+            second.core.registrar._on_join(Arrival(gone.node_id), asked, lambda reply: None)
+            second.core.registrar._proposing = True  # for a moment, of something else
+
+    second.core.cluster.on_registry.append(asks)
+    second.core.registrar._want(asked.member)
+    first.core.registrar.forget(gone.node_id)
+    assert world.run_until(lambda: gone.node_id in first.core.cluster.registry.struck_out, 10, step_s=0.001)
+    second.core.registrar._proposing = False
+    world.run(world.now_s + 10)
+    registry = first.core.cluster.registry
+    assert gone.node_id in registry.struck_out
+    assert registry.find(gone.node_id) is None

@@ -208,12 +208,18 @@ class Registrar:
             self._try_to_settle(registry)
 
     def _goal(self, registry: Registry) -> Registry | None:
-        """The next version wanted, if any: joins only between changes, removals also amend the one under way."""
+        """The next version wanted, if any: joins only between changes, removals also amend the one under way.
+
+        What a node has asked for before it was struck out does not count; another member may have struck it out.
+        """
         now_s = self._cluster.runtime.monotonic_s()
         self._wanted = {
             node: (member, asked_s)
             for node, (member, asked_s) in self._wanted.items()
-            if registry.find(node) != member and node not in self._unwanted and now_s - asked_s < WISH_S
+            if registry.find(node) != member
+            and node not in self._unwanted
+            and node not in registry.struck_out
+            and now_s - asked_s < WISH_S
         }
         self._unwanted = {node for node in self._unwanted if node in registry.ids}
         if registry.changing:
