@@ -297,7 +297,7 @@ class Core:
         self.gossip.start(self.config.port)
         registry = self.cluster.registry
         for member in (*registry.members, *registry.previous) if registry is not None else ():
-            self.cluster.links.want(member.node_id, member.host, member.peer_port)
+            self.cluster.links.dialler.want(member.node_id, member.host, member.peer_port)
         self.acceptors.start()
         self.registrar.start()
         self.repair.start()
@@ -376,7 +376,7 @@ class Core:
             "peer_handshakes_dropped": doors.dropped,
             "peer_connections_refused": doors.refused,
             "peer_calls_refused": self.cluster.peers.refused_calls,
-            "peer_dials_put_off": self.cluster.links.dials.put_off,
+            "peer_dials_put_off": self.cluster.links.dialler.dials.put_off,
             "gossip_packets_sent": self.gossip.packets_sent,
             "gossip_packets_received": self.gossip.packets_received,
             "gossip_packets_dropped": self.gossip.codec.dropped,

@@ -58,7 +58,7 @@ class TestFrames:
         network = SimNetwork(world)
         one, two = Host(world, network, 1), Host(world, network, 2)
         for mine, other in ((one, two), (two, one)):
-            mine.links.want(other.node, other.name, 1)
+            mine.links.dialler.want(other.node, other.name, 1)
         world.run(1)
         return world, one, two
 

@@ -74,7 +74,7 @@ def pair(world):
     network = SimNetwork(world)
     one, two = Host(world, network, 1), Host(world, network, 2)
     for mine, other in ((one, two), (two, one)):
-        mine.links.want(other.node, other.name, 1)
+        mine.links.dialler.want(other.node, other.name, 1)
     world.run(1)
     return one, two
 
@@ -119,7 +119,7 @@ def test_regression_only_what_may_arrive_twice_is_asked_again_on_a_new_connectio
         stream.stuck_until_s = world.now_s + 600
     replies = []
     getattr(one.links, way)(two.node, ReadDot(1, ("t", "k")), replies.append)
-    two.links.try_once("h1", 1)
+    two.links.dialler.try_once("h1", 1)
     world.run(world.now_s + 1)
     assert replies == [Done() if way == "ask" else NoAnswer.LOST]
 
@@ -140,7 +140,7 @@ def test_regression_a_link_dialled_the_other_way_is_redialled_too(pair, world):
     """A joiner with the higher id had dialled to find out why nobody answered; its link replaced the regular one, and
     nobody dialled again when it was lost."""
     one, two = pair
-    two.links.try_once("h1", 1)
+    two.links.dialler.try_once("h1", 1)
     world.run(world.now_s + 5)
     assert len(one.host.streams) == 1
     for stream in list(one.host.streams.values()):
@@ -174,7 +174,7 @@ def test_no_message_seems_younger_than_it_is(world, slow_from_the_start):
     if slow_from_the_start:
         network.slow(one.name, two.name, 0.4)
     for mine, other in ((one, two), (two, one)):
-        mine.links.want(other.node, other.name, 1)
+        mine.links.dialler.want(other.node, other.name, 1)
     world.run(5)
     network.slow(one.name, two.name, 0.4)
     for _ in range(5):
@@ -211,7 +211,7 @@ def test_a_connection_on_which_nothing_is_answered_is_given_up_and_replaced(pair
 def test_a_refused_peer_is_told_and_not_linked(world):
     network = SimNetwork(world)
     one, two = Host(world, network, 1), Host(world, network, 2, refusal="go away")
-    one.links.want(two.node, two.name, 1)
+    one.links.dialler.want(two.node, two.name, 1)
     world.run(2)
     assert world.run_until(lambda: one.links.linked() == [], 1, step_s=0.005)  # it hears of the refusal after greeting
     assert two.links.linked() == []
@@ -240,7 +240,7 @@ class TestTwoProcessesOfOneNode:
         """A process of node 2 comes, and stays until another one takes its place."""
         host = Host(world, peer.network, 2, name=name, epoch=epoch)
         host.written = written
-        host.links.try_once(peer.name, 1)
+        host.links.dialler.try_once(peer.name, 1)
         world.run(world.now_s + 2)
         return host
 
@@ -267,7 +267,7 @@ class TestTwoProcessesOfOneNode:
     def test_on_copies_of_a_data_folder_the_later_one_stays(self, world, peer):
         first = self.meet(world, peer, "first", 7)
         second = self.meet(world, peer, "second", 3, b"f" * 8)
-        first.links.try_once(peer.name, 1)
+        first.links.dialler.try_once(peer.name, 1)
         world.run(world.now_s + 2)
         assert peer.links.linked() == [b"\2" * 8]
         assert second.links.linked() == [peer.node]

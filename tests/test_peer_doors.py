@@ -179,11 +179,11 @@ def test_guests_are_bounded_and_members_are_not_counted_among_them():
     node = Cluster(world, network, 200, [bytes([199]) * 8])
     for number in range(1, MAX_GUESTS + 11):
         guest = Host(world, network, number)
-        guest.links.want(node.node, node.name, 1)
+        guest.links.dialler.want(node.node, node.name, 1)
         guest.links._is_to_dial = lambda other: False  # once
         world.run(world.now_s + 0.2)
     member = Host(world, network, 199)
-    member.links.want(node.node, node.name, 1)
+    member.links.dialler.want(node.node, node.name, 1)
     world.run(world.now_s + 1)
     assert len(node.links.linked()) <= MAX_GUESTS + 1
     assert member.node in node.links.linked()
@@ -199,7 +199,7 @@ def test_links_by_a_retired_secret_are_replaced_before_they_end(monkeypatch):
     one, two = Host(world, network, 1), Host(world, network, 2)
     for mine, other in ((one, two), (two, one)):
         mine.links.go_by(("old",))
-        mine.links.want(other.node, other.name, 1)
+        mine.links.dialler.want(other.node, other.name, 1)
     world.run(1)
     former = [host.links._links[other.node] for host, other in ((one, two), (two, one))]
     replies = []
@@ -247,8 +247,8 @@ def test_a_stranger_in_the_simulated_world_gets_nothing():
     replies = []
     for node in cluster.nodes:
         port = node.core.config.actual_peer_port
-        stranger.links._is_to_dial = lambda node: True
-        stranger.links.want(node.node_id, node.host, port)
+        stranger.links.dialler._is_to_dial = lambda node: True
+        stranger.links.dialler.want(node.node_id, node.host, port)
     world.run(world.now_s + 1)
     assert len(stranger.links.linked()) == 3
     before = cluster.registry()
@@ -471,7 +471,7 @@ def test_a_made_up_cluster_in_gossip_makes_a_node_dial_little():
     connect = node.host.connect
     node.host.connect = lambda host, port, factory: dialled.append(host) or connect(host, port, factory)
     for number in range(500):
-        node.links.want(b"x" + number.to_bytes(7), f"10.1.{number // 250}.{number % 250}", 80)
+        node.links.dialler.want(b"x" + number.to_bytes(7), f"10.1.{number // 250}.{number % 250}", 80)
     world.run(world.now_s + 10)
     assert len(dialled) < 20 + 10 * 25 + 5
     assert isinstance(node.links, PeerLinks)

@@ -117,7 +117,7 @@ class Registrar:
         self._next_try_s = now_s + TRY_EVERY_S
         for host, port in self._seeds:
             if port + 10_000 <= 65535 and (host, port) != (self._cluster.me.host, self._cluster.me.port):
-                self._cluster.links.try_once(host, port + 10_000)
+                self._cluster.links.dialler.try_once(host, port + 10_000)
 
     def _ask_to_join(self) -> None:
         cluster = self._cluster

@@ -115,7 +115,7 @@ class Peers:
         self.links.members_changed()
         for member in (*registry.members, *registry.previous):
             if self._swim is None or not self._swim.knows(member.node_id):
-                self.links.want(member.node_id, member.host, member.peer_port)
+                self.links.dialler.want(member.node_id, member.host, member.peer_port)
 
     def forget(self, node: bytes) -> None:
         """A node is no member any more: its link ends once it has heard of that. While it has something to hand off, it
@@ -137,9 +137,9 @@ class Peers:
         if peer.node in self._ownership.struck_out:
             return
         if peer.is_up:
-            self.links.want(peer.node, peer.host, peer.peer_port)
+            self.links.dialler.want(peer.node, peer.host, peer.peer_port)
         elif not self._ownership.is_member(peer.node):
-            self.links.leave_alone(peer.node)
+            self.links.dialler.leave_alone(peer.node)
 
     # What they say of themselves, and this node to them
 

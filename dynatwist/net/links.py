@@ -10,8 +10,6 @@ so many, and the oldest one goes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol
 
 from twisted.internet.protocol import Factory
@@ -22,7 +20,7 @@ from dynatwist.runtime import Runtime, Timer, cancel
 from dynatwist.sometimes import sometimes
 
 from .arrival import Arrival
-from .dials import Dials
+from .dialler import Dialler, Dialling
 from .doors import Doors
 from .framing import FRAME_SIZES
 from .link import CALL_TIMEOUT_S, WATCH_S, Above, PeerLink, Wall
@@ -30,8 +28,6 @@ from .lives import Lives, Word
 from .messages import AnyMessage, Hello, Leaving, Ping, Refused
 from .replies import NoAnswer, OnReply, Reply
 
-FIRST_BACKOFF_S = 0.05
-MAX_BACKOFF_S = 2.0
 MAX_GUESTS = 64
 """Links of nodes that are no members, in a cluster that was founded: more do not join at once."""
 MAX_SAID = 64
@@ -42,14 +38,6 @@ RETIRE_S = 0.8
 """How long such a link goes on: what was asked on it is answered meanwhile, on both ends."""
 LAST_WORDS_S = 0.4
 """How long a link to a node that was struck out stays: it hears of that, and answers what it was asked."""
-
-
-class Dialling(Enum):
-    """Whom a node dials."""
-
-    HIGHER = "nodes with higher ids"
-    ALL = "all"
-    NOBODY = "nobody"
 
 
 class LinksOwner(Above, Protocol):
@@ -76,18 +64,6 @@ class LinksOwner(Above, Protocol):
 
     def handle(self, arrival: Arrival, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
         """A call (with `respond`) or a one-way message."""
-
-
-@dataclass(slots=True)
-class _Target:
-    """A node to be dialled."""
-
-    host: str
-    port: int
-    backoff_s: float = FIRST_BACKOFF_S
-    failures: int = 0
-    timer: Timer | None = None
-    dialling: bool = False
 
 
 class _Connector(Factory):
@@ -124,7 +100,7 @@ class PeerLinks:
 
     :ivar frame_sizes: of the links that are still to come.
     :ivar doors: what has not said who it is yet.
-    :ivar dials: how often nodes are dialled that are no members.
+    :ivar dialler: which nodes a link is kept to.
     """
 
     log = Logger()
@@ -135,16 +111,20 @@ class PeerLinks:
         self._runtime = runtime
         self._links: dict[bytes, PeerLink] = {}
         self._open: dict[PeerLink, None] = {}
-        self._targets: dict[bytes, _Target] = {}
         self._port: Any = None
         self.frame_sizes = FRAME_SIZES
         self._stopping = False
         self._said: set[str] = set()
-        self._dialling = Dialling.HIGHER
         self._secrets: tuple[str, ...] | None = None
         self._ending: set[PeerLink] = set()
-        self.doors = Doors(runtime.monotonic_s, self._is_dialled)
-        self.dials = Dials(runtime.monotonic_s)
+        self.dialler = Dialler(
+            node_id=node_id,
+            runtime=runtime,
+            is_linked=self._stays,
+            is_member=owner.is_served,
+            connect=self._connect,
+        )
+        self.doors = Doors(runtime.monotonic_s, self.dialler.is_dialled)
         self._watching: Timer | None = None
         self._clock_bounds_ms: dict[bytes, tuple[int, float]] = {}
         self._positions: dict[bytes, tuple[int, int]] = {}
@@ -166,8 +146,7 @@ class PeerLinks:
         """Say goodbye, close all links and the port."""
         self._stopping = True
         cancel(self._watching)
-        for target in self._targets.values():
-            cancel(target.timer)
+        self.dialler.stop()
         if self._port is not None:
             self._port.stopListening()
         for link in list(self._open):
@@ -287,22 +266,9 @@ class PeerLinks:
 
     # Dialling
 
-    def want(self, node: bytes, host: str, port: int) -> None:
-        """Keep a link to a node; called again when its address is news, which also cuts the backoff short."""
-        if self._stopping or node == self._node_id:
-            return
-        target = self._targets.get(node)
-        if target is None or (target.host, target.port) != (host, port):
-            if target is not None:
-                cancel(target.timer)
-            self._targets[node] = target = _Target(host, port, dialling=target.dialling if target else False)
-        target.backoff_s = FIRST_BACKOFF_S
-        cancel(target.timer)
-        self._dial(node)
-
     def unwant(self, node: bytes) -> None:
         """The node is gone for good: it is not dialled any more, and its link ends in a moment."""
-        self.leave_alone(node)
+        self.dialler.leave_alone(node)
         self.end_after(node, LAST_WORDS_S)
 
     def end_after(self, node: bytes, wait_s: float) -> None:
@@ -311,66 +277,23 @@ class PeerLinks:
         if link is not None:
             self._runtime.clock.callLater(wait_s, link.close)
 
-    def leave_alone(self, node: bytes) -> None:
-        """Dial a node no more."""
-        target = self._targets.pop(node, None)
-        if target is not None:
-            cancel(target.timer)
-
     def dial(self, whom: Dialling) -> None:
         """Dial these from now on, of the nodes that are wanted; nobody: the links end as well."""
-        if whom is self._dialling:
-            return
-        self._dialling = whom
-        for node in list(self._targets):
-            self._dial(node)
-        if whom is Dialling.NOBODY:
+        if self.dialler.dial(whom) and whom is Dialling.NOBODY:
             for link in list(self._links.values()):
                 link.close()
 
-    def _is_dialled(self, host: str) -> bool:
-        return any(target.host == host for target in self._targets.values())
+    def _connect(self, host: str, port: int, node: bytes | None) -> None:
+        self._runtime.network.connect(host, port, _Connector(self, node))
 
-    def try_once(self, host: str, port: int) -> None:
-        """Dial an address of which only the port is guessed: where gossip gets no answer, TLS tells why."""
-        if not self._stopping:
-            self._runtime.network.connect(host, port, _Connector(self, None))
-
-    def _dial(self, node: bytes) -> None:
-        target = self._targets.get(node)
-        if target is None or target.dialling or self._stopping or not self._is_to_dial(node):
-            return
-        if node in self._links and self._links[node] not in self._ending:
-            return
-        if not self._owner.is_served(node) and not self.dials.may(target.failures):
-            self._dial_later(node, target)
-            return
-        target.dialling = True
-        self._runtime.network.connect(target.host, target.port, _Connector(self, node))
-
-    def _is_to_dial(self, node: bytes) -> bool:
-        if self._dialling is Dialling.HIGHER:
-            return node > self._node_id
-        return self._dialling is Dialling.ALL
+    def _stays(self, node: bytes) -> bool:
+        """Whether a node has a link that is not about to end."""
+        return node in self._links and self._links[node] not in self._ending
 
     def dial_failed(self, node: bytes | None, reason: Any) -> None:
         """The network could not connect."""
         if node is not None:
-            self._redial(node)
-
-    def _redial(self, node: bytes) -> None:
-        target = self._targets.get(node)
-        if target is None or self._stopping:
-            return
-        target.dialling = False
-        target.failures += 1
-        self._dial_later(node, target)
-
-    def _dial_later(self, node: bytes, target: _Target) -> None:
-        cancel(target.timer)
-        delay_s = target.backoff_s * (0.5 + self._runtime.random.random())
-        target.backoff_s = min(MAX_BACKOFF_S, target.backoff_s * 2)
-        target.timer = self._runtime.clock.callLater(delay_s, self._dial, node)
+            self.dialler.redial(node)
 
     def accept(self, host: str) -> PeerLink | None:
         """A link for a connection that somebody made to this node; ``None`` if it is to be closed at once."""
@@ -414,9 +337,7 @@ class PeerLinks:
         self._lives.met(node, hello.epoch)
         if older is not None:
             self._replace(node, older, link)
-        target = self._targets.get(node)
-        if target is not None:
-            target.backoff_s, target.failures = FIRST_BACKOFF_S, 0
+        self.dialler.linked(node)
         self._owner.linked(node, hello)
         return None
 
@@ -446,11 +367,8 @@ class PeerLinks:
                 self._runtime.clock.callLater(self._runtime.random.uniform(*RENEW_S), self._renew, node)
 
     def _renew(self, node: bytes) -> None:
-        """Dial a node beside the link that is about to end."""
-        target = self._targets.get(node)
-        if target is not None and self._links.get(node) in self._ending:
-            target.dialling = False
-            self._dial(node)
+        if self._links.get(node) in self._ending:
+            self.dialler.renew(node)
 
     def _is_outdated(self, link: PeerLink) -> bool:
         return self._secrets is not None and not link.secrets.issubset(self._secrets)
@@ -536,4 +454,4 @@ class PeerLinks:
             self._remember(node, link)
             self._owner.unlinked(node)
         if node is not None:
-            self._redial(node)
+            self.dialler.redial(node)

@@ -8,7 +8,7 @@ from dynatwist.cluster.peers import Respond
 from dynatwist.model.dots import DotSet
 from dynatwist.model.registry import Registry, majority
 from dynatwist.net.arrival import Arrival
-from dynatwist.net.links import Dialling
+from dynatwist.net.dialler import Dialling
 from dynatwist.net.messages import ClocksAre, PullFromMe
 from dynatwist.net.replies import Reply
 
