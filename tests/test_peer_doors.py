@@ -180,7 +180,7 @@ def test_guests_are_bounded_and_members_are_not_counted_among_them():
     for number in range(1, MAX_GUESTS + 11):
         guest = Host(world, network, number)
         guest.links.dialler.want(node.node, node.name, 1)
-        guest.links._is_to_dial = lambda other: False  # once
+        guest.links.dialler._is_to_dial = lambda other: False  # once
         world.run(world.now_s + 0.2)
     member = Host(world, network, 199)
     member.links.dialler.want(node.node, node.name, 1)
