@@ -314,9 +314,9 @@ def test_memory_of_remembered_requests_is_bounded_by_bytes():
     for number in range(300):
         assert ask(world, a, "put", key, b'{"n":%d,"v":"%b"}' % (number, b"x" * (64 << 10))).code is Code.OK
     owner = next(n for n in cluster.nodes if n.node_id in a.core.cluster.ownership.owners(partition_of(*key)))
-    kept = sum(len(r.value or b"") for r in owner.core.store._ops.values())
+    kept = sum(len(r.value or b"") for r in owner.core.store.requests.values())
     world.run(world.now_s + 600)
-    kept_later = sum(len(r.value or b"") for r in owner.core.store._ops.values())
+    kept_later = sum(len(r.value or b"") for r in owner.core.store.requests.values())
     print("store says", owner.core.store.size_bytes, "; remembered by op:", kept, "ten minutes later:", kept_later)
     assert kept_later < 20 * owner.core.store.size_bytes
 

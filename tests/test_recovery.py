@@ -263,7 +263,7 @@ def test_whatever_lies_in_the_folder_a_start_has_what_was_held_or_says_what_it_m
     scrub(bench.fs, "/d", KEY, again.recovered)
     damaged = again.recovered.damaged
     assert not damaged or again.recovered.findings
-    for mine, theirs in zip(bench.store.replicas, again.recovered.replicas, strict=True):
+    for mine, theirs in zip(bench.store.replicas, again.recovered.state.replicas, strict=True):
         assert mine.number in damaged or (mine.records == theirs.records and mine.clock == theirs.clock)
 
 

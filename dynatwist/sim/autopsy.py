@@ -144,10 +144,10 @@ class Autopsy:
 
     def _differences(self, node: SimNode, core: Core, found: Recovered, how: str) -> Iterator[str]:
         """What a start would neither have, nor miss."""
-        for mine, theirs in zip(core.store.replicas, found.replicas, strict=True):
+        for mine, theirs in zip(core.store.replicas, found.state.replicas, strict=True):
             if mine.number not in found.damaged and not self._is_found(mine, theirs, bool(found.damage)):
                 yield f"P12: {node.host} would start as if partition {mine.number} were whole {how}"
-        if not found.damaged and core.store.meta != found.meta:
+        if not found.damaged and core.store.meta != found.state.meta:
             yield f"P12: {node.host} would forget votes {how}"
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from dynatwist.core import Core
 from dynatwist.model.dots import Dot
-from dynatwist.model.record import Draft, Key, Record
-from dynatwist.model.records import Packed
-from dynatwist.model.replica import Merge
+from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import SYSTEM_PARTITION, is_system_table
 from dynatwist.requests.coordinator import SYSTEM_RESERVE_SHARE
+from dynatwist.storage.effects import Covered, Effect, Gone, Held, Lost
+from dynatwist.storage.entries import AnyEntry, Dropped, Reset, SetAside, Wholeness
 from dynatwist.storage.requests import MAX_BYTES
 from dynatwist.storage.store import Store
 
@@ -140,79 +140,71 @@ class Witness:
     # Watching a node
 
     def watch(self, node: SimNode, core: Core) -> None:
-        """Stand beside the store of a node that is about to start."""
-        store = core.store
-        merge, take, write, drop = store.merge, store.take, store.write, store.drop
+        """Stand beside the store of a node that is about to start, and see each entry and what it changed."""
         met: set[bytes] = set()  # ids of forwarded requests of which this process has met the record
 
-        def merged(key: Key, record: Record, packed: Packed | None = None) -> Merge:
-            met.add(record.op)
-            known = self._know(store.replica_of(key).number, key, record)
-            outcome = merge(key, record, packed)
-            self._merged(known, node, core)
-            return outcome
+        def observe(entry: AnyEntry, effect: Effect) -> None:
+            if isinstance(effect, Held | Lost | Covered):
+                self._arrived(node, core, effect, met)
+                return
+            match entry:
+                case Dropped(partition) if isinstance(effect, Gone):
+                    for key, record in effect.records.items():
+                        self._drops(node, partition, key, record)
+                case Reset(partition, whole):
+                    self._was_reset(node, core, partition, whole)
+                case SetAside(partition):
+                    self._was_set_aside(node, core, partition)
+                case Wholeness(partition, True):
+                    self._became_whole(node, core, partition)
 
-        def taken(key: Key, record: Record) -> None:
-            known = self._know(store.replica_of(key).number, key, record)
-            take(key, record)
-            self._merged(known, node, core)
-
-        def written(key: Key, draft: Draft, dot: Dot | None = None, after_ms: int = 0) -> Record:
-            if draft.op and draft.op in met and store.requests.max_bytes == MAX_BYTES:  # else it may forget early
-                self.say(f"P2: {node.host} writes {'/'.join(key)} for a request that it has met the record of")
-            before_bytes = store.size_bytes
-            buried = self._buried_by(store, key)
-            record = write(key, draft, dot, after_ms)
-            self._born(key, record)
-            if buried is not None and not is_preferred(record, buried):
-                self.say(f"P2: {'/'.join(key)} {name_of(record)} does not beat {name_of(buried)}, collected before it")
-            if record.value is not None and store.size_bytes > max(before_bytes, self._bound_bytes(key)):
-                self.say(f"P10: {node.host} writes {'/'.join(key)} beyond its memory limit: {store.size_bytes} bytes")
-            return record
-
-        def dropped(partition: int, entries: Iterable[tuple[Key, Dot]], generation: int) -> None:
-            entries = list(entries)
-            for key, dot in entries:
-                held = store.held(key)
-                if held is not None and held.dot == dot:
-                    self._drops(node, partition, key, held)
-            drop(partition, entries, generation)
-
-        store.merge, store.take, store.write, store.drop = merged, taken, written, dropped  # type: ignore[method-assign]
-        self._watch_wholeness(node, core)
+        core.store.observe(observe)
         self._started(node, core)
 
-    def _watch_wholeness(self, node: SimNode, core: Core) -> None:
-        store = core.store
-        reset, cease_whole, become_whole = store.reset, store.cease_whole, store.become_whole
+    def _arrived(self, node: SimNode, core: Core, effect: Held | Lost | Covered, met: set[bytes]) -> None:
+        """A record came to a store: from a client, if nobody has seen it before, or else from a peer."""
+        record, store = effect.record, core.store
+        is_born = record.dot.actor == store.actor and (effect.partition, record.dot) not in self._records
+        if is_born and record.op in met and store.requests.max_bytes == MAX_BYTES:  # else it may forget early
+            self.say(f"P2: {node.host} writes {'/'.join(effect.key)} for a request that it has met the record of")
+        if record.op:
+            met.add(record.op)
+        self._merged(self._know(effect.partition, effect.key, record), node, core)
+        if is_born:
+            self._born(effect.key, record)
+        if is_born and isinstance(effect, Held):
+            self._written(node, store, effect)
 
-        def was_reset(partition: int, whole: bool) -> None:
-            self._starts_over(node, partition)
-            reset(partition, whole)
-            self._merges_aside(node, partition)
-            self._handed_off(node, partition)
-            if whole:
-                self._not_whole[node.number].discard(partition)
-            else:
-                self._ceases_whole(node, core, partition)
+    def _written(self, node: SimNode, store: Store, effect: Held) -> None:
+        key, record = effect.key, effect.record
+        buried = self._buried_by(store, effect)
+        if buried is not None and not is_preferred(record, buried):
+            self.say(f"P2: {'/'.join(key)} {name_of(record)} does not beat {name_of(buried)}, collected before it")
+        if _takes_more(effect) and store.size_bytes > self._bound_bytes(key):
+            self.say(f"P10: {node.host} writes {'/'.join(key)} beyond its memory limit: {store.size_bytes} bytes")
 
-        def ceased(partition: int) -> None:
-            if node.number not in self._may_be_told and not core.cluster.ownership.is_joining(partition):
-                self.say(f"P12: {node.host} sets partition {partition} aside, though nothing of it was lost")
-            self._starts_over(node, partition)
-            cease_whole(partition)
-            if partition == SYSTEM_PARTITION:  # the last; one that dies before that is durable is told once more
-                store.wal.when_durable(store.wal.lsn, lambda: self._may_be_told.discard(node.number))
+    def _was_reset(self, node: SimNode, core: Core, partition: int, whole: bool) -> None:
+        self._starts_over(node, partition)
+        self._merges_aside(node, partition)
+        self._handed_off(node, partition)
+        if whole:
+            self._not_whole[node.number].discard(partition)
+        else:
             self._ceases_whole(node, core, partition)
 
-        def became(partition: int) -> None:
-            become_whole(partition)
-            self._not_whole[node.number].discard(partition)
-            self._merges_aside(node, partition)
-            self._is_whole(node, core, partition)
-            self.on_whole()
+    def _was_set_aside(self, node: SimNode, core: Core, partition: int) -> None:
+        if node.number not in self._may_be_told and not core.cluster.ownership.is_joining(partition):
+            self.say(f"P12: {node.host} sets partition {partition} aside, though nothing of it was lost")
+        self._starts_over(node, partition)
+        if partition == SYSTEM_PARTITION:  # the last; one that dies before that is durable is told once more
+            core.wal.when_durable(core.wal.lsn, lambda: self._may_be_told.discard(node.number))
+        self._ceases_whole(node, core, partition)
 
-        store.reset, store.cease_whole, store.become_whole = was_reset, ceased, became  # type: ignore[method-assign]
+    def _became_whole(self, node: SimNode, core: Core, partition: int) -> None:
+        self._not_whole[node.number].discard(partition)
+        self._merges_aside(node, partition)
+        self._is_whole(node, core, partition)
+        self.on_whole()
 
     def _started(self, node: SimNode, core: Core) -> None:
         """A start finds what the last process made durable, and notices what its disk lost.
@@ -359,11 +351,12 @@ class Witness:
             if not any(self._is_dead(one) for one in before):
                 self.say(f"P9: {name} was created again, though nobody had deleted it")
 
-    def _buried_by(self, store: Store, key: Key) -> Record | None:
-        """What a replica that holds nothing of a key has met of it, and was collected."""
-        buried, _ = self._dropped.get(key, (None, 0.0))
-        has_met = buried is not None and store.held(key) is None and store.replica_of(key).clock.covers(buried.dot)
-        return buried if has_met else None
+    def _buried_by(self, store: Store, effect: Held) -> Record | None:
+        """What a replica that held nothing of a key had met of it, and was collected."""
+        buried, _ = self._dropped.get(effect.key, (None, 0.0))
+        if buried is None or effect.before is not None:
+            return None
+        return buried if store.replicas[effect.partition].clock.covers(buried.dot) else None
 
     def _is_dead(self, record: Record) -> bool:
         """Whether a record was deleted, or may be taken for expired by now."""
@@ -450,3 +443,9 @@ class Witness:
 
 def _is_of_the_crowd(key: Key, record: Record) -> bool:
     return key[0] == CROWD_TABLE and record.value == b'{"n":0}'
+
+
+def _takes_more(effect: Held) -> bool:
+    """Whether a value takes more room than what it replaced."""
+    record, before = effect.record, effect.before
+    return record.value is not None and (before is None or len(record.value) > len(before.value or b""))

@@ -213,8 +213,7 @@ class _Save:
         self.finished: Deferred[Manifest] = Deferred()
         self._wal_from = self._store.wal.rotate()
         self._log_mark_bytes = self._store.wal.bytes_written
-        self._changed = self._store.changed
-        self._store.changed = set()
+        self._changed = self._store.take_changed()
         self._entries: list[SavedPartition] = []
         self._salts = dict(saver._salts)
         self._frames: list[bytes] = []
@@ -357,7 +356,7 @@ class _Save:
         self._saver._writer.submit(work, done)
 
     def _fail(self, failure: BaseException) -> None:
-        self._store.changed |= self._changed
+        self._store.give_back(self._changed)
         if self._has_failed:
             return
         self._has_failed = True

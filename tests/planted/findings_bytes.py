@@ -12,6 +12,8 @@ from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.request import Code, Kind, Operation, Result
 from dynatwist.storage import snapshot
+from dynatwist.storage.effects import Gone
+from dynatwist.storage.index import Index
 from dynatwist.storage.requests import Requests
 from dynatwist.storage.store import Store
 
@@ -152,26 +154,27 @@ def a_full_node_refuses_deletes(patch):
 
 def dropped_records_are_still_counted(patch):
     """The account of memory is not reduced when a tombstone is dropped."""
-    lets_go = Store._lets_go
+    follow = Index.follow
 
-    def forgetful(self, key, held, packed):
+    def forgetful(self, effect):
         before = self.size_bytes
-        lets_go(self, key, held, packed)
-        self.size_bytes = before
+        follow(self, effect)
+        if isinstance(effect, Gone):
+            self.size_bytes = before
 
-    patch.setattr(Store, "_lets_go", forgetful)
+    patch.setattr(Index, "follow", forgetful)
 
 
 def overwritten_records_are_counted_twice(patch):
     """The account of memory grows with every write."""
-    index = Store._index
+    change = Index._change
 
-    def greedy(self, key, held, record):
-        before = self.size_bytes
-        index(self, key, held, record)
-        self.size_bytes = max(before, self.size_bytes)
+    def greedy(self, key, before, after):
+        before_bytes = self.size_bytes
+        change(self, key, before, after)
+        self.size_bytes = max(before_bytes, self.size_bytes)
 
-    patch.setattr(Store, "_index", greedy)
+    patch.setattr(Index, "_change", greedy)
 
 
 def all_buckets_in_one_turn(patch):
