@@ -146,7 +146,7 @@ def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
 
 def state_of(replica: Replica) -> tuple[object, ...]:
     """What is durable of a replica, and found again by a start."""
-    return replica.records, replica.clock.to_wire(), replica.generation, replica.whole, replica.aside
+    return replica.records, replica.seen, replica.clock.to_wire(), replica.generation, replica.whole, replica.aside
 
 
 def _unbounded(node: SimNode, core: Core) -> Iterator[str]:

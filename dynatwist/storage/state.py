@@ -137,9 +137,10 @@ class State:
         if not replica.clock.covers(record.dot):
             return self._merge(replica, key, record, packed)
         before, before_packed = replica.records.get(key), replica.records.packed(key)
+        came_back = replica.comes_back(key, record.dot)
         if replica.take(key, record, packed):
             return Held(partition, key, record, packed, before, before_packed, False)
-        return Covered(partition, key, record, False)
+        return Covered(partition, key, record, came_back)
 
     def _join(self, entry: Joined) -> Effect:
         replica, dots = self.replicas[entry.partition], DotSet.from_wire(entry.clock)

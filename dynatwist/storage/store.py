@@ -254,8 +254,15 @@ class Store:
         return self._commit(Merged(partition_of(*key), key, msgspec.Raw(packed)), record, packed)
 
     def take(self, key: Key, record: Record) -> None:
-        """Hold the greater of a record and what is held, whatever the clock covers."""
-        self._commit(Taken(partition_of(*key), key, record))
+        """Hold the greater of a record and what is held, whatever the clock covers.
+
+        Where the clock does not cover it, that is a merge. Only `Taken` may bring a record back that was collected
+        later, when the log is replayed over a cold save of later still; the grace period is longer than any save.
+        """
+        if self.replica_of(key).clock.covers(record.dot):
+            self._commit(Taken(partition_of(*key), key, record))
+        else:
+            self.merge(key, record)
 
     def join(self, partition: int, clock: DotSet, generation: int) -> None:
         """Adopt a peer's clock and G."""
