@@ -1,10 +1,13 @@
 """What an entry changed, told as a value: indexes, feeds, accounts and witnesses go by it, and look at no replica.
 
 An effect names all records that are held now and were not before, and all that were held and are not any more. What
-else changed (a clock, a generation, hints, named values) it does not spell out: nobody keeps an account of these.
+else changed (a clock, a generation, hints, named values) it does not spell out: nobody keeps an account of these. Each
+says whether there `is_change` at all; what is none is neither logged nor saved.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import msgspec
 
@@ -21,6 +24,7 @@ class Unchanged(msgspec.Struct, frozen=True, gc=False):
     :ivar partition: that the entry names; ``None`` when it names none.
     """
 
+    is_change: ClassVar[bool] = False
     partition: int | None
 
 
@@ -30,19 +34,20 @@ class Noted(msgspec.Struct, frozen=True, gc=False):
     :ivar partition: where; ``None`` for hints and named values.
     """
 
+    is_change: ClassVar[bool] = True
     partition: int | None
 
 
 class Covered(msgspec.Struct, frozen=True, gc=False):
     """A record arrived whose dot the clock has already: it wins nothing.
 
-    :ivar came_back: whether it was set aside, and is so no more; otherwise nothing changed.
+    :ivar is_change: whether it was set aside, and is so no more; otherwise nothing changed.
     """
 
     partition: int
     key: Key
     record: Record
-    came_back: bool
+    is_change: bool
 
 
 class Lost(msgspec.Struct, frozen=True, gc=False):
@@ -52,6 +57,7 @@ class Lost(msgspec.Struct, frozen=True, gc=False):
     :ivar is_concurrent: whether neither writer had seen the other's record.
     """
 
+    is_change: ClassVar[bool] = True
     partition: int
     key: Key
     record: Record
@@ -68,6 +74,7 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     :ivar is_concurrent: whether neither writer had seen the other's record.
     """
 
+    is_change: ClassVar[bool] = True
     partition: int
     key: Key
     record: Record
@@ -83,6 +90,7 @@ class Gone(msgspec.Struct, frozen=True, gc=False):
     :ivar records: those that were held; nobody changes this mapping any more.
     """
 
+    is_change: ClassVar[bool] = True
     partition: int
     records: Records
 
@@ -90,18 +98,12 @@ class Gone(msgspec.Struct, frozen=True, gc=False):
 Effect = Unchanged | Noted | Covered | Lost | Held | Gone
 
 
-def is_change(effect: Effect) -> bool:
-    """Whether anything is other than it was."""
-    return effect.came_back if isinstance(effect, Covered) else not isinstance(effect, Unchanged)
+def logged(entry: AnyEntry, effect: Effect) -> AnyEntry:
+    """What the log gets of an entry that changed something: the entry, but of a record that lost its dot alone.
 
-
-def logged(entry: AnyEntry, effect: Effect) -> AnyEntry | None:
-    """What the log gets of an entry that was carried out: usually the entry, and ``None`` when it changed nothing.
-
-    Of a record that lost the log gets the dot, and not the record. A cold save may leave out what beat it, a tombstone
-    that is collected before the save comes to its key. Then nothing would beat the record when the log is replayed, and
-    a deleted key would be back.
+    A cold save may leave out what beat it, a tombstone that is collected before the save comes to its key. Then nothing
+    would beat the record when the log is replayed, and a deleted key would be back.
     """
-    if isinstance(effect, Lost):
+    if type(effect) is Lost:
         return Joined(effect.partition, DotSet((effect.record.dot,)).to_wire(), 0, effect.key)
-    return entry if is_change(effect) else None
+    return entry

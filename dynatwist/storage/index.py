@@ -14,7 +14,7 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.records import value_of
 from dynatwist.model.ring import is_system_table
 
-from .effects import Effect, Gone, Held
+from .effects import Gone, Held
 from .state import State
 from .tables import LiveCounts
 
@@ -81,13 +81,18 @@ class Index:
             self.live.add(key[0], -1)
         return len(over) == limit
 
-    def follow(self, effect: Effect) -> None:
-        """Follow what an entry changed."""
-        if isinstance(effect, Held):
-            self._change(effect.key, effect.before, effect.record)
-        elif isinstance(effect, Gone):
-            for key, record in effect.records.items():
-                self._change(key, record, None)
+    def held(self, effect: Held) -> None:
+        """A record is held now; most replace a value by a value, and change nothing but the account of bytes."""
+        before, record = effect.before, effect.record
+        if before is None or not _is_value(before) or not _is_value(record):
+            self._change(effect.key, before, record)
+        else:
+            self.size_bytes += len(record.value or b"") - len(before.value or b"")
+
+    def gone(self, effect: Gone) -> None:
+        """Some records are not held any more."""
+        for key, record in effect.records.items():
+            self._change(key, record, None)
 
     def _index_all(self) -> None:
         """What was recovered, at once: sorting is quicker than inserting one by one."""
@@ -115,8 +120,6 @@ class Index:
             self._add_name(table, name)
         elif after is None:
             self._remove_name(table, name)
-        elif _stays_alive(before, after):
-            return
         self.live.add(table, self._count(key, after, 1) + self._count(key, before, -1))
 
     def _add_name(self, table: str, name: str) -> None:
@@ -145,9 +148,9 @@ class Index:
         return one
 
 
-def _stays_alive(before: Record, after: Record) -> bool:
-    """Whether neither of two records is deleted, nor ends by itself."""
-    return before.value is not None and after.value is not None and not before.expires_ms and not after.expires_ms
+def _is_value(record: Record) -> bool:
+    """Whether a record is neither deleted, nor ends by itself."""
+    return record.value is not None and not record.expires_ms
 
 
 def _size(name: str, record: Record | None) -> int:

@@ -14,10 +14,10 @@ import msgspec
 
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
-from dynatwist.model.records import Packed, Records, unpack
+from dynatwist.model.records import Packed, unpack
 from dynatwist.sometimes import sometimes
 
-from .effects import Effect, Gone, Held, Lost
+from .effects import Gone, Held, Lost
 
 MAX_BYTES = 64 << 20
 """Two hundred thousand requests, or sixty of the largest values superseded, within the time of a repetition."""
@@ -52,23 +52,23 @@ class Requests:
         self.max_bytes = MAX_BYTES
         self.size_bytes = 0
 
-    def follow(self, effect: Effect) -> None:
-        """Know the request of each record that arrives, and keep what the store lets go."""
-        if isinstance(effect, Held):
-            record, before = effect.record, effect.before
-            if record.op:
-                self.note(effect.key, record)
-            if before is not None and before.op and effect.before_packed is not None:
-                self.keep(before.op, before.dot, effect.before_packed)
-        elif isinstance(effect, Lost):
-            if effect.record.op:
-                self.note(effect.key, effect.record, effect.packed)
-        elif isinstance(effect, Gone):
-            self._keep_all(effect.records)
+    def held(self, effect: Held) -> None:
+        """A record arrived, and is held now; what it replaced is not held any more."""
+        record, before = effect.record, effect.before
+        if record.op:
+            self.note(effect.key, record)
+        if before is not None and before.op and effect.before_packed is not None:
+            self.keep(before.op, before.dot, effect.before_packed)
 
-    def _keep_all(self, records: Records) -> None:
-        for key, record in records.items():
-            packed = records.packed(key)
+    def lost(self, effect: Lost) -> None:
+        """A record arrived, and is not held."""
+        if effect.record.op:
+            self.note(effect.key, effect.record, effect.packed)
+
+    def gone(self, effect: Gone) -> None:
+        """Some records are not held any more."""
+        for key, record in effect.records.items():
+            packed = effect.records.packed(key)
             if record.op and packed is not None:
                 self.keep(record.op, record.dot, packed)
 

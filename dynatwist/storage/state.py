@@ -35,7 +35,7 @@ from dynatwist.model.replica import Outcome, Replica
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.replication.hints import HintQueues
 
-from .effects import Covered, Effect, Gone, Held, Lost, Noted, Unchanged, is_change
+from .effects import Covered, Effect, Gone, Held, Lost, Noted, Unchanged
 from .entries import (
     AnyEntry,
     Dropped,
@@ -94,7 +94,7 @@ class State:
             effect = self._merge(self.replicas[entry.partition], entry.key, record or unpack(packed), packed)
         else:
             effect = self._apply(entry)
-        if effect.partition is not None and is_change(effect):
+        if effect.is_change and effect.partition is not None:
             self._changed.add(effect.partition)
         return effect
 

@@ -21,7 +21,7 @@ from dynatwist.model.replica import Replica
 from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
 from dynatwist.sometimes import sometimes
 
-from .effects import Effect, Held, Lost, logged
+from .effects import Effect, Gone, Held, Lost, logged
 from .entries import AnyEntry, Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .index import Index
 from .recovery import Recovered
@@ -242,7 +242,8 @@ class Store:
             self._state.lapse_ms,
             self.exact_creations,
         )
-        self.merge(key, record)
+        packed = pack(record)
+        self._commit(Merged(replica.number, key, msgspec.Raw(packed)), record, packed)
         return record
 
     def merge(self, key: Key, record: Record, packed: Packed | None = None) -> Effect:
@@ -322,20 +323,26 @@ class Store:
     def _commit(self, entry: AnyEntry, record: Record | None = None, packed: Packed | None = None) -> Effect:
         """Have an entry carried out and logged, and everybody told who follows what is held; see `State.apply`."""
         effect = self._state.apply(entry, record, packed)
-        due = logged(entry, effect)
-        if due is not None:
-            self._follow(effect, self.wal.append(due))
+        if effect.is_change:
+            self._follow(effect, self.wal.append(logged(entry, effect)))
         for observer in self._observers:
             observer(entry, effect)
         return effect
 
     def _follow(self, effect: Effect, lsn: int) -> None:
-        if isinstance(effect, Held | Lost):
+        if type(effect) is Held:
             self.clock.see(effect.record.stamp)
             self.conflicts += effect.is_concurrent
-        self._index.follow(effect)
-        self._requests.follow(effect)
-        self._winners.follow(effect, lsn)
+            self._index.held(effect)
+            self._requests.held(effect)
+            self._winners.held(effect, lsn)
+        elif type(effect) is Lost:
+            self.clock.see(effect.record.stamp)
+            self.conflicts += effect.is_concurrent
+            self._requests.lost(effect)
+        elif type(effect) is Gone:
+            self._index.gone(effect)
+            self._requests.gone(effect)
 
     def _start_over(self, entry: Reset | SetAside) -> None:
         self._commit(entry)

@@ -9,7 +9,7 @@ from dynatwist.calls import call_safely
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed
 
-from .effects import Effect, Held
+from .effects import Held
 from .wal import Wal
 
 Announce = Callable[[Key, Record, Packed, Packed | None], None]
@@ -29,17 +29,17 @@ class Winners:
         self._waiting: deque[tuple[int, Held]] = deque()
         wal.on_durable = self._durable
 
-    def follow(self, effect: Effect, lsn: int) -> None:
-        """An entry was carried out, and has a number in the log."""
-        if isinstance(effect, Held):
-            self.undurable[effect.key] = lsn
-            self._waiting.append((lsn, effect))
+    def held(self, effect: Held, lsn: int) -> None:
+        """A record is held now, and has a number in the log."""
+        self.undurable[effect.key] = lsn
+        self._waiting.append((lsn, effect))
 
     def _durable(self, upto: int) -> None:
         """The log is durable up to a number: what won may be read, and is announced."""
         waiting, undurable = self._waiting, self.undurable
         while waiting and waiting[0][0] <= upto:
             lsn, held = waiting.popleft()
-            if undurable.get(held.key) == lsn:
-                del undurable[held.key]
-            call_safely(self._announce, held.key, held.record, held.packed, held.before_packed)
+            key = held.key
+            if undurable.get(key) == lsn:
+                del undurable[key]
+            call_safely(self._announce, key, held.record, held.packed, held.before_packed)

@@ -12,7 +12,6 @@ from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.request import Code, Kind, Operation, Result
 from dynatwist.storage import snapshot
-from dynatwist.storage.effects import Gone
 from dynatwist.storage.index import Index
 from dynatwist.storage.requests import Requests
 from dynatwist.storage.store import Store
@@ -154,27 +153,26 @@ def a_full_node_refuses_deletes(patch):
 
 def dropped_records_are_still_counted(patch):
     """The account of memory is not reduced when a tombstone is dropped."""
-    follow = Index.follow
+    gone = Index.gone
 
     def forgetful(self, effect):
         before = self.size_bytes
-        follow(self, effect)
-        if isinstance(effect, Gone):
-            self.size_bytes = before
+        gone(self, effect)
+        self.size_bytes = before
 
-    patch.setattr(Index, "follow", forgetful)
+    patch.setattr(Index, "gone", forgetful)
 
 
 def overwritten_records_are_counted_twice(patch):
     """The account of memory grows with every write."""
-    change = Index._change
+    held = Index.held
 
-    def greedy(self, key, before, after):
+    def greedy(self, effect):
         before_bytes = self.size_bytes
-        change(self, key, before, after)
+        held(self, effect)
         self.size_bytes = max(before_bytes, self.size_bytes)
 
-    patch.setattr(Index, "_change", greedy)
+    patch.setattr(Index, "held", greedy)
 
 
 def all_buckets_in_one_turn(patch):

@@ -24,7 +24,6 @@ from dynatwist.replication.quorum import Level, Tally
 from dynatwist.requests import compare, coordinator, writes
 from dynatwist.storage import identity, recovery, snapshot
 from dynatwist.storage import store as store_module
-from dynatwist.storage.effects import Held
 from dynatwist.storage.entries import Dropped, Joined, Reset
 from dynatwist.storage.recovered import Recovered
 from dynatwist.storage.store import Store
@@ -178,19 +177,18 @@ def a_dot_left_out_of_a_digest(patch):
 def an_event_before_it_is_durable(patch):
     """Listeners hear of a write as soon as it is merged."""
 
-    follow, durable = Winners.follow, Winners._durable
+    held, durable = Winners.held, Winners._durable
 
     def eager(self, effect, lsn):
-        follow(self, effect, lsn)
-        if isinstance(effect, Held):
-            self._announce(effect.key, effect.record, effect.packed, effect.before_packed)
+        held(self, effect, lsn)
+        self._announce(effect.key, effect.record, effect.packed, effect.before_packed)
 
     def silent(self, upto):
         announce, self._announce = self._announce, lambda *told: None
         durable(self, upto)
         self._announce = announce
 
-    patch.setattr(Winners, "follow", eager)
+    patch.setattr(Winners, "held", eager)
     patch.setattr(Winners, "_durable", silent)
 
 
