@@ -18,8 +18,8 @@ from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
 from dynatwist.storage.effects import Covered, Gone, Held, Lost, logged
 from dynatwist.storage.entries import AnyEntry, Entry, Group, Joined, Merged, SetAside
 from dynatwist.storage.recovery import recover
+from dynatwist.storage.segment import Segment, segments_in
 from dynatwist.storage.state import State
-from dynatwist.storage.wal import Segment, segments_in
 
 from .test_storage import KEY, Bench
 
@@ -207,7 +207,7 @@ def replayed(entries, lapse_ms) -> State:
 @LAWS
 def test_what_was_carried_out_is_what_is_held(history):
     made = carried_out(history)
-    assert durable(replayed(made.entries, made.store.lapse_ms)) == durable(made.bench.recovered.state)
+    assert durable(replayed(made.entries, made.store.lapse_ms)) == durable(made.store.state)
 
 
 @given(HISTORIES)
@@ -216,7 +216,7 @@ def test_a_start_on_the_log_alone_comes_to_the_same(history):
     made = carried_out(history)
     found = recover(made.bench.fs, "/d", KEY, True)
     assert found.findings == []
-    assert durable(found.state) == durable(made.bench.recovered.state)
+    assert durable(found.state) == durable(made.store.state)
 
 
 @given(SAVED_HISTORIES)
@@ -229,7 +229,7 @@ def test_a_start_on_cold_saves_and_log_comes_to_the_same(history):
     made = carried_out(history)
     found = recover(made.bench.fs, "/d", KEY, True)
     assert found.findings == []
-    before, after = durable(made.bench.recovered.state), durable(found.state)
+    before, after = durable(made.store.state), durable(found.state)
     first = found.manifest.wal_from if found.manifest is not None else 1
     for number in {entry.partition for entry in entries_in_log(made.bench, first) if isinstance(entry, SetAside)}:
         name = f"what is aside of {number}"

@@ -678,6 +678,7 @@ def test_a_foreign_file_in_the_data_folder_stops_neither_start_nor_saves(tmp_pat
 def test_folders_of_old_cold_saves_are_removed(tmp_path):
     import os
 
+    from dynatwist.storage.cold import ColdFolder
     from dynatwist.storage.files import RealFileSystem
     from tests.test_storage import Bench
 
@@ -685,7 +686,7 @@ def test_folders_of_old_cold_saves_are_removed(tmp_path):
     fs = RealFileSystem()
     for folder in ("", "/wal", "/cold"):
         fs.make_folder(f"{tmp_path}/d{folder}")
-    bench.saver._fs, bench.saver._cold = fs, f"{tmp_path}/d/cold"
+    bench.saver._cold = ColdFolder(fs, f"{tmp_path}/d/cold", bytes(range(32)))
     for number in range(60):
         bench.put("k", b'{"n":%d}' % number)
         bench.save()

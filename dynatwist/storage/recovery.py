@@ -31,7 +31,7 @@ from .manifest import (
 from .recovered import Recovered
 from .scrub import scrub
 from .seal import Opened, UnknownFormat, open_file
-from .wal import LEAP, Segment, segment_name, segments_in
+from .segment import LEAP, Segment, segment_name, segments_in
 
 __all__ = ["Recovered", "recover", "scrub"]
 

@@ -40,8 +40,9 @@ class Store:
     :param actor: this process's actor; issues the dots of local writes.
     :param announce: hears of each winning record, in order, once durable.
     :param withdraw: called when what was announced may not be what is held any more: a partition was set aside.
-    :ivar replicas: by number of the partition; to be looked at, and changed by verbs of the store.
-    :ivar meta: small named values; see `set_meta`.
+    :ivar state: all that is durable; to be looked at, and changed by verbs of the store alone.
+    :ivar replicas: those of `state`, by number of the partition.
+    :ivar meta: its small named values; see `set_meta`.
     :ivar hints: which keys other nodes missed; see `hint`.
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
     :ivar conflicts: how many pairs of concurrent records met here.
@@ -56,7 +57,7 @@ class Store:
         announce: Announce,
         withdraw: Callable[[], None] = lambda: None,
     ) -> None:
-        self._state = state = recovered.state
+        self.state = state = recovered.state
         self.replicas, self.meta, self.hints = state.replicas, state.meta, state.hints
         self.wal = wal
         self.actor = actor
@@ -75,8 +76,9 @@ class Store:
         self._requests = Requests(state.held)
         self._winners = Winners(wal, announce)
         self._observers: tuple[Observer, ...] = ()
-        for number in sorted(recovered.damaged):
-            self._log_new_start(SetAside(number))
+        for number in sorted(recovered.damaged):  # which the start has carried out
+            self.wal.append(SetAside(number))
+            self._log_votes_behind(number)
 
     def observe(self, observer: Observer) -> None:
         """Have somebody told of each entry from now on."""
@@ -173,11 +175,11 @@ class Store:
     def _has_undurable_end(self) -> bool:
         """Whether a record may be over by a lapse that a crash would take back."""
         ends = self._index.ends
-        return ends.passed_ms > self.wal.durable_lapse_ms or ends.next_ms <= self._state.lapse_ms
+        return ends.passed_ms > self.wal.durable_lapse_ms or ends.next_ms <= self.state.lapse_ms
 
     def _is_end_undurable(self, key: Key) -> bool:
         held = self.held(key)
-        return held is not None and self.wal.durable_lapse_ms < held.expires_ms <= self._state.lapse_ms
+        return held is not None and self.wal.durable_lapse_ms < held.expires_ms <= self.state.lapse_ms
 
     def when_over(self, end_ms: int, call: Callable[[], None]) -> None:
         """Call once a lapse beyond an end is durable: who is told that it is over is not to be told otherwise later."""
@@ -204,15 +206,15 @@ class Store:
     @property
     def lapse_ms(self) -> int:
         """The time that is over, by which records expire; it never falls. See `dynatwist.replication.lapse`."""
-        return self._state.lapse_ms
+        return self.state.lapse_ms
 
     def end_after(self, ttl_ms: int) -> int:
         """When a record ends that is written now, to live for some time."""
-        return max(self._near_ms(), self._state.lapse_ms) + ttl_ms
+        return max(self._near_ms(), self.state.lapse_ms) + ttl_ms
 
     def pass_by(self, lapse_ms: int) -> None:
         """So much time is over."""
-        self._state.pass_by(lapse_ms)
+        self.state.pass_by(lapse_ms)
 
     def bury(self, limit: int) -> bool:
         """Count records that are over among the tombstones.
@@ -239,7 +241,7 @@ class Store:
             draft,
             dot or replica.next_dot(self.actor),
             self.stamp(after),
-            self._state.lapse_ms,
+            self.state.lapse_ms,
             self.exact_creations,
         )
         packed = pack(record)
@@ -322,7 +324,7 @@ class Store:
 
     def _commit(self, entry: AnyEntry, record: Record | None = None, packed: Packed | None = None) -> Effect:
         """Have an entry carried out and logged, and everybody told who follows what is held; see `State.apply`."""
-        effect = self._state.apply(entry, record, packed)
+        effect = self.state.apply(entry, record, packed)
         if effect.is_change:
             self._follow(effect, self.wal.append(logged(entry, effect)))
         for observer in self._observers:
@@ -348,14 +350,6 @@ class Store:
         self._commit(entry)
         self._log_votes_behind(entry.partition)
 
-    def _log_new_start(self, entry: SetAside) -> None:
-        """Log what the start has done: a partition starts over, and what was damaged before concerns it no more.
-
-        See `Recovered.start_over`.
-        """
-        self.wal.append(entry)
-        self._log_votes_behind(entry.partition)
-
     def _log_votes_behind(self, partition: int) -> None:
         """Log all votes again where the system's partition starts over.
 
@@ -365,13 +359,3 @@ class Store:
         if partition == SYSTEM_PARTITION:
             for name, value in self.meta.items():
                 self.wal.append(MetaSet(name, value))
-
-    # For cold saves
-
-    def take_changed(self) -> set[int]:
-        """The partitions that changed since the last call; whoever asks has to save them, or to `give_back`."""
-        return self._state.take_changed()
-
-    def give_back(self, partitions: set[int]) -> None:
-        """These partitions were not saved: they count as changed as before."""
-        self._state.give_back(partitions)

@@ -7,14 +7,16 @@ from dynatwist.cluster.walls import Walls
 from dynatwist.core import Core
 from dynatwist.model.ends import Ends
 from dynatwist.replication import lapse
-from dynatwist.storage import recovery, snapshot, store, wal
+from dynatwist.storage import recovery, segment, snapshot, store
+from dynatwist.storage.cold import ColdFolder
 from dynatwist.storage.effects import Lost, logged
 from dynatwist.storage.entries import Reset, SetAside, Unhinted
 from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.recovered import Recovered
+from dynatwist.storage.segment import Segment
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.store import Store
-from dynatwist.storage.wal import Segment, Wal
+from dynatwist.storage.wal import Wal
 
 from .edits import edit
 from .faults import under
@@ -90,7 +92,7 @@ def a_chunk_that_does_not_open_is_an_empty_one(patch):
 
 def damage_in_the_newest_segment_is_a_torn_tail(patch):
     """Nobody looks whether something that verifies comes behind what does not."""
-    edit(patch, wal, "open_file", "_any_frame_behind(cipher, data, offset)", "False")
+    edit(patch, segment, "open_file", "_any_frame_behind(cipher, data, offset)", "False")
 
 
 @under("crashes_at_sync", "power_cuts")
@@ -182,10 +184,10 @@ def what_is_put_aside_while_running_does_not_count_as_changed(patch):
     cease = Store.cease_whole
 
     def forgetful(self, partition):
-        changed = self.take_changed()
+        changed = self.state.take_changed()
         cease(self, partition)
-        self.take_changed()
-        self.give_back(changed)
+        self.state.take_changed()
+        self.state.give_back(changed)
 
     patch.setattr(Store, "cease_whole", forgetful)
 
@@ -204,7 +206,7 @@ def what_was_merged_besides_is_not_saved(patch):
 @under("full_disks", "descriptors")
 def a_save_that_failed_counts_as_done(patch):
     """What had changed before a cold save that failed is left out of the next one."""
-    edit(patch, snapshot._Save, "_fail", "self._store.give_back(self._changed)", "pass")
+    edit(patch, snapshot._Save, "_fail", "self._store.state.give_back(self._changed)", "pass")
 
 
 def what_changes_during_a_save_counts_as_saved(patch):
@@ -214,7 +216,7 @@ def what_changes_during_a_save_counts_as_saved(patch):
         snapshot._Save,
         "_write_manifest",
         "store = self._store\n",
-        "store = self._store\n    store.take_changed()\n",
+        "store = self._store\n    store.state.take_changed()\n",
     )
 
 
@@ -237,7 +239,7 @@ def the_log_of_the_older_save_is_removed(patch):
 
 def the_chunks_of_the_older_save_are_removed(patch):
     """Two manifests are kept, and the chunks of one."""
-    edit(patch, ColdSaver, "clean", "for one in kept for saved", "for one in kept[-1:] for saved")
+    edit(patch, ColdFolder, "clean", "for one in kept for saved", "for one in kept[-1:] for saved")
 
 
 def one_segment_too_many_is_removed(patch):
@@ -248,18 +250,18 @@ def one_segment_too_many_is_removed(patch):
 @under("descriptors", "sync_errors")
 def a_save_that_failed_leaves_its_manifest(patch):
     """The chunks of a failed save are removed, and its manifest may be there."""
-    edit(patch, ColdSaver, "discard", "(manifest_name(generation), ", "(")
+    edit(patch, ColdFolder, "discard", "(manifest_name(generation), ", "(")
 
 
 @under("full_disks", "descriptors", "kills")
 def a_failed_save_takes_the_one_before_with_it(patch):
     """The folder that is removed is that of the save before."""
-    edit(patch, ColdSaver, "discard", "folder_name(generation)", "folder_name(generation - 1)")
+    edit(patch, ColdFolder, "discard", "folder_name(generation)", "folder_name(generation - 1)")
 
 
 def old_folders_stay(patch):
     """A23: the folders of old saves are emptied, and never removed."""
-    edit(patch, ColdSaver, "_clean_folder", "self._fs.remove_folder(path)", "pass")
+    edit(patch, ColdFolder, "_clean_folder", "self._fs.remove_folder(path)", "pass")
 
 
 # The log
@@ -297,7 +299,7 @@ def a_failed_sync_is_tried_again(patch):
 
 def hints_that_were_delivered_are_back_after_a_start(patch):
     """Nothing is logged when a node has what it missed."""
-    patch.setattr(Store, "unhint", lambda self, node, keys: self._state.apply(Unhinted(node, keys)))
+    patch.setattr(Store, "unhint", lambda self, node, keys: self.state.apply(Unhinted(node, keys)))
 
 
 # Identity

@@ -45,7 +45,7 @@ def an_end_that_nobody_else_was_told_of(patch):
     look = Times.lapse_ms
 
     def alone(self):
-        self._store._state.pass_by(self._runtime.wall_ms())
+        self._store.state.pass_by(self._runtime.wall_ms())
         return look(self)
 
     patch.setattr(Times, "lapse_ms", alone)

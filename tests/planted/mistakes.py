@@ -22,7 +22,7 @@ from dynatwist.replication import paxos, quorum
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.quorum import Level, Tally
 from dynatwist.requests import compare, coordinator, writes
-from dynatwist.storage import identity, recovery, snapshot
+from dynatwist.storage import cold, identity, recovery, snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.entries import Dropped, Joined, Reset
 from dynatwist.storage.recovered import Recovered
@@ -88,7 +88,7 @@ def rename_without_the_folders_sync(patch):
         file.close()
         fs.rename(f"{folder}/{name}.new", f"{folder}/{name}")
 
-    patch.setattr(snapshot, "replace_file", careless)
+    patch.setattr(cold, "replace_file", careless)
     patch.setattr(identity, "replace_file", careless)
 
 
@@ -101,7 +101,7 @@ def file_replaced_without_its_own_sync(patch):
         fs.rename(f"{folder}/{name}.new", f"{folder}/{name}")
         fs.sync_folder(folder)
 
-    patch.setattr(snapshot, "replace_file", careless)
+    patch.setattr(cold, "replace_file", careless)
     patch.setattr(identity, "replace_file", careless)
 
 
