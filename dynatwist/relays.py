@@ -13,7 +13,9 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed
 from dynatwist.model.registry import Registry
 from dynatwist.model.ring import is_system_table, partition_of
-from dynatwist.net.messages import AnyMessage, Listen, Listening, Relay
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import Listen, Listening, Relay
+from dynatwist.net.replies import Reply
 from dynatwist.sometimes import sometimes
 
 LATE_S = 0.25
@@ -62,20 +64,20 @@ class Relays:
         tables = self._listening.get(node, ())
         return ("" in tables or key[0] in tables) and node not in self._cluster.ownership.owners(partition_of(*key))
 
-    def _on_listen(self, node: bytes, message: Listen, respond: Respond) -> None:
+    def _on_listen(self, arrival: Arrival, message: Listen, respond: Respond) -> None:
         if message.tables:
             self._hub.wake()
-            self._listening[node] = message.tables
+            self._listening[arrival.node] = message.tables
         else:
-            self._listening.pop(node, None)
+            self._listening.pop(arrival.node, None)
         events = self._hub.since(message.since) if message.since else []
-        missed = [event for event in events or () if self._is_for(node, event.key)]
+        missed = [event for event in events or () if self._is_for(arrival.node, event.key)]
         if sum(event.size_bytes for event in missed) > self.resume_bytes:
-            sometimes("a node with listeners missed more than fits into one answer")
+            sometimes("a arrival.node with listeners missed more than fits into one answer")
             events, missed = None, []
         respond(Listening([(event.key, event.record) for event in missed], self._hub.cursor, events is None))
 
-    # As a node with listeners
+    # As a arrival.node with listeners
 
     def _interest_fades(self, table: str) -> None:
         """A listener that lost its connection comes back, and counts on its cursor."""
@@ -97,7 +99,7 @@ class Relays:
         cluster = self._cluster
         asked_s = cluster.runtime.monotonic_s()
 
-        def replied(reply: AnyMessage | None) -> None:
+        def replied(reply: Reply) -> None:
             if not isinstance(reply, Listening):
                 self._doubtful.add(node)
                 if node in cluster.links.linked() and cluster.ownership.is_member(node):
@@ -107,13 +109,16 @@ class Relays:
             if reply.gap or late or (node in self._doubtful and not since):
                 self._hub.reset()
             self._doubtful.discard(node)
-            self._on_relay(node, Relay(reply.records, reply.cursor))
+            self._take(node, reply.records, reply.cursor)
 
         cluster.links.call(node, Listen(self._hub.interests(), since), replied)
 
-    def _on_relay(self, node: bytes, message: Relay) -> None:
-        self._cursors[node] = message.cursor
-        for key, record in message.records:
+    def _on_relay(self, arrival: Arrival, message: Relay) -> None:
+        self._take(arrival.node, message.records, message.cursor)
+
+    def _take(self, node: bytes, records: list[tuple[Key, Record]], cursor: str) -> None:
+        self._cursors[node] = cursor
+        for key, record in records:
             self._hub.publish(key, record)
 
     def _on_registry(self, before: Registry | None, after: Registry) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dynatwist.requests.request import Code
+from dynatwist.cluster.ownership import Ownership
+from dynatwist.replication.request import Code
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 from tests.planted import disk, findings_time
@@ -123,7 +124,8 @@ def time_over_while_a_node_with_a_wrong_clock_takes_over_ms() -> int:
     a, b, _c = cluster.nodes
     registry = a.core.cluster.registry
     members = (registry.find(a.node_id),)
-    a.core.identity.registry = msgspec.structs.replace(registry, members=members, previous=registry.members)
+    changing = msgspec.structs.replace(registry, members=members, previous=registry.members)
+    a.core.cluster.ownership = Ownership(changing, a.node_id)
     a.skew_ms = AHEAD_MS
     assert a.core.cluster.times.walls.steady_ms(a.wall_ms(), world.now_s) <= a.wall_ms()
     a.core.cluster.times.walls._believe(a.wall_ms(), a.process.seconds())

@@ -14,9 +14,10 @@ from dynatwist.feed.hub import Hub, Subscription
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft
 from dynatwist.model.ring import PARTITIONS, partition_of
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Accept
 from dynatwist.replication.quorum import Level
-from dynatwist.requests.request import Code, Kind, Operation
+from dynatwist.replication.request import Code, Kind, Operation
 from dynatwist.sim import cluster as cluster_module
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
@@ -166,9 +167,9 @@ def test_monotonic_clocks_that_drift_apart_slowly(monkeypatch):
     assert ask(world, a, "put", key).code is Code.OK
     world.run(world.now_s + 2700)
     result = ask(world, a, "put", key)
-    ages = {link.peer.member.host: link.frame_age_ms for link in a.core.cluster.links._links.values()}
+    ages = {link.peer.member.host: link.arrival().age_ms for link in a.core.cluster.links._links.values()}
     back = {
-        n.host: link.frame_age_ms
+        n.host: link.arrival().age_ms
         for n in cluster.nodes[1:]
         for link in n.core.cluster.links._links.values()
         if link.peer.member.host == a.host
@@ -405,7 +406,7 @@ def test_a_write_of_the_turn_in_which_a_change_begins_needs_both_majorities():
             key,
             a.core.store.replica_of(key).records.packed(key),
             Level.ALL,
-            lambda ok, text: results.append((ok, text)),
+            results.append,
         )
         a.core.cluster.adopt(changed)
 
@@ -413,7 +414,7 @@ def test_a_write_of_the_turn_in_which_a_change_begins_needs_both_majorities():
     world.run_until(lambda: bool(results), 10, step_s=0.01)
     print("level all, of which one new owner is not there:", results, "version", a.core.cluster.version)
     assert results
-    assert not results[0][0]
+    assert not results[0].is_enough
 
 
 # D12
@@ -439,7 +440,10 @@ def test_a_vote_is_durable_before_it_is_told_the_second_time_too():
     answers = []
     for _ in range(2):
         node.process.run(
-            node.core.cluster.peers.handle, node.node_id, Accept(1, "user  x", (1, b"p"), b"value"), answers.append
+            node.core.cluster.peers.handle,
+            Arrival(node.node_id),
+            Accept(1, "user  x", (1, b"p"), b"value"),
+            answers.append,
         )
     world.run(world.now_s + 0.1)
     store = node.core.store

@@ -18,11 +18,12 @@ from dynatwist.model.record import Draft
 from dynatwist.model.records import pack
 from dynatwist.model.replica import BucketWalk, Replica
 from dynatwist.model.ring import partition_of
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.framing import FrameReader, FrameSizes, encode, encode_all
 from dynatwist.net.messages import BucketEntries, EntriesAre, Fetch, Fetched, Pull, Pulled, Refused, Unable
 from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Code
 from dynatwist.requests.listing import Listing
-from dynatwist.requests.request import Code
 from dynatwist.sim.effort import Effort
 from dynatwist.storage.requests import ENTRY_BYTES, Requests
 from tests.test_findings import ask, settled
@@ -204,7 +205,7 @@ class TestAHundredThousandRecords:
 
         def pull(after):
             message = Pull(node.core.cluster.version, 5, theirs.to_wire(), after)
-            node.process.run(node.core.cluster.peers.handle, node.node_id, message, took)
+            node.process.run(node.core.cluster.peers.handle, Arrival(node.node_id), message, took)
 
         pull(None)
         looks, longest_s = longest_turn(world, node, lambda: pages and not getattr(pages[-1], "more", True))
@@ -216,7 +217,9 @@ class TestAHundredThousandRecords:
         world, node = crowded
         replica = node.core.store.replicas[5]
         answers = []
-        node.process.run(node.core.cluster.peers.handle, node.node_id, BucketEntries(5, [1, 7]), answers.append)
+        node.process.run(
+            node.core.cluster.peers.handle, Arrival(node.node_id), BucketEntries(5, [1, 7]), answers.append
+        )
         looks, longest_s = longest_turn(world, node, lambda: bool(answers))
         (answer,) = answers
         assert isinstance(answer, EntriesAre)
@@ -237,12 +240,12 @@ def test_a_page_asked_for_behind_a_reset_is_refused():
         store.write(key, Draft(b"{}", "alice"))
     world.run(world.now_s + 1)
     answers = []
-    handle(node.node_id, Pull(node.core.cluster.version, 3, {}, None), answers.append)
+    handle(Arrival(node.node_id), Pull(node.core.cluster.version, 3, {}, None), answers.append)
     world.run(world.now_s + 1)
     (first,) = answers
     assert first.more
     store.reset(3, whole=True)
-    handle(node.node_id, Pull(node.core.cluster.version, 3, {}, first.records[-1][0]), answers.append)
+    handle(Arrival(node.node_id), Pull(node.core.cluster.version, 3, {}, first.records[-1][0]), answers.append)
     world.run(world.now_s + 1)
     assert isinstance(answers[-1], Unable)
 
@@ -260,7 +263,7 @@ def test_two_rounds_of_one_peer_do_not_get_each_others_pages(is_older):
     def pull(page=None):
         answers = []
         after, walk = (page.records[-1][0], 0 if is_older else page.walk) if page else (None, 0)
-        handle(node.node_id, Pull(node.core.cluster.version, 3, {}, after, walk), answers.append)
+        handle(Arrival(node.node_id), Pull(node.core.cluster.version, 3, {}, after, walk), answers.append)
         world.run(world.now_s + 1)
         return answers[0]
 

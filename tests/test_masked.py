@@ -9,6 +9,7 @@ from dynatwist.agreement.agreement import Agreement
 from dynatwist.model.registry import Member, Registry
 from dynatwist.model.replica import Outcome, Replica
 from dynatwist.model.ring import ALL_PARTITIONS
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Settle, StaleRegistry
 from dynatwist.replication import filling
 from dynatwist.replication.exchange import compare
@@ -62,7 +63,7 @@ def test_whoever_asks_by_an_earlier_version_is_told_of_the_newer(monkeypatch):
     members.an_earlier_version_of_a_change_is_confirmed(monkeypatch)
     _, cluster = settled(3)
     core, answers = cluster.nodes[0].core, []
-    core.cluster.peers.handle(core.cluster.me.node_id, Settle(core.cluster.version - 1), answers.append)
+    core.cluster.peers.handle(Arrival(core.cluster.me.node_id), Settle(core.cluster.version - 1), answers.append)
     assert isinstance(answers[0], StaleRegistry)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dynatwist.agreement.registrar import FOUND_AFTER_S, FOUND_WITHOUT_MAJORITY_AFTER_S
+from dynatwist.net.messages import Unable
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 
@@ -65,3 +68,26 @@ def test_the_lowest_founds_alone_if_nobody_ever_comes():
     assert lowest.core.cluster.registry is None
     world.run(world.now_s + FOUND_WITHOUT_MAJORITY_AFTER_S)
     assert lowest.core.cluster.registry is not None
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_member_that_refuses_everything_is_struck_out_whatever_its_place(place):
+    """It answers pings, and nothing else: were it the first of the members, the change would wait for it to end it."""
+    world, cluster = started(3)
+    assert world.run_until(cluster.is_settled, 30)
+    mute = sorted(cluster.nodes, key=lambda node: node.node_id)[place]
+    others = [node for node in cluster.nodes if node is not mute]
+
+    def refuse(node, message, respond):
+        if respond is not None:
+            respond(Unable("no"))
+
+    mute.core.cluster.peers.handle = refuse
+    mute.core.registrar.stop()
+    others[0].core.registrar.forget(mute.node_id)
+
+    def is_out(node):
+        registry = node.core.cluster.registry
+        return mute.node_id in registry.struck_out and not registry.changing
+
+    assert world.run_until(lambda: all(map(is_out, others)), 30)

@@ -8,7 +8,7 @@ from dynatwist.core import Core
 from dynatwist.feed.hub import Event, Notice, Subscription
 from dynatwist.model.record import Key
 from dynatwist.model.ring import partition_of
-from dynatwist.requests.request import Code, Kind, Operation, Result
+from dynatwist.replication.request import Code, Kind, Operation, Result
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 

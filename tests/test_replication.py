@@ -16,7 +16,7 @@ from dynatwist.net.framing import FrameError, FrameReader, encode
 from dynatwist.net.messages import Done, Hello, Ping, Unable
 from dynatwist.replication.hints import HintQueues
 from dynatwist.replication.paxos import Proposal, Vote, accept, prepare
-from dynatwist.replication.quorum import Level, Tally
+from dynatwist.replication.quorum import Level, Tally, Verdict
 
 NODES = [b"a", b"b", b"c", b"d", b"e"]
 
@@ -54,7 +54,8 @@ def test_a_change_needs_a_majority_of_both_groups():
 class TestTally:
     def tally(self, level, answered, reachable=NODES[:3], groups=(tuple(NODES[:3]),)):
         tally = Tally(level, groups, lambda node: node in reachable)
-        tally.answered = set(answered)
+        for owner in answered:
+            tally.count(owner)
         return tally
 
     def test_levels(self):
@@ -76,8 +77,21 @@ class TestTally:
         assert not self.tally(Level.ALL, [b"a"]).can_be_reached({b"b"})
         assert self.tally(Level.ALL, [b"a"]).can_be_reached({b"b", b"c"})
 
-    def test_text(self):
-        assert self.tally(Level.ALL, [b"a", b"b"]).text() == "2/3"
+    def test_what_is_said_of_it(self):
+        assert str(self.tally(Level.ALL, [b"a", b"b"]).reach(False)) == "2/3"
+
+    def test_it_is_open_until_it_is_reached_or_cannot_be(self):
+        tally = self.tally(Level.MAJORITY, [])
+        tally.expect(*NODES[:3])
+        seen = [tally.verdict()]
+        for owner, happens in zip(NODES, (tally.count, tally.give_up_on, tally.count), strict=False):
+            happens(owner)
+            seen.append(tally.verdict())
+        assert seen == [Verdict.OPEN, Verdict.OPEN, Verdict.OPEN, Verdict.REACHED]
+        hopeless = self.tally(Level.ALL, [])
+        hopeless.expect(*NODES[:3])
+        hopeless.give_up_on(b"a")
+        assert hopeless.verdict() is Verdict.OUT_OF_REACH
 
 
 class TestHints:

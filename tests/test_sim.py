@@ -11,6 +11,7 @@ import pytest
 
 from dynatwist.agreement.agreement import ENCODER
 from dynatwist.model.record import Draft
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Accept, Prepare
 from dynatwist.replication.paxos import Vote
 from dynatwist.sim.cluster import SimCluster
@@ -101,7 +102,7 @@ def test_an_acceptor_keeps_its_vote_over_a_crash(slot, power):
     answers = []
 
     def ask(message):
-        node.process.run(node.core.cluster.peers.handle, node.node_id, message, answers.append)
+        node.process.run(node.core.cluster.peers.handle, Arrival(node.node_id), message, answers.append)
         world.run(world.now_s + 1)
         return answers.pop().vote
 
@@ -168,7 +169,7 @@ class TestLevels:
 
     def ask(self, world, node, kind, level):
         from dynatwist.replication.quorum import Level
-        from dynatwist.requests.request import Kind, Operation
+        from dynatwist.replication.request import Kind, Operation
 
         results = []
         operation = Operation(Kind(kind.lower()), ("t", "k"), Level(level), b'{"n":1}', "alice")

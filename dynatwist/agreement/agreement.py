@@ -18,7 +18,9 @@ from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.peers import Respond
 from dynatwist.model.flaws import BEYOND
 from dynatwist.model.registry import Registry
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, StaleRegistry, Unable, Voted
+from dynatwist.net.replies import Reply
 from dynatwist.replication.paxos import Ballot, Proposal, Vote, accept, prepare
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
@@ -63,14 +65,14 @@ class Acceptors:
         cluster.peers.on_call(Prepare, self._on_prepare)
         cluster.peers.on_call(Accept, self._on_accept)
 
-    def _on_prepare(self, node: bytes, message: Prepare, respond: Respond) -> None:
+    def _on_prepare(self, arrival: Arrival, message: Prepare, respond: Respond) -> None:
         refusal = self._refusal(message)
         if refusal is not None:
             respond(refusal)
         else:
             self._vote(message.slot, prepare(self._held(message.slot), message.ballot), respond)
 
-    def _on_accept(self, node: bytes, message: Accept, respond: Respond) -> None:
+    def _on_accept(self, arrival: Arrival, message: Accept, respond: Respond) -> None:
         refusal = self._refusal(message)
         if refusal is None and message.slot.startswith(REGISTRY_SLOT) and not _is_registry(message.value):
             refusal = Unable("no registry")
@@ -138,9 +140,9 @@ class Acceptors:
         if (stale := self._cluster.ownership.stale(message.registry)) is not None:
             respond(stale)
         elif isinstance(message, Prepare):
-            self._on_prepare(self._cluster.me.node_id, message, respond)
+            self._on_prepare(Arrival(self._cluster.me.node_id), message, respond)
         else:
-            self._on_accept(self._cluster.me.node_id, message, respond)
+            self._on_accept(Arrival(self._cluster.me.node_id), message, respond)
 
     # This node's own proposals
 
@@ -218,7 +220,7 @@ class Agreement:
             self._ask(node, message, lambda node, vote: self._promised(registry, proposal, node, vote))
 
     def _ask(self, node: bytes, message: Prepare | Accept, voted: Callable[[bytes, Vote], None]) -> None:
-        def replied(reply: AnyMessage | None) -> None:
+        def replied(reply: Reply) -> None:
             if isinstance(reply, Voted):
                 if reply.vote.promised[0] < BEYOND:  # else nobody could bid higher
                     voted(node, reply.vote)

@@ -14,11 +14,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from dynatwist.cluster.ask import Ask, ask_all
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.peers import Respond
 from dynatwist.model.registry import MAX_MEMBERS, Member, Registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
-from dynatwist.net.messages import AnyMessage, Done, Join, Refused, Settle, Unable
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import Done, Join, Refused, Settle, Unable
+from dynatwist.net.replies import Reply
 from dynatwist.replication.filling import owes
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
@@ -33,7 +36,12 @@ FOUND_WITHOUT_MAJORITY_AFTER_S = 10.0
 """A node whose disk was lost comes back as a stranger, and may be the lowest of everybody's list. It must not found a
 second cluster only because the others need a moment to be found. A first start with most of a list missing is rare."""
 TRY_EVERY_S = 2.0
+SETTLE_TIMEOUT_S = 1.0
+"""For a member to say that it has all it needs, durably: a slow disk needs less, and there is a next time."""
 WISH_S = 2.0
+TURN_S = 2.0
+"""A change is ended by its first member, as soon as it may end; by the second, third and so on no more often than once
+in so long: a member that does nothing holds nobody up, and in a large cluster not all ask everybody all the time."""
 ENCODER = msgspec.msgpack.Encoder()
 REGISTRY = msgspec.msgpack.Decoder(Registry)
 
@@ -61,6 +69,7 @@ class Registrar:
         self._timer: Timer | None = None
         self._started_s = cluster.runtime.monotonic_s()
         self._next_try_s = self._started_s + FOUND_AFTER_S
+        self._turn: tuple[int, float] = 0, 0.0
         self._said = ""
         self.found_without_majority_after_s = FOUND_WITHOUT_MAJORITY_AFTER_S
         cluster.peers.on_call(Join, self._on_join)
@@ -117,7 +126,7 @@ class Registrar:
             return
         self._asking = True
 
-        def replied(reply: AnyMessage | None) -> None:
+        def replied(reply: Reply) -> None:
             self._asking = False
             if isinstance(reply, Refused) and reply.reason != self._said:
                 self._said = reply.reason
@@ -126,11 +135,11 @@ class Registrar:
         node = cluster.runtime.random.choice(founded)
         cluster.links.call(node, Join(cluster.me, self._replicas), replied, timeout_s=2.0)
 
-    def _on_join(self, node: bytes, message: Join, respond: Respond) -> None:
+    def _on_join(self, arrival: Arrival, message: Join, respond: Respond) -> None:
         registry = self._cluster.registry
         if registry is None or not self._cluster.ownership.is_registered:
             respond(Unable("not a member myself"))
-        elif refusal := self._refusal(registry, node, message.member):
+        elif refusal := self._refusal(registry, arrival.node, message.member):
             respond(Refused(refusal))
         elif message.replicas != registry.replicas:
             respond(
@@ -140,7 +149,7 @@ class Registrar:
                 )
             )
         else:
-            if registry.find(node) != message.member:
+            if registry.find(arrival.node) != message.member:
                 self._want(message.member)
                 self._tick_soon()
             respond(Done())
@@ -195,7 +204,7 @@ class Registrar:
         goal = self._goal(registry)
         if goal is not None:
             self._propose(registry, goal)
-        elif registry.changing and self._is_leader(registry):
+        elif registry.changing and self._is_my_turn(registry):
             self._try_to_settle(registry)
 
     def _goal(self, registry: Registry) -> Registry | None:
@@ -237,13 +246,19 @@ class Registrar:
         agreed.addCallbacks(chosen, failed)
         agreed.addBoth(over)
 
-    def _is_leader(self, registry: Registry) -> bool:
-        """Whether this node is the lowest reachable member, which is the one to end changes."""
-        everyone = sorted(registry.ids | registry.previous_ids)
-        return (
-            next((node for node in everyone if self._cluster.peers.is_reachable(node)), None)
-            == self._cluster.me.node_id
-        )
+    def _is_my_turn(self, registry: Registry) -> bool:
+        """Whether this node may try to end a change: see `TURN_S`. Those that it strikes out have no part in that."""
+        now_s, me = self._cluster.runtime.monotonic_s(), self._cluster.me.node_id
+        members = sorted(filter(self._cluster.peers.is_reachable, registry.ids))
+        if me not in members:
+            return False
+        wait_s = members.index(me) * TURN_S
+        version, next_s = self._turn
+        if version != registry.version:
+            next_s = now_s + wait_s
+        is_mine = now_s >= next_s
+        self._turn = registry.version, now_s + wait_s if is_mine else next_s
+        return is_mine
 
     def _try_to_settle(self, registry: Registry) -> None:
         cluster = self._cluster
@@ -254,27 +269,21 @@ class Registrar:
         if not all(cluster.links.is_reachable(node) for node in owing):
             return
         done: set[bytes] = set()
-        answers = 0
         self._proposing = True
 
-        def replied(node: bytes, reply: AnyMessage | None) -> None:
-            nonlocal answers
-            answers += 1
+        def heard(node: bytes, reply: Reply) -> None:
             if isinstance(reply, Done):
                 done.add(node)
-            if answers < len(others):
-                return
+
+        def over() -> None:
             self._proposing = False
             known = done | {cluster.me.node_id}
             enough = len(known & registry.previous_ids) >= majority(len(registry.previous_ids))
             if registry is cluster.registry and done.issuperset(owing) and (enough or self._all_old_left(registry)):
                 self._settle(registry)
 
-        if not others:
-            self._proposing = False
-            self._settle(registry)
-        for node in others:
-            cluster.links.call(node, Settle(registry.version), partial(replied, node), timeout_s=1.0)
+        asks = [Ask(node, Settle(registry.version), partial(heard, node)) for node in others]
+        ask_all(cluster.links, asks, over, SETTLE_TIMEOUT_S)
 
     def _settle(self, registry: Registry) -> None:
         """End the change, once what this node fetched for it is durable."""
@@ -293,11 +302,11 @@ class Registrar:
     def _owes_something(self, registry: Registry, node: bytes) -> bool:
         return any(owes(registry, node, partition) for partition in range(ALL_PARTITIONS))
 
-    def _on_settle(self, node: bytes, message: Settle, respond: Respond) -> None:
+    def _on_settle(self, arrival: Arrival, message: Settle, respond: Respond) -> None:
         if message.registry != self._cluster.version:
             respond(Unable("another version"))
         elif self._cluster.standing.is_filling():
             respond(Unable("not whole yet"))
-        else:  # a crash must not take back that this node is whole
+        else:  # a crash must not take back that this arrival.node is whole
             wal = self._cluster.store.wal
             wal.when_durable(wal.lsn, lambda: respond(Done()))

@@ -14,7 +14,9 @@ from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.peers import Respond
 from dynatwist.errors import StartError
 from dynatwist.model.registry import Member, Registry
-from dynatwist.net.messages import AnyMessage, KeysAre, Rekey, Unable
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import KeysAre, Rekey, Unable
+from dynatwist.net.replies import Reply
 from dynatwist.storage.keyring import SECRET_BYTES, Keyring, NoSuchKeys, name_of
 
 STEP_TIMEOUT_S = 5.0
@@ -110,11 +112,11 @@ class Rotation:
         known = {member.node_id: member for member in (*registry.previous, *registry.members)}
         return sorted(known.values(), key=lambda member: member.address)
 
-    async def _ask(self, message: Rekey) -> list[tuple[Member, AnyMessage | None]]:
-        def ask(member: Member) -> Deferred[AnyMessage | None]:
-            answered: Deferred[AnyMessage | None] = Deferred()
+    async def _ask(self, message: Rekey) -> list[tuple[Member, Reply]]:
+        def ask(member: Member) -> Deferred[Reply]:
+            answered: Deferred[Reply] = Deferred()
             if member.node_id == self._cluster.me.node_id:
-                self._on_rekey(member.node_id, message, answered.callback)
+                self._on_rekey(Arrival(member.node_id), message, answered.callback)
             else:
                 self._cluster.links.call(member.node_id, message, answered.callback, timeout_s=STEP_TIMEOUT_S)
             return answered
@@ -125,7 +127,7 @@ class Rotation:
 
     # As a member
 
-    def _on_rekey(self, node: bytes, message: Rekey, respond: Respond) -> None:
+    def _on_rekey(self, arrival: Arrival, message: Rekey, respond: Respond) -> None:
         before = self._keyring.keys.names()
         try:
             if message.step == "install":

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.replication.quorum import Level
-from dynatwist.requests.request import Code, Kind, Operation, Result, etag
+from dynatwist.replication.request import Code, Kind, Operation, Result, etag
 
 from .context import Context
 from .limits import check_depth, check_key, parse_value

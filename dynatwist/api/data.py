@@ -13,8 +13,8 @@ from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Code, Kind, Operation, Result, etag
 from dynatwist.requests.listing import ListingUnavailable
-from dynatwist.requests.request import Code, Kind, Operation, Result, etag
 
 from .batch import Batch
 from .causal import CausalToken

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from dynatwist.errors import ApiError
 from dynatwist.metrics import Metrics
-from dynatwist.requests.request import Kind
+from dynatwist.replication.request import Kind
 
 from .data import DataRoutes
 from .limits import RESERVED_TABLES

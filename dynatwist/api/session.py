@@ -12,7 +12,7 @@ from dynatwist.auth.tokens import Identity
 from dynatwist.budget import Charge
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Event, Subscription
-from dynatwist.requests.request import Kind
+from dynatwist.replication.request import Kind
 
 from .audit import REFUSED
 from .connected import Connected

@@ -11,7 +11,7 @@ from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Event
 from dynatwist.model.dots import Actor, actor_text
 from dynatwist.model.record import Record
-from dynatwist.requests.request import Code, Result, etag
+from dynatwist.replication.request import Code, Result, etag
 
 _encode = msgspec.json.encode
 

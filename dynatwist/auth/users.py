@@ -19,8 +19,8 @@ from dynatwist.model.records import Packed
 from dynatwist.model.registry import majority
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Code, Kind, Operation, Result
 from dynatwist.requests.coordinator import Coordinator
-from dynatwist.requests.request import Code, Kind, Operation, Result
 
 from .passwords import Passwords
 from .throttle import ADMINISTRATOR, Attempt, Throttle

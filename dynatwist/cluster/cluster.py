@@ -18,7 +18,8 @@ from collections.abc import Callable
 
 from dynatwist.calls import call_each
 from dynatwist.model.registry import Member, Registry
-from dynatwist.net.messages import AnyMessage, Restored, StaleRegistry
+from dynatwist.net.messages import Restored, StaleRegistry
+from dynatwist.net.replies import Reply
 from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import Identity, IdentityFile
 from dynatwist.storage.store import Store
@@ -100,7 +101,7 @@ class Cluster:
         peers.on_greeted.append(self.starts.greeted)
         peers.on_stranger.append(self.starts.warned_by_stranger)
         peers.on_unlinked.append(self.starts.gone)
-        peers.on_notice(Restored, self.starts.warned)
+        peers.on_notice(Restored, lambda arrival, message: self.starts.warned(message))
         self.starts.on_restored.append(self.publish)
 
     @property
@@ -129,7 +130,7 @@ class Cluster:
         self.starts.joined(newcomers)
         self.publish()
 
-    def learn(self, reply: AnyMessage | None) -> bool:
+    def learn(self, reply: Reply) -> bool:
         """Adopt the registry that a reply brings.
 
         :returns: whether the reply was `StaleRegistry`.

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import unpack
 from dynatwist.net.link import CALL_TIMEOUT_S
-from dynatwist.net.messages import AnyMessage, Fetch, Fetched
+from dynatwist.net.messages import Fetch, Fetched
+from dynatwist.net.replies import Reply
 from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster
@@ -33,7 +34,7 @@ def fetch(
     :param timeout_s: of each answer.
     """
 
-    def replied(reply: AnyMessage | None) -> None:
+    def replied(reply: Reply) -> None:
         if not isinstance(reply, Fetched) or not reply.covered:
             done(False)
             return

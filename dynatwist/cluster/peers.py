@@ -16,6 +16,7 @@ from dynatwist.membership.actions import Changed
 from dynatwist.membership.members import Peer
 from dynatwist.membership.swim import Swim
 from dynatwist.model.registry import Member, Registry
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.framing import State
 from dynatwist.net.links import PeerLinks
 from dynatwist.net.messages import WIRE_VERSION, AnyMessage, Hello, Leaving, RegistryIs, Status, Unable
@@ -29,8 +30,8 @@ from .ownership import Ownership
 from .served import NOT_A_MEMBER, TO_ANYBODY, TO_STRUCK_OUT
 
 Respond = Callable[[AnyMessage], None]
-Handler = Callable[[bytes, Any, Respond], None]
-Notice = Callable[[bytes, Any], None]
+Handler = Callable[[Arrival, Any, Respond], None]
+Notice = Callable[[Arrival, Any], None]
 M = TypeVar("M")
 HAND_OFF_S = 60.0
 """How long a link lasts that a node opens which was struck out: it may have something to hand off, and dials again."""
@@ -83,8 +84,8 @@ class Peers:
         self.on_stranger: list[Callable[[bytes, AnyMessage], None]] = []
         self._calls: dict[type[Any], Handler] = {}
         self._notices: dict[type[Any], Notice] = {
-            RegistryIs: lambda node, message: self._registry_told(node, message.registry),
-            Status: self._statuses.__setitem__,
+            RegistryIs: lambda arrival, message: self._registry_told(arrival.node, message.registry),
+            Status: lambda arrival, message: self._statuses.__setitem__(arrival.node, message),
             Leaving: self._leaves,
         }
         self.links = PeerLinks(me.node_id, self, runtime)
@@ -178,11 +179,11 @@ class Peers:
 
     # Messages
 
-    def on_call(self, kind: type[M], handler: Callable[[bytes, M, Respond], None]) -> None:
+    def on_call(self, kind: type[M], handler: Callable[[Arrival, M, Respond], None]) -> None:
         """Register who answers a kind of call."""
         self._calls[kind] = handler
 
-    def on_notice(self, kind: type[M], handler: Callable[[bytes, M], None]) -> None:
+    def on_notice(self, kind: type[M], handler: Callable[[Arrival, M], None]) -> None:
         """Register who hears a kind of one-way message."""
         self._notices[kind] = handler
 
@@ -190,16 +191,16 @@ class Peers:
         """This node is on its way out: calls are refused, so that peers ask others at once."""
         self._is_stopping = True
 
-    def handle(self, node: bytes, message: AnyMessage, respond: Respond | None) -> None:
+    def handle(self, arrival: Arrival, message: AnyMessage, respond: Respond | None) -> None:
         """See `LinksOwner`."""
-        kind, ownership = type(message), self._ownership
+        node, kind, ownership = arrival.node, type(message), self._ownership
         if node not in ownership.members and kind not in self._served_to_no_member(node):
             self._refuse(node, message, respond)
             return
         if respond is None:
             notice = self._notices.get(kind)
             if notice is not None:
-                notice(node, message)
+                notice(arrival, message)
             return
         version = getattr(message, "registry", None)
         if isinstance(version, int) and (stale := ownership.stale(version)) is not None:
@@ -209,7 +210,7 @@ class Peers:
         if handler is None or self._is_stopping:
             respond(Unable("stopping" if self._is_stopping else "not understood"))
             return
-        handler(node, message, respond)
+        handler(arrival, message, respond)
 
     def _served_to_no_member(self, node: bytes) -> frozenset[type[Any]]:
         return TO_STRUCK_OUT if node in self._ownership.struck_out else TO_ANYBODY
@@ -226,8 +227,8 @@ class Peers:
         self.has_met_founded = True
         call_each(self.on_registry, node, registry)
 
-    def _leaves(self, node: bytes, message: Leaving) -> None:
-        self._statuses.pop(node, None)
+    def _leaves(self, arrival: Arrival, message: Leaving) -> None:
+        self._statuses.pop(arrival.node, None)
 
     # What the links ask and tell
 

@@ -66,9 +66,9 @@ class Starts:
     def joined(self, nodes: Iterable[bytes]) -> None:
         """These nodes turn out to be members: what they said before counts."""
         for node in self._warnings.keys() & set(nodes):
-            self.warned(node, self._warnings.pop(node))
+            self.warned(self._warnings.pop(node))
 
-    def warned(self, node: bytes, message: Restored) -> None:
+    def warned(self, message: Restored) -> None:
         """A peer has met a later start of this node, or more of its log: the data folder is an old backup."""
         identity, store = self._identity, self._store
         if not identity.starts <= message.starts < BEYOND or self._was_restored:

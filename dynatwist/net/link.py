@@ -25,8 +25,10 @@ from twisted.logger import Logger
 from dynatwist.calls import call_each, call_safely
 from dynatwist.runtime import Runtime, Timer, cancel
 
+from .arrival import Arrival
 from .framing import FRAME_SIZES, Frame, FrameError, FrameReader, FrameSizes, State, encode_all
 from .messages import AnyMessage, Done, Hello, Ping, Refused, StaleRegistry, Unable
+from .replies import NoAnswer, OnReply, Reply
 from .sieve import SIFTED, sifted
 from .ways import Ways
 
@@ -49,7 +51,6 @@ CLOSE_S = 0.4
 MAX_QUEUED_BYTES = 64 << 20
 """Whoever makes much waits for acknowledgements, so this is never reached by a peer that reads at all."""
 
-OnReply = Callable[[AnyMessage | None], None]
 """Called once with the reply, or ``None`` when there will be none."""
 
 
@@ -64,8 +65,8 @@ Wall = tuple[int, float]
 """(what a peer's wall clock said in ms, at which monotonic time of ours)."""
 
 
-class LinkOwner(Protocol):
-    """Who is told what happens on a link."""
+class Above(Protocol):
+    """What a link asks of, and tells to, the node above."""
 
     def hello(self) -> Hello:
         """What to say first."""
@@ -73,14 +74,18 @@ class LinkOwner(Protocol):
     def state(self) -> State:
         """What to say of this node in every frame."""
 
+    def passed(self, lapse_ms: int) -> None:
+        """A member says that so much time is over; see `dynatwist.replication.lapse`."""
+
+
+class LinkOwner(Protocol):
+    """Who is told what happens on a link."""
+
     def met(self, link: PeerLink, hello: Hello) -> str | None:
         """The peer said who it is; answers why it is refused, or ``None``."""
 
     def received(self, link: PeerLink, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
         """A call (with `respond`) or a one-way message arrived."""
-
-    def passed(self, lapse_ms: int) -> None:
-        """The peer says that so much time is over; see `dynatwist.replication.lapse`."""
 
     def answered(self, link: PeerLink) -> None:
         """The peer has answered the first ping, sent after it said who it is."""
@@ -107,10 +112,16 @@ class PeerLink(TwistedProtocol):
     log = Logger()
 
     def __init__(
-        self, owner: LinkOwner, runtime: Runtime, dialled_for: bytes | None, sizes: FrameSizes = FRAME_SIZES
+        self,
+        owner: LinkOwner,
+        above: Above,
+        runtime: Runtime,
+        dialled_for: bytes | None,
+        sizes: FrameSizes = FRAME_SIZES,
     ) -> None:
         self._sizes = sizes
         self._owner = owner
+        self._above = above
         self._runtime = runtime
         self.dialled_for = dialled_for
         self.peer: Hello | None = None
@@ -133,6 +144,7 @@ class PeerLink(TwistedProtocol):
         self.began_s = runtime.monotonic_s()
         self._ways = Ways(self.began_s)
         self.wall: Wall | None = None
+        self._arrival: Arrival | None = None
         self._last_ping_s = 0.0
         self._watch_due_s = 0.0
         self.transport: Any = None
@@ -154,7 +166,7 @@ class PeerLink(TwistedProtocol):
     ) -> None:
         """Send a call; see the rules above."""
         if self._gone:
-            on_reply(None)
+            on_reply(NoAnswer.UNSENT)
             return
         if self._ping_sent_s is None:
             self._ping()
@@ -215,8 +227,8 @@ class PeerLink(TwistedProtocol):
         self._calls[call_id] = _Call(self._pong, None, float("inf"))
         self._send(call_id, Ping())
 
-    def _pong(self, reply: AnyMessage | None) -> None:
-        if reply is None:
+    def _pong(self, reply: Reply) -> None:
+        if isinstance(reply, NoAnswer):
             return
         assert self._ping_sent_s is not None
         rtt_s = self._runtime.monotonic_s() - self._ping_sent_s
@@ -243,7 +255,7 @@ class PeerLink(TwistedProtocol):
             return
         messages, self._outgoing = self._outgoing, []
         now_ms = int(self._runtime.monotonic_s() * 1000)
-        frames, too_long = encode_all(now_ms, self._owner.state(), messages, self._sizes)
+        frames, too_long = encode_all(now_ms, self._above.state(), messages, self._sizes)
         for data in frames:
             if self._paused:
                 self._queued_bytes += len(data)
@@ -260,7 +272,7 @@ class PeerLink(TwistedProtocol):
         if call_id < 0:
             self._send(call_id, Unable("the answer is too long"))
         elif call_id in self._calls:
-            self._calls.pop(call_id).on_reply(None)
+            self._calls.pop(call_id).on_reply(NoAnswer.UNSENT)
 
     # The transport's producer interface: how we learn that the peer does not read.
 
@@ -285,7 +297,7 @@ class PeerLink(TwistedProtocol):
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         self.began_s = self._runtime.monotonic_s()
-        self.tell(self._owner.hello())
+        self.tell(self._above.hello())
         self._watch_due_s = self.began_s + WATCH_S
 
     def dataReceived(self, data: bytes) -> None:
@@ -302,14 +314,14 @@ class PeerLink(TwistedProtocol):
             self.abort()
 
     def _measure(self, frame: Frame) -> None:
-        now_s = self._runtime.monotonic_s()
+        now_s, self._arrival = self._runtime.monotonic_s(), None
         self._ways.arrived(frame.sent_ms, now_s)
         self._clock_ms, self._clock_at_s = frame.clock_ms, now_s
         self.sent_ms, self.position = frame.sent_ms, frame.position
         if frame.wall_ms:
             self.wall = frame.wall_ms, now_s
         if self.is_served and frame.lapse_ms:
-            self._owner.passed(frame.lapse_ms)
+            self._above.passed(frame.lapse_ms)
 
     @property
     def clock_bound_ms(self) -> int:
@@ -317,16 +329,20 @@ class PeerLink(TwistedProtocol):
         if not self._clock_ms:
             return 0
         since_s = self._runtime.monotonic_s() - self._clock_at_s + CLOCK_MARGIN_S
-        return self._clock_ms + self.frame_age_ms + int(1000 * since_s)
+        return self._clock_ms + self._age_ms() + int(1000 * since_s)
 
-    @property
-    def frame_age_ms(self) -> int:
-        """How long the frame being handled was under way, at most; see `dynatwist.net.ways`."""
+    def _age_ms(self) -> int:
         return self._ways.age_ms(self._runtime.monotonic_s())
 
-    @property
-    def frame_is_from_before_sleep(self) -> bool:
-        """Whether this process slept (its timers are overdue) while the frame being handled was waiting for it."""
+    def arrival(self) -> Arrival:
+        """How the last frame came."""
+        if self._arrival is None:
+            assert self.peer is not None
+            self._arrival = Arrival(self.peer.member.node_id, self._age_ms(), self._slept_meanwhile())
+        return self._arrival
+
+    def _slept_meanwhile(self) -> bool:
+        """Whether this process slept (its timers are overdue) while the last frame was waiting for it."""
         slept_s = self._runtime.monotonic_s() - self._watch_due_s
         return slept_s > SLEEP_S and self._ways.beyond_ms > SLEEP_S * 1000
 
@@ -408,7 +424,7 @@ class PeerLink(TwistedProtocol):
         overdue = [call_id for call_id, call in self._calls.items() if now_s >= call.deadline_s]
         for call_id in overdue:
             if call_id in self._calls:
-                call_safely(self._calls.pop(call_id).on_reply, None)
+                call_safely(self._calls.pop(call_id).on_reply, NoAnswer.LATE)
 
     def connectionLost(self, reason: Any = None) -> None:
         """All calls end."""
@@ -420,4 +436,4 @@ class PeerLink(TwistedProtocol):
         self._gone = True
         call_safely(self._owner.closed, self)
         calls, self._calls = self._calls, {}
-        call_each([call.on_reply for call in calls.values()], None)
+        call_each([call.on_reply for call in calls.values()], NoAnswer.LOST)

@@ -21,12 +21,14 @@ from dynatwist.calls import call_safely
 from dynatwist.runtime import Runtime, Timer, cancel
 from dynatwist.sometimes import sometimes
 
+from .arrival import Arrival
 from .dials import Dials
 from .doors import Doors
-from .framing import FRAME_SIZES, State
-from .link import CALL_TIMEOUT_S, WATCH_S, OnReply, PeerLink, Wall
+from .framing import FRAME_SIZES
+from .link import CALL_TIMEOUT_S, WATCH_S, Above, PeerLink, Wall
 from .lives import Lives, Word
 from .messages import AnyMessage, Hello, Leaving, Ping, Refused
+from .replies import NoAnswer, OnReply, Reply
 
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
@@ -50,14 +52,8 @@ class Dialling(Enum):
     NOBODY = "nobody"
 
 
-class LinksOwner(Protocol):
+class LinksOwner(Above, Protocol):
     """What the links ask of, and tell to, the node above."""
-
-    def hello(self) -> Hello:
-        """What to say first."""
-
-    def state(self) -> State:
-        """What to say of this node in every frame."""
 
     def judge(self, hello: Hello) -> str | None:
         """Why a peer is refused, or ``None``."""
@@ -75,13 +71,10 @@ class LinksOwner(Protocol):
     def unlinked(self, node: bytes) -> None:
         """A peer's connection is gone."""
 
-    def passed(self, lapse_ms: int) -> None:
-        """A peer says that so much time is over; see `dynatwist.replication.lapse`."""
-
     def reachability_changed(self, node: bytes) -> None:
         """A peer stalled or came back."""
 
-    def handle(self, node: bytes, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
+    def handle(self, arrival: Arrival, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
         """A call (with `respond`) or a one-way message."""
 
 
@@ -152,7 +145,6 @@ class PeerLinks:
         self._ending: set[PeerLink] = set()
         self.doors = Doors(runtime.monotonic_s, self._is_dialled)
         self.dials = Dials(runtime.monotonic_s)
-        self._current: PeerLink | None = None
         self._watching: Timer | None = None
         self._clock_bounds_ms: dict[bytes, tuple[int, float]] = {}
         self._positions: dict[bytes, tuple[int, int]] = {}
@@ -229,17 +221,6 @@ class PeerLinks:
         """What the wall clocks of the connected peers said last."""
         return [(node, link.wall) for node, link in self._links.items() if link.wall is not None]
 
-    @property
-    def message_age_s(self) -> float:
-        """How long the message being handled was under way, at most."""
-        return self._current.frame_age_ms / 1000 if self._current is not None else 0.0
-
-    def arrived_late(self, deadline_ms: int) -> bool:
-        """Whether the message being handled was under way for longer than it may, or is from before this process was
-        stopped and thawed: a thawed node must not replay the past."""
-        link = self._current
-        return link is not None and (link.frame_age_ms > deadline_ms or link.frame_is_from_before_sleep)
-
     def refuse_record(self, node: bytes, flaw: str) -> None:
         """Say that a record of a peer was left out, where that was not said yet."""
         link = self._links.get(node)
@@ -256,10 +237,10 @@ class PeerLinks:
         on_stall: Callable[[], None] | None = None,
         timeout_s: float = CALL_TIMEOUT_S,
     ) -> None:
-        """Send a call to a peer; ``None`` comes back at once when it is not connected."""
+        """Send a call to a peer; `NoAnswer.UNSENT` comes back at once when it is not connected."""
         link = self._links.get(node)
         if link is None:
-            on_reply(None)
+            on_reply(NoAnswer.UNSENT)
         else:
             link.call(message, on_reply, on_stall, timeout_s)
 
@@ -275,8 +256,8 @@ class PeerLinks:
         asked again on that one, since it counts as reachable and nobody would know why it is silent."""
         link = self._links.get(node)
 
-        def replied(reply: AnyMessage | None) -> None:
-            if reply is None and self._links.get(node, link) is not link:
+        def replied(reply: Reply) -> None:
+            if isinstance(reply, NoAnswer) and self._links.get(node, link) is not link:
                 sometimes("a peer that opened a new connection is asked again")
                 self.ask(node, message, on_reply, on_stall, timeout_s)
             else:
@@ -287,8 +268,8 @@ class PeerLinks:
     def ping(self, node: bytes, answered: Callable[[], None]) -> None:
         """Ask a peer whether it is there; nothing happens if it is not, or not connected."""
 
-        def replied(reply: AnyMessage | None) -> None:
-            if reply is not None:
+        def replied(reply: Reply) -> None:
+            if not isinstance(reply, NoAnswer):
                 answered()
 
         self.call(node, Ping(), replied)
@@ -401,19 +382,11 @@ class PeerLinks:
 
     def build(self, target: bytes | None) -> PeerLink:
         """A link for a new connection."""
-        link = PeerLink(self, self._runtime, target, self.frame_sizes)
+        link = PeerLink(self, self._owner, self._runtime, target, self.frame_sizes)
         self._open[link] = None
         return link
 
     # What the links tell
-
-    def hello(self) -> Hello:
-        """See `LinkOwner`."""
-        return self._owner.hello()
-
-    def state(self) -> State:
-        """See `LinkOwner`."""
-        return self._owner.state()
 
     def met(self, link: PeerLink, hello: Hello) -> str | None:
         """See `LinkOwner`."""
@@ -540,12 +513,7 @@ class PeerLinks:
         node = link.peer.member.node_id
         if self._links.get(node) is not link and (respond is None or link not in self._ending):
             return
-        self._current = link
-        self._owner.handle(node, message, respond)
-
-    def passed(self, lapse_ms: int) -> None:
-        """See `LinkOwner`."""
-        self._owner.passed(lapse_ms)
+        self._owner.handle(link.arrival(), message, respond)
 
     def changed(self, link: PeerLink) -> None:
         """See `LinkOwner`."""

@@ -156,7 +156,7 @@ class Forward(Message, frozen=True, tag=12):
     """Carry this request out as an owner; reply `Outcome`. Never executed after `deadline_ms` in flight.
 
     :ivar op: id of the request: a retry with the same id is the same write.
-    :ivar request: msgpack of a `dynatwist.requests.request.Operation`.
+    :ivar request: msgpack of a `dynatwist.replication.request.Operation`.
     :ivar created: the stamp of creation, if the key is created.
     :ivar in_doubt: another owner was asked before, and not heard of.
     :ivar after_ms: hybrid time beyond which the write is to be stamped.
@@ -172,7 +172,7 @@ class Forward(Message, frozen=True, tag=12):
 
 
 class Outcome(Message, frozen=True, tag=13):
-    """Reply to `Forward`: msgpack of a `dynatwist.requests.request.Result`."""
+    """Reply to `Forward`: msgpack of a `dynatwist.replication.request.Result`."""
 
     result: bytes
 

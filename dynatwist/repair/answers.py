@@ -11,6 +11,7 @@ from dynatwist.model.dots import Dot, DotSet
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import unpack
 from dynatwist.model.replica import BucketWalk, Replica
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import (
     BucketEntries,
     Buckets,
@@ -101,9 +102,9 @@ class RoundAnswers:
         """A new connection: the rounds of the one before are dead."""
         self._walks.pop(node, None)
 
-    def _on_summaries(self, node: bytes, message: Summaries, respond: Respond) -> None:
+    def _on_summaries(self, arrival: Arrival, message: Summaries, respond: Respond) -> None:
         store = self._cluster.store
-        self._cluster.times.note(node, message.wall_ms)
+        self._cluster.times.note(arrival.node, message.wall_ms)
         replicas = store.replicas
         differing = [number for number, summary in message.summaries.items() if replicas[number].summary() != summary]
         filling = [replica.number for replica in store.replicas if not replica.whole]
@@ -118,8 +119,8 @@ class RoundAnswers:
 
     # Pages of what a peer's clock does not cover
 
-    def _on_pull(self, node: bytes, message: Pull, respond: Respond) -> None:
-        self._cluster.runtime.in_steps(lambda: self._begin_page(node, message, respond))
+    def _on_pull(self, arrival: Arrival, message: Pull, respond: Respond) -> None:
+        self._cluster.runtime.in_steps(lambda: self._begin_page(arrival.node, message, respond))
 
     def _begin_page(self, node: bytes, message: Pull, respond: Respond) -> None:
         """A page; it goes on behind the record that the page before ended with."""
@@ -189,10 +190,10 @@ class RoundAnswers:
 
     # Buckets
 
-    def _on_buckets(self, node: bytes, message: Buckets, respond: Respond) -> None:
+    def _on_buckets(self, arrival: Arrival, message: Buckets, respond: Respond) -> None:
         respond(BucketsAre(self._cluster.store.replicas[message.partition].digests.to_wire()))
 
-    def _on_entries(self, node: bytes, message: BucketEntries, respond: Respond) -> None:
+    def _on_entries(self, arrival: Arrival, message: BucketEntries, respond: Respond) -> None:
         store = self._cluster.store
         replica = store.replicas[message.partition]
 

@@ -7,25 +7,28 @@ with enough of the other whole owners; a new owner, of the old ones. See `dynatw
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from twisted.logger import Logger
 
+from dynatwist.cluster.ask import Ask, ask_all
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.peers import Respond
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed
 from dynatwist.model.registry import Registry, majority
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.links import Dialling
 from dynatwist.net.messages import (
-    AnyMessage,
     ClocksAre,
     Done,
     PullFromMe,
     Replicate,
     Unable,
 )
+from dynatwist.net.replies import Reply
 from dynatwist.replication.filling import sources_needed, sources_of, starts_over
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
@@ -42,6 +45,8 @@ SILENT_ROUNDS = 5
 holds. Else whoever has captured a member could keep it from being struck out, by doing nothing. A round that ends by
 its timeout of ten seconds counts for two: three are enough, and one is not, for it may have been this process that
 slept."""
+HAND_OFF_TIMEOUT_S = 30.0
+"""For an owner to pull what is handed off: up to all records of some partitions."""
 HINT_BATCH = 64
 HINT_BYTES = 1 << 20
 """Under way to one peer at a time, so that what clients wait for does not queue behind it."""
@@ -373,22 +378,18 @@ class Repair:
         for node in targets:
             owned = [partition for partition in surplus if node in registry.owners(partition)]
             asked += [(node, part) for part in clock_parts(self._cluster, owned)]
-        waiting = len(asked)
 
-        def replied(reply: AnyMessage | None) -> None:
-            nonlocal waiting
-            waiting -= 1
+        def heard(reply: Reply) -> None:
             if isinstance(reply, ClocksAre):
                 for partition, wire in reply.clocks.items():
                     clocks[partition].append(DotSet.from_wire(wire))
-            if not waiting:
-                self._handing_off = False
-                self._drop_covered(registry, clocks, resets)
 
-        if not asked:
+        def over() -> None:
             self._handing_off = False
-        for node, part in asked:
-            self._cluster.links.call(node, PullFromMe(registry.version, part), replied, timeout_s=30.0)
+            self._drop_covered(registry, clocks, resets)
+
+        asks = [Ask(node, PullFromMe(registry.version, part), heard) for node, part in asked]
+        ask_all(self._cluster.links, asks, over, HAND_OFF_TIMEOUT_S)
 
     def _drop_covered(self, registry: Registry, clocks: dict[int, list[DotSet]], resets: dict[int, int]) -> None:
         """Drop what its owners have, one partition a turn: each is dropped in one go, and may be large."""
@@ -402,11 +403,11 @@ class Repair:
                 self._cluster.runtime.later(lambda: self._drop_covered(registry, clocks, resets))
                 return
 
-    def _on_pull_from_me(self, node: bytes, message: PullFromMe, respond: Respond) -> None:
+    def _on_pull_from_me(self, arrival: Arrival, message: PullFromMe, respond: Respond) -> None:
         def done(ok: bool, whole: set[int]) -> None:
             answer_clocks(self._cluster, message.partitions, respond)
 
-        Round(self._cluster, node, summaries_of(self._cluster, message.partitions), done)
+        Round(self._cluster, arrival.node, summaries_of(self._cluster, message.partitions), done)
 
     # Hints
 
@@ -436,28 +437,25 @@ class Repair:
         if node in self._replaying or not cluster.links.is_reachable(node):
             return
         batch = self._hinted(node)
-        keys = list(batch)
-        if not keys:
+        if not batch:
             return
         self._replaying.add(node)
-        waiting = len(keys)
-        delivered: list[Key] = []
+        delivered = [key for key, packed in batch.items() if packed is None]
 
-        def replied(key: Key, reply: AnyMessage | None) -> None:
-            nonlocal waiting
-            waiting -= 1
+        def heard(key: Key, reply: Reply) -> None:
             if isinstance(reply, Done) or (isinstance(reply, Unable) and reply.reason == "not an owner"):
                 delivered.append(key)
-            if waiting:
-                return
+
+        def over() -> None:
             self._replaying.discard(node)
             if delivered:
                 cluster.store.unhint(node, delivered)
                 cluster.runtime.later(lambda: self._replay_hints(node))
 
-        for key, packed in batch.items():
-            if packed is None:
-                replied(key, Done())
-                continue
-            message = Replicate(cluster.version, cluster.replicate_deadline_ms, [(key, packed)])
-            cluster.links.call(node, message, lambda reply, key=key: replied(key, reply))  # type: ignore[misc]
+        version, deadline_ms = cluster.version, cluster.replicate_deadline_ms
+        held = {key: packed for key, packed in batch.items() if packed is not None}
+        asks = [
+            Ask(node, Replicate(version, deadline_ms, [(key, packed)]), partial(heard, key))
+            for key, packed in held.items()
+        ]
+        ask_all(cluster.links, asks, over)

@@ -18,7 +18,6 @@ from dynatwist.model.flaws import record_flaw
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import (
-    AnyMessage,
     BucketEntries,
     Buckets,
     BucketsAre,
@@ -28,6 +27,7 @@ from dynatwist.net.messages import (
     Pulled,
     Summaries,
 )
+from dynatwist.net.replies import Reply
 from dynatwist.replication.exchange import compare
 
 from .answers import walk_buckets
@@ -71,7 +71,7 @@ class Round:
         message = Summaries(cluster.version, summaries, cluster.store.wall_ms())
         cluster.links.call(peer, message, self._compared, timeout_s=ROUND_TIMEOUT_S)
 
-    def _compared(self, reply: AnyMessage | None) -> None:
+    def _compared(self, reply: Reply) -> None:
         if not isinstance(reply, Differing):
             self._cluster.learn(reply)
             self._finish(False)
@@ -104,7 +104,7 @@ class Round:
         walk = first.walk if first is not None else 0
         message = Pull(self._cluster.version, partition, replica.clock.to_wire(), after, walk)
 
-        def replied(reply: AnyMessage | None) -> None:
+        def replied(reply: Reply) -> None:
             if isinstance(reply, Pulled):
                 self._merge(partition, reply, first or reply)
             else:
@@ -155,7 +155,7 @@ class Round:
     # The last step: equal clocks, differing digests
 
     def _compare_buckets(self, partition: int) -> None:
-        def digests(reply: AnyMessage | None) -> None:
+        def digests(reply: Reply) -> None:
             if not isinstance(reply, BucketsAre) or len(reply.digests) not in (0, DIGEST_BYTES * BUCKETS):
                 self._pulled_one(False)
                 return
@@ -172,7 +172,7 @@ class Round:
         count = max(1, MAX_ENTRIES * BUCKETS // max(1, held))
         some, rest = numbers[:count], numbers[count:]
 
-        def replied(reply: AnyMessage | None) -> None:
+        def replied(reply: Reply) -> None:
             replica = self._cluster.store.replicas[partition]
             if not isinstance(reply, EntriesAre) or replica.resets != self._epochs[partition]:
                 self._pulled_one(False)

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from dynatwist.cluster.ask import Ask, ask_all
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.peers import Respond
 from dynatwist.model.dots import DotSet, WireDots
 from dynatwist.model.flaws import BEYOND
-from dynatwist.net.messages import AnyMessage, ClocksAre, DurableClocks
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import ClocksAre, DurableClocks
+from dynatwist.net.replies import Reply
 from dynatwist.replication.collection import PAGE_RECORDS, Collection
 from dynatwist.sometimes import sometimes
 
@@ -57,23 +60,23 @@ class Tombstones:
         me, version = cluster.me.node_id, registry.version
         nodes = sorted(registry.ids - {me}) if wanted else []
         parts = clock_parts(cluster, wanted)
-        waiting = len(nodes) * len(parts) + 1
 
-        def know(node: bytes, reply: AnyMessage | None) -> None:
-            nonlocal waiting
-            waiting -= 1
+        def know(node: bytes, reply: Reply) -> None:
             if isinstance(reply, ClocksAre):
                 self._know(node, reply)
-            if not waiting:
-                if version == cluster.version:
-                    self._drop_known(wanted)
-                else:
-                    self._looking = False
 
-        answer_clocks(cluster, wanted, lambda reply: know(me, reply))
-        for node in nodes:
-            for part in parts:
-                cluster.links.call(node, DurableClocks(version, part), partial(know, node))
+        def over() -> None:
+            if version == cluster.version:
+                self._drop_known(wanted)
+            else:
+                self._looking = False
+
+        def ask_others(mine: Reply) -> None:
+            know(me, mine)
+            asks = [Ask(node, DurableClocks(version, part), partial(know, node)) for node in nodes for part in parts]
+            ask_all(cluster.links, asks, over)
+
+        answer_clocks(cluster, wanted, ask_others)
 
     def _wanted(self) -> list[int]:
         """Partitions owned here in which there is something to learn or to drop."""
@@ -142,7 +145,7 @@ class Tombstones:
                 if registry is not cluster.registry or replica.resets != resets:
                     break
 
-    def _on_durable_clocks(self, node: bytes, message: DurableClocks, respond: Respond) -> None:
+    def _on_durable_clocks(self, arrival: Arrival, message: DurableClocks, respond: Respond) -> None:
         answer_clocks(self._cluster, message.partitions, respond)
 
 

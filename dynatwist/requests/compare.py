@@ -7,7 +7,7 @@ log has it, and is not waited for. Where one differs, or too few answer in time,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from dynatwist.calls import call_safely
@@ -16,8 +16,10 @@ from dynatwist.cluster.peers import Respond
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed, name_of, unpack
 from dynatwist.model.ring import partition_of
-from dynatwist.net.messages import AnyMessage, Compare, Done, Held
-from dynatwist.replication.quorum import Group, Level, Tally
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import Compare, Done, Held
+from dynatwist.net.replies import OnReply, Reply
+from dynatwist.replication.quorum import Group, Level, Tally, Verdict
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
@@ -56,7 +58,7 @@ class Compares:
         for run in runs.values():
             run.begin()
 
-    def _on_compare(self, node: bytes, message: Compare, respond: Respond) -> None:
+    def _on_compare(self, arrival: Arrival, message: Compare, respond: Respond) -> None:
         """What is held now, once it is durable; what comes meanwhile may not be."""
         store = self._cluster.store
         names: list[bytes | None] = []
@@ -73,7 +75,7 @@ class CompareRun:
     """Some reads of one set of owners, at one level."""
 
     __slots__ = (
-        "_cluster", "_finished", "_groups", "_held", "_names", "_pending",
+        "_cluster", "_finished", "_groups", "_held", "_names",
         "_tally", "_timer", "_until_s", "_version", "reads",
     )  # fmt: skip
 
@@ -85,7 +87,7 @@ class CompareRun:
         self.reads: list[tuple[Key, OnRead] | None] = []
         self._held: list[Packed | None] = []
         self._names: list[bytes] = []
-        self._pending: set[bytes] = {cluster.me.node_id}
+        self._tally.expect(cluster.me.node_id)
         self._until_s = cluster.runtime.monotonic_s() + READ_TIMEOUT_S
         self._timer: Timer | None = None
         self._finished = False
@@ -104,28 +106,28 @@ class CompareRun:
         message = Compare(cluster.version, keys, digest_of(self._names))
         for owner in sorted({owner for group in self._groups for owner in group}):
             if owner != cluster.me.node_id and cluster.links.is_reachable(owner):
-                self._pending.add(owner)
+                self._tally.expect(owner)
                 cluster.links.call(owner, message, self._reply_from(owner), self._check, READ_TIMEOUT_S)
         store.when_keys_readable(keys, self._readable_here)
-        if cluster.me.node_id in self._pending and not self._finished:
+        if cluster.me.node_id in self._tally.expected and not self._finished:
             self._timer = cluster.runtime.clock.callLater(LOG_PATIENCE_S, self._log_is_late)
 
     def _log_is_late(self) -> None:
-        self._pending.discard(self._cluster.me.node_id)
+        self._tally.give_up_on(self._cluster.me.node_id)
         self._check()
 
     def _readable_here(self) -> None:
         self._hear(self._cluster.me.node_id)
 
-    def _reply_from(self, owner: bytes) -> Callable[[AnyMessage | None], None]:
-        def on_reply(reply: AnyMessage | None) -> None:
+    def _reply_from(self, owner: bytes) -> OnReply:
+        def on_reply(reply: Reply) -> None:
             if isinstance(reply, Done):
                 self._hear(owner)
             elif isinstance(reply, Held) and len(reply.names) == len(self.reads):
                 self._leave([index for index, name in enumerate(reply.names) if name != self._names[index]])
                 self._hear(owner)
             else:
-                self._pending.discard(owner)
+                self._tally.give_up_on(owner)
                 if self._cluster.learn(reply):
                     self._leave(list(range(len(self.reads))))
                 self._check()
@@ -133,18 +135,18 @@ class CompareRun:
         return on_reply
 
     def _hear(self, owner: bytes) -> None:
-        self._pending.discard(owner)
-        self._tally.answered.add(owner)
+        self._tally.count(owner)
         self._check()
 
     def _check(self) -> None:
         if self._finished:
             return
-        if self._tally.is_reached():
-            if self._cluster.me.node_id in self._pending:
+        verdict = self._tally.verdict()
+        if verdict is Verdict.REACHED:
+            if self._cluster.me.node_id in self._tally.expected:
                 sometimes("a read is answered though this node's own log does not have it yet")
             self._finish()
-        elif not self._tally.can_be_reached(self._pending):
+        elif verdict is Verdict.OUT_OF_REACH:
             self._leave(list(range(len(self.reads))))
 
     def _leave(self, indices: list[int]) -> None:
@@ -163,7 +165,7 @@ class CompareRun:
     def _finish(self) -> None:
         self._finished = True
         cancel(self._timer)
-        text = self._tally.text()
+        reach = self._tally.reach(True)
         for read, packed in zip(self.reads, self._held, strict=True):
             if read is not None:
-                call_safely(read[1], True, text, unpack(packed) if packed is not None else None)
+                call_safely(read[1], reach, unpack(packed) if packed is not None else None)

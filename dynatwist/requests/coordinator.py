@@ -19,6 +19,7 @@ from dynatwist.cluster.peers import Respond
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.records import Packed, pack, value_of
 from dynatwist.model.ring import is_system_table, partition_of
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import (
     Done,
     DotHeld,
@@ -30,15 +31,16 @@ from dynatwist.net.messages import (
     Unable,
 )
 from dynatwist.repair.rounds import Round, summaries_of
-from dynatwist.replication.quorum import Level, Tally
+from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S
+from dynatwist.replication.quorum import Level, Reach, Tally
+from dynatwist.replication.request import BEHIND, ENCODER, Code, Kind, Operation, Result, etag
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 from .compare import Compares
-from .forwarding import FORWARD_TIMEOUT_S, HERE, Forwarding, OnResult, Origin
+from .forwarding import HERE, ForwardRun, OnResult, Origin, read_forwarded
 from .mergepatch import patched
 from .reads import READ_TIMEOUT_S, OnRead, ReadRun
-from .request import BEHIND, ENCODER, Code, Kind, Operation, Result, etag, read_forwarded
 from .writes import Writes, records_of
 
 RECENT_OPS = 20_000
@@ -71,7 +73,7 @@ class Coordinator:
         self._recent: OrderedDict[bytes, tuple[float, list[OnResult] | Result]] = OrderedDict()
         cluster.peers.on_call(Replicate, self._on_replicate)
         cluster.peers.on_call(ReadDot, self._on_read_dot)
-        cluster.peers.on_call(Fetch, lambda node, message, respond: answer_fetch(cluster, message, respond))
+        cluster.peers.on_call(Fetch, lambda arrival, message, respond: answer_fetch(cluster, message, respond))
         cluster.peers.on_call(Forward, self._on_forward)
 
     # Where a request goes
@@ -91,7 +93,7 @@ class Coordinator:
         if self.cluster.standing.may_coordinate(partition) and not self._is_for_others(operation, partition):
             self._carry_out(operation, HERE, done)
         else:
-            Forwarding(self.cluster, lambda: self.candidates(partition), self._carry_out, operation, done)
+            ForwardRun(self.cluster, lambda: self.candidates(partition), self._carry_out, operation, done)
 
     def _is_for_others(self, operation: Operation, partition: int) -> bool:
         """Whether another owner has to be asked before this one, or this one cannot take in more."""
@@ -188,7 +190,7 @@ class Coordinator:
             origin = Origin(until_s=self.cluster.runtime.monotonic_s() + FORWARD_TIMEOUT_S)
         # Nothing is held, or a condition or a doubt depends on it: a stale replica must not decide alone.
 
-        def read(reached: bool, replicas: str, found: Record | None) -> None:
+        def read(reach: Reach, found: Record | None) -> None:
             if self._is_over_only_now(store.held(operation.key), asked_ms):
                 self._carry_out_now(operation, origin, done)
             else:
@@ -211,9 +213,9 @@ class Coordinator:
         """The owner's own replica, once what it holds now is durable; or is at another owner, if this log is slow."""
         store = self.cluster.store
         held = store.held(key)
-        text = f"1/{len(self.cluster.ownership.groups(partition_of(*key))[-1])}"
+        reach = Reach(True, 1, len(self.cluster.ownership.groups(partition_of(*key))[-1]))
         if store.is_key_readable(key):
-            done(True, text, held)
+            done(reach, held)
             return
         until_s = self.cluster.runtime.monotonic_s() + READ_TIMEOUT_S
 
@@ -226,7 +228,7 @@ class Coordinator:
         def readable() -> None:
             if timer.active():
                 timer.cancel()
-                done(True, text, held)
+                done(reach, held)
 
         store.when_readable(key, readable)
 
@@ -251,8 +253,9 @@ class Coordinator:
         store = self.cluster.store
         asked_ms = store.lapse_ms
 
-        def read(reached: bool, replicas: str, found: Record | None) -> None:
-            if not reached:
+        def read(reach: Reach, found: Record | None) -> None:
+            replicas = str(reach)
+            if not reach.is_enough:
                 done(Result(Code.UNAVAILABLE, None, replicas, "not enough replicas can be reached"))
             elif found is None or found.value is None:
                 done(Result(Code.ABSENT, None, replicas))
@@ -347,19 +350,19 @@ class Coordinator:
         reachable = {owner for owner in owners if cluster.peers.is_reachable(owner)}
         tally = Tally(operation.level, cluster.ownership.groups(partition), cluster.peers.is_reachable)
         if not tally.can_be_reached(reachable):
-            tally.answered = reachable
-            return Result(
-                Code.UNAVAILABLE, None, tally.text(), f"w={operation.level.value} needs more replicas than answer now"
-            )
+            for owner in reachable:
+                tally.count(owner)
+            text = f"w={operation.level.value} needs more replicas than answer now"
+            return Result(Code.UNAVAILABLE, None, str(tally.reach(False)), text)
         return None
 
     def _replicate(self, operation: Operation, record: Record, done: OnResult) -> None:
-        def written(reached: bool, replicas: str) -> None:
-            if reached:
-                done(Result(Code.OK, record, replicas))
+        def written(reach: Reach) -> None:
+            if reach.is_enough:
+                done(Result(Code.OK, record, str(reach)))
             else:
                 text = "written, but not known to be on enough replicas; it may still take effect"
-                done(Result(Code.UNCERTAIN, record, replicas, text))
+                done(Result(Code.UNCERTAIN, record, str(reach), text))
 
         self._writes.replicate(operation.key, self._packed(operation.key, record), operation.level, written)
 
@@ -376,9 +379,9 @@ class Coordinator:
         reserve_bytes = self._max_store_bytes // SYSTEM_RESERVE_SHARE if is_system_table(key[0]) else 0
         return self._max_store_bytes + reserve_bytes
 
-    def _on_replicate(self, node: bytes, message: Replicate, respond: Respond) -> None:
+    def _on_replicate(self, arrival: Arrival, message: Replicate, respond: Respond) -> None:
         cluster = self.cluster
-        if cluster.links.arrived_late(message.deadline_ms):
+        if arrival.is_late(message.deadline_ms):
             respond(Unable("too late"))
             return
         if any(cluster.me.node_id not in cluster.ownership.owners(partition_of(*key)) for key, _ in message.writes):
@@ -386,11 +389,11 @@ class Coordinator:
             return
         records, flaw = records_of(message, cluster.store)
         if flaw:
-            cluster.links.refuse_record(node, flaw)
+            cluster.links.refuse_record(arrival.node, flaw)
             respond(Unable(f"a record is refused: {flaw}"))
             return
         if cluster.store.wal.is_behind:
-            sometimes("a replicated write is refused since this node's log is behind")
+            sometimes("a replicated write is refused since this arrival.node's log is behind")
             respond(Unable(BEHIND))
             return
         wal = cluster.store.wal
@@ -403,7 +406,7 @@ class Coordinator:
             cluster.store.merge(key, record, packed)
         cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(Done()))
 
-    def _on_read_dot(self, node: bytes, message: ReadDot, respond: Respond) -> None:
+    def _on_read_dot(self, arrival: Arrival, message: ReadDot, respond: Respond) -> None:
         """What is held now, once it is durable; what comes meanwhile may not be."""
         store = self.cluster.store
         held = store.held(message.key)
@@ -413,8 +416,8 @@ class Coordinator:
         answer = DotHeld(held.dot if held is not None else None, whole, written, has_met)
         store.when_readable(message.key, lambda: respond(answer))
 
-    def _on_forward(self, node: bytes, message: Forward, respond: Respond) -> None:
-        if self.cluster.links.arrived_late(message.deadline_ms):
+    def _on_forward(self, arrival: Arrival, message: Forward, respond: Respond) -> None:
+        if arrival.is_late(message.deadline_ms):
             respond(Unable("too late"))
             return
         operation, flaw = read_forwarded(message)
@@ -439,7 +442,7 @@ class Coordinator:
             known.append(answer)
             return
         now_s = self.cluster.runtime.monotonic_s()
-        until_s = now_s + message.deadline_ms / 1000 - self.cluster.links.message_age_s
+        until_s = now_s + message.deadline_ms / 1000 - arrival.age_ms / 1000
         origin = Origin(message.op, message.created, message.in_doubt, message.after_ms, until_s)
         is_read = operation.kind is Kind.GET
         self._carry_out(operation, origin, answer if is_read else self._remembering(message.op, now_s, answer))

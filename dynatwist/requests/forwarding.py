@@ -1,18 +1,4 @@
-"""A request on its way from a node that cannot carry it out to an owner, and to the next one if need be.
-
-The trouble is an owner that was asked and is not heard of: it may have written, and frozen. So:
-
-- An attempt is carried out within `ATTEMPT_S` of its sending or never (`IN_DOUBT_S` for all but the first), and the
-  next owner is asked only after that: two executions of one request never overlap in time, and none comes late.
-- All attempts carry the id of the request. One that is asked in doubt asks the other owners first: when one of them has
-  met the record that the request became already, superseded or not, that is the answer.
-- All attempts carry one stamp of creation, so that a key created twice by one request was created once; and later ones
-  carry a bound on the clocks of the owners asked before, so that what is written now is newer. Whatever supersedes it
-  then supersedes the forgotten execution too, when that turns up.
-- An answer waits until no other attempt can be carried out any more, also one whose connection was lost meanwhile.
-- If all owners refuse, but one of those asked was not heard of, the truth is that nobody knows. One that hangs is
-  waited for until it may not carry the request out any more, and no longer: a client does not wait for a frozen node.
-"""
+"""Carries out what `dynatwist.replication.forwarding` decides about a request: asks owners, waits, answers."""
 
 from __future__ import annotations
 
@@ -23,22 +9,17 @@ import msgspec
 
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.clock import Stamp
-from dynatwist.model.flaws import record_flaw
+from dynatwist.model.flaws import BEYOND, MAX_OP_BYTES, MAX_OWNER_CHARS, is_moment, key_flaw, record_flaw, value_flaw
 from dynatwist.net.link import STALL_S
-from dynatwist.net.messages import AnyMessage, Forward, Outcome, Unable
+from dynatwist.net.messages import Forward, Outcome, Unable
+from dynatwist.net.replies import NoAnswer, Reply
+from dynatwist.replication.forwarding import Ask, Forwarding, Wait
+from dynatwist.replication.request import ENCODER, OPERATION, RESULT, Kind, Operation, Result
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
-from .request import BEHIND, ENCODER, RESULT, Code, Kind, Operation, Result
-
-FORWARD_TIMEOUT_S = 1.9
-"""Every client hears something within two seconds."""
-ATTEMPT_S = 0.25
-"""With the fence behind it, and the second owner's work, less than the half second for which a client waits at most
-while one owner does not answer."""
-IN_DOUBT_S = 0.5
-"""An owner asked in doubt asks the others first, and has to find out by itself who of them is frozen."""
 FORWARDED_OP_BYTES = 16
+"""Of the random id of a forwarded request: two are never equal."""
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True):
@@ -64,13 +45,18 @@ OnResult = Callable[[Result], None]
 CarryOut = Callable[[Operation, Origin, OnResult], None]
 
 
-class Forwarding:
-    """See the module.
+class ForwardRun:
+    """One request, from now until it is answered.
 
     :param candidates: the owners that could carry out requests on the partition, best first, asked anew each time.
     :param carry_out: does it here, when this node is next.
     :param done: called once with the answer.
     """
+
+    __slots__ = (
+        "_candidates", "_carry_out", "_cluster", "_created", "_done", "_is_over",
+        "_is_stepping", "_op", "_operation", "_request", "_timer",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -85,85 +71,68 @@ class Forwarding:
         self._carry_out = carry_out
         self._operation = operation
         self._done = done
-        self._finished = False
-        runtime, store = cluster.runtime, cluster.store
-        self._op = runtime.randbytes(FORWARDED_OP_BYTES)
-        self._is_write = operation.kind is not Kind.GET
-        self._created = store.stamp() if self._is_write else None
-        self._tried: set[bytes] = set()
-        self._asked: set[bytes] = set()
-        self._fences: dict[bytes, float] = {}
-        self._is_in_doubt = False
-        self._refusal: Result | None = None
-        self._answer: Result | None = None
-        self._until_s = runtime.monotonic_s() + FORWARD_TIMEOUT_S
-        self._timer = runtime.clock.callLater(FORWARD_TIMEOUT_S, self._give_up)
-        self._pause: Timer | None = None
-        self._next()
+        self._op = cluster.runtime.randbytes(FORWARDED_OP_BYTES)
+        self._created = cluster.store.stamp() if operation.is_write else None
+        now_s = cluster.runtime.monotonic_s()
+        self._request = Forwarding(is_write=operation.is_write, now_s=now_s, flight_s=STALL_S)
+        self._timer: Timer | None = None
+        self._is_stepping = self._is_over = False
+        self._step()
 
-    def _next(self) -> None:
-        if self._finished or self._answer is not None:
+    def _step(self) -> None:
+        """Do what is to be done now; what happens meanwhile is looked at before this returns."""
+        if self._is_stepping or self._is_over:
             return
-        left = [node for node in self._candidates() if node not in self._tried]
-        if not left and not self._asked:
-            self._give_up()
-            return
-        if not left and (not self._is_write or any(map(self._cluster.peers.is_reachable, self._asked))):
-            return  # whoever was asked will answer
-        now_s = self._cluster.runtime.monotonic_s()
-        fence_s = max(self._fences.values(), default=0.0) if self._is_write else 0.0
-        if now_s < fence_s:
-            cancel(self._pause)
-            self._pause = self._cluster.runtime.clock.callLater(fence_s - now_s, self._next)
-        elif left:
-            self._attempt(left[0], now_s)
+        self._is_stepping = True
+        runtime, peers = self._cluster.runtime, self._cluster.peers
+        while isinstance(
+            todo := self._request.next(runtime.monotonic_s(), self._candidates(), peers.is_reachable), Ask
+        ):
+            self._ask(todo)
+        self._is_stepping = False
+        cancel(self._timer)
+        if isinstance(todo, Wait):
+            if todo.answer_is_known:
+                sometimes("an answer to a forwarded write waits for the fence of another attempt")
+            self._timer = runtime.clock.callLater(max(0.0, todo.until_s - runtime.monotonic_s()), self._step)
         else:
-            sometimes("all that can be asked refused a write, and an owner that hangs is not waited for any longer")
-            self._give_up()
+            self._is_over = True
+            self._done(todo.result)
 
-    def _attempt(self, node: bytes, now_s: float) -> None:
-        cluster = self._cluster
-        after_ms = max((cluster.links.clock_bound_ms(one) for one in self._fences), default=0)
-        in_doubt = bool(self._fences)
-        left_s = self._until_s - now_s
-        attempt_s = min(left_s, IN_DOUBT_S if in_doubt else ATTEMPT_S) if self._is_write else left_s
-        self._tried.add(node)
-        self._asked.add(node)
-        self._fences[node] = now_s + attempt_s + STALL_S
+    def _ask(self, ask: Ask) -> None:
+        cluster, node = self._cluster, ask.node
+        after_ms = max(map(cluster.links.clock_bound_ms, ask.after), default=0)
         if node == cluster.me.node_id:
-            origin = Origin(self._op, self._created, in_doubt, after_ms, now_s + attempt_s)
+            until_s = cluster.runtime.monotonic_s() + ask.attempt_s
+            origin = Origin(self._op, self._created, ask.in_doubt, after_ms, until_s)
             self._carry_out(self._operation, origin, lambda result: self._answered(node, result))
             return
         message = Forward(
             cluster.version,
-            int(1000 * attempt_s),
+            int(1000 * ask.attempt_s),
             self._op,
             ENCODER.encode(self._operation),
             self._created,
-            in_doubt,
+            ask.in_doubt,
             after_ms,
         )
-        cluster.links.call(node, message, lambda reply: self._replied(node, reply), self._next)
+        cluster.links.call(node, message, lambda reply: self._replied(node, reply), self._step)
 
-    def _replied(self, node: bytes, reply: AnyMessage | None) -> None:
-        if isinstance(reply, Outcome):
-            result = self._result_of(node, reply)
-            if result is not None:
-                self._answered(node, result)
-                return
-            reply = None  # it may have been carried out, and nobody knows how it went
-        self._asked.discard(node)
-        if reply is None:
-            self._is_in_doubt = True
+    def _answered(self, node: bytes, result: Result) -> None:
+        self._request.answer(node, result)
+        self._step()
+
+    def _replied(self, node: bytes, reply: Reply) -> None:
+        result = self._result_of(node, reply) if isinstance(reply, Outcome) else None
+        if result is not None:
+            self._request.answer(node, result)
+        elif reply in (NoAnswer.LOST, NoAnswer.LATE) or isinstance(reply, Outcome):
+            self._request.lose(node)  # carried out perhaps, and nobody can tell how it went
+        elif self._cluster.learn(reply):
+            self._request.outdate(node)
         else:
-            self._fences.pop(node, None)
-            if isinstance(reply, Unable) and reply.reason == BEHIND:
-                self._refusal = Result(Code.OVERLOADED, text=BEHIND)
-        if self._cluster.learn(reply):
-            self._tried.discard(node)
-        if self._answer is not None and not self._finished:
-            self._answer_when_safe()
-        self._next()
+            self._request.refuse(node, reply.reason if isinstance(reply, Unable) else "")
+        self._step()
 
     def _result_of(self, node: bytes, reply: Outcome) -> Result | None:
         """What a peer says that the request came to; ``None`` when that is no result, or has a record with a flaw."""
@@ -176,44 +145,18 @@ class Forwarding:
         self._cluster.links.refuse_record(node, flaw)
         return None
 
-    def _answered(self, node: bytes, result: Result) -> None:
-        self._asked.discard(node)
-        self._fences.pop(node, None)
-        if self._finished:
-            return
-        if self._answer is not None:
-            if result.code is Code.OK:  # the first answer may have been a refusal; this attempt has written
-                self._answer = result
-            self._answer_when_safe()
-        elif result.code in (Code.UNAVAILABLE, Code.OVERLOADED, Code.FULL):
-            # nothing was done there; another owner may be better off
-            self._refusal = result
-            self._next()
-        else:
-            self._answer = result
-            self._answer_when_safe()
 
-    def _answer_when_safe(self) -> None:
-        assert self._answer is not None
-        now_s = self._cluster.runtime.monotonic_s()
-        fence_s = max(self._fences.values(), default=0.0)
-        cancel(self._pause)
-        if self._is_write and now_s < fence_s:
-            sometimes("an answer to a forwarded write waits for the fence of another attempt")
-            self._pause = self._cluster.runtime.clock.callLater(fence_s - now_s, self._answer_when_safe)
-        else:
-            self._finish(self._answer)
-
-    def _give_up(self) -> None:
-        if not self._finished:
-            nobody = Result(Code.UNAVAILABLE, text="no owner of the key can be reached and is ready")
-            self._finish(self._answer or self._refusal or nobody)
-
-    def _finish(self, result: Result) -> None:
-        cancel(self._timer)
-        cancel(self._pause)
-        if self._is_write and result.code is not Code.OK and (self._asked or self._is_in_doubt):
-            text = "an owner of the key did not answer in time; the write may still take effect"
-            result = Result(Code.UNCERTAIN, None, result.replicas, text)
-        self._finished = True
-        self._done(result)
+def read_forwarded(message: Forward) -> tuple[Operation | None, str]:
+    """What another node asks to have carried out; or ``None``, and why that is nothing to be done."""
+    try:
+        operation = OPERATION.decode(message.request)
+    except (msgspec.MsgspecError, RecursionError):
+        return None, "it does not say what is to be done"
+    if not (0 <= operation.ttl_ms < BEYOND and 0 <= message.after_ms < BEYOND and len(message.op) <= MAX_OP_BYTES):
+        return None, "its time to live, its stamp or its id is none"
+    if len(operation.uid) > MAX_OWNER_CHARS or not (message.created is None or is_moment(message.created)):
+        return None, "its user or its moment of creation is none"
+    flaw = key_flaw(operation.key)
+    if not flaw and operation.kind in (Kind.PUT, Kind.PATCH):
+        flaw = value_flaw(operation.value)
+    return (None, flaw) if flaw else (operation, "")

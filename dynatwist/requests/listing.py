@@ -20,12 +20,14 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Brief, brief_of
 from dynatwist.model.registry import majority
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
-from dynatwist.net.messages import AnyMessage, Scan, Scanned
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import Scan, Scanned
+from dynatwist.net.replies import NoAnswer, Reply
 from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Code, Kind, Operation
 from dynatwist.sometimes import sometimes
 
 from .coordinator import Coordinator
-from .request import Code, Kind, Operation
 
 PAGE_KEYS = 256
 """Keys of one page: a few milliseconds of work for each member."""
@@ -229,7 +231,7 @@ class Listing:
         done: Deferred[None] = Deferred()
         waiting.add(me)
 
-        def finish(node: bytes, reply: AnyMessage | None = None) -> None:
+        def finish(node: bytes, reply: Reply = NoAnswer.UNSENT) -> None:
             if isinstance(reply, Scanned):
                 replies[node] = reply
             cluster.learn(reply)
@@ -240,7 +242,7 @@ class Listing:
                 done.callback(None)
 
         message = Scan(cluster.version, table, prefix, after, limit)
-        self._on_scan(me, message, lambda reply: finish(me, reply))
+        self._on_scan(Arrival(me), message, lambda reply: finish(me, reply))
         for node in sorted(waiting - {me}):
             cluster.links.ask(
                 node,
@@ -317,7 +319,7 @@ class Listing:
         fetch(self._cluster, node, keys, take, fetched.callback, FETCH_TIMEOUT_S)
         return fetched
 
-    def _on_scan(self, node: bytes, message: Scan, respond: Respond) -> None:
+    def _on_scan(self, arrival: Arrival, message: Scan, respond: Respond) -> None:
         cluster = self._cluster
         store = cluster.store
         entries: list[tuple[str, Dot]] = []

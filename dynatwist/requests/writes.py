@@ -19,8 +19,9 @@ from dynatwist.model.flaws import record_flaw
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, unpack
 from dynatwist.model.ring import partition_of
-from dynatwist.net.messages import AnyMessage, Done, Replicate
-from dynatwist.replication.quorum import Group, Level, Tally
+from dynatwist.net.messages import Done, Replicate
+from dynatwist.net.replies import OnReply, Reply
+from dynatwist.replication.quorum import Group, Level, Reach, Tally, Verdict
 from dynatwist.runtime import cancel
 from dynatwist.sometimes import sometimes
 from dynatwist.storage.store import Store
@@ -32,8 +33,7 @@ MAX_RUN_WRITES = 256
 """How many go into one message, and no more bytes than answers have: whoever gets it is busy with it for some
 milliseconds."""
 
-OnWritten = Callable[[bool, str], None]
-"""(whether the level was reached, ``REACHED/OWNERS``)."""
+OnWritten = Callable[[Reach], None]
 
 
 def records_of(message: Replicate, store: Store) -> tuple[list[Record], str]:
@@ -86,7 +86,7 @@ class WriteRun:
     """Some writes to one set of owners, at one level."""
 
     __slots__ = (
-        "_again", "_cluster", "_done", "_finished", "_groups", "_pending",
+        "_again", "_cluster", "_done", "_finished", "_groups",
         "_tally", "_timer", "_until_s", "_version", "_writes", "size_bytes",
     )  # fmt: skip
 
@@ -98,7 +98,7 @@ class WriteRun:
         self._tally = Tally(level, groups, cluster.peers.is_reachable)
         self._writes: list[tuple[Key, Packed]] = []
         self._done: list[OnWritten] = []
-        self._pending: set[bytes] = {cluster.me.node_id}
+        self._tally.expect(cluster.me.node_id)
         self._finished = False
         self._until_s = cluster.runtime.monotonic_s() + WRITE_TIMEOUT_S
         self._timer = cluster.runtime.clock.callLater(WRITE_TIMEOUT_S, self._finish, False)
@@ -135,19 +135,21 @@ class WriteRun:
             if not cluster.links.is_reachable(owner):
                 self._hint(owner)
                 continue
-            self._pending.add(owner)
-            cluster.links.ask(owner, message, self._reply_from(owner), self._stalled)
+            self._tally.expect(owner)
+            cluster.links.ask(owner, message, self._reply_from(owner), self._check)
 
     def _hint(self, owner: bytes) -> None:
         for key, _ in self._writes:
             self._cluster.store.hint(owner, key)
 
-    def _reply_from(self, owner: bytes) -> Callable[[AnyMessage | None], None]:
-        def on_reply(reply: AnyMessage | None) -> None:
-            self._pending.discard(owner)
+    def _reply_from(self, owner: bytes) -> OnReply:
+        def on_reply(reply: Reply) -> None:
             if isinstance(reply, Done):
-                self._tally.answered.add(owner)
-            elif self._cluster.learn(reply):
+                self._tally.count(owner)
+                self._check()
+                return
+            self._tally.give_up_on(owner)
+            if self._cluster.learn(reply):
                 self._start_over()
             elif not self._cluster.standing.is_stopping:
                 self._hint(owner)
@@ -166,22 +168,22 @@ class WriteRun:
             self._again.replicate(key, packed, level, done, self._until_s)
 
     def _durable_here(self) -> None:
-        self._pending.discard(self._cluster.me.node_id)
-        if any(self._cluster.me.node_id in group for group in self._groups):
-            self._tally.answered.add(self._cluster.me.node_id)
-        self._check()
-
-    def _stalled(self) -> None:
+        me = self._cluster.me.node_id
+        if any(me in group for group in self._groups):
+            self._tally.count(me)
+        else:
+            self._tally.give_up_on(me)
         self._check()
 
     def _check(self) -> None:
         if self._finished:
             return
-        if self._tally.is_reached():
-            if self._cluster.me.node_id in self._pending:
+        verdict = self._tally.verdict()
+        if verdict is Verdict.REACHED:
+            if self._cluster.me.node_id in self._tally.expected:
                 sometimes("a write is acknowledged before this node's own log has it")
             self._finish(True)
-        elif not self._tally.can_be_reached(self._pending):
+        elif verdict is Verdict.OUT_OF_REACH:
             self._finish(False)
 
     def _finish(self, reached: bool) -> None:
@@ -189,4 +191,4 @@ class WriteRun:
             return
         self._finished = True
         cancel(self._timer)
-        call_each(self._done, reached, self._tally.text())
+        call_each(self._done, self._tally.reach(reached))

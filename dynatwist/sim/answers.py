@@ -8,7 +8,7 @@ import msgspec
 
 from dynatwist.model.dots import actor_text
 from dynatwist.model.record import Key, Record
-from dynatwist.requests.request import etag
+from dynatwist.replication.request import etag
 
 from .history import name_of
 from .witness import Witness

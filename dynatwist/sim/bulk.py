@@ -9,7 +9,7 @@ from random import Random
 import msgspec
 
 from dynatwist.model.record import Key, Record
-from dynatwist.requests.request import Kind
+from dynatwist.replication.request import Kind
 
 from .answers import Answers
 from .clients import OWNERS, ROOT, TABLES, Clients

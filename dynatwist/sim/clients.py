@@ -20,8 +20,8 @@ from dynatwist.errors import ApiError
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Kind, Operation
 from dynatwist.requests.listing import Listing, ListingUnavailable
-from dynatwist.requests.request import Kind, Operation
 
 from .answers import Answers
 from .cluster import SimCluster, SimNode

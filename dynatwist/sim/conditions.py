@@ -13,7 +13,7 @@ import msgspec
 
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Record
-from dynatwist.requests.request import Kind
+from dynatwist.replication.request import Kind
 
 from .history import Call, name_of
 

@@ -8,7 +8,7 @@ the bad node itself hears something within two seconds.
 
 from __future__ import annotations
 
-from dynatwist.requests.request import Kind
+from dynatwist.replication.request import Kind
 
 from .clients import KINDS, Clients
 from .cluster import SimCluster, SimNode

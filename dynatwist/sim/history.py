@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dynatwist.model.record import Key, Record
-from dynatwist.requests.request import Kind
+from dynatwist.replication.request import Kind
 
 from .world import Process
 

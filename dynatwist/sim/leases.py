@@ -5,7 +5,7 @@ Some live for a second or two, some for an hour or a day: only a clock that is w
 
 from __future__ import annotations
 
-from dynatwist.requests.request import Kind
+from dynatwist.replication.request import Kind
 
 from .clients import Clients
 from .cluster import SimCluster

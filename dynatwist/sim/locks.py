@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dynatwist.requests.request import Kind
+from dynatwist.replication.request import Kind
 
 from .clients import Clients
 from .cluster import SimCluster

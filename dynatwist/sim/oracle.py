@@ -10,7 +10,7 @@ import re
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.registry import Registry, majority
-from dynatwist.requests.request import Kind
+from dynatwist.replication.request import Kind
 
 from .answers import Answers
 from .cluster import SimCluster

@@ -11,7 +11,7 @@ from twisted.internet.defer import ensureDeferred
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import is_system_table
 from dynatwist.replication.quorum import Level
-from dynatwist.requests.request import Kind, etag
+from dynatwist.replication.request import Kind, etag
 
 from .clients import Clients
 from .cluster import SimCluster, SimNode

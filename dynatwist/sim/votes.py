@@ -16,6 +16,7 @@ from dynatwist.agreement.registrar import REGISTRY
 from dynatwist.cluster.peers import Respond
 from dynatwist.core import Core
 from dynatwist.model.registry import Registry
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, Voted
 from dynatwist.replication.paxos import NO_BALLOT, Ballot, Vote
 
@@ -58,10 +59,10 @@ class Votes:
         cluster, acceptors = core.cluster, core.acceptors
         handle, ask_self = cluster.peers.handle, acceptors.ask_self
 
-        def handled(node: bytes, message: AnyMessage, respond: Respond | None) -> None:
+        def handled(arrival: Arrival, message: AnyMessage, respond: Respond | None) -> None:
             if isinstance(message, Prepare | Accept) and respond is not None:
                 respond = self._asked(core, message, respond)
-            handle(node, message, respond)
+            handle(arrival, message, respond)
 
         def asked_self(message: Prepare | Accept, respond: Respond) -> None:
             ask_self(message, self._asked(core, message, respond))

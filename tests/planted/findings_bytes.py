@@ -7,10 +7,10 @@ import sys
 from dynatwist.model.replica import BucketWalk
 from dynatwist.net import framing, link
 from dynatwist.repair import answers, repair
+from dynatwist.replication.request import Code, Kind, Operation, Result
 from dynatwist.requests import coordinator, listing
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
-from dynatwist.requests.request import Code, Kind, Operation, Result
 from dynatwist.storage import snapshot
 from dynatwist.storage.index import Index
 from dynatwist.storage.requests import Requests

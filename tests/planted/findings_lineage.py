@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dynatwist.model import lineage
 from dynatwist.model.lineage import FILLED, Lineage
+from dynatwist.replication.request import Code, Kind, Result
 from dynatwist.requests.coordinator import Coordinator
-from dynatwist.requests.request import Code, Kind, Result
 
 from .faults import under
 

@@ -11,8 +11,8 @@ from dynatwist.net.link import PeerLink
 from dynatwist.replication import lapse
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.lapse import Lapse
+from dynatwist.replication.request import Code, Result
 from dynatwist.requests.coordinator import Coordinator
-from dynatwist.requests.request import Code, Result
 from dynatwist.storage.store import Store
 
 from .faults import under
@@ -136,8 +136,9 @@ def an_answer_that_does_not_ask_again(patch):
     """A record that ended between question and answer is told as absent, though nobody else was told."""
 
     def get(self, operation, done):
-        def read(reached, replicas, found):
-            if not reached:
+        def read(reach, found):
+            replicas = str(reach)
+            if not reach.is_enough:
                 done(Result(Code.UNAVAILABLE, None, replicas, "not enough replicas can be reached"))
             elif found is None or found.is_dead(self.cluster.times.lapse_ms()):
                 done(Result(Code.ABSENT, None, replicas))

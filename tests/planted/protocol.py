@@ -7,9 +7,11 @@ from dynatwist.api.data import DataRoutes
 from dynatwist.feed.hub import Hub
 from dynatwist.feed.window import Window
 from dynatwist.relays import Relays
+from dynatwist.replication.forwarding import Forwarding
+from dynatwist.replication.reading import Reading
 from dynatwist.requests.compare import CompareRun, Compares
 from dynatwist.requests.coordinator import Coordinator
-from dynatwist.requests.forwarding import Forwarding
+from dynatwist.requests.forwarding import ForwardRun
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.reads import ReadRun
 from dynatwist.requests.writes import WriteRun
@@ -24,12 +26,12 @@ from .faults import under
 
 def an_answer_that_waits_for_no_other_attempt(patch):
     """A forwarded write is answered while another attempt may still be carried out."""
-    edit(patch, Forwarding, "_answer_when_safe", "if self._is_write and now_s < fence_s:", "if False:")
+    edit(patch, Forwarding, "next", "if now_s >= fence_s:", "if True:")
 
 
 def a_retry_may_be_stamped_as_early_as_it_likes(patch):
     """A later attempt does not go beyond the clocks of the owners asked before."""
-    edit(patch, Forwarding, "_attempt", "self._fences), default=0)", "()), default=0)")
+    edit(patch, ForwardRun, "_ask", "ask.after), default=0)", "()), default=0)")
 
 
 def a_retry_with_a_creation_of_its_own(patch):
@@ -44,12 +46,12 @@ def a_retry_asks_nobody(patch):
 
 def a_request_forgets_how_long_it_was_under_way(patch):
     """The time for an attempt counts from its arrival."""
-    edit(patch, Coordinator, "_on_forward", " - self.cluster.links.message_age_s", "")
+    edit(patch, Coordinator, "_on_forward", " - arrival.age_ms / 1000", "")
 
 
 def a_refusal_after_a_doubt_is_the_answer(patch):
     """All owners refuse, and the first of them may have written: nothing was done, says the answer."""
-    edit(patch, Forwarding, "_finish", "and (self._asked or self._is_in_doubt)", "and self._asked")
+    edit(patch, Forwarding, "_give", "and (self._asked or self._is_in_doubt)", "and self._asked")
 
 
 def a_repetition_is_carried_out_again(patch):
@@ -78,7 +80,7 @@ def a_token_is_not_waited_for(patch):
 
 def a_read_that_goes_on_by_another_registry(patch):
     """What was heard by the former registry adds up with the rest."""
-    edit(patch, ReadRun, "_check", "self._cluster.version != self._version", "False")
+    edit(patch, ReadRun, "_step", "self._cluster.version != self._version", "False")
 
 
 def a_write_that_goes_on_by_another_registry(patch):
@@ -88,12 +90,13 @@ def a_write_that_goes_on_by_another_registry(patch):
 
 def a_write_back_that_was_refused_counts(patch):
     """A read counts an owner as having what it refused to take."""
-    edit(patch, ReadRun, "_equalize", "if isinstance(reply, Done):", "if reply is not None:")
+    edit(patch, ReadRun, "_push", "if isinstance(reply, Done):", "if reply is not None:")
 
 
 def a_write_back_is_left_out_for_who_holds_nothing(patch):
     """An owner that holds nothing is taken for one that agrees."""
-    edit(patch, ReadRun, "_equalize", "chosen is None or", "chosen is None or self._heard[owner] is None or")
+    nothing = "(self._chosen is None or self._held[owner] is None or"
+    edit(patch, Reading, "_equalize", "(self._chosen is None or", nothing)
 
 
 @under("corners")
@@ -113,14 +116,14 @@ def a_log_that_is_late_counts_as_read(patch):
         patch,
         CompareRun,
         "_log_is_late",
-        "self._pending.discard(self._cluster.me.node_id)\n    self._check()",
+        "self._tally.give_up_on(self._cluster.me.node_id)\n    self._check()",
         "self._hear(self._cluster.me.node_id)",
     )
 
 
 def a_read_that_reached_too_few_is_answered(patch):
     """A read that found an answer at too few owners gives it."""
-    edit(patch, Coordinator, "_get", "if not reached:", "if not reached and found is None:")
+    edit(patch, Coordinator, "_get", "if not reach.is_enough:", "if not reached and found is None:")
 
 
 def a_condition_is_decided_by_one_replica(patch):

@@ -10,17 +10,19 @@ from dynatwist.model import replica as replica_module
 from dynatwist.model.record import Draft, Lineage
 from dynatwist.model.registry import Registry
 from dynatwist.model.replica import Merge, Outcome, Replica
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.link import PeerLink
-from dynatwist.net.links import PeerLinks
 from dynatwist.repair import repair, rounds, tombstones
+from dynatwist.replication import forwarding
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.exchange import Verdict
-from dynatwist.requests import coordinator, forwarding
-from dynatwist.requests.reads import ReadRun
+from dynatwist.replication.reading import Reading
+from dynatwist.requests import coordinator
 from dynatwist.storage import snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.store import Store
 
+from .edits import edit
 from .faults import under
 
 
@@ -89,8 +91,8 @@ def hints_that_carry_records(patch):
 @under("pauses", "slow_links")
 def frames_without_a_deadline(patch):
     """A frame from before a freeze, or long under way, is as good as any."""
-    patch.setattr(PeerLinks, "arrived_late", lambda self, deadline_ms: False)
-    patch.setattr(PeerLinks, "message_age_s", 0.0)
+    patch.setattr(Arrival, "is_late", lambda self, deadline_ms: False)
+    edit(patch, coordinator.Coordinator, "_on_forward", " - arrival.age_ms / 1000", "")
 
 
 @under("mass_kills")
@@ -150,7 +152,7 @@ def forwarded_writes_carried_out_late(patch):
         on_forward(self, node, msgspec.structs.replace(message, deadline_ms=10**9), respond)
 
     patch.setattr(coordinator.Coordinator, "_on_forward", patient)
-    patch.setattr(PeerLink, "frame_is_from_before_sleep", False)
+    patch.setattr(PeerLink, "_slept_meanwhile", lambda self: False)
 
 
 @under("pauses", "slow_links", "slow_disks")
@@ -158,13 +160,14 @@ def no_fence_between_attempts(patch):
     """The next owner is asked while the one before may still write."""
     patch.setattr(forwarding, "ATTEMPT_S", 2.0)
     patch.setattr(forwarding, "IN_DOUBT_S", 2.0)
-    attempt = forwarding.Forwarding._attempt
+    ask = forwarding.Forwarding._ask
 
     def unfenced(self, node, now_s):
-        attempt(self, node, now_s)
+        asked = ask(self, node, now_s)
         self._fences.clear()
+        return asked
 
-    patch.setattr(forwarding.Forwarding, "_attempt", unfenced)
+    patch.setattr(forwarding.Forwarding, "_ask", unfenced)
 
 
 def an_epoch_kept_over_a_restart(patch):
@@ -240,13 +243,7 @@ def a_recreation_forgets_the_lineage(patch):
 
 def majority_reads_that_do_not_write_back(patch):
     """A read answers the greatest of what a majority holds, though only one of them has it."""
-
-    def choose(self):
-        if not self._finished:
-            self._chosen = self._cluster.store.held(self._key)
-            self._finish(True)
-
-    patch.setattr(ReadRun, "_choose", choose)
+    patch.setattr(Reading, "_equalize", lambda self, owner: self._equal.count(owner))
 
 
 @under("flips", "misdirected", "corners")

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 
 from dynatwist.api.data import DataRoutes
 from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Code, Result
 from dynatwist.requests.listing import Names
-from dynatwist.requests.request import Code, Result
 from tests.test_feed import record
 from tests.test_findings import ask, settled
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dynatwist.agreement.agreement import Agreement
 from dynatwist.model.registry import Member, Registry
 from dynatwist.model.ring import ALL_PARTITIONS, PARTITIONS, partition_of
+from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Summaries
 from dynatwist.repair import tombstones
 from dynatwist.replication import filling
@@ -221,7 +222,7 @@ def a_damaged_owner_says_so_where_nothing_differs():
     damaged.store.replicas[7].whole = False
     answers = []
     damaged.repair.answers._on_summaries(
-        b"", Summaries(1, {7: damaged.store.replicas[7].summary()}, first.store.wall_ms()), answers.append
+        Arrival(b""), Summaries(1, {7: damaged.store.replicas[7].summary()}, first.store.wall_ms()), answers.append
     )
     world.run(world.now_s + 1)
     assert [(answer.partitions, answer.not_whole) for answer in answers] == [([], [7])]

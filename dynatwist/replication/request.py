@@ -1,4 +1,4 @@
-"""What the coordinator is asked, and what it answers. Both travel inside `Forward` when the owner is another node."""
+"""What an owner of a key is asked, and what it answers. Both travel inside `Forward` when the owner is another node."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from hashlib import blake2b
 import msgspec
 
 from dynatwist.model.dots import Dot
-from dynatwist.model.flaws import BEYOND, MAX_OP_BYTES, MAX_OWNER_CHARS, is_moment, key_flaw, value_flaw
 from dynatwist.model.record import Key, Record
-from dynatwist.net.messages import Forward
-from dynatwist.replication.quorum import Level
+
+from .quorum import Level
 
 
 class Kind(Enum):
@@ -45,6 +44,11 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     if_match: tuple[str, ...] = ()
     if_none_match: bool = False
     seen: tuple[Dot, ...] = ()
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it may change something."""
+        return self.kind is not Kind.GET
 
     @property
     def is_conditional(self) -> bool:
@@ -91,22 +95,6 @@ BEHIND = "this node's log is too far behind to take in more; try again, or anoth
 ENCODER = msgspec.msgpack.Encoder()
 OPERATION = msgspec.msgpack.Decoder(Operation)
 RESULT = msgspec.msgpack.Decoder(Result)
-
-
-def read_forwarded(message: Forward) -> tuple[Operation | None, str]:
-    """What another node asks to have carried out; or ``None``, and why that is nothing to be done."""
-    try:
-        operation = OPERATION.decode(message.request)
-    except (msgspec.MsgspecError, RecursionError):
-        return None, "it does not say what is to be done"
-    if not (0 <= operation.ttl_ms < BEYOND and 0 <= message.after_ms < BEYOND and len(message.op) <= MAX_OP_BYTES):
-        return None, "its time to live, its stamp or its id is none"
-    if len(operation.uid) > MAX_OWNER_CHARS or not (message.created is None or is_moment(message.created)):
-        return None, "its user or its moment of creation is none"
-    flaw = key_flaw(operation.key)
-    if not flaw and operation.kind in (Kind.PUT, Kind.PATCH):
-        flaw = value_flaw(operation.value)
-    return (None, flaw) if flaw else (operation, "")
 
 
 def etag(record: Record) -> str:
