@@ -5,8 +5,6 @@ Each scenario holds, and breaks with a planted defect: so that would show.
 
 from __future__ import annotations
 
-from dynatwist.requests.request import Kind, Operation, etag
-
 from dynatwist.model.record import Draft, beats
 from dynatwist.model.records import pack
 from dynatwist.model.registry import Member
