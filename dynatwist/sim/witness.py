@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from dynatwist.core import Core
 from dynatwist.model.dots import Dot
@@ -22,41 +21,14 @@ from dynatwist.storage.entries import AnyEntry, Dropped, Reset, SetAside, Wholen
 from dynatwist.storage.requests import MAX_BYTES
 from dynatwist.storage.store import Store
 
+from .births import Births
 from .cluster import SimCluster, SimNode
-from .history import CROWD_TABLE, Call, name_of
-from .order import is_created_over, is_preferred
+from .history import Call, name_of
+from .known import Known
+from .order import is_preferred
 
 SLOWEST = 0.999
 """A second of a node's monotonic clock is at least so long."""
-LATEST_S = 6.0
-"""After this a request is carried out no more, wherever it lies."""
-
-
-@dataclass(slots=True, eq=False)
-class Known:
-    """What is known of one record.
-
-    :ivar holders: numbers of the nodes in custody of it.
-    :ivar held_by: numbers of all nodes that ever were.
-    :ivar lost_by: numbers of nodes whose disk had it until it was damaged.
-    :ivar acknowledged: whether a client was told of success.
-    :ivar by_majority_s: when a client was told that a majority has it; infinite until then.
-    """
-
-    partition: int
-    key: Key
-    record: Record
-    born_s: float
-    holders: set[int] = field(default_factory=set)
-    held_by: set[int] = field(default_factory=set)
-    lost_by: set[int] = field(default_factory=set)
-    acknowledged: bool = False
-    by_majority_s: float = float("inf")
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return f"{'/'.join(self.key)} {self.record.value!r} {name_of(self.record)}"
 
 
 class Witness:
@@ -74,11 +46,10 @@ class Witness:
         self._records: dict[tuple[int, Dot], Known] = {}
         self._in: defaultdict[int, list[Known]] = defaultdict(list)
         self._of: defaultdict[Key, dict[Dot, Known]] = defaultdict(dict)
-        self._owner_of: dict[tuple[Key, object], str] = {}
         self._greatest: dict[tuple[int, Key], Record] = {}
         self._dropped: dict[Key, tuple[Record, float]] = {}
         self._unmet: set[tuple[Key, Dot]] = set()
-        self._asked: defaultdict[Key, list[Call]] = defaultdict(list)
+        self._births = Births(cluster, self._of, self.say)
         self._unwhole_s: dict[tuple[int, int], float] = {}
         self._hurt: set[int] = set()
         self._aside: dict[int, set[Known]] = {}
@@ -112,8 +83,7 @@ class Witness:
 
     def sent(self, call: Call) -> None:
         """A client asks for something."""
-        if call.is_write:
-            self._asked[call.key].append(call)
+        self._births.sent(call)
 
     def majority_has(self, known: Known, at_s: float) -> None:
         """A client was told so."""
@@ -171,7 +141,7 @@ class Witness:
             met.add(record.op)
         self._merged(self._know(effect.partition, effect.key, record), node, core)
         if is_born:
-            self._born(effect.key, record)
+            self._births.judge(effect.key, record)
         if is_born and isinstance(effect, Held):
             self._written(node, store, effect)
 
@@ -328,48 +298,12 @@ class Witness:
         held = store.held(known.key)
         return held is not None and held.dot == known.record.dot
 
-    def _born(self, key: Key, record: Record) -> None:
-        """A node has just written a record: is it what the rules say, and did somebody ask for it?"""
-        known = self._of[key]
-        name = f"{'/'.join(key)} {record.value!r} {name_of(record)}"
-        if (
-            not is_system_table(key[0])
-            and not _is_of_the_crowd(key, record)
-            and not any(self._explains(call, record) for call in self._asked[key])
-        ):
-            self.say(f"P2: {name} was written, though nobody asks for it now")
-        for dot in record.vv:
-            seen = known.get(dot)
-            if seen is not None and not is_preferred(record, seen.record):
-                self.say(f"P2: {name} does not beat {name_of(seen.record)}, which it had seen")
-        lineage = record.lineage
-        owner = self._owner_of.setdefault((key, lineage), record.owner)
-        if owner != record.owner:
-            self.say(f"P9: {name} went from {owner} to {record.owner} without a delete")
-        if len(lineage.stamps) > 1:
-            before = [one.record for one in known.values() if is_created_over(lineage, one.record.lineage)]
-            if not any(self._is_dead(one) for one in before):
-                self.say(f"P9: {name} was created again, though nobody had deleted it")
-
     def _buried_by(self, store: Store, effect: Held) -> Record | None:
         """What a replica that held nothing of a key had met of it, and was collected."""
         buried, _ = self._dropped.get(effect.key, (None, 0.0))
         if buried is None or effect.before is not None:
             return None
         return buried if store.replicas[effect.partition].clock.covers(buried.dot) else None
-
-    def _is_dead(self, record: Record) -> bool:
-        """Whether a record was deleted, or may be taken for expired by now."""
-        return record.value is None or self._cluster.time.may_be_over(record.expires_ms)
-
-    def _explains(self, call: Call, record: Record) -> bool:
-        """Whether a record can be what a call asked for: it was not answered yet, or not long ago and uncertainly."""
-        now_s = self._cluster.world.now_s
-        if (call.code or "uncertain") != "uncertain" or now_s > call.started_s + LATEST_S:
-            return False
-        if call.kind.value == "delete":
-            return record.value is None
-        return record.value is not None and f":{call.number}}}".encode() in record.value.replace(b",", b"}")
 
     def _drops(self, node: SimNode, partition: int, key: Key, record: Record) -> None:
         """P3: a tombstone goes after the grace period, and when all owners have met whatever it beat.
@@ -383,7 +317,9 @@ class Witness:
         known = self._of[key]
         if self._cluster.world.now_s < known[record.dot].born_s + self._grace_s * SLOWEST:
             self.say(f"P3: {node.host} drops {known[record.dot].name} before its grace period is over")
-        is_over = self._is_dead(record) or self.is_superseded(known[record.dot])  # brought back by a node left alone
+        is_over = self._births.is_dead(record) or self.is_superseded(
+            known[record.dot]
+        )  # brought back by a node left alone
         if not is_over:
             self.say(f"P1: {node.host} drops {known[record.dot].name}, which ends at {record.expires_ms}")
         registry = self._cluster.registry()
@@ -439,10 +375,6 @@ class Witness:
         for known in self._in[partition]:
             if known.by_majority_s < since_s and known.holders and not clock.covers(known.record.dot):
                 self.say(f"P6: {node.host} counts as whole, and has not met {known.name}, which a majority had")
-
-
-def _is_of_the_crowd(key: Key, record: Record) -> bool:
-    return key[0] == CROWD_TABLE and record.value == b'{"n":0}'
 
 
 def _takes_more(effect: Held) -> bool:
