@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
-from hashlib import blake2b
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from dynatwist.agreement.agreement import Acceptors
 from dynatwist.agreement.registrar import Registrar
@@ -29,8 +28,9 @@ from dynatwist.api.live import LiveRoutes, Sights
 from dynatwist.api.session import Session
 from dynatwist.api.source import Proxies
 from dynatwist.api.status import StatusRoutes
+from dynatwist.auth.cluster_secrets import admin_passwords, token_keys
 from dynatwist.auth.passwords import Passwords
-from dynatwist.auth.tokens import TokenKeys, Tokens
+from dynatwist.auth.tokens import Tokens
 from dynatwist.auth.users import Users
 from dynatwist.budget import Budget
 from dynatwist.calls import call_safely
@@ -38,34 +38,33 @@ from dynatwist.cluster.cluster import Cluster
 from dynatwist.config import NodeConfig
 from dynatwist.errors import StartError
 from dynatwist.feed.hub import Hub
+from dynatwist.housekeeping import Every, Housekeeping
 from dynatwist.membership.messages import Alive
 from dynatwist.membership.settings import SwimSettings
 from dynatwist.membership.swim import Swim
 from dynatwist.metrics import Metrics
-from dynatwist.model.dots import EPOCH_BYTES, NODE_ID_BYTES, actor_of
+from dynatwist.model.dots import actor_of
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed
 from dynatwist.model.registry import MAX_MEMBERS, Member
-from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
+from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.relays import Relays
-from dynatwist.repair.repair import DECODER, REGISTRY, Repair
+from dynatwist.repair.repair import Repair
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
 from dynatwist.runtime import Runtime
-from dynatwist.sometimes import sometimes
 from dynatwist.storage.audit import AuditFile
-from dynatwist.storage.identity import Identity, IdentityFile
-from dynatwist.storage.keyring import TOKEN, ClusterKeys, Keyring
-from dynatwist.storage.recovery import Recovered, recover, scrub
+from dynatwist.storage.identity import IdentityFile
+from dynatwist.storage.keyring import ClusterKeys, Keyring
+from dynatwist.storage.opening import open_folder
+from dynatwist.storage.recovery import scrub
 from dynatwist.storage.room import DiskRoom
-from dynatwist.storage.seal import UnknownFormat
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.store import Store
-from dynatwist.storage.wal import Durability, Wal
+from dynatwist.storage.wal import Wal
 
-SYNC_INTERVAL_S = 1.0
 STOP_TIMEOUT_S = 5.0
 REPEATED_S = 8
 """After so many seconds no forwarded request is repeated any more: its attempts take three, and frames that lay longer
@@ -87,72 +86,25 @@ class Core:
         self.keyring = keyring
         self.runtime = runtime
         self._folder = config.actual_data_dir
-        self._seconds = 0
-        self._load()
-        self._build()
+        opened = open_folder(
+            fs=runtime.fs,
+            folder=self._folder,
+            keys=keyring.keys,
+            randbytes=runtime.randbytes,
+            replicas=config.replicas,
+            say=lambda progress: self.log.info("recovery: {progress}", progress=progress),
+        )
+        self.identity, self.recovered, self.findings = opened.identity, opened.recovered, opened.findings
+        self._note(self.findings)
+        self._build(opened.identity_file)
+
+    def _note(self, findings: Iterable[str]) -> None:
+        for finding in findings:
+            self.log.warn("recovery: {finding}", finding=finding)
 
     # Building
 
-    def _load(self) -> None:
-        """Identity first (a new epoch, before the first write), then what the disk holds."""
-        runtime, folder = self.runtime, self._folder
-        try:
-            for path in (folder, f"{folder}/wal", f"{folder}/cold"):
-                runtime.fs.make_folder(path)
-            identity_file = IdentityFile(runtime.fs, folder, self.keyring.keys, runtime.randbytes)
-            identity, findings = identity_file.load()
-            if identity is None:
-                identity = Identity(
-                    runtime.randbytes(NODE_ID_BYTES), b"", 0, 0, runtime.randbytes(32), logs_registry=True
-                )
-            elif identity.registry is not None and identity.registry.replicas != self.config.replicas:
-                raise StartError(
-                    f"--replicas {self.config.replicas}: this node's cluster was founded with "
-                    f"{identity.registry.replicas}; that cannot be changed"
-                )
-            identity.epoch = runtime.randbytes(EPOCH_BYTES)
-            identity.starts += 1
-            identity.incarnation += 1
-            identity_file.save(identity)
-            recovered = recover(runtime.fs, folder, identity.data_key, identity.registry is not None, self._say)
-            findings += self._catch_up(identity, identity_file, recovered)
-        except UnknownFormat as error:
-            raise StartError(f"{folder}: {error}") from None
-        except OSError as error:
-            raise StartError(f"{error.filename or folder}: {error.strerror or error}") from None
-        self.identity, self._identity_file = identity, identity_file
-        self.recovered: Recovered = recovered
-        self.findings = findings + recovered.findings
-        for finding in self.findings:
-            self.log.warn("recovery: {finding}", finding=finding)
-
-    def _catch_up(self, identity: Identity, identity_file: IdentityFile, recovered: Recovered) -> list[str]:
-        """An older identity was put in the place of a newer one, when the log has a later start, or a newer registry.
-
-        The log is believed: peers, who have met that start, would take this whole folder for an old backup, and a
-        registry that is older than what the replicas go by would have them start over.
-        """
-        packed = recovered.state.meta.get(REGISTRY)
-        logged = DECODER.decode(packed) if packed else None
-        known = identity.registry.version if identity.registry is not None else 0
-        is_older = recovered.starts >= identity.starts
-        if logged is not None and logged.version > known:
-            identity.registry, is_older = logged, True
-        if not is_older:
-            return []
-        sometimes("the identity is older than the log")
-        finding = (
-            f"the identity files are older than the log (start {identity.starts - 1}, the log has start "
-            f"{recovered.starts}): were they put back from a copy? The log is believed"
-        )
-        identity.starts = max(identity.starts, recovered.starts + 1)
-        identity_file.save(identity)
-        return [finding]
-
-    def _say(self, progress: str) -> None:
-        self.log.info("recovery: {progress}", progress=progress)
-
-    def _build(self) -> None:
+    def _build(self, identity_file: IdentityFile) -> None:
         runtime, config, identity, recovered = self.runtime, self.config, self.identity, self.recovered
         self.room = DiskRoom(runtime.fs, self._folder, config.disk_reserve_bytes)
         self._log_writer = runtime.new_writer("wal")
@@ -173,15 +125,13 @@ class Core:
             recovered.last_salt,
             identity.starts,
         )
-        self.wal.on_written = self._save_if_due
         actor = actor_of(identity.node_id, identity.epoch)
         self.store = Store(recovered, self.wal, actor, runtime.wall_ms, self._announce, self._withdraw)
-        identity.wall_ms = max(identity.wall_ms, recovered.wall_ms)
         me = Member(identity.node_id, config.host, config.port, config.actual_peer_port)
         self.cluster = Cluster(
             me=me,
             identity=identity,
-            identity_file=self._identity_file,
+            identity_file=identity_file,
             store=self.store,
             runtime=runtime,
             lone_after_s=config.lone_after_s,
@@ -194,8 +144,8 @@ class Core:
             self.intake.has_time,
             self.intake.postpone,
             budget_bytes=lambda: self.store.size_bytes,
-            is_settled=self._has_all_of,
-            hears_all=self._owns_all,
+            is_settled=self.cluster.standing.has_all_of,
+            hears_all=lambda: self.cluster.ownership.owns_all,
             is_awake=False,
         )
         self.relays = Relays(self.cluster, self.hub)
@@ -215,7 +165,8 @@ class Core:
             self.room,
         )
         keys = self.keyring.keys
-        tokens = Tokens(self._token_keys(keys), runtime.wall_ms, config.token_lifetime_s, runtime.randbytes)
+        admins = admin_passwords(keys, config.admin_password)
+        tokens = Tokens(token_keys(keys, admins), runtime.wall_ms, config.token_lifetime_s, runtime.randbytes)
         passwords = Passwords(
             runtime.offload,
             runtime.randbytes,
@@ -223,17 +174,26 @@ class Core:
             registering=self.budget.registrations,
             cost=config.argon2,
         )
-        admin_passwords = self._admin_passwords(keys)
-        self.users = Users(self.cluster, self.coordinator, acceptors, passwords, tokens, admin_passwords)
+        self.users = Users(self.cluster, self.coordinator, acceptors, passwords, tokens, admins)
         self._build_gossip(me)
         self.keyring.on_change.append(self._keys_changed)
         self._build_routes()
-        self._save_failed = False
-        self._snapshotter = LoopingCall(self._cold_save)
-        self._second = LoopingCall(call_safely, self._each_second)
+        self._housekeeping = Housekeeping(
+            clock=runtime.clock,
+            saver=self.saver,
+            wal=self.wal,
+            room=self.room,
+            cold_writer=self._cold_writer,
+            durability=config.durability,
+            snapshot_interval_s=config.snapshot_interval_s,
+            each_second=(
+                self.coordinator.from_peers.sweep,
+                Every(REPEATED_S, self.store.requests.age),
+                self.cluster.times.tick,
+            ),
+        )
         self._revoker = LoopingCall(call_safely, self.connected.look)
-        for loop in (self._snapshotter, self._second, self._revoker):
-            loop.clock = runtime.clock  # type: ignore[assignment]
+        self._revoker.clock = runtime.clock  # type: ignore[assignment]
 
     def _build_gossip(self, me: Member) -> None:
         known = self.identity.registry
@@ -258,21 +218,11 @@ class Core:
 
     # The cluster's secrets
 
-    def _admin_passwords(self, keys: ClusterKeys) -> tuple[str, ...]:
-        return (self.config.admin_password,) if self.config.admin_password else keys.admin_passwords()
-
-    def _token_keys(self, keys: ClusterKeys) -> TokenKeys:
-        marks = tuple(
-            blake2b(password.encode(), key=key, digest_size=8).hexdigest()
-            for key in keys.derive_all(b"admin mark")
-            for password in self._admin_passwords(keys)
-        )
-        return TokenKeys(keys.derive_all(TOKEN), marks, keys.token_keys)
-
     def _keys_changed(self, keys: ClusterKeys) -> None:
         self.gossip.codec.use(keys.derive_all(GOSSIP))
-        self.users.tokens.use(self._token_keys(keys))
-        self.users.admin_passwords = self._admin_passwords(keys)
+        passwords = admin_passwords(keys, self.config.admin_password)
+        self.users.tokens.use(token_keys(keys, passwords))
+        self.users.admin_passwords = passwords
         self.cluster.links.go_by(keys.names())
 
     def _build_routes(self) -> None:
@@ -307,7 +257,7 @@ class Core:
         sights = Sights(self.context)
         self.connected = Connected(self.users.still_counts, runtime.later)
         self.live = LiveRoutes(self.context, sights, self.connected)
-        self.session = partial(Session, self.context, self.data, sights=sights, connected=self.connected)
+        self.session = partial(Session, self.context, self.data.door, sights=sights, connected=self.connected)
 
     def _audit(self) -> Audit:
         """The audit log, if one is wanted.
@@ -351,10 +301,9 @@ class Core:
         self.acceptors.start()
         self.registrar.start()
         self.repair.start()
-        self._second.start(SYNC_INTERVAL_S)
         self._revoker.start(CONNECTED_INTERVAL_S)
         self._scrub()
-        self._snapshotter.start(self.config.snapshot_interval_s, now=bool(self.recovered.damage))
+        self._housekeeping.start(save_now=bool(self.recovered.damage))
 
     def _scrub(self) -> None:
         """In the background, before the first cold save can remove anything."""
@@ -365,17 +314,16 @@ class Core:
 
         def done(failure: BaseException | None) -> None:
             self.findings.extend(findings)
-            for finding in findings:
-                self.log.warn("recovery: {finding}", finding=finding)
+            self._note(findings)
 
         self._cold_writer.submit(work, done)
 
     def stop(self) -> Deferred[None]:
         """Say goodbye, flush the log, close the links; within a deadline."""
         self.cluster.stop()
-        for loop in (self._snapshotter, self._second, self._revoker):
-            if loop.running:
-                loop.stop()
+        self._housekeeping.stop()
+        if self._revoker.running:
+            self._revoker.stop()
         self.registrar.stop()
         self.repair.stop()
         self.gossip.stop()
@@ -403,60 +351,10 @@ class Core:
 
         self.wal.close(closed)
 
-    def _cold_save(self) -> Deferred[None]:
-        def failed(failure: Failure) -> None:
-            self._save_failed = True
-            self.log.error("the cold save failed: {reason}", reason=failure.getErrorMessage())
-
-        return self.saver.save().addErrback(failed)
-
-    def _save_if_due(self) -> None:
-        """A cold save by the size of the log, not by the clock."""
-        saver = self.saver
-        if saver.log_bytes > saver.log_limit_bytes and not saver.is_saving and not self._save_failed:
-            sometimes("a cold save is due by the size of the log")
-            self._cold_save()
-
-    def _look_at_the_disk(self) -> None:
-        """Once a second: how much room is left, and whether what did not go before goes now."""
-        self.room.look()
-        self._save_failed = False
-        self.wal.retry()
-        if self.room.is_low and self.saver.frees_room and not self.saver.is_saving:
-            self._cold_save()
-        elif self.room.wants_spare:
-            self.room.have_spare_made(self._cold_writer)
-        self._save_if_due()
-
-    def _each_second(self) -> None:
-        self._look_at_the_disk()
-        if self.config.durability is Durability.INTERVAL:
-            self.wal.sync()
-        self.coordinator.sweep()
-        self._seconds += 1
-        if self._seconds % REPEATED_S == 0:
-            self.store.requests.age()
-        self.cluster.times.tick()
-
     # Between the parts
 
     def _announce(self, key: Key, record: Record, packed: Packed, replaced: Packed | None) -> None:
         self.relays.announce(key, record, packed, replaced)
-
-    def _has_all_of(self, key: Key) -> bool:
-        """Whether this node is an owner of a key that is not being filled: it has held all that was announced of it."""
-        registry, partition = self.cluster.registry, partition_of(*key)
-        return (
-            registry is not None
-            and not registry.changing
-            and self.cluster.me.node_id in registry.owners(partition)
-            and self.store.replicas[partition].whole
-        )
-
-    def _owns_all(self) -> bool:
-        """Whether this node is an owner of every key."""
-        registry = self.cluster.registry
-        return registry is not None and not registry.changing and len(registry.ids) <= registry.replicas
 
     def _withdraw(self) -> None:
         self.hub.reset()

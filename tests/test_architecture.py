@@ -22,6 +22,7 @@ LAYERS = [
     {"auth"},
     {"api"},
     {"config"},
+    {"housekeeping"},
     {"core"},
     {"process", "exposure"},
     {"web"},

@@ -421,7 +421,7 @@ def test_a_write_of_the_turn_in_which_a_change_begins_needs_both_majorities():
 def test_patch_respects_the_memory_limit():
     world, cluster = settled(1)
     (node,) = cluster.nodes
-    node.core.coordinator._max_store_bytes = 100_000
+    node.core.coordinator.deciding._max_store_bytes = 100_000
     for number in range(20):
         ask(world, node, "put", ("t", f"k{number}"))
     codes = [

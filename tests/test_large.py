@@ -329,7 +329,7 @@ def test_memory_that_is_spent_can_be_freed():
     """What adds is refused, whatever it is; what frees goes on."""
     world, cluster = settled(1)
     (node,) = cluster.nodes
-    node.core.coordinator._max_store_bytes = 100_000
+    node.core.coordinator.deciding._max_store_bytes = 100_000
     big = b'{"v":"' + b"x" * 20_000 + b'"}'
     codes = [ask(world, node, "put", ("t", f"k{number}"), big).code for number in range(10)]
     assert codes == [Code.OK] * 4 + [Code.FULL] * 6

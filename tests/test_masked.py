@@ -134,5 +134,5 @@ def test_nothing_is_dropped_by_an_earlier_registry(monkeypatch):
     registry = core.cluster.registry
     core.store.replicas[0].merge(A, record(A, 1, 1))
     core.cluster.adopt(registry.with_members(registry.members[:2]))
-    core.repair._drop_covered(registry, {0: [core.store.replicas[0].clock] * 3}, {0: 0})
+    core.repair._hand_off._drop_covered(registry, {0: [core.store.replicas[0].clock] * 3}, {0: 0})
     assert core.store.replicas[0].records

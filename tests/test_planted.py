@@ -173,7 +173,6 @@ QUICK = (
     "a_listing_shows_tombstones",
     "a_listing_without_the_keys_on_which_owners_differ",
     "a_majority_of_those_reachable",
-    "a_mark_by_one_reading",
     "a_page_begins_at_the_last_key_of_the_one_before",
     "a_page_of_a_round_skips_a_record",
     "a_patch_of_what_was_held_when_it_arrived",
@@ -248,7 +247,6 @@ QUICK = (
     "the_union_is_this_nodes_clock",
     "what_changes_during_a_save_counts_as_saved",
     "what_is_dropped_stays_in_the_digest",
-    "what_was_replayed_does_not_count_as_changed",
     "write_over_ignores_what_is_held",
 )
 """Seen within a few seeds. The suite looks at these, within its quarter of an hour."""

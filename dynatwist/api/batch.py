@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Code, Kind, Operation, Result, etag
+from dynatwist.replication.request import Kind, Operation, etag
 
-from .context import Context
-from .limits import check_depth, check_key, parse_value
-from .views import failure_of
+from .intake import Intake
+from .limits import Limits, check_depth
+from .record_door import Outcome, RecordDoor, Terms
 
 STEP = 16
 """Operations begun between two looks at the clock."""
@@ -39,11 +39,23 @@ class Batch:
     :ivar results: fires with the JSON of their outcomes, in the same order; never fails.
     """
 
-    def __init__(self, context: Context, identity: Identity, table: str, level: Level, ops: list[msgspec.Raw]) -> None:
-        self._context = context
+    def __init__(
+        self,
+        *,
+        door: RecordDoor,
+        intake: Intake,
+        limits: Limits,
+        identity: Identity,
+        table: str,
+        level: Level,
+        ops: list[msgspec.Raw],
+    ) -> None:
+        self._door = door
+        self._intake = intake
+        self._limits = limits
         self._identity = identity
         self._table = table
-        self._level = level
+        self._terms = Terms(level)
         self._ops = ops
         self._begun = 0
         self._left = len(ops)
@@ -56,7 +68,7 @@ class Batch:
 
     def _go_on(self) -> None:
         """Begin as many as this turn has time for."""
-        intake = self._context.intake
+        intake = self._intake
         while self._begun < len(self._ops):
             until, room_bytes = min(self._begun + STEP, len(self._ops)), STEP_BYTES
             while self._begun < until and room_bytes > 0:
@@ -73,24 +85,18 @@ class Batch:
         except ApiError as error:
             self._over(index, _failed(error))
         else:
-            self._context.coordinator.submit(operation, lambda result: self._over(index, _outcome(result)))
+            self._door.submit(self._identity, operation, lambda outcome: self._over(index, _told(outcome)))
 
     def _operation(self, text: bytes) -> Operation:
-        limits = self._context.limits
-        check_depth(text, limits)
+        check_depth(text, self._limits)
         try:
             op = _OP.decode(text)
         except (msgspec.DecodeError, RecursionError):
             raise ApiError(400, "malformed", _SHAPE) from None
-        check_key(op.key, limits)
-        value = b""
-        if op.op == "put":
-            value = bytes(op.value)
-            if not value.startswith(b"{"):
-                raise ApiError(400, "not_an_object", '"value" must be a JSON object')
-            value = parse_value(value, limits)
-        identity = self._identity
-        return Operation(Kind(op.op), (self._table, op.key), self._level, value, identity.uid, identity.is_admin)
+        value = bytes(op.value)
+        if op.op == "put" and not value.startswith(b"{"):
+            raise ApiError(400, "not_an_object", '"value" must be a JSON object')
+        return self._door.write(self._identity, Kind(op.op), self._table, op.key, value, self._terms)
 
     def _over(self, index: int, outcome: bytes) -> None:
         self._outcomes[index] = outcome
@@ -99,10 +105,11 @@ class Batch:
             self.results.callback(self._outcomes)
 
 
-def _outcome(result: Result) -> bytes:
-    record = result.record
-    if result.code is not Code.OK or record is None:
-        return _failed(failure_of(result))
+def _told(outcome: Outcome) -> bytes:
+    if isinstance(outcome, ApiError):
+        return _failed(outcome)
+    record = outcome.record
+    assert record is not None
     status = 200 if record.value is None else 201
     return b'{"status":%d,"version":%d,"etag":%b}' % (status, record.version, etag(record).encode())
 

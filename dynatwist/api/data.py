@@ -13,22 +13,24 @@ from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Code, Kind, Operation, Result, etag
+from dynatwist.replication.request import Kind, Operation, Result, etag
 from dynatwist.requests.listing import ListingUnavailable
 
 from .batch import Batch
-from .causal import CausalToken
 from .context import Context
-from .limits import MAX_BATCH, check_key, check_table, parse_object, parse_value
+from .limits import MAX_BATCH, check_key, check_table, parse_object
 from .pieces import SHORT_BYTES, answer_in_pieces
+from .record_door import Outcome, RecordDoor, terms_of
 from .request import Answer, Request, error_answer, json_answer
-from .views import failure_of, record_json
+from .views import record_json
 
-MAX_TTL_S = 10 * 365 * 24 * 3600
 LONG_BYTES = 64 << 10
 """Longer answers have to find room among those that are not read yet; what is shorter fits a socket's buffer."""
 MOST_AT_ONCE = 64
 """Keys of one ``POST /{table}/keys`` that are read together, where their records are small."""
+
+LEFT_OUT = (403, 404)
+"""Of many keys, those that are others' and those that are not there."""
 
 T = TypeVar("T")
 
@@ -46,6 +48,7 @@ class DataRoutes:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.door = RecordDoor(context)
 
     # One key
 
@@ -79,35 +82,32 @@ class DataRoutes:
         context = self.context
         context.require_ready()
         identity = context.identify_reader(request) if kind is Kind.GET else context.identify(request)
-        check_table(table, context.limits)
-        check_key(key, context.limits)
+        door = self.door
         if kind is Kind.GET:
-            seen = request.causal().dots(partition_of(table, key))
-            operation = Operation(Kind.GET, (table, key), request.level("r"), seen=seen)
+            operation = door.read(table, key, request.level("r"), request.causal())
         else:
             assert identity is not None
-            value = b"" if kind is Kind.DELETE else parse_value(request.body, context.limits)
-            operation = self._write_operation(identity, request, kind, table, key, value)
+            operation = door.write(identity, kind, table, key, request.body, terms_of(request))
 
-        def done(result: Result) -> None:
+        def done(outcome: Outcome) -> None:
+            holder = identity.uid if identity is not None else ""
             try:
-                answer = self._answer_of(identity, request, operation, result)
+                answer = (
+                    error_answer(outcome, holder)
+                    if isinstance(outcome, ApiError)
+                    else self._answer_of(identity, request, operation, outcome)
+                )
             except ApiError as error:
-                answer = error_answer(error, identity.uid if identity is not None else "")
+                answer = error_answer(error, holder)
             respond(answer)
 
-        context.coordinator.submit(operation, done)
+        door.submit(identity, operation, done)
 
     def _answer_of(self, identity: Identity | None, request: Request, operation: Operation, result: Result) -> Answer:
-        record = result.record
-        if result.code is not Code.OK or record is None:
-            raise failure_of(result)
-        kind = operation.kind
-        if kind is Kind.GET:
-            if not self.context.may_read(identity, record):
-                raise ApiError(403, "forbidden", "the key belongs to another user")
-            if record.value is not None and len(record.value) > LONG_BYTES:
-                self.context.require_unread_room(self.context.holder_of(identity, request), len(record.value))
+        record, kind = result.record, operation.kind
+        assert record is not None
+        if kind is Kind.GET and record.value is not None and len(record.value) > LONG_BYTES:
+            self.context.require_unread_room(self.context.holder_of(identity, request), len(record.value))
         holder = identity.uid if identity is not None else ""
         tag = etag(record)
         token = request.causal().with_dot(partition_of(*operation.key), record.dot)
@@ -117,48 +117,6 @@ class DataRoutes:
         if kind is Kind.DELETE:
             return json_answer(200, {"status": "deleted", "version": record.version}, headers)
         return Answer(201 if kind is Kind.PUT else 200, record_json(record, tag), headers=headers, holder=holder)
-
-    async def read(
-        self, identity: Identity | None, table: str, key: str, level: Level, causal: CausalToken | None = None
-    ) -> Result:
-        """A record that the caller may read."""
-        seen = causal.dots(partition_of(table, key)) if causal else ()
-        operation = Operation(Kind.GET, (table, key), level, seen=seen)
-        result = await self.context.coordinator.execute(operation)
-        if result.code is not Code.OK or result.record is None:
-            raise failure_of(result)
-        if not self.context.may_read(identity, result.record):
-            raise ApiError(403, "forbidden", "the key belongs to another user")
-        return result
-
-    async def write(
-        self, identity: Identity, request: Request, kind: Kind, table: str, key: str, value: bytes
-    ) -> Result:
-        """Carry out a write with the conditions of a request."""
-        operation = self._write_operation(identity, request, kind, table, key, value)
-        result = await self.context.coordinator.execute(operation)
-        if result.code is not Code.OK:
-            raise failure_of(result)
-        return result
-
-    def _write_operation(
-        self, identity: Identity, request: Request, kind: Kind, table: str, key: str, value: bytes
-    ) -> Operation:
-        none_match = request.etags("if-none-match")
-        if none_match and none_match != ("*",):
-            raise ApiError(400, "bad_condition", "If-None-Match on a write takes only *")
-        return Operation(
-            kind,
-            (table, key),
-            request.level("w"),
-            value,
-            identity.uid,
-            identity.is_admin,
-            request.integer("ttl", 0, 1, MAX_TTL_S) * 1000,
-            request.etags("if-match"),
-            bool(none_match),
-            request.causal().dots(partition_of(table, key)),
-        )
 
     # Many keys
 
@@ -202,14 +160,14 @@ class DataRoutes:
         while begun < len(keys):
             some = keys[begun : begun + at_once]
             begun += at_once
-            execute = self.context.coordinator.execute
-            results = await gatherResults([execute(Operation(Kind.GET, (table, key), level)) for key in some])
+            reads = [self.door.attempt(identity, self.door.read(table, key, level)) for key in some]
             piece: list[bytes] = []
-            for key, result in zip(some, results, strict=True):
-                if result.code not in (Code.OK, Code.ABSENT):
-                    raise failure_of(result)
-                if result.record is not None and self.context.may_read(identity, result.record):
-                    piece.append(msgspec.json.encode(key) + b":" + record_json(result.record))
+            for key, outcome in zip(some, await gatherResults(reads), strict=True):
+                if isinstance(outcome, ApiError):
+                    if outcome.status not in LEFT_OUT:
+                        raise outcome
+                elif outcome.record is not None:
+                    piece.append(msgspec.json.encode(key) + b":" + record_json(outcome.record))
             at_once = min(2 * at_once, MOST_AT_ONCE) if sum(map(len, piece)) < SHORT_BYTES else 1
             yield piece
 
@@ -245,7 +203,15 @@ class DataRoutes:
         identity = self.context.identify(request)
         check_table(table, self.context.limits)
         ops = _ops_of(request.body)
-        batch = Batch(self.context, identity, table, request.level("w"), ops)
+        batch = Batch(
+            door=self.door,
+            intake=self.context.intake,
+            limits=self.context.limits,
+            identity=identity,
+            table=table,
+            level=request.level("w"),
+            ops=ops,
+        )
         return Answer(200, b'{"results":[' + b",".join(await batch.results) + b"]}", holder=identity.uid)
 
 

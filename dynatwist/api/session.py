@@ -17,9 +17,10 @@ from dynatwist.replication.request import Kind
 from .audit import REFUSED
 from .connected import Connected
 from .context import Context
-from .data import LONG_BYTES, DataRoutes
-from .limits import check_depth, check_key, check_table, parse_value, string_of
+from .data import LONG_BYTES
+from .limits import check_depth, check_key, check_table, string_of
 from .live import Listening, Sights
+from .record_door import RecordDoor, terms_of
 from .request import Request
 from .source import source_of
 from .views import event_fields, record_json
@@ -66,7 +67,7 @@ class Session:
     def __init__(
         self,
         context: Context,
-        data: DataRoutes,
+        door: RecordDoor,
         *,
         sights: Sights,
         connected: Connected,
@@ -77,7 +78,7 @@ class Session:
         end: Callable[[], None],
     ) -> None:
         self._context = context
-        self._data = data
+        self._door = door
         self._sights = sights
         self._connected = connected
         self._identity: Identity | None = None
@@ -193,15 +194,14 @@ class Session:
         levels = {name: str(value) for name in ("r", "w", "ttl") if (value := getattr(frame, name)) is not None}
         request = Request(query=levels, address=self._address)
         if kind is Kind.GET:
-            result = await self._data.read(self._reader(), table, key, request.level("r"))
+            reader = self._reader()
+            result = await self._door.carry_out(reader, self._door.read(table, key, request.level("r")))
         else:
             identity = self._current()
-            value = b""
-            if kind is not Kind.DELETE:
-                if bytes(memoryview(frame.value)[:1]) != b"{":
-                    raise ApiError(400, "not_an_object", '"value" must be a JSON object')
-                value = parse_value(bytes(frame.value), self._context.limits)
-            result = await self._data.write(identity, request, kind, table, key, value)
+            if kind is not Kind.DELETE and bytes(memoryview(frame.value)[:1]) != b"{":
+                raise ApiError(400, "not_an_object", '"value" must be a JSON object')
+            operation = self._door.write(identity, kind, table, key, bytes(frame.value), terms_of(request))
+            result = await self._door.carry_out(identity, operation)
         record = result.record
         assert record is not None
         if self._identity is not None and self._identity.is_admin:

@@ -84,6 +84,12 @@ class Ownership:
         """Whether this node is an owner of a partition, an old or a joining one."""
         return self._me in self.owners(partition)
 
+    @property
+    def owns_all(self) -> bool:
+        """Whether every member, this node too, owns every key, and no change is under way."""
+        registry = self.registry
+        return registry is not None and not registry.changing and len(registry.ids) <= registry.replicas
+
     def is_joining(self, partition: int) -> bool:
         """Whether this node is a new owner of a partition in the change under way."""
         registry = self.registry

@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
+from dynatwist.model.record import Key
 from dynatwist.model.registry import majority
-from dynatwist.model.ring import ALL_PARTITIONS
+from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.net.messages import Status
 from dynatwist.replication.filling import Filling
 from dynatwist.runtime import Runtime
@@ -124,6 +125,13 @@ class Standing:
             return False
         self._has_met_all = self._has_met_all or all(map(self.has_met_majority, range(ALL_PARTITIONS)))
         return self._has_met_all or self.is_lone
+
+    def has_all_of(self, key: Key) -> bool:
+        """Whether this node is an owner of a key that is not being filled: it has held all that was written of it."""
+        registry, partition = self._ownership.registry, partition_of(*key)
+        if registry is None or registry.changing:
+            return False
+        return self._ownership.owns(partition) and self._store.replicas[partition].whole
 
     def not_whole(self) -> list[int]:
         """Partitions owned here that are not whole."""

@@ -226,7 +226,7 @@ class Listing:
         me = cluster.me.node_id
         replies: dict[bytes, Scanned] = {}
         waiting = {node for node in self._members() if node != me and cluster.links.is_reachable(node)}
-        if level is Level.ONE and self._owns_all():
+        if level is Level.ONE and self._cluster.ownership.owns_all:
             waiting = set()
         done: Deferred[None] = Deferred()
         waiting.add(me)
@@ -257,10 +257,6 @@ class Listing:
     def _members(self) -> list[bytes]:
         registry = self._cluster.registry
         return sorted(registry.ids | registry.previous_ids) if registry is not None else []
-
-    def _owns_all(self) -> bool:
-        registry = self._cluster.registry
-        return registry is not None and not registry.changing and len(registry.ids) <= registry.replicas
 
     def _is_covered(self, answered: set[bytes], level: Level) -> bool:
         """Whether those that have answered are enough; a disk or link that is slow is not waited for then."""

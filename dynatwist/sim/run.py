@@ -163,7 +163,7 @@ class _Run:
         core.saver.least_log_bytes = self.plan.least_log_bytes
         if self.plan.in_small_steps:
             core.saver.slice_records, core.saver.chunk_bytes = 2, 1000
-            core.repair.answers.page_bytes, core.repair.hint_batch = 400, 2
+            core.repair.answers.page_bytes, core.repair.hints.batch = 400, 2
             core.cluster.step_records = 3
         self.plan.sizes.give(core)
         core.hub.bound(self.plan.feeds)

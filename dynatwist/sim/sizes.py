@@ -55,7 +55,7 @@ class Sizes:
         core.cluster.links.frame_sizes = self.frames
         core.cluster.answer_bytes = low
         core.context.listing.page_bytes = core.context.listing.scan_bytes = low
-        core.repair.hint_bytes = low
+        core.repair.hints.batch_bytes = low
         core.repair.answers.page_bytes = min(core.repair.answers.page_bytes, low)
         core.store.requests.max_bytes = 8 * low
         core.relays.resume_bytes = 4 * low
@@ -139,7 +139,11 @@ def overfull(core: Core, sizes: Sizes) -> Iterator[str]:
     most = sizes.value_bytes + 2 * SMALL_ENTRY_BYTES
     for name, table, bound in (
         ("requests that became records", store.requests, store.requests.max_bytes + most),
-        ("answers to forwarded requests", core.coordinator.answers, len(core.coordinator.answers) * SMALL_ENTRY_BYTES),
+        (
+            "answers to forwarded requests",
+            core.coordinator.from_peers.answers,
+            len(core.coordinator.from_peers.answers) * SMALL_ENTRY_BYTES,
+        ),
         ("hints", store.hints, len(store.hints) * SMALL_ENTRY_BYTES),
     ):
         if (held := held_bytes(table)) > bound:

@@ -15,7 +15,7 @@ from dynatwist.core import Core
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import SYSTEM_PARTITION, is_system_table
-from dynatwist.requests.coordinator import SYSTEM_RESERVE_SHARE
+from dynatwist.requests.deciding import SYSTEM_RESERVE_SHARE
 from dynatwist.storage.effects import Covered, Effect, Gone, Held, Lost
 from dynatwist.storage.entries import AnyEntry, Dropped, Reset, SetAside, Wholeness
 from dynatwist.storage.requests import MAX_BYTES

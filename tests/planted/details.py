@@ -13,12 +13,12 @@ from dynatwist.model.dots import DotSet
 from dynatwist.model.registry import majority
 from dynatwist.model.replica import Replica
 from dynatwist.net.messages import ClocksAre, Done, StaleRegistry, Unable
-from dynatwist.repair import repair, rounds, tombstones
+from dynatwist.repair import hand_off, rounds, tombstones
 from dynatwist.repair.answers import RoundAnswers
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.quorum import Level, Tally
 from dynatwist.requests import compare, reads, writes
-from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.deciding import Deciding
 from dynatwist.storage.store import Store
 
 from .faults import under
@@ -152,7 +152,7 @@ def clocks_are_told_before_they_are_durable(patch):
             wal.when_durable = real
 
     patch.setattr(tombstones, "answer_clocks", hasty)
-    patch.setattr(repair, "answer_clocks", hasty)
+    patch.setattr(hand_off, "answer_clocks", hasty)
 
 
 # Rounds
@@ -214,7 +214,7 @@ def a_round_that_failed_fills_too(patch):
 @under("joins", "forgets", "strandings")
 def a_partition_is_handed_off_to_a_single_owner(patch):
     """One owner that has all of it is enough to drop it."""
-    patch.setattr(repair, "majority", lambda count: 1)
+    patch.setattr(hand_off, "majority", lambda count: 1)
 
 
 @under("joins", "forgets", "power_cuts", "crashes_at_sync")
@@ -224,7 +224,7 @@ def a_hand_off_is_confirmed_before_it_is_durable(patch):
     def hasty(cluster, partitions, respond):
         respond(ClocksAre({partition: cluster.store.replicas[partition].clock.to_wire() for partition in partitions}))
 
-    patch.setattr(repair, "answer_clocks", hasty)
+    patch.setattr(hand_off, "answer_clocks", hasty)
 
 
 # Quorums
@@ -331,19 +331,19 @@ def a_restored_backup_is_believed(patch):
 
 def a_condition_of_absence_is_ignored(patch):
     """``If-None-Match: *`` overwrites."""
-    refusal = Coordinator._refusal
+    refusal = Deciding._refusal
 
     def blind(self, operation, held):
         return refusal(self, msgspec.structs.replace(operation, if_none_match=False), held)
 
-    patch.setattr(Coordinator, "_refusal", blind)
+    patch.setattr(Deciding, "_refusal", blind)
 
 
 def anybody_may_write_anything(patch):
     """The owner of a record is not compared with whoever writes."""
-    refusal = Coordinator._refusal
+    refusal = Deciding._refusal
 
     def blind(self, operation, held):
         return refusal(self, msgspec.structs.replace(operation, any_owner=True), held)
 
-    patch.setattr(Coordinator, "_refusal", blind)
+    patch.setattr(Deciding, "_refusal", blind)

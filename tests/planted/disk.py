@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dynatwist import core
 from dynatwist.cluster.times import Times
 from dynatwist.cluster.walls import Walls
-from dynatwist.core import Core
 from dynatwist.model.ends import Ends
 from dynatwist.replication import lapse
 from dynatwist.storage import recovery, segment, snapshot, store
@@ -319,7 +319,7 @@ def one_copy_of_the_identity(patch):
 @under("backups")
 def starts_are_not_counted(patch):
     """Each start is the first one, by what peers are told."""
-    edit(patch, Core, "_load", "identity.starts += 1", "identity.starts = 1")
+    edit(patch, core, "open_folder", "identity.starts += 1", "identity.starts = 1")
 
 
 # Time

@@ -6,10 +6,11 @@ import sys
 
 from dynatwist.model.replica import BucketWalk
 from dynatwist.net import framing, link
-from dynatwist.repair import answers, repair
-from dynatwist.replication.request import Code, Kind, Operation, Result
-from dynatwist.requests import coordinator, listing
-from dynatwist.requests.coordinator import Coordinator
+from dynatwist.repair import answers, hint_replay
+from dynatwist.replication.request import Code, Kind, Result
+from dynatwist.requests import from_peers, listing
+from dynatwist.requests.deciding import Deciding
+from dynatwist.requests.from_peers import FromPeers
 from dynatwist.requests.listing import Listing
 from dynatwist.storage import snapshot
 from dynatwist.storage.index import Index
@@ -48,18 +49,18 @@ def hints_by_count_alone(patch):
         keys = self._cluster.store.hints.next(node, 64)
         return {key: self._cluster.store.replica_of(key).records.packed(key) for key in keys}
 
-    patch.setattr(repair.Repair, "_hinted", hinted)
+    patch.setattr(hint_replay.HintReplay, "_hinted", hinted)
     a_frame_for_all_that_is_due(patch)
 
 
 def answers_of_any_length(patch):
     """Whoever is asked for records sends all of them, whatever room there is (A13)."""
-    real = coordinator.answer_fetch
+    real = from_peers.answer_fetch
 
     def generous(node_cluster, message, respond):
         real(node_cluster, message.__class__(message.keys, 0), respond)
 
-    patch.setattr(coordinator, "answer_fetch", generous)
+    patch.setattr(from_peers, "answer_fetch", generous)
 
 
 def pages_of_listings_by_count_alone(patch):
@@ -104,7 +105,7 @@ def requests_are_remembered_for_ever(patch):
 
 def answers_are_remembered_with_their_records(patch):
     """Who may ask again is answered from a copy of the whole answer (A14)."""
-    remembering = Coordinator._remembering
+    remembering = FromPeers._remembering
 
     def hoarding(self, op, now_s, answer):
         finished = remembering(self, op, now_s, answer)
@@ -115,13 +116,13 @@ def answers_are_remembered_with_their_records(patch):
 
         return keep
 
-    patch.setattr(Coordinator, "_remembering", hoarding)
+    patch.setattr(FromPeers, "_remembering", hoarding)
 
 
 def patch_passes_the_memory_limit(patch):
     """A PATCH may add as much as it likes (A18)."""
     has_room = Store.has_room_for
-    written = Coordinator._written
+    written = Deciding.decide
 
     def lenient(self, *arguments):
         patching = arguments[0].kind is Kind.PATCH
@@ -131,7 +132,7 @@ def patch_passes_the_memory_limit(patch):
         finally:
             Store.has_room_for = has_room
 
-    patch.setattr(Coordinator, "_written", lenient)
+    patch.setattr(Deciding, "decide", lenient)
 
 
 def writes_pass_the_memory_limit(patch):
@@ -141,14 +142,14 @@ def writes_pass_the_memory_limit(patch):
 
 def a_full_node_refuses_deletes(patch):
     """When memory is spent, nothing can be written, not even what frees some."""
-    written = Coordinator._written
+    written = Deciding.decide
 
-    def strict(self, operation: Operation, origin):
-        if self.cluster.store.size_bytes + 400 > self._max_store_bytes:
+    def strict(self, operation, origin, held):
+        if self._cluster.store.size_bytes + 400 > self._max_store_bytes:
             return Result(Code.FULL, text="full")
-        return written(self, operation, origin)
+        return written(self, operation, origin, held)
 
-    patch.setattr(Coordinator, "_written", strict)
+    patch.setattr(Deciding, "decide", strict)
 
 
 def dropped_records_are_still_counted(patch):

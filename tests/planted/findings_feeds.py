@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from dynatwist.api import batch as batch_module
 from dynatwist.api import live
 from dynatwist.api.batch import Batch
 from dynatwist.api.context import Context
 from dynatwist.api.data import DataRoutes
+from dynatwist.api.record_door import RecordDoor
 from dynatwist.feed.announced import Announced
 from dynatwist.feed.fans import Fan, Fans
 from dynatwist.feed.hub import Hub
@@ -17,6 +17,7 @@ from dynatwist.feed.window import Window
 from dynatwist.replication.reading import Reading
 from dynatwist.replication.request import Code, Kind
 from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.deciding import Deciding
 from dynatwist.requests.listing import Listing
 from dynatwist.storage.store import Store
 
@@ -54,14 +55,29 @@ def a_batch_may_write_anybodys_records(patch):
 
 def a_batch_answers_an_uncertain_write_as_done(patch):
     """An operation that is not known to be on enough replicas counts as carried out."""
-    outcome = batch_module._outcome
-    patch.setattr(
-        batch_module,
-        "_outcome",
-        lambda result: outcome(
-            msgspec.structs.replace(result, code=Code.OK) if result.code is Code.UNCERTAIN else result
-        ),
-    )
+    submit = RecordDoor.submit
+
+    def hasty(self, identity, operation, done):
+        if self is not batches[-1]:
+            submit(self, identity, operation, done)
+            return
+
+        def sure(result):
+            result = msgspec.structs.replace(result, code=Code.OK) if result.code is Code.UNCERTAIN else result
+            done(self._outcome(identity, operation, result))
+
+        self._context.coordinator.submit(operation, sure)
+
+    batches = [None]
+    begin = Batch._begin
+
+    def beginning(self, index):
+        batches.append(self._door)
+        begin(self, index)
+        batches.pop()
+
+    patch.setattr(RecordDoor, "submit", hasty)
+    patch.setattr(Batch, "_begin", beginning)
 
 
 def a_batch_at_level_one(patch):
@@ -70,7 +86,7 @@ def a_batch_at_level_one(patch):
     patch.setattr(
         Batch,
         "_operation",
-        lambda self, text: msgspec.structs.replace(operation(self, text), level=type(self._level)("one")),
+        lambda self, text: msgspec.structs.replace(operation(self, text), level=type(self._terms.level)("one")),
     )
 
 
@@ -88,21 +104,21 @@ def if_match_is_ignored_on_put(patch):
 
 
 def _unconditional(patch, kind):
-    write = DataRoutes._write_operation
+    write = RecordDoor.write
 
-    def deaf(self, identity, request, of, *rest):
-        operation = write(self, identity, request, of, *rest)
+    def deaf(self, identity, of, *rest):
+        operation = write(self, identity, of, *rest)
         return msgspec.structs.replace(operation, if_match=()) if of is kind else operation
 
-    patch.setattr(DataRoutes, "_write_operation", deaf)
+    patch.setattr(RecordDoor, "write", deaf)
 
 
 def if_none_match_is_ignored(patch):
     """A put that is to create overwrites."""
-    write = DataRoutes._write_operation
+    write = RecordDoor.write
     patch.setattr(
-        DataRoutes,
-        "_write_operation",
+        RecordDoor,
+        "write",
         lambda self, *rest: msgspec.structs.replace(write(self, *rest), if_none_match=False),
     )
 
@@ -143,24 +159,23 @@ def conditions_are_checked_wherever_a_request_arrives(patch):
 def a_patch_of_what_was_held_when_it_arrived(patch):
     """A patch is merged into the record that was held before the owners were asked."""
     carry_out = Coordinator._carry_out_now
-    written = Coordinator._written
+    written = Deciding.decide
 
     def early(self, operation, origin, done):
         if operation.kind is Kind.PATCH:
-            held = self.cluster.store.held(operation.key)
-            self.__dict__.setdefault("_bases", {})[id(operation)] = operation, held
+            bases.setdefault(id(operation), (operation, self.cluster.store.held(operation.key)))
         carry_out(self, operation, origin, done)
 
-    def stale(self, operation, origin):
-        _, base = self.__dict__.get("_bases", {}).get(id(operation), (None, None))
-        held = self.cluster.store.held(operation.key)
+    def stale(self, operation, origin, held):
+        _, base = bases.get(id(operation), (None, None))
         if operation.kind is Kind.PATCH and base is not None and base.value is not None and held != base:
             value = {**msgspec.json.decode(base.value), **msgspec.json.decode(operation.value)}
             operation = msgspec.structs.replace(operation, kind=Kind.PUT, value=msgspec.json.encode(value))
-        return written(self, operation, origin)
+        return written(self, operation, origin, held)
 
+    bases = {}
     patch.setattr(Coordinator, "_carry_out_now", early)
-    patch.setattr(Coordinator, "_written", stale)
+    patch.setattr(Deciding, "decide", stale)
 
 
 def anybody_may_read_a_single_record(patch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dynatwist.model import lineage
 from dynatwist.model.lineage import FILLED, Lineage
 from dynatwist.replication.request import Code, Kind, Result
-from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.deciding import Deciding
 
 from .faults import under
 
@@ -17,17 +17,15 @@ def _unfilled(self, moment, exact=16):
 @under("absences")
 def a_history_that_gets_too_long_is_refused(patch):
     """A key that was created 64 times cannot be created again before its tombstone is collected (as it was)."""
-    written = Coordinator._written
+    written = Deciding.decide
 
-    def refusing(self, operation, origin):
-        store = self.cluster.store
-        held = store.held(operation.key)
+    def refusing(self, operation, origin, held):
         if operation.kind is Kind.PUT and held is not None and held.value is None and len(held.lineage.stamps) >= 64:
             return Result(Code.CONFLICT, text="too often")
-        return written(self, operation, origin)
+        return written(self, operation, origin, held)
 
     patch.setattr(Lineage, "created_again", _unfilled)
-    patch.setattr(Coordinator, "_written", refusing)
+    patch.setattr(Deciding, "decide", refusing)
 
 
 @under("absences")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dynatwist import core
 from dynatwist.cluster.times import Times
 from dynatwist.cluster.walls import Walls
 from dynatwist.model.clock import HybridClock, Stamp
@@ -13,6 +12,7 @@ from dynatwist.replication.collection import Collection
 from dynatwist.replication.lapse import Lapse
 from dynatwist.replication.request import Code, Result
 from dynatwist.requests.coordinator import Coordinator
+from dynatwist.storage import opening
 from dynatwist.storage.store import Store
 
 from .faults import under
@@ -159,11 +159,11 @@ def an_end_that_was_not_asked_for_does_not_count(patch):
 @under("jumps", "mass_kills", "kills")
 def a_lapse_that_is_not_kept(patch):
     """After a restart nobody knows what was over."""
-    recover = core.recover
+    recover = opening.recover
 
     def forgetful(*arguments):
         found = recover(*arguments)
         found.state.lapse_ms = 0
         return found
 
-    patch.setattr(core, "recover", forgetful)
+    patch.setattr(opening, "recover", forgetful)

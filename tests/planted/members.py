@@ -8,10 +8,13 @@ from dynatwist.cluster.standing import Standing
 from dynatwist.model.replica import Replica
 from dynatwist.repair import rounds, tombstones
 from dynatwist.repair.answers import RoundAnswers
-from dynatwist.repair.repair import Repair
+from dynatwist.repair.hand_off import HandOff
+from dynatwist.repair.takeover import Takeover
+from dynatwist.repair.wholeness import Wholeness
 from dynatwist.replication import filling, paxos
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.filling import Filling
+from dynatwist.replication.losses import Losses
 from dynatwist.replication.paxos import Proposal
 
 from .edits import edit
@@ -106,29 +109,29 @@ def what_was_fetched_for_an_earlier_version_counts(patch):
 
 def one_source_less_is_enough(patch):
     """A majority less one may have what none of the sources has."""
-    from dynatwist.repair import repair
+    from dynatwist.repair import wholeness
 
     edit(patch, filling, "sources_needed", "- majority(len(owners)) + 1", "- majority(len(owners))")
-    patch.setattr(repair, "sources_needed", filling.sources_needed)
+    patch.setattr(wholeness, "sources_needed", filling.sources_needed)
 
 
 @under(*CHANGES)
 def a_joiner_fetches_from_the_new_owners(patch):
     """Whoever owns the partition by the new members may be a source."""
-    from dynatwist.repair import repair
+    from dynatwist.repair import wholeness
 
     edit(patch, filling, "sources_of", "registry.old_owners(partition) or ", "")
-    patch.setattr(repair, "sources_of", filling.sources_of)
+    patch.setattr(wholeness, "sources_of", filling.sources_of)
 
 
 def who_is_struck_out_and_away_is_lost_at_once(patch):
     """A member that is struck out while it is cut off is not waited for."""
-    edit(patch, Repair, "_is_lost", "> self.lost_after_rounds", "> 0")
+    edit(patch, Losses, "is_lost", "> self._lost_after_looks", "> 0")
 
 
 def a_returning_owner_keeps_what_it_has(patch):
     """A new owner that owned the partition once counts what it holds of it."""
-    from dynatwist.repair import repair
+    from dynatwist.repair import takeover
 
     edit(
         patch,
@@ -137,12 +140,12 @@ def a_returning_owner_keeps_what_it_has(patch):
         "if not had or (is_joining and not is_amended):",
         "if before is None or not (had or before.version + 1 < after.version):",
     )
-    patch.setattr(repair, "starts_over", filling.starts_over)
+    patch.setattr(takeover, "starts_over", filling.starts_over)
 
 
 def a_crash_after_a_new_registry_is_forgotten(patch):
     """After a restart nobody looks whether what a registry means for the replicas was done."""
-    edit(patch, Repair, "_resume", "if before is not None or cluster.identity.logs_registry:", "if False:")
+    edit(patch, Takeover, "resume", "if before is not None or cluster.identity.logs_registry:", "if False:")
 
 
 def a_change_ends_before_what_was_fetched_is_durable(patch):
@@ -166,7 +169,7 @@ def a_source_does_not_say_that_it_is_not_whole(patch):
 
 def whoever_answered_is_a_source(patch):
     """A round with an owner that is not whole fills too."""
-    edit(patch, Repair, "_round_done", " and (partition in whole or self._is_nobody_whole(partition))", "")
+    edit(patch, Wholeness, "fetched", " and (partition in whole or self._is_nobody_whole(partition))", "")
 
 
 def buckets_of_an_owner_that_is_not_whole_are_compared(patch):
@@ -208,20 +211,20 @@ def clocks_of_the_look_before_count(patch):
 
 def an_owner_that_is_not_whole_answers_for_its_clock(patch):
     """Collection goes by the clock of an owner that has to fetch what it acknowledged."""
-    from dynatwist.repair import repair
+    from dynatwist.repair import hand_off
 
     edit(patch, tombstones, "answer_clocks", "replica.whole if partition in owned", "True if partition in owned")
-    patch.setattr(repair, "answer_clocks", tombstones.answer_clocks)
+    patch.setattr(hand_off, "answer_clocks", tombstones.answer_clocks)
 
 
 def a_partition_is_handed_off_after_a_reset(patch):
     """What was confirmed before the partition came back counts when it is dropped."""
-    edit(patch, Repair, "_drop_covered", "replica.resets == resets[partition] and ", "")
+    edit(patch, HandOff, "_drop_covered", "replica.resets == resets[partition] and ", "")
 
 
 def partitions_are_handed_off_while_members_change(patch):
     """An owner on its way out lets go before the change has ended."""
-    edit(patch, Repair, "surplus", "registry is None or registry.changing", "registry is None")
+    edit(patch, HandOff, "surplus", "registry is None or registry.changing", "registry is None")
 
 
 def a_page_of_another_round(patch):

@@ -17,11 +17,11 @@ from dynatwist.model.records import unpack
 from dynatwist.model.replica import Replica
 from dynatwist.net.messages import Done
 from dynatwist.relays import Relays
-from dynatwist.repair import repair
+from dynatwist.repair import hand_off, repair
 from dynatwist.replication import paxos, quorum
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.quorum import Level, Tally
-from dynatwist.requests import compare, coordinator, writes
+from dynatwist.requests import compare, from_peers, writes
 from dynatwist.storage import cold, identity, recovery, snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.entries import Dropped, Joined, Reset
@@ -161,7 +161,7 @@ def a_partition_dropped_before_its_handoff(patch):
         for partition in self.surplus():
             self._cluster.store.reset(partition, whole=True)
 
-    patch.setattr(repair.Repair, "_hand_off", hasty)
+    patch.setattr(hand_off.HandOff, "go_on", hasty)
 
 
 def a_dot_left_out_of_a_digest(patch):
@@ -204,10 +204,10 @@ def a_replica_acknowledges_before_it_is_durable(patch):
 
     def hasty(self, node, message, respond):
         for key, packed in message.writes:
-            self.cluster.store.merge(key, unpack(packed), packed)
+            self._cluster.store.merge(key, unpack(packed), packed)
         respond(Done())
 
-    patch.setattr(coordinator.Coordinator, "_on_replicate", hasty)
+    patch.setattr(from_peers.FromPeers, "_on_replicate", hasty)
 
 
 def a_coordinator_counts_itself_before_it_is_durable(patch):
@@ -233,7 +233,7 @@ def owners_that_always_hold_the_same(patch):
 
 def half_is_a_majority(patch):
     """Two of four, and one of three."""
-    for module in (registry, quorum, paxos, standing, repair, registrar):
+    for module in (registry, quorum, paxos, standing, hand_off, registrar):
         patch.setattr(module, "majority", lambda count: max(1, count // 2))
 
 

@@ -11,7 +11,9 @@ from dynatwist.replication.forwarding import Forwarding
 from dynatwist.replication.reading import Reading
 from dynatwist.requests.compare import CompareRun, Compares
 from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.deciding import Deciding
 from dynatwist.requests.forwarding import ForwardRun
+from dynatwist.requests.from_peers import FromPeers
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.reads import ReadRun
 from dynatwist.requests.writes import WriteRun
@@ -36,17 +38,17 @@ def a_retry_may_be_stamped_as_early_as_it_likes(patch):
 
 def a_retry_with_a_creation_of_its_own(patch):
     """Each attempt creates the key by a stamp of its own."""
-    edit(patch, Coordinator, "_on_forward", "message.created,", "None,")
+    edit(patch, FromPeers, "_on_forward", "message.created,", "None,")
 
 
 def a_retry_asks_nobody(patch):
     """An owner asked in doubt does not ask what became of the request."""
-    edit(patch, Coordinator, "_on_forward", "message.in_doubt,", "False,")
+    edit(patch, FromPeers, "_on_forward", "message.in_doubt,", "False,")
 
 
 def a_request_forgets_how_long_it_was_under_way(patch):
     """The time for an attempt counts from its arrival."""
-    edit(patch, Coordinator, "_on_forward", " - arrival.age_ms / 1000", "")
+    edit(patch, FromPeers, "_on_forward", " - arrival.age_ms / 1000", "")
 
 
 def a_refusal_after_a_doubt_is_the_answer(patch):
@@ -56,7 +58,7 @@ def a_refusal_after_a_doubt_is_the_answer(patch):
 
 def a_repetition_is_carried_out_again(patch):
     """An owner does not look whether it has answered the same request before."""
-    edit(patch, Coordinator, "_written", "if origin.op and held is not None and held.op == origin.op:", "if False:")
+    edit(patch, Deciding, "decide", "if origin.op and held is not None and held.op == origin.op:", "if False:")
 
 
 def a_superseded_request_is_not_remembered(patch):
@@ -72,7 +74,7 @@ def a_superseded_request_is_not_remembered(patch):
 
 def a_token_is_not_waited_for(patch):
     """What a causal token names need not have come."""
-    edit(patch, Coordinator, "_carry_out", "not operation.seen or self._has_seen(operation)", "True")
+    edit(patch, Coordinator, "_carry_out", "not operation.seen or has_seen(self.cluster, operation)", "True")
 
 
 # Reads and writes
@@ -107,7 +109,7 @@ def an_owner_that_is_not_whole_compares(patch):
 
 def an_owner_that_is_not_whole_tells_its_dot(patch):
     """A damaged owner counts towards a read that asks for dots."""
-    edit(patch, Coordinator, "_on_read_dot", "whole = store.replica_of(message.key).whole", "whole = True")
+    edit(patch, FromPeers, "_on_read_dot", "whole = store.replica_of(message.key).whole", "whole = True")
 
 
 def a_log_that_is_late_counts_as_read(patch):
@@ -123,7 +125,7 @@ def a_log_that_is_late_counts_as_read(patch):
 
 def a_read_that_reached_too_few_is_answered(patch):
     """A read that found an answer at too few owners gives it."""
-    edit(patch, Coordinator, "_get", "if not reach.is_enough:", "if not reached and found is None:")
+    edit(patch, Coordinator, "_get", "if not reach.is_enough:", "if not reach.is_enough and found is None:")
 
 
 def a_condition_is_decided_by_one_replica(patch):
@@ -133,7 +135,7 @@ def a_condition_is_decided_by_one_replica(patch):
 
 def a_patch_forgets_the_end(patch):
     """A patch of a record that ends makes it live for ever."""
-    edit(patch, Coordinator, "_written", "expires_ms = held.expires_ms", "pass")
+    edit(patch, Deciding, "decide", "expires_ms = held.expires_ms", "pass")
 
 
 # Listings, batches

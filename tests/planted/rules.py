@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dynatwist.core import Core
+from dynatwist import core
 from dynatwist.feed.hub import Subscription
 from dynatwist.model import replica as replica_module
 from dynatwist.model.record import Draft, Lineage
@@ -12,12 +12,12 @@ from dynatwist.model.registry import Registry
 from dynatwist.model.replica import Merge, Outcome, Replica
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.link import PeerLink
-from dynatwist.repair import repair, rounds, tombstones
+from dynatwist.repair import hint_replay, rounds, tombstones, wholeness
 from dynatwist.replication import forwarding
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.exchange import Verdict
 from dynatwist.replication.reading import Reading
-from dynatwist.requests import coordinator
+from dynatwist.requests import from_peers
 from dynatwist.storage import snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.store import Store
@@ -69,7 +69,7 @@ def collection_without_grace(patch):
 
 def hints_that_carry_records(patch):
     """A hint delivers the record of the moment at which it was noted."""
-    hint, held, replay = Store.hint, Store.held, repair.Repair._replay_hints
+    hint, held, replay = Store.hint, Store.held, hint_replay.HintReplay.replay
     noted = {}
 
     def noting(self, node, key):
@@ -85,14 +85,14 @@ def hints_that_carry_records(patch):
             Store.held = held
 
     patch.setattr(Store, "hint", noting)
-    patch.setattr(repair.Repair, "_replay_hints", replaying)
+    patch.setattr(hint_replay.HintReplay, "replay", replaying)
 
 
 @under("pauses", "slow_links")
 def frames_without_a_deadline(patch):
     """A frame from before a freeze, or long under way, is as good as any."""
     patch.setattr(Arrival, "is_late", lambda self, deadline_ms: False)
-    edit(patch, coordinator.Coordinator, "_on_forward", " - arrival.age_ms / 1000", "")
+    edit(patch, from_peers.FromPeers, "_on_forward", " - arrival.age_ms / 1000", "")
 
 
 @under("mass_kills")
@@ -118,7 +118,7 @@ def clock_saved_after_the_slices(patch):
 @under("corners")
 def refill_from_a_single_owner(patch):
     """A damaged replica is whole after one round with anybody."""
-    patch.setattr(repair.Repair, "_sources_needed", lambda self, partition: 1)
+    patch.setattr(wholeness.Wholeness, "_sources_needed", lambda self, partition: 1)
 
 
 def expiry_as_a_new_write(patch):
@@ -146,12 +146,12 @@ def majority_of_the_new_owners_only(patch):
 @under("pauses", "slow_links")
 def forwarded_writes_carried_out_late(patch):
     """An owner carries out what was forwarded to it whenever it gets to it."""
-    on_forward = coordinator.Coordinator._on_forward
+    on_forward = from_peers.FromPeers._on_forward
 
     def patient(self, node, message, respond):
         on_forward(self, node, msgspec.structs.replace(message, deadline_ms=10**9), respond)
 
-    patch.setattr(coordinator.Coordinator, "_on_forward", patient)
+    patch.setattr(from_peers.FromPeers, "_on_forward", patient)
     patch.setattr(PeerLink, "_slept_meanwhile", lambda self: False)
 
 
@@ -172,13 +172,14 @@ def no_fence_between_attempts(patch):
 
 def an_epoch_kept_over_a_restart(patch):
     """The same actor numbers its writes from one again."""
-    load = Core._load
+    opening = core.open_folder
 
-    def keeping(self):
-        load(self)
-        self.identity.epoch = b"forever!"
+    def keeping(**more):
+        opened = opening(**more)
+        opened.identity.epoch = b"forever!"
+        return opened
 
-    patch.setattr(Core, "_load", keeping)
+    patch.setattr(core, "open_folder", keeping)
 
 
 def covered_dots_that_still_win(patch):

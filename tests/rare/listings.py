@@ -5,10 +5,11 @@ Each scenario holds, and breaks with a planted defect: so that would show.
 
 from __future__ import annotations
 
-from twisted.internet.defer import ensureDeferred, succeed
+from twisted.internet.defer import ensureDeferred
 from twisted.python.failure import Failure
 
 from dynatwist.api.data import DataRoutes
+from dynatwist.api.limits import Limits
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Result
 from dynatwist.requests.listing import Names
@@ -42,12 +43,13 @@ class _Context:
     """Of a table of two pages, the first of another user, in which there are any number of keys besides."""
 
     listing = coordinator = property(lambda self: self)
+    limits = Limits()
 
     async def names(self, table, prefix, after, level):
         return Names([("b", "alice"), ("c", "alice")], None) if after else Names([("a", "bob")], "a")
 
-    def execute(self, operation):
-        return succeed(Result(Code.OK, record(("t", "a"), 1, 1)))
+    def submit(self, operation, done):
+        done(Result(Code.OK, record(("t", "a"), 1, 1)))
 
     def may_read_of(self, identity, owner):
         return owner == "alice"

@@ -87,7 +87,7 @@ def a_damaged_owner_does_not_agree_that_there_is_nothing():
 def a_damaged_owner_says_so_when_asked_for_a_dot():
     world, _, damaged = a_damaged_one_and_one_that_was_away()
     answers = []
-    damaged.core.coordinator._on_read_dot(b"", ReadDot(1, KEY, b""), answers.append)
+    damaged.core.coordinator.from_peers._on_read_dot(b"", ReadDot(1, KEY, b""), answers.append)
     world.run(world.now_s + 1)
     assert not answers[0].whole
 
@@ -116,7 +116,7 @@ def condition_at_one_that_missed_a_write():
     world.run(world.now_s + 3)
     assert code(ask(world, other, "put", KEY, b'{"n":2}', level="majority")) == "ok"
     for node in cluster.nodes:
-        node.core.repair._replay_hints = lambda node: None
+        node.core.repair.hints.replay = lambda node: None
     cluster.network.heal()
     assert world.run_until(lambda: stale.core.cluster.peers.is_reachable(other.node_id), 20)
     assert stale.core.store.held(KEY) == first
@@ -213,7 +213,7 @@ def the_time_of_an_attempt_counts_from_its_sending():
     origins = []
     for node in cluster.nodes[1:]:
         core = node.core
-        core.coordinator._carry_out = lambda operation, origin, done, core=core: origins.append(
+        core.coordinator.from_peers._carry_out = lambda operation, origin, done, core=core: origins.append(
             origin.until_s - core.cluster.runtime.monotonic_s()
         )
         cluster.network.slow(forwarder.host, node.host, 0.15)
@@ -229,7 +229,7 @@ def a_repetition_is_the_same_write():
     written = core.store.write(KEY, Draft(b"{}", "alice", op=b"o" * 16))
     operation = Operation(Kind.PUT, KEY, value=b"{}", uid="alice")
     origin = Origin(b"o" * 16, until_s=float("inf"))
-    assert core.coordinator._written(operation, origin, core.store.held(KEY)) == written
+    assert core.coordinator.deciding.decide(operation, origin, core.store.held(KEY)) == written
 
 
 # Digest buckets

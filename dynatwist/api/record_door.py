@@ -1,0 +1,133 @@
+"""The one way to a record. By whatever door a request came (REST, fast lane, batch, websocket, administrator), it
+becomes an `Operation` here, and what came of it a `Result` or the `ApiError` that says why there is none.
+
+A value travels as the bytes that were sent: it is checked here, and never decoded and encoded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from dynatwist.auth.tokens import Identity
+from dynatwist.errors import ApiError
+from dynatwist.model.ring import partition_of
+from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Code, Kind, Operation, Result
+
+from .causal import NOTHING_SEEN, CausalToken
+from .context import Context
+from .limits import check_key, check_table, parse_value
+from .request import Request
+from .views import failure_of
+
+MAX_TTL_S = 10 * 365 * 24 * 3600
+
+Outcome = Result | ApiError
+Done = Callable[[Outcome], None]
+
+
+class Terms(NamedTuple):
+    """On what terms something is written.
+
+    :ivar ttl_ms: life of what is written; 0 for ever.
+    :ivar if_match: ETags of which one must be held; empty for no condition.
+    :ivar if_absent: the key must be absent.
+    :ivar causal: what its writer has seen.
+    """
+
+    level: Level
+    ttl_ms: int = 0
+    if_match: tuple[str, ...] = ()
+    if_absent: bool = False
+    causal: CausalToken = NOTHING_SEEN
+
+
+def terms_of(request: Request) -> Terms:
+    """The terms that a request names.
+
+    :raises ApiError: 400 for a condition that there is not.
+    """
+    none_match = request.etags("if-none-match")
+    if none_match and none_match != ("*",):
+        raise ApiError(400, "bad_condition", "If-None-Match on a write takes only *")
+    ttl_ms = request.integer("ttl", 0, 1, MAX_TTL_S) * 1000
+    return Terms(request.level("w"), ttl_ms, request.etags("if-match"), bool(none_match), request.causal())
+
+
+class RecordDoor:
+    """See the module."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._limits = context.limits
+
+    # What is asked for
+
+    def read(self, table: str, key: str, level: Level, causal: CausalToken = NOTHING_SEEN) -> Operation:
+        """To read a record.
+
+        :raises ApiError: 400 for a name that is none.
+        """
+        self._check(table, key)
+        return Operation(Kind.GET, (table, key), level, seen=causal.dots(partition_of(table, key)))
+
+    def write(self, identity: Identity, kind: Kind, table: str, key: str, body: bytes, terms: Terms) -> Operation:
+        """To write a record.
+
+        :param body: JSON of a value or patch; nothing is made of it for a delete.
+        :raises ApiError: 400 or 413 for a name or a value that is none.
+        """
+        self._check(table, key)
+        value = b"" if kind is Kind.DELETE else parse_value(body, self._limits)
+        return Operation(
+            kind,
+            (table, key),
+            terms.level,
+            value,
+            identity.uid,
+            identity.is_admin,
+            terms.ttl_ms,
+            terms.if_match,
+            terms.if_absent,
+            terms.causal.dots(partition_of(table, key)),
+        )
+
+    def _check(self, table: str, key: str) -> None:
+        check_table(table, self._limits)
+        check_key(key, self._limits)
+
+    # What comes of it
+
+    def submit(self, identity: Identity | None, operation: Operation, done: Done) -> None:
+        """Carry an operation out for somebody.
+
+        :param identity: whose records may be read; ``None`` for nobody's in particular.
+        :param done: called once, perhaps before this returns; a result is OK and has a record, a tombstone of a delete.
+        """
+        self._context.coordinator.submit(operation, lambda result: done(self._outcome(identity, operation, result)))
+
+    def _outcome(self, identity: Identity | None, operation: Operation, result: Result) -> Outcome:
+        if result.code is not Code.OK or result.record is None:
+            return failure_of(result)
+        if operation.kind is Kind.GET and not self._context.may_read(identity, result.record):
+            return ApiError(403, "forbidden", "the key belongs to another user")
+        return result
+
+    def attempt(self, identity: Identity | None, operation: Operation) -> Deferred[Outcome]:
+        """The same, for those who wait. The Deferred never fails."""
+        outcome: Deferred[Outcome] = Deferred()
+        self.submit(identity, operation, outcome.callback)
+        return outcome
+
+    async def carry_out(self, identity: Identity | None, operation: Operation) -> Result:
+        """The same.
+
+        :raises ApiError: why there is no result.
+        """
+        outcome = await self.attempt(identity, operation)
+        if isinstance(outcome, ApiError):
+            raise outcome
+        return outcome

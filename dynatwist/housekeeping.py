@@ -1,0 +1,120 @@
+"""What a node does by itself, by the clock: cold saves, room on the disk, forgetting what nobody can ask for again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dynatwist.calls import call_safely
+from dynatwist.runtime import Clock
+from dynatwist.sometimes import sometimes
+from dynatwist.storage.files import Writer
+from dynatwist.storage.room import DiskRoom
+from dynatwist.storage.snapshot import ColdSaver
+from dynatwist.storage.wal import Durability, Wal
+
+SECOND_S = 1.0
+
+
+class Every:
+    """Does something each time that it was called so many times."""
+
+    def __init__(self, count: int, call: Callable[[], object]) -> None:
+        self._count = count
+        self._call = call
+        self._calls = 0
+
+    def __call__(self) -> None:
+        """It is called once more."""
+        self._calls += 1
+        if self._calls % self._count == 0:
+            self._call()
+
+
+class Housekeeping:
+    """See the module.
+
+    :param snapshot_interval_s: seconds between cold saves.
+    :param cold_writer: the thread that writes what nobody waits for.
+    :param each_second: done every second besides.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        saver: ColdSaver,
+        wal: Wal,
+        room: DiskRoom,
+        cold_writer: Writer,
+        durability: Durability,
+        snapshot_interval_s: float,
+        each_second: Sequence[Callable[[], object]],
+    ) -> None:
+        self._saver = saver
+        self._wal = wal
+        self._room = room
+        self._cold_writer = cold_writer
+        self._durability = durability
+        self._snapshot_interval_s = snapshot_interval_s
+        self._each_second = each_second
+        self._save_failed = False
+        self._snapshots = LoopingCall(self._cold_save)
+        self._seconds = LoopingCall(call_safely, self._second)
+        for loop in (self._snapshots, self._seconds):
+            loop.clock = clock  # type: ignore[assignment]
+        wal.on_written = self._save_if_due
+
+    def start(self, save_now: bool) -> None:
+        """Begin.
+
+        :param save_now: whether the first cold save is due at once.
+        """
+        self._seconds.start(SECOND_S)
+        self._snapshots.start(self._snapshot_interval_s, now=save_now)
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        for loop in (self._snapshots, self._seconds):
+            if loop.running:
+                loop.stop()
+
+    def _second(self) -> None:
+        self._look_at_the_disk()
+        if self._durability is Durability.INTERVAL:
+            self._wal.sync()
+        for call in self._each_second:
+            call()
+
+    # Cold saves
+
+    def _cold_save(self) -> Deferred[None]:
+        def failed(failure: Failure) -> None:
+            self._save_failed = True
+            self.log.error("the cold save failed: {reason}", reason=failure.getErrorMessage())
+
+        return self._saver.save().addErrback(failed)
+
+    def _save_if_due(self) -> None:
+        """A cold save by the size of the log, not by the clock."""
+        saver = self._saver
+        if saver.log_bytes > saver.log_limit_bytes and not saver.is_saving and not self._save_failed:
+            sometimes("a cold save is due by the size of the log")
+            self._cold_save()
+
+    def _look_at_the_disk(self) -> None:
+        """How much room is left, and whether what did not go before goes now."""
+        self._room.look()
+        self._save_failed = False
+        self._wal.retry()
+        if self._room.is_low and self._saver.frees_room and not self._saver.is_saving:
+            self._cold_save()
+        elif self._room.wants_spare:
+            self._room.have_spare_made(self._cold_writer)
+        self._save_if_due()

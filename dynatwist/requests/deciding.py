@@ -1,0 +1,121 @@
+"""What a write becomes at an owner: a record, or a refusal. Nothing waits here, so nothing can come in between."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.model.record import Draft, Key, Record
+from dynatwist.model.ring import is_system_table, partition_of
+from dynatwist.replication.quorum import Tally
+from dynatwist.replication.request import BEHIND, Code, Kind, Operation, Result, etag
+from dynatwist.sometimes import sometimes
+
+from .forwarding import HERE, Origin
+from .mergepatch import patched
+
+SYSTEM_RESERVE_SHARE = 16
+"""The memory limit is exceeded by one part in so many for users alone: registration, a changed secret and a logout go
+on when data have filled the rest."""
+FORGOTTEN = Result(Code.UNCERTAIN, text="written, and superseded since; what it was is not known any more")
+
+
+class Deciding:
+    """See the module.
+
+    :param max_value_bytes: bounds the result of a patch.
+    :param max_store_bytes: bound on memory, beyond which writes that add are refused.
+    """
+
+    def __init__(self, cluster: Cluster, max_value_bytes: int, max_store_bytes: int) -> None:
+        self._cluster = cluster
+        self._max_value_bytes = max_value_bytes
+        self._max_store_bytes = max_store_bytes
+
+    def decide(self, operation: Operation, origin: Origin, held: Record | None) -> Record | Result:
+        """The record that a request became, or why it became none.
+
+        :param held: what is held for its key now.
+        """
+        store = self._cluster.store
+        if origin.op and held is not None and held.op == origin.op:
+            return held
+        if origin.in_doubt and store.requests.knows(origin.op):
+            written = store.requests.became(origin.op)
+            if written is None:
+                return FORGOTTEN
+            store.merge(operation.key, written)  # another owner may have told of it; who counts as having it has it
+            return written
+        after_ms = max(origin.after_ms, held.stamp.ms + 1) if origin.in_doubt and held is not None else origin.after_ms
+        if held is not None and held.is_dead(store.lapse_ms):
+            held = None
+        if origin is not HERE and self._cluster.runtime.monotonic_s() > origin.until_s:
+            return Result(Code.UNAVAILABLE, text="the request came too late to be carried out")
+        refusal = self._refusal(operation, held)
+        if refusal is not None:
+            return refusal
+        full = store.wal.refusal(_adds(operation, held))
+        if full:
+            sometimes("a client's write is refused for want of room on the disk")
+            return Result(Code.FULL, text=full)
+        value: bytes | None = operation.value
+        if operation.kind is Kind.PATCH:
+            assert held is not None
+            try:
+                value = patched(held.value or b"{}", operation.value)
+            except (msgspec.MsgspecError, RecursionError):  # a number beyond all that can be decoded, from a peer
+                return Result(Code.MALFORMED, text="the value held cannot be merged with; put a whole one instead")
+            if len(value) > self._max_value_bytes:
+                return Result(Code.TOO_LARGE, text=f"the merged value exceeds {self._max_value_bytes} bytes")
+        elif operation.kind is Kind.DELETE:
+            value = None
+        if value is not None and not store.has_room_for(operation.key, value, self._most_bytes(operation.key)):
+            return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
+        expires_ms = store.end_after(operation.ttl_ms) if operation.ttl_ms and value is not None else 0
+        if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
+            expires_ms = held.expires_ms
+        draft = Draft(value, operation.uid, expires_ms, origin.op, origin.created)
+        return store.write(operation.key, draft, after_ms=after_ms)
+
+    def _refusal(self, operation: Operation, held: Record | None) -> Result | None:
+        """Why a write is refused before anything is done, or ``None``."""
+        cluster = self._cluster
+        if cluster.store.wal.is_behind:
+            return Result(Code.OVERLOADED, text=BEHIND)
+        if cluster.times.refusal:
+            return Result(Code.UNAVAILABLE, text=cluster.times.refusal)
+        partition = partition_of(*operation.key)
+        if not cluster.standing.may_coordinate(partition):
+            return Result(Code.UNAVAILABLE, text="this node is not ready to write")
+        if held is not None and not operation.any_owner and held.owner != operation.uid:
+            return Result(Code.FORBIDDEN, text="the key belongs to another user")
+        if held is None and operation.kind is not Kind.PUT:
+            code = Code.PRECONDITION if operation.if_match else Code.ABSENT
+            return Result(code, text="there is no such key")
+        if operation.if_none_match and held is not None:
+            return Result(Code.PRECONDITION, held, text="the key exists")
+        if operation.if_match and (held is None or not {etag(held), "*"}.intersection(operation.if_match)):
+            return Result(Code.PRECONDITION, held, text="the record is not the one named by If-Match")
+        owners = cluster.ownership.owners(partition)
+        if all(map(cluster.peers.is_reachable, owners)):
+            return None
+        reachable = {owner for owner in owners if cluster.peers.is_reachable(owner)}
+        tally = Tally(operation.level, cluster.ownership.groups(partition), cluster.peers.is_reachable)
+        if not tally.can_be_reached(reachable):
+            for owner in reachable:
+                tally.count(owner)
+            text = f"w={operation.level.value} needs more replicas than answer now"
+            return Result(Code.UNAVAILABLE, None, str(tally.reach(False)), text)
+        return None
+
+    def _most_bytes(self, key: Key) -> int:
+        """The bound on memory for a write; users have a reserve, so that no other user's data lock them out."""
+        reserve_bytes = self._max_store_bytes // SYSTEM_RESERVE_SHARE if is_system_table(key[0]) else 0
+        return self._max_store_bytes + reserve_bytes
+
+
+def _adds(operation: Operation, held: Record | None) -> bool:
+    """Whether a write takes room on the disk for good; a change of a user that there is, as a logout, takes none."""
+    if operation.kind is Kind.DELETE:
+        return False
+    return held is None or not is_system_table(operation.key[0])
