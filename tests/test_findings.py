@@ -315,9 +315,9 @@ def test_memory_of_remembered_requests_is_bounded_by_bytes():
     for number in range(300):
         assert ask(world, a, "put", key, b'{"n":%d,"v":"%b"}' % (number, b"x" * (64 << 10))).code is Code.OK
     owner = next(n for n in cluster.nodes if n.node_id in a.core.cluster.ownership.owners(partition_of(*key)))
-    kept = sum(len(r.value or b"") for r in owner.core.store._ops.values())
+    kept = sum(len(r.value or b"") for r in owner.core.store.requests.values())
     world.run(world.now_s + 600)
-    kept_later = sum(len(r.value or b"") for r in owner.core.store._ops.values())
+    kept_later = sum(len(r.value or b"") for r in owner.core.store.requests.values())
     print("store says", owner.core.store.size_bytes, "; remembered by op:", kept, "ten minutes later:", kept_later)
     assert kept_later < 20 * owner.core.store.size_bytes
 
@@ -682,6 +682,7 @@ def test_a_foreign_file_in_the_data_folder_stops_neither_start_nor_saves(tmp_pat
 def test_folders_of_old_cold_saves_are_removed(tmp_path):
     import os
 
+    from dynatwist.storage.cold import ColdFolder
     from dynatwist.storage.files import RealFileSystem
     from tests.test_storage import Bench
 
@@ -689,7 +690,7 @@ def test_folders_of_old_cold_saves_are_removed(tmp_path):
     fs = RealFileSystem()
     for folder in ("", "/wal", "/cold"):
         fs.make_folder(f"{tmp_path}/d{folder}")
-    bench.saver._fs, bench.saver._cold = fs, f"{tmp_path}/d/cold"
+    bench.saver._cold = ColdFolder(fs, f"{tmp_path}/d/cold", bytes(range(32)))
     for number in range(60):
         bench.put("k", b'{"n":%d}' % number)
         bench.save()

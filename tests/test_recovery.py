@@ -17,12 +17,14 @@ from dynatwist.model.records import pack
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.disk import UNLIMITED_BYTES, SimDisk
 from dynatwist.sim.world import Process, World
+from dynatwist.storage.cold import ColdFolder
 from dynatwist.storage.entries import Group, SegmentStart
 from dynatwist.storage.files import RealFileSystem
 from dynatwist.storage.identity import COPIES, Identity, IdentityFile
 from dynatwist.storage.recovery import recover, scrub
 from dynatwist.storage.seal import Sealer, UnknownFormat
-from dynatwist.storage.wal import KIND, LEAP, MAX_START_BYTES, Durability, segment_name
+from dynatwist.storage.segment import KIND, LEAP, MAX_START_BYTES, segment_name
+from dynatwist.storage.wal import Durability
 from tests.planted import disk as planted
 
 from .test_storage import KEY, KEYS, Bench
@@ -263,7 +265,7 @@ def test_whatever_lies_in_the_folder_a_start_has_what_was_held_or_says_what_it_m
     scrub(bench.fs, "/d", KEY, again.recovered)
     damaged = again.recovered.damaged
     assert not damaged or again.recovered.findings
-    for mine, theirs in zip(bench.store.replicas, again.recovered.replicas, strict=True):
+    for mine, theirs in zip(bench.store.replicas, again.recovered.state.replicas, strict=True):
         assert mine.number in damaged or (mine.records == theirs.records and mine.clock == theirs.clock)
 
 
@@ -388,7 +390,7 @@ def test_saves_leave_alone_what_is_not_ours_and_remove_what_crashes_left(tmp_pat
     foreign = ["cold/manifest-000000000001.bak", "cold/readme", "cold/lost+found/x", "cold/000000000007", "wal/old.wal"]
     for name in ours + foreign:
         (folder / name).write_text("something")
-    bench.saver._fs, bench.saver._cold = fs, f"{folder}/cold"
+    bench.saver._cold = ColdFolder(fs, f"{folder}/cold", KEY)
     bench.wal._fs, bench.wal._folder = fs, f"{folder}/wal"
     for number in range(4):
         bench.put("k", b'{"n":%d}' % number)

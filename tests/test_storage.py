@@ -15,11 +15,11 @@ from dynatwist.errors import StartError
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot, actor_of
 from dynatwist.model.record import Draft, write_over
-from dynatwist.model.replica import Outcome
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.sim.disk import SimDisk
 from dynatwist.sim.world import Process, World
 from dynatwist.storage import seal, snapshot
+from dynatwist.storage.effects import Lost
 from dynatwist.storage.files import RealFileSystem, replace_file
 from dynatwist.storage.identity import Identity, IdentityFile
 from dynatwist.storage.keyfile import change, load_or_create, parse, render
@@ -337,7 +337,7 @@ class TestRecovery:
 
         def meanwhile(save, part):
             if any(item.key == first for item in part.items):
-                assert bench.store.merge(key, late).outcome is Outcome.LOST
+                assert isinstance(bench.store.merge(key, late), Lost)
                 bench.store.drop(3, [(key, tombstone.dot)], 1)
             return add(save, part)
 

@@ -49,13 +49,15 @@ def test_an_old_data_folder_opens_with_all_that_is_in_it(folder):
     found = recover(fs, str(folder / "data"), identity.data_key, True)
     assert not findings + found.findings + scrub(fs, str(folder / "data"), identity.data_key, found)
     assert len(identity.registry.members) == 2
-    records = {key: record for replica in found.replicas for key, record in replica.records.items()}
+    records = {key: record for replica in found.state.replicas for key, record in replica.records.items()}
     values = {key: record.value and record.value.replace(b" ", b"") for key, record in records.items()}
     assert {key: value for key, value in values.items() if not key[0].startswith("_")} == wanted()
     assert {key for key in values if key[0] == "_users"} == {("_users", "alice"), ("_users", "bob")}
-    assert all(replica.whole for replica in found.replicas)
-    assert all(replica.clock.covers(record.dot) for replica in found.replicas for record in replica.records.values())
-    (hinted,) = found.hints.all().values()
+    assert all(replica.whole for replica in found.state.replicas)
+    assert all(
+        replica.clock.covers(record.dot) for replica in found.state.replicas for record in replica.records.values()
+    )
+    (hinted,) = found.state.hints.all().values()
     assert set(map(tuple, hinted)) == MISSED
 
 

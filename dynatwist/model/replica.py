@@ -133,10 +133,35 @@ class Replica:
         if self.ends.pop(key, None) is not None:
             self.tombstones[key] = None
 
+    def lose(self, key: Key, dot: Dot) -> bool:
+        """Note the dot of a record that lost against the one that is held, as `merge` did when it came.
+
+        :returns: whether the dot is new.
+        """
+        if not self.clock.add(dot):
+            return False
+        self._summary = None
+        held = self.records.get(key)
+        if held is not None:
+            self._note_seen(key, held, dot)
+        return True
+
+    def comes_back(self, key: Key, dot: Dot) -> bool:
+        """A record was merged that may be among those that are set aside: there it is no more.
+
+        :returns: whether it was.
+        """
+        if self.aside.dot(key) != dot:
+            return False
+        del self.aside[key]
+        return True
+
     def _note_seen(self, key: Key, winner: Record, loser: Dot) -> None:
         """Remember dots merged besides the winner's own past; they enter the next write's version vector."""
         seen = self.seen.get(key)
         if seen is None and had_seen(winner, loser):
+            return
+        if seen is not None and loser in seen:  # a cold save has it, and the log that is replayed over it too
             return
         extra = (*(seen or ()), loser)
         left = tuple(dot for dot in extra if not had_seen(winner, dot))[-16:]
@@ -185,11 +210,14 @@ class Replica:
         self.ends.pop(key, None)
         return True
 
-    def reset(self, whole: bool) -> None:
-        """Start over, empty, with an empty clock and G."""
+    def reset(self, whole: bool) -> Records:
+        """Start over, empty, with an empty clock and G.
+
+        :returns: what was held.
+        """
         self.resets += 1
         self._summary = None
-        self.records.clear()
+        held, self.records = self.records, Records()
         self.seen.clear()
         self.tombstones.clear()
         self.ends.clear()
@@ -198,12 +226,24 @@ class Replica:
         self.digests = BucketDigests()
         self.whole = whole
         self.aside = Records()
+        return held
 
-    def set_aside(self) -> None:
+    def count_as_whole(self, whole: bool) -> bool:
+        """Count as whole, or not, from now on; what is still set aside is forgotten.
+
+        :returns: whether anything changed.
+        """
+        is_change = self.whole != whole or bool(self.aside)
+        self.whole, self.aside = whole, Records()
+        return is_change
+
+    def set_aside(self) -> Records:
         """Damage: keep what verified out of the way, clock and records together, and start over not whole.
 
         Where something of a key is out of the way already, the greater one stays: a log is replayed over a save of
         later, and what was fetched meanwhile may be less.
+
+        :returns: what was held.
         """
         records, aside = self.records, self.aside.copy()
         kept = [(key, other) for key, other in aside.items() if key in records and beats(other, records[key])]
@@ -212,6 +252,7 @@ class Replica:
             aside[key] = other
         self.reset(whole=False)
         self.aside = aside
+        return records
 
     def in_buckets(self, numbers: Iterable[int]) -> list[tuple[Key, Dot]]:
         """The (key, dot) entries of some digest buckets."""

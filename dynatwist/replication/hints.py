@@ -44,22 +44,31 @@ class HintQueues:
         queue = self._queues.get(node, {})
         return [key for key, _ in zip(queue, range(count), strict=False)]
 
-    def done(self, node: bytes, keys: list[Key]) -> None:
-        """The node has these keys now."""
+    def done(self, node: bytes, keys: list[Key]) -> bool:
+        """The node has these keys now.
+
+        :returns: whether there was a hint of any.
+        """
         queue = self._queues.get(node)
         if queue is None:
-            return
+            return False
+        count = len(queue)
         for key in keys:
             if key in queue:
                 del queue[key]
                 self._bytes[node] -= _size(key)
+        is_change = len(queue) < count
         if not queue:
             self.forget(node)
+        return is_change
 
-    def forget(self, node: bytes) -> None:
-        """The node will not return."""
-        self._queues.pop(node, None)
+    def forget(self, node: bytes) -> bool:
+        """The node will not return.
+
+        :returns: whether there were hints for it.
+        """
         self._bytes.pop(node, None)
+        return self._queues.pop(node, None) is not None
 
     def nodes(self) -> list[bytes]:
         """Who has hints."""

@@ -134,20 +134,18 @@ class Autopsy:
     def _is_found(self, mine: Replica, theirs: Replica, is_harmed: bool) -> bool:
         """Whether a start finds what is held.
 
-        What is set aside of a partition that is not whole anyway may be more, since merging it is not logged; or less,
-        where an earlier part of the log is lost.
+        Of a partition that is not whole anyway less may be set aside, where an earlier part of the log is lost.
         """
-        if mine.whole or theirs.whole:
-            return self._state_of(mine) == self._state_of(theirs)
-        has_all = is_harmed or mine.aside.keys() <= theirs.aside.keys()
-        return has_all and _without_aside(mine) == _without_aside(theirs)
+        if is_harmed and not (mine.whole or theirs.whole):
+            return _without_aside(mine) == _without_aside(theirs)
+        return self._state_of(mine) == self._state_of(theirs)
 
     def _differences(self, node: SimNode, core: Core, found: Recovered, how: str) -> Iterator[str]:
         """What a start would neither have, nor miss."""
-        for mine, theirs in zip(core.store.replicas, found.replicas, strict=True):
+        for mine, theirs in zip(core.store.replicas, found.state.replicas, strict=True):
             if mine.number not in found.damaged and not self._is_found(mine, theirs, bool(found.damage)):
                 yield f"P12: {node.host} would start as if partition {mine.number} were whole {how}"
-        if not found.damaged and core.store.meta != found.meta:
+        if not found.damaged and core.store.meta != found.state.meta:
             yield f"P12: {node.host} would forget votes {how}"
 
 

@@ -16,8 +16,9 @@ from .clients import OWNERS, ROOT, TABLES, Clients
 from .cluster import SimCluster, SimNode
 from .door import Ask, Reply, Respond
 from .history import STRICT_TABLE, Call, name_of
+from .known import Known
 from .order import is_preferred
-from .witness import Known, Witness
+from .witness import Witness
 
 MALFORMED = (b'{"op":"put","key":"bad","value":[1]}', b'{"op":"fly","key":"bad"}', b'{"op":"delete","key":""}', b"[]")
 """Operations of a batch that are refused, and must not keep the others from being carried out."""

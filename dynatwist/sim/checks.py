@@ -132,21 +132,21 @@ def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
     if found.damaged:  # what it met at its own start may lie there for two saves more, but is mended in the log
         yield f"P1: {node.host} would start damaged after {how} now: {sorted(found.findings)}"
         return
-    for mine, theirs in zip(core.store.replicas, found.replicas, strict=True):
+    for mine, theirs in zip(core.store.replicas, found.state.replicas, strict=True):
         live, restored = state_of(mine), state_of(theirs)
         if live != restored:
             yield f"P1: {node.host}: partition {mine.number} would be other after {how} now: {live} -> {restored}"
-    if core.store.hints.all() != found.hints.all():
+    if core.store.hints.all() != found.state.hints.all():
         yield f"P1: {node.host}: hints would be other after {how} now"
-    if core.store.meta != found.meta:
+    if core.store.meta != found.state.meta:
         yield f"P1: {node.host}: votes would be other after {how} now"
-    if found.lapse_ms < core.wal.durable_lapse_ms:
+    if found.state.lapse_ms < core.wal.durable_lapse_ms:
         yield f"P3: {node.host} would forget after {how} now what was over"
 
 
 def state_of(replica: Replica) -> tuple[object, ...]:
     """What is durable of a replica, and found again by a start."""
-    return replica.records, replica.clock.to_wire(), replica.generation, replica.whole, replica.aside
+    return replica.records, replica.seen, replica.clock.to_wire(), replica.generation, replica.whole, replica.aside
 
 
 def _unbounded(node: SimNode, core: Core) -> Iterator[str]:

@@ -13,7 +13,7 @@ from random import Random
 
 from dynatwist.storage.files import AppendFile, Done
 from dynatwist.storage.seal import FILE_HEADER_BYTES, FRAME_HEADER
-from dynatwist.storage.wal import segments_in
+from dynatwist.storage.segment import segments_in
 
 from .world import Event, Killed, Process, World
 

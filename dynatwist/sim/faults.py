@@ -8,9 +8,10 @@ from dataclasses import replace
 from twisted.internet.defer import ensureDeferred
 
 from dynatwist.agreement.rotation import RotationRefused
-from dynatwist.model.dots import Dot
-from dynatwist.model.record import Draft, Key, Record
+from dynatwist.model.record import Key
 from dynatwist.model.registry import Registry, majority
+from dynatwist.storage.effects import Effect, Held
+from dynatwist.storage.entries import AnyEntry, MetaSet
 
 from .cluster import EPOCH_MS, SMALLEST, SimCluster, SimNode
 from .network import Weather
@@ -504,17 +505,16 @@ class Mischief:
         core, process = node.core, node.process
         if core is None:
             return False
-        store, set_meta = core.store, core.store.set_meta
+        store = core.store
 
-        def vote(name: str, value: bytes) -> None:
-            set_meta(name, value)
-            if name.startswith("vote "):
-                store.set_meta = set_meta  # type: ignore[method-assign]
+        def vote(entry: AnyEntry, effect: Effect) -> None:
+            if isinstance(entry, MetaSet) and entry.name.startswith("vote "):
+                store.ignore(vote)
                 after_s = self._world.random.choice((0.0005, 0.003, 0.01)) * self._world.random.random()
                 self._world.later(after_s, lambda: node.kill(power=True), process)
                 self._soon(lambda: self._restart(node), 0.1, 1.0)
 
-        store.set_meta = vote  # type: ignore[method-assign]
+        store.observe(vote)
         return self._say(f"{node.host} will lose power when it votes")
 
     def _ambushes(self, node: SimNode) -> bool:
@@ -522,16 +522,14 @@ class Mischief:
         core, process = node.core, node.process
         if core is None or process is None:
             return False
-        random, store, write = self._world.random, core.store, core.store.write
+        random, store = self._world.random, core.store
 
-        def written(key: Key, draft: Draft, dot: Dot | None = None, after_ms: int = 0) -> Record:
-            record = write(key, draft, dot, after_ms)
-            if draft.op and store.write is written:
-                store.write = write  # type: ignore[method-assign]
-                self._world.later(random.choice((0.0, 0.0005, 0.003)), lambda: self._spring(node, process, key))
-            return record
+        def written(entry: AnyEntry, effect: Effect) -> None:
+            if isinstance(effect, Held) and effect.record.op and effect.record.dot.actor == store.actor:
+                store.ignore(written)
+                self._world.later(random.choice((0.0, 0.0005, 0.003)), lambda: self._spring(node, process, effect.key))
 
-        store.write = written  # type: ignore[method-assign]
+        store.observe(written)
         return self._say(f"{node.host} is waited for")
 
     def _spring(self, node: SimNode, process: Process, key: Key) -> None:

@@ -11,8 +11,9 @@ from dynatwist.core import Core
 from dynatwist.model.registry import Registry
 
 from .cluster import SimCluster
+from .known import Known
 from .order import is_preferred
-from .witness import Known, Witness
+from .witness import Witness
 
 LOOK_EVERY_S = 0.5
 

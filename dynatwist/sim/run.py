@@ -19,6 +19,7 @@ from dynatwist.storage.wal import Durability
 from . import checks
 from .answers import Answers
 from .autopsy import Autopsy
+from .births import LATEST_S
 from .bulk import Bulk
 from .clients import TABLES, Clients, owner_of
 from .cluster import SimCluster, SimNode
@@ -37,7 +38,7 @@ from .rivals import Rivals
 from .sizes import overfull
 from .sockets import Sockets
 from .votes import Votes
-from .witness import LATEST_S, Witness
+from .witness import Witness
 from .world import Killed, World
 
 SETTLE_LIMIT_S = 60.0

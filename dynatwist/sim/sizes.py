@@ -16,7 +16,7 @@ import msgspec
 from dynatwist.core import Core
 from dynatwist.model.record import Record
 from dynatwist.net.framing import FRAME_SIZES, FrameSizes
-from dynatwist.storage.store import RECORD_OVERHEAD_BYTES, TABLE_OVERHEAD_BYTES
+from dynatwist.storage.index import RECORD_OVERHEAD_BYTES, TABLE_OVERHEAD_BYTES
 
 SMALL_ENTRY_BYTES = 600
 """Of a request that is remembered without its record: id, answer, and its text."""

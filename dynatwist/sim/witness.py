@@ -9,54 +9,26 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 
 from dynatwist.core import Core
 from dynatwist.model.dots import Dot
-from dynatwist.model.record import Draft, Key, Record
-from dynatwist.model.records import Packed
-from dynatwist.model.replica import Merge
+from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import SYSTEM_PARTITION, is_system_table
 from dynatwist.requests.deciding import SYSTEM_RESERVE_SHARE
+from dynatwist.storage.effects import Covered, Effect, Gone, Held, Lost
+from dynatwist.storage.entries import AnyEntry, Dropped, Reset, SetAside, Wholeness
 from dynatwist.storage.requests import MAX_BYTES
 from dynatwist.storage.store import Store
 
+from .births import Births
 from .cluster import SimCluster, SimNode
-from .history import CROWD_TABLE, Call, name_of
-from .order import is_created_over, is_preferred
+from .history import Call, name_of
+from .known import Known
+from .order import is_preferred
 
 SLOWEST = 0.999
 """A second of a node's monotonic clock is at least so long."""
-LATEST_S = 6.0
-"""After this a request is carried out no more, wherever it lies."""
-
-
-@dataclass(slots=True, eq=False)
-class Known:
-    """What is known of one record.
-
-    :ivar holders: numbers of the nodes in custody of it.
-    :ivar held_by: numbers of all nodes that ever were.
-    :ivar lost_by: numbers of nodes whose disk had it until it was damaged.
-    :ivar acknowledged: whether a client was told of success.
-    :ivar by_majority_s: when a client was told that a majority has it; infinite until then.
-    """
-
-    partition: int
-    key: Key
-    record: Record
-    born_s: float
-    holders: set[int] = field(default_factory=set)
-    held_by: set[int] = field(default_factory=set)
-    lost_by: set[int] = field(default_factory=set)
-    acknowledged: bool = False
-    by_majority_s: float = float("inf")
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return f"{'/'.join(self.key)} {self.record.value!r} {name_of(self.record)}"
 
 
 class Witness:
@@ -74,11 +46,10 @@ class Witness:
         self._records: dict[tuple[int, Dot], Known] = {}
         self._in: defaultdict[int, list[Known]] = defaultdict(list)
         self._of: defaultdict[Key, dict[Dot, Known]] = defaultdict(dict)
-        self._owner_of: dict[tuple[Key, object], str] = {}
         self._greatest: dict[tuple[int, Key], Record] = {}
         self._dropped: dict[Key, tuple[Record, float]] = {}
         self._unmet: set[tuple[Key, Dot]] = set()
-        self._asked: defaultdict[Key, list[Call]] = defaultdict(list)
+        self._births = Births(cluster, self._of, self.say)
         self._unwhole_s: dict[tuple[int, int], float] = {}
         self._hurt: set[int] = set()
         self._aside: dict[int, set[Known]] = {}
@@ -112,8 +83,7 @@ class Witness:
 
     def sent(self, call: Call) -> None:
         """A client asks for something."""
-        if call.is_write:
-            self._asked[call.key].append(call)
+        self._births.sent(call)
 
     def majority_has(self, known: Known, at_s: float) -> None:
         """A client was told so."""
@@ -140,79 +110,71 @@ class Witness:
     # Watching a node
 
     def watch(self, node: SimNode, core: Core) -> None:
-        """Stand beside the store of a node that is about to start."""
-        store = core.store
-        merge, take, write, drop = store.merge, store.take, store.write, store.drop
+        """Stand beside the store of a node that is about to start, and see each entry and what it changed."""
         met: set[bytes] = set()  # ids of forwarded requests of which this process has met the record
 
-        def merged(key: Key, record: Record, packed: Packed | None = None) -> Merge:
-            met.add(record.op)
-            known = self._know(store.replica_of(key).number, key, record)
-            outcome = merge(key, record, packed)
-            self._merged(known, node, core)
-            return outcome
+        def observe(entry: AnyEntry, effect: Effect) -> None:
+            if isinstance(effect, Held | Lost | Covered):
+                self._arrived(node, core, effect, met)
+                return
+            match entry:
+                case Dropped(partition) if isinstance(effect, Gone):
+                    for key, record in effect.records.items():
+                        self._drops(node, partition, key, record)
+                case Reset(partition, whole):
+                    self._was_reset(node, core, partition, whole)
+                case SetAside(partition):
+                    self._was_set_aside(node, core, partition)
+                case Wholeness(partition, True):
+                    self._became_whole(node, core, partition)
 
-        def taken(key: Key, record: Record) -> None:
-            known = self._know(store.replica_of(key).number, key, record)
-            take(key, record)
-            self._merged(known, node, core)
-
-        def written(key: Key, draft: Draft, dot: Dot | None = None, after_ms: int = 0) -> Record:
-            if draft.op and draft.op in met and store.requests.max_bytes == MAX_BYTES:  # else it may forget early
-                self.say(f"P2: {node.host} writes {'/'.join(key)} for a request that it has met the record of")
-            before_bytes = store.size_bytes
-            buried = self._buried_by(store, key)
-            record = write(key, draft, dot, after_ms)
-            self._born(key, record)
-            if buried is not None and not is_preferred(record, buried):
-                self.say(f"P2: {'/'.join(key)} {name_of(record)} does not beat {name_of(buried)}, collected before it")
-            if record.value is not None and store.size_bytes > max(before_bytes, self._bound_bytes(key)):
-                self.say(f"P10: {node.host} writes {'/'.join(key)} beyond its memory limit: {store.size_bytes} bytes")
-            return record
-
-        def dropped(partition: int, entries: Iterable[tuple[Key, Dot]], generation: int) -> None:
-            entries = list(entries)
-            for key, dot in entries:
-                held = store.held(key)
-                if held is not None and held.dot == dot:
-                    self._drops(node, partition, key, held)
-            drop(partition, entries, generation)
-
-        store.merge, store.take, store.write, store.drop = merged, taken, written, dropped  # type: ignore[method-assign]
-        self._watch_wholeness(node, core)
+        core.store.observe(observe)
         self._started(node, core)
 
-    def _watch_wholeness(self, node: SimNode, core: Core) -> None:
-        store = core.store
-        reset, cease_whole, become_whole = store.reset, store.cease_whole, store.become_whole
+    def _arrived(self, node: SimNode, core: Core, effect: Held | Lost | Covered, met: set[bytes]) -> None:
+        """A record came to a store: from a client, if nobody has seen it before, or else from a peer."""
+        record, store = effect.record, core.store
+        is_born = record.dot.actor == store.actor and (effect.partition, record.dot) not in self._records
+        if is_born and record.op in met and store.requests.max_bytes == MAX_BYTES:  # else it may forget early
+            self.say(f"P2: {node.host} writes {'/'.join(effect.key)} for a request that it has met the record of")
+        if record.op:
+            met.add(record.op)
+        self._merged(self._know(effect.partition, effect.key, record), node, core)
+        if is_born:
+            self._births.judge(effect.key, record)
+        if is_born and isinstance(effect, Held):
+            self._written(node, store, effect)
 
-        def was_reset(partition: int, whole: bool) -> None:
-            self._starts_over(node, partition)
-            reset(partition, whole)
-            self._merges_aside(node, partition)
-            self._handed_off(node, partition)
-            if whole:
-                self._not_whole[node.number].discard(partition)
-            else:
-                self._ceases_whole(node, core, partition)
+    def _written(self, node: SimNode, store: Store, effect: Held) -> None:
+        key, record = effect.key, effect.record
+        buried = self._buried_by(store, effect)
+        if buried is not None and not is_preferred(record, buried):
+            self.say(f"P2: {'/'.join(key)} {name_of(record)} does not beat {name_of(buried)}, collected before it")
+        if _takes_more(effect) and store.size_bytes > self._bound_bytes(key):
+            self.say(f"P10: {node.host} writes {'/'.join(key)} beyond its memory limit: {store.size_bytes} bytes")
 
-        def ceased(partition: int) -> None:
-            if node.number not in self._may_be_told and not core.cluster.ownership.is_joining(partition):
-                self.say(f"P12: {node.host} sets partition {partition} aside, though nothing of it was lost")
-            self._starts_over(node, partition)
-            cease_whole(partition)
-            if partition == SYSTEM_PARTITION:  # the last; one that dies before that is durable is told once more
-                store.wal.when_durable(store.wal.lsn, lambda: self._may_be_told.discard(node.number))
+    def _was_reset(self, node: SimNode, core: Core, partition: int, whole: bool) -> None:
+        self._starts_over(node, partition)
+        self._merges_aside(node, partition)
+        self._handed_off(node, partition)
+        if whole:
+            self._not_whole[node.number].discard(partition)
+        else:
             self._ceases_whole(node, core, partition)
 
-        def became(partition: int) -> None:
-            become_whole(partition)
-            self._not_whole[node.number].discard(partition)
-            self._merges_aside(node, partition)
-            self._is_whole(node, core, partition)
-            self.on_whole()
+    def _was_set_aside(self, node: SimNode, core: Core, partition: int) -> None:
+        if node.number not in self._may_be_told and not core.cluster.ownership.is_joining(partition):
+            self.say(f"P12: {node.host} sets partition {partition} aside, though nothing of it was lost")
+        self._starts_over(node, partition)
+        if partition == SYSTEM_PARTITION:  # the last; one that dies before that is durable is told once more
+            core.wal.when_durable(core.wal.lsn, lambda: self._may_be_told.discard(node.number))
+        self._ceases_whole(node, core, partition)
 
-        store.reset, store.cease_whole, store.become_whole = was_reset, ceased, became  # type: ignore[method-assign]
+    def _became_whole(self, node: SimNode, core: Core, partition: int) -> None:
+        self._not_whole[node.number].discard(partition)
+        self._merges_aside(node, partition)
+        self._is_whole(node, core, partition)
+        self.on_whole()
 
     def _started(self, node: SimNode, core: Core) -> None:
         """A start finds what the last process made durable, and notices what its disk lost.
@@ -336,47 +298,12 @@ class Witness:
         held = store.held(known.key)
         return held is not None and held.dot == known.record.dot
 
-    def _born(self, key: Key, record: Record) -> None:
-        """A node has just written a record: is it what the rules say, and did somebody ask for it?"""
-        known = self._of[key]
-        name = f"{'/'.join(key)} {record.value!r} {name_of(record)}"
-        if (
-            not is_system_table(key[0])
-            and not _is_of_the_crowd(key, record)
-            and not any(self._explains(call, record) for call in self._asked[key])
-        ):
-            self.say(f"P2: {name} was written, though nobody asks for it now")
-        for dot in record.vv:
-            seen = known.get(dot)
-            if seen is not None and not is_preferred(record, seen.record):
-                self.say(f"P2: {name} does not beat {name_of(seen.record)}, which it had seen")
-        lineage = record.lineage
-        owner = self._owner_of.setdefault((key, lineage), record.owner)
-        if owner != record.owner:
-            self.say(f"P9: {name} went from {owner} to {record.owner} without a delete")
-        if len(lineage.stamps) > 1:
-            before = [one.record for one in known.values() if is_created_over(lineage, one.record.lineage)]
-            if not any(self._is_dead(one) for one in before):
-                self.say(f"P9: {name} was created again, though nobody had deleted it")
-
-    def _buried_by(self, store: Store, key: Key) -> Record | None:
-        """What a replica that holds nothing of a key has met of it, and was collected."""
-        buried, _ = self._dropped.get(key, (None, 0.0))
-        has_met = buried is not None and store.held(key) is None and store.replica_of(key).clock.covers(buried.dot)
-        return buried if has_met else None
-
-    def _is_dead(self, record: Record) -> bool:
-        """Whether a record was deleted, or may be taken for expired by now."""
-        return record.value is None or self._cluster.time.may_be_over(record.expires_ms)
-
-    def _explains(self, call: Call, record: Record) -> bool:
-        """Whether a record can be what a call asked for: it was not answered yet, or not long ago and uncertainly."""
-        now_s = self._cluster.world.now_s
-        if (call.code or "uncertain") != "uncertain" or now_s > call.started_s + LATEST_S:
-            return False
-        if call.kind.value == "delete":
-            return record.value is None
-        return record.value is not None and f":{call.number}}}".encode() in record.value.replace(b",", b"}")
+    def _buried_by(self, store: Store, effect: Held) -> Record | None:
+        """What a replica that held nothing of a key had met of it, and was collected."""
+        buried, _ = self._dropped.get(effect.key, (None, 0.0))
+        if buried is None or effect.before is not None:
+            return None
+        return buried if store.replicas[effect.partition].clock.covers(buried.dot) else None
 
     def _drops(self, node: SimNode, partition: int, key: Key, record: Record) -> None:
         """P3: a tombstone goes after the grace period, and when all owners have met whatever it beat.
@@ -390,7 +317,9 @@ class Witness:
         known = self._of[key]
         if self._cluster.world.now_s < known[record.dot].born_s + self._grace_s * SLOWEST:
             self.say(f"P3: {node.host} drops {known[record.dot].name} before its grace period is over")
-        is_over = self._is_dead(record) or self.is_superseded(known[record.dot])  # brought back by a node left alone
+        is_over = self._births.is_dead(record) or self.is_superseded(
+            known[record.dot]
+        )  # brought back by a node left alone
         if not is_over:
             self.say(f"P1: {node.host} drops {known[record.dot].name}, which ends at {record.expires_ms}")
         registry = self._cluster.registry()
@@ -448,5 +377,7 @@ class Witness:
                 self.say(f"P6: {node.host} counts as whole, and has not met {known.name}, which a majority had")
 
 
-def _is_of_the_crowd(key: Key, record: Record) -> bool:
-    return key[0] == CROWD_TABLE and record.value == b'{"n":0}'
+def _takes_more(effect: Held) -> bool:
+    """Whether a value takes more room than what it replaced."""
+    record, before = effect.record, effect.before
+    return record.value is not None and (before is None or len(record.value) > len(before.value or b""))

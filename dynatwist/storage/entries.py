@@ -13,7 +13,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Merged(Entry, frozen=True, tag=1):
-    """A record was merged; it may have won, or only added its dot to the clock.
+    """A record was merged and won, or was set aside and is so no more; where the log is replayed it may lose.
 
     :ivar record: as `dynatwist.model.records.pack` makes it.
     """
@@ -32,11 +32,16 @@ class Taken(Entry, frozen=True, tag=2):
 
 
 class Joined(Entry, frozen=True, tag=3):
-    """A peer's clock and G were joined."""
+    """A peer's clock and G were joined; or a record arrived and lost, and its dot is noted.
+
+    :ivar lost_key: the key of the record that lost; ``None`` when a clock was joined. Logs of former releases never say
+        it, and former releases pass over it.
+    """
 
     partition: int
     clock: WireDots
     generation: int
+    lost_key: Key | None = None
 
 
 class Dropped(Entry, frozen=True, tag=4):

@@ -84,7 +84,7 @@ def _catch_up(identity: Identity, file: IdentityFile, recovered: Recovered) -> l
     The log is believed: peers, who have met that start, would take this whole folder for an old backup, and a registry
     that is older than what the replicas go by would have them start over.
     """
-    packed = recovered.meta.get(REGISTRY)
+    packed = recovered.state.meta.get(REGISTRY)
     logged = REGISTRY_DECODER.decode(packed) if packed else None
     known = identity.registry.version if identity.registry is not None else 0
     is_older = recovered.starts >= identity.starts

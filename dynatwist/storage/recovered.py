@@ -1,32 +1,18 @@
-"""What a start has found so far, and how an entry of the log changes it."""
+"""What a start has found so far: the state, and what is wrong with the files that it comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from dynatwist.model.dots import DotSet
-from dynatwist.model.record import Key, Record
-from dynatwist.model.records import Records, unpack
-from dynatwist.model.replica import Replica
+from dynatwist.model.record import Record
 from dynatwist.model.ring import ALL_PARTITIONS
-from dynatwist.replication.hints import HintQueues
 from dynatwist.sometimes import sometimes
 
-from .entries import (
-    AnyEntry,
-    Dropped,
-    Hinted,
-    Joined,
-    Merged,
-    MetaSet,
-    Reset,
-    SetAside,
-    Taken,
-    Unhinted,
-    Wholeness,
-)
+from .effects import Covered, Held, Lost
+from .entries import AnyEntry, Reset, SetAside
 from .manifest import Manifest
+from .state import State
 
 PROGRESS_RECORDS = 100_000
 """After so many records a start says how far it is: a second or so."""
@@ -57,10 +43,10 @@ class Damage:
 class Recovered:
     """What a start found.
 
+    :ivar state: as it was durable.
+    :ivar mark: the greatest (ms, counter) of all stamps that were read.
     :ivar wall_ms: the wall clock, as far as it was believed last.
-    :ivar lapse_ms: the time that was over; see `dynatwist.replication.lapse`.
     :ivar damage: what is damaged, in the order in which it was met.
-    :ivar changed: partitions that the log changed since the manifest: the next cold save has to rewrite them.
     :ivar findings: lines for the log and ``/readyz``; those about damage come with `conclude`.
     :ivar progress: hears how far it is, now and then.
     :ivar next_segment: number for the new segment; greater than any that the log ever had.
@@ -71,15 +57,11 @@ class Recovered:
     :ivar starts: the greatest count of this node's starts that the log names.
     """
 
-    replicas: list[Replica] = field(default_factory=lambda: [Replica(number) for number in range(ALL_PARTITIONS)])
-    meta: dict[str, bytes] = field(default_factory=dict)
-    hints: HintQueues = field(default_factory=HintQueues)
+    state: State = field(default_factory=State)
     mark: tuple[int, int] = (0, 0)
     wall_ms: int = 0
-    lapse_ms: int = 0
     manifest: Manifest | None = None
     damage: list[Damage] = field(default_factory=list)
-    changed: set[int] = field(default_factory=set)
     findings: list[str] = field(default_factory=list)
     next_segment: int = 1
     last_segment: tuple[int, int] = (0, 0)
@@ -108,6 +90,14 @@ class Recovered:
         """Something that may concern every partition."""
         self.damage_some(what, range(ALL_PARTITIONS))
 
+    def replay(self, entry: AnyEntry) -> None:
+        """Carry out an entry of the log."""
+        if isinstance(entry, Reset | SetAside):
+            self.start_over(entry.partition)
+        effect = self.state.apply(entry)
+        if isinstance(effect, Held | Lost | Covered):
+            self.see_record(effect.record)
+
     def start_over(self, partition: int) -> None:
         """The log has a partition start over: what was damaged before concerns it no more.
 
@@ -120,9 +110,9 @@ class Recovered:
                 damage.partitions.discard(partition)
 
     def conclude(self) -> None:
-        """All is read: set aside what is damaged, and say so."""
+        """All is read: set aside what is damaged, and say so. The store logs that, as soon as there is a log."""
         for number in sorted(self.damaged):
-            self.replicas[number].set_aside()
+            self.state.apply(SetAside(number))
         self.findings += [damage.finding for damage in self.damage]
 
     def see(self, mark: tuple[int, int]) -> None:
@@ -137,49 +127,3 @@ class Recovered:
         stamp = record.stamp
         if stamp[:2] > self.mark:
             self.mark = stamp.ms, stamp.counter
-
-
-def apply(entry: AnyEntry, found: Recovered) -> None:
-    """Do again what an entry says."""
-    if isinstance(entry, Merged | Taken | Joined | Dropped | Reset | SetAside | Wholeness):
-        found.changed.add(entry.partition)
-    match entry:
-        case Merged(partition, key, raw):
-            packed = bytes(raw)
-            merged = unpack(packed)
-            found.replicas[partition].merge(key, merged, packed)
-            found.see_record(merged)
-        case Taken(partition, key, record):
-            found.replicas[partition].take(key, record)
-            found.see_record(record)
-        case Joined(partition, clock, generation):
-            found.replicas[partition].join(DotSet.from_wire(clock), generation)
-        case Dropped(partition, entries, generation):
-            for key, dot in entries:
-                found.replicas[partition].drop(key, dot, generation)
-            found.replicas[partition].join(DotSet(), generation)
-        case Reset(partition, whole):
-            found.start_over(partition)
-            found.replicas[partition].reset(whole)
-        case SetAside(partition):
-            found.start_over(partition)
-            found.replicas[partition].set_aside()
-        case Wholeness(partition, whole):
-            found.replicas[partition].whole = whole
-            found.replicas[partition].aside = Records()
-        case Hinted(node, key):
-            found.hints.add(node, key)
-        case Unhinted(node, keys):
-            _unhint(found.hints, node, keys)
-        case MetaSet(name, value):
-            if value:
-                found.meta[name] = value
-            else:
-                found.meta.pop(name, None)
-
-
-def _unhint(hints: HintQueues, node: bytes, keys: list[Key]) -> None:
-    if keys:
-        hints.done(node, keys)
-    else:
-        hints.forget(node)

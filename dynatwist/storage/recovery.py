@@ -28,10 +28,10 @@ from .manifest import (
     folders_in,
     manifests_in,
 )
-from .recovered import Recovered, apply
+from .recovered import Recovered
 from .scrub import scrub
 from .seal import Opened, UnknownFormat, open_file
-from .wal import LEAP, Segment, segment_name, segments_in
+from .segment import LEAP, Segment, segment_name, segments_in
 
 __all__ = ["Recovered", "recover", "scrub"]
 
@@ -76,11 +76,13 @@ def _load_manifest(fs: FileSystem, cold: str, data_key: bytes, found: Recovered)
     manifest = found.manifest
     if manifest is None:
         return
-    found.meta, found.wall_ms, found.lapse_ms = dict(manifest.meta), manifest.wall_ms, manifest.lapse_ms
+    state = found.state
+    state.meta, found.wall_ms = dict(manifest.meta), manifest.wall_ms
+    state.pass_by(manifest.lapse_ms)
     found.see(manifest.mark)
     for node, keys in manifest.hints.items():
         for key in keys:
-            found.hints.add(node, key)
+            state.hints.add(node, key)
     chunks = _Chunks(fs, cold, data_key, manifest.salts)
     for saved in manifest.partitions:
         _load_partition(saved, chunks, found)
@@ -133,7 +135,7 @@ class _Chunks:
 
 
 def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) -> None:
-    replica = found.replicas[saved.number]
+    replica = found.state.replicas[saved.number]
     for piece in saved.pieces:
         payload = chunks.frame(piece.chunk, piece.frame)
         harm = chunks.harm(piece.chunk)
@@ -147,7 +149,7 @@ def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) ->
             record = unpack(packed)
             found.see_record(record)
             if item.aside:
-                replica.aside[item.key] = record
+                replica.aside.hold(item.key, record, packed)
                 continue
             replica.take(item.key, record, packed)
             if item.seen:
@@ -181,9 +183,9 @@ def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expe
         for frame in segment.frames:
             if isinstance(frame, Group):
                 found.wall_ms = frame.wall_ms
-                found.lapse_ms = max(found.lapse_ms, frame.lapse_ms)
+                found.state.pass_by(frame.lapse_ms)
                 for entry in frame.entries:
-                    apply(entry, found)
+                    found.replay(entry)
         _check_end(segment, number == wanted[-1], found)
         before = segment
     if before is not None:

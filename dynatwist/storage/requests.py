@@ -17,6 +17,8 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, unpack
 from dynatwist.sometimes import sometimes
 
+from .effects import Gone, Held, Lost
+
 MAX_BYTES = 64 << 20
 """Two hundred thousand requests, or sixty of the largest values superseded, within the time of a repetition."""
 ENTRY_BYTES = 300
@@ -49,6 +51,26 @@ class Requests:
         self._old: OrderedDict[bytes, _Became] = OrderedDict()
         self.max_bytes = MAX_BYTES
         self.size_bytes = 0
+
+    def held(self, effect: Held) -> None:
+        """A record arrived, and is held now; what it replaced is not held any more."""
+        record, before = effect.record, effect.before
+        if record.op:
+            self.note(effect.key, record)
+        if before is not None and before.op and effect.before_packed is not None:
+            self.keep(before.op, before.dot, effect.before_packed)
+
+    def lost(self, effect: Lost) -> None:
+        """A record arrived, and is not held."""
+        if effect.record.op:
+            self.note(effect.key, effect.record, effect.packed)
+
+    def gone(self, effect: Gone) -> None:
+        """Some records are not held any more."""
+        for key, record in effect.records.items():
+            packed = effect.records.packed(key)
+            if record.op and packed is not None:
+                self.keep(record.op, record.dot, packed)
 
     def note(self, key: Key, record: Record, superseded: Packed | None = None) -> None:
         """Know what a request became.

@@ -8,7 +8,7 @@ from .files import FileSystem, read_or_none
 from .manifest import CHUNK_KIND, MANIFEST_KIND, Manifest, manifests_in
 from .recovered import Recovered
 from .seal import Opened, open_file
-from .wal import Segment, segment_name, segments_in
+from .segment import Segment, segment_name, segments_in
 
 
 def scrub(fs: FileSystem, folder: str, data_key: bytes, found: Recovered) -> list[str]:

@@ -20,10 +20,9 @@ from dynatwist.model.replica import Replica
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.sometimes import sometimes
 
-from .files import FileSystem, Writer, replace_file
+from .cold import ColdFolder
+from .files import FileSystem, Writer
 from .manifest import (
-    CHUNK_KIND,
-    MANIFEST_KIND,
     MANIFESTS_KEPT,
     Item,
     Manifest,
@@ -31,15 +30,9 @@ from .manifest import (
     SavedPartition,
     Slice,
     chunk_name,
-    folder_name,
-    folders_in,
-    is_chunk_or_leftover,
-    is_manifest_or_leftover,
-    manifest_name,
 )
 from .recovered import Recovered
 from .room import DiskRoom
-from .seal import Sealer, seal_file
 from .store import Store
 
 SLICE_RECORDS = 256
@@ -79,9 +72,7 @@ class ColdSaver:
         room: DiskRoom | None = None,
     ) -> None:
         self._store = store
-        self._fs = fs
-        self._cold = f"{folder}/cold"
-        self._data_key = data_key
+        self._cold = ColdFolder(fs, f"{folder}/cold", data_key)
         self._writer = writer
         self._randbytes = randbytes
         self._later = later
@@ -163,43 +154,11 @@ class ColdSaver:
         return [*self._kept, manifest][-self._keeps :]
 
     def clean(self, manifest: Manifest) -> None:
-        """Remove what no kept manifest needs, and what crashes left half written; nothing that is not ours.
-
-        In the writer's thread, where no save is being written meanwhile.
-        """
+        """Remove what no kept manifest needs. In the writer's thread, where no save is being written meanwhile."""
         kept = self._kept_with(manifest)
-        needed = {manifest_name(one.generation) for one in kept}
-        chunks = {piece.chunk for one in kept for saved in one.partitions for piece in saved.pieces}
-        names = self._fs.names(self._cold)
-        for name in names:
-            if is_manifest_or_leftover(name) and name not in needed:
-                self._remove(f"{self._cold}/{name}")
-        for folder in folders_in(names).values():
-            self._clean_folder(folder, chunks)
-        self._fs.sync_folder(self._cold)
+        self._cold.clean(kept)
         if len(kept) == self._keeps:
             self._store.wal.remove_before(min(one.wal_from for one in kept))
-
-    def _clean_folder(self, folder: str, chunks: set[str]) -> None:
-        path = f"{self._cold}/{folder}"
-        for chunk in self._fs.names(path):
-            if is_chunk_or_leftover(chunk) and f"{folder}/{chunk}" not in chunks:
-                self._remove(f"{path}/{chunk}")
-        if not self._fs.names(path):
-            self._fs.remove_folder(path)
-
-    def discard(self, generation: int) -> None:
-        """Remove what a save that failed has written: first its manifest, durably. In the writer's thread."""
-        with suppress(OSError):
-            for name in (manifest_name(generation), f"{manifest_name(generation)}.new"):
-                self._remove(f"{self._cold}/{name}")
-            self._fs.sync_folder(self._cold)
-            self._clean_folder(folder_name(generation), set())
-
-    def _remove(self, path: str) -> None:
-        """What cannot be removed now is in nobody's way, and the next save tries again."""
-        with suppress(OSError):
-            self._fs.remove(path)
 
 
 class _Save:
@@ -213,8 +172,7 @@ class _Save:
         self.finished: Deferred[Manifest] = Deferred()
         self._wal_from = self._store.wal.rotate()
         self._log_mark_bytes = self._store.wal.bytes_written
-        self._changed = self._store.changed
-        self._store.changed = set()
+        self._changed = self._store.state.take_changed()
         self._entries: list[SavedPartition] = []
         self._salts = dict(saver._salts)
         self._frames: list[bytes] = []
@@ -310,14 +268,8 @@ class _Save:
         self._frames, self._frame_bytes, self._chunks = [], 0, self._chunks + 1
         salt = self._salts[chunk_name(self._generation, number)] = self._saver._randbytes(16)
         self._is_writing = True
-        self._saver._writer.submit(lambda: self._write_chunk(number, frames, salt), self._chunk_written)
-
-    def _write_chunk(self, number: int, frames: list[bytes], salt: bytes) -> None:
-        folder, _, name = f"{self._saver._cold}/{chunk_name(self._generation, number)}".rpartition("/")
-        self._saver._fs.make_folder(folder)
-        sealer = Sealer(self._saver._data_key, CHUNK_KIND, salt)
-        data = sealer.header + b"".join(sealer.seal(frame) for frame in frames)
-        replace_file(self._saver._fs, folder, name, data)
+        name = chunk_name(self._generation, number)
+        self._saver._writer.submit(lambda: self._saver._cold.write_chunk(name, salt, frames), self._chunk_written)
 
     def _chunk_written(self, failure: BaseException | None) -> None:
         self._is_writing = False
@@ -342,8 +294,7 @@ class _Save:
         payload, salt = _ENCODER.encode(manifest), self._saver._randbytes(16)
 
         def work() -> None:
-            data = seal_file(self._saver._data_key, MANIFEST_KIND, salt, payload)
-            replace_file(self._saver._fs, self._saver._cold, manifest_name(self._generation), data)
+            self._saver._cold.write_manifest(self._generation, salt, payload)
             with suppress(OSError):  # the save is done; were it discarded now, the one before may be gone already
                 self._saver.clean(manifest)
 
@@ -357,12 +308,12 @@ class _Save:
         self._saver._writer.submit(work, done)
 
     def _fail(self, failure: BaseException) -> None:
-        self._store.changed |= self._changed
+        self._store.state.give_back(self._changed)
         if self._has_failed:
             return
         self._has_failed = True
         self._saver._writer.submit(
-            lambda: self._saver.discard(self._generation), lambda _: self.finished.errback(failure)
+            lambda: self._saver._cold.discard(self._generation), lambda _: self.finished.errback(failure)
         )
 
 

@@ -73,7 +73,7 @@ class _Folder:
         self.data_key = nodes.core.identity.data_key
         self.newest = self.images[-1]
         self.paths = sorted(path for path in self.newest if "/wal/" in path or "/cold/" in path)
-        self.contents = _contents_of(self.recovered(self.newest)[0].replicas)
+        self.contents = _contents_of(self.recovered(self.newest)[0].state.replicas)
         assert self.contents <= self.ever
 
     def recovered(self, image: dict[str, bytes]) -> tuple[Recovered, dict[str, bytes]]:
@@ -116,12 +116,12 @@ def recovery(data: bytes) -> None:
         again, _ = folder.recovered(left)
     except UnknownFormat:
         return
-    held = _contents_of(found.replicas)
+    held = _contents_of(found.state.replicas)
     if not held <= folder.ever:
         raise Found(f"held and never written: {held - folder.ever}")
     if held != folder.contents and not found.findings and not folder.ends_early(image):
         raise Found(f"not a word of what is missing: {folder.contents - held}")
-    if _contents_of(again.replicas) != held:
+    if _contents_of(again.state.replicas) != held:
         raise Found("a second start finds something else")
 
 

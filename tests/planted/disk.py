@@ -7,12 +7,16 @@ from dynatwist.cluster.times import Times
 from dynatwist.cluster.walls import Walls
 from dynatwist.model.ends import Ends
 from dynatwist.replication import lapse
-from dynatwist.storage import recovery, snapshot, wal
+from dynatwist.storage import recovery, segment, snapshot, store
+from dynatwist.storage.cold import ColdFolder
+from dynatwist.storage.effects import Lost, logged
+from dynatwist.storage.entries import Reset, SetAside, Unhinted
 from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.recovered import Recovered
+from dynatwist.storage.segment import Segment
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.store import Store
-from dynatwist.storage.wal import Segment, Wal
+from dynatwist.storage.wal import Wal
 
 from .edits import edit
 from .faults import under
@@ -88,7 +92,7 @@ def a_chunk_that_does_not_open_is_an_empty_one(patch):
 
 def damage_in_the_newest_segment_is_a_torn_tail(patch):
     """Nobody looks whether something that verifies comes behind what does not."""
-    edit(patch, wal, "open_file", "_any_frame_behind(cipher, data, offset)", "False")
+    edit(patch, segment, "open_file", "_any_frame_behind(cipher, data, offset)", "False")
 
 
 @under("crashes_at_sync", "power_cuts")
@@ -137,13 +141,18 @@ def the_mark_of_the_hybrid_clock_is_not_loaded(patch):
 @under("flips", "lost_files", "lost_logs")
 def replay_forgets_what_was_set_aside(patch):
     """The log says that a partition was set aside, and at the next start it is empty instead."""
-    edit(patch, recovery, "apply", "found.replicas[partition].set_aside()", "found.replicas[partition].reset(False)")
+    _replayed(patch, lambda entry: Reset(entry.partition, False) if isinstance(entry, SetAside) else entry)
 
 
 @under("joins", "kills", "forgets")
 def replay_takes_a_fresh_partition_for_a_whole_one(patch):
     """A partition that started over counts as whole after the next start."""
-    edit(patch, recovery, "apply", "found.replicas[partition].reset(whole)", "found.replicas[partition].reset(True)")
+    _replayed(patch, lambda entry: Reset(entry.partition, True) if isinstance(entry, Reset) else entry)
+
+
+def _replayed(patch, instead):
+    replay = Recovered.replay
+    patch.setattr(Recovered, "replay", lambda self, entry: replay(self, instead(entry)))
 
 
 @under("flips", "lost_files", "lost_logs")
@@ -155,7 +164,15 @@ def what_was_not_whole_is_whole_after_a_start(patch):
 @under("flips", "lost_files", "unreadable")
 def what_is_damaged_does_not_count_as_changed(patch):
     """The cold saves after a start on damage keep the damaged chunk, until nothing in the log mends it any more."""
-    edit(patch, Store, "__init__", "recovered.damaged | recovered.changed", "recovered.changed")
+    conclude = Recovered.conclude
+
+    def forgetful(self):
+        changed = self.state.take_changed()
+        conclude(self)
+        self.state.take_changed()
+        self.state.give_back(changed)
+
+    patch.setattr(Recovered, "conclude", forgetful)
 
 
 # Cold saves
@@ -164,7 +181,15 @@ def what_is_damaged_does_not_count_as_changed(patch):
 @under("backups", "lost_logs")
 def what_is_put_aside_while_running_does_not_count_as_changed(patch):
     """Who is told that it was restored from a backup is as whole as before, once the log is cut."""
-    edit(patch, Store, "cease_whole", "self.changed.add(partition)", "pass")
+    cease = Store.cease_whole
+
+    def forgetful(self, partition):
+        changed = self.state.take_changed()
+        cease(self, partition)
+        self.state.take_changed()
+        self.state.give_back(changed)
+
+    patch.setattr(Store, "cease_whole", forgetful)
 
 
 @under("flips", "lost_files", "lost_logs")
@@ -181,7 +206,7 @@ def what_was_merged_besides_is_not_saved(patch):
 @under("full_disks", "descriptors")
 def a_save_that_failed_counts_as_done(patch):
     """What had changed before a cold save that failed is left out of the next one."""
-    edit(patch, snapshot._Save, "_fail", "self._store.changed |= self._changed", "pass")
+    edit(patch, snapshot._Save, "_fail", "self._store.state.give_back(self._changed)", "pass")
 
 
 def what_changes_during_a_save_counts_as_saved(patch):
@@ -191,7 +216,7 @@ def what_changes_during_a_save_counts_as_saved(patch):
         snapshot._Save,
         "_write_manifest",
         "store = self._store\n",
-        "store = self._store\n    store.changed.clear()\n",
+        "store = self._store\n    store.state.take_changed()\n",
     )
 
 
@@ -214,7 +239,7 @@ def the_log_of_the_older_save_is_removed(patch):
 
 def the_chunks_of_the_older_save_are_removed(patch):
     """Two manifests are kept, and the chunks of one."""
-    edit(patch, ColdSaver, "clean", "for one in kept for saved", "for one in kept[-1:] for saved")
+    edit(patch, ColdFolder, "clean", "for one in kept for saved", "for one in kept[-1:] for saved")
 
 
 def one_segment_too_many_is_removed(patch):
@@ -225,18 +250,18 @@ def one_segment_too_many_is_removed(patch):
 @under("descriptors", "sync_errors")
 def a_save_that_failed_leaves_its_manifest(patch):
     """The chunks of a failed save are removed, and its manifest may be there."""
-    edit(patch, ColdSaver, "discard", "(manifest_name(generation), ", "(")
+    edit(patch, ColdFolder, "discard", "(manifest_name(generation), ", "(")
 
 
 @under("full_disks", "descriptors", "kills")
 def a_failed_save_takes_the_one_before_with_it(patch):
     """The folder that is removed is that of the save before."""
-    edit(patch, ColdSaver, "discard", "folder_name(generation)", "folder_name(generation - 1)")
+    edit(patch, ColdFolder, "discard", "folder_name(generation)", "folder_name(generation - 1)")
 
 
 def old_folders_stay(patch):
     """A23: the folders of old saves are emptied, and never removed."""
-    edit(patch, ColdSaver, "_clean_folder", "self._fs.remove_folder(path)", "pass")
+    edit(patch, ColdFolder, "_clean_folder", "self._fs.remove_folder(path)", "pass")
 
 
 # The log
@@ -274,7 +299,7 @@ def a_failed_sync_is_tried_again(patch):
 
 def hints_that_were_delivered_are_back_after_a_start(patch):
     """Nothing is logged when a node has what it missed."""
-    edit(patch, Store, "unhint", "self.wal.append(Unhinted(node, keys))", "pass")
+    patch.setattr(Store, "unhint", lambda self, node, keys: self.state.apply(Unhinted(node, keys)))
 
 
 # Identity
@@ -342,10 +367,4 @@ def the_mark_of_the_wall_clock_is_not_kept(patch):
 
 def what_lost_is_logged_as_if_it_had_won(patch):
     """A record that loses a merge is logged whole, and replayed over a save that no longer has what beat it."""
-    edit(
-        patch,
-        Store,
-        "merge",
-        "self._log_dot(replica.number, record.dot)",
-        "self.wal.append(Merged(replica.number, key, msgspec.Raw(packed)))",
-    )
+    patch.setattr(store, "logged", lambda entry, effect: entry if isinstance(effect, Lost) else logged(entry, effect))

@@ -13,6 +13,7 @@ from dynatwist.requests.deciding import Deciding
 from dynatwist.requests.from_peers import FromPeers
 from dynatwist.requests.listing import Listing
 from dynatwist.storage import snapshot
+from dynatwist.storage.index import Index
 from dynatwist.storage.requests import Requests
 from dynatwist.storage.store import Store
 
@@ -153,26 +154,26 @@ def a_full_node_refuses_deletes(patch):
 
 def dropped_records_are_still_counted(patch):
     """The account of memory is not reduced when a tombstone is dropped."""
-    lets_go = Store._lets_go
+    gone = Index.gone
 
-    def forgetful(self, key, held, packed):
+    def forgetful(self, effect):
         before = self.size_bytes
-        lets_go(self, key, held, packed)
+        gone(self, effect)
         self.size_bytes = before
 
-    patch.setattr(Store, "_lets_go", forgetful)
+    patch.setattr(Index, "gone", forgetful)
 
 
 def overwritten_records_are_counted_twice(patch):
     """The account of memory grows with every write."""
-    index = Store._index
+    held = Index.held
 
-    def greedy(self, key, held, record):
-        before = self.size_bytes
-        index(self, key, held, record)
-        self.size_bytes = max(before, self.size_bytes)
+    def greedy(self, effect):
+        before_bytes = self.size_bytes
+        held(self, effect)
+        self.size_bytes = max(before_bytes, self.size_bytes)
 
-    patch.setattr(Store, "_index", greedy)
+    patch.setattr(Index, "held", greedy)
 
 
 def all_buckets_in_one_turn(patch):

@@ -45,7 +45,7 @@ def an_end_that_nobody_else_was_told_of(patch):
     look = Times.lapse_ms
 
     def alone(self):
-        self._store.lapse_ms = max(self._store.lapse_ms, self._runtime.wall_ms())
+        self._store.state.pass_by(self._runtime.wall_ms())
         return look(self)
 
     patch.setattr(Times, "lapse_ms", alone)
@@ -163,7 +163,7 @@ def a_lapse_that_is_not_kept(patch):
 
     def forgetful(*arguments):
         found = recover(*arguments)
-        found.lapse_ms = 0
+        found.state.lapse_ms = 0
         return found
 
     patch.setattr(opening, "recover", forgetful)

@@ -22,12 +22,13 @@ from dynatwist.replication import paxos, quorum
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.quorum import Level, Tally
 from dynatwist.requests import compare, from_peers, writes
-from dynatwist.storage import identity, recovery, snapshot
+from dynatwist.storage import cold, identity, recovery, snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.entries import Dropped, Joined, Reset
-from dynatwist.storage.recovery import Recovered
+from dynatwist.storage.recovered import Recovered
 from dynatwist.storage.store import Store
 from dynatwist.storage.wal import Wal
+from dynatwist.storage.winners import Winners
 
 from .faults import under
 
@@ -87,7 +88,7 @@ def rename_without_the_folders_sync(patch):
         file.close()
         fs.rename(f"{folder}/{name}.new", f"{folder}/{name}")
 
-    patch.setattr(snapshot, "replace_file", careless)
+    patch.setattr(cold, "replace_file", careless)
     patch.setattr(identity, "replace_file", careless)
 
 
@@ -100,7 +101,7 @@ def file_replaced_without_its_own_sync(patch):
         fs.rename(f"{folder}/{name}.new", f"{folder}/{name}")
         fs.sync_folder(folder)
 
-    patch.setattr(snapshot, "replace_file", careless)
+    patch.setattr(cold, "replace_file", careless)
     patch.setattr(identity, "replace_file", careless)
 
 
@@ -176,13 +177,19 @@ def a_dot_left_out_of_a_digest(patch):
 def an_event_before_it_is_durable(patch):
     """Listeners hear of a write as soon as it is merged."""
 
-    def eager(self, key, held, record, packed, replaced, lsn):
-        self._index(key, held, record)
-        self._undurable[key] = lsn
-        self._announce(key, record, packed, replaced)
-        self.wal.when_durable(lsn, lambda: self._undurable.pop(key, None))
+    held, durable = Winners.held, Winners._durable
 
-    patch.setattr(Store, "_won", eager)
+    def eager(self, effect, lsn):
+        held(self, effect, lsn)
+        self._announce(effect.key, effect.record, effect.packed, effect.before_packed)
+
+    def silent(self, upto):
+        announce, self._announce = self._announce, lambda *told: None
+        durable(self, upto)
+        self._announce = announce
+
+    patch.setattr(Winners, "held", eager)
+    patch.setattr(Winners, "_durable", silent)
 
 
 def a_read_before_it_is_durable(patch):
@@ -287,13 +294,13 @@ def a_record_that_lost_is_not_logged(patch):
 
 def replay_skips_drops(patch):
     """Recovery does not do again what the log says about collected tombstones."""
-    apply = recovery.apply
+    replay = Recovered.replay
 
-    def skipping(entry, found):
+    def skipping(self, entry):
         if not isinstance(entry, Dropped):
-            apply(entry, found)
+            replay(self, entry)
 
-    patch.setattr(recovery, "apply", skipping)
+    patch.setattr(Recovered, "replay", skipping)
 
 
 def replay_stops_one_short(patch):
@@ -314,7 +321,8 @@ def what_was_replayed_does_not_count_as_changed(patch):
     build = Store.__init__
 
     def forgetful(self, recovered: Recovered, *rest):
-        recovered.changed.clear()
+        recovered.state.take_changed()
+        recovered.state.give_back(recovered.damaged)
         build(self, recovered, *rest)
 
     patch.setattr(Store, "__init__", forgetful)

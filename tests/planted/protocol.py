@@ -17,8 +17,8 @@ from dynatwist.requests.from_peers import FromPeers
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.reads import ReadRun
 from dynatwist.requests.writes import WriteRun
+from dynatwist.storage.index import Index
 from dynatwist.storage.requests import Requests
-from dynatwist.storage.store import Store
 
 from .edits import edit
 from .faults import under
@@ -179,7 +179,7 @@ def a_listing_believes_owners_that_are_not_whole(patch):
 
 def a_prefix_that_is_a_key_is_not_listed(patch):
     """The key that equals the prefix is left out."""
-    edit(patch, Store, "keys", "if not after or name > after:", "if name > max(prefix, after):")
+    edit(patch, Index, "keys", "if not after or name > after:", "if name > max(prefix, after):")
 
 
 # Feeds

@@ -16,6 +16,7 @@ from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Kind, Operation, etag
 from dynatwist.requests.forwarding import Origin
 from dynatwist.requests.reads import ReadRun
+from dynatwist.storage.effects import Held
 from tests.test_feed import record
 from tests.test_findings import ask, settled
 
@@ -176,13 +177,13 @@ def forwarded_with_a_slow_answer(ahead_ms: int = 0):
     owners[0].set_clock(ahead_ms)
     written = []
     for node in owners:
-        write = node.core.store.write
+        actor = node.core.store.actor
 
-        def kept(*args, write=write, **more):
-            written.append(write(*args, **more))
-            return written[-1]
+        def kept(entry, effect, actor=actor):
+            if isinstance(effect, Held) and effect.record.dot.actor == actor:
+                written.append(effect.record)
 
-        node.core.store.write = kept
+        node.core.store.observe(kept)
     world.run(world.now_s + 2)
     for node in cluster.nodes:
         cluster.network.slow(owners[0].host, node.host, 0.9)

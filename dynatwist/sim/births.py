@@ -1,0 +1,78 @@
+"""Judges each new record when a node writes it: is it what the rules say, and did somebody ask for it?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+from dynatwist.model.dots import Dot
+from dynatwist.model.record import Key, Record
+from dynatwist.model.ring import is_system_table
+
+from .cluster import SimCluster
+from .history import CROWD_TABLE, Call, name_of
+from .known import Known
+from .order import is_created_over, is_preferred
+
+LATEST_S = 6.0
+"""After this a request is carried out no more, wherever it lies."""
+
+
+class Births:
+    """See the module.
+
+    :param of: all records of a key.
+    :param say: hears of violations.
+    """
+
+    def __init__(self, cluster: SimCluster, of: Mapping[Key, dict[Dot, Known]], say: Callable[[str], None]) -> None:
+        self._cluster = cluster
+        self._of = of
+        self._say = say
+        self._asked: defaultdict[Key, list[Call]] = defaultdict(list)
+        self._owner_of: dict[tuple[Key, object], str] = {}
+
+    def sent(self, call: Call) -> None:
+        """A client asks for something."""
+        if call.is_write:
+            self._asked[call.key].append(call)
+
+    def judge(self, key: Key, record: Record) -> None:
+        """A node has just written a record, which is among those of its key by now."""
+        known = self._of[key]
+        name = f"{'/'.join(key)} {record.value!r} {name_of(record)}"
+        if (
+            not is_system_table(key[0])
+            and not _is_of_the_crowd(key, record)
+            and not any(self._explains(call, record) for call in self._asked[key])
+        ):
+            self._say(f"P2: {name} was written, though nobody asks for it now")
+        for dot in record.vv:
+            seen = known.get(dot)
+            if seen is not None and not is_preferred(record, seen.record):
+                self._say(f"P2: {name} does not beat {name_of(seen.record)}, which it had seen")
+        lineage = record.lineage
+        owner = self._owner_of.setdefault((key, lineage), record.owner)
+        if owner != record.owner:
+            self._say(f"P9: {name} went from {owner} to {record.owner} without a delete")
+        if len(lineage.stamps) > 1:
+            before = [one.record for one in known.values() if is_created_over(lineage, one.record.lineage)]
+            if not any(self.is_dead(one) for one in before):
+                self._say(f"P9: {name} was created again, though nobody had deleted it")
+
+    def is_dead(self, record: Record) -> bool:
+        """Whether a record was deleted, or may be taken for expired by now."""
+        return record.value is None or self._cluster.time.may_be_over(record.expires_ms)
+
+    def _explains(self, call: Call, record: Record) -> bool:
+        """Whether a record can be what a call asked for: it was not answered yet, or not long ago and uncertainly."""
+        now_s = self._cluster.world.now_s
+        if (call.code or "uncertain") != "uncertain" or now_s > call.started_s + LATEST_S:
+            return False
+        if call.kind.value == "delete":
+            return record.value is None
+        return record.value is not None and f":{call.number}}}".encode() in record.value.replace(b",", b"}")
+
+
+def _is_of_the_crowd(key: Key, record: Record) -> bool:
+    return key[0] == CROWD_TABLE and record.value == b'{"n":0}'

@@ -1,0 +1,163 @@
+"""What is held, in the ways in which it is looked for: names in order, live keys by table, ends in time, bytes.
+
+All of it follows from the records. It is made once, at a start, and follows the effects of entries from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sortedcontainers import SortedList
+
+from dynatwist.model.ends import Ends
+from dynatwist.model.record import Key, Record
+from dynatwist.model.records import value_of
+from dynatwist.model.ring import is_system_table
+
+from .effects import Gone, Held
+from .state import State
+from .tables import LiveCounts
+
+RECORD_OVERHEAD_BYTES = 400
+"""A record's dot, stamps and names, and its share of dictionaries and lists, roughly."""
+TABLE_OVERHEAD_BYTES = 1000
+"""A table costs an ordered list of its keys, also one with a single key."""
+
+
+class Index:
+    """See the module.
+
+    :ivar live: live keys by table.
+    :ivar ends: of the records that end by themselves.
+    :ivar size_bytes: memory that the records take, roughly.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._names: dict[str, SortedList] = {}
+        self.live = LiveCounts()
+        self.ends = Ends()
+        self.size_bytes = 0
+        self._index_all()
+
+    def keys(self, table: str, prefix: str = "", after: str = "") -> Iterator[str]:
+        """The keys of a table in order, tombstones included.
+
+        :param after: only keys greater than this one.
+        """
+        names = self._names.get(table)
+        if names is None:
+            return
+        for name in names.irange(max(prefix, after)):
+            if not name.startswith(prefix):
+                return
+            if not after or name > after:
+                yield name
+
+    def tables(self) -> list[str]:
+        """The tables that hold a key or a tombstone, system tables left out."""
+        return sorted(table for table in self._names if not is_system_table(table))
+
+    def has_room_for(self, key: Key, value: bytes, held: Record | None, most_bytes: int) -> bool:
+        """Whether a value may be held within a bound of `size_bytes`; or it takes no more than what it replaces.
+
+        :param held: what is held for the key.
+        """
+        left_bytes = most_bytes - self.size_bytes
+        size_bytes = len(key[1]) + len(value) + RECORD_OVERHEAD_BYTES
+        if key[0] not in self._names:
+            size_bytes += _table_size(key[0])
+        return size_bytes <= left_bytes or size_bytes - _size(key[1], held) <= max(0, left_bytes)
+
+    def bury(self, limit: int) -> bool:
+        """Count records that are over among the tombstones.
+
+        :param limit: how many at most.
+        :returns: whether there are more.
+        """
+        over = self.ends.take_over(self._state.lapse_ms, limit)
+        for key in over:
+            self._state.replica_of(key).end(key)
+            self.live.add(key[0], -1)
+        return len(over) == limit
+
+    def held(self, effect: Held) -> None:
+        """A record is held now; most replace a value by a value, and change nothing but the account of bytes."""
+        before, record = effect.before, effect.record
+        if before is None or not _is_value(before) or not _is_value(record):
+            self._change(effect.key, before, record)
+        else:
+            self.size_bytes += len(record.value or b"") - len(before.value or b"")
+
+    def gone(self, effect: Gone) -> None:
+        """Some records are not held any more."""
+        for key, record in effect.records.items():
+            self._change(key, record, None)
+
+    def _index_all(self) -> None:
+        """What was recovered, at once: sorting is quicker than inserting one by one."""
+        names: dict[str, list[str]] = {}
+        for replica in self._state.replicas:
+            for key in replica.records:
+                table, name = key
+                if table in names:
+                    names[table].append(name)
+                else:
+                    names[table] = [name]
+                packed = replica.records.packed(key)
+                assert packed is not None
+                self.size_bytes += len(name) + len(value_of(packed) or b"") + RECORD_OVERHEAD_BYTES
+                if key not in replica.tombstones:
+                    self.live.add(table, 1)
+            self.ends.add_all(list(replica.ends.items()))
+        self._names = {table: SortedList(found) for table, found in names.items()}
+        self.size_bytes += sum(map(_table_size, names))
+
+    def _change(self, key: Key, before: Record | None, after: Record | None) -> None:
+        table, name = key
+        self.size_bytes += _size(name, after) - _size(name, before)
+        if before is None:
+            self._add_name(table, name)
+        elif after is None:
+            self._remove_name(table, name)
+        self.live.add(table, self._count(key, after, 1) + self._count(key, before, -1))
+
+    def _add_name(self, table: str, name: str) -> None:
+        if table not in self._names:
+            self._names[table] = SortedList()
+            self.size_bytes += _table_size(table)
+        self._names[table].add(name)
+
+    def _remove_name(self, table: str, name: str) -> None:
+        self._names[table].remove(name)
+        if not self._names[table]:
+            del self._names[table]
+            self.size_bytes -= _table_size(table)
+
+    def _count(self, key: Key, record: Record | None, one: int) -> int:
+        """What a record adds to the count of live ones, now that it is held (`one` is 1) or no more (-1)."""
+        if record is None or record.value is None:
+            return 0
+        if not record.expires_ms:
+            return one
+        if self.ends.is_over(key, record.expires_ms):
+            if one > 0:
+                self._state.replica_of(key).end(key)
+            return 0
+        (self.ends.add if one > 0 else self.ends.discard)(key, record.expires_ms)
+        return one
+
+
+def _is_value(record: Record) -> bool:
+    """Whether a record is neither deleted, nor ends by itself."""
+    return record.value is not None and not record.expires_ms
+
+
+def _size(name: str, record: Record | None) -> int:
+    """A record's share of memory, roughly."""
+    return 0 if record is None else len(name) + len(record.value or b"") + RECORD_OVERHEAD_BYTES
+
+
+def _table_size(table: str) -> int:
+    """A table's share of memory, roughly."""
+    return len(table) + TABLE_OVERHEAD_BYTES

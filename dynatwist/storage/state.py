@@ -1,0 +1,189 @@
+"""The durable state of a node, and the only code that changes it.
+
+Every change is an entry of the log. `State.apply` carries it out: while the node runs, before the entry is logged, and
+at the next start, when the log is replayed. So a start comes to what the node had come to.
+
+=============  ==================================================================================================
+Entry          What `State.apply` does
+=============  ==================================================================================================
+`Merged`       merges a record; a dot that the clock covers wins nothing; takes the record from what is set aside
+`Taken`        holds a record if it is the greater one, although the clock covers its dot
+`Joined`       adds dots to the clock and raises G; or notes the dot of a record that lost
+`Dropped`      forgets collected tombstones and raises G
+`Reset`        empties a partition
+`SetAside`     puts all records of a partition aside and empties it
+`Wholeness`    counts a partition as whole, with nothing aside
+`Hinted`       notes that a node missed a key
+`Unhinted`     forgets hints
+`MetaSet`      keeps a small named value
+=============  ==================================================================================================
+
+An entry may be applied to a state that has it already, or has later ones: a cold save goes on while records change, and
+the log from its beginning on is replayed over it. Whether a record is carried over twice, dots tell.
+
+One thing besides entries is durable: the lapse, the time that is over, which each group of entries notes (`pass_by`).
+What a replica counts for this process only (`issued`, `resets`, `walks`) is not durable, and neither is which ended
+records it counts among its tombstones by now: that follows from their ends and the lapse.
+"""
+
+from __future__ import annotations
+
+from dynatwist.model.dots import DotSet
+from dynatwist.model.record import Key, Record
+from dynatwist.model.records import Packed, Records, pack, unpack
+from dynatwist.model.replica import Outcome, Replica
+from dynatwist.model.ring import ALL_PARTITIONS, partition_of
+from dynatwist.replication.hints import HintQueues
+
+from .effects import Covered, Effect, Gone, Held, Lost, Noted, Unchanged
+from .entries import (
+    AnyEntry,
+    Dropped,
+    Hinted,
+    Joined,
+    Merged,
+    MetaSet,
+    Reset,
+    SetAside,
+    Taken,
+    Unhinted,
+    Wholeness,
+)
+
+
+class State:
+    """See the module.
+
+    :ivar replicas: by number of the partition.
+    :ivar meta: small named values: votes, the registry.
+    :ivar hints: which keys other nodes missed.
+    :ivar lapse_ms: the time that is over, by which records expire; it never falls. See `dynatwist.replication.lapse`.
+    """
+
+    __slots__ = ("_changed", "hints", "lapse_ms", "meta", "replicas")
+
+    def __init__(self) -> None:
+        self.replicas = [Replica(number) for number in range(ALL_PARTITIONS)]
+        self.meta: dict[str, bytes] = {}
+        self.hints = HintQueues()
+        self.lapse_ms = 0
+        self._changed: set[int] = set()
+
+    def replica_of(self, key: Key) -> Replica:
+        """The replica that a key falls into."""
+        return self.replicas[partition_of(*key)]
+
+    def held(self, key: Key) -> Record | None:
+        """What is held for a key, tombstones included."""
+        return self.replicas[partition_of(*key)].records.get(key)
+
+    def pass_by(self, lapse_ms: int) -> None:
+        """So much time is over."""
+        if lapse_ms > self.lapse_ms:
+            self.lapse_ms = lapse_ms
+
+    def apply(self, entry: AnyEntry, record: Record | None = None, packed: Packed | None = None) -> Effect:
+        """Carry out an entry.
+
+        :param record: that of a `Merged` entry, when somebody has unpacked it already.
+        :param packed: the same record's bytes, when they are to be kept rather than a copy of them.
+        :returns: what changed.
+        """
+        if type(entry) is Merged:
+            packed = packed or bytes(entry.record)
+            effect = self._merge(self.replicas[entry.partition], entry.key, record or unpack(packed), packed)
+        else:
+            effect = self._apply(entry)
+        if effect.is_change and effect.partition is not None:
+            self._changed.add(effect.partition)
+        return effect
+
+    def _apply(self, entry: AnyEntry) -> Effect:
+        match entry:
+            case Taken():
+                return self._take(entry)
+            case Joined():
+                return self._join(entry)
+            case Dropped():
+                return self._drop(entry)
+            case Reset(partition, whole):
+                return Gone(partition, self.replicas[partition].reset(whole))
+            case SetAside(partition):
+                return Gone(partition, self.replicas[partition].set_aside())
+            case Wholeness(partition, whole):
+                return _noted(partition, self.replicas[partition].count_as_whole(whole))
+            case Hinted(node, key):
+                return _noted(None, self.hints.add(node, key))
+            case Unhinted():
+                return self._unhint(entry)
+            case MetaSet():
+                return self._set_meta(entry)
+        raise TypeError(f"no entry: {entry!r}")
+
+    def _merge(self, replica: Replica, key: Key, record: Record, packed: Packed) -> Effect:
+        records = replica.records
+        before, before_packed = records.get(key), records.packed(key)
+        outcome, loser = replica.merge(key, record, packed)
+        came_back = not replica.whole and replica.comes_back(key, record.dot)
+        if outcome is Outcome.WON:
+            return Held(replica.number, key, record, packed, before, before_packed, loser is not None)
+        if outcome is Outcome.LOST:
+            return Lost(replica.number, key, record, packed, loser is not None)
+        return Covered(replica.number, key, record, came_back)
+
+    def _take(self, entry: Taken) -> Effect:
+        partition, key, record = entry.partition, entry.key, entry.record
+        replica, packed = self.replicas[partition], pack(record)
+        if not replica.clock.covers(record.dot):
+            return self._merge(replica, key, record, packed)
+        before, before_packed = replica.records.get(key), replica.records.packed(key)
+        came_back = replica.comes_back(key, record.dot)
+        if replica.take(key, record, packed):
+            return Held(partition, key, record, packed, before, before_packed, False)
+        return Covered(partition, key, record, came_back)
+
+    def _join(self, entry: Joined) -> Effect:
+        replica, dots = self.replicas[entry.partition], DotSet.from_wire(entry.clock)
+        key = entry.lost_key
+        if key is None:
+            return _noted(entry.partition, replica.join(dots, entry.generation))
+        is_new = False
+        for dot in dots:
+            is_new |= replica.lose(key, dot) | replica.comes_back(key, dot)
+        return _noted(entry.partition, is_new)
+
+    def _drop(self, entry: Dropped) -> Effect:
+        replica, gone = self.replicas[entry.partition], Records()
+        for key, dot in entry.entries:
+            packed = replica.records.packed(key)
+            if packed is not None and replica.drop(key, dot, entry.generation):
+                gone.hold(key, unpack(packed), packed)
+        is_raised = replica.join(DotSet(), entry.generation)
+        return Gone(entry.partition, gone) if gone else _noted(entry.partition, is_raised)
+
+    def _unhint(self, entry: Unhinted) -> Effect:
+        if entry.keys:
+            return _noted(None, self.hints.done(entry.node, entry.keys))
+        return _noted(None, self.hints.forget(entry.node))
+
+    def _set_meta(self, entry: MetaSet) -> Effect:
+        if entry.value == self.meta.get(entry.name, b""):
+            return Unchanged(None)
+        if entry.value:
+            self.meta[entry.name] = entry.value
+        else:
+            del self.meta[entry.name]
+        return Noted(None)
+
+    def take_changed(self) -> set[int]:
+        """The partitions that changed since the last call; whoever asks has to save them, or to `give_back`."""
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def give_back(self, partitions: set[int]) -> None:
+        """These partitions were not saved: they count as changed as before."""
+        self._changed |= partitions
+
+
+def _noted(partition: int | None, is_change: bool) -> Effect:
+    return Noted(partition) if is_change else Unchanged(partition)
