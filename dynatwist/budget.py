@@ -31,7 +31,7 @@ class Allowance:
 
     __slots__ = ("_held", "_name", "_share_name", "_what", "most", "refused", "share", "spent")
 
-    def __init__(self, name: str, what: str, most: int, share: int, share_name: str = "") -> None:
+    def __init__(self, *, name: str, what: str, most: int, share: int, share_name: str = "") -> None:
         self._name = name
         self._share_name = share_name or name
         self._what = what

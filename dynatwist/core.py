@@ -110,23 +110,30 @@ class Core:
         self._log_writer = runtime.new_writer("wal")
         self._cold_writer = runtime.new_writer("cold")
         self.wal = Wal(
-            runtime.fs,
-            f"{self._folder}/wal",
-            identity.data_key,
-            self._log_writer,
-            config.durability,
-            recovered.next_segment,
-            recovered.last_segment,
-            runtime.randbytes,
-            lambda: self.cluster.times.walls.mark_ms,
-            runtime.at_turn_end,
-            runtime.fatal,
-            self.room,
-            recovered.last_salt,
-            identity.starts,
+            fs=runtime.fs,
+            folder=f"{self._folder}/wal",
+            data_key=identity.data_key,
+            writer=self._log_writer,
+            durability=config.durability,
+            number=recovered.next_segment,
+            previous=recovered.last_segment,
+            randbytes=runtime.randbytes,
+            wall_ms=lambda: self.cluster.times.walls.mark_ms,
+            at_turn_end=runtime.at_turn_end,
+            fatal=runtime.fatal,
+            room=self.room,
+            previous_salt=recovered.last_salt,
+            starts=identity.starts,
         )
         actor = actor_of(identity.node_id, identity.epoch)
-        self.store = Store(recovered, self.wal, actor, runtime.wall_ms, self._announce, self._withdraw)
+        self.store = Store(
+            recovered=recovered,
+            wal=self.wal,
+            actor=actor,
+            wall_ms=runtime.wall_ms,
+            announce=self._announce,
+            withdraw=self._withdraw,
+        )
         me = Member(identity.node_id, config.host, config.port, config.actual_peer_port)
         self.cluster = Cluster(
             me=me,
@@ -154,15 +161,15 @@ class Core:
         self.registrar = Registrar(self.cluster, acceptors, list(config.join), config.replicas)
         self.repair = Repair(self.cluster)
         self.saver = ColdSaver(
-            self.store,
-            runtime.fs,
-            self._folder,
-            identity.data_key,
-            self._cold_writer,
-            runtime.randbytes,
-            runtime.clock.callLater,
-            recovered,
-            self.room,
+            store=self.store,
+            fs=runtime.fs,
+            folder=self._folder,
+            data_key=identity.data_key,
+            writer=self._cold_writer,
+            randbytes=runtime.randbytes,
+            later=runtime.clock.callLater,
+            recovered=recovered,
+            room=self.room,
         )
         keys = self.keyring.keys
         admins = admin_passwords(keys, config.admin_password)
@@ -174,7 +181,14 @@ class Core:
             registering=self.budget.registrations,
             cost=config.argon2,
         )
-        self.users = Users(self.cluster, self.coordinator, acceptors, passwords, tokens, admins)
+        self.users = Users(
+            cluster=self.cluster,
+            coordinator=self.coordinator,
+            acceptors=acceptors,
+            passwords=passwords,
+            tokens=tokens,
+            admin_passwords=admins,
+        )
         self._build_gossip(me)
         self.keyring.on_change.append(self._keys_changed)
         self._build_routes()
@@ -200,20 +214,20 @@ class Core:
         addresses = [(one.host, one.port) for one in (known.members if known is not None else ())]
         seeds = [address for address in (*self.config.join, *addresses) if address != (me.host, me.port)]
         swim = Swim(
-            Alive(me.node_id, self.identity.incarnation, me.host, me.port, me.peer_port, VERSION, self.config.zone),
-            seeds,
-            SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES, max_up=MAX_MEMBERS),
-            self.runtime.random,
-            self.cluster.identity.raise_incarnation,
+            me=Alive(me.node_id, self.identity.incarnation, me.host, me.port, me.peer_port, VERSION, self.config.zone),
+            seeds=seeds,
+            settings=SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES, max_up=MAX_MEMBERS),
+            random=self.runtime.random,
+            incarnation_raised=self.cluster.identity.raise_incarnation,
         )
         self.cluster.peers.gossip_with(swim)
         self.gossip = GossipPort(
-            swim,
-            self.keyring.keys.derive_all(GOSSIP),
-            self.identity.epoch,
-            self.runtime,
-            self.cluster.peers.gossip_changed,
-            self.cluster.links.ping,
+            swim=swim,
+            keys=self.keyring.keys.derive_all(GOSSIP),
+            epoch=self.identity.epoch,
+            runtime=self.runtime,
+            changed=self.cluster.peers.gossip_changed,
+            ping_link=self.cluster.links.ping,
         )
 
     # The cluster's secrets

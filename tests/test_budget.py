@@ -17,7 +17,7 @@ from dynatwist.errors import ApiError
 
 class TestAllowance:
     def test_a_holder_has_its_share_and_leaves_the_rest_to_others(self):
-        allowance = Allowance("max-things", "things", 10, 4, "max-own-things")
+        allowance = Allowance(name="max-things", what="things", most=10, share=4, share_name="max-own-things")
         for _ in range(4):
             allowance.take("alice")
         with pytest.raises(
@@ -34,7 +34,7 @@ class TestAllowance:
 
     @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5), st.booleans())))
     def test_what_is_spent_is_the_sum_of_what_is_held_and_within_both_bounds(self, steps):
-        allowance = Allowance("n", "things", 12, 7)
+        allowance = Allowance(name="n", what="things", most=12, share=7)
         held: dict[str, int] = {}
         for holder, amount, gives in steps:
             had = held.get(holder, 0)
@@ -51,7 +51,7 @@ class TestAllowance:
             assert all(allowance.held_by(one) == amount for one, amount in held.items())
 
     def test_a_charge_is_paid_back_once(self):
-        allowance = Allowance("n", "things", 10, 10)
+        allowance = Allowance(name="n", what="things", most=10, share=10)
         with Charge(allowance, "alice") as charge:
             charge.take(3)
             charge.add(4)

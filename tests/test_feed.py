@@ -94,7 +94,11 @@ class HubMachine(RuleBasedStateMachine):
         self.subscribe(listener, None)
 
     def subscribe(self, listener, cursor):
-        listener.subscription = Subscription(*listener.filter, lambda record: True, lambda: None)
+        listener.subscription = Subscription(
+            **dict(zip(("table", "key", "prefix"), listener.filter, strict=True)),
+            may_see=lambda record: True,
+            wake=lambda: None,
+        )
         told = self.hub.subscribe(listener.subscription, cursor)
         if cursor is None:
             listener.last, listener.fresh = {}, len(self.published)
@@ -213,7 +217,7 @@ class TestOwnedKeys:
     def test_an_owner_doubts_nothing_of_its_own(self):
         hub = Hub("e", is_settled=lambda key: True)
         hub.bound(HubBounds(announced_bytes=1))
-        subscription = Subscription("t", None, "", lambda record: True, lambda: None)
+        subscription = Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None)
         hub.subscribe(subscription, None)
         for ms in range(1, 30):
             for key in (("t", "a"), ("t", "b")):
@@ -224,7 +228,10 @@ class TestOwnedKeys:
     def test_what_an_owner_elsewhere_says_is_doubted_once_more_was_forgotten_than_a_listener_has_heard(self):
         hub = Hub("e", is_settled=lambda key: True)
         hub.bound(HubBounds(announced_bytes=1))
-        heard, new = (Subscription("t", None, "", lambda record: True, lambda: None) for _ in range(2))
+        heard, new = (
+            Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None)
+            for _ in range(2)
+        )
         hub.subscribe(heard, None)
         hub.publish(("t", "a"), record(("t", "a"), 1, 2))
         hub.publish(("t", "b"), record(("t", "b"), 1, 1))
@@ -238,7 +245,9 @@ class TestOwnedKeys:
         """(Found by the simulator.) The listener may not see the older one, and is not told that it lags."""
         hub = Hub("e")
         hub.bound(HubBounds(announced_bytes=1))
-        heard = Subscription("t", None, "", lambda record: record.stamp.ms != 1, lambda: None)
+        heard = Subscription(
+            table="t", key=None, prefix="", may_see=lambda record: record.stamp.ms != 1, wake=lambda: None
+        )
         hub.subscribe(heard, None)
         hub.publish(("t", "a"), record(("t", "a"), 1, 2))
         hub.publish(("t", "b"), record(("t", "b"), 1, 3))
@@ -256,7 +265,9 @@ def test_who_is_told_to_read_afresh_hears_nothing_that_was_announced_before():
     later = []
     hub = Hub("e", has_time=lambda: False, postpone=later.append)
     hub.bound(HubBounds(fans=2, at_once=1))
-    heard, other = (Subscription(None, None, "", lambda record: True, lambda: None) for _ in range(2))
+    heard, other = (
+        Subscription(table=None, key=None, prefix="", may_see=lambda record: True, wake=lambda: None) for _ in range(2)
+    )
     hub.subscribe(heard, None)
     hub.subscribe(other, None)
     for number, key in enumerate(KEYS[:3], 1):  # the last one does not fit: the word follows the first two
@@ -278,7 +289,7 @@ def test_who_is_told_to_read_afresh_hears_nothing_that_was_announced_before():
 def test_a_cursor_that_makes_no_sense_is_answered_with_a_reset(cursor):
     hub = Hub("e")
     hub.publish(("t", "a"), record(("t", "a"), 1, 1))
-    subscription = Subscription("t", "a", "", lambda record: True, lambda: None)
+    subscription = Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=lambda: None)
     assert hub.subscribe(subscription, cursor) == cursor
     assert subscription.take() is Notice.RESET
     assert subscription.take() is None
@@ -286,8 +297,8 @@ def test_a_cursor_that_makes_no_sense_is_answered_with_a_reset(cursor):
 
 def test_an_end_without_a_beginning_takes_nobody_elses_interest():
     hub = Hub("e")
-    hub.subscribe(Subscription("t", "a", "", lambda record: True, lambda: None), None)
-    hub.unsubscribe(Subscription("t", "a", "", lambda record: True, lambda: None))
+    hub.subscribe(Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=lambda: None), None)
+    hub.unsubscribe(Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=lambda: None))
     assert hub.interests() == ["t"]
     assert len(hub) == 1
 
@@ -297,7 +308,9 @@ def test_who_comes_back_after_nobody_was_interested_is_told_to_read_afresh():
     ending = []
     hub = Hub("e", hears_all=lambda: False)
     hub.interest_fades = ending.append
-    first, again, late = (Subscription("t", "a", "", lambda record: True, lambda: None) for _ in range(3))
+    first, again, late = (
+        Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=lambda: None) for _ in range(3)
+    )
     cursor = hub.subscribe(first, None)
     hub.publish(("t", "b"), record(("t", "b"), 1, 1))
     hub.unsubscribe(first)
@@ -319,7 +332,10 @@ def test_who_listens_after_one_whose_connection_breaks_hears_all_the_same():
     def broken():
         raise OSError("broken")
 
-    listeners = [Subscription("t", "a", "", lambda record: True, wake) for wake in (broken, lambda: None)]
+    listeners = [
+        Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=wake)
+        for wake in (broken, lambda: None)
+    ]
     for one in listeners:
         hub.subscribe(one, None)
     with pytest.raises(OSError, match="broken"):

@@ -43,7 +43,7 @@ def test_random_probes_in_step_detect_after_e_over_e_less_one_periods():
     settings = SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES, random_probes=True)
     times = []
     for seed in range(150):
-        world = MembersWorld(60, seed, settings, in_step=True)
+        world = MembersWorld(nodes=60, seed=seed, settings=settings, in_step=True)
         world.run(3 + world.random.random())
         crash = world.kill(0)
         world.run(world.now_s + 12)
@@ -56,7 +56,7 @@ def test_random_probes_in_step_detect_after_e_over_e_less_one_periods():
 
 def test_regression_periods_begin_independently_of_each_other():
     """Whoever was pinged before its first period began at once; in a cascade all were in step within milliseconds."""
-    world = MembersWorld(300, 2)
+    world = MembersWorld(nodes=300, seed=2)
     world.run(3.0)
     phases = [host.swim._prober._next_s % 1.0 for host in world.hosts]
     assert mean(phases) == pytest.approx(0.5, abs=0.06)
@@ -74,7 +74,7 @@ def test_news_reaches_almost_all_soon_though_a_tenth_is_lost():
 
 
 def test_nothing_wrong_follows_from_what_is_lost_repeated_and_overtaken():
-    world = MembersWorld(40, 7, loss=0.2, latency_s=(0.0, 0.3), duplication=0.3)
+    world = MembersWorld(nodes=40, seed=7, loss=0.2, latency_s=(0.0, 0.3), duplication=0.3)
     world.run(10)
     for number in range(5):
         world.kill(number)
@@ -110,7 +110,7 @@ def test_an_attacker_without_a_key_changes_nothing(loss):
 
 
 def test_a_partition_of_any_length_heals():
-    world = MembersWorld(30, 4)
+    world = MembersWorld(nodes=30, seed=4)
     world.run(5)
     world.cut_off(set(range(12)))
     world.run(300)
@@ -123,7 +123,7 @@ def test_a_partition_of_any_length_heals():
 
 
 def test_after_a_mass_restart_nobody_stays_dead():
-    world = MembersWorld(30, 5)
+    world = MembersWorld(nodes=30, seed=5)
     world.run(5)
     for number in range(1, 30):
         world.kill(number)
@@ -156,7 +156,7 @@ def test_frozen_members_blame_themselves():
 
 
 def test_only_so_many_of_the_dead_are_remembered():
-    world = MembersWorld(20, 6, SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES, max_down=3))
+    world = MembersWorld(nodes=20, seed=6, settings=SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES, max_down=3))
     world.run(3)
     for number in range(8):
         world.kill(number)
@@ -167,7 +167,7 @@ def test_only_so_many_of_the_dead_are_remembered():
 
 
 def test_a_node_that_cannot_send_suspects_itself():
-    world = MembersWorld(5, 8)
+    world = MembersWorld(nodes=5, seed=8)
     world.run(3)
     swim = world.hosts[0].swim
     swim.cannot_send()

@@ -41,7 +41,7 @@ class Net:
     def make(self, number: int, incarnation: int = 1) -> Swim:
         me = Alive(bytes([number]) * 8, incarnation, f"h{number}", number, 0)
         seeds = [("h0", 0)] if number else []
-        return Swim(me, seeds, SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES), self.random)
+        return Swim(me=me, seeds=seeds, settings=SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES), random=self.random)
 
     def run(self, seconds: float) -> None:
         end_s = self.now_s + seconds
@@ -181,7 +181,9 @@ def test_another_node_at_the_address_of_a_dead_one_is_told_apart():
     net = Net(4)
     net.run(3)
     other = bytes([9]) * 8
-    net.swims[2] = Swim(Alive(other, 1, "h2", 2, 0), [("h0", 0)], net.swims[2].settings, net.random)
+    net.swims[2] = Swim(
+        me=Alive(other, 1, "h2", 2, 0), seeds=[("h0", 0)], settings=net.swims[2].settings, random=net.random
+    )
     net.run(15)
     for number in (0, 1, 3):
         assert net.states(number, 2) is State.DEAD
@@ -251,7 +253,14 @@ class TestPackets:
         return one, two, boxes
 
     def codec(self, name, epoch, send=lambda data, address: None, keys=(b"k" * 32,)):
-        return PacketCodec(keys, name * 8, epoch * 8, os.urandom, lambda: self.now_s, send)
+        return PacketCodec(
+            keys=keys,
+            node_id=name * 8,
+            epoch=epoch * 8,
+            randbytes=os.urandom,
+            monotonic_s=lambda: self.now_s,
+            send=send,
+        )
 
     def settle(self, one, two, boxes):
         believed = []

@@ -334,7 +334,7 @@ def alive(number, incarnation=1, **fields):
 def test_members_made_up_in_gossip_are_bounded_and_never_displace_registered_ones():
     import random
 
-    swim = Swim(ME, [], SwimSettings(max_up=10), random.Random(1))
+    swim = Swim(me=ME, seeds=[], settings=SwimSettings(max_up=10), random=random.Random(1))
     registered = {number.to_bytes(8) for number in range(5)}
     swim.is_registered = registered.__contains__
     swim.receive(1.0, b"s" * 8, ("10.0.0.9", 1), [alive(number) for number in range(100, 200)])
@@ -347,7 +347,7 @@ def test_members_made_up_in_gossip_are_bounded_and_never_displace_registered_one
 def test_of_and_from_members_that_were_struck_out_nothing_is_heard():
     import random
 
-    swim = Swim(ME, [], SwimSettings(), random.Random(1))
+    swim = Swim(me=ME, seeds=[], settings=SwimSettings(), random=random.Random(1))
     swim.receive(1.0, b"s" * 8, ("10.0.0.9", 1), [alive(1), alive(2)])
     swim.bar(frozenset({(1).to_bytes(8)}))
     assert not swim.knows((1).to_bytes(8))
@@ -383,7 +383,14 @@ def test_packets_of_strangers_cost_a_bounded_time(monkeypatch):
     opened = []
     original = PacketCodec._decrypted
     monkeypatch.setattr(PacketCodec, "_decrypted", lambda *args: opened.append(1) or original(*args))
-    codec = PacketCodec((bytes(32),), b"n" * 8, b"e" * 8, os.urandom, lambda: now_s, lambda data, address: None)
+    codec = PacketCodec(
+        keys=(bytes(32),),
+        node_id=b"n" * 8,
+        epoch=b"e" * 8,
+        randbytes=os.urandom,
+        monotonic_s=lambda: now_s,
+        send=lambda data, address: None,
+    )
     junk = bytes([packet.PACKET_VERSION, 0]) + os.urandom(16) + b"n" * 8 + bytes(7) + b"\1" + os.urandom(100)
     for _ in range(5000):
         codec.open(junk, ("10.0.0.1", 1))
@@ -399,10 +406,20 @@ def test_one_that_is_known_is_heard_through_a_flood():
     now_s = 100.0
     sent = []
     two = PacketCodec(
-        (bytes(32),), b"2" * 8, b"f" * 8, os.urandom, lambda: now_s, lambda data, address: sent.append(data)
+        keys=(bytes(32),),
+        node_id=b"2" * 8,
+        epoch=b"f" * 8,
+        randbytes=os.urandom,
+        monotonic_s=lambda: now_s,
+        send=lambda data, address: sent.append(data),
     )
     one = PacketCodec(
-        (bytes(32),), b"1" * 8, b"e" * 8, os.urandom, lambda: now_s, lambda data, _: two.open(data, ("a", 1))
+        keys=(bytes(32),),
+        node_id=b"1" * 8,
+        epoch=b"e" * 8,
+        randbytes=os.urandom,
+        monotonic_s=lambda: now_s,
+        send=lambda data, _: two.open(data, ("a", 1)),
     )
     one.open(two.seal(b"first"), ("b", 1))
     one.open(sent[0], ("b", 1))

@@ -48,7 +48,7 @@ def heard_across_a_cut() -> list[object]:
         for node in others
         if node.core and node.core.identity.node_id in lonely.core.cluster.ownership.owners(partition_of(*key))
     )
-    listener = Subscription(*key, "", lambda record: True, lambda: None)
+    listener = Subscription(table=key[0], key=key[1], prefix="", may_see=lambda record: True, wake=lambda: None)
     lonely.core.hub.subscribe(listener, None)
     world.run(world.now_s + 2)
     put(world, owner, key, b'{"n":1}')

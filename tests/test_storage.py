@@ -204,14 +204,32 @@ class Bench:
         self.fatal = []
         recovered = self.recovered = recover(self.fs, "/d", KEY, disk is not None)
         self.wal = Wal(
-            self.fs, "/d/wal", KEY, self, durability, recovered.next_segment, recovered.last_segment,
-            Random(b"2" + epoch).randbytes, lambda: 1000, self.later.append, self.fatal.append,
+            fs=self.fs,
+            folder="/d/wal",
+            data_key=KEY,
+            writer=self,
+            durability=durability,
+            number=recovered.next_segment,
+            previous=recovered.last_segment,
+            randbytes=Random(b"2" + epoch).randbytes,
+            wall_ms=lambda: 1000,
+            at_turn_end=self.later.append,
+            fatal=self.fatal.append,
             previous_salt=recovered.last_salt,
-        )  # fmt: skip
+        )
         announce = lambda key, record, packed, replaced: self.announced.append((key, record.value))  # noqa: E731
-        self.store = Store(recovered, self.wal, actor_of(b"n" * 8, epoch), lambda: 1000, announce)
+        self.store = Store(
+            recovered=recovered, wal=self.wal, actor=actor_of(b"n" * 8, epoch), wall_ms=lambda: 1000, announce=announce
+        )
         self.saver = ColdSaver(
-            self.store, self.fs, "/d", KEY, self, Random(b"3" + epoch).randbytes, self.after, recovered
+            store=self.store,
+            fs=self.fs,
+            folder="/d",
+            data_key=KEY,
+            writer=self,
+            randbytes=Random(b"3" + epoch).randbytes,
+            later=self.after,
+            recovered=recovered,
         )
 
     def after(self, delay_s, call):

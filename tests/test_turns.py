@@ -248,7 +248,9 @@ class TestHeavy:
 
 class Listening:
     def __init__(self, hub, table="t", key="k"):
-        self.subscription = Subscription(table, key, "", lambda record: True, lambda: None)
+        self.subscription = Subscription(
+            table=table, key=key, prefix="", may_see=lambda record: True, wake=lambda: None
+        )
         hub.subscribe(self.subscription, None)
 
     def heard(self):
@@ -324,6 +326,6 @@ class TestHandingOut:
         cursor = hub.cursor
         hub.reset()
         hub.unsubscribe(listener.subscription)
-        back = Subscription("t", "k", "", lambda record: True, lambda: None)
+        back = Subscription(table="t", key="k", prefix="", may_see=lambda record: True, wake=lambda: None)
         hub.subscribe(back, cursor)
         assert back.take() is Notice.RESET

@@ -89,6 +89,7 @@ class FastLane:
 
     def __init__(
         self,
+        *,
         data: DataRoutes,
         metrics: Metrics,
         seconds: Callable[[], float],

@@ -81,25 +81,56 @@ class Limits:
         of_user = min(self.user_connections or max(connections // 2, 1), connections)
         received, unread = max(self.receiving_bytes, self.body_bytes), max(self.unread_bytes, self.body_bytes)
         return Budget(
-            Allowance("max-connections", "connections", connections, each, "max-address-connections"),
-            Allowance("max-connections", "connections", connections, of_user, "max-user-connections"),
-            Allowance("max-receiving", "bytes of bodies under way", received, max(received // 4, self.body_bytes)),
-            Allowance("max-unread", "bytes of unread answers", unread, max(unread // 4, self.body_bytes)),
             Allowance(
-                "max-subscriptions",
-                "subscriptions",
-                self.subscriptions,
-                self.user_subscriptions,
-                "max-user-subscriptions",
+                name="max-connections",
+                what="connections",
+                most=connections,
+                share=each,
+                share_name="max-address-connections",
             ),
-            Allowance("max-streams", "streams and websockets", self.streams, self.user_streams, "max-user-streams"),
-            Allowance("max-logins", "logins under way", self.logins, self.address_logins, "max-address-logins"),
             Allowance(
-                "max-registrations",
-                "registrations under way",
-                self.registrations,
-                self.address_registrations,
-                "max-address-registrations",
+                name="max-connections",
+                what="connections",
+                most=connections,
+                share=of_user,
+                share_name="max-user-connections",
+            ),
+            Allowance(
+                name="max-receiving",
+                what="bytes of bodies under way",
+                most=received,
+                share=max(received // 4, self.body_bytes),
+            ),
+            Allowance(
+                name="max-unread", what="bytes of unread answers", most=unread, share=max(unread // 4, self.body_bytes)
+            ),
+            Allowance(
+                name="max-subscriptions",
+                what="subscriptions",
+                most=self.subscriptions,
+                share=self.user_subscriptions,
+                share_name="max-user-subscriptions",
+            ),
+            Allowance(
+                name="max-streams",
+                what="streams and websockets",
+                most=self.streams,
+                share=self.user_streams,
+                share_name="max-user-streams",
+            ),
+            Allowance(
+                name="max-logins",
+                what="logins under way",
+                most=self.logins,
+                share=self.address_logins,
+                share_name="max-address-logins",
+            ),
+            Allowance(
+                name="max-registrations",
+                what="registrations under way",
+                most=self.registrations,
+                share=self.address_registrations,
+                share_name="max-address-registrations",
             ),
         )
 

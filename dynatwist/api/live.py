@@ -93,7 +93,7 @@ class LiveRoutes:
             charges[0].give_back()
             raise
         cursor = request.headers.get("last-event-id") or request.query.get("from")
-        subscription = Subscription(table, key, "", self._sights.of(identity), wake)
+        subscription = Subscription(table=table, key=key, prefix="", may_see=self._sights.of(identity), wake=wake)
         context.hub.subscribe(subscription, cursor)
         return Stream(Listening(context, subscription, charges), self._connected, identity, end)
 

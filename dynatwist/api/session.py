@@ -253,7 +253,13 @@ class Session:
             raise ApiError(409, "id_in_use", "a subscription with this id exists on this socket")
         charge = Charge(context.budget.subscriptions, self.holder)
         charge.take()
-        subscription = Subscription(table, key, prefix or "", self._sights.of(identity), partial(self._woken, name))
+        subscription = Subscription(
+            table=table,
+            key=key,
+            prefix=prefix or "",
+            may_see=self._sights.of(identity),
+            wake=partial(self._woken, name),
+        )
         self._is_subscribing = True
         self._subscriptions[name] = encoded, Listening(context, subscription, (charge,))
         told_from = context.hub.subscribe(subscription, cursor)

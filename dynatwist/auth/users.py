@@ -59,6 +59,7 @@ class Users:
 
     def __init__(
         self,
+        *,
         cluster: Cluster,
         coordinator: Coordinator,
         acceptors: Acceptors,

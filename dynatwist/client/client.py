@@ -220,7 +220,15 @@ class Client:
         self, table: str, key: str | None = None, prefix: str | None = None, from_cursor: str | None = None
     ) -> AsyncIterator[Change]:
         """Changes of a key, a prefix or a whole table, as they happen; resumed after a lost connection."""
-        return Watch(self._reactor, self._urls, lambda: self.token, table, key, prefix, from_cursor)
+        return Watch(
+            reactor=self._reactor,
+            urls=self._urls,
+            token=lambda: self.token,
+            table=table,
+            key=key,
+            prefix=prefix,
+            cursor=from_cursor,
+        )
 
     # The cluster
 

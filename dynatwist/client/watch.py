@@ -91,6 +91,7 @@ class Watch:
 
     def __init__(
         self,
+        *,
         reactor: Any,
         urls: list[str],
         token: Callable[[], str | None],

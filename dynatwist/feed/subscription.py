@@ -37,6 +37,7 @@ class Subscription:
 
     def __init__(
         self,
+        *,
         table: str | None,
         key: str | None,
         prefix: str,

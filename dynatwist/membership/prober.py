@@ -36,6 +36,7 @@ class Prober:
 
     def __init__(
         self,
+        *,
         me: bytes,
         settings: SwimSettings,
         random: Random,

@@ -50,6 +50,7 @@ class Swim:
 
     def __init__(
         self,
+        *,
         me: Alive,
         seeds: Iterable[Address],
         settings: SwimSettings,
@@ -70,14 +71,14 @@ class Swim:
         self._seeds = list(dict.fromkeys(seeds))
         self._outbox = Outbox(settings, self.view)
         self._prober = Prober(
-            me.node,
-            settings,
-            random,
-            self.view,
-            self.suspicions,
-            self.awareness,
-            self.round_trips,
-            self._outbox,
+            me=me.node,
+            settings=settings,
+            random=random,
+            view=self.view,
+            suspicions=self.suspicions,
+            awareness=self.awareness,
+            round_trips=self.round_trips,
+            outbox=self._outbox,
         )
         self._exchange = Exchange(settings)
         self.is_registered: Callable[[bytes], bool] = lambda node: False

@@ -41,6 +41,7 @@ class GossipPort(DatagramProtocol):
 
     def __init__(
         self,
+        *,
         swim: Swim,
         keys: Sequence[bytes],
         epoch: bytes,
@@ -55,7 +56,14 @@ class GossipPort(DatagramProtocol):
         self._said: set[bytes] = set()
         self._doubles: set[Address] = set()
         self._port: Datagrams | None = None
-        self.codec = PacketCodec(keys, swim.me.node, epoch, runtime.randbytes, runtime.monotonic_s, self._write)
+        self.codec = PacketCodec(
+            keys=keys,
+            node_id=swim.me.node,
+            epoch=epoch,
+            randbytes=runtime.randbytes,
+            monotonic_s=runtime.monotonic_s,
+            send=self._write,
+        )
         self._ticker: Timer | None = None
         self._wake_s = 0.0
         self.packets_sent = self.packets_received = self.packets_unsent = 0

@@ -113,6 +113,7 @@ class PeerLink(TwistedProtocol):
 
     def __init__(
         self,
+        *,
         owner: LinkOwner,
         above: Above,
         runtime: Runtime,

@@ -305,7 +305,9 @@ class PeerLinks:
 
     def build(self, target: bytes | None) -> PeerLink:
         """A link for a new connection."""
-        link = PeerLink(self, self._owner, self._runtime, target, self.frame_sizes)
+        link = PeerLink(
+            owner=self, above=self._owner, runtime=self._runtime, dialled_for=target, sizes=self.frame_sizes
+        )
         self._open[link] = None
         return link
 

@@ -106,6 +106,7 @@ class PacketCodec:
 
     def __init__(
         self,
+        *,
         keys: Sequence[bytes],
         node_id: bytes,
         epoch: bytes,

@@ -157,7 +157,7 @@ class CompareRun:
             read, self.reads[index] = self.reads[index], None
             if read is not None:
                 key, done = read
-                ReadRun(self._cluster, key, self._tally.level, done, until_s=self._until_s)
+                ReadRun(cluster=self._cluster, key=key, level=self._tally.level, done=done, until_s=self._until_s)
         if not any(self.reads):
             self._finished = True
             cancel(self._timer)

@@ -62,7 +62,13 @@ class Coordinator:
         if self.cluster.standing.may_coordinate(partition) and not self._is_for_others(operation, partition):
             self._carry_out(operation, HERE, done)
         else:
-            ForwardRun(self.cluster, lambda: self.candidates(partition), self._carry_out, operation, done)
+            ForwardRun(
+                cluster=self.cluster,
+                candidates=lambda: self.candidates(partition),
+                carry_out=self._carry_out,
+                operation=operation,
+                done=done,
+            )
 
     def _is_for_others(self, operation: Operation, partition: int) -> bool:
         """Whether another owner has to be asked before this one, or this one cannot take in more."""
@@ -127,13 +133,13 @@ class Coordinator:
                 self._write(operation, origin, done)
 
         if origin.in_doubt:
-            ReadRun(self.cluster, operation.key, Level.QUORUM, read, origin.op)
+            ReadRun(cluster=self.cluster, key=operation.key, level=Level.QUORUM, done=read, op=origin.op)
         else:
             self._read(operation.key, Level.QUORUM, read)
 
     def _read(self, key: Key, level: Level, done: OnRead) -> None:
         if not self.cluster.store.replica_of(key).whole:
-            ReadRun(self.cluster, key, level, done)
+            ReadRun(cluster=self.cluster, key=key, level=level, done=done)
         elif level is Level.ONE:
             self._read_here(key, done)
         else:
@@ -151,7 +157,7 @@ class Coordinator:
 
         def late() -> None:
             sometimes("a read of one replica does not wait for its own log any longer")
-            ReadRun(self.cluster, key, Level.ONE, done, until_s=until_s)
+            ReadRun(cluster=self.cluster, key=key, level=Level.ONE, done=done, until_s=until_s)
 
         timer = self.cluster.runtime.clock.callLater(LOG_PATIENCE_S, late)
 

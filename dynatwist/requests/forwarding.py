@@ -60,6 +60,7 @@ class ForwardRun:
 
     def __init__(
         self,
+        *,
         cluster: Cluster,
         candidates: Callable[[], list[bytes]],
         carry_out: CarryOut,

@@ -42,6 +42,7 @@ class ReadRun:
 
     def __init__(
         self,
+        *,
         cluster: Cluster,
         key: Key,
         level: Level,
@@ -191,7 +192,9 @@ class ReadRun:
         sometimes("the owners change while a read is under way")
         self._is_over = True
         cancel(self._timer)
-        ReadRun(self._cluster, self._key, self._level, self._done, self._op, self._until_s)
+        ReadRun(
+            cluster=self._cluster, key=self._key, level=self._level, done=self._done, op=self._op, until_s=self._until_s
+        )
 
     def _give(self, reach: Reach) -> None:
         self._is_over = True

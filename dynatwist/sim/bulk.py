@@ -60,7 +60,7 @@ class Bulk:
     """See the module."""
 
     def __init__(
-        self, cluster: SimCluster, clients: Clients, answers: Answers, witness: Witness, rate_s: float
+        self, *, cluster: SimCluster, clients: Clients, answers: Answers, witness: Witness, rate_s: float
     ) -> None:
         self._cluster = cluster
         self._world = cluster.world

@@ -78,6 +78,7 @@ class Clients:
 
     def __init__(
         self,
+        *,
         cluster: SimCluster,
         history: History,
         load: Load,

@@ -62,7 +62,13 @@ class Door:
     def __init__(self, core: Core) -> None:
         self._core = core
         limits = core.config.limits
-        self._lane = FastLane(core.data, core.metrics, core.runtime.monotonic_s, limits.header_bytes, limits.body_bytes)
+        self._lane = FastLane(
+            data=core.data,
+            metrics=core.metrics,
+            seconds=core.runtime.monotonic_s,
+            max_head_bytes=limits.header_bytes,
+            max_body_bytes=limits.body_bytes,
+        )
 
     def send(self, ask: Ask, respond: Respond, broke: Callable[[Failure], object]) -> None:
         """Have a request answered.

@@ -44,6 +44,7 @@ class Endurance:
 
     def __init__(
         self,
+        *,
         cluster: SimCluster,
         clients: Clients,
         violations: list[str],

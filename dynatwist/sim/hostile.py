@@ -38,7 +38,7 @@ class HostileWorld(MembersWorld):
     """
 
     def __init__(self, nodes: int, seed: int, hostility: float = 0.3, **weather: Any) -> None:
-        super().__init__(nodes, seed, **weather)
+        super().__init__(nodes=nodes, seed=seed, **weather)
         self.hostility = hostility
         self.attacks = 0
         self._recordings: deque[tuple[int, Sealed]] = deque(maxlen=RECORDINGS)
@@ -49,7 +49,14 @@ class HostileWorld(MembersWorld):
             self._transmit(host.number, address[1], Sealed(data, ("", host.number), True))
 
         epoch = self.random.randbytes(8)
-        return PacketCodec((KEY,), host.swim.me.node, epoch, self.random.randbytes, lambda: self.now_s, send)
+        return PacketCodec(
+            keys=(KEY,),
+            node_id=host.swim.me.node,
+            epoch=epoch,
+            randbytes=self.random.randbytes,
+            monotonic_s=lambda: self.now_s,
+            send=send,
+        )
 
     def restart(self, number: int) -> None:
         """See `MembersWorld`."""

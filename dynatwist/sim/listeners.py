@@ -110,7 +110,9 @@ class Listeners:
             delay_s = SLOW_S if heard.slow else 0.0
             self._world.later(delay_s, lambda: self._drain(heard), heard.process)
 
-        heard.subscription = Subscription(heard.table, None, "", lambda record: True, wake)
+        heard.subscription = Subscription(
+            table=heard.table, key=None, prefix="", may_see=lambda record: True, wake=wake
+        )
         heard.cursor = cursor or core.hub.cursor
         core.hub.subscribe(heard.subscription, cursor)
 

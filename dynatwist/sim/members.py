@@ -75,6 +75,7 @@ class MembersWorld:
 
     def __init__(
         self,
+        *,
         nodes: int,
         seed: int,
         settings: SwimSettings | None = None,
@@ -103,7 +104,10 @@ class MembersWorld:
         for alive in members:
             view.hear_alive(alive)
         self.numbers = {alive.node: number for number, alive in enumerate(members)}
-        self.hosts = [Host(number, Swim(alive, [], self.settings, self.random)) for number, alive in enumerate(members)]
+        self.hosts = [
+            Host(number, Swim(me=alive, seeds=[], settings=self.settings, random=self.random))
+            for number, alive in enumerate(members)
+        ]
         for host in self.hosts:
             first_s = 0.0 if in_step else self.random.uniform(0, self.settings.probe_interval_s)
             host.swim.begin_with(view, first_s)
@@ -127,7 +131,7 @@ class MembersWorld:
         host.incarnation = host.started = host.swim.me.incarnation + 1
         me = self._alive(number, host.incarnation)
         seeds = [("", one) for one in self.random.sample(range(len(self.hosts)), 3) if one != number]
-        host.swim = Swim(me, seeds, self.settings, self.random)
+        host.swim = Swim(me=me, seeds=seeds, settings=self.settings, random=self.random)
         host.alive = True
         host.inbox.clear()
         self._wake(host, self.now_s)
@@ -137,7 +141,9 @@ class MembersWorld:
         number = len(self.hosts)
         me = self._alive(number, 1)
         self.numbers[me.node] = number
-        host = Host(number, Swim(me, [("", self.random.randrange(number))], self.settings, self.random))
+        host = Host(
+            number, Swim(me=me, seeds=[("", self.random.randrange(number))], settings=self.settings, random=self.random)
+        )
         self.hosts.append(host)
         self._wake(host, self.now_s)
         return host

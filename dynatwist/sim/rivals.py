@@ -33,7 +33,7 @@ class _Faltering(Agreement):
     :param reached: who hears of it.
     """
 
-    def __init__(self, cluster: Cluster, acceptors: Acceptors, slot: str, value: bytes, reached: frozenset[bytes]):
+    def __init__(self, *, cluster: Cluster, acceptors: Acceptors, slot: str, value: bytes, reached: frozenset[bytes]):
         self._reached = reached
         super().__init__(cluster, acceptors, slot, value)
 
@@ -135,7 +135,7 @@ class Rivals:
         if registry is None or not self._faltering or random.random() >= self._faltering:
             return Agreement(core.cluster, core.acceptors, slot, value)
         reached = frozenset(node for node in sorted(registry.ids) if random.random() < REACHED)
-        return _Faltering(core.cluster, core.acceptors, slot, value, reached)
+        return _Faltering(cluster=core.cluster, acceptors=core.acceptors, slot=slot, value=value, reached=reached)
 
     @staticmethod
     def _failed(failure: Failure) -> None:

@@ -136,17 +136,37 @@ class _Run:
         self.oracle = Oracle(self.cluster, self.history, self.witness)
         answers = Answers(self.witness)
         self.oracle.use(answers)
-        self.clients = Clients(self.cluster, self.history, plan.load, self.oracle.sent, self.oracle.answered, answers)
+        self.clients = Clients(
+            cluster=self.cluster,
+            history=self.history,
+            load=plan.load,
+            on_call=self.oracle.sent,
+            on_answer=self.oracle.answered,
+            answers=answers,
+        )
         self.clients.value_bytes = plan.sizes.value_bytes
         tables = *TABLES, STRICT_TABLE, LEASE_TABLE
         self.listeners = Listeners(self.cluster, self.witness, plan.load.listeners, tables)
         self.locks = Locks(self.cluster, self.clients, plan.load.locks)
         self.leases = Leases(self.cluster, self.clients, plan.load.leases)
-        self.bulk = Bulk(self.cluster, self.clients, answers, self.witness, plan.load.bulk * plan.load.rate_s)
+        self.bulk = Bulk(
+            cluster=self.cluster,
+            clients=self.clients,
+            answers=answers,
+            witness=self.witness,
+            rate_s=plan.load.bulk * plan.load.rate_s,
+        )
         self.rivals = Rivals(
             self.cluster, self.witness, self.votes.is_forgotten, rate_s=plan.rivals, faltering=plan.faltering
         )
-        self.sockets = Sockets(self.cluster, self.clients, answers, self.witness, plan.load.sockets, tables)
+        self.sockets = Sockets(
+            cluster=self.cluster,
+            clients=self.clients,
+            answers=answers,
+            witness=self.witness,
+            count=plan.load.sockets,
+            tables=tables,
+        )
         self.mischief = Mischief(self.cluster, plan.faults, self._on_damage)
         self.mischief.on_caught = self.clients.write_over
         self.found: list[str] = []
@@ -262,7 +282,13 @@ class _Run:
             ):
                 return False
         fails = self.plan.durability is Durability.FSYNC
-        Endurance(self.cluster, self.clients, self.found, fails, self.plan.sizes.store_bytes > 0).run()
+        Endurance(
+            cluster=self.cluster,
+            clients=self.clients,
+            violations=self.found,
+            power_may_fail=fails,
+            may_be_full=self.plan.sizes.store_bytes > 0,
+        ).run()
         if not self._wait(self._is_silent, "requests are under way after a permanent fault"):
             return False
         if not self._wait(self._is_at_rest, "after a permanent fault not every node is ready and whole"):

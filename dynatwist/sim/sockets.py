@@ -106,6 +106,7 @@ class Sockets:
 
     def __init__(
         self,
+        *,
         cluster: SimCluster,
         clients: Clients,
         answers: Answers,

@@ -102,7 +102,7 @@ class Survey:
 
 def survey(scenario: Scenario, seed: int) -> Iterator[tuple[str, Survey]]:
     """Look at a scenario: after each part, its name and what was seen so far; always the same for the same seed."""
-    world = MembersWorld(scenario.nodes, seed, scenario.settings(), scenario.loss)
+    world = MembersWorld(nodes=scenario.nodes, seed=seed, settings=scenario.settings(), loss=scenario.loss)
     seen = Survey()
     world.run(SETTLE_S)
     troubles = _Disturbances(world, scenario)
@@ -123,7 +123,7 @@ def first_suspicions(scenario: Scenario, seeds: Iterable[int]) -> list[float]:
     """
     found = []
     for seed in seeds:
-        world = MembersWorld(scenario.nodes, seed, scenario.settings(), scenario.loss)
+        world = MembersWorld(nodes=scenario.nodes, seed=seed, settings=scenario.settings(), loss=scenario.loss)
         world.run(1.0 + world.random.random())
         crash = world.kill(world.random.randrange(scenario.nodes))
         while crash.suspected_s is None:

@@ -61,6 +61,7 @@ class ColdSaver:
 
     def __init__(
         self,
+        *,
         store: Store,
         fs: FileSystem,
         folder: str,

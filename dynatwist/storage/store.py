@@ -50,6 +50,7 @@ class Store:
 
     def __init__(
         self,
+        *,
         recovered: Recovered,
         wal: Wal,
         actor: Actor,

@@ -87,6 +87,7 @@ class Wal:
 
     def __init__(
         self,
+        *,
         fs: FileSystem,
         folder: str,
         data_key: bytes,

@@ -61,8 +61,13 @@ class Front:
             intake=context.intake,
         )
         if not config.klein_only:
-            bounds = limits.header_bytes, limits.body_bytes
-            self.site.lane = FastLane(core.data, core.metrics, reactor.seconds, *bounds)
+            self.site.lane = FastLane(
+                data=core.data,
+                metrics=core.metrics,
+                seconds=reactor.seconds,
+                max_head_bytes=limits.header_bytes,
+                max_body_bytes=limits.body_bytes,
+            )
         self._port: IListeningPort | None = None
 
     def start(self) -> None:

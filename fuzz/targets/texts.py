@@ -42,7 +42,7 @@ _HUB = _hub()
 def cursor(data: bytes) -> None:
     """``Last-Event-ID``: who comes back is told what it missed, or ``reset``, and nothing else."""
     text = data.decode("latin-1")
-    heard = Subscription("t", None, "", lambda record: True, lambda: None)
+    heard = Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None)
     _HUB.subscribe(heard, text)
     items = []
     while (item := heard.take()) is not None:

@@ -15,7 +15,7 @@ from .members import changing
 
 
 def listener() -> Subscription:
-    return Subscription("t", None, "", lambda record: True, lambda: None)
+    return Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None)
 
 
 def publish(hub: Hub, count: int, first: int = 1) -> None:
@@ -62,7 +62,10 @@ def whoever_left_before_a_reset_is_told_on_return():
 
 def whoever_returns_to_a_table_that_nobody_was_interested_in_is_told_so():
     hub = Hub("e", hears_all=lambda: False)
-    first, other = listener(), Subscription("u", None, "", lambda record: True, lambda: None)
+    first, other = (
+        listener(),
+        Subscription(table="u", key=None, prefix="", may_see=lambda record: True, wake=lambda: None),
+    )
     cursor = hub.subscribe(first, None)
     hub.subscribe(other, None)
     hub.unsubscribe(first)  # without a clock, interest ends at once: what is written now is relayed to nobody here
@@ -104,7 +107,8 @@ def at_a_stranger():
     key = key_of_others(lonely.core)
     owners = lonely.core.cluster.ownership.owners(partition_of(*key))
     owner = next(node for node in others if node.node_id in owners)
-    return world, cluster, lonely, owner, Subscription(*key, "", lambda record: True, lambda: None)
+    listener = Subscription(table=key[0], key=key[1], prefix="", may_see=lambda record: True, wake=lambda: None)
+    return world, cluster, lonely, owner, listener
 
 
 def whoever_missed_more_than_others_remember_is_told_so():

@@ -139,7 +139,7 @@ def others_own(core) -> None:
 def a_read_goes_by_one_registry():
     world, cluster = settled(3)
     core, answers = cluster.nodes[0].core, []
-    ReadRun(core.cluster, KEY, Level.MAJORITY, lambda *answer: answers.append(answer))
+    ReadRun(cluster=core.cluster, key=KEY, level=Level.MAJORITY, done=lambda *answer: answers.append(answer))
     others_own(core)
     assert world.run_until(lambda: answers, 5)
     assert not answers[0][0].is_enough
