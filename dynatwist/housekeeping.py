@@ -18,6 +18,7 @@ from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.wal import Durability, Wal
 
 SECOND_S = 1.0
+"""How often a node looks after itself; with ``--durability interval`` also how much a power cut may take."""
 
 
 class Every:

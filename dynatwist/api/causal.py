@@ -17,6 +17,7 @@ from dynatwist.model.dots import Dot
 MAX_DOTS = 160
 """The newest are kept; as many as fit a header."""
 MAX_CHARS = 8192
+"""What most servers and proxies take as one header."""
 _encode = msgspec.msgpack.Encoder().encode
 _DECODER = msgspec.msgpack.Decoder(list[tuple[int, bytes, int]])
 

@@ -23,8 +23,11 @@ from .limits import RESERVED_TABLES
 from .request import Answer, Request, error_answer
 
 MAX_HEAD_BYTES = 4096
+"""Heads of clients that speak plainly have a few hundred."""
 MAX_HEADERS = 64
+"""More than plain clients send; the rest is left to Twisted, which counts them too."""
 HEADS_REMEMBERED = 4096
+"""A few megabytes: the head that each client sends again and again."""
 
 _PLAIN = rb"[A-Za-z0-9._~!$&'()*+,;=:@-]+"
 _REQUEST_LINE = re.compile(

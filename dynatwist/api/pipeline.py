@@ -11,8 +11,11 @@ from collections import deque
 from collections.abc import Callable
 
 FIRST_AT_ONCE = 16
+"""Requests of one connection that are begun together, until it is known how long their answers are."""
 MOST_AT_ONCE = 256
+"""More does not get quicker; they are begun over several turns all the same."""
 LEAST_AT_ONCE = 2
+"""One is answered while the next is carried out."""
 LONG_ANSWER_BYTES = 16 << 10
 MOST_WAITING_BYTES = 64 << 10
 """As much as a transport reads at once."""

@@ -24,6 +24,7 @@ from .request import Request
 from .views import failure_of
 
 MAX_TTL_S = 10 * 365 * 24 * 3600
+"""Ten years: what lives longer may as well live for ever, and a larger number is a slip of milliseconds for seconds."""
 
 Outcome = Result | ApiError
 Done = Callable[[Outcome], None]

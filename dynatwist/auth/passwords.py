@@ -15,6 +15,7 @@ from dynatwist.budget import Allowance, Charge
 
 T = TypeVar("T")
 SALT_BYTES = 16
+"""As RFC 9106, section 3.1, recommends."""
 
 
 class Passwords:

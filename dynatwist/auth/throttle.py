@@ -27,6 +27,7 @@ FREE_FAILURES = 10
 ADDRESS_FREE_FAILURES = 50
 """Many users may share an address, and mistype now and then."""
 FIRST_WAIT_S = 1.0
+"""After the first failures that count: unnoticed by a person who mistypes."""
 MAX_WAIT_S = 60.0
 FORGET_AFTER_S = 300.0
 STRANGERS_TRIES = 10

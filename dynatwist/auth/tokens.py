@@ -12,8 +12,11 @@ from hashlib import blake2b
 import jwt
 
 MAX_VERIFIED = 20_000
+"""Tokens whose signature need not be checked again: two megabytes."""
 MAX_TOKEN_CHARS = 4096
+"""Those of this store have three hundred; what is longer is not decoded."""
 TICKET_S = 30
+"""For a page to open its websocket with the ticket that it was just given."""
 ALGORITHM = "HS256"
 
 

@@ -29,6 +29,7 @@ from .tokens import Identity, Role, Tokens
 USERS_TABLE = "_users"
 ADMIN_UID = "admin"
 MIN_SECRET_CHARS = 8
+"""NIST SP 800-63B, section 5.1.1."""
 
 
 class User(msgspec.Struct, frozen=True):

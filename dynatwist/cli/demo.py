@@ -20,7 +20,9 @@ from dynatwist.storage.keyfile import load_or_create
 UNSAFE_PORTS = frozenset({*range(6665, 6670), 6000, 6566, 6697, 5060, 5061, 10080})
 """Ports above 5,000 that browsers refuse to open."""
 START_TIMEOUT_S = 20.0
+"""Three nodes start in two seconds; a busy laptop takes longer."""
 STOP_TIMEOUT_S = 10.0
+"""A node gives itself five seconds to flush its log."""
 
 
 def _is_free(port: int) -> bool:

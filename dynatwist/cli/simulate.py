@@ -19,6 +19,7 @@ from dynatwist.sim.reached import named_states
 from dynatwist.sim.run import Report, simulate
 
 SHOWN = 3
+"""Violations of a seed that are told: the first says most, and others follow from it."""
 
 
 @dataclass

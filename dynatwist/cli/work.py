@@ -16,6 +16,7 @@ from dynatwist.errors import DynakvError
 from .session import load_token
 
 WIDE = 200
+"""Columns, where the output is no terminal: tables are not folded for a program that reads them."""
 Work = Callable[[Any], Awaitable[None]]
 
 

@@ -23,7 +23,9 @@ from dynatwist.twisted_inside.client import was_not_sent
 from .watch import Change, Watch
 
 CONNECT_TIMEOUT_S = 2.0
+"""Then the next node is tried."""
 REQUEST_TIMEOUT_S = 5.0
+"""A node answers everything within two seconds, but for what is large."""
 ROUNDS = 3
 PAUSE_S = 0.2
 KEEP_IDLE_S = 30

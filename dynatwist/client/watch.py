@@ -16,9 +16,13 @@ from twisted.internet.ssl import optionsForClientTLS
 
 SUBPROTOCOL = "dynakv.v1.json"
 FIRST_PAUSE_S = 0.1
+"""Before the next node is tried, so that a cluster that restarts is not hammered."""
 MAX_PAUSE_S = 2.0
+"""A listener misses no more than this after its cluster is back."""
 OPEN_TIMEOUT_S = 5.0
+"""For a node to begin its stream, or the next one is tried."""
 QUEUE = 10_000
+"""Events that wait for a slow reader; then it is told to read afresh, as a node would tell it."""
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from statistics import median_low
 from dynatwist.model.registry import majority
 
 TOLERANCE_MS = 10_000
+"""NTP keeps clocks a thousand times closer; stamps may be so far ahead and drag nobody along (`FAR_MS`)."""
 STALE_S = 10.0
 MEMBERS_NEEDED = 3
 STEADY_S = 60.0

@@ -10,7 +10,9 @@ from .event import Event
 WINDOW_EVENTS = 8192
 """Some seconds of a busy node's writes: as long as a client needs to connect again."""
 LEAST_WINDOW_BYTES = 1 << 20
+"""Some thousand events: a listener that reconnects in a moment resumes, however small the store is."""
 MOST_WINDOW_BYTES = 64 << 20
+"""Beside a large store; who was away for longer reads afresh."""
 
 
 class Window:

@@ -7,6 +7,7 @@ from math import ceil, log10
 from .messages import ENCODER, Alive, Dead, Suspect
 
 RETRANSMIT_MULTIPLIER = 4
+"""Times the logarithm of the number of members: how often news is passed on, as in memberlist."""
 
 
 class BroadcastQueue:

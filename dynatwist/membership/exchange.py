@@ -13,7 +13,9 @@ from .view import View, bucket_of
 MAX_PAGES = 16
 """Of one exchange; what is left differs still, and comes with the next one."""
 _BUCKET_BYTES = 12
+"""Number and digest of a bucket, encoded."""
 _HEAD_BYTES = 16
+"""What goes around a page of them."""
 
 
 class Exchange:

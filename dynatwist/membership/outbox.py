@@ -10,6 +10,7 @@ from .settings import SwimSettings
 from .view import View
 
 LIST_BYTES = 8
+"""What goes around the messages of a packet."""
 
 
 class Outbox:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from .actions import Random
 
 FEW = 32
+"""Up to so many members all are looked at; it is as quick as drawing."""
 
 
 class ProbeRing:

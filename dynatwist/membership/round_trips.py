@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ALPHA = 1 / 8
 BETA = 1 / 4
+"""How far a measurement moves the mean, and the variation: RFC 6298, section 2."""
 
 
 class RoundTrips:

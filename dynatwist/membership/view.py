@@ -13,6 +13,7 @@ from .members import State
 from .messages import Alive
 
 BUCKETS = 64
+"""Of digests of the view: one packet holds them all, and each covers some twenty of a thousand members."""
 _RANK = {State.ALIVE: 0, State.DEAD: 1, State.LEFT: 2}
 
 

@@ -15,6 +15,7 @@ from .dots import Dot
 from .record import Key
 
 BUCKETS = 1024
+"""Of a partition: what differs is found by comparing eight kilobytes, and then the entries of few buckets."""
 
 
 def _text(key: Key) -> bytes:

@@ -9,6 +9,7 @@ from sortedcontainers import SortedList
 from .record import Key
 
 NEVER_MS = 1 << 62
+"""Beyond every end that a record may have."""
 
 
 class Ends:

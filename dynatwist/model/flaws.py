@@ -19,7 +19,9 @@ from .lineage import FILLED, turned
 from .record import MAX_VV_ACTORS, Key, Record
 
 MAX_TABLE_CHARS = 1024
+"""More than any node lets its clients use."""
 MAX_KEY_CHARS = 8192
+"""The same of keys."""
 MAX_OWNER_CHARS = 1024
 MAX_OP_BYTES = 1024
 MAX_MOMENTS = 128

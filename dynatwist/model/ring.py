@@ -15,6 +15,7 @@ SYSTEM_PARTITION = PARTITIONS
 """The one partition of all system tables; every member owns it."""
 
 ALL_PARTITIONS = PARTITIONS + 1
+"""The last one is that of the system tables."""
 
 
 def is_system_table(table: str) -> bool:

@@ -33,15 +33,24 @@ from .sieve import SIFTED, sifted
 from .ways import Ways
 
 STALL_S = 0.1
+"""A ping that goes with each request was not answered for so long: the peer is stalled, and nobody waits for it.
+Round trips in a region take a tenth of that; garbage collection and a busy disk thread less than half."""
 WATCH_S = STALL_S / 4
+"""How often that is looked at; it is noticed a quarter late at most."""
 GIVE_UP_S = 5.0
+"""A stalled peer that is not back by then gets a new connection: this one may hang in a router."""
 SLEEP_S = 0.25
+"""Timers that are so late tell that this process was stopped; a turn of the reactor never takes half of it."""
 HELLO_TIMEOUT_S = 5.0
+"""For a peer to say who it is."""
 CALL_TIMEOUT_S = 10.0
+"""For calls whose caller names no time: rounds and proposals, of which nobody waits for one."""
 IDLE_PING_S = 0.5
+"""How often a peer is pinged that is asked nothing, so that its stall is known before the next request."""
 LAST_WORD_S = 2.0
 """For a message to arrive at a peer whose connection is dropped: more than a round trip, and one lost packet."""
 CLOCK_MARGIN_S = 0.5
+"""By how much two monotonic clocks may drift apart, and a frame be delayed, on top of what was measured."""
 HELLO_BYTES = 256 << 10
 """Before its `Hello` a peer may send no longer frame. That holds the registry: more than a thousand members."""
 GUEST_BYTES = 2 << 20

@@ -30,7 +30,9 @@ from dynatwist.membership.budget import Budget
 from dynatwist.storage.seal import derive_key
 
 PACKET_VERSION = 2
+"""Packets of another one are dropped; see docs/wires.rst."""
 MAX_PACKET_BYTES = 1200
+"""Fits every path on the internet with its headers, so that no packet is fragmented."""
 _HEADER = struct.Struct(">BB8s8s8sQ")
 OVERHEAD_BYTES = _HEADER.size + 16
 MAX_PAYLOAD_BYTES = MAX_PACKET_BYTES - OVERHEAD_BYTES - 16

@@ -12,6 +12,7 @@ from dynatwist.model.record import Key
 MANIFEST_KIND = b"MANI"
 CHUNK_KIND = b"COLD"
 MANIFESTS_KEPT = 2
+"""If a chunk of the newest save is damaged, the one before has it, and the log of that is kept too."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -22,6 +22,7 @@ REGISTRY = "registry"
 """Name of the meta entry with the newest registry whose consequences for this node's replicas are in the log."""
 REGISTRY_DECODER = msgspec.msgpack.Decoder(Registry)
 DATA_KEY_BYTES = 32
+"""Of AES-256."""
 
 
 @dataclass(frozen=True, slots=True)

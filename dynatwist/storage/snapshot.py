@@ -36,7 +36,9 @@ from .room import DiskRoom
 from .store import Store
 
 SLICE_RECORDS = 256
+"""Handed to the writer at a time: about a millisecond of a turn."""
 SLICE_BYTES = 1 << 20
+"""And no more, or one record."""
 CHUNK_BYTES = 1 << 20
 MIN_LOG_BYTES = 128 << 20
 LOG_PER_STORE = 2

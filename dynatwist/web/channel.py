@@ -33,6 +33,7 @@ from .closing import closing_answer
 from .unread import Unread
 
 LINGER_S = 1.0
+"""For a client to read why it is refused before the connection closes: a round trip, and one lost packet."""
 _BLANKS = (b" ", b"\t")
 
 

@@ -13,6 +13,7 @@ from dynatwist.runtime import Clock, Timer, cancel
 from .request import BoundedRequest
 
 HEARTBEAT_S = 15.0
+"""Proxies end a silent connection after 30 or 60 seconds."""
 
 
 @implementer(IPushProducer)

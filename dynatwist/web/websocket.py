@@ -40,6 +40,7 @@ STRANGER_BYTES = 4 << 10
 CLOSE_GOING_AWAY = 1001
 CLOSE_POLICY = 1008
 CLOSE_TRY_LATER = 1013
+"""Codes of RFC 6455, section 7.4.1, and of its registry: going away, policy violation, try again later."""
 
 
 @implementer(IPushProducer)
