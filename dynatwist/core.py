@@ -17,7 +17,6 @@ from dynatwist.agreement.registrar import Registrar
 from dynatwist.agreement.rotation import Rotation
 from dynatwist.api.accounts import AccountRoutes
 from dynatwist.api.admin import AdminRoutes
-from dynatwist.api.audit import Audit
 from dynatwist.api.connected import INTERVAL_S as CONNECTED_INTERVAL_S
 from dynatwist.api.connected import Connected
 from dynatwist.api.context import VERSION, Context
@@ -28,6 +27,7 @@ from dynatwist.api.live import LiveRoutes, Sights
 from dynatwist.api.session import Session
 from dynatwist.api.source import Proxies
 from dynatwist.api.status import StatusRoutes
+from dynatwist.audit_log import AuditLog
 from dynatwist.auth.cluster_secrets import admin_passwords, token_keys
 from dynatwist.auth.passwords import Passwords
 from dynatwist.auth.tokens import Tokens
@@ -36,7 +36,7 @@ from dynatwist.budget import Budget
 from dynatwist.calls import call_safely
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.config import NodeConfig
-from dynatwist.errors import StartError
+from dynatwist.counters import counters_of
 from dynatwist.feed.hub import Hub
 from dynatwist.housekeeping import Every, Housekeeping
 from dynatwist.membership.messages import Alive
@@ -55,7 +55,6 @@ from dynatwist.repair.repair import Repair
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
 from dynatwist.runtime import Runtime
-from dynatwist.storage.audit import AuditFile
 from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.keyring import ClusterKeys, Keyring
 from dynatwist.storage.opening import open_folder
@@ -96,7 +95,15 @@ class Core:
         )
         self.identity, self.recovered, self.findings = opened.identity, opened.recovered, opened.findings
         self._note(self.findings)
-        self._build(opened.identity_file)
+        self.audit_log = AuditLog(config.audit_log, config.audit_bytes, runtime, f"{config.host}:{config.port}")
+        self._build_storage()
+        self._build_cluster(opened.identity_file)
+        self._build_requests()
+        self._build_users()
+        self._build_gossip(self.cluster.me)
+        self._build_routes()
+        self._build_loops()
+        self.keyring.on_change.append(self._keys_changed)
 
     def _note(self, findings: Iterable[str]) -> None:
         for finding in findings:
@@ -104,7 +111,7 @@ class Core:
 
     # Building
 
-    def _build(self, identity_file: IdentityFile) -> None:
+    def _build_storage(self) -> None:
         runtime, config, identity, recovered = self.runtime, self.config, self.identity, self.recovered
         self.room = DiskRoom(runtime.fs, self._folder, config.disk_reserve_bytes)
         self._log_writer = runtime.new_writer("wal")
@@ -134,17 +141,34 @@ class Core:
             announce=self._announce,
             withdraw=self._withdraw,
         )
+        self.saver = ColdSaver(
+            store=self.store,
+            fs=runtime.fs,
+            folder=self._folder,
+            data_key=identity.data_key,
+            writer=self._cold_writer,
+            randbytes=runtime.randbytes,
+            later=runtime.clock.callLater,
+            recovered=recovered,
+            room=self.room,
+        )
+
+    def _build_cluster(self, identity_file: IdentityFile) -> None:
+        config, identity = self.config, self.identity
         me = Member(identity.node_id, config.host, config.port, config.actual_peer_port)
         self.cluster = Cluster(
             me=me,
             identity=identity,
             identity_file=identity_file,
             store=self.store,
-            runtime=runtime,
+            runtime=self.runtime,
             lone_after_s=config.lone_after_s,
             grace_s=config.tombstone_grace_s,
         )
         self.cluster.links.doors.limits = config.doors
+
+    def _build_requests(self) -> None:
+        config, identity, runtime = self.config, self.identity, self.runtime
         self.intake = Intake(runtime.monotonic_s, runtime.later)
         self.hub = Hub(
             identity.epoch.hex(),
@@ -157,21 +181,12 @@ class Core:
         )
         self.relays = Relays(self.cluster, self.hub)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
-        self.acceptors = acceptors = Acceptors(self.cluster, SYSTEM_PARTITION in recovered.damaged)
-        self.registrar = Registrar(self.cluster, acceptors, list(config.join), config.replicas)
+        self.acceptors = Acceptors(self.cluster, SYSTEM_PARTITION in self.recovered.damaged)
+        self.registrar = Registrar(self.cluster, self.acceptors, list(config.join), config.replicas)
         self.repair = Repair(self.cluster)
-        self.saver = ColdSaver(
-            store=self.store,
-            fs=runtime.fs,
-            folder=self._folder,
-            data_key=identity.data_key,
-            writer=self._cold_writer,
-            randbytes=runtime.randbytes,
-            later=runtime.clock.callLater,
-            recovered=recovered,
-            room=self.room,
-        )
-        keys = self.keyring.keys
+
+    def _build_users(self) -> None:
+        config, runtime, keys = self.config, self.runtime, self.keyring.keys
         admins = admin_passwords(keys, config.admin_password)
         tokens = Tokens(token_keys(keys, admins), runtime.wall_ms, config.token_lifetime_s, runtime.randbytes)
         passwords = Passwords(
@@ -184,14 +199,14 @@ class Core:
         self.users = Users(
             cluster=self.cluster,
             coordinator=self.coordinator,
-            acceptors=acceptors,
+            acceptors=self.acceptors,
             passwords=passwords,
             tokens=tokens,
             admin_passwords=admins,
         )
-        self._build_gossip(me)
-        self.keyring.on_change.append(self._keys_changed)
-        self._build_routes()
+
+    def _build_loops(self) -> None:
+        config, runtime = self.config, self.runtime
         self._housekeeping = Housekeeping(
             clock=runtime.clock,
             saver=self.saver,
@@ -244,24 +259,32 @@ class Core:
         self.metrics = Metrics()
         listing = Listing(self.cluster, self.coordinator)
         self.context = Context(
-            self.cluster,
-            self.coordinator,
-            listing,
-            self.registrar,
-            self.users,
-            self.hub,
-            self.metrics,
-            self.saver,
-            self.intake,
-            self.budget,
-            config.limits,
-            config.private_status,
-            config.anonymous_read,
-            config.registration,
-            Proxies(config.trusted_proxies),
-            self._audit(),
-            self.findings,
-            self._counters,
+            cluster=self.cluster,
+            coordinator=self.coordinator,
+            listing=listing,
+            registrar=self.registrar,
+            users=self.users,
+            hub=self.hub,
+            metrics=self.metrics,
+            saver=self.saver,
+            intake=self.intake,
+            budget=self.budget,
+            limits=config.limits,
+            private_status=config.private_status,
+            anonymous_read=config.anonymous_read,
+            registration=config.registration,
+            proxies=Proxies(config.trusted_proxies),
+            audit=self.audit_log.audit,
+            findings=self.findings,
+            counters=lambda: counters_of(
+                repair=self.repair,
+                room=self.room,
+                wal=self.wal,
+                saver=self.saver,
+                peers=self.cluster.peers,
+                gossip=self.gossip,
+                audit_log=self.audit_log,
+            ),
         )
         self.data = DataRoutes(self.context)
         self.accounts = AccountRoutes(self.context)
@@ -272,35 +295,6 @@ class Core:
         self.connected = Connected(self.users.still_counts, runtime.later)
         self.live = LiveRoutes(self.context, sights, self.connected)
         self.session = partial(Session, self.context, self.data.door, sights=sights, connected=self.connected)
-
-    def _audit(self) -> Audit:
-        """The audit log, if one is wanted.
-
-        :raises StartError: when its file cannot be written.
-        """
-        path, address = self.config.audit_log, self.cluster.me.address
-        self._audit_writer, self.audit_file = None, None
-        if path is None:
-            return Audit()
-        self._audit_writer = writer = self.runtime.new_writer("audit")
-        plain = Audit(self.runtime.wall_ms, address)
-        try:
-            self.audit_file = AuditFile(
-                path,
-                self.config.audit_bytes,
-                writer=writer,
-                dropped=lambda count: plain.line("audit", "dropped", on=(str(count),)),
-                trouble=self._audit_trouble,
-            )
-        except OSError as error:
-            raise StartError(f"--audit-log {path}: {error.strerror}") from None
-        return Audit(self.runtime.wall_ms, address, self.audit_file.append)
-
-    def _audit_trouble(self, failure: BaseException | None) -> None:
-        if failure is not None:
-            self.log.error("the audit log cannot be written, lines are dropped: {reason}", reason=str(failure))
-        else:
-            self.log.info("the audit log is written again")
 
     # Running
 
@@ -359,8 +353,7 @@ class Core:
         def closed() -> None:
             self._log_writer.stop()
             self._cold_writer.stop()
-            if self._audit_writer is not None:
-                self._audit_writer.stop()
+            self.audit_log.stop()
             done.callback(None)
 
         self.wal.close(closed)
@@ -372,29 +365,3 @@ class Core:
 
     def _withdraw(self) -> None:
         self.hub.reset()
-
-    def _counters(self) -> dict[str, int]:
-        doors = self.cluster.links.doors
-        return {
-            "anti_entropy_rounds": self.repair.rounds,
-            "disk_free_bytes": self.room.free_bytes,
-            "disk_reserve_bytes": self.room.reserve_bytes,
-            "disk_is_low": int(self.room.is_low),
-            "log_is_stuck": int(bool(self.wal.stuck)),
-            "log_bytes_since_save": self.saver.log_bytes,
-            "peer_links": len(self.cluster.links.linked()),
-            "peer_links_limit": doors.limits.links,
-            "peer_handshakes": len(doors),
-            "peer_handshakes_limit": doors.limits.handshakes,
-            "peer_handshakes_per_address_limit": doors.limits.handshakes_per_address,
-            "peer_handshakes_dropped": doors.dropped,
-            "peer_connections_refused": doors.refused,
-            "peer_calls_refused": self.cluster.peers.refused_calls,
-            "peer_dials_put_off": self.cluster.links.dialler.dials.put_off,
-            "gossip_packets_sent": self.gossip.packets_sent,
-            "gossip_packets_received": self.gossip.packets_received,
-            "gossip_packets_dropped": self.gossip.codec.dropped,
-            "gossip_packets_ignored": self.gossip.codec.ignored,
-            "gossip_packets_unsent": self.gossip.packets_unsent,
-            "audit_lines_dropped": self.audit_file.lines_dropped if self.audit_file is not None else 0,
-        }

@@ -1,0 +1,48 @@
+"""What a node counts besides requests, for ``/stats`` and ``/metrics``."""
+
+from __future__ import annotations
+
+from dynatwist.audit_log import AuditLog
+from dynatwist.cluster.peers import Peers
+from dynatwist.net.gossip import GossipPort
+from dynatwist.repair.repair import Repair
+from dynatwist.storage.room import DiskRoom
+from dynatwist.storage.snapshot import ColdSaver
+from dynatwist.storage.wal import Wal
+
+
+def counters_of(
+    *,
+    repair: Repair,
+    room: DiskRoom,
+    wal: Wal,
+    saver: ColdSaver,
+    peers: Peers,
+    gossip: GossipPort,
+    audit_log: AuditLog,
+) -> dict[str, int]:
+    """By name, as of now."""
+    links, doors = peers.links, peers.links.doors
+    return {
+        "anti_entropy_rounds": repair.rounds,
+        "disk_free_bytes": room.free_bytes,
+        "disk_reserve_bytes": room.reserve_bytes,
+        "disk_is_low": int(room.is_low),
+        "log_is_stuck": int(bool(wal.stuck)),
+        "log_bytes_since_save": saver.log_bytes,
+        "peer_links": len(links.linked()),
+        "peer_links_limit": doors.limits.links,
+        "peer_handshakes": len(doors),
+        "peer_handshakes_limit": doors.limits.handshakes,
+        "peer_handshakes_per_address_limit": doors.limits.handshakes_per_address,
+        "peer_handshakes_dropped": doors.dropped,
+        "peer_connections_refused": doors.refused,
+        "peer_calls_refused": peers.refused_calls,
+        "peer_dials_put_off": links.dialler.dials.put_off,
+        "gossip_packets_sent": gossip.packets_sent,
+        "gossip_packets_received": gossip.packets_received,
+        "gossip_packets_dropped": gossip.codec.dropped,
+        "gossip_packets_ignored": gossip.codec.ignored,
+        "gossip_packets_unsent": gossip.packets_unsent,
+        "audit_lines_dropped": audit_log.lines_dropped,
+    }
