@@ -44,8 +44,6 @@ from dynatwist.membership.settings import SwimSettings
 from dynatwist.membership.swim import Swim
 from dynatwist.metrics import Metrics
 from dynatwist.model.dots import actor_of
-from dynatwist.model.record import Key, Record
-from dynatwist.model.records import Packed
 from dynatwist.model.registry import MAX_MEMBERS, Member
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.net.gossip import GossipPort
@@ -138,7 +136,7 @@ class Core:
             wal=self.wal,
             actor=actor,
             wall_ms=runtime.wall_ms,
-            announce=self._announce,
+            announce=lambda *news: None,
             withdraw=self._withdraw,
         )
         self.saver = ColdSaver(
@@ -180,6 +178,7 @@ class Core:
             is_awake=False,
         )
         self.relays = Relays(self.cluster, self.hub)
+        self.store.announce_to(self.relays.announce)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
         self.acceptors = Acceptors(self.cluster, SYSTEM_PARTITION in self.recovered.damaged)
         self.registrar = Registrar(self.cluster, self.acceptors, list(config.join), config.replicas)
@@ -359,9 +358,6 @@ class Core:
         self.wal.close(closed)
 
     # Between the parts
-
-    def _announce(self, key: Key, record: Record, packed: Packed, replaced: Packed | None) -> None:
-        self.relays.announce(key, record, packed, replaced)
 
     def _withdraw(self) -> None:
         self.hub.reset()

@@ -53,6 +53,8 @@ class Relays:
 
     def announce(self, key: Key, record: Record, packed: Packed, replaced: Packed | None) -> None:
         """A record won here and is durable: tell whoever listens, here or at a node that does not own it."""
+        if not self._hub.is_awake:
+            return
         if is_system_table(key[0]) or self._hub.publish(key, record, packed, replaced) is None or not self._listening:
             return
         message = Relay([(key, record)], self._hub.cursor)

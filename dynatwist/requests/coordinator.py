@@ -120,7 +120,7 @@ class Coordinator:
         asked_ms = self._lapse_ms(held)
         fresh = held is not None and not held.is_dead(asked_ms)
         if fresh and not operation.is_conditional and not origin.in_doubt:
-            self._write(operation, origin, done)
+            self._write(operation, origin, held, done)
             return
         if origin is HERE:  # the read may wait for a log that is stuck, or slow
             origin = Origin(until_s=self.cluster.runtime.monotonic_s() + FORWARD_TIMEOUT_S)
@@ -130,7 +130,7 @@ class Coordinator:
             if self._is_over_only_now(store.held(operation.key), asked_ms):
                 self._carry_out_now(operation, origin, done)
             else:
-                self._write(operation, origin, done)
+                self._write(operation, origin, store.held(operation.key), done)
 
         if origin.in_doubt:
             ReadRun(cluster=self.cluster, key=operation.key, level=Level.QUORUM, done=read, op=origin.op)
@@ -204,10 +204,9 @@ class Coordinator:
 
         self._read(operation.key, operation.level, read)
 
-    def _write(self, operation: Operation, origin: Origin, done: OnResult) -> None:
-        """Check and write in one go: nothing can come between."""
+    def _write(self, operation: Operation, origin: Origin, held: Record | None, done: OnResult) -> None:
+        """Check and write in one go: nothing can come between, since `held` was looked up."""
         store = self.cluster.store
-        held = store.held(operation.key)
         written = self.deciding.decide(operation, origin, held)
         if isinstance(written, Record):
             self._replicate(operation, written, done)

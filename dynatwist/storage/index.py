@@ -84,10 +84,11 @@ class Index:
     def held(self, effect: Held) -> None:
         """A record is held now; most replace a value by a value, and change nothing but the account of bytes."""
         before, record = effect.before, effect.record
-        if before is None or not _is_value(before) or not _is_value(record):
+        old, new = before.value if before is not None else None, record.value
+        if before is None or old is None or new is None or before.expires_ms or record.expires_ms:
             self._change(effect.key, before, record)
         else:
-            self.size_bytes += len(record.value or b"") - len(before.value or b"")
+            self.size_bytes += len(new) - len(old)
 
     def gone(self, effect: Gone) -> None:
         """Some records are not held any more."""
@@ -146,11 +147,6 @@ class Index:
             return 0
         (self.ends.add if one > 0 else self.ends.discard)(key, record.expires_ms)
         return one
-
-
-def _is_value(record: Record) -> bool:
-    """Whether a record is neither deleted, nor ends by itself."""
-    return record.value is not None and not record.expires_ms
 
 
 def _size(name: str, record: Record | None) -> int:

@@ -148,6 +148,10 @@ class Store:
         """Call once the record held for a key is durable; usually at once."""
         self.when_keys_readable((key,), call)
 
+    def announce_to(self, announce: Announce) -> None:
+        """Have each winning record told there, in order, once it is durable."""
+        self._winners.announce_to(announce)
+
     def is_key_readable(self, key: Key) -> bool:
         """Whether the record held for a key is durable."""
         return key not in self._winners.undurable
@@ -327,7 +331,7 @@ class Store:
         """Have an entry carried out and logged, and everybody told who follows what is held; see `State.apply`."""
         effect = self.state.apply(entry, record, packed)
         if effect.is_change:
-            self._follow(effect, self.wal.append(logged(entry, effect)))
+            self._follow(effect, self.wal.append(entry if type(effect) is Held else logged(entry, effect)))
         for observer in self._observers:
             observer(entry, effect)
         return effect

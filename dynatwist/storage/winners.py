@@ -29,6 +29,10 @@ class Winners:
         self._waiting: deque[tuple[int, Held]] = deque()
         wal.on_durable = self._durable
 
+    def announce_to(self, announce: Announce) -> None:
+        """Tell somebody else from now on."""
+        self._announce = announce
+
     def held(self, effect: Held, lsn: int) -> None:
         """A record is held now, and has a number in the log."""
         self.undurable[effect.key] = lsn
