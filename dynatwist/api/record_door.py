@@ -72,7 +72,8 @@ class RecordDoor:
 
         :raises ApiError: 400 for a name that is none.
         """
-        self._check(table, key)
+        check_table(table, self._limits)
+        check_key(key, self._limits)
         return Operation(Kind.GET, (table, key), level, seen=causal.dots(partition_of(table, key)))
 
     def write(self, identity: Identity, kind: Kind, table: str, key: str, body: bytes, terms: Terms) -> Operation:
@@ -81,7 +82,8 @@ class RecordDoor:
         :param body: JSON of a value or patch; nothing is made of it for a delete.
         :raises ApiError: 400 or 413 for a name or a value that is none.
         """
-        self._check(table, key)
+        check_table(table, self._limits)
+        check_key(key, self._limits)
         value = b"" if kind is Kind.DELETE else parse_value(body, self._limits)
         return Operation(
             kind,
@@ -96,10 +98,6 @@ class RecordDoor:
             terms.causal.dots(partition_of(table, key)),
         )
 
-    def _check(self, table: str, key: str) -> None:
-        check_table(table, self._limits)
-        check_key(key, self._limits)
-
     # What comes of it
 
     def submit(self, identity: Identity | None, operation: Operation, done: Done) -> None:
@@ -108,14 +106,16 @@ class RecordDoor:
         :param identity: whose records may be read; ``None`` for nobody's in particular.
         :param done: called once, perhaps before this returns; a result is OK and has a record, a tombstone of a delete.
         """
-        self._context.coordinator.submit(operation, lambda result: done(self._outcome(identity, operation, result)))
 
-    def _outcome(self, identity: Identity | None, operation: Operation, result: Result) -> Outcome:
-        if result.code is not Code.OK or result.record is None:
-            return failure_of(result)
-        if operation.kind is Kind.GET and not self._context.may_read(identity, result.record):
-            return ApiError(403, "forbidden", "the key belongs to another user")
-        return result
+        def over(result: Result) -> None:
+            if result.code is not Code.OK or result.record is None:
+                done(failure_of(result))
+            elif operation.kind is Kind.GET and not self._context.may_read(identity, result.record):
+                done(ApiError(403, "forbidden", "the key belongs to another user"))
+            else:
+                done(result)
+
+        self._context.coordinator.submit(operation, over)
 
     def attempt(self, identity: Identity | None, operation: Operation) -> Deferred[Outcome]:
         """The same, for those who wait. The Deferred never fails."""
