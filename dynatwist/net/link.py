@@ -15,19 +15,19 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 
-from dynatwist.calls import call_each, call_safely
+from dynatwist.calls import call_safely
 from dynatwist.runtime import Runtime, Timer, cancel
 
 from .arrival import Arrival
 from .framing import FRAME_SIZES, Frame, FrameError, FrameReader, FrameSizes, State, encode_all
 from .messages import AnyMessage, Done, Hello, Ping, Refused, StaleRegistry, Unable
+from .pending import PendingCalls
 from .replies import NoAnswer, OnReply, Reply
 from .sieve import SIFTED, sifted
 from .ways import Ways
@@ -59,16 +59,6 @@ CLOSE_S = 0.4
 """A connection that is to be closed, and whose other end does not close it too, is dropped after so long."""
 MAX_QUEUED_BYTES = 64 << 20
 """Whoever makes much waits for acknowledgements, so this is never reached by a peer that reads at all."""
-
-"""Called once with the reply, or ``None`` when there will be none."""
-
-
-@dataclass(slots=True)
-class _Call:
-    on_reply: OnReply
-    on_stall: Callable[[], None] | None
-    deadline_s: float
-
 
 Wall = tuple[int, float]
 """(what a peer's wall clock said in ms, at which monotonic time of ours)."""
@@ -141,8 +131,7 @@ class PeerLink(TwistedProtocol):
         self._reader = FrameReader(min(HELLO_BYTES, sizes.max_bytes))
         self._close_by_s = float("inf")
         self._outgoing: list[tuple[int, AnyMessage]] = []
-        self._calls: dict[int, _Call] = {}
-        self._next_id = 1
+        self._calls = PendingCalls()
         self._ping_sent_s: float | None = None
         self._is_flush_due = False
         self._is_ping_measured = True
@@ -180,8 +169,7 @@ class PeerLink(TwistedProtocol):
             return
         if self._ping_sent_s is None:
             self._ping()
-        call_id = self._take_id()
-        self._calls[call_id] = _Call(on_reply, on_stall, self._runtime.monotonic_s() + timeout_s)
+        call_id = self._calls.add(on_reply, self._runtime.monotonic_s() + timeout_s, on_stall)
         self._send(call_id, message)
         if self.stalled and on_stall is not None:
             on_stall()
@@ -225,17 +213,11 @@ class PeerLink(TwistedProtocol):
         self.is_served = is_member
         self._reader.max_bytes = self._sizes.max_bytes if is_member else min(GUEST_BYTES, self._sizes.max_bytes)
 
-    def _take_id(self) -> int:
-        self._next_id += 1
-        return self._next_id
-
     def _ping(self) -> None:
         now_s = self._runtime.monotonic_s()
         self._ping_sent_s = self._last_ping_s = now_s
         self._is_ping_measured = True
-        call_id = self._take_id()
-        self._calls[call_id] = _Call(self._pong, None, float("inf"))
-        self._send(call_id, Ping())
+        self._send(self._calls.add(self._pong, float("inf")), Ping())
 
     def _pong(self, reply: Reply) -> None:
         if isinstance(reply, NoAnswer):
@@ -281,8 +263,8 @@ class PeerLink(TwistedProtocol):
         self.log.error("a message for {peer} was longer than any frame may be", peer=self.peer)
         if call_id < 0:
             self._send(call_id, Unable("the answer is too long"))
-        elif call_id in self._calls:
-            self._calls.pop(call_id).on_reply(NoAnswer.UNSENT)
+        else:
+            self._calls.end(call_id, NoAnswer.UNSENT)
 
     # The transport's producer interface: how we learn that the peer does not read.
 
@@ -371,10 +353,8 @@ class PeerLink(TwistedProtocol):
         if self.peer is None:
             self._meet(message)
         elif call_id < 0:
-            call = self._calls.pop(-call_id, None)
-            if call is not None:
-                is_believed = self.is_served or not isinstance(message, StaleRegistry)
-                call.on_reply(message if is_believed else Unable("no member says so"))
+            is_believed = self.is_served or not isinstance(message, StaleRegistry)
+            self._calls.end(-call_id, message if is_believed else Unable("no member says so"))
         elif isinstance(message, Ping):
             self._send(-call_id, Done())
         elif isinstance(message, Refused):
@@ -427,14 +407,11 @@ class PeerLink(TwistedProtocol):
         elif not self.stalled and now_s - self._ping_sent_s >= STALL_S:
             self.stalled = True
             self._owner.changed(self)
-            call_each([call.on_stall for call in self._calls.values() if call.on_stall is not None])
+            self._calls.stall()
         elif self.stalled and now_s - self._ping_sent_s >= GIVE_UP_S:
             self.abort()
             return
-        overdue = [call_id for call_id, call in self._calls.items() if now_s >= call.deadline_s]
-        for call_id in overdue:
-            if call_id in self._calls:
-                call_safely(self._calls.pop(call_id).on_reply, NoAnswer.LATE)
+        self._calls.expire(now_s)
 
     def connectionLost(self, reason: Any = None) -> None:
         """All calls end."""
@@ -445,5 +422,4 @@ class PeerLink(TwistedProtocol):
     def _end(self) -> None:
         self._gone = True
         call_safely(self._owner.closed, self)
-        calls, self._calls = self._calls, {}
-        call_each([call.on_reply for call in calls.values()], NoAnswer.LOST)
+        self._calls.lose()

@@ -123,8 +123,8 @@ def messages(data: bytes) -> None:
     assert link is not None
     node = nodes.node
     if number < 0:
-        nodes.world.run_until(lambda: bool(link._calls), ASKS_WITHIN_S, 0.01)
-        number = -max(link._calls, default=1)
+        nodes.world.run_until(lambda: len(link._calls) > 0, ASKS_WITHIN_S, 0.01)
+        number = -max(link._calls.ids, default=1)
     whole = _framed(number, data[1:])
     assert node.process is not None
     node.process.run(link.dataReceived, whole)
