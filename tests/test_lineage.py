@@ -143,3 +143,17 @@ def test_a_lock_is_taken_and_released_without_end():
             before, held = held, write_over(held, (), 0, Draft(value, "alice"), dot, stamp, 0)
             assert before is None or beats(held, before)
     assert len(held.lineage.stamps) == EXACT_CREATIONS + 3
+
+
+@given(
+    st.integers(1, 10),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.sampled_from([b"a" * 16, b"b" * 16])), unique=True),
+)
+def test_regression_no_two_creations_over_one_tombstone_are_one(exact, moments):
+    """Simulator, seed 1200060: a node whose clock was behind forwarded two users' creations of one key. Both were moved
+    to the next moment after the tombstone's; the two users had created it together, and each wrote over the other."""
+    tombstone = Lineage(0, (Stamp(5, 5, b"a" * 16),))
+    created = [tombstone.created_again(Stamp(*moment), exact) for moment in moments]
+    assert len(set(created)) == len(created)
+    assert created == [tombstone.created_again(Stamp(*moment), exact) for moment in moments], "a repetition is the same"
+    assert all(one.beats(tombstone) for one in created)

@@ -26,17 +26,20 @@ of former versions, which know nothing of filled stretches, judge like all other
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import NamedTuple
 
 from dynatwist.sometimes import sometimes
 
 from .clock import Stamp
+from .dots import EPOCH_BYTES, NODE_ID_BYTES
 
 EXACT_CREATIONS = 16
 """So many moments at the beginning of a history are kept apart: about half a kilobyte, for keys that are created again
 and again, and nothing for all others. Fewer than the 64 at which nodes of former versions refuse a creation."""
 FILLED = Stamp(-1, 0, b"")
 """All moments between the element before this one and the moment behind it, which is turned over, belong to the set."""
+_ACTOR_BYTES = NODE_ID_BYTES + EPOCH_BYTES
 _MAX = (1 << 63) - 1
 """The greatest integer of 64 bits with a sign, so that what is turned over still fits msgpack."""
 
@@ -70,7 +73,7 @@ class Lineage(NamedTuple):
         newest = self.stamps[-1]
         if moment <= newest:
             sometimes("a creation is given a moment before the one that its tombstone ended")
-            moment = _after(newest, moment.actor)
+            moment = _moved_behind(newest, moment)
         if len(self.stamps) <= exact:
             return Lineage(self.generation, (*self.stamps, moment))
         if FILLED in self.stamps:
@@ -84,8 +87,14 @@ class Lineage(NamedTuple):
 
 
 def _after(moment: Stamp, actor: bytes) -> Stamp:
-    """A later moment; that of one actor is no other's, or two that create over one tombstone would create as one."""
     return Stamp(moment.ms, moment.counter + 1, actor)
+
+
+def _moved_behind(newest: Stamp, moment: Stamp) -> Stamp:
+    """A moment later than another one, which no other creation over the same tombstone gets: two users who create a key
+    at once, over one tombstone and through one node, would create it as one. The same request gets the same again."""
+    name = b"%b%d.%d" % (moment.actor, moment.ms, moment.counter)
+    return _after(newest, blake2b(name, digest_size=_ACTOR_BYTES, person=b"moved").digest())
 
 
 def turned(moment: Stamp) -> Stamp:
