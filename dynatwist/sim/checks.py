@@ -9,6 +9,7 @@ from operator import xor
 from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.model.digest import BUCKETS, bucket_of, fingerprint
+from dynatwist.model.record import join_vv
 from dynatwist.model.replica import Replica
 from dynatwist.model.ring import ALL_PARTITIONS, is_system_table
 from dynatwist.replication.hints import MAX_HINTS_PER_NODE
@@ -146,7 +147,9 @@ def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
 
 def state_of(replica: Replica) -> tuple[object, ...]:
     """What is durable of a replica, and found again by a start."""
-    return replica.records, replica.seen, replica.clock.to_wire(), replica.generation, replica.whole, replica.aside
+    # What was seen enters the next version vector, and of that the greatest number of each actor does.
+    seen = {key: frozenset(join_vv(*dots)) for key, dots in replica.seen.items()}
+    return replica.records, seen, replica.clock.to_wire(), replica.generation, replica.whole, replica.aside
 
 
 def _unbounded(node: SimNode, core: Core) -> Iterator[str]:
