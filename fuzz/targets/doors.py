@@ -50,6 +50,11 @@ class _Transport(StringTransport):
 
     protocol: Any = None
 
+    def unregisterProducer(self) -> None:
+        """Nothing where there is none, as with Twisted's sockets: a timer may come when all is over."""
+        if self.producer is not None:
+            super().unregisterProducer()
+
     @property
     def is_over(self) -> bool:
         return bool(self.disconnecting) or bool(getattr(self, "aborting", False))
