@@ -53,7 +53,7 @@ class _Transport(StringTransport):
     def unregisterProducer(self) -> None:
         """Nothing where there is none, as with Twisted's sockets: a timer may come when all is over."""
         if self.producer is not None:
-            super().unregisterProducer()
+            self.producer = None
 
     @property
     def is_over(self) -> bool:
