@@ -98,7 +98,7 @@ class Core:
         self._build_cluster(opened.identity_file)
         self._build_requests()
         self._build_users()
-        self._build_gossip(self.cluster.me)
+        self._build_gossip()
         self._build_routes()
         self._build_loops()
         self.keyring.on_change.append(self._keys_changed)
@@ -136,7 +136,6 @@ class Core:
             wal=self.wal,
             actor=actor,
             wall_ms=runtime.wall_ms,
-            announce=lambda *news: None,
             withdraw=self._withdraw,
         )
         self.saver = ColdSaver(
@@ -204,26 +203,8 @@ class Core:
             admin_passwords=admins,
         )
 
-    def _build_loops(self) -> None:
-        config, runtime = self.config, self.runtime
-        self._housekeeping = Housekeeping(
-            clock=runtime.clock,
-            saver=self.saver,
-            wal=self.wal,
-            room=self.room,
-            cold_writer=self._cold_writer,
-            durability=config.durability,
-            snapshot_interval_s=config.snapshot_interval_s,
-            each_second=(
-                self.coordinator.from_peers.sweep,
-                Every(REPEATED_S, self.store.requests.age),
-                self.cluster.times.tick,
-            ),
-        )
-        self._revoker = LoopingCall(call_safely, self.connected.look)
-        self._revoker.clock = runtime.clock  # type: ignore[assignment]
-
-    def _build_gossip(self, me: Member) -> None:
+    def _build_gossip(self) -> None:
+        me = self.cluster.me
         known = self.identity.registry
         addresses = [(one.host, one.port) for one in (known.members if known is not None else ())]
         seeds = [address for address in (*self.config.join, *addresses) if address != (me.host, me.port)]
@@ -294,6 +275,25 @@ class Core:
         self.connected = Connected(self.users.still_counts, runtime.later)
         self.live = LiveRoutes(self.context, sights, self.connected)
         self.session = partial(Session, self.context, self.data.door, sights=sights, connected=self.connected)
+
+    def _build_loops(self) -> None:
+        config, runtime = self.config, self.runtime
+        self._housekeeping = Housekeeping(
+            clock=runtime.clock,
+            saver=self.saver,
+            wal=self.wal,
+            room=self.room,
+            cold_writer=self._cold_writer,
+            durability=config.durability,
+            snapshot_interval_s=config.snapshot_interval_s,
+            each_second=(
+                self.coordinator.from_peers.sweep,
+                Every(REPEATED_S, self.store.requests.age),
+                self.cluster.times.tick,
+            ),
+        )
+        self._revoker = LoopingCall(call_safely, self.connected.look)
+        self._revoker.clock = runtime.clock  # type: ignore[assignment]
 
     # Running
 

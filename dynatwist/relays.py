@@ -75,11 +75,11 @@ class Relays:
         events = self._hub.since(message.since) if message.since else []
         missed = [event for event in events or () if self._is_for(arrival.node, event.key)]
         if sum(event.size_bytes for event in missed) > self.resume_bytes:
-            sometimes("a arrival.node with listeners missed more than fits into one answer")
+            sometimes("a node with listeners missed more than fits into one answer")
             events, missed = None, []
         respond(Listening([(event.key, event.record) for event in missed], self._hub.cursor, events is None))
 
-    # As a arrival.node with listeners
+    # As a node with listeners
 
     def _interest_fades(self, table: str) -> None:
         """A listener that lost its connection comes back, and counts on its cursor."""

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from .real import Listener, Node, RealCluster, check_logs, free_port, wait_until
+from .real import Listener, RealCluster, check_logs, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -29,10 +29,8 @@ LIMITS = (
 def node(tmp_path_factory):
     folder = tmp_path_factory.mktemp("doors")
     cluster = RealCluster(folder)
-    node = Node(folder, free_port(), *LIMITS)
-    cluster.nodes.append(node)
+    node = cluster.add(*LIMITS)
     node.cluster = cluster
-    node.start()
     cluster.wait_ready()
     yield node
     check_logs(cluster)

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from .proxies import Proxy
-from .real import Listener, Node, RealCluster, check_logs, free_port, wait_until
+from .real import Listener, Node, RealCluster, check_logs, wait_until
 from .smuggled import ATTACKS, head, put
 from .test_doors import WebSocket
 
@@ -26,9 +26,7 @@ PROXIES = ("nginx", "haproxy", "lenient haproxy")
 def node(tmp_path_factory):
     folder = tmp_path_factory.mktemp("proxied")
     cluster = RealCluster(folder)
-    node = Node(folder, free_port(), "--trusted-proxy", "127.0.0.1", "--audit-log", str(folder / "audit.log"))
-    cluster.nodes.append(node)
-    node.start()
+    node = cluster.add("--trusted-proxy", "127.0.0.1", "--audit-log", str(folder / "audit.log"))
     cluster.wait_ready()
     yield node
     check_logs(cluster)

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from .real import Node, RealCluster, certificate, check_logs, free_port, wait_until
+from .real import RealCluster, certificate, check_logs, wait_until
 from .test_doors import head, rss_mb
 from .test_websocket_rfc import CLOSE, RIGHT, frame
 
@@ -35,9 +35,7 @@ class Door:
     def __init__(self, folder, is_tls):
         self.is_tls = is_tls
         self.cluster = RealCluster(folder)
-        self.node = Node(folder, free_port(), *OPTIONS, *(certificate(folder) if is_tls else ()))
-        self.cluster.nodes.append(self.node)
-        self.node.start()
+        self.node = self.cluster.add(*OPTIONS, *(certificate(folder) if is_tls else ()))
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
         wait_until(lambda: self.try_ask(head("GET", "/readyz")).startswith(b"HTTP/1.1 200 "), 20)

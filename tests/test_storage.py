@@ -217,10 +217,8 @@ class Bench:
             fatal=self.fatal.append,
             previous_salt=recovered.last_salt,
         )
-        announce = lambda key, record, packed, replaced: self.announced.append((key, record.value))  # noqa: E731
-        self.store = Store(
-            recovered=recovered, wal=self.wal, actor=actor_of(b"n" * 8, epoch), wall_ms=lambda: 1000, announce=announce
-        )
+        self.store = Store(recovered=recovered, wal=self.wal, actor=actor_of(b"n" * 8, epoch), wall_ms=lambda: 1000)
+        self.store.announce_to(lambda key, record, packed, replaced: self.announced.append((key, record.value)))
         self.saver = ColdSaver(
             store=self.store,
             fs=self.fs,

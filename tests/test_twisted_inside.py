@@ -62,6 +62,7 @@ def a_tls() -> TLSMemoryBIOProtocol:
 
 def a_socket() -> WebSocketServerProtocol:
     factory = WebSocketServerFactory()
+    factory.setProtocolOptions(openHandshakeTimeout=0)  # its timer would stay on the reactor, for tests that come later
     factory.protocol = WebSocketServerProtocol
     made = factory.buildProtocol(None)
     made.makeConnection(StringTransport())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 
 from dynatwist.twisted_inside import websocket
 
@@ -48,22 +50,25 @@ class Socket(websocket.OpenSocket):
 class TestWebsockets:
     @pytest.fixture
     def opened(self):
-        """Opens a socket.
+        """Opens a socket, whose connection ends with the test: its timers would end it during a later one.
 
         :returns: socket, transport, and what was sent behind the handshake's answer.
         """
 
-        channel = a_channel(a_site())
+        channel, sockets = a_channel(a_site()), []
 
         def open_socket(*behind: bytes, handshake: bytes = HANDSHAKE):
             made = Socket()
+            sockets.append(made)
             transport = channel.transport
             transport.protocol = channel
             channel.dataReceived(handshake + b"".join(behind))
             websocket.take_over(channel.requests[0], made, channel.take_behind(), failByDrop=False)
             return made, transport
 
-        return open_socket
+        yield open_socket
+        for made in sockets:
+            made.connectionLost(Failure(ConnectionDone()))
 
     def test_a_connection_is_taken_over_with_what_came_behind(self, opened):
         made, transport = opened(frame(b"early"))

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.peers import Respond
 from dynatwist.model.flaws import BEYOND
-from dynatwist.model.registry import Registry
+from dynatwist.model.registry import Registry, decode_registry
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, StaleRegistry, Unable, Voted
 from dynatwist.net.replies import Reply
@@ -44,7 +44,7 @@ class NoAgreement(Exception):
 
 def _is_registry(value: bytes) -> bool:
     try:
-        msgspec.msgpack.decode(value, type=Registry)
+        decode_registry(value)
     except (msgspec.MsgspecError, RecursionError):
         return False
     return True

@@ -12,11 +12,10 @@ found out whether it can be true:
 
 from __future__ import annotations
 
-import msgspec
 from twisted.python.failure import Failure
 
 from dynatwist.cluster.cluster import Cluster
-from dynatwist.model.registry import Registry, majority
+from dynatwist.model.registry import Registry, decode_registry, encode_registry, majority
 from dynatwist.sometimes import sometimes
 
 from .agreement import REGISTRY_SLOT, Acceptors, Agreement, NoAgreement
@@ -25,8 +24,6 @@ LOOK_EVERY_S = 2.0
 """Between ballots about what strangers say: they may say something new all the time."""
 MAX_LOOKS = 5
 """So many at what one stranger says: a ballot may fail for others that are under way, though it is true."""
-ENCODER = msgspec.msgpack.Encoder()
-REGISTRY = msgspec.msgpack.Decoder(Registry)
 
 
 class Hearsay:
@@ -46,7 +43,7 @@ class Hearsay:
         if registry is None or claim.cluster_id != registry.cluster_id or claim.version <= registry.version:
             return
         vote = self._cluster.identity.vote_on(claim.version)
-        if claim.version == registry.version + 1 and vote is not None and vote.value == ENCODER.encode(claim):
+        if claim.version == registry.version + 1 and vote is not None and vote.value == encode_registry(claim):
             sometimes("a stranger tells a registry that this node has voted for")
             self._cluster.adopt(claim)
         elif self._claim is None or claim.version > self._claim.version:
@@ -66,7 +63,7 @@ class Hearsay:
         self._looks += 1
         slot = f"{REGISTRY_SLOT}{registry.version + 1}"
         looked = Agreement(self._cluster, self._acceptors, slot, b"").result
-        looked.addCallbacks(lambda value: self._cluster.adopt(REGISTRY.decode(value)), self._nothing, (), {}, (claim,))
+        looked.addCallbacks(lambda value: self._cluster.adopt(decode_registry(value)), self._nothing, (), {}, (claim,))
         looked.addBoth(lambda _: self._looked(registry))
 
     def _looked(self, before: Registry) -> None:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from dynatwist.cluster.ask import Ask, ask_all
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.peers import Respond
-from dynatwist.model.registry import MAX_MEMBERS, Member, Registry, majority
+from dynatwist.model.registry import MAX_MEMBERS, Member, Registry, decode_registry, encode_registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Done, Join, Refused, Settle, Unable
@@ -42,8 +42,6 @@ WISH_S = 2.0
 TURN_S = 2.0
 """A change is ended by its first member, as soon as it may end; by the second, third and so on no more often than once
 in so long: a member that does nothing holds nobody up, and in a large cluster not all ask everybody all the time."""
-ENCODER = msgspec.msgpack.Encoder()
-REGISTRY = msgspec.msgpack.Decoder(Registry)
 
 
 class Registrar:
@@ -239,7 +237,7 @@ class Registrar:
         slot = f"{REGISTRY_SLOT}{goal.version}"
 
         def chosen(value: bytes) -> None:
-            self._cluster.adopt(REGISTRY.decode(value))
+            self._cluster.adopt(decode_registry(value))
 
         def failed(failure: Failure) -> None:
             failure.trap(NoAgreement)
@@ -248,7 +246,7 @@ class Registrar:
             self._proposing = False
             self._tick_soon()
 
-        agreed: Deferred[bytes] = Agreement(self._cluster, self._acceptors, slot, ENCODER.encode(goal)).result
+        agreed: Deferred[bytes] = Agreement(self._cluster, self._acceptors, slot, encode_registry(goal)).result
         agreed.addCallbacks(chosen, failed)
         agreed.addBoth(over)
 
@@ -313,6 +311,6 @@ class Registrar:
             respond(Unable("another version"))
         elif self._cluster.standing.is_filling():
             respond(Unable("not whole yet"))
-        else:  # a crash must not take back that this arrival.node is whole
+        else:  # a crash must not take back that this node is whole
             wal = self._cluster.store.wal
             wal.when_durable(wal.lsn, lambda: respond(Done()))

@@ -125,6 +125,11 @@ class Registry(msgspec.Struct, frozen=True, array_like=True):
         return tuple(known)[-MAX_STRUCK_OUT:]
 
 
+encode_registry = msgspec.msgpack.Encoder().encode
+decode_registry = msgspec.msgpack.Decoder(Registry).decode
+"""As registries are voted on, and kept in logs."""
+
+
 def is_host(text: str) -> bool:
     """Whether a text can be a host name or an address."""
     return len(text) <= MAX_HOST_CHARS and _HOST.fullmatch(text) is not None

@@ -5,15 +5,11 @@ That is in the log with the rest, behind it the registry that it was done for, s
 
 from __future__ import annotations
 
-import msgspec
-
 from dynatwist.cluster.cluster import Cluster
-from dynatwist.model.registry import Registry
+from dynatwist.model.registry import Registry, decode_registry, encode_registry
 from dynatwist.replication.filling import starts_over
 from dynatwist.sometimes import sometimes
-from dynatwist.storage.opening import REGISTRY, REGISTRY_DECODER
-
-REGISTRY_ENCODER = msgspec.msgpack.Encoder()
+from dynatwist.storage.opening import REGISTRY
 
 
 class Takeover:
@@ -38,13 +34,13 @@ class Takeover:
                 if replica.aside:
                     sometimes("what was set aside is handed off, since its partition was lost before it was whole")
                 store.become_whole(replica.number)  # as what is handed off: nobody but its owners counts on it
-        store.set_meta(REGISTRY, REGISTRY_ENCODER.encode(after))
+        store.set_meta(REGISTRY, encode_registry(after))
 
     def resume(self) -> None:
         """The registry is durable before what it means for the replicas is: a crash may have come between."""
         cluster = self._cluster
         registry, packed = cluster.registry, cluster.store.meta.get(REGISTRY)
-        before = REGISTRY_DECODER.decode(packed) if packed else None
+        before = decode_registry(packed) if packed else None
         if registry is None or registry == before:
             return
         if before is not None or cluster.identity.logs_registry:
@@ -52,5 +48,5 @@ class Takeover:
             self.take_over(before, registry)
             return
         # A folder of an earlier release, which is believed.
-        cluster.store.set_meta(REGISTRY, REGISTRY_ENCODER.encode(registry))
+        cluster.store.set_meta(REGISTRY, encode_registry(registry))
         cluster.store.wal.when_durable(cluster.store.wal.lsn, cluster.identity.log_names_registry)

@@ -14,7 +14,7 @@ from dynatwist.model.records import Packed, pack
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S
 from dynatwist.replication.quorum import Level, Reach
-from dynatwist.replication.request import Code, Kind, Operation, Result
+from dynatwist.replication.request import Code, Operation, Result
 from dynatwist.sometimes import sometimes
 
 from .catch_up import CatchUp, has_seen
@@ -72,7 +72,7 @@ class Coordinator:
 
     def _is_for_others(self, operation: Operation, partition: int) -> bool:
         """Whether another owner has to be asked before this one, or this one cannot take in more."""
-        if self.cluster.store.wal.is_behind and operation.kind is not Kind.GET:
+        if self.cluster.store.wal.is_behind and operation.is_write:
             sometimes("a write is forwarded since this node's log is behind")
             return True
         return operation.is_conditional and self.candidates(partition)[:1] != [self.cluster.me.node_id]
@@ -109,7 +109,7 @@ class Coordinator:
         CatchUp(self.cluster, operation, caught_up)
 
     def _carry_out_now(self, operation: Operation, origin: Origin, done: OnResult) -> None:
-        if operation.kind is Kind.GET:
+        if not operation.is_write:
             self._get(operation, done)
             return
         store = self.cluster.store
@@ -230,5 +230,3 @@ class Coordinator:
         records = self.cluster.store.replica_of(key).records
         packed = records.packed(key)
         return packed if packed is not None and records.get(key) is record else pack(record)
-
-    # Answering peers

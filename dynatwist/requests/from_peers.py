@@ -15,7 +15,7 @@ from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Done, DotHeld, Fetch, Forward, Outcome, ReadDot, Replicate, Unable
 from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S
-from dynatwist.replication.request import BEHIND, ENCODER, Code, Kind, Result
+from dynatwist.replication.request import BEHIND, ENCODER, Code, Result
 from dynatwist.sometimes import sometimes
 
 from .deciding import FORGOTTEN
@@ -48,7 +48,7 @@ class FromPeers:
         if arrival.is_late(message.deadline_ms):
             respond(Unable("too late"))
             return
-        if any(cluster.me.node_id not in cluster.ownership.owners(partition_of(*key)) for key, _ in message.writes):
+        if not all(cluster.ownership.owns(partition_of(*key)) for key, _ in message.writes):
             respond(Unable("not an owner"))
             return
         records, flaw = records_of(message, cluster.store)
@@ -57,7 +57,7 @@ class FromPeers:
             respond(Unable(f"a record is refused: {flaw}"))
             return
         if cluster.store.wal.is_behind:
-            sometimes("a replicated write is refused since this arrival.node's log is behind")
+            sometimes("a replicated write is refused since this node's log is behind")
             respond(Unable(BEHIND))
             return
         wal = cluster.store.wal
@@ -108,8 +108,8 @@ class FromPeers:
         now_s = self._cluster.runtime.monotonic_s()
         until_s = now_s + message.deadline_ms / 1000 - arrival.age_ms / 1000
         origin = Origin(message.op, message.created, message.in_doubt, message.after_ms, until_s)
-        is_read = operation.kind is Kind.GET
-        self._carry_out(operation, origin, answer if is_read else self._remembering(message.op, now_s, answer))
+        answering = self._remembering(message.op, now_s, answer) if operation.is_write else answer
+        self._carry_out(operation, origin, answering)
 
     def _again(self, op: bytes, known: Result) -> Result:
         """The answer to a request that was answered already; it was remembered without its record."""

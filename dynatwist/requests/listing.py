@@ -325,7 +325,7 @@ class Listing:
         for name in store.keys(message.table, message.prefix, message.after):
             key = message.table, name
             partition = partition_of(*key)
-            if cluster.me.node_id not in cluster.ownership.owners(partition):
+            if not cluster.ownership.owns(partition):
                 continue
             if len(entries) >= message.limit or (entries and room < 0):
                 more = True

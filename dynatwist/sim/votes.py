@@ -12,10 +12,9 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from dynatwist.agreement.agreement import ABSTAIN_S, REGISTRY_SLOT
-from dynatwist.agreement.registrar import REGISTRY
 from dynatwist.cluster.peers import Respond
 from dynatwist.core import Core
-from dynatwist.model.registry import Registry
+from dynatwist.model.registry import Registry, decode_registry
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, Voted
 from dynatwist.replication.paxos import NO_BALLOT, Ballot, Vote
@@ -143,7 +142,7 @@ class Votes:
         if before is None or before.version + 1 != after.version:
             return
         slot = f"{REGISTRY_SLOT}{after.version}"
-        ballots = [one for one, value in self._value_of.items() if one[0] == slot and REGISTRY.decode(value) == after]
+        ballots = [one for one, value in self._value_of.items() if one[0] == slot and decode_registry(value) == after]
         if not any(_is_majority(self._voters[one], _groups(before)) for one in ballots):
             host = core.cluster.me.host
             self._witness.say(f"P9: {host} goes by registry {after.version}, which no majority has accepted")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from dynatwist.errors import StartError
 from dynatwist.model.dots import EPOCH_BYTES, NODE_ID_BYTES
-from dynatwist.model.registry import Registry
+from dynatwist.model.registry import decode_registry
 from dynatwist.sometimes import sometimes
 
 from .files import FileSystem
@@ -20,7 +18,6 @@ from .seal import UnknownFormat
 
 REGISTRY = "registry"
 """Name of the meta entry with the newest registry whose consequences for this node's replicas are in the log."""
-REGISTRY_DECODER = msgspec.msgpack.Decoder(Registry)
 DATA_KEY_BYTES = 32
 """Of AES-256."""
 
@@ -86,7 +83,7 @@ def _catch_up(identity: Identity, file: IdentityFile, recovered: Recovered) -> l
     that is older than what the replicas go by would have them start over.
     """
     packed = recovered.state.meta.get(REGISTRY)
-    logged = REGISTRY_DECODER.decode(packed) if packed else None
+    logged = decode_registry(packed) if packed else None
     known = identity.registry.version if identity.registry is not None else 0
     is_older = recovered.starts >= identity.starts
     if logged is not None and logged.version > known:

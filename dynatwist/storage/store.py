@@ -38,7 +38,6 @@ class Store:
     """See the module.
 
     :param actor: this process's actor; issues the dots of local writes.
-    :param announce: hears of each winning record, in order, once durable.
     :param withdraw: called when what was announced may not be what is held any more: a partition was set aside.
     :ivar state: all that is durable; to be looked at, and changed by verbs of the store alone.
     :ivar replicas: those of `state`, by number of the partition.
@@ -55,7 +54,6 @@ class Store:
         wal: Wal,
         actor: Actor,
         wall_ms: Callable[[], int],
-        announce: Announce,
         withdraw: Callable[[], None] = lambda: None,
     ) -> None:
         self.state = state = recovered.state
@@ -75,7 +73,7 @@ class Store:
         self.alarms = 0
         self._index = Index(state)
         self._requests = Requests(state.held)
-        self._winners = Winners(wal, announce)
+        self._winners = Winners(wal)
         self._observers: tuple[Observer, ...] = ()
         for number in sorted(recovered.damaged):  # which the start has carried out
             self.wal.append(SetAside(number))

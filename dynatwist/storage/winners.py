@@ -19,18 +19,17 @@ Announce = Callable[[Key, Record, Packed, Packed | None], None]
 class Winners:
     """See the module.
 
-    :param announce: hears of each winning record, in order, once durable.
     :ivar undurable: for keys whose record is not durable yet, its number in the log.
     """
 
-    def __init__(self, wal: Wal, announce: Announce) -> None:
-        self._announce = announce
+    def __init__(self, wal: Wal) -> None:
+        self._announce: Announce = lambda *news: None
         self.undurable: dict[Key, int] = {}
         self._waiting: deque[tuple[int, Held]] = deque()
         wal.on_durable = self._durable
 
     def announce_to(self, announce: Announce) -> None:
-        """Tell somebody else from now on."""
+        """Have each winning record told there, in order, once it is durable."""
         self._announce = announce
 
     def held(self, effect: Held, lsn: int) -> None:
