@@ -31,7 +31,8 @@ class Oracle:
     """See the module.
 
     :ivar races: concurrent first creations of a key by different users, of which the merge order keeps one.
-    :ivar excused: acknowledged writes whose every copy was damaged.
+    :ivar excused: acknowledged writes whose every copy was damaged; and those deleted and collected before a struck-out
+        node came back with a change of their key that nobody had met (docs/architecture, "Anti-entropy").
     """
 
     def __init__(self, cluster: SimCluster, history: History, witness: Witness) -> None:
@@ -202,7 +203,7 @@ class Oracle:
         promise = "P3" if record.value is None else "P1"
         if final is not None and (final.dot == record.dot or is_preferred(final, record)):
             return
-        if not known[record.dot].holders:
+        if not known[record.dot].holders or (final is not None and self._witness.is_outlived(known[record.dot])):
             self.excused += 1
         elif final is not None:
             self._say(f"{promise}: {name} gave way to {final.value!r} {name_of(final)}, which it beats")

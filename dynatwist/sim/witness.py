@@ -49,6 +49,7 @@ class Witness:
         self._greatest: dict[tuple[int, Key], Record] = {}
         self._dropped: dict[Key, tuple[Record, float]] = {}
         self._unmet: set[tuple[Key, Dot]] = set()
+        self._brought_back: dict[Key, Record] = {}
         self._births = Births(cluster, self._of, self.say)
         self._unwhole_s: dict[tuple[int, int], float] = {}
         self._hurt: set[int] = set()
@@ -265,6 +266,8 @@ class Witness:
         store, key, record = core.store, known.key, known.record
         if (key, record.dot) in self._unmet:
             self._begin_anew(key)
+            if key in self._dropped:
+                self._brought_back[key], _ = self._dropped[key]
         elif self._is_held(store, known):
             before = self._greatest.get((node.number, key))
             buried, buried_s = self._dropped.get(key, (None, 0.0))
@@ -292,6 +295,11 @@ class Witness:
         """What was collected counts no more."""
         for at in [at for at in self._greatest if at[1] == key]:
             del self._greatest[at]
+
+    def is_outlived(self, known: Known) -> bool:
+        """Whether a record was deleted and collected, and a struck-out node brought back another that nobody had met."""
+        buried = self._brought_back.get(known.key)
+        return buried is not None and (buried == known.record or is_preferred(buried, known.record))
 
     @staticmethod
     def _is_held(store: Store, known: Known) -> bool:
