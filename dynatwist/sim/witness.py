@@ -297,7 +297,7 @@ class Witness:
             del self._greatest[at]
 
     def is_outlived(self, known: Known) -> bool:
-        """Whether a record was deleted and collected, and a struck-out node brought back another that nobody had met."""
+        """Whether a record was deleted and collected, and a struck-out node brought back one that nobody had met."""
         buried = self._brought_back.get(known.key)
         return buried is not None and (buried == known.record or is_preferred(buried, known.record))
 
