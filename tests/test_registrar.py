@@ -116,3 +116,20 @@ def test_regression_what_a_node_asked_for_before_it_was_struck_out_does_not_brin
     registry = first.core.cluster.registry
     assert gone.node_id in registry.struck_out
     assert registry.find(gone.node_id) is None
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_regression_who_was_struck_out_while_cut_off_hears_of_it_when_it_is_back(place):
+    """Whatever its id: the one with the highest was dialled by nobody any more, and dialled nobody itself."""
+    world, cluster = started(4)
+    assert world.run_until(cluster.is_settled, 30)
+    away = sorted(cluster.nodes, key=lambda node: node.node_id)[place]
+    others = [node for node in cluster.nodes if node is not away]
+    cluster.network.cut([away.host], [node.host for node in others])
+    others[0].core.registrar.forget(away.node_id)
+    assert world.run_until(lambda: away.node_id in others[0].core.cluster.ownership.struck_out, 60)
+    world.run(world.now_s + 20)
+    assert away.core.cluster.standing.is_ready
+    cluster.network.heal()
+    assert world.run_until(lambda: away.core.cluster.ownership.is_removed, 30)
+    assert world.run_until(lambda: not away.core.repair.surplus(), 30)

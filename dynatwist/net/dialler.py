@@ -1,7 +1,8 @@
 """Dialling: which nodes this one keeps a link to, and when it tries again.
 
-Of two nodes the one with the lower id dials, unless told otherwise; see `Dialling`. Nodes that are no members are
-dialled only so often (`dynatwist.net.dials`): gossip may name any number of them.
+Of two nodes the one with the lower id dials, unless told otherwise; see `Dialling`. If that one does not for a while,
+the other one dials: it may have been struck out while it was cut off, and then nobody dials it to say so. Nodes that
+are no members are dialled only so often (`dynatwist.net.dials`): gossip may name any number of them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
 """A node that is back is linked within two seconds, and one that is gone costs a connection in so long."""
 
+OVERDUE_S = 6.0
+"""So long a node waits to be dialled: whoever is to dial it tries again after three seconds at most."""
+
 
 class Dialling(Enum):
     """Whom a node dials."""
@@ -30,7 +34,10 @@ class Dialling(Enum):
 
 @dataclass(slots=True)
 class _Target:
-    """A node to be dialled."""
+    """A node to be dialled.
+
+    :ivar is_overdue: whether it was to dial this one, and has not for a while.
+    """
 
     host: str
     port: int
@@ -38,6 +45,7 @@ class _Target:
     failures: int = 0
     timer: Timer | None = None
     dialling: bool = False
+    is_overdue: bool = False
 
 
 class Dialler:
@@ -120,7 +128,7 @@ class Dialler:
         """A node has a link: the next time begins with short pauses again."""
         target = self._targets.get(node)
         if target is not None:
-            target.backoff_s, target.failures = FIRST_BACKOFF_S, 0
+            target.backoff_s, target.failures, target.is_overdue = FIRST_BACKOFF_S, 0, False
 
     def renew(self, node: bytes) -> None:
         """Dial a node beside its link, which is about to end."""
@@ -134,15 +142,18 @@ class Dialler:
         target = self._targets.get(node)
         if target is None or self._is_stopping:
             return
-        target.dialling = False
+        target.dialling = target.is_overdue = False
         target.failures += 1
         self._dial_later(node, target)
 
     def _dial(self, node: bytes) -> None:
         target = self._targets.get(node)
-        if target is None or target.dialling or self._is_stopping or not self._is_to_dial(node):
+        if target is None or target.dialling or self._is_stopping or self._is_linked(node):
             return
-        if self._is_linked(node):
+        if not self._is_to_dial(node, target):
+            if self._whom is Dialling.HIGHER:
+                cancel(target.timer)
+                target.timer = self._runtime.clock.callLater(OVERDUE_S, self._dial_overdue, node)
             return
         if not self._is_member(node) and not self.dials.may(target.failures):
             self._dial_later(node, target)
@@ -150,9 +161,15 @@ class Dialler:
         target.dialling = True
         self._connect(target.host, target.port, node)
 
-    def _is_to_dial(self, node: bytes) -> bool:
+    def _dial_overdue(self, node: bytes) -> None:
+        target = self._targets.get(node)
+        if target is not None and self._is_member(node):
+            target.is_overdue = True
+        self._dial(node)
+
+    def _is_to_dial(self, node: bytes, target: _Target) -> bool:
         if self._whom is Dialling.HIGHER:
-            return node > self._node_id
+            return node > self._node_id or target.is_overdue
         return self._whom is Dialling.ALL
 
     def _dial_later(self, node: bytes, target: _Target) -> None:

@@ -35,12 +35,12 @@ REMEMBERED = ("node_id", "epoch", "starts", "data_key", "registry", "registry_vo
 class Autopsy:
     """See the module.
 
-    :param state_of: what has to be the same of a replica.
+    :param finds: whether one replica, as a start finds it, is another one as it is held.
     """
 
-    def __init__(self, cluster: SimCluster, state_of: Callable[[Replica], object]) -> None:
+    def __init__(self, cluster: SimCluster, finds: Callable[[Replica, Replica], bool]) -> None:
         self._cluster = cluster
-        self._state_of = state_of
+        self._finds = finds
         self._random = Random(f"autopsy {cluster.world.seed}")
 
     def of(self, node: SimNode) -> Iterator[str]:
@@ -138,7 +138,7 @@ class Autopsy:
         """
         if is_harmed and not (mine.whole or theirs.whole):
             return _without_aside(mine) == _without_aside(theirs)
-        return self._state_of(mine) == self._state_of(theirs)
+        return self._finds(mine, theirs)
 
     def _differences(self, node: SimNode, core: Core, found: Recovered, how: str) -> Iterator[str]:
         """What a start would neither have, nor miss."""

@@ -51,6 +51,8 @@ class Births:
             seen = known.get(dot)
             if seen is not None and not is_preferred(record, seen.record):
                 self._say(f"P2: {name} does not beat {name_of(seen.record)}, which it had seen")
+        if record.op:
+            self._judge_repetition(key, name, record)
         lineage = record.lineage
         owner = self._owner_of.setdefault((key, lineage), record.owner)
         if owner != record.owner:
@@ -59,6 +61,23 @@ class Births:
             before = [one.record for one in known.values() if is_created_over(lineage, one.record.lineage)]
             if not any(self.is_dead(one) for one in before):
                 self._say(f"P9: {name} was created again, though nobody had deleted it")
+
+    def _judge_repetition(self, key: Key, name: str, record: Record) -> None:
+        """One request that was carried out twice creates its key once, and what it wrote last is what wins."""
+        for known in list(self._of[key].values()):
+            one = known.record
+            if one.op != record.op or one.dot == record.dot or one.lineage.generation != record.lineage.generation:
+                continue
+            is_created_twice = one.lineage != record.lineage and one.lineage.stamps[:-1] == record.lineage.stamps[:-1]
+            if is_created_twice and self._creates(key, one) and self._creates(key, record):
+                self._say(f"P2: {name} creates what {name_of(one)} of the same request had created")
+            if one.lineage == record.lineage and not is_preferred(record, one):
+                self._say(f"P2: {name} gives way to {name_of(one)}, an earlier attempt of the same request")
+
+    def _creates(self, key: Key, record: Record) -> bool:
+        """Whether a record began its lineage: what its writer had seen of another request was of another one."""
+        seen = [self._of[key][dot].record for dot in record.vv if dot in self._of[key]]
+        return not any(one.lineage == record.lineage and one.op != record.op for one in seen)
 
     def is_dead(self, record: Record) -> bool:
         """Whether a record was deleted, or may be taken for expired by now."""

@@ -271,7 +271,9 @@ class Clients:
         """
         random = self._world.random
         usual = owner_of(key)
-        who = who or (usual if session in ("probe", "endurance") or random.random() < 0.9 else random.choice(OWNERS))
+        who = who or (
+            usual if session in ("probe", "endurance", "scene") or random.random() < 0.9 else random.choice(OWNERS)
+        )
         assert node.process is not None
         call = Call(session, kind, key, level, 0, who, node.host, node.process, self._world.now_s)
         if call.is_write:

@@ -51,6 +51,7 @@ class Listeners:
         self._count = count
         self._tables = tables
         self._open: list[_Heard] = []
+        self._away: list[_Heard] = []
         self._running = False
         self.announced: dict[tuple[Key, Dot], Record] = {}
 
@@ -101,6 +102,34 @@ class Listeners:
         cursor = former.cursor if former else None
         node.process.run(self._subscribe, heard, cursor or None)
         return True
+
+    # What scenes ask for
+
+    def listen_at(self, node: SimNode, table: str) -> None:
+        """Open one more, at a node."""
+        if node.core is not None and node.process is not None and node.awake:
+            heard = _Heard(node, node.process, table, False, self._world.now_s)
+            self._open.append(heard)
+            node.process.run(self._subscribe, heard, None)
+
+    def leave(self, node: SimNode) -> None:
+        """All connections to a node break."""
+        for heard in [heard for heard in self._open if heard.node is node]:
+            if heard.process.alive and not heard.process.paused and node.core is not None:
+                assert heard.subscription is not None
+                heard.process.run(node.core.hub.unsubscribe, heard.subscription)
+                self._open.remove(heard)
+                self._away.append(heard)
+
+    def come_back(self, node: SimNode) -> None:
+        """Those that left a node return to it, with their cursors; the process may be another one by now."""
+        if node.core is None or node.process is None or not node.awake:
+            return
+        for heard in [heard for heard in self._away if heard.node is node]:
+            self._away.remove(heard)
+            heard.process = node.process
+            self._open.append(heard)
+            node.process.run(self._subscribe, heard, heard.cursor)
 
     def _subscribe(self, heard: _Heard, cursor: str | None) -> None:
         core = heard.node.core

@@ -87,14 +87,15 @@ class Oracle:
             self._say(f"P6: {call.text()}: nobody wrote that")
         elif not known.held_by:
             self._say(f"P1: {call.text()}: nobody has it durably")
-        elif call.is_write:
+        else:
+            least = {"majority": majority(call.owners), "all": call.owners}.get(call.level, 1)
+            if len(known.held_by) < max(call.reached, least):
+                self._say(f"P1: {call.text()}: only {len(known.held_by)} ever held it")
+        if call.is_write and known is not None and known.record == record and known.held_by:
             known.acknowledged = True
             if record.owner != call.user:
                 self._say(f"P9: {call.user} wrote {call.key}, which is {record.owner}'s")
-            least = {"majority": majority(call.owners), "all": call.owners}.get(call.level, 1)
             self._judge_condition(call, record)
-            if len(known.held_by) < max(call.reached, least):
-                self._say(f"P1: {call.text()}: only {len(known.held_by)} ever held it")
             if call.level in ("majority", "all"):
                 self._witness.majority_has(known, call.ended_s)
             if registry is not None and registry == self._common_registry():
@@ -148,6 +149,18 @@ class Oracle:
         text = broken(call, record, known, wanted, int(self._cluster.time.passed_ms) + SLACK_MS)
         if text:
             self._say(f"P2: {call.text()}: {text}")
+        if call.level in ("majority", "all") and (call.kind is Kind.PATCH or wanted is not None):
+            self._judge_base(call, record)
+
+    def _judge_base(self, call: Call, record: Record) -> None:
+        """What was patched, or named by an ETag, is not older than what a majority had before anybody asked."""
+        known = self._witness.of(call.key)
+        seen = [known[dot].record for dot in record.vv if dot in known]
+        bases = [one for one in seen if one.version == record.version - 1]
+        for newer in known.values():
+            was_there = newer.by_majority_s < call.started_s and newer.holders and newer.record not in seen
+            if was_there and bases and all(is_preferred(newer.record, base) for base in bases):
+                self._say(f"P2: {call.text()}: carried out on {name_of(bases[0])}, while a majority had {newer.name}")
 
     # At rest
 
@@ -248,7 +261,8 @@ class Oracle:
             elif call.code in NO_EFFECT:
                 refused.add(number)
             else:
-                end_s = call.ended_s if call.code == "ok" and self._is_kept(call) else float("inf")
+                is_known = call.code == "ok" and call.level == "majority" and self._is_kept(call)
+                end_s = call.ended_s if is_known else float("inf")
                 ops.append(Op(False, number, call.started_s, end_s))
         for key, ops in by_key.items():
             for fault in check(ops, frozenset(refused)):

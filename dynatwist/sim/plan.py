@@ -187,6 +187,7 @@ class Plan:
     :ivar drift_ppm: by how much monotonic clocks are off at most.
     :ivar quiet_s: for how long nobody asks for anything before the fair weather is judged.
     :ivar same_seeds: whether all nodes have the same ``--join`` list.
+    :ivar scenes: how many are played after the storms; see `dynatwist.sim.scenes`.
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
     """
 
@@ -211,6 +212,7 @@ class Plan:
     drift_ppm: int = 0
     quiet_s: float = 0.0
     same_seeds: bool = False
+    scenes: int = 4
 
     def text(self) -> str:
         """One line for the trace."""

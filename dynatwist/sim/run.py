@@ -35,6 +35,8 @@ from .ownership import Ownership
 from .plan import Plan, draw
 from .probes import Probes
 from .rivals import Rivals
+from .scenes import play
+from .scenes.stage import Stage
 from .sizes import overfull
 from .sockets import Sockets
 from .votes import Votes
@@ -169,8 +171,15 @@ class _Run:
         )
         self.mischief = Mischief(self.cluster, plan.faults, self._on_damage)
         self.mischief.on_caught = self.clients.write_over
+        self.stage = Stage(
+            cluster=self.cluster,
+            clients=self.clients,
+            listeners=self.listeners,
+            damaged=self._on_damage,
+            power_may_fail=plan.durability is Durability.FSYNC,
+        )
         self.found: list[str] = []
-        self.autopsy = Autopsy(self.cluster, checks.state_of)
+        self.autopsy = Autopsy(self.cluster, checks.finds)
         self.effort = Effort(self.witness.say, MAX_SENT_BYTES)
         if plan.sizes.has_crowd:
             self.clients.know(crowd()[:5])
@@ -240,8 +249,12 @@ class _Run:
             return
         while True:
             self._storm()
-            if not self._calm() or self.violations() or self.world.now_s >= least_s:
+            if not (self._rest() and self._endure() and self._judge()):
                 return
+            if self.violations() or self.world.now_s >= least_s:
+                break
+        if not self.violations() and play(self.stage, self.plan.scenes, self._rest) and self._agree():
+            self._judge()
 
     def _storm(self) -> None:
         self.world.say("a storm begins")
@@ -272,7 +285,8 @@ class _Run:
         recent = (call for call in reversed(self.history.calls) if call.started_s > now_s - LATEST_S)
         return all(call.code not in ("", "uncertain") or not call.process.alive for call in recent)
 
-    def _calm(self) -> bool:
+    def _rest(self) -> bool:
+        """Everything comes right again."""
         if not self._wait(self._is_silent, "requests are under way"):
             return False
         for wait_s in (0.0, HELD_BACK_S):
@@ -281,6 +295,10 @@ class _Run:
                 lambda: self.mischief.is_tidy() and self._is_at_rest(), "not every node is ready and whole"
             ):
                 return False
+        return True
+
+    def _endure(self) -> bool:
+        """One node is bad for good, and the clients of the others do not notice."""
         fails = self.plan.durability is Durability.FSYNC
         Endurance(
             cluster=self.cluster,
@@ -293,12 +311,20 @@ class _Run:
             return False
         if not self._wait(self._is_at_rest, "after a permanent fault not every node is ready and whole"):
             return False
+        return self._agree()
+
+    def _agree(self) -> bool:
+        """All owners hold the same, and nothing that is over."""
         if not self._wait(self._is_settled, "the owners differ"):
             self.found += list(checks.differences(self.cluster))[:3]
             return False
         if not self._wait(lambda: not checks.remains(self.cluster), "tombstones, hints or handed-off records are kept"):
             return False
         self._wait(self._is_settled, "the owners differ again")
+        return True
+
+    def _judge(self) -> bool:
+        """What is held and told now, against all that went before; then the probes of fair weather."""
         self.found += checks.differences(self.cluster)
         for node in self.cluster.active():
             self.found += checks.faults_of(node, self.plan.durability)

@@ -1,0 +1,93 @@
+"""Listeners at nodes that own nothing of what they listen to, in the moments in which they may miss something."""
+
+from __future__ import annotations
+
+from dynatwist.replication.request import Kind
+
+from .stage import Stage
+
+
+def a_listener_whose_node_is_cut_off(stage: Stage) -> None:
+    """Something is written last of all to its key meanwhile, and much else after it; or nothing else."""
+    key = stage.new_key()
+    node = stage.random.choice(stage.strangers(key) or stage.members())
+    others = [one for one in stage.owners(key) if one is not node]
+    stage.listen(node)
+    if stage.maybe(0.5):
+        stage.put(others[0], key)
+    stage.rest(0.0, 0.5, 2.0)
+    stage.cut_off(node)
+    stage.rest(0.0, 0.01, 1.0, 6.0)
+    stage.put(others[0], key, "quorum")
+    for _ in range(stage.random.choice((0, 0, 20, 40))):
+        stage.ask(stage.random.choice(others), Kind.PUT, stage.new_key(), "quorum")
+        stage.rest(0.0, 0.001)
+    stage.rest(0.0, 1.0, 8.0)
+    stage.cut_off()
+    stage.rest(0.1, 1.0)
+
+
+def somebody_who_begins_to_listen(stage: Stage) -> None:
+    """Owners hear of it late, and something is written last of all before they do."""
+    key = stage.new_key()
+    node = stage.random.choice(stage.strangers(key) or stage.members())
+    others = [one for one in stage.owners(key) if one is not node]
+    stage.slow_from(node, stage.random.choice((0.0, 0.1, 0.4)))
+    stage.listen(node)
+    stage.rest(0.0, 0.01, 0.1)
+    stage.put(others[0], key, "quorum")
+    stage.rest(0.5)
+    stage.slow_from(node, 0.0)
+
+
+def owners_that_change_under_a_listener(stage: Stage) -> None:
+    """A node joins, and keys are written last of all at the moment in which they get other owners."""
+    members = stage.members()
+    if len(members) >= 9:
+        return
+    keys = [stage.new_key() for _ in range(12)]
+    for node in members[:3]:
+        stage.listen(node)
+    stage.cluster.add().start()
+    stage.wait(lambda: _is_changing(stage), 10.0)
+    stage.wait(lambda: stage.maybe(0.01) or not _is_changing(stage), 10.0)
+    for key in keys:
+        stage.ask(stage.random.choice(members), Kind.PUT, key, "quorum")
+        stage.rest(0.0, 0.002, 0.01)
+    stage.wait_until_settled()
+
+
+def listeners_that_leave_and_return(stage: Stage) -> None:
+    """With their cursors, to the same process or the next one, after none, one, or more events than are kept."""
+    key = stage.new_key()
+    node = stage.random.choice(stage.strangers(key) or stage.members())
+    owner = stage.owners(key)[0]
+    stage.listen(node)
+    for _ in range(stage.random.randint(2, 5)):
+        stage.rest(0.0, 0.3)
+        stage.stop_listening(node)
+        stage.rest(0.0, 0.7, 2.0)
+        if stage.maybe(0.3):
+            stage.kill(node)
+            stage.start(node)
+            stage.wait_until_settled()
+        for _ in range(stage.random.choice((0, 1, 1, 11, 12, 13))):
+            stage.ask(owner, Kind.PUT, stage.new_key(), "quorum")
+            stage.rest(0.001)
+        stage.put(owner, key, "quorum") if stage.maybe(0.7) else None
+        stage.rest(0.0, 0.2)
+        stage.listen_again(node)
+    stage.rest(0.5)
+
+
+def _is_changing(stage: Stage) -> bool:
+    registry = stage.cluster.registry()
+    return registry is not None and registry.changing
+
+
+SCENES = (
+    a_listener_whose_node_is_cut_off,
+    somebody_who_begins_to_listen,
+    owners_that_change_under_a_listener,
+    listeners_that_leave_and_return,
+)

@@ -1,0 +1,98 @@
+"""Majorities at their edges: of three owners one missed something, one is not well, and one is away."""
+
+from __future__ import annotations
+
+from dynatwist.model.record import Key
+from dynatwist.replication.request import Kind, etag
+
+from ..cluster import SimNode
+from .stage import Stage
+
+
+def a_write_that_one_owner_missed(stage: Stage) -> None:
+    """The owner that missed it is soon all that another one reaches, which has lost its disk, or is slow, or full."""
+    key = stage.new_key()
+    able, ignorant, away = stage.shuffled_owners(key)
+    if stage.maybe(0.6):
+        stage.put(able, key)
+        stage.rest(0.0, 0.5)
+    _missed_by(stage, key, ignorant, (able, away))
+    way = stage.random.choice(("damaged", "full", "slow", "well"))
+    if way == "damaged":
+        stage.lose_log(able)
+    elif way == "full":
+        ignorant.disk.cramp(0)
+    elif way == "slow":
+        stage.random.choice((able, ignorant)).disk.stall_s = 2.0
+    stage.cut_off(away)
+    stage.start(able)
+    together = stage.wait_until_reached(ignorant, able)
+    if together:
+        _look_around(stage, key, (able, ignorant))
+    stage.cut_off(able)
+    stage.wait_until_reached(ignorant, away)
+    _look_around(stage, key, (ignorant, away))
+
+
+def a_write_that_only_one_owner_has(stage: Stage) -> None:
+    """It was cut off. Whoever reads it with a majority leaves it at a majority, or does not show it."""
+    key = stage.new_key()
+    able, *others = stage.shuffled_owners(key)
+    ignorant, away = others
+    if stage.maybe(0.3):
+        stage.put(able, key)
+    stage.cut_off(able)
+    stage.rest(0.0, 3.0)
+    stage.done(stage.ask(able, stage.random.choice((Kind.PUT, Kind.PUT, Kind.DELETE)), key, "one"))
+    match stage.random.choice(("full", "full", "slow", "well")):
+        case "full":
+            ignorant.disk.cramp(0)
+        case "slow":
+            ignorant.disk.stall_s = 2.0
+    stage.cut_off(away)
+    if stage.wait_until_reached(*stage.random.choice(((able, ignorant), (ignorant, able)))):
+        _look_around(stage, key, (able, ignorant))
+    stage.cut_off(able)
+    stage.wait_until_reached(ignorant, away)
+    _look_around(stage, key, (ignorant, away))
+
+
+def a_condition_at_an_owner_that_missed_a_write(stage: Stage) -> None:
+    """The first owner decides conditions; right after it is reached again it holds the record before the last one."""
+    key = stage.new_key()
+    ignorant, *others = stage.owners(key)
+    first = stage.put(ignorant, key)
+    stage.rest(0.0, 0.5)
+    _missed_by(stage, key, ignorant, others)
+    stage.cut_off()
+    other = stage.random.choice(others)
+    if first is None or first.record is None or not stage.wait_until_reached(ignorant, other):
+        return
+    tag = etag(first.record)
+    kind = stage.random.choice((Kind.PUT, Kind.PUT, Kind.DELETE, Kind.PATCH))
+    stage.done(stage.ask(stage.random.choice((ignorant, other)), kind, key, tag="" if kind is Kind.PATCH else tag))
+    stage.read_at(others, key)
+
+
+def _missed_by(stage: Stage, key: Key, ignorant: SimNode, others: list[SimNode] | tuple[SimNode, ...]) -> None:
+    """Some owners write something that another one, cut off, does not hear of."""
+    stage.cut_off(ignorant)
+    stage.rest(0.0, 0.3, 3.0)
+    for _ in range(stage.random.randint(1, 3)):
+        kind = stage.random.choice((Kind.PUT, Kind.PUT, Kind.PATCH, Kind.DELETE))
+        stage.done(stage.ask(stage.random.choice(others), kind, key))
+
+
+def _look_around(stage: Stage, key: Key, nodes: tuple[SimNode, ...]) -> None:
+    """Reads and writes of a pair of owners that can reach each other, and nobody else."""
+    stage.read_at(nodes, key)
+    if stage.maybe(0.3):
+        stage.done(stage.ask(stage.random.choice(nodes), stage.random.choice((Kind.PUT, Kind.DELETE)), key))
+    stage.read_at(nodes, key, times=4, within_s=2.0)
+
+
+SCENES = (
+    a_write_that_one_owner_missed,
+    a_write_that_only_one_owner_has,
+    a_condition_at_an_owner_that_missed_a_write,
+)

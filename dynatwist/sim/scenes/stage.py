@@ -1,0 +1,211 @@
+"""What scenes are played on: a cluster at rest, and verbs that take it where a scene wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+from dynatwist.model.record import Key
+from dynatwist.model.ring import partition_of
+from dynatwist.replication.request import Kind
+
+from ..clients import Clients
+from ..cluster import SimCluster, SimNode
+from ..history import STRICT_TABLE, Call
+from ..listeners import Listeners
+
+SESSION = "scene"
+STEP_S = 0.004
+"""How closely a scene watches: the moment in which somebody can be reached again is over soon."""
+PATIENCE_S = 8.0
+"""Longer than any request is under way, and than any link takes to come back."""
+
+Damage = Callable[[SimNode, bool], None]
+
+
+class Stage:
+    """See the module.
+
+    :param damaged: is told of a node whose copy is about to be harmed, and whether it has to find out by itself.
+    :param power_may_fail: whether what is acknowledged has to outlive a loss of power.
+    :ivar random: chance of the scenes alone, so that a new scene leaves all histories before it as they were.
+    """
+
+    def __init__(
+        self, *, cluster: SimCluster, clients: Clients, listeners: Listeners, damaged: Damage, power_may_fail: bool
+    ) -> None:
+        self.cluster = cluster
+        self.world = cluster.world
+        self.random = Random(f"scenes {cluster.world.seed}")
+        self.power_may_fail = power_may_fail
+        self._clients = clients
+        self._listeners = listeners
+        self._damaged = damaged
+        self._names = 0
+
+    def begin(self, name: str) -> None:
+        """A scene begins."""
+        self.world.say(f"scene: {name}")
+
+    def end(self) -> None:
+        """All is mended and started again."""
+        self.cluster.network.heal()
+        for node in self.cluster.active():
+            self.listen_again(node)
+            node.disk.stall_s = 0.0
+            node.disk.fails_sync = False
+            node.disk.relieve(self.world.now_s)
+            if node.process is not None:
+                node.process.thaw()
+            if not node.running:
+                node.start()
+
+    # Who and what
+
+    def members(self) -> list[SimNode]:
+        """The nodes that are members, in an order of chance."""
+        members = [node for node in self.cluster.active() if node.running]
+        self.random.shuffle(members)
+        return members
+
+    def new_key(self, partition: int | None = None) -> Key:
+        """A key that nobody has used, of the table whose every majority is judged.
+
+        :param partition: in which it has to lie.
+        """
+        while True:
+            self._names += 1
+            key = STRICT_TABLE, f"scene{self._names}"
+            if partition is None or partition_of(*key) == partition:
+                return key
+
+    def owners(self, key: Key) -> list[SimNode]:
+        """The owners of a key that run, best first."""
+        registry = self.cluster.registry()
+        by_id = {node.node_id: node for node in self.cluster.active() if node.running}
+        owners = registry.owners(partition_of(*key)) if registry is not None else ()
+        return [by_id[owner] for owner in owners if owner in by_id]
+
+    def shuffled_owners(self, key: Key) -> list[SimNode]:
+        """The owners in an order of chance."""
+        owners = self.owners(key)
+        self.random.shuffle(owners)
+        return owners
+
+    def strangers(self, key: Key) -> list[SimNode]:
+        """The nodes that own nothing of a key."""
+        owners = self.owners(key)
+        return [node for node in self.members() if node not in owners]
+
+    def maybe(self, chance: float) -> bool:
+        """Whether something is so this time."""
+        return self.random.random() < chance
+
+    # Time
+
+    def rest(self, *seconds: float) -> None:
+        """Let one of these times pass."""
+        self.world.run(self.world.now_s + self.random.choice(seconds))
+
+    def wait(self, condition: Callable[[], bool], limit_s: float = PATIENCE_S) -> bool:
+        """Let time pass until something holds; false if it does not."""
+        return self.world.run_until(condition, limit_s, step_s=STEP_S)
+
+    def wait_until_reached(self, one: SimNode, other: SimNode) -> bool:
+        """Until a node takes another one for reachable."""
+        return self.wait(lambda: one.core is not None and one.core.cluster.peers.is_reachable(other.node_id))
+
+    def wait_until_settled(self) -> bool:
+        """Until every node is ready, whole and connected."""
+        return self.world.run_until(self.cluster.is_settled, 4 * PATIENCE_S, step_s=0.05)
+
+    # What clients do
+
+    def ask(
+        self,
+        node: SimNode,
+        kind: Kind,
+        key: Key,
+        level: str = "majority",
+        *,
+        tag: str = "",
+        ttl_s: int = 0,
+        if_absent: bool = False,
+    ) -> Call | None:
+        """Send a request; nothing happens where nobody would answer."""
+        if node.core is None or not node.awake:
+            return None
+        return self._clients.ask(node, SESSION, kind, key, level, tag=tag, ttl_s=ttl_s, if_absent=if_absent)
+
+    def done(self, call: Call | None, limit_s: float = PATIENCE_S) -> Call | None:
+        """Wait for an answer."""
+        if call is not None:
+            self.wait(lambda: bool(call.code), limit_s)
+        return call
+
+    def put(self, node: SimNode, key: Key, level: str = "majority") -> Call | None:
+        """Write, and wait for the answer."""
+        return self.done(self.ask(node, Kind.PUT, key, level))
+
+    def delete(self, node: SimNode, key: Key, level: str = "majority") -> Call | None:
+        """Delete, and wait for the answer."""
+        return self.done(self.ask(node, Kind.DELETE, key, level))
+
+    def read_at(self, nodes: Iterable[SimNode], key: Key, times: int = 1, within_s: float = 0.0) -> None:
+        """Read with majorities at some nodes, now or within some time; then wait for the answers."""
+        calls: list[Call | None] = []
+        nodes = list(nodes)
+        end_s = self.world.now_s + within_s
+        for number in range(times):
+            calls += [self.ask(node, Kind.GET, key) for node in nodes]
+            if within_s and number < times - 1:
+                self.world.run(min(end_s, self.world.now_s + self.random.expovariate(times / within_s)))
+        for call in calls:
+            self.done(call)
+
+    def listen(self, node: SimNode) -> None:
+        """Somebody listens at a node to the table of `new_key`."""
+        self._listeners.listen_at(node, STRICT_TABLE)
+
+    def stop_listening(self, node: SimNode) -> None:
+        """All that listen at a node leave."""
+        self._listeners.leave(node)
+
+    def listen_again(self, node: SimNode) -> None:
+        """They come back with their cursors."""
+        self._listeners.come_back(node)
+
+    # What goes wrong
+
+    def cut_off(self, *alone: SimNode) -> None:
+        """Mend the network, and then cut each of these nodes off from all others."""
+        network = self.cluster.network
+        network.heal()
+        for node in alone:
+            network.cut([node.host], [other.host for other in self.cluster.nodes if other is not node])
+
+    def slow_from(self, node: SimNode, late_s: float) -> None:
+        """What a node says takes this much longer from now on."""
+        for other in self.cluster.nodes:
+            if other is not node:
+                self.cluster.network.slow(node.host, other.host, late_s)
+
+    def slow_between(self, one: SimNode, other: SimNode, late_s: float) -> None:
+        """What one node says to another one takes this much longer from now on."""
+        self.cluster.network.slow(one.host, other.host, late_s)
+
+    def kill(self, node: SimNode, power: bool = False) -> None:
+        """kill -9, or loss of power where that may be."""
+        node.kill(power and self.power_may_fail)
+
+    def start(self, node: SimNode) -> None:
+        """Start a node that does not run."""
+        if not node.running and not node.retired:
+            node.start()
+
+    def lose_log(self, node: SimNode) -> None:
+        """A node dies, and its log is gone. At most one node of a scene: that is what three copies promise."""
+        node.kill()
+        self._damaged(node, True)
+        node.disk.lose_log()
+        self.world.say(f"the log of {node.host} is lost")
