@@ -212,16 +212,24 @@ class Bulk:
         who = random.choice((*OWNERS, ROOT, ROOT))
         level = random.choice(("majority", "majority", "quorum", "one"))
         if random.random() < 0.3:
-            listing = _Listing(table, who, level, "", "", 0, self._world.now_s)
-            self._send(
-                node, who, Ask("GET", (table, "store"), {"r": level}), lambda reply: self._stored(listing, reply)
-            )
+            self.list_values(node, who, table, level)
             return
         prefix = random.choice(("", "", "k", "k1", "s"))
         if self._names.random() < 0.2:
             prefix = self._names.choice(self._clients.keys_in(table))
         after = random.choice(("", "", "k0", "k10", "k3"))
         limit = random.choice((0, 0, 1, 3))
+        self.list_names(node, who, table, level, prefix=prefix, after=after, limit=limit)
+
+    def list_values(self, node: SimNode, who: str, table: str, level: str) -> None:
+        """A whole table, with its values."""
+        listing = _Listing(table, who, level, "", "", 0, self._world.now_s)
+        self._send(node, who, Ask("GET", (table, "store"), {"r": level}), lambda reply: self._stored(listing, reply))
+
+    def list_names(
+        self, node: SimNode, who: str, table: str, level: str, *, prefix: str = "", after: str = "", limit: int = 0
+    ) -> None:
+        """The keys of a table, or some of them."""
         listing = _Listing(table, who, level, prefix, after, limit, self._world.now_s)
         query = {"r": level, "prefix": prefix, "after": after, "limit": str(limit)}
         query = {name: text for name, text in query.items() if text not in ("", "0")}

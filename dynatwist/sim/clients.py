@@ -101,12 +101,17 @@ class Clients:
         self._names = 0
         self._causal = [_Causal(f"causal{number}") for number in range(3)]
         self._keys = list(islice(_keys(load.partitions), load.keys))
+        self._staged: list[str] = []
         self.violations: list[str] = []
         self.value_bytes = 0
 
     def know(self, keys: Iterable[Key]) -> None:
         """Ask for some more keys than the plan says."""
         self._keys += keys
+
+    def stage(self, name: str) -> None:
+        """A key of `STRICT_TABLE` that a scene is about; listings have to show it."""
+        self._staged.append(name)
 
     def enroll(self) -> None:
         """Have the users known that all requests come from; their uids are their names."""
@@ -250,15 +255,17 @@ class Clients:
         if_absent: bool = False,
         then: OnCall = lambda call: None,
         tag: str = "",
+        is_large: bool = False,
     ) -> Call:
         """Send a request to a node.
 
         :param token: what the session saw.
         :param tag: the ETag that a write demands, or that a reader has.
+        :param is_large: whether the value is as large as values may be in this seed.
         :param then: called with the call once it is answered, which may be never.
         """
         call = self.begin(node, session, kind, key, level)
-        call.ttl_s, call.if_absent = ttl_s, if_absent
+        call.ttl_s, call.if_absent, call.is_large = ttl_s, if_absent, is_large
         call.if_match, call.if_none_match = (tag, "") if call.is_write else ("", tag)
         assert node.process is not None
         node.process.run(self._send, node, call, token, then)
@@ -287,9 +294,9 @@ class Clients:
 
     def keys_in(self, table: str) -> list[str]:
         """The keys of a table that requests are about."""
-        return (
-            list(STRICT_KEYS) if table == STRICT_TABLE else [key[1] for key in self._keys if key[0] == table] or ["k0"]
-        )
+        if table == STRICT_TABLE:
+            return [*STRICT_KEYS, *self._staged]
+        return [key[1] for key in self._keys if key[0] == table] or ["k0"]
 
     def value_of(self, call: Call) -> bytes:
         """What a write sends: its number, so that it is known again; where a seed has large values, some are."""
@@ -297,7 +304,7 @@ class Clients:
             return b""
         random = self._world.random
         name = b"p" if call.kind is Kind.PATCH else b"n"
-        if not self.value_bytes or call.session == "probe" or random.random() < 0.6:
+        if not self.value_bytes or call.session == "probe" or not (call.is_large or random.random() >= 0.6):
             call.sent = b'{"%b":%d}' % (name, call.number)
         else:
             size_bytes = random.choice((self.value_bytes // 4, self.value_bytes))

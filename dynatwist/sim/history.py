@@ -47,6 +47,7 @@ class Call:
     :ivar if_match: the ETag that it demands, or ``*``; empty for none.
     :ivar if_absent: whether it demands that nothing is held.
     :ivar if_none_match: the ETag that a reader has already.
+    :ivar is_large: whether its value is as large as this seed's values may be.
     :ivar record: written or read; ``None`` for an absent key.
     :ivar replicas: ``REACHED/OWNERS``, as the answer said.
     """
@@ -69,6 +70,7 @@ class Call:
     if_match: str = ""
     if_absent: bool = False
     if_none_match: str = ""
+    is_large: bool = False
 
     @property
     def is_write(self) -> bool:

@@ -24,6 +24,8 @@ class _Heard:
     :ivar since_s: when it began.
     :ivar last: per key the newest record heard.
     :ivar told_s: when it was last told that something may be missing.
+    :ivar key: the only key that it listens to, or ``None``.
+    :ivar prefix: of the keys that it listens to.
     """
 
     node: SimNode
@@ -35,6 +37,12 @@ class _Heard:
     told_s: float = -1.0
     cursor: str = ""
     subscription: Subscription | None = None
+    key: str | None = None
+    prefix: str = ""
+
+    def covers(self, key: Key) -> bool:
+        """Whether it has to hear of a key."""
+        return key[0] == self.table and self.key in (None, key[1]) and key[1].startswith(self.prefix)
 
 
 class Listeners:
@@ -105,10 +113,10 @@ class Listeners:
 
     # What scenes ask for
 
-    def listen_at(self, node: SimNode, table: str) -> None:
-        """Open one more, at a node."""
+    def listen_at(self, node: SimNode, table: str, key: str | None = None, prefix: str = "") -> None:
+        """Open one more, at a node, to a table, or a key of it, or those with a prefix."""
         if node.core is not None and node.process is not None and node.awake:
-            heard = _Heard(node, node.process, table, False, self._world.now_s)
+            heard = _Heard(node, node.process, table, False, self._world.now_s, key=key, prefix=prefix)
             self._open.append(heard)
             node.process.run(self._subscribe, heard, None)
 
@@ -140,7 +148,7 @@ class Listeners:
             self._world.later(delay_s, lambda: self._drain(heard), heard.process)
 
         heard.subscription = Subscription(
-            table=heard.table, key=None, prefix="", may_see=lambda record: True, wake=wake
+            table=heard.table, key=heard.key, prefix=heard.prefix, may_see=lambda record: True, wake=wake
         )
         heard.cursor = cursor or core.hub.cursor
         core.hub.subscribe(heard.subscription, cursor)
@@ -158,6 +166,8 @@ class Listeners:
 
     def _hear(self, heard: _Heard, key: Key, record: Record) -> None:
         self._world.say(f"heard {'/'.join(key)} {record.value!r} {name_of(record)} at {heard.node.host}")
+        if not heard.covers(key):
+            self._witness.say(f"P8: {'/'.join(key)} was heard at {heard.node.host}, where nobody listens to it")
         self.announced[key, record.dot] = record
         known = self._witness.of(key).get(record.dot)
         if known is None or not known.held_by:
@@ -183,7 +193,7 @@ class Listeners:
             assert heard.process.world is self._world
             self._drain(heard)
             for key, record in final.items():
-                if key[0] == heard.table:
+                if heard.covers(key):
                     self._judge_key(heard, key, record, born_s.get((key, record.dot), 0.0))
             for key, last in heard.last.items():
                 if key not in final and last.value is not None and not last.expires_ms:

@@ -174,6 +174,7 @@ class _Run:
         self.stage = Stage(
             cluster=self.cluster,
             clients=self.clients,
+            bulk=self.bulk,
             listeners=self.listeners,
             damaged=self._on_damage,
             power_may_fail=plan.durability is Durability.FSYNC,

@@ -59,7 +59,8 @@ def a_batch_answers_an_uncertain_write_as_done(patch):
 
     def hasty(self, operation, done):
         def sure(result):
-            done(msgspec.structs.replace(result, code=Code.OK) if result.code is Code.UNCERTAIN else result)
+            is_doubtful = result.code is Code.UNCERTAIN and result.record is not None
+            done(msgspec.structs.replace(result, code=Code.OK) if is_doubtful else result)
 
         submit(self, operation, sure if begun else done)
 
@@ -248,7 +249,7 @@ def listeners_that_are_looked_up_when_an_event_is_announced(patch):
         add(self, event)
         for fan in self._fans:
             if not fan.has_begun and fan not in early:
-                early[fan] = self._listeners(fan.key)
+                early[fan] = self._listeners(fan.key, fan.event)
 
     patch.setattr(Fans, "add", at_once)
     patch.setattr(Fan, "begin", lambda self, found: begin(self, early.pop(self, found)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import changes, disks, forwarded, listening, majorities, removals
+from . import bulks, changes, disks, forwarded, listening, majorities, removals
 from .stage import Stage
 
 Scene = Callable[[Stage], None]
@@ -22,6 +22,7 @@ SCENES: tuple[Scene, ...] = (
     *forwarded.SCENES,
     *listening.SCENES,
     *removals.SCENES,
+    *bulks.SCENES,
 )
 
 

@@ -31,6 +31,7 @@ def a_joiner_that_finds_only_those_who_missed_something(stage: Stage) -> None:
     stage.start(third)
     stage.rest(0.5, 2.0, 4.0)
     stage.read_at([ignorant, joiner], keys[0])
+    stage.list_at([ignorant, joiner])
     if stage.maybe(0.4):
         stage.cut_off(ignorant)
         stage.rest(0.2, 1.0)
@@ -105,6 +106,7 @@ def a_change_that_is_amended(stage: Stage) -> None:
         stage.cut_off(missing)
     _write_all(stage, keys, [node for node in members if node is not missing])
     able = next(node for node in members if node is not missing)
+    stage.list_at([able, joiner])
     match stage.random.choice(("join", "strike out a member", "strike out the joiner", "power")):
         case "join":
             _join(stage, 0.0, 0.2)
@@ -171,6 +173,7 @@ def _write_all(stage: Stage, keys: list[Key], nodes: list[SimNode]) -> None:
 
 def _read_all(stage: Stage, keys: list[Key]) -> None:
     members = stage.members()
+    stage.list_at(members)
     calls = [stage.ask(stage.random.choice(members), Kind.GET, key) for key in keys]
     for call in calls:
         stage.done(call)

@@ -71,7 +71,7 @@ def listeners_that_leave_and_return(stage: Stage) -> None:
             stage.kill(node)
             stage.start(node)
             stage.wait_until_settled()
-        for _ in range(stage.random.choice((0, 1, 1, 11, 12, 13))):
+        for _ in range(stage.random.choice((0, 1, 1, 11, 12, 13, 13, 14))):
             stage.ask(owner, Kind.PUT, stage.new_key(), "quorum")
             stage.rest(0.001)
         stage.put(owner, key, "quorum") if stage.maybe(0.7) else None

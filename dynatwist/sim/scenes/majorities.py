@@ -8,6 +8,8 @@ from dynatwist.replication.request import Kind, etag
 from ..cluster import SimNode
 from .stage import Stage
 
+PAGES_KEYS = 40
+
 
 def a_write_that_one_owner_missed(stage: Stage) -> None:
     """The owner that missed it is soon all that another one reaches, which has lost its disk, or is slow, or full."""
@@ -74,6 +76,25 @@ def a_condition_at_an_owner_that_missed_a_write(stage: Stage) -> None:
     stage.read_at(others, key)
 
 
+def a_table_that_is_listed_in_pages(stage: Stage) -> None:
+    """Owners have missed some of its keys, and deletes of others; pages of each end somewhere else."""
+    keys = [stage.new_key() for _ in range(PAGES_KEYS)]
+    nodes = stage.members()
+    ignorant, *others = nodes
+    for key in keys:
+        stage.ask(stage.random.choice(nodes), Kind.PUT, key)
+    stage.rest(1.0)
+    stage.cut_off(ignorant)
+    for key in stage.random.sample(keys, PAGES_KEYS // 3):
+        stage.ask(stage.random.choice(others), stage.random.choice((Kind.PUT, Kind.DELETE)), key)
+    stage.rest(1.0)
+    stage.cut_off()
+    stage.wait_until_reached(ignorant, others[0])
+    for _ in range(4):
+        stage.list_at(nodes)
+        stage.rest(0.0, 0.1, 0.5)
+
+
 def _missed_by(stage: Stage, key: Key, ignorant: SimNode, others: list[SimNode] | tuple[SimNode, ...]) -> None:
     """Some owners write something that another one, cut off, does not hear of."""
     stage.cut_off(ignorant)
@@ -86,8 +107,10 @@ def _missed_by(stage: Stage, key: Key, ignorant: SimNode, others: list[SimNode] 
 def _look_around(stage: Stage, key: Key, nodes: tuple[SimNode, ...]) -> None:
     """Reads and writes of a pair of owners that can reach each other, and nobody else."""
     stage.read_at(nodes, key)
+    stage.list_at(nodes)
     if stage.maybe(0.3):
         stage.done(stage.ask(stage.random.choice(nodes), stage.random.choice((Kind.PUT, Kind.DELETE)), key))
+    stage.list_at(nodes)
     stage.read_at(nodes, key, times=4, within_s=2.0)
 
 
@@ -95,4 +118,5 @@ SCENES = (
     a_write_that_one_owner_missed,
     a_write_that_only_one_owner_has,
     a_condition_at_an_owner_that_missed_a_write,
+    a_table_that_is_listed_in_pages,
 )

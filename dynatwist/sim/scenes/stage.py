@@ -9,12 +9,15 @@ from dynatwist.model.record import Key
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.request import Kind
 
-from ..clients import Clients
+from ..bulk import Bulk
+from ..clients import OWNERS, ROOT, Clients
 from ..cluster import SimCluster, SimNode
 from ..history import STRICT_TABLE, Call
 from ..listeners import Listeners
 
 SESSION = "scene"
+NAME = "scene"
+"""What the names of all keys of scenes begin with."""
 STEP_S = 0.004
 """How closely a scene watches: the moment in which somebody can be reached again is over soon."""
 PATIENCE_S = 8.0
@@ -32,13 +35,21 @@ class Stage:
     """
 
     def __init__(
-        self, *, cluster: SimCluster, clients: Clients, listeners: Listeners, damaged: Damage, power_may_fail: bool
+        self,
+        *,
+        cluster: SimCluster,
+        clients: Clients,
+        bulk: Bulk,
+        listeners: Listeners,
+        damaged: Damage,
+        power_may_fail: bool,
     ) -> None:
         self.cluster = cluster
         self.world = cluster.world
         self.random = Random(f"scenes {cluster.world.seed}")
         self.power_may_fail = power_may_fail
         self._clients = clients
+        self._bulk = bulk
         self._listeners = listeners
         self._damaged = damaged
         self._names = 0
@@ -75,8 +86,9 @@ class Stage:
         """
         while True:
             self._names += 1
-            key = STRICT_TABLE, f"scene{self._names}"
+            key = STRICT_TABLE, f"{NAME}{self._names}"
             if partition is None or partition_of(*key) == partition:
+                self._clients.stage(key[1])
                 return key
 
     def owners(self, key: Key) -> list[SimNode]:
@@ -131,11 +143,14 @@ class Stage:
         tag: str = "",
         ttl_s: int = 0,
         if_absent: bool = False,
+        is_large: bool = False,
     ) -> Call | None:
         """Send a request; nothing happens where nobody would answer."""
         if node.core is None or not node.awake:
             return None
-        return self._clients.ask(node, SESSION, kind, key, level, tag=tag, ttl_s=ttl_s, if_absent=if_absent)
+        return self._clients.ask(
+            node, SESSION, kind, key, level, tag=tag, ttl_s=ttl_s, if_absent=if_absent, is_large=is_large
+        )
 
     def done(self, call: Call | None, limit_s: float = PATIENCE_S) -> Call | None:
         """Wait for an answer."""
@@ -163,9 +178,25 @@ class Stage:
         for call in calls:
             self.done(call)
 
+    def list_at(self, nodes: Iterable[SimNode]) -> None:
+        """List the table of `new_key` with majorities at some nodes: all of it, or a part, with values or without."""
+        for node in nodes:
+            if node.core is None or not node.awake:
+                continue
+            who = self.random.choice((ROOT, *OWNERS))
+            if self.maybe(0.3):
+                self._bulk.list_values(node, who, STRICT_TABLE, "majority")
+            else:
+                prefix = self.random.choice(("", NAME, f"{NAME}{self._names}", f"{NAME}{self._names // 10}"))
+                limit = self.random.choice((0, 0, 1, 3))
+                self._bulk.list_names(node, who, STRICT_TABLE, "majority", prefix=prefix, limit=limit)
+
     def listen(self, node: SimNode) -> None:
-        """Somebody listens at a node to the table of `new_key`."""
+        """Some listen at a node to the table of `new_key`, to its last key, and to keys with a prefix."""
+        last = f"{NAME}{self._names}"
         self._listeners.listen_at(node, STRICT_TABLE)
+        self._listeners.listen_at(node, STRICT_TABLE, key=last)
+        self._listeners.listen_at(node, STRICT_TABLE, prefix=self.random.choice((NAME, last, last[:-1])))
 
     def stop_listening(self, node: SimNode) -> None:
         """All that listen at a node leave."""
