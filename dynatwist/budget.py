@@ -17,6 +17,8 @@ from dataclasses import dataclass, fields
 from .errors import ApiError
 
 RETRY = {"Retry-After": "1"}
+ADMIN_CONNECTIONS = 4
+"""Beyond the bound on clients', for the administrator: a browser opens two or three."""
 
 
 class Allowance:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from dynatwist.budget import ADMIN_CONNECTIONS
 from dynatwist.metrics import Durations
 from dynatwist.twisted_inside.reactor import at_each_turn, time_by
 
@@ -59,7 +60,7 @@ class Descriptors(NamedTuple):
 
     :ivar files: for files and ports.
     :ivar peers: for connections between nodes.
-    :ivar clients: for connections of clients.
+    :ivar clients: for connections of clients; besides, the administrator has `ADMIN_CONNECTIONS`.
     """
 
     files: int
@@ -75,7 +76,7 @@ def descriptors(peers_wanted: int) -> Descriptors:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = soft if soft != resource.RLIM_INFINITY else 1 << 20
     files, peers = min(FILE_DESCRIPTORS, limit // 4), min(peers_wanted, limit // 4)
-    return Descriptors(files, peers, limit - files - peers)
+    return Descriptors(files, peers, limit - files - peers - ADMIN_CONNECTIONS)
 
 
 def max_connections(peers_wanted: int) -> int:

@@ -2,6 +2,8 @@
 
 - The *lapse*, by which records expire: see `dynatwist.replication.lapse`.
 - The time *near* that of the majority, by which writes are stamped and get their end.
+- A clock that was set ahead is believed when all have heard of that: whoever has a request carried out a second time
+  gives it a stamp beyond what the first owner's clock can say, by what that one has told.
 - Whether this node's wall clock is so wrong that clients had better write elsewhere: see `dynatwist.cluster.walls`.
 """
 
@@ -14,12 +16,19 @@ from dynatwist.model.registry import Registry
 from dynatwist.net.links import PeerLinks
 from dynatwist.replication.lapse import Lapse, Reading
 from dynatwist.runtime import Runtime
+from dynatwist.sometimes import sometimes
 from dynatwist.storage.store import Store
 
 from .walls import Walls
 
 NEAR_FOR_S = 0.001
 """How long a look at the clocks counts. Many writes share a turn, and stamps are in milliseconds."""
+JUMP_MS = 250
+"""A clock that goes ahead of itself by more has been set. NTP's steps are larger, and stalls of a machine do not count:
+its monotonic clock goes on."""
+TOLD_FOR_S = 2.0
+"""So long a clock that was set ahead is told to others before anything is stamped by it. Frames come twice a second,
+and no request is carried out later than a quarter of a second after it was sent."""
 BURIED_A_TURN = 500
 """Records that are over and become tombstones in one turn of the reactor: about a millisecond's work."""
 
@@ -54,6 +63,8 @@ class Times:
         self.refusal = ""
         self._is_burying = False
         self._near_ms, self._near_until_s = 0, now_s
+        self._steady: Reading = runtime.wall_ms(), now_s
+        self._leap_ms, self._leaps_at_s = 0, now_s
         store.go_by(self.near_ms)
 
     def note(self, node: bytes, wall_ms: int) -> None:
@@ -81,9 +92,23 @@ class Times:
         """This node's wall clock, within the bound of a usual error of the time of a majority, where that is known."""
         now_s = self._runtime.monotonic_s()
         if now_s >= self._near_until_s:
-            self._near_ms = self._lapse.near(self._runtime.wall_ms(), now_s, FAR_MS)
+            self._near_ms = self._lapse.near(self._steadied(self._runtime.wall_ms(), now_s), now_s, FAR_MS)
             self._near_until_s = now_s + NEAR_FOR_S
         return self._near_ms
+
+    def _steadied(self, reading_ms: int, now_s: float) -> int:
+        """A reading of the wall clock; or what it would be if it had not been set ahead, until others have heard."""
+        steady_ms, at_s = self._steady
+        expected_ms = steady_ms + int(1000 * (now_s - at_s))
+        leap_ms = reading_ms - expected_ms
+        if leap_ms > JUMP_MS:
+            if abs(leap_ms - self._leap_ms) > JUMP_MS:
+                sometimes("a clock that was set ahead is told before it is believed")
+                self._leap_ms, self._leaps_at_s = leap_ms, now_s + TOLD_FOR_S
+            if now_s < self._leaps_at_s:
+                return expected_ms
+        self._steady, self._leap_ms = (reading_ms, now_s), 0
+        return reading_ms
 
     def tick(self) -> None:
         """To be called every second."""
@@ -96,6 +121,7 @@ class Times:
         count = max(len(registry.ids), len(registry.previous_ids)) if registry is not None else 0
         self.refusal = self.walls.refusal(wall_ms, now_s, count)
         self.lapse_ms()
+        self.near_ms()
         self._store.notice_time()
         if not self._is_burying:
             self._bury()

@@ -22,6 +22,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 
 from dynatwist.calls import call_safely
+from dynatwist.model.clock import FAR_MS
 from dynatwist.runtime import Runtime, Timer, cancel
 
 from .arrival import Arrival
@@ -317,11 +318,17 @@ class PeerLink(TwistedProtocol):
 
     @property
     def clock_bound_ms(self) -> int:
-        """What the peer's hybrid time cannot be beyond yet, unless its wall clock has jumped since its last frame."""
+        """What the peer's hybrid time cannot be beyond yet: what it last said that it is, or soon will be.
+
+        A wall clock that was set ahead is told for a while before the peer believes it, and then no more of it than
+        `FAR_MS`.
+        """
         if not self._clock_ms:
             return 0
+        wall_ms, _ = self.wall or (0, 0.0)
         since_s = self._runtime.monotonic_s() - self._clock_at_s + CLOCK_MARGIN_S
-        return self._clock_ms + self._age_ms() + int(1000 * since_s)
+        told_ms = max(self._clock_ms, min(wall_ms, self._clock_ms + FAR_MS))
+        return told_ms + self._age_ms() + int(1000 * since_s)
 
     def _age_ms(self) -> int:
         return self._ways.age_ms(self._runtime.monotonic_s())

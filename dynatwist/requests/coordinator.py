@@ -124,18 +124,24 @@ class Coordinator:
             return
         if origin is HERE:  # the read may wait for a log that is stuck, or slow
             origin = Origin(until_s=self.cluster.runtime.monotonic_s() + FORWARD_TIMEOUT_S)
-        # Nothing is held, or a condition or a doubt depends on it: a stale replica must not decide alone.
+        # Nothing is held, or a condition or a doubt depends on it: a stale replica must not decide alone. What a
+        # majority is to have is decided by what a majority has: what was acknowledged so before is seen.
+        level = Level.QUORUM
+        if operation.is_conditional and operation.level in (Level.MAJORITY, Level.ALL):
+            level = Level.MAJORITY
 
         def read(reach: Reach, found: Record | None) -> None:
-            if self._is_over_only_now(store.held(operation.key), asked_ms):
+            if level is Level.MAJORITY and not reach.is_enough:
+                done(Result(Code.UNAVAILABLE, None, str(reach), "not enough replicas can be reached to decide it"))
+            elif self._is_over_only_now(store.held(operation.key), asked_ms):
                 self._carry_out_now(operation, origin, done)
             else:
                 self._write(operation, origin, store.held(operation.key), done)
 
         if origin.in_doubt:
-            ReadRun(cluster=self.cluster, key=operation.key, level=Level.QUORUM, done=read, op=origin.op)
+            ReadRun(cluster=self.cluster, key=operation.key, level=level, done=read, op=origin.op)
         else:
-            self._read(operation.key, Level.QUORUM, read)
+            self._read(operation.key, level, read)
 
     def _read(self, key: Key, level: Level, done: OnRead) -> None:
         if not self.cluster.store.replica_of(key).whole:

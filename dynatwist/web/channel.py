@@ -23,6 +23,7 @@ from dynatwist.api.lane import FastLane
 from dynatwist.api.limits import Limits
 from dynatwist.api.origins import Origins
 from dynatwist.api.source import source_of
+from dynatwist.auth.users import ADMIN_UID
 from dynatwist.budget import Budget, Charge
 from dynatwist.errors import ApiError
 from dynatwist.metrics import Metrics
@@ -35,6 +36,8 @@ from .unread import Unread
 LINGER_S = 1.0
 """For a client to read why it is refused before the connection closes: a round trip, and one lost packet."""
 _BLANKS = (b" ", b"\t")
+ADMIN_PATH = b"/admin/"
+"""All that only an administrator may do, and the login."""
 
 
 def _is_plain(headers: Headers) -> bool:
@@ -86,6 +89,7 @@ class BoundedChannel(OpenChannel):
     _end_timer: Timer | None = None
     _of_user: Charge | None = None
     _is_stranger = True
+    _reserved: ApiError | None = None
     _taken: ITCPTransport | None = None
     is_gone = False
 
@@ -99,6 +103,18 @@ class BoundedChannel(OpenChannel):
         self.site.opened(self, self.source)
         self._await("head", self.site.limits.head_s)
         super().connectionMade()
+
+    def reserve(self, refusal: ApiError) -> None:
+        """Answer the administrator on this connection and nobody else: there is no room for others.
+
+        :param refusal: what everybody else is told.
+        """
+        self._reserved = refusal
+
+    @property
+    def is_reserved(self) -> bool:
+        """Whether it is the administrator's."""
+        return self._reserved is not None
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes for Twisted's parser, cut anywhere."""
@@ -147,6 +163,10 @@ class BoundedChannel(OpenChannel):
         if self._is_stranger:
             self._is_stranger = False
             self.site.known(self, self.source)
+        if self.is_reserved:
+            if holder != ADMIN_UID:
+                self.callLater(0, self._end)
+            return
         if self._of_user is not None:
             self._of_user.give_back()
         self._of_user = Charge(self.site.budget.user_connections, holder)
@@ -205,6 +225,9 @@ class BoundedChannel(OpenChannel):
         """The head is complete; a body may take its own time."""
         if not _is_plain(headers):
             self.head_malformed()
+            return False
+        if self._reserved is not None and not self.target.startswith(ADMIN_PATH):
+            self.refuse(self._reserved)
             return False
         self.await_no_more()
         if has_body:

@@ -38,7 +38,7 @@ class LaneChannel(BoundedChannel):
                 self.stop_reading()
             return
         lane = self.site.lane
-        if lane is not None and self.is_between_requests:
+        if lane is not None and self.is_between_requests and not self.is_reserved:
             if self.is_client_behind:
                 self._hold(data)
                 return

@@ -18,7 +18,7 @@ from dynatwist.api.lane import FastLane
 from dynatwist.api.limits import Limits
 from dynatwist.api.origins import Origins
 from dynatwist.api.source import Proxies, source_of
-from dynatwist.budget import Budget
+from dynatwist.budget import ADMIN_CONNECTIONS, Budget
 from dynatwist.errors import ApiError
 from dynatwist.metrics import Metrics
 from dynatwist.runtime import Timer, cancel
@@ -30,6 +30,8 @@ from .request import BoundedRequest
 
 PAINS_A_SECOND = 200.0
 """A twentieth of the reactor's time."""
+PROBATION_S = 2.0
+"""So long somebody on such a connection may take to say what it wants, while others want it."""
 
 
 class _Refused(Protocol):
@@ -98,6 +100,7 @@ class BoundedSite(Site):
         self.heavy = Heavy(reactor.seconds, reactor.callLater)
         self.channels: set[BoundedChannel] = set()
         self._strangers: dict[str, dict[BoundedChannel, None]] = {}
+        self._reserved: dict[BoundedChannel, float] = {}
         self._pains_left = 0.0
         self._pains_at_s = 0.0
 
@@ -108,7 +111,8 @@ class BoundedSite(Site):
     def buildProtocol(  # type: ignore[override] # declared as is `protocol`
         self, addr: IAddress | None
     ) -> BoundedChannel | _Refused | None:
-        """A channel; or, where there is no room, a refusal: whoever has shown a token stays connected."""
+        """A channel; or, where there is no room, one for the administrator, or a refusal: whoever has shown a token
+        stays connected."""
         source = source_of(getattr(addr, "host", ""))
         connections = self.budget.connections
         if self._is_proxy(addr) and connections.spent < connections.most:
@@ -118,8 +122,21 @@ class BoundedSite(Site):
                 connections.refused += 1
                 return None
             if not self._dismiss_for(source):
-                return _Refused(connections.refuse(source), self.reactor)
+                return self._reserved_channel(addr, connections.refuse(source))
         return self._channel(addr)
+
+    def _reserved_channel(self, addr: IAddress | None, refusal: ApiError) -> BoundedChannel | _Refused:
+        """There is no room: somebody may be the administrator, and is told so if not."""
+        if len(self._reserved) >= ADMIN_CONNECTIONS:
+            oldest = min(self._reserved, key=lambda channel: self._reserved[channel])
+            if self.reactor.seconds() - self._reserved[oldest] < PROBATION_S:
+                return _Refused(refusal, self.reactor)
+            oldest.dismiss()
+            self.closed(oldest, oldest.source)
+        channel = self._channel(addr)
+        channel.reserve(refusal)
+        self._reserved[channel] = self.reactor.seconds()
+        return channel
 
     def _channel(self, addr: IAddress | None) -> BoundedChannel:
         channel: BoundedChannel = super().buildProtocol(addr)
@@ -159,12 +176,19 @@ class BoundedSite(Site):
 
     def opened(self, channel: BoundedChannel, source: str) -> None:
         """A connection is there; nobody knows whose."""
-        self.budget.connections.add(source, 1)
         self.channels.add(channel)
+        if channel.is_reserved:
+            return
+        self.budget.connections.add(source, 1)
         self._strangers.setdefault(source, {})[channel] = None
 
     def known(self, channel: BoundedChannel, source: str) -> None:
         """A valid token was shown on it."""
+        if channel.is_reserved:
+            self._reserved[channel] = float(
+                "inf"
+            )  # nobody takes its place; it ends soon if it is not the administrator's
+            return
         strangers = self._strangers.get(source, {})
         if strangers.pop(channel, self) is not self and not strangers:
             del self._strangers[source]
@@ -173,6 +197,9 @@ class BoundedSite(Site):
         """It is gone."""
         if channel in self.channels:
             self.channels.discard(channel)
+            if channel.is_reserved:
+                del self._reserved[channel]
+                return
             self.known(channel, source)
             self.budget.connections.give_back(source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynatwist.cluster import times
 from dynatwist.cluster.times import Times
 from dynatwist.cluster.walls import Walls
 from dynatwist.model.clock import HybridClock, Stamp
@@ -167,3 +168,9 @@ def a_lapse_that_is_not_kept(patch):
         return found
 
     patch.setattr(opening, "recover", forgetful)
+
+
+@under("clocks", "ambushes")
+def a_clock_that_was_set_ahead_is_believed_at_once(patch):
+    """What is stamped by it may beat the second attempt of the same request, which nobody knew to be behind."""
+    patch.setattr(times, "TOLD_FOR_S", 0.0)

@@ -133,6 +133,11 @@ def a_condition_is_decided_by_one_replica(patch):
     edit(patch, Coordinator, "_carry_out_now", "fresh and not operation.is_conditional and", "fresh and")
 
 
+def a_condition_of_a_majority_is_decided_by_those_reachable(patch):
+    """A conditional write that a majority is to have goes by what the reachable owners hold, however few."""
+    edit(patch, Coordinator, "_carry_out_now", "level = Level.MAJORITY", "level = Level.QUORUM")
+
+
 def a_patch_forgets_the_end(patch):
     """A patch of a record that ends makes it live for ever."""
     edit(patch, Deciding, "decide", "expires_ms = held.expires_ms", "pass")
