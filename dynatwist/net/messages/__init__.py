@@ -1,0 +1,119 @@
+"""What travels on a peer link: msgpack arrays, the first element names the kind.
+
+Calls expect one reply each; what is marked one-way expects none. `registry` in a call is the version of the registry
+that the sender went by: an older one is answered with `StaleRegistry`.
+"""
+
+from __future__ import annotations
+
+from .base import WIRE_VERSION
+from .feeds import Listen, Listening, Relay
+from .greeting import Done, Hello, Leaving, Ping, Refused, StaleRegistry, Status, Unable
+from .members import Accept, Join, KeysAre, Prepare, RegistryIs, Rekey, Settle, Voted
+from .records import Compare, DotHeld, Fetch, Fetched, Forward, Held, Outcome, ReadDot, Replicate, Scan, Scanned
+from .repair import (
+    BucketEntries,
+    Buckets,
+    BucketsAre,
+    ClocksAre,
+    Differing,
+    DurableClocks,
+    EntriesAre,
+    Pull,
+    Pulled,
+    PullFromMe,
+    Restored,
+    Summaries,
+)
+
+AnyMessage = (
+    Hello
+    | Refused
+    | Ping
+    | Done
+    | StaleRegistry
+    | Unable
+    | Replicate
+    | Compare
+    | Held
+    | ReadDot
+    | DotHeld
+    | Fetch
+    | Fetched
+    | Forward
+    | Outcome
+    | Scan
+    | Scanned
+    | Summaries
+    | Differing
+    | Pull
+    | Pulled
+    | Buckets
+    | BucketsAre
+    | BucketEntries
+    | EntriesAre
+    | DurableClocks
+    | ClocksAre
+    | Join
+    | Prepare
+    | Accept
+    | Voted
+    | RegistryIs
+    | Status
+    | Relay
+    | Listen
+    | Listening
+    | Leaving
+    | Settle
+    | PullFromMe
+    | Restored
+    | Rekey
+    | KeysAre
+)
+
+__all__ = [
+    "WIRE_VERSION",
+    "Accept",
+    "AnyMessage",
+    "BucketEntries",
+    "Buckets",
+    "BucketsAre",
+    "ClocksAre",
+    "Compare",
+    "Differing",
+    "Done",
+    "DotHeld",
+    "DurableClocks",
+    "EntriesAre",
+    "Fetch",
+    "Fetched",
+    "Forward",
+    "Held",
+    "Hello",
+    "Join",
+    "KeysAre",
+    "Leaving",
+    "Listen",
+    "Listening",
+    "Outcome",
+    "Ping",
+    "Prepare",
+    "Pull",
+    "PullFromMe",
+    "Pulled",
+    "ReadDot",
+    "Refused",
+    "RegistryIs",
+    "Rekey",
+    "Relay",
+    "Replicate",
+    "Restored",
+    "Scan",
+    "Scanned",
+    "Settle",
+    "StaleRegistry",
+    "Status",
+    "Summaries",
+    "Unable",
+    "Voted",
+]

@@ -1,0 +1,39 @@
+"""From owners to the nodes where somebody listens."""
+
+from __future__ import annotations
+
+from dynatwist.model.record import Key, Record
+
+from .base import Message
+
+
+class Relay(Message, frozen=True, tag=32):
+    """Records that won at an owner, for listeners at a node that does not own them; one-way.
+
+    :ivar cursor: of the sender's feed, right behind them.
+    """
+
+    records: list[tuple[Key, Record]]
+    cursor: str
+
+
+class Listen(Message, frozen=True, tag=38):
+    """Somebody listens at the sender: relay to it what wins. Reply: `Listening`.
+
+    :ivar tables: to which; an empty string stands for all. These replace what was asked for before.
+    :ivar since: a cursor of the receiver's feed, to be told what came behind it too; empty for from now on.
+    """
+
+    tables: list[str]
+    since: str = ""
+
+
+class Listening(Message, frozen=True, tag=39):
+    """What won since the cursor named, and where the feed is now.
+
+    :ivar gap: the cursor is too old, or of another process: something may have been missed.
+    """
+
+    records: list[tuple[Key, Record]]
+    cursor: str
+    gap: bool = False
