@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from functools import partial
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from dynatwist.agreement.agreement import Acceptors
@@ -17,7 +16,6 @@ from dynatwist.agreement.registrar import Registrar
 from dynatwist.agreement.rotation import Rotation
 from dynatwist.api.accounts import AccountRoutes
 from dynatwist.api.admin import AdminRoutes
-from dynatwist.api.connected import INTERVAL_S as CONNECTED_INTERVAL_S
 from dynatwist.api.connected import Connected
 from dynatwist.api.context import VERSION, Context
 from dynatwist.api.data import DataRoutes
@@ -33,7 +31,6 @@ from dynatwist.auth.passwords import Passwords
 from dynatwist.auth.tokens import Tokens
 from dynatwist.auth.users import Users
 from dynatwist.budget import Budget
-from dynatwist.calls import call_safely
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.config import NodeConfig
 from dynatwist.counters import counters_of
@@ -162,7 +159,7 @@ class Core:
             lone_after_s=config.lone_after_s,
             grace_s=config.tombstone_grace_s,
         )
-        self.cluster.links.doors.limits = config.doors
+        self.cluster.links.doors.go_by(config.doors)
 
     def _build_requests(self) -> None:
         config, identity, runtime = self.config, self.identity, self.runtime
@@ -230,8 +227,7 @@ class Core:
     def _keys_changed(self, keys: ClusterKeys) -> None:
         self.gossip.codec.use(keys.derive_all(GOSSIP))
         passwords = admin_passwords(keys, self.config.admin_password)
-        self.users.tokens.use(token_keys(keys, passwords))
-        self.users.admin_passwords = passwords
+        self.users.go_by(token_keys(keys, passwords), passwords)
         self.cluster.links.go_by(keys.names())
 
     def _build_routes(self) -> None:
@@ -291,9 +287,8 @@ class Core:
                 Every(REPEATED_S, self.store.requests.age),
                 self.cluster.times.tick,
             ),
+            each_quarter=self.connected.look,
         )
-        self._revoker = LoopingCall(call_safely, self.connected.look)
-        self._revoker.clock = runtime.clock  # type: ignore[assignment]
 
     # Running
 
@@ -308,7 +303,6 @@ class Core:
         self.acceptors.start()
         self.registrar.start()
         self.repair.start()
-        self._revoker.start(CONNECTED_INTERVAL_S)
         self._scrub()
         self._housekeeping.start(save_now=bool(self.recovered.damage))
 
@@ -329,8 +323,6 @@ class Core:
         """Say goodbye, flush the log, close the links; within a deadline."""
         self.cluster.stop()
         self._housekeeping.stop()
-        if self._revoker.running:
-            self._revoker.stop()
         self.registrar.stop()
         self.repair.stop()
         self.gossip.stop()

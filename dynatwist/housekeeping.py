@@ -21,6 +21,10 @@ SECOND_S = 1.0
 """How often a node looks after itself; with ``--durability interval`` also how much a power cut may take."""
 
 
+QUARTER_S = 0.25
+"""How often a node looks who is logged out: gone within a second, the way of the news between nodes included."""
+
+
 class Every:
     """Does something each time that it was called so many times."""
 
@@ -42,6 +46,7 @@ class Housekeeping:
     :param snapshot_interval_s: seconds between cold saves.
     :param cold_writer: the thread that writes what nobody waits for.
     :param each_second: done every second besides.
+    :param each_quarter: done every `QUARTER_S`.
     """
 
     log = Logger()
@@ -57,6 +62,7 @@ class Housekeeping:
         durability: Durability,
         snapshot_interval_s: float,
         each_second: Sequence[Callable[[], object]],
+        each_quarter: Callable[[], object],
     ) -> None:
         self._saver = saver
         self._wal = wal
@@ -68,21 +74,27 @@ class Housekeeping:
         self._save_failed = False
         self._snapshots = LoopingCall(self._cold_save)
         self._seconds = LoopingCall(call_safely, self._second)
-        for loop in (self._snapshots, self._seconds):
+        self._quarters = LoopingCall(call_safely, each_quarter)
+        for loop in self._loops:
             loop.clock = clock  # type: ignore[assignment]
-        wal.on_written = self._save_if_due
+        wal.after_each_group(self._save_if_due)
+
+    @property
+    def _loops(self) -> tuple[LoopingCall, ...]:
+        return self._snapshots, self._seconds, self._quarters
 
     def start(self, save_now: bool) -> None:
         """Begin.
 
         :param save_now: whether the first cold save is due at once.
         """
+        self._quarters.start(QUARTER_S)
         self._seconds.start(SECOND_S)
         self._snapshots.start(self._snapshot_interval_s, now=save_now)
 
     def stop(self) -> None:
         """Begin nothing more."""
-        for loop in (self._snapshots, self._seconds):
+        for loop in self._loops:
             if loop.running:
                 loop.stop()
 

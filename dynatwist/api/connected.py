@@ -12,8 +12,6 @@ from itertools import islice
 from dynatwist.auth.tokens import Identity
 from dynatwist.calls import call_safely
 
-INTERVAL_S = 0.25
-"""Whoever was logged out is gone within a second, the way of the news between nodes included."""
 A_TURN = 256
 """Identities looked at in one turn of the reactor: less than a millisecond."""
 
@@ -44,7 +42,7 @@ class Connected:
             del self._ends[identity]
 
     def look(self) -> None:
-        """End whoever has to go; in several turns, where many are connected. Call it every `INTERVAL_S`."""
+        """End whoever has to go; in several turns, where many are connected. Call it now and then."""
         if self._ends and not self._is_looking:
             self._is_looking = True
             self._look_on(list(self._ends), 0)

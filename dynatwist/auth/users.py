@@ -24,7 +24,7 @@ from dynatwist.requests.coordinator import Coordinator
 
 from .passwords import Passwords
 from .throttle import ADMINISTRATOR, Attempt, Throttle
-from .tokens import Identity, Role, Tokens
+from .tokens import Identity, Role, TokenKeys, Tokens
 
 USERS_TABLE = "_users"
 ADMIN_UID = "admin"
@@ -53,10 +53,7 @@ def owner_name(uid: str) -> str:
 
 
 class Users:
-    """See the module.
-
-    :ivar admin_passwords: any of these is the administrator's.
-    """
+    """See the module."""
 
     def __init__(
         self,
@@ -73,9 +70,19 @@ class Users:
         self._acceptors = acceptors
         self._passwords = passwords
         self.tokens = tokens
-        self.admin_passwords = admin_passwords
+        self._admin_passwords = admin_passwords
         self._throttle = Throttle(cluster.runtime.monotonic_s, self._members)
         self._known: dict[str, tuple[Packed, User]] = {}
+
+    @property
+    def admin_passwords(self) -> tuple[str, ...]:
+        """Any of these is the administrator's."""
+        return self._admin_passwords
+
+    def go_by(self, keys: TokenKeys, admin_passwords: tuple[str, ...]) -> None:
+        """Other secrets, from now on: what tokens are signed with, and what the administrator logs in with."""
+        self.tokens.use(keys)
+        self._admin_passwords = admin_passwords
 
     def _members(self) -> int:
         registry = self._cluster.registry
@@ -271,7 +278,7 @@ class Users:
         """
         attempt = self._throttle.begin(ADMINISTRATOR, address)
         given = password.encode(errors="surrogatepass")
-        if not any(hmac.compare_digest(given, one.encode()) for one in self.admin_passwords):
+        if not any(hmac.compare_digest(given, one.encode()) for one in self._admin_passwords):
             attempt.failed()
             raise ApiError(401, "wrong_password", "wrong password")
         attempt.succeeded()

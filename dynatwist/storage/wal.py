@@ -75,7 +75,6 @@ class Wal:
     :param starts: of this node, this one included.
     :ivar stuck: why nothing can be written now; empty while it can.
     :ivar on_durable: told up to which number the log is durable now, before anybody who waits for that.
-    :ivar on_written: told after each group.
     :ivar lapse_ms: asked for the lapse to note with each group (see `dynatwist.replication.lapse`).
     :ivar durable_lapse_ms: the lapse that is durable.
     :ivar recovered: how far the log reached when this process started.
@@ -135,7 +134,7 @@ class Wal:
         self.on_durable: Callable[[int], None] = lambda upto: None
         self.lapse_ms: Callable[[], int] = lambda: 0
         self.durable_lapse_ms = 0
-        self.on_written: Callable[[], None] = lambda: None
+        self._on_written: Callable[[], None] = lambda: None
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._busy = False
         self._scheduled = False
@@ -144,6 +143,10 @@ class Wal:
         self._closed = False
         self.groups = 0
         self.bytes_written = 0
+
+    def after_each_group(self, call: Callable[[], None]) -> None:
+        """Tell somebody of each group that was written."""
+        self._on_written = call
 
     def open(self) -> None:
         """Open the first segment now, rather than with the first entry."""
@@ -320,7 +323,7 @@ class Wal:
         call_safely(self.on_durable, writing.upto)
         while self._waiting and self._waiting[0][0] <= writing.upto:
             call_safely(self._waiting.popleft()[1])
-        call_safely(self.on_written)
+        call_safely(self._on_written)
         if self._has_work:
             self._schedule()
 
