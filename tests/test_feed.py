@@ -14,7 +14,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dynatwist.feed import hub as hub_module
 from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot
@@ -58,21 +57,23 @@ class HubMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(hub_module, "REPLAYED_AT_ONCE", 2)
         self.later = deque()
         self.busy = True
         self.bounds = HubBounds(
-            window_events=16, window_bytes=6000, announced_bytes=1200, fans=6, fan_bytes=2000, queue_events=8, at_once=1
+            window_events=16,
+            window_bytes=6000,
+            announced_bytes=1200,
+            fans=6,
+            fan_bytes=2000,
+            queue_events=8,
+            at_once=1,
+            replayed=2,
         )
         self.hub = Hub("e", lambda: not self.busy, self.later.append)
         self.hub.bound(self.bounds)
         self.listeners = []
         self.published = []
         """Events in order."""
-
-    def teardown(self):
-        self.patch.undo()
 
     @rule(key=st.sampled_from(KEYS), created=st.integers(1, 2), ms=st.integers(1, 40))
     def publish(self, key, created, ms):

@@ -49,6 +49,7 @@ class HubBounds:
     :ivar queue_events: of one listener.
     :ivar queue_bytes: of one listener.
     :ivar at_once: listeners that an event is handed to between two looks at the clock.
+    :ivar replayed: events that somebody who comes back is told between two looks at the clock.
     """
 
     window_events: int = WINDOW_EVENTS
@@ -59,6 +60,7 @@ class HubBounds:
     queue_events: int = QUEUE_EVENTS
     queue_bytes: int = QUEUE_BYTES
     at_once: int = HANDED_AT_ONCE
+    replayed: int = REPLAYED_AT_ONCE
 
 
 class Hub:
@@ -225,7 +227,7 @@ class Hub:
     def _replay(self, subscription: Subscription, seq: int) -> None:
         """Tell it what it missed, then have it join the others; in later turns, if there is much."""
         while not subscription.closed:
-            events = self._window.behind(seq, self._seq, REPLAYED_AT_ONCE)
+            events = self._window.behind(seq, self._seq, self._bounds.replayed)
             if events is None:
                 sometimes("the window moves on while a listener is told what it missed")
                 subscription.reset(self._seq)

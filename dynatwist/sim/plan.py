@@ -23,7 +23,7 @@ DAMAGING = (
 """Faults that take a copy away for good. One at a time, and only while all other copies are whole."""
 
 
-TIGHT_FEEDS = HubBounds(window_events=12, announced_bytes=1800, fans=3, queue_events=5, at_once=1)
+TIGHT_FEEDS = HubBounds(window_events=12, announced_bytes=1800, fans=3, queue_events=5, at_once=1, replayed=2)
 """So little is remembered that listeners are told so, again and again."""
 
 
@@ -188,6 +188,7 @@ class Plan:
     :ivar quiet_s: for how long nobody asks for anything before the fair weather is judged.
     :ivar same_seeds: whether all nodes have the same ``--join`` list.
     :ivar scenes: how many are played after the storms; see `dynatwist.sim.scenes`.
+    :ivar scene: the only one that is played, again and again; empty for any.
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
     """
 
@@ -213,6 +214,7 @@ class Plan:
     quiet_s: float = 0.0
     same_seeds: bool = False
     scenes: int = 4
+    scene: str = ""
 
     def text(self) -> str:
         """One line for the trace."""
@@ -257,7 +259,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         random.random() < 0.7,
         exact_creations=random.choice([1, 2, 4, EXACT_CREATIONS]),
         sizes=draw_sizes(seed),
-        feeds=random.choice([HubBounds(), HubBounds(at_once=1), TIGHT_FEEDS]),
+        feeds=random.choice([HubBounds(), HubBounds(at_once=1, replayed=2), TIGHT_FEEDS]),
         is_busy=random.random() < 0.5,
         drift_ppm=random.choice([0, 100, 500]),
         quiet_s=random.choice([0.0] * 11 + [600.0]),

@@ -120,6 +120,13 @@ class Rivals:
                 lambda node=node, value=value: self._propose(node, slot, value),  # type: ignore[misc]
             )
 
+    def new_slot(self) -> Callable[[SimNode], None]:
+        """A slot that nobody has proposed for; answers what has a node propose something of its own for it."""
+        registry = self._cluster.registry()
+        self._count += 1
+        slot = _Slot(f"{SLOT}{self._count}", registry.version if registry else 0, self._cluster.world.now_s)
+        return lambda node: self._propose(node, slot, b"%d %d" % (node.number, self._random.randrange(1 << 32)))
+
     def _propose(self, node: SimNode, slot: _Slot, value: bytes) -> None:
         if node.core is None or node.process is None or not node.process.alive:
             return

@@ -176,6 +176,7 @@ class _Run:
             clients=self.clients,
             bulk=self.bulk,
             listeners=self.listeners,
+            rivals=self.rivals,
             damaged=self._on_damage,
             power_may_fail=plan.durability is Durability.FSYNC,
         )
@@ -254,7 +255,7 @@ class _Run:
                 return
             if self.violations() or self.world.now_s >= least_s:
                 break
-        if not self.violations() and play(self.stage, self.plan.scenes, self._rest) and self._agree():
+        if not self.violations() and play(self.stage, self.plan.scenes, self._rest, self.plan.scene) and self._agree():
             self._judge()
 
     def _storm(self) -> None:

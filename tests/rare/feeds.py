@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from dynatwist.feed import hub as hub_module
 from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
 from dynatwist.model.ring import partition_of
 from tests.test_feed import KEYS, record
@@ -75,18 +72,16 @@ def whoever_returns_to_a_table_that_nobody_was_interested_in_is_told_so():
 
 def in_turns(between):
     """What somebody hears who comes back after four events, two a turn, when something happens between the turns."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hub_module, "REPLAYED_AT_ONCE", 2)
-        later: list[object] = []
-        hub = Hub("e", lambda: False, later.append)
-        hub.bound(HubBounds(window_events=4))
-        cursor = hub.cursor
-        publish(hub, 4)
-        returned = back(hub, cursor)
-        between(hub)
-        while later:
-            later.pop(0)()
-        return heard(returned)
+    later: list[object] = []
+    hub = Hub("e", lambda: False, later.append)
+    hub.bound(HubBounds(window_events=4, replayed=2))
+    cursor = hub.cursor
+    publish(hub, 4)
+    returned = back(hub, cursor)
+    between(hub)
+    while later:
+        later.pop(0)()
+    return heard(returned)
 
 
 def a_replay_in_several_turns_is_without_a_gap():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import bulks, changes, disks, forwarded, listening, majorities, removals
+from . import bulks, changes, disks, forwarded, listening, majorities, removals, votes
 from .stage import Stage
 
 Scene = Callable[[Stage], None]
@@ -23,15 +23,18 @@ SCENES: tuple[Scene, ...] = (
     *listening.SCENES,
     *removals.SCENES,
     *bulks.SCENES,
+    *votes.SCENES,
 )
 
 
-def play(stage: Stage, count: int, rest: Callable[[], bool]) -> bool:
+def play(stage: Stage, count: int, rest: Callable[[], bool], only: str = "") -> bool:
     """Play some scenes, one after the other.
 
     :param rest: has everything come right again, and says whether it did.
+    :param only: the name of one that is played each time; empty for different ones.
     """
-    for scene in stage.random.sample(SCENES, min(count, len(SCENES))):
+    named = [scene for scene in SCENES if scene.__name__ == only][:1]
+    for scene in named * count if only else stage.random.sample(SCENES, min(count, len(SCENES))):
         stage.begin(scene.__name__)
         scene(stage)
         stage.end()

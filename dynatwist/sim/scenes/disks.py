@@ -24,6 +24,11 @@ def a_node_that_dies_again_and_again(stage: Stage) -> None:
             node.disk.crash_after = 0
         stage.kill(node, power=stage.maybe(0.5))
         stage.rest(0.0, 0.2)
+        if stage.power_may_fail and stage.maybe(0.4):  # in the middle of a start
+            node.disk.crash_after = stage.random.randint(1, 8)
+            stage.start(node)
+            stage.wait(lambda: not node.running, 1.0)
+            node.disk.crash_after = 0
         stage.start(node)
         if stage.maybe(0.6):
             stage.wait(lambda: node.core is not None and node.core.cluster.standing.is_ready)

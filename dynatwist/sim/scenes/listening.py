@@ -6,6 +6,8 @@ from dynatwist.replication.request import Kind
 
 from .stage import Stage
 
+MOST_WRITES = 80
+
 
 def a_listener_whose_node_is_cut_off(stage: Stage) -> None:
     """Something is written last of all to its key meanwhile, and much else after it; or nothing else."""
@@ -45,15 +47,15 @@ def owners_that_change_under_a_listener(stage: Stage) -> None:
     members = stage.members()
     if len(members) >= 9:
         return
-    keys = [stage.new_key() for _ in range(12)]
     for node in members[:3]:
         stage.listen(node)
     stage.cluster.add().start()
     stage.wait(lambda: _is_changing(stage), 10.0)
-    stage.wait(lambda: stage.maybe(0.01) or not _is_changing(stage), 10.0)
-    for key in keys:
-        stage.ask(stage.random.choice(members), Kind.PUT, key, "quorum")
-        stage.rest(0.0, 0.002, 0.01)
+    for _ in range(MOST_WRITES):
+        stage.ask(stage.random.choice(members), Kind.PUT, stage.new_key(), "quorum")
+        stage.rest(0.002, 0.005, 0.02)
+        if stage.maybe(0.1) and not _is_changing(stage):
+            break
     stage.wait_until_settled()
 
 
@@ -61,21 +63,27 @@ def listeners_that_leave_and_return(stage: Stage) -> None:
     """With their cursors, to the same process or the next one, after none, one, or more events than are kept."""
     key = stage.new_key()
     node = stage.random.choice(stage.strangers(key) or stage.members())
-    owner = stage.owners(key)[0]
+    owner = next(one for one in stage.owners(key) if one is not node)
     stage.listen(node)
     for _ in range(stage.random.randint(2, 5)):
         stage.rest(0.0, 0.3)
         stage.stop_listening(node)
         stage.rest(0.0, 0.7, 2.0)
-        if stage.maybe(0.3):
+        what = stage.random.choice(("restart", "cut off", "nothing", "nothing"))
+        if what == "restart":
             stage.kill(node)
             stage.start(node)
             stage.wait_until_settled()
+        elif what == "cut off":
+            stage.cut_off(node)
+            stage.rest(0.5, 6.0)
         for _ in range(stage.random.choice((0, 1, 1, 11, 12, 13, 13, 14))):
             stage.ask(owner, Kind.PUT, stage.new_key(), "quorum")
             stage.rest(0.001)
-        stage.put(owner, key, "quorum") if stage.maybe(0.7) else None
-        stage.rest(0.0, 0.2)
+        if stage.maybe(0.7):
+            stage.put(owner, key, "quorum")
+        stage.cut_off()
+        stage.rest(0.0, 0.2, 3.0)
         stage.listen_again(node)
     stage.rest(0.5)
 

@@ -73,16 +73,39 @@ def an_end_that_clocks_do_not_agree_on(stage: Stage) -> None:
     for node in ahead if stage.maybe(0.7) else ():
         node.set_clock(node.skew_ms + stage.random.choice((-1_500, 400, 900, 2_500, 9_000)))
     stage.world.run(max(stage.world.now_s, ends_s))
+    dies_when_over = stage.maybe(0.5)
     for _ in range(stage.random.randint(20, 60)):
-        node = stage.random.choice(nodes)
-        stage.done(stage.ask(node, Kind.GET, key), 0.3)
+        call = stage.done(stage.ask(stage.random.choice(nodes), Kind.GET, key), 0.3)
+        if dies_when_over and call is not None and call.code == "not_found":
+            dies_when_over = False
+            _kill_all(stage, nodes, clocks)
         stage.done(stage.ask(stage.random.choice(nodes), Kind.GET, key), 0.3)
-        if stage.maybe(0.05):
+        if stage.maybe(0.03):
             _kill_all(stage, nodes, clocks)
         stage.rest(0.0, 0.02, 0.1)
     for node, skew_ms in clocks.items():
         node.set_clock(skew_ms)
     stage.read_at(nodes, key, times=2, within_s=0.5)
+
+
+def a_clock_of_a_node_that_is_gone(stage: Stage) -> None:
+    """It was ahead when its node was lost; later another one is. Two that were never ahead together end nothing."""
+    key = LEASE_TABLE, stage.new_key()[1]
+    gone, wrong, *others = stage.members()
+    clocks = {node: node.skew_ms for node in (gone, wrong)}
+    stage.done(stage.ask(others[0], Kind.PUT, key, ttl_s=12))
+    gone.set_clock(gone.skew_ms + stage.random.choice((9_000, 60_000)))
+    stage.rest(0.6, 1.2)
+    stage.kill(gone)
+    gone.set_clock(clocks[gone])
+    stage.rest(3.1, 3.6, 5.0)
+    wrong.set_clock(wrong.skew_ms + stage.random.choice((9_000, 60_000)))
+    stage.read_at([wrong, *others], key, times=4, within_s=2.0)
+    for node, skew_ms in clocks.items():
+        node.set_clock(skew_ms)
+    stage.start(gone)
+    stage.wait_until_settled()
+    stage.read_at([gone, wrong, *others], key)
 
 
 def _kill_all(stage: Stage, nodes: list[SimNode], clocks: dict[SimNode, int]) -> None:
@@ -106,4 +129,5 @@ SCENES = (
     generations_that_are_collected_together,
     a_delete_that_a_damaged_owner_missed,
     an_end_that_clocks_do_not_agree_on,
+    a_clock_of_a_node_that_is_gone,
 )

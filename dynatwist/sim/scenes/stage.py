@@ -14,6 +14,7 @@ from ..clients import OWNERS, ROOT, Clients
 from ..cluster import SimCluster, SimNode
 from ..history import STRICT_TABLE, Call
 from ..listeners import Listeners
+from ..rivals import Rivals
 
 SESSION = "scene"
 NAME = "scene"
@@ -41,6 +42,7 @@ class Stage:
         clients: Clients,
         bulk: Bulk,
         listeners: Listeners,
+        rivals: Rivals,
         damaged: Damage,
         power_may_fail: bool,
     ) -> None:
@@ -51,6 +53,7 @@ class Stage:
         self._clients = clients
         self._bulk = bulk
         self._listeners = listeners
+        self._rivals = rivals
         self._damaged = damaged
         self._names = 0
 
@@ -205,6 +208,10 @@ class Stage:
     def listen_again(self, node: SimNode) -> None:
         """They come back with their cursors."""
         self._listeners.come_back(node)
+
+    def new_slot(self) -> Callable[[SimNode], None]:
+        """A slot of agreement; call the answer with a node that proposes something of its own for it."""
+        return self._rivals.new_slot()
 
     # What goes wrong
 
