@@ -6,9 +6,8 @@ from dynatwist.model.record import Key
 from dynatwist.replication.request import Kind
 
 from ..cluster import SimNode
-from .stage import Stage
+from .stage import MOST_NODES, Stage
 
-MOST = 9
 FEWEST = 3
 KEYS = 12
 """Enough that any change of owners concerns some of them."""
@@ -16,7 +15,7 @@ KEYS = 12
 
 def a_joiner_that_finds_only_those_who_missed_something(stage: Stage) -> None:
     """Old owners: one has missed the last writes, one has them and is away, one is damaged or well."""
-    if len(stage.members()) >= MOST:
+    if stage.is_full:
         return
     keys = [stage.new_key() for _ in range(KEYS)]
     ignorant, away, third, *others = stage.members()
@@ -25,7 +24,7 @@ def a_joiner_that_finds_only_those_who_missed_something(stage: Stage) -> None:
     _write_all(stage, keys, [third, away, *others])
     if stage.maybe(0.6):
         stage.lose_log(third)
-    joiner = _join(stage, 0.0, 0.1, 0.4)
+    joiner = stage.join(0.0, 0.1, 0.4)
     stage.rest(0.0, 0.2, 1.0)
     stage.cut_off(away)
     stage.start(third)
@@ -60,13 +59,13 @@ def members_that_are_struck_out_while_they_are_away(stage: Stage) -> None:
     stage.rest(1.0, 4.0, 7.0)
     stage.read_at([ignorant], key)
     stage.cut_off()
-    stage.wait(lambda: not _is_changing(stage), 30.0)
+    stage.wait(lambda: not stage.is_changing, 30.0)
     stage.read_at([ignorant], key, times=3, within_s=2.0)
 
 
 def a_node_that_dies_as_it_hears_of_a_change(stage: Stage) -> None:
     """It alone has some writes, and loses partitions, or gets some, in the moment in which it loses its power."""
-    if len(stage.members()) >= MOST:
+    if stage.is_full:
         return
     lost, *others = stage.members()
     keys = [stage.new_key() for _ in range(KEYS)]
@@ -77,8 +76,8 @@ def a_node_that_dies_as_it_hears_of_a_change(stage: Stage) -> None:
     stage.rest(0.1)
     if stage.maybe(0.7):
         stage.kill(lost)
-    _join(stage, 0.0)
-    stage.wait(lambda: _version(others[0]) > _version(lost) and not _is_changing(stage), 20.0)
+    stage.join(0.0)
+    stage.wait(lambda: _version(others[0]) > _version(lost) and not stage.is_changing, 20.0)
     stage.cut_off()
     stage.start(lost)
     before = _version(lost)
@@ -94,12 +93,12 @@ def a_node_that_dies_as_it_hears_of_a_change(stage: Stage) -> None:
 def a_change_that_is_amended(stage: Stage) -> None:
     """While somebody joins slowly, others join or are struck out, or the joiner dies; clients go on writing."""
     members = stage.members()
-    if len(members) >= MOST - 1 or len(members) < FEWEST:
+    if len(members) >= MOST_NODES - 1:
         return
     keys = [stage.new_key() for _ in range(KEYS)]
     _write_all(stage, keys, members)
-    joiner = _join(stage, 0.2, 0.5)
-    stage.wait(lambda: _is_changing(stage), 10.0)
+    joiner = stage.join(0.2, 0.5)
+    stage.wait(lambda: stage.is_changing, 10.0)
     stage.rest(0.0, 0.05, 0.4)
     missing = stage.random.choice(members)
     if stage.maybe(0.5):
@@ -109,7 +108,7 @@ def a_change_that_is_amended(stage: Stage) -> None:
     stage.list_at([able, joiner])
     match stage.random.choice(("join", "strike out a member", "strike out the joiner", "power")):
         case "join":
-            _join(stage, 0.0, 0.2)
+            stage.join(0.0, 0.2)
         case "strike out a member" if len(members) > FEWEST:
             _forget(stage, able, next(node for node in members if node not in (missing, able)))
         case "strike out the joiner":
@@ -121,20 +120,20 @@ def a_change_that_is_amended(stage: Stage) -> None:
     stage.rest(0.0, 0.5)
     joiner.disk.stall_s = 0.0
     stage.start(joiner)
-    stage.wait(lambda: not _is_changing(stage), 20.0)
+    stage.wait(lambda: not stage.is_changing, 20.0)
     _read_all(stage, keys)
 
 
 def a_joiner_that_loses_its_power_when_the_change_ends(stage: Stage) -> None:
     """What it said that it had fetched has to be there, since soon somebody else loses a copy."""
     members = stage.members()
-    if len(members) >= MOST:
+    if stage.is_full:
         return
     keys = [stage.new_key() for _ in range(KEYS)]
     _write_all(stage, keys, members)
-    joiner = _join(stage, 0.05, 0.3)
-    stage.wait(lambda: _is_changing(stage), 10.0)
-    stage.wait(lambda: not _is_changing(stage), 20.0)
+    joiner = stage.join(0.05, 0.3)
+    stage.wait(lambda: stage.is_changing, 10.0)
+    stage.wait(lambda: not stage.is_changing, 20.0)
     stage.rest(0.0, 0.002)
     stage.kill(joiner, power=True)
     joiner.disk.stall_s = 0.0
@@ -144,13 +143,6 @@ def a_joiner_that_loses_its_power_when_the_change_ends(stage: Stage) -> None:
     _read_all(stage, keys)
 
 
-def _join(stage: Stage, *stalls_s: float) -> SimNode:
-    joiner = stage.cluster.add()
-    joiner.disk.stall_s = stage.random.choice(stalls_s)
-    joiner.start()
-    return joiner
-
-
 def _forget(stage: Stage, by: SimNode, node: SimNode) -> None:
     if by.core is not None and by.process is not None and node.node_id:
         by.process.run(by.core.registrar.forget, node.node_id)
@@ -158,11 +150,6 @@ def _forget(stage: Stage, by: SimNode, node: SimNode) -> None:
 
 def _version(node: SimNode) -> int:
     return node.core.cluster.version if node.core is not None else 0
-
-
-def _is_changing(stage: Stage) -> bool:
-    registry = stage.cluster.registry()
-    return registry is not None and registry.changing
 
 
 def _write_all(stage: Stage, keys: list[Key], nodes: list[SimNode]) -> None:

@@ -45,16 +45,16 @@ def somebody_who_begins_to_listen(stage: Stage) -> None:
 def owners_that_change_under_a_listener(stage: Stage) -> None:
     """A node joins, and keys are written last of all at the moment in which they get other owners."""
     members = stage.members()
-    if len(members) >= 9:
+    if stage.is_full:
         return
     for node in members[:3]:
         stage.listen(node)
-    stage.cluster.add().start()
-    stage.wait(lambda: _is_changing(stage), 10.0)
+    stage.join(0.0)
+    stage.wait(lambda: stage.is_changing, 10.0)
     for _ in range(MOST_WRITES):
         stage.ask(stage.random.choice(members), Kind.PUT, stage.new_key(), "quorum")
         stage.rest(0.002, 0.005, 0.02)
-        if stage.maybe(0.1) and not _is_changing(stage):
+        if stage.maybe(0.1) and not stage.is_changing:
             break
     stage.wait_until_settled()
 
@@ -86,11 +86,6 @@ def listeners_that_leave_and_return(stage: Stage) -> None:
         stage.rest(0.0, 0.2, 3.0)
         stage.listen_again(node)
     stage.rest(0.5)
-
-
-def _is_changing(stage: Stage) -> bool:
-    registry = stage.cluster.registry()
-    return registry is not None and registry.changing
 
 
 SCENES = (

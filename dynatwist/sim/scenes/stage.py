@@ -21,6 +21,8 @@ NAME = "scene"
 """What the names of all keys of scenes begin with."""
 STEP_S = 0.004
 """How closely a scene watches: the moment in which somebody can be reached again is over soon."""
+MOST_NODES = 9
+"""No scene adds a node to as many."""
 PATIENCE_S = 8.0
 """Longer than any request is under way, and than any link takes to come back."""
 
@@ -82,6 +84,11 @@ class Stage:
         self.random.shuffle(members)
         return members
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many members as may be."""
+        return len(self.cluster.active()) >= MOST_NODES
+
     def new_key(self, partition: int | None = None) -> Key:
         """A key that nobody has used, of the table whose every majority is judged.
 
@@ -129,6 +136,19 @@ class Stage:
     def wait_until_reached(self, one: SimNode, other: SimNode) -> bool:
         """Until a node takes another one for reachable."""
         return self.wait(lambda: one.core is not None and one.core.cluster.peers.is_reachable(other.node_id))
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether members change."""
+        registry = self.cluster.registry()
+        return registry is not None and registry.changing
+
+    def join(self, *stalls_s: float) -> SimNode:
+        """A further node; its disk is as slow as one of these."""
+        joiner = self.cluster.add()
+        joiner.disk.stall_s = self.random.choice(stalls_s)
+        joiner.start()
+        return joiner
 
     def wait_until_settled(self) -> bool:
         """Until every node is ready, whole and connected."""
