@@ -274,7 +274,11 @@ class Witness:
             alone = not store.replica_of(key).whole and core.cluster.standing.is_left_alone(known.partition)
             registry = core.cluster.registry
             owns = registry is None or core.identity.node_id in registry.all_owners(known.partition)
-            if before is not None and is_preferred(before, record):
+            is_collected = before is not None and buried is not None and not is_preferred(before, buried)
+            is_new = (
+                is_collected and known.born_s >= buried_s
+            )  # by one that had lost what it knew of that, and was alone
+            if before is not None and is_preferred(before, record) and not is_new:
                 self.say(f"P3: {node.host} goes back from {name_of(before)} to {known.name}")
             if buried is not None and owns and not alone and known.born_s < buried_s and is_preferred(buried, record):
                 self.say(f"P3: {known.name} is back at {node.host}, though {name_of(buried)} had buried it")
