@@ -9,14 +9,12 @@ import msgspec
 from twisted.python.failure import Failure
 
 from dynatwist.api.request import Answer, Request, error_answer
+from dynatwist.api.routes import find
 from dynatwist.errors import ApiError
 from dynatwist.sim.door import Ask, Door, Reply
-from dynatwist.web.klein_app import ROUTES
 
 from .target import Found
 from .world import Nodes
-
-_ROUTES = [(method, path[1:].split("/"), name) for method, path, name in ROUTES]
 
 
 class Routes:
@@ -58,7 +56,9 @@ class Routes:
 
     async def _answered(self, method: str, path: tuple[str, ...], request: Request) -> tuple[int, bytes]:
         try:
-            name, segments = _match(method, path)
+            found = find(method, path)
+            assert found is not None, (method, path)
+            name, segments = found
             part, _, attribute = name.partition(".")
             answer = getattr(getattr(self._nodes.core, part), attribute)(request, *segments)
             if not isinstance(answer, Answer):
@@ -74,15 +74,3 @@ class Routes:
 
 def _broke(failure: Failure) -> None:
     raise Found(failure.getTraceback())
-
-
-def _match(method: str, path: tuple[str, ...]) -> tuple[str, list[str]]:
-    """The handler of a path, as Klein chooses it: plain segments before those that may be anything."""
-    found = [
-        (name, [given for part, given in zip(parts, path, strict=True) if part.startswith("<")])
-        for one, parts, name in _ROUTES
-        if one == method
-        and len(parts) == len(path)
-        and all(part.startswith("<") or part == given for part, given in zip(parts, path, strict=True))
-    ]
-    return min(found, key=lambda one: len(one[1]))

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from dynatwist.api.lane import FastLane
 from dynatwist.api.request import Answer, Request, error_answer
+from dynatwist.api.routes import find
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
 
@@ -50,10 +51,15 @@ class Reply:
         """``ok``, or the code of the error object."""
         if self.status < 400:
             return "ok" if self.status else "cut"
-        return str(msgspec.json.decode(self.body)["code"])
+        return self.field("code")
+
+    def field(self, name: str) -> str:
+        """A member of the object that the body is."""
+        return str(msgspec.json.decode(self.body)[name])
 
 
 Respond = Callable[[Reply], None]
+Handler = Callable[..., Answer | Awaitable[Answer]]
 
 
 class Door:
@@ -78,11 +84,17 @@ class Door:
         """
         if len(ask.path) == 3 and self._lane.take(_bytes_of(ask), "client", lambda data, _: respond(_read(data))):
             return
+        found = find(ask.method, ask.path)
+        if found is None:
+            raise ValueError(f"{ask.method} {ask.path}")
+        part, _, attribute = found[0].partition(".")
+        handler: Handler = getattr(getattr(self._core, part), attribute)
+        segments = found[1]
         request = Request(dict(ask.query), {name.lower(): value for name, value in ask.headers.items()}, ask.body, "")
 
         async def run() -> Reply:
             try:
-                answer: Answer | Awaitable[Answer] = self._handler(ask)(request, *_segments(ask))
+                answer: Answer | Awaitable[Answer] = handler(request, *segments)
                 if not isinstance(answer, Answer):
                     answer = await answer
             except ApiError as error:
@@ -97,48 +109,6 @@ class Door:
             return Reply(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
 
         ensureDeferred(run()).addCallback(lambda reply: respond(reply)).addErrback(broke)
-
-    def _handler(self, ask: Ask) -> Callable[..., Answer | Awaitable[Answer]]:
-        core = self._core
-        data, accounts = core.data, core.accounts
-        match ask.method, *ask.path:
-            case method, _, "key", _:
-                return {"GET": data.get, "PUT": data.put, "PATCH": data.patch, "DELETE": data.delete}[method]
-            case "GET", "auth" | "admin", *_:
-                raise ValueError(ask.path)
-            case "POST", "auth", _:
-                return accounts.enter
-            case "DELETE", "auth", _:
-                return accounts.delete
-            case "PUT", "auth", _, "secret":
-                return accounts.change_secret
-            case "POST", "auth", _, "logout":
-                return accounts.logout
-            case method, "admin", "table", _, "key", _:
-                return {"GET": core.admin.get, "PUT": core.admin.put, "DELETE": core.admin.delete}[method]
-            case "GET", _, "keys":
-                return data.keys
-            case "POST", _, "keys":
-                return data.get_many
-            case "POST", _, "batch":
-                return data.batch
-            case "GET", _, "store":
-                return data.store
-        raise ValueError(ask.path)
-
-
-def _segments(ask: Ask) -> tuple[str, ...]:
-    """What a handler is given of the path."""
-    match ask.path:
-        case "admin", "table", table, "key", key:
-            return table, key
-        case "auth", name, *_:
-            return (name,)
-        case table, "key", key:
-            return table, key
-        case table, *_:
-            return (table,)
-    raise ValueError(ask.path)
 
 
 def _bytes_of(ask: Ask) -> bytes:

@@ -179,6 +179,7 @@ class _Run:
             rivals=self.rivals,
             damaged=self._on_damage,
             power_may_fail=plan.durability is Durability.FSYNC,
+            say=self.witness.say,
         )
         self.found: list[str] = []
         self.autopsy = Autopsy(self.cluster, checks.finds)

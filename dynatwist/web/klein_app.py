@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dynatwist.api.heavy import HEAVY_BYTES
 from dynatwist.api.request import Answer, Request, error_answer
+from dynatwist.api.routes import ROUTES
 from dynatwist.api.source import Proxies
 from dynatwist.budget import Charge
 from dynatwist.core import Core
@@ -34,46 +35,6 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _log = Logger()
 PIECE_BYTES = 1 << 20
 """A page of a listing; see `dynatwist.requests.listing.PAGE_BYTES`."""
-
-ROUTES: tuple[tuple[str, str, str], ...] = (
-    ("GET", "/heartbeat", "status.heartbeat"),
-    ("GET", "/healthz", "status.heartbeat"),
-    ("GET", "/readyz", "status.ready"),
-    ("GET", "/membership", "status.membership"),
-    ("GET", "/stats", "status.stats"),
-    ("GET", "/metrics", "status.metrics"),
-    ("POST", "/auth/ticket", "accounts.ticket"),
-    ("POST", "/auth/<a>", "accounts.enter"),
-    ("DELETE", "/auth/<a>", "accounts.delete"),
-    ("PUT", "/auth/<a>/secret", "accounts.change_secret"),
-    ("POST", "/auth/<a>/logout", "accounts.logout"),
-    ("POST", "/admin/login", "accounts.admin_login"),
-    ("GET", "/admin/tables", "admin.tables"),
-    ("GET", "/admin/table/<a>/keys", "admin.keys"),
-    ("GET", "/admin/table/<a>/key/<b>", "admin.get"),
-    ("PUT", "/admin/table/<a>/key/<b>", "admin.put"),
-    ("DELETE", "/admin/table/<a>/key/<b>", "admin.delete"),
-    ("GET", "/admin/users", "admin.users"),
-    ("PUT", "/admin/users/<a>", "admin.create_user"),
-    ("DELETE", "/admin/users/<a>", "admin.delete_user"),
-    ("POST", "/admin/users/<a>/logout", "admin.logout_user"),
-    ("GET", "/admin/members", "admin.members"),
-    ("POST", "/admin/members/<a>/forget", "admin.forget"),
-    ("POST", "/admin/save", "admin.save"),
-    ("GET", "/admin/keys", "keys.show"),
-    ("POST", "/admin/keys/install", "keys.install"),
-    ("POST", "/admin/keys/use", "keys.use"),
-    ("POST", "/admin/keys/retire", "keys.retire"),
-    ("POST", "/admin/keys/rotate", "keys.rotate"),
-    ("GET", "/<a>/key/<b>", "data.get"),
-    ("PUT", "/<a>/key/<b>", "data.put"),
-    ("PATCH", "/<a>/key/<b>", "data.patch"),
-    ("DELETE", "/<a>/key/<b>", "data.delete"),
-    ("GET", "/<a>/keys", "data.keys"),
-    ("POST", "/<a>/keys", "data.get_many"),
-    ("POST", "/<a>/batch", "data.batch"),
-    ("GET", "/<a>/store", "data.store"),
-)
 
 
 def parsed(request: BoundedRequest, proxies: Proxies) -> Request:

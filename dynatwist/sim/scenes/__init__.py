@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import bulks, changes, disks, forwarded, listening, majorities, removals, votes
+from . import bulks, changes, desk, disks, forwarded, listening, majorities, removals, votes
 from .stage import Stage
 
 Scene = Callable[[Stage], None]
@@ -24,6 +24,7 @@ SCENES: tuple[Scene, ...] = (
     *removals.SCENES,
     *bulks.SCENES,
     *votes.SCENES,
+    *desk.SCENES,
 )
 
 

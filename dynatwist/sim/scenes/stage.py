@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from random import Random
 
+import msgspec
+
 from dynatwist.model.record import Key
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.request import Kind
@@ -12,6 +14,7 @@ from dynatwist.replication.request import Kind
 from ..bulk import Bulk
 from ..clients import OWNERS, ROOT, Clients
 from ..cluster import SimCluster, SimNode
+from ..door import Ask, Reply
 from ..history import STRICT_TABLE, Call
 from ..listeners import Listeners
 from ..rivals import Rivals
@@ -34,6 +37,7 @@ class Stage:
 
     :param damaged: is told of a node whose copy is about to be harmed, and whether it has to find out by itself.
     :param power_may_fail: whether what is acknowledged has to outlive a loss of power.
+    :param say: hears of what is wrong whatever the state of the cluster.
     :ivar random: chance of the scenes alone, so that a new scene leaves all histories before it as they were.
     """
 
@@ -47,11 +51,13 @@ class Stage:
         rivals: Rivals,
         damaged: Damage,
         power_may_fail: bool,
+        say: Callable[[str], None],
     ) -> None:
         self.cluster = cluster
         self.world = cluster.world
         self.random = Random(f"scenes {cluster.world.seed}")
         self.power_may_fail = power_may_fail
+        self.say = say
         self._clients = clients
         self._bulk = bulk
         self._listeners = listeners
@@ -200,6 +206,23 @@ class Stage:
                 self.world.run(min(end_s, self.world.now_s + self.random.expovariate(times / within_s)))
         for call in calls:
             self.done(call)
+
+    def request(
+        self, node: SimNode, method: str, path: tuple[str, ...], *, body: object = None, who: str = "", token: str = ""
+    ) -> Reply | None:
+        """Ask by any route, and wait for the answer.
+
+        :param who: asks: a user, or the administrator; nobody in particular when empty.
+        :param token: instead.
+        """
+        replies: list[Reply] = []
+        headers = {"Authorization": f"Bearer {token}"} if token else self._clients.bearer(node, who) if who else {}
+        ask = Ask(method, path, {}, headers, msgspec.json.encode(body) if body is not None else b"")
+        if node.process is not None and node.core is not None and node.awake:
+            door = self._clients.door(node)
+            node.process.run(lambda: door.send(ask, replies.append, self._clients.broke))
+        self.wait(lambda: bool(replies), PATIENCE_S / 4)
+        return replies[0] if replies else None
 
     def list_at(self, nodes: Iterable[SimNode]) -> None:
         """List the table of `new_key` with majorities at some nodes: all of it, or a part, with values or without."""

@@ -1,0 +1,65 @@
+"""What a node answers: method and path, and the handler, as ``part.method`` of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+ROUTES: tuple[tuple[str, str, str], ...] = (
+    ("GET", "/heartbeat", "status.heartbeat"),
+    ("GET", "/healthz", "status.heartbeat"),
+    ("GET", "/readyz", "status.ready"),
+    ("GET", "/membership", "status.membership"),
+    ("GET", "/stats", "status.stats"),
+    ("GET", "/metrics", "status.metrics"),
+    ("POST", "/auth/ticket", "accounts.ticket"),
+    ("POST", "/auth/<a>", "accounts.enter"),
+    ("DELETE", "/auth/<a>", "accounts.delete"),
+    ("PUT", "/auth/<a>/secret", "accounts.change_secret"),
+    ("POST", "/auth/<a>/logout", "accounts.logout"),
+    ("POST", "/admin/login", "accounts.admin_login"),
+    ("GET", "/admin/tables", "admin.tables"),
+    ("GET", "/admin/table/<a>/keys", "admin.keys"),
+    ("GET", "/admin/table/<a>/key/<b>", "admin.get"),
+    ("PUT", "/admin/table/<a>/key/<b>", "admin.put"),
+    ("DELETE", "/admin/table/<a>/key/<b>", "admin.delete"),
+    ("GET", "/admin/users", "admin.users"),
+    ("PUT", "/admin/users/<a>", "admin.create_user"),
+    ("DELETE", "/admin/users/<a>", "admin.delete_user"),
+    ("POST", "/admin/users/<a>/logout", "admin.logout_user"),
+    ("GET", "/admin/members", "admin.members"),
+    ("POST", "/admin/members/<a>/forget", "admin.forget"),
+    ("POST", "/admin/save", "admin.save"),
+    ("GET", "/admin/keys", "keys.show"),
+    ("POST", "/admin/keys/install", "keys.install"),
+    ("POST", "/admin/keys/use", "keys.use"),
+    ("POST", "/admin/keys/retire", "keys.retire"),
+    ("POST", "/admin/keys/rotate", "keys.rotate"),
+    ("GET", "/<a>/key/<b>", "data.get"),
+    ("PUT", "/<a>/key/<b>", "data.put"),
+    ("PATCH", "/<a>/key/<b>", "data.patch"),
+    ("DELETE", "/<a>/key/<b>", "data.delete"),
+    ("GET", "/<a>/keys", "data.keys"),
+    ("POST", "/<a>/keys", "data.get_many"),
+    ("POST", "/<a>/batch", "data.batch"),
+    ("GET", "/<a>/store", "data.store"),
+)
+
+
+_PARTS = tuple((method, path[1:].split("/"), name) for method, path, name in ROUTES)
+
+
+def find(method: str, path: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The handler of a request, and the segments of its path that it is given; ``None`` if there is none.
+
+    Like Klein's, the choice falls on plain segments before those that may be anything.
+
+    :param path: decoded segments.
+    """
+    fitting = [
+        (name, [given for part, given in zip(parts, path, strict=True) if part.startswith("<")])
+        for one, parts, name in _PARTS
+        if one == method
+        and len(parts) == len(path)
+        and all(part.startswith("<") or part == given for part, given in zip(parts, path, strict=True))
+    ]
+    return min(fitting, key=lambda one: len(one[1]), default=None)
