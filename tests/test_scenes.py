@@ -8,7 +8,7 @@ import pytest
 
 from dynatwist.sim.plan import draw
 from dynatwist.sim.run import simulate
-from dynatwist.sim.scenes import SCENES
+from dynatwist.sim.scenes import ALWAYS, SCENES
 
 from .planted import plants
 
@@ -37,7 +37,7 @@ def played(scene: str, seed: int) -> list[str]:
     return simulate(seed, plan=replace(draw(seed), scene=scene, scenes=TIMES, storm_s=0.3)).violations
 
 
-@pytest.mark.parametrize("scene", sorted({scene.__name__ for scene in SCENES}))
+@pytest.mark.parametrize("scene", sorted({scene.__name__ for scene in (*SCENES, *ALWAYS)}))
 def test_it_holds(scene):
     assert played(scene, 100) == []
 

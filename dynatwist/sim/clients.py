@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count, islice
+from random import Random
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -26,6 +27,7 @@ from dynatwist.requests.listing import Listing, ListingUnavailable
 from .answers import Answers
 from .cluster import SimCluster, SimNode
 from .door import Ask, Door, Reply
+from .frames import Framed, ask_by_frame
 from .history import STRICT_TABLE, Call, History, name_of
 from .order import is_preferred
 from .plan import Load
@@ -38,6 +40,8 @@ KINDS = (Kind.PUT, Kind.DELETE, Kind.PATCH, Kind.GET)
 LISTINGS = 0.02
 """Share of plain requests that list a table."""
 ROOT = "admin"
+BY_SOCKET = 0.1
+"""Share of requests without token or ETag that come as frames of a websocket, whose answers do not say who has it."""
 CONDITIONAL = 0.1
 """Share of plain requests that name an ETag."""
 
@@ -102,6 +106,7 @@ class Clients:
         self._causal = [_Causal(f"causal{number}") for number in range(3)]
         self._keys = list(islice(_keys(load.partitions), load.keys))
         self._staged: list[str] = []
+        self._by_socket = Random(f"by socket {cluster.world.seed}")
         self.violations: list[str] = []
         self.value_bytes = 0
 
@@ -328,6 +333,10 @@ class Clients:
         return {"Authorization": f"Bearer {token}"}
 
     def _send(self, node: SimNode, call: Call, token: str, then: OnCall) -> None:
+        is_plain = not (token or call.if_match or call.if_none_match or call.if_absent) and call.session != "probe"
+        if is_plain and self._by_socket.random() < BY_SOCKET:
+            self._send_by_frame(node, call, then)
+            return
         query = {"r" if call.kind is Kind.GET else "w": call.level}
         if call.ttl_s:
             query["ttl"] = str(call.ttl_s)
@@ -345,6 +354,18 @@ class Clients:
             then(call)
 
         self.door(node).send(ask, answered, self.broke)
+
+    def _send_by_frame(self, node: SimNode, call: Call, then: OnCall) -> None:
+        assert node.core is not None
+
+        def answered(framed: Framed) -> None:
+            record = self._answers.shown(call.key, bytes(framed.record)) if bytes(framed.record) else None
+            self.answered(call, "ok" if framed.ok else framed.code, record, "")
+            then(call)
+
+        token = self.bearer(node, call.user)["Authorization"].partition(" ")[2]
+        value = self.value_of(call)
+        ask_by_frame(node.core, call, token=token, value=value, respond=answered, broke=self.broke)
 
     def _record_of(self, call: Call, reply: Reply) -> Record | None:
         """The record that an answer names."""

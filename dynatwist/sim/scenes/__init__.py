@@ -24,8 +24,9 @@ SCENES: tuple[Scene, ...] = (
     *removals.SCENES,
     *bulks.SCENES,
     *votes.SCENES,
-    *desk.SCENES,
 )
+ALWAYS: tuple[Scene, ...] = desk.SCENES
+"""Played in each seed besides: routes that nothing else uses."""
 
 
 def play(stage: Stage, count: int, rest: Callable[[], bool], only: str = "") -> bool:
@@ -34,8 +35,9 @@ def play(stage: Stage, count: int, rest: Callable[[], bool], only: str = "") -> 
     :param rest: has everything come right again, and says whether it did.
     :param only: the name of one that is played each time; empty for different ones.
     """
-    named = [scene for scene in SCENES if scene.__name__ == only][:1]
-    for scene in named * count if only else stage.random.sample(SCENES, min(count, len(SCENES))):
+    named = [scene for scene in (*SCENES, *ALWAYS) if scene.__name__ == only][:1]
+    some = [*stage.random.sample(SCENES, min(count, len(SCENES))), *ALWAYS] if count else []
+    for scene in named * count if only else some:
         stage.begin(scene.__name__)
         scene(stage)
         stage.end()
