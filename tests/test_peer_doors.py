@@ -16,6 +16,7 @@ from dynatwist.membership.soundness import MAX_INCARNATION, is_sound
 from dynatwist.membership.swim import Swim
 from dynatwist.model.registry import MAX_STRUCK_OUT, Member, Registry
 from dynatwist.net import names, packet
+from dynatwist.net.dialler import Dialling
 from dynatwist.net.dials import DIALS_A_SECOND, Dials
 from dynatwist.net.doors import STRANGERS_A_SECOND, DoorLimits, Doors, source_of
 from dynatwist.net.framing import FrameError, FrameReader, encode
@@ -180,7 +181,7 @@ def test_guests_are_bounded_and_members_are_not_counted_among_them():
     for number in range(1, MAX_GUESTS + 11):
         guest = Host(world, network, number)
         guest.links.dialler.want(node.node, node.name, 1)
-        guest.links.dialler._is_to_dial = lambda other: False  # once
+        guest.links.dialler.dial(Dialling.NOBODY)  # again
         world.run(world.now_s + 0.2)
     member = Host(world, network, 199)
     member.links.dialler.want(node.node, node.name, 1)
@@ -247,7 +248,7 @@ def test_a_stranger_in_the_simulated_world_gets_nothing():
     replies = []
     for node in cluster.nodes:
         port = node.core.config.actual_peer_port
-        stranger.links.dialler._is_to_dial = lambda node: True
+        stranger.links.dialler.dial(Dialling.ALL)
         stranger.links.dialler.want(node.node_id, node.host, port)
     world.run(world.now_s + 1)
     assert len(stranger.links.linked()) == 3

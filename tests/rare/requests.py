@@ -184,7 +184,7 @@ def forwarded_with_a_slow_answer(ahead_ms: int = 0):
                 written.append(effect.record)
 
         node.core.store.observe(kept)
-    world.run(world.now_s + 2)
+    world.run(world.now_s + 4)  # a clock that was set is believed by then
     for node in cluster.nodes:
         cluster.network.slow(owners[0].host, node.host, 0.9)
     ask(world, forwarder, "put", key)

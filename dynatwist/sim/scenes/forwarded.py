@@ -23,7 +23,7 @@ def an_owner_that_answers_late(stage: Stage) -> None:
         slow.set_clock(skew_ms + stage.random.choice((-5_000, 5_000, 5_000)))
     if stage.maybe(0.4):
         stage.put(others[0], key)
-    stage.rest(0.0, 2.0, 2.0)
+    stage.rest(0.0, 1.0, 3.0, 3.0)
     stage.slow_from(slow, stage.random.choice(LATE_S))
     if stage.maybe(0.5):
         stage.slow_between(forwarder, slow, stage.random.choice(LATE_S[:3]))
