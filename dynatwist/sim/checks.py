@@ -9,7 +9,6 @@ from operator import xor
 from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.model.digest import BUCKETS, bucket_of, fingerprint
-from dynatwist.model.dots import Dot
 from dynatwist.model.record import join_vv
 from dynatwist.model.replica import Replica
 from dynatwist.model.ring import ALL_PARTITIONS, is_system_table
@@ -135,8 +134,8 @@ def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
         yield f"P1: {node.host} would start damaged after {how} now: {sorted(found.findings)}"
         return
     for mine, theirs in zip(core.store.replicas, found.state.replicas, strict=True):
-        live, restored = state_of(mine), state_of(theirs)
-        if live != restored or _forgets_seen(mine, theirs):
+        if not finds(mine, theirs) or _forgets_seen(mine, theirs):
+            live, restored = state_of(mine), state_of(theirs)
             yield f"P1: {node.host}: partition {mine.number} would be other after {how} now: {live} -> {restored}"
     if core.store.hints.all() != found.state.hints.all():
         yield f"P1: {node.host}: hints would be other after {how} now"
@@ -152,22 +151,22 @@ def state_of(replica: Replica) -> tuple[object, ...]:
 
 
 def finds(mine: Replica, theirs: Replica) -> bool:
-    """Whether a start would find what is held."""
-    return state_of(mine) == state_of(theirs) and not _forgets_seen(mine, theirs)
+    """Whether a start would find what is held.
+
+    What was merged besides the records held decides nothing, and may be more or less: where the log is replayed over a
+    save that was made after a key had been deleted, collected and created again, a start still names what had lost
+    against the record before, and an earlier start may have done so.
+    """
+    named = (dot for dots in theirs.seen.values() for dot in dots)
+    return state_of(mine) == state_of(theirs) and all(mine.clock.covers(dot) for dot in named)
 
 
 def _forgets_seen(mine: Replica, theirs: Replica) -> bool:
-    """Whether a start would know less of what was merged besides the records held, or name what never was.
-
-    It may know more: where the log is replayed over a save that was made after a key had been deleted, collected and
-    created again, it still names what had lost against the record before.
-    """
-    for key in mine.seen.keys() | theirs.seen.keys():
+    """Whether a start would know less of what was merged besides the records held."""
+    for key, dots in mine.seen.items():
         # What was seen enters the next version vector, and of that the greatest number of each actor does.
-        live, restored = dict(join_vv(*mine.seen.get(key, ()))), dict(join_vv(*theirs.seen.get(key, ())))
-        if any(restored.get(actor, 0) < seq for actor, seq in live.items()):
-            return True
-        if not all(mine.clock.covers(Dot(actor, seq)) for actor, seq in restored.items()):
+        restored = dict(join_vv(*theirs.seen.get(key, ())))
+        if any(restored.get(actor, 0) < seq for actor, seq in join_vv(*dots)):
             return True
     return False
 
