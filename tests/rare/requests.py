@@ -162,10 +162,12 @@ def a_write_goes_by_one_registry():
 # Forwarding
 
 
-def forwarded_with_a_slow_answer(ahead_ms: int = 0):
+def forwarded_with_a_slow_answer(ahead_ms: int = 0, set_s: float = 4.0):
     """The first owner carries a request out and is not heard of in time; the next one, asked in doubt, does not know.
 
     Answers both records, the first one first.
+
+    :param set_s: since when the first owner's clock is ahead; after two seconds it is believed.
     """
     world, cluster = settled(4)
     forwarder = cluster.nodes[0]
@@ -184,10 +186,10 @@ def forwarded_with_a_slow_answer(ahead_ms: int = 0):
                 written.append(effect.record)
 
         node.core.store.observe(kept)
-    world.run(world.now_s + 4)  # a clock that was set is believed by then
+    world.run(world.now_s + set_s)
     for node in cluster.nodes:
         cluster.network.slow(owners[0].host, node.host, 0.9)
-    ask(world, forwarder, "put", key)
+    assert code(ask(world, forwarder, "put", key)) == "ok"
     assert len(written) == 2
     return written
 

@@ -19,9 +19,7 @@ def somebody_at_every_counter(stage: Stage) -> None:
     bad = stage.random.choice(stage.members())
     for number in range(ASKS):
         if number == ASKS // 3:
-            stage.random.choice(
-                (lambda: stage.cut_off(bad), lambda: stage.kill(bad), lambda: stage.slow_from(bad, 0.3))
-            )()
+            _goes_wrong(stage, bad)
         stage.random.choice((desk.asks_how_it_is, desk.comes_and_goes, desk.comes_and_goes, desk.administers))()
     stage.slow_from(bad, 0.0)
 

@@ -31,7 +31,7 @@ def a_node_that_dies_again_and_again(stage: Stage) -> None:
             node.disk.crash_after = 0
         stage.start(node)
         if stage.maybe(0.6):
-            stage.wait(lambda: node.core is not None and node.core.cluster.standing.is_ready)
+            stage.wait_until_ready(node)
             stage.rest(0.0, 0.05, 1.0, 4.0)
         else:
             stage.rest(0.001, 0.01, 0.1)

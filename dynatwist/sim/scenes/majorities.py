@@ -31,9 +31,7 @@ def a_write_that_one_owner_missed(stage: Stage) -> None:
     together = stage.wait_until_reached(ignorant, able)
     if together:
         _look_around(stage, key, (able, ignorant))
-    stage.cut_off(able)
-    stage.wait_until_reached(ignorant, away)
-    _look_around(stage, key, (ignorant, away))
+    _without(stage, key, able, (ignorant, away))
 
 
 def a_write_that_only_one_owner_has(stage: Stage) -> None:
@@ -54,9 +52,7 @@ def a_write_that_only_one_owner_has(stage: Stage) -> None:
     stage.cut_off(away)
     if stage.wait_until_reached(*stage.random.choice(((able, ignorant), (ignorant, able)))):
         _look_around(stage, key, (able, ignorant))
-    stage.cut_off(able)
-    stage.wait_until_reached(ignorant, away)
-    _look_around(stage, key, (ignorant, away))
+    _without(stage, key, able, (ignorant, away))
 
 
 def a_condition_at_an_owner_that_missed_a_write(stage: Stage) -> None:
@@ -102,6 +98,13 @@ def _missed_by(stage: Stage, key: Key, ignorant: SimNode, others: list[SimNode] 
     for _ in range(stage.random.randint(1, 3)):
         kind = stage.random.choice((Kind.PUT, Kind.PUT, Kind.PATCH, Kind.DELETE))
         stage.done(stage.ask(stage.random.choice(others), kind, key))
+
+
+def _without(stage: Stage, key: Key, able: SimNode, others: tuple[SimNode, SimNode]) -> None:
+    """The owner that was asked is away, and the two others are asked."""
+    stage.cut_off(able)
+    stage.wait_until_reached(*others)
+    _look_around(stage, key, others)
 
 
 def _look_around(stage: Stage, key: Key, nodes: tuple[SimNode, ...]) -> None:

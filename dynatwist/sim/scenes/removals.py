@@ -83,8 +83,7 @@ def an_end_that_clocks_do_not_agree_on(stage: Stage) -> None:
         if stage.maybe(0.03):
             _kill_all(stage, nodes, clocks)
         stage.rest(0.0, 0.02, 0.1)
-    for node, skew_ms in clocks.items():
-        node.set_clock(skew_ms)
+    _set_clocks(clocks)
     stage.read_at(nodes, key, times=2, within_s=0.5)
 
 
@@ -101,8 +100,7 @@ def a_clock_of_a_node_that_is_gone(stage: Stage) -> None:
     stage.rest(3.1, 3.6, 5.0)
     wrong.set_clock(wrong.skew_ms + stage.random.choice((9_000, 60_000)))
     stage.read_at([wrong, *others], key, times=4, within_s=2.0)
-    for node, skew_ms in clocks.items():
-        node.set_clock(skew_ms)
+    _set_clocks(clocks)
     stage.start(gone)
     stage.wait_until_settled()
     stage.read_at([gone, wrong, *others], key)
@@ -113,11 +111,15 @@ def _kill_all(stage: Stage, nodes: list[SimNode], clocks: dict[SimNode, int]) ->
     power = stage.maybe(0.5)
     for node in nodes:
         stage.kill(node, power)
-    for node, skew_ms in clocks.items():
-        node.set_clock(skew_ms)
+    _set_clocks(clocks)
     for node in nodes:
         stage.start(node)
     stage.wait_until_settled()
+
+
+def _set_clocks(clocks: dict[SimNode, int]) -> None:
+    for node, skew_ms in clocks.items():
+        node.set_clock(skew_ms)
 
 
 def _wait_until_collected(stage: Stage, key: Key) -> None:

@@ -143,6 +143,10 @@ class Stage:
         """Until a node takes another one for reachable."""
         return self.wait(lambda: one.core is not None and one.core.cluster.peers.is_reachable(other.node_id))
 
+    def wait_until_ready(self, *nodes: SimNode) -> bool:
+        """Until some nodes would answer clients."""
+        return self.wait(lambda: all(node.core is not None and node.core.cluster.standing.is_ready for node in nodes))
+
     @property
     def is_changing(self) -> bool:
         """Whether members change."""

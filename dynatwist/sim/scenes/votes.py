@@ -24,11 +24,11 @@ def a_voter_that_loses_its_votes(stage: Stage) -> None:
     stage.lose_log(loser)
     for node in (loser, *late):
         stage.start(node)
-    stage.wait(lambda: all(node.core is not None and node.core.cluster.standing.is_ready for node in (loser, *late)))
+    stage.wait_until_ready(loser, *late)
     if stage.maybe(0.4):
         stage.kill(loser)
         stage.start(loser)
-        stage.wait(lambda: loser.core is not None and loser.core.cluster.standing.is_ready)
+        stage.wait_until_ready(loser)
     stage.cut_off(first, *others[:-1])
     for _ in range(3):
         propose(stage.random.choice(late))
