@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -59,8 +60,7 @@ class Routes:
             found = find(method, path)
             assert found is not None, (method, path)
             name, segments = found
-            part, _, attribute = name.partition(".")
-            answer = getattr(getattr(self._nodes.core, part), attribute)(request, *segments)
+            answer = attrgetter(name)(self._nodes.core)(request, *segments)
             if not isinstance(answer, Answer):
                 answer = await answer
         except ApiError as error:

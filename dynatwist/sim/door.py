@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from urllib.parse import quote
 
 import msgspec
@@ -87,9 +88,8 @@ class Door:
         found = find(ask.method, ask.path)
         if found is None:
             raise ValueError(f"{ask.method} {ask.path}")
-        part, _, attribute = found[0].partition(".")
-        handler: Handler = getattr(getattr(self._core, part), attribute)
-        segments = found[1]
+        name, segments = found
+        handler: Handler = attrgetter(name)(self._core)
         request = Request(dict(ask.query), {name.lower(): value for name, value in ask.headers.items()}, ask.body, "")
 
         async def run() -> Reply:

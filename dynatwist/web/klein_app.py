@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -74,8 +75,7 @@ class KleinApp:
         self.streams: set[SseStream] = set()
         self.sockets: set[KvSocket] = set()
         for method, path, name in ROUTES:
-            part, _, attribute = name.partition(".")
-            self._route(method, path, name, getattr(getattr(core, part), attribute))
+            self._route(method, path, name, attrgetter(name)(core))
         self._plain_route("/<a>/subscribe/<b>", self._subscribe)
         self._plain_route("/ws", self._websocket)
         self._plain_route("/admin", self._dashboard)
