@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot
+from dynatwist.model.flaws import _is_history
 from dynatwist.model.lineage import EXACT_CREATIONS, FILLED, Lineage
 from dynatwist.model.record import Draft, Record, beats, write_over
 from dynatwist.sim.order import is_created_over, is_preferred
@@ -78,6 +79,35 @@ def test_a_creation_beats_its_tombstone_and_all_that_this_had_beaten(data):
     for other in made:
         if parent.beats(other):
             assert child.beats(other)
+
+
+@given(trees(), moments, exact)
+def test_what_a_request_may_have_created_before_changes_no_winner_but_its_own(made, moment, limit):
+    """The history with its moment wins over the one without it, and over all that this had beaten."""
+    for parent in made[-6:]:
+        besides = parent.created_besides(moment, limit)
+        assert besides == parent or besides.beats(parent)
+        assert besides.stamps[-1] == parent.stamps[-1]
+        assert _is_history(besides.stamps)
+        for other in made:
+            if parent.beats(other):
+                assert besides.beats(other) or besides == other
+
+
+@given(trees(), st.lists(moments, min_size=1, max_size=4), st.integers(1, 50), exact, st.booleans())
+def test_a_request_carried_out_twice_wins_over_its_first_attempt(made, others, gap_ms, limit, is_dead):
+    """Over one tombstone the request creates the key, and others do without knowing of that; then it comes again."""
+    tombstone = made[-1].created_again(Stamp(50, 0, ACTORS[0]), limit)
+    mine = Stamp(50 + gap_ms, 0, ACTORS[1])
+    first, known = tombstone.created_again(mine, limit), tombstone
+    for other in others:
+        known = known.created_again(Stamp(50 + other.ms + 1, other.counter, ACTORS[2]), limit)
+    second = known.created_besides(mine, limit)
+    if is_dead:
+        second = second.created_again(mine, limit)
+    if second.stamps[-1] > mine:
+        assert second.beats(first) or second == first
+        assert len(second.stamps) <= max(limit + 3, len(tombstone.stamps) + 1)
 
 
 @given(st.integers(1, 300), exact)

@@ -2,8 +2,8 @@ import random, sys, time, collections
 from collections import namedtuple
 Rec=namedtuple('Rec','key tomb dot stamp g lin owner cdot exp auto')
 GRACE=60
-DEF=dict(settle=0,G=0,ctx=0,snapstart=0,refillq=0,detect=0,expd=0,joint=0,stalereg=0,noncoord=0,loglose=1,evid=1,tie=0,ghost=0,hintptr=0,deadline=0)
-ALLF=dict(settle=1,G=1,ctx=1,snapstart=1,refillq=1,detect=1,expd=1,joint=1,stalereg=1,noncoord=1,loglose=1,evid=1,tie=1,hintptr=1,deadline=1)
+DEF=dict(settle=0,G=0,ctx=0,snapstart=0,refillq=0,detect=0,expd=0,joint=0,stalereg=0,noncoord=0,loglose=1,evid=1,tie=0,ghost=0,hintptr=0,deadline=0,besides=0)
+ALLF=dict(settle=1,G=1,ctx=1,snapstart=1,refillq=1,detect=1,expd=1,joint=1,stalereg=1,noncoord=1,loglose=1,evid=1,tie=1,hintptr=1,deadline=1,besides=1)
 EXACT=2   # moments kept apart at the beginning of a history; few, so that stretches are filled soon
 FILLED=-1;TOP=1<<60
 def again(lin,stp):
@@ -12,6 +12,16 @@ def again(lin,stp):
     if FILLED in lin:
         i=lin.index(FILLED);end=max(TOP-lin[i+1]+1,*lin[i+2:]);return lin[:i+1]+(TOP-end,stp)
     return lin[:EXACT]+(FILLED,TOP-max(lin[EXACT:]),stp)
+def besides(lin,stp):   # the same request may have created the key at stp, before the last creation
+    last=lin[-1]
+    if stp>=last or stp in lin: return lin
+    if FILLED not in lin:
+        if len(lin)<=EXACT: return tuple(sorted(lin+(stp,)))
+        head=lin[:EXACT];end=0
+    else:
+        i=lin.index(FILLED);head=lin[:i];end=TOP-lin[i+1]
+        if head[-1]<stp<=end: return lin
+    return tuple(sorted(head+(stp,)))[:len(head)]+(FILLED,TOP-max(end,stp,head[-1],*lin[len(head)+2*(FILLED in lin):-1]),last)
 def okey(r): return (r.g,tuple(-s for s in r.lin),r.stamp)
 class Viol(Exception): pass
 class Node:
@@ -113,7 +123,7 @@ class Node:
     def expired(s,r): return r.exp and s.w.now+s.skew>r.exp
 class World:
     def __init__(s,seed,f,faults):
-        s.r=random.Random(seed);s.f=dict(DEF,**f);s.fl=faults;s.now=100;s.ep=0;s.trace=[]
+        s.r=random.Random(seed);s.f=dict(DEF,**f);s.fl=faults;s.now=100;s.ep=0;s.twofold=set();s.trace=[]
         n=s.r.choice([3,3,3,4,5]) ;tot=n+(2 if 'reg' in faults else 0)
         s.keys=['k%d'%i for i in range(s.r.choice([1,2,3]))];s.users=['al','bo','ca'][:s.r.choice([2,3])]
         s.nodes=[];
@@ -143,7 +153,19 @@ class World:
         p=set(d for d in n.clock if s.recs[d].key==key)
         for d in list(p): p|=s.past[d]
         return frozenset(p)
-    def put(s,n,user,key,delete=False,exp=0,auto=False):
+    def twice(s):
+        # a request that created a key, and was not heard of, is carried out again where all that it had seen is known
+        W=s.r.choice(s.writes[-12:]);w=W['rec']
+        if w.auto or w.tomb or w.cdot!=w.dot or W.get('twice'):return
+        for n in s.coords():
+            if n.i!=W['n'] and w.dot not in n.clock and s.past[w.dot]<=n.clock and w.lin[-1] not in (n.recs[w.key].lin if w.key in n.recs else ()):
+                W['twice']=True;n.hlc=max(n.hlc,w.stamp)
+                r=s.put(n,W['user'],w.key,first=w)
+                if r:
+                    s.stat['twice']+=1;s.writes[-1]['twice']=True
+                    if r.g==w.g and r.lin[-1]>=w.lin[-1] and okey(r)<okey(w): raise Viol('second attempt %s gives way to first %s'%(r,w))
+                return
+    def put(s,n,user,key,delete=False,exp=0,auto=False,first=None):
         cur=n.recs.get(key)
         dead=cur is None or cur.tomb or (s.f['expd'] and n.expired(cur))
         if n.expired(cur) if cur and not auto else False: dead=True
@@ -153,11 +175,13 @@ class World:
         n.seq+=1;d=(n.i,n.ep,n.seq);stp=n.st();owner=user
         if delete: lin=cur.lin;g=cur.g;cd=cur.cdot;owner=cur.owner
         elif dead:
-            cd=d
-            if cur is None: lin=(stp,);g=n.G if s.f['G'] else 0
-            else: lin=again(cur.lin,stp);g=cur.g;s.stat['filled']+=FILLED in lin
+            cd=d;at=first.lin[-1] if first else stp
+            if cur is None: lin=(at,);g=n.G if s.f['G'] else 0
+            else: lin=again(besides(cur.lin,at) if s.f['besides'] and first else cur.lin,at);g=cur.g;s.stat['filled']+=FILLED in lin
             if cur is None and any(s.recs[x].key==key for x in n.clock): s.stat['cre_after_gc']+=1
-        else: lin=cur.lin;g=cur.g;cd=cur.cdot
+        else:
+            lin=cur.lin;g=cur.g;cd=cur.cdot
+            if first and s.f['besides']: lin=besides(lin,first.lin[-1]);s.twofold.add(lin)
         r=Rec(key,delete,d,stp,g,lin,owner,cd,exp,auto)
         p=s.pastof(n,key)
         # causal past contains only what record chain saw + covered
@@ -173,6 +197,7 @@ class World:
         for o in (v[1]|v[2])-{n.i}:
             s.send(n.i,o,('w',r,W,n.ver));
             if s.r.random()<.5:n.hints.setdefault(o,{})[key]=r
+        return r
     def quor(s,v,acks):
         a,b=v[1],v[2]
         if s.f['joint']: return 2*len(acks&a)>len(a) and 2*len(acks&b)>len(b)
@@ -402,8 +427,8 @@ class World:
     # ---- scheduler
     def step(s):
         r=s.r;s.now+=r.choice([0,0,1,1,2,5]);f=s.fl
-        op=r.choices(['msg','put','del','read','ae','pump','dig','sync','hint','gc','crash','start','part','heal','snap','damage','backup','restore','expire','reg','gossip','lone','time','dup'],
-          [55 if 'busy' in f else 30,8,7 if 'busy' in f else 4,4 if 'read' in f else 0,22 if 'busy' in f else 7,20 if 'busy' in f else 8,3,16 if 'busy' in f else 10,3,(12 if "gc" in f else 4),(.8 if 'busy' in f else 1.2) if 'crash' in f else 0,5 if 'busy' in f else 3,(.5 if 'busy' in f else 1) if 'part' in f else 0,2.5 if 'busy' in f else 1.5,4 if 'snap' in f else 0,.5 if 'dmg' in f else 0,.7 if 'bak' in f else 0,.5 if 'bak' in f else 0,2 if 'exp' in f else 0,1.5 if 'reg' in f else 0,3,1,.8,1])[0]
+        op=r.choices(['msg','put','del','read','ae','pump','dig','sync','hint','gc','crash','start','part','heal','snap','damage','backup','restore','expire','reg','gossip','lone','time','dup','twice'],
+          [55 if 'busy' in f else 30,8,7 if 'busy' in f else 4,4 if 'read' in f else 0,22 if 'busy' in f else 7,20 if 'busy' in f else 8,3,16 if 'busy' in f else 10,3,(12 if "gc" in f else 4),(.8 if 'busy' in f else 1.2) if 'crash' in f else 0,5 if 'busy' in f else 3,(.5 if 'busy' in f else 1) if 'part' in f else 0,2.5 if 'busy' in f else 1.5,4 if 'snap' in f else 0,.5 if 'dmg' in f else 0,.7 if 'bak' in f else 0,.5 if 'bak' in f else 0,2 if 'exp' in f else 0,1.5 if 'reg' in f else 0,3,1,.8,1,4 if 'twice' in f else 0])[0]
         n=r.choice(s.nodes);k=r.choice(s.keys)
         own=sorted(s.curv()[1]|s.curv()[2])
         if op=='msg':
@@ -426,6 +451,8 @@ class World:
                 if 'own1' in f: u=s.users[0]
                 else:u=r.choice(s.users)
                 s.put(n,u,k,op=='del',exp=(s.now+r.randint(5,40)) if ('exp' in f and op=='put' and r.random()<.5) else 0)
+        elif op=='twice':
+            if s.writes:s.twice()
         elif op=='read':
             c=[n for n in s.nodes if n.up];
             if c:s.read(r.choice(c),k)
@@ -558,7 +585,7 @@ class World:
                             if not any((s.recs[x].tomb or s.recs[x].exp) and x in RR for x in s.past[cf]):
                                 raise Viol('%s owner moved w/o delete %s(%s)->%s(%s)'%(ph,d,W.owner,fd,F.owner))
                         elif cf in s.past[cw]: raise Viol('%s owner moved back %s(%s)->%s(%s)'%(ph,d,W.owner,fd,F.owner))
-                        elif not s.le(cw,cf) and F.lin[:len(W.lin)]!=W.lin and FILLED not in F.lin+W.lin: raise Viol('%s creation race lost by earlier %s->%s'%(ph,d,fd))
+                        elif not s.le(cw,cf) and F.lin[:len(W.lin)]!=W.lin and FILLED not in F.lin+W.lin and F.lin not in s.twofold: raise Viol('%s creation race lost by earlier %s->%s'%(ph,d,fd))
                         elif F.g>W.g and F.lin[0]>W.lin[0]: s.stat['race by G']+=1
                         
 def run(seed,f,faults,steps=None):
@@ -576,7 +603,7 @@ def batch(name,f,faults,n,s0=0,tmax=60,show=1):
             k=' '.join(x for x in v.split() if not any(ch in x for ch in '(){}[]:,') and x not in w.keys)[:60];c[k]+=1
             if k not in ex or len(w.trace)<ex[k][1]: ex[k]=(s0+i,len(w.trace),v)
         if time.process_time()-t>tmax:break
-    print(name,'hist',i+1,'viol',sum(c.values()),dict(c),'|',{k:st[k] for k in('gc','gcmid','cre_after_gc','reads','acked','tie','race by G','filled')},'%.0fs'%(time.process_time()-t),flush=True)
+    print(name,'hist',i+1,'viol',sum(c.values()),dict(c),'|',{k:st[k] for k in('gc','gcmid','cre_after_gc','reads','acked','tie','race by G','filled','twice')},'%.0fs'%(time.process_time()-t),flush=True)
     if show:
         for k,x in ex.items():print('    ',k,x,flush=True)
     return c,ex

@@ -85,6 +85,32 @@ class Lineage(NamedTuple):
         end = max(self.stamps[exact:])
         return Lineage(self.generation, (*self.stamps[:exact], FILLED, turned(end), moment))
 
+    def created_besides(self, moment: Stamp, exact: int = EXACT_CREATIONS) -> Lineage:
+        """The history of a key that a request may have created before the last creation, at an owner not heard of.
+
+        That request is carried out a second time, by an owner that knows the last creation. What it writes has to win
+        over what it may have written the first time, so the history takes its moment in. Where there is no room for one
+        more, a stretch is filled up to that moment.
+
+        :param moment: of the request; later ones than the last creation lose by themselves.
+        :param exact: how many moments are kept apart, at least 1.
+        """
+        last = self.stamps[-1]
+        if moment >= last or moment in self.stamps:
+            return self
+        sometimes("a request that is repeated may have created its key before others did")
+        if FILLED in self.stamps:
+            at = self.stamps.index(FILLED)
+            head, end, tail = self.stamps[:at], turned(self.stamps[at + 1]), self.stamps[at + 2 : -1]
+            if head[-1] < moment <= end:
+                return self
+        elif len(self.stamps) > exact:
+            head, end, tail = self.stamps[:exact], moment, self.stamps[exact:-1]
+        else:
+            return Lineage(self.generation, tuple(sorted((*self.stamps, moment))))
+        kept = sorted((*head, moment))[: len(head)]
+        return Lineage(self.generation, (*kept, FILLED, turned(max(end, moment, head[-1], *tail)), last))
+
 
 def _after(moment: Stamp, actor: bytes) -> Stamp:
     return Stamp(moment.ms, moment.counter + 1, actor)

@@ -93,6 +93,7 @@ class Draft(msgspec.Struct, frozen=True):
     :ivar value: JSON bytes, or ``None`` to delete.
     :ivar owner: uid of the writer, taken over only when the key is created.
     :ivar created: the stamp that stands for a creation in the lineage, where it was given before the write.
+    :ivar may_have_created: whether another replica may have created the key at that moment for the same request.
     """
 
     value: bytes | None
@@ -100,6 +101,7 @@ class Draft(msgspec.Struct, frozen=True):
     expires_ms: int = 0
     op: bytes = b""
     created: Stamp | None = None
+    may_have_created: bool = False
 
 
 def write_over(
@@ -125,8 +127,11 @@ def write_over(
         vv: tuple[Dot, ...] = ()
     else:
         vv, version = join_vv(held.dot, *seen, *held.vv), min(held.version + 1, MAX_VERSION)
+        lineage = held.lineage
+        if draft.may_have_created:
+            lineage = lineage.created_besides(created, exact_creations)
         if held.is_dead(now_ms) and draft.value is not None:
-            lineage = held.lineage.created_again(created, exact_creations)
+            lineage = lineage.created_again(created, exact_creations)
         else:
-            lineage, owner = held.lineage, held.owner
+            owner = held.owner
     return Record(dot, draft.value, vv, stamp, lineage, version, owner, draft.expires_ms, draft.op)

@@ -126,9 +126,7 @@ class Coordinator:
             origin = Origin(until_s=self.cluster.runtime.monotonic_s() + FORWARD_TIMEOUT_S)
         # Nothing is held, or a condition or a doubt depends on it: a stale replica must not decide alone. What a
         # majority is to have is decided by what a majority has: what was acknowledged so before is seen.
-        level = Level.QUORUM
-        if operation.is_conditional and operation.level in (Level.MAJORITY, Level.ALL):
-            level = Level.MAJORITY
+        level = Level.MAJORITY if operation.level in (Level.MAJORITY, Level.ALL) else Level.QUORUM
 
         def read(reach: Reach, found: Record | None) -> None:
             if level is Level.MAJORITY and not reach.is_enough:

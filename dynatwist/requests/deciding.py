@@ -46,6 +46,10 @@ class Deciding:
                 return FORGOTTEN
             store.merge(operation.key, written)  # another owner may have told of it; who counts as having it has it
             return written
+        may_have_created = origin.in_doubt and operation.kind is Kind.PUT
+        if may_have_created and held is not None and origin.created in held.lineage.stamps:
+            sometimes("a history shows that a forwarded request has created its key, and was superseded")
+            return FORGOTTEN
         after_ms = max(origin.after_ms, held.stamp.ms + 1) if origin.in_doubt and held is not None else origin.after_ms
         if held is not None and held.is_dead(store.lapse_ms):
             held = None
@@ -74,7 +78,7 @@ class Deciding:
         expires_ms = store.end_after(operation.ttl_ms) if operation.ttl_ms and value is not None else 0
         if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
             expires_ms = held.expires_ms
-        draft = Draft(value, operation.uid, expires_ms, origin.op, origin.created)
+        draft = Draft(value, operation.uid, expires_ms, origin.op, origin.created, may_have_created)
         return store.write(operation.key, draft, after_ms=after_ms)
 
     def _refusal(self, operation: Operation, held: Record | None) -> Result | None:

@@ -12,7 +12,7 @@ from dynatwist.model.ring import is_system_table
 from .cluster import SimCluster
 from .history import CROWD_TABLE, Call, name_of
 from .known import Known
-from .order import is_created_over, is_preferred
+from .order import is_created_besides, is_created_over, is_preferred, knows_what_was_before
 
 LATEST_S = 6.0
 """After this a request is carried out no more, wherever it lies."""
@@ -54,10 +54,11 @@ class Births:
         if record.op:
             self._judge_repetition(key, name, record)
         lineage = record.lineage
+        is_new = (key, lineage) not in self._owner_of
         owner = self._owner_of.setdefault((key, lineage), record.owner)
         if owner != record.owner:
             self._say(f"P9: {name} went from {owner} to {record.owner} without a delete")
-        if len(lineage.stamps) > 1:
+        if is_new and len(lineage.stamps) > 1 and not self._is_repeated(key, record):
             before = [one.record for one in known.values() if is_created_over(lineage, one.record.lineage)]
             if not any(self.is_dead(one) for one in before):
                 self._say(f"P9: {name} was created again, though nobody had deleted it")
@@ -71,8 +72,15 @@ class Births:
             is_created_twice = one.lineage != record.lineage and one.lineage.stamps[:-1] == record.lineage.stamps[:-1]
             if is_created_twice and self._creates(key, one) and self._creates(key, record):
                 self._say(f"P2: {name} creates what {name_of(one)} of the same request had created")
-            if one.lineage == record.lineage and not is_preferred(record, one):
+            if knows_what_was_before(record.lineage, one.lineage) and not is_preferred(record, one):
                 self._say(f"P2: {name} gives way to {name_of(one)}, an earlier attempt of the same request")
+
+    def _is_repeated(self, key: Key, record: Record) -> bool:
+        """Whether a record has the history of the key that its writer held, and a moment of its request besides."""
+        seen = [self._of[key][dot].record for dot in record.vv[:1] if dot in self._of[key]]
+        return bool(record.op) and any(
+            is_created_besides(record.lineage, one.lineage) and one.owner == record.owner for one in seen
+        )
 
     def _creates(self, key: Key, record: Record) -> bool:
         """Whether a record began its lineage: what its writer had seen of another request was of another one."""

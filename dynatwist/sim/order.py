@@ -67,11 +67,30 @@ def is_preferred(one: Record, other: Record) -> bool:
     return tuple(one.stamp) > tuple(other.stamp)
 
 
+def knows_what_was_before(one: Lineage, other: Lineage) -> bool:
+    """Whether a history has all that another one had before its last creation, and one that is no earlier."""
+    if one.generation != other.generation or one.stamps[-1] < other.stamps[-1]:
+        return False
+    mine, theirs = moments_of(one), moments_of(other)
+    last: Stamp = other.stamps[-1]
+    return all(mine.has(moment) for moment in theirs.borders() if theirs.has(moment) and moment != last)
+
+
 def is_created_over(again: Lineage, before: Lineage) -> bool:
     """Whether a history is another one with one more creation behind it, gaps perhaps filled."""
     if again.generation != before.generation or len(again.stamps) < 2:
         return False
     new, old = moments_of(again), moments_of(before)
     last: Stamp = again.stamps[-1]
-    is_superset = all(new.has(moment) for moment in old.borders() if old.has(moment))
-    return is_superset and not old.has(last) and all(moment < last for moment in old.single)
+    return _has_all(new, old) and not old.has(last) and all(moment < last for moment in old.single)
+
+
+def is_created_besides(again: Lineage, before: Lineage) -> bool:
+    """Whether a history is another one with one more creation before its last one, gaps perhaps filled."""
+    if again.generation != before.generation or again.stamps[-1] != before.stamps[-1] or again == before:
+        return False
+    return _has_all(moments_of(again), moments_of(before))
+
+
+def _has_all(one: Moments, other: Moments) -> bool:
+    return all(one.has(moment) for moment in other.borders() if other.has(moment))

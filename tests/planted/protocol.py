@@ -41,6 +41,16 @@ def a_retry_with_a_creation_of_its_own(patch):
     edit(patch, FromPeers, "_on_forward", "message.created,", "None,")
 
 
+def a_retry_forgets_when_it_may_have_created(patch):
+    """A later attempt writes over another's creation as if the first attempt had not created the key before."""
+    edit(patch, Deciding, "decide", "origin.in_doubt and operation.kind is Kind.PUT", "False")
+
+
+def a_retry_writes_over_what_superseded_it(patch):
+    """A later attempt does not look whether a history shows that the request was carried out."""
+    edit(patch, Deciding, "decide", "origin.created in held.lineage.stamps", "False")
+
+
 def a_retry_asks_nobody(patch):
     """An owner asked in doubt does not ask what became of the request."""
     edit(patch, FromPeers, "_on_forward", "message.in_doubt,", "False,")
@@ -135,7 +145,13 @@ def a_condition_is_decided_by_one_replica(patch):
 
 def a_condition_of_a_majority_is_decided_by_those_reachable(patch):
     """A conditional write that a majority is to have goes by what the reachable owners hold, however few."""
-    edit(patch, Coordinator, "_carry_out_now", "level = Level.MAJORITY", "level = Level.QUORUM")
+    edit(patch, Coordinator, "_carry_out_now", "Level.MAJORITY if operation.level", "Level.QUORUM if operation.level")
+
+
+def a_majority_is_given_what_those_reachable_create(patch):
+    """Only conditions ask a majority: a creation that a majority is to have goes by the reachable owners."""
+    now, then = "Level.MAJORITY if ", "Level.MAJORITY if operation.is_conditional and "
+    edit(patch, Coordinator, "_carry_out_now", now, then)
 
 
 def a_patch_forgets_the_end(patch):

@@ -13,7 +13,7 @@ from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.net.messages import ReadDot, Replicate, Unable
 from dynatwist.replication.forwarding import ATTEMPT_S
 from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Kind, Operation, etag
+from dynatwist.replication.request import Code, Kind, Operation, Result, etag
 from dynatwist.requests.forwarding import Origin
 from dynatwist.requests.reads import ReadRun
 from dynatwist.storage.effects import Held
@@ -162,10 +162,8 @@ def a_write_goes_by_one_registry():
 # Forwarding
 
 
-def forwarded_with_a_slow_answer(ahead_ms: int = 0, set_s: float = 4.0):
-    """The first owner carries a request out and is not heard of in time; the next one, asked in doubt, does not know.
-
-    Answers both records, the first one first.
+def slow_first_owner(ahead_ms: int = 0, set_s: float = 4.0):
+    """A forwarder, the owners of a key of which the first is not heard of in time, and what owners write.
 
     :param set_s: since when the first owner's clock is ahead; after two seconds it is believed.
     """
@@ -189,9 +187,59 @@ def forwarded_with_a_slow_answer(ahead_ms: int = 0, set_s: float = 4.0):
     world.run(world.now_s + set_s)
     for node in cluster.nodes:
         cluster.network.slow(owners[0].host, node.host, 0.9)
+    return world, forwarder, owners, key, written
+
+
+def forwarded_with_a_slow_answer(ahead_ms: int = 0, set_s: float = 4.0):
+    """The first owner carries a request out; the next one, asked in doubt, does not know. Both records in order."""
+    world, forwarder, _, key, written = slow_first_owner(ahead_ms, set_s)
     assert code(ask(world, forwarder, "put", key)) == "ok"
     assert len(written) == 2
     return written
+
+
+def forwarded_around_another_creation(*kinds: str):
+    """The first owner creates a key; others create it too, and perhaps delete it; then the next owner is asked.
+
+    Answers all records in the order in which they were written.
+    """
+    world, forwarder, owners, key, written = slow_first_owner()
+    results: list[Result] = []
+    operation = Operation(Kind.PUT, key, Level.QUORUM, b'{"n":7}', "alice")
+    forwarder.process.run(forwarder.core.coordinator.submit, operation, results.append)
+    assert world.run_until(lambda: bool(written), 1, step_s=0.001)
+    for kind in kinds:
+        assert code(ask(world, owners[-1], kind, key, level="majority")) == "ok"
+    assert world.run_until(lambda: bool(results), 5, step_s=0.01)
+    assert code(results[0]) == "ok"
+    assert len(written) == 2 + len(kinds)
+    return written
+
+
+def a_request_wins_over_its_first_attempt_whoever_created_the_key_between():
+    for kinds in (("put",), ("put", "delete"), ("put", "delete", "put")):
+        first, *_, last = forwarded_around_another_creation(*kinds)
+        assert beats(last, first)
+
+
+def a_request_that_was_superseded_is_not_carried_out_again():
+    """Nobody knows its id any more; that it created the key is in the history of what superseded it."""
+    _, cluster = settled(3)
+    core = cluster.nodes[0].core
+    created = core.store.stamp()
+    core.store.write(KEY, Draft(b"{}", "alice", created=created))
+    operation = Operation(Kind.PUT, KEY, value=b"{}", uid="alice")
+    origin = Origin(b"o" * 16, created, in_doubt=True)
+    result = core.coordinator.deciding.decide(operation, origin, core.store.held(KEY))
+    assert isinstance(result, Result)
+    assert result.code is Code.UNCERTAIN
+
+
+def a_majority_decides_whether_a_key_is_created():
+    """One owner was away when the key was created, another was damaged, and the third cannot be reached."""
+    world, ignorant, _ = a_damaged_one_and_one_that_was_away()
+    assert code(ask(world, ignorant, "put", KEY, b'{"n":2}', level="majority")) == "unavailable"
+    assert ignorant.core.store.held(KEY) is None, "nothing was done"
 
 
 def a_request_that_is_carried_out_twice_creates_its_key_once():
@@ -259,6 +307,9 @@ SCENARIOS = {
     "a_retry_with_a_creation_of_its_own": a_request_that_is_carried_out_twice_creates_its_key_once,
     "a_retry_may_be_stamped_as_early_as_it_likes": a_request_that_is_asked_for_again_goes_beyond_the_first_attempt,
     "a_request_forgets_how_long_it_was_under_way": the_time_of_an_attempt_counts_from_its_sending,
+    "a_retry_forgets_when_it_may_have_created": a_request_wins_over_its_first_attempt_whoever_created_the_key_between,
+    "a_retry_writes_over_what_superseded_it": a_request_that_was_superseded_is_not_carried_out_again,
+    "a_majority_is_given_what_those_reachable_create": a_majority_decides_whether_a_key_is_created,
     "a_repetition_is_carried_out_again": a_repetition_is_the_same_write,
     "a_walk_misses_what_comes_meanwhile": a_look_at_buckets_sees_what_comes_meanwhile,
 }

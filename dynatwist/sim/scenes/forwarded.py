@@ -13,7 +13,7 @@ LATE_S = (0.05, 0.12, 0.2, 0.4, 0.9, 0.9)
 
 
 def an_owner_that_answers_late(stage: Stage) -> None:
-    """It carries out what was forwarded; the next owner is asked in doubt, while others write and delete."""
+    """It carries out what was forwarded; the next owner is asked in doubt, while others write, create and delete."""
     key = stage.new_key()
     first, *others = stage.owners(key)
     forwarder = _forwarder(stage, key)
@@ -21,8 +21,10 @@ def an_owner_that_answers_late(stage: Stage) -> None:
     skew_ms = slow.skew_ms
     if stage.maybe(0.5):
         slow.set_clock(skew_ms + stage.random.choice((-5_000, 5_000, 5_000)))
-    if stage.maybe(0.4):
+    if stage.maybe(0.6):
         stage.put(others[0], key)
+        if stage.maybe(0.5):
+            stage.delete(others[0], key)
     stage.rest(0.0, 1.0, 3.0, 3.0)
     stage.slow_from(slow, stage.random.choice(LATE_S))
     if stage.maybe(0.5):
@@ -59,6 +61,27 @@ def an_owner_that_dies_with_a_request(stage: Stage) -> None:
     stage.read_at(others, key, times=3, within_s=1.0)
 
 
+def a_creation_between_two_attempts(stage: Stage) -> None:
+    """An owner creates a key for somebody else and is not heard of; another creation is acknowledged, then the next
+    owner carries the first request out too. What was created first arrives last."""
+    key = stage.new_key()
+    first, *others = stage.owners(key)
+    if stage.maybe(0.5):
+        stage.put(others[0], key)
+        stage.delete(others[0], key)
+    stage.slow_from(first, LATE_S[-1])
+    call = stage.ask(_forwarder(stage, key), Kind.PUT, key, stage.random.choice(("quorum", "majority")))
+    stage.rest(0.03, 0.1, 0.2)
+    stage.put(others[-1], key)
+    if stage.maybe(0.3):
+        stage.delete(others[-1], key)
+    stage.done(call)
+    stage.put(others[0], key)
+    stage.read_at(others, key)
+    stage.slow_from(first, 0.0)
+    stage.read_at(stage.members(), key, times=3, within_s=1.0)
+
+
 def _forwarder(stage: Stage, key: Key) -> SimNode:
     """A node that owns nothing of a key; if there is none, the last owner, which forwards some kinds of requests."""
     strangers = stage.strangers(key)
@@ -73,8 +96,16 @@ def _race(stage: Stage, key: Key, forwarder: SimNode, others: list[SimNode]) -> 
     call = stage.ask(forwarder, kind, key, level, if_absent=is_owner and kind is Kind.PUT)
     for _ in range(stage.random.choice((0, 0, 1, 2))):
         stage.rest(0.05, 0.25, 0.35)
-        stage.ask(stage.random.choice(others), stage.random.choice((Kind.DELETE, Kind.PUT, Kind.GET)), key)
+        stage.ask(stage.random.choice(others), stage.random.choice((Kind.DELETE, Kind.PUT, Kind.PUT, Kind.GET)), key)
     stage.done(call)
+    if stage.maybe(0.5):
+        stage.put(others[0], key)
+        stage.read_at(others[:1], key)
 
 
-SCENES = (an_owner_that_answers_late, an_owner_that_answers_late, an_owner_that_dies_with_a_request)
+SCENES = (
+    an_owner_that_answers_late,
+    an_owner_that_answers_late,
+    an_owner_that_dies_with_a_request,
+    a_creation_between_two_attempts,
+)
