@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dynatwist.model.registry import Member
+from dynatwist.net.link import LAST_WORD_S
 from dynatwist.net.links import PeerLinks
-from dynatwist.net.messages import WIRE_VERSION, Done, Fetch, Hello, ReadDot
+from dynatwist.net.messages import WIRE_VERSION, Done, Fetch, Hello, ReadDot, Refused
 from dynatwist.net.replies import NoAnswer
 from dynatwist.runtime import Runtime
 from dynatwist.sim.network import SimNetwork
@@ -272,3 +273,17 @@ class TestTwoProcessesOfOneNode:
         assert peer.links.linked() == [b"\2" * 8]
         assert second.links.linked() == [peer.node]
         assert first.links.linked() == []
+
+
+def test_a_link_that_was_left_is_dropped_though_the_other_end_does_not_close(world, pair):
+    """TLS waits for the other end's last word; the twin of a copied machine may be frozen and never say it."""
+    one, two = pair
+    link = one.links._links[two.node]
+    dropped_s = []
+    link.transport.loseConnection = lambda: None
+    link.transport.abortConnection = lambda: dropped_s.append(world.now_s)
+    two.process.pause()
+    left_s = world.now_s
+    one.process.run(link.leave, Refused("two processes run as one node"))
+    world.run(world.now_s + 5)
+    assert [round(at_s - left_s, 1) for at_s in dropped_s] == [LAST_WORD_S]

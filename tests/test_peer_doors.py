@@ -16,11 +16,12 @@ from dynatwist.membership.soundness import MAX_INCARNATION, is_sound
 from dynatwist.membership.swim import Swim
 from dynatwist.model.registry import MAX_STRUCK_OUT, Member, Registry
 from dynatwist.net import names, packet
+from dynatwist.net.admission import MAX_GUESTS
 from dynatwist.net.dialler import Dialling
 from dynatwist.net.dials import DIALS_A_SECOND, Dials
 from dynatwist.net.doors import STRANGERS_A_SECOND, DoorLimits, Doors, source_of
 from dynatwist.net.framing import FrameError, FrameReader, encode
-from dynatwist.net.links import MAX_GUESTS, PeerLinks
+from dynatwist.net.links import PeerLinks
 from dynatwist.net.messages import (
     AnyMessage,
     Done,
@@ -151,9 +152,9 @@ class TestFrames:
         long = encode(1, (1, (0, 0)), [(1, Fetch([("t", "k" * 5000)]))])
         frames = reader.feed(frame + long)
         next(frames)
-        reader.max_bytes = 1 << 20
+        reader.allow(1 << 20)
         next(frames)
-        reader.max_bytes = 100
+        reader.allow(100)
         with pytest.raises(FrameError):
             list(reader.feed(long))
 

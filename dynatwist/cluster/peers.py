@@ -38,7 +38,7 @@ HAND_OFF_S = 60.0
 
 
 class Peers:
-    """See the module; implements `LinksOwner`.
+    """See the module; implements `AboveLinks`.
 
     :param status: what this node says of itself to a peer that is new.
     :ivar links: the connections.
@@ -192,7 +192,7 @@ class Peers:
         self._is_stopping = True
 
     def handle(self, arrival: Arrival, message: AnyMessage, respond: Respond | None) -> None:
-        """See `LinksOwner`."""
+        """See `AboveLinks`."""
         node, kind, ownership = arrival.node, type(message), self._ownership
         if node not in ownership.members and kind not in self._served_to_no_member(node):
             self._refuse(node, message, respond)
@@ -233,33 +233,33 @@ class Peers:
     # What the links ask and tell
 
     def hello(self) -> Hello:
-        """See `LinksOwner`."""
+        """See `AboveLinks`."""
         registry, identity = self._ownership.registry, self._identity
         cluster_id = registry.cluster_id if registry is not None else b""
         recovered = self._store.wal.recovered
         return Hello(WIRE_VERSION, cluster_id, self._me, identity.epoch, identity.starts, registry, recovered)
 
     def state(self) -> State:
-        """See `LinksOwner`."""
+        """See `AboveLinks`."""
         store = self._store
         wall_ms = store.wall_ms()
         return max(store.clock.mark[0], wall_ms), store.wal.position, wall_ms, store.lapse_ms
 
     def judge(self, hello: Hello) -> str | None:
-        """See `LinksOwner`."""
+        """See `AboveLinks`."""
         return refusal_of(hello, self._me, self._ownership)
 
     def is_served(self, node: bytes) -> bool:
-        """See `LinksOwner`."""
+        """See `AboveLinks`."""
         return node in self._ownership.members
 
     @property
     def is_founded(self) -> bool:
-        """See `LinksOwner`."""
+        """See `AboveLinks`."""
         return self._ownership.registry is not None
 
     def linked(self, node: bytes, hello: Hello) -> None:
-        """See `LinksOwner`."""
+        """See `AboveLinks`."""
         if self._ownership.is_member(node):
             call_each(self.on_greeted, node, hello)
         if node in self._ownership.struck_out:
@@ -273,16 +273,16 @@ class Peers:
         call_each(self.on_linked, node)
 
     def passed(self, lapse_ms: int) -> None:
-        """See `LinksOwner`."""
+        """See `AboveLinks`."""
         self._store.pass_by(lapse_ms)
 
     def unlinked(self, node: bytes) -> None:
-        """See `LinksOwner`."""
+        """See `AboveLinks`."""
         self._statuses.pop(node, None)
         self._founded.discard(node)
         call_each(self.on_unlinked, node)
         self.reachability_changed(node)
 
     def reachability_changed(self, node: bytes) -> None:
-        """See `LinksOwner`."""
+        """See `AboveLinks`."""
         call_each(self.on_reachability, node)

@@ -105,14 +105,18 @@ def encode_all(
 class FrameReader:
     """Turns a stream of bytes, cut anywhere, into frames. It keeps what has arrived, whatever length is announced.
 
-    :ivar max_bytes: a longer frame is none; may change as more becomes known of the sender.
+    :param max_bytes: a longer frame is none.
     """
 
-    __slots__ = ("_buffer", "max_bytes")
+    __slots__ = ("_buffer", "_max_bytes")
 
     def __init__(self, max_bytes: int = FRAME_SIZES.max_bytes) -> None:
-        self.max_bytes = max_bytes
+        self._max_bytes = max_bytes
         self._buffer = bytearray()
+
+    def allow(self, max_bytes: int) -> None:
+        """How long a frame may be is another question now, since more is known of the sender."""
+        self._max_bytes = max_bytes
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Frames completed by some bytes; each is to be dealt with before the next one is asked for, since one decides
@@ -125,7 +129,7 @@ class FrameReader:
         start = 0
         while len(buffer) - start >= _HEADER_BYTES:
             length = int.from_bytes(buffer[start : start + 4])
-            if not 1 <= length <= self.max_bytes:
+            if not 1 <= length <= self._max_bytes:
                 raise FrameError(f"a frame of {length} bytes")
             if buffer[start + 4] != WIRE_VERSION:
                 raise FrameError(f"wire version {buffer[start + 4]}; this node speaks {WIRE_VERSION}")

@@ -2,97 +2,39 @@
 
 Of two nodes the one with the lower id dials. Who is dialled follows from gossip and the registry; see `want`. A node
 that was struck out is dialled by nobody: it dials all, as long as it has something to hand off.
-
-A *guest* is a peer that has the cluster key and is no member: one that wants to join, or was struck out. There are only
-so many, and the oldest one goes.
+Which of those that greet are let in: `dynatwist.net.admission`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from dynatwist.calls import call_safely
 from dynatwist.runtime import Runtime, Timer, cancel
 from dynatwist.sometimes import sometimes
 
-from .arrival import Arrival
+from .above import AboveLinks
+from .admission import Admission
+from .connectors import Accepted, Dialled
 from .dialler import Dialler, Dialling
 from .doors import Doors
 from .framing import FRAME_SIZES
-from .link import CALL_TIMEOUT_S, WATCH_S, Above, PeerLink, Wall
-from .lives import Lives, Word
+from .heard import Wall
+from .link import CALL_TIMEOUT_S, PeerLink
+from .lives import Lives
 from .messages import AnyMessage, Hello, Leaving, Ping, Refused
+from .pulse import WATCH_S
 from .replies import NoAnswer, OnReply, Reply
+from .retiring import Retiring
+from .told import Told
 
-MAX_GUESTS = 64
-"""Links of nodes that are no members, in a cluster that was founded: more do not join at once."""
 MAX_SAID = 64
 """Reasons of refusals that are remembered, so that each is logged once; a peer can make up any number."""
-RENEW_S = (0.1, 0.3)
-"""When a link is replaced that a retired secret has authenticated: once the other end has retired it too."""
-RETIRE_S = 0.8
-"""How long such a link goes on: what was asked on it is answered meanwhile, on both ends."""
 LAST_WORDS_S = 0.4
 """How long a link to a node that was struck out stays: it hears of that, and answers what it was asked."""
-
-
-class LinksOwner(Above, Protocol):
-    """What the links ask of, and tell to, the node above."""
-
-    def judge(self, hello: Hello) -> str | None:
-        """Why a peer is refused, or ``None``."""
-
-    def is_served(self, node: bytes) -> bool:
-        """Whether a node is a member."""
-
-    @property
-    def is_founded(self) -> bool:
-        """Whether this node is in a cluster; before that nobody is a member."""
-
-    def linked(self, node: bytes, hello: Hello) -> None:
-        """A peer is connected."""
-
-    def unlinked(self, node: bytes) -> None:
-        """A peer's connection is gone."""
-
-    def reachability_changed(self, node: bytes) -> None:
-        """A peer stalled or came back."""
-
-    def handle(self, arrival: Arrival, message: AnyMessage, respond: Callable[[AnyMessage], None] | None) -> None:
-        """A call (with `respond`) or a one-way message."""
-
-
-class _Connector(Factory):
-    """Builds links, on either side; told by the network when a connection fails."""
-
-    noisy = False
-
-    def __init__(self, links: PeerLinks, target: bytes | None) -> None:
-        self._links = links
-        self._target = target
-
-    def buildProtocol(self, addr: Any) -> PeerLink | None:
-        return self._links.build(self._target)
-
-    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
-        self._links.dial_failed(self._target, reason)
-
-    def startedConnecting(self, connector: Any) -> None:
-        pass
-
-    def clientConnectionLost(self, connector: Any, reason: Any) -> None:
-        pass
-
-
-class _Accepting(_Connector):
-    """Builds links for those who dial this node, as far as there is room."""
-
-    def buildProtocol(self, addr: Any) -> PeerLink | None:
-        return self._links.accept(getattr(addr, "host", ""))
 
 
 class PeerLinks:
@@ -105,7 +47,7 @@ class PeerLinks:
 
     log = Logger()
 
-    def __init__(self, node_id: bytes, owner: LinksOwner, runtime: Runtime) -> None:
+    def __init__(self, node_id: bytes, owner: AboveLinks, runtime: Runtime) -> None:
         self._node_id = node_id
         self._owner = owner
         self._runtime = runtime
@@ -115,8 +57,6 @@ class PeerLinks:
         self.frame_sizes = FRAME_SIZES
         self._stopping = False
         self._said: set[str] = set()
-        self._secrets: tuple[str, ...] | None = None
-        self._ending: set[PeerLink] = set()
         self.dialler = Dialler(
             node_id=node_id,
             runtime=runtime,
@@ -126,13 +66,14 @@ class PeerLinks:
         )
         self.doors = Doors(runtime.monotonic_s, self.dialler.is_dialled)
         self._watching: Timer | None = None
-        self._clock_bounds_ms: dict[bytes, tuple[int, float]] = {}
-        self._positions: dict[bytes, tuple[int, int]] = {}
+        self._retiring = Retiring(runtime, self._renew)
+        self._told = Told()
         self._lives = Lives()
+        self._admission = Admission(node_id, owner, self._lives)
 
     def start(self, port: int) -> None:
         """Listen for peers."""
-        self._port = self._runtime.network.listen(port, _Accepting(self, None))
+        self._port = self._runtime.network.listen(port, Accepted(self))
         self._watch()
 
     def _watch(self) -> None:
@@ -159,7 +100,7 @@ class PeerLinks:
     def is_reachable(self, node: bytes) -> bool:
         """Whether a request to the node has a fair chance now."""
         link = self._links.get(node)
-        return link is not None and not link.stalled
+        return link is not None and not link.is_stalled
 
     def linked(self) -> list[bytes]:
         """The connected peers, in order."""
@@ -186,19 +127,16 @@ class PeerLinks:
 
     def position(self, node: bytes) -> tuple[int, int]:
         """How far a peer's log was durable by what it said last, before its present connection."""
-        return self._positions.get(node, (0, 0))
+        return self._told.position(node)
 
     def clock_bound_ms(self, node: bytes) -> int:
         """What a peer's hybrid time cannot be beyond yet, by what was heard of it last; 0 when nothing was."""
-        link = self._links.get(node)
-        former_ms, at_s = self._clock_bounds_ms.get(node, (0, 0.0))
-        if self._runtime.monotonic_s() - at_s > CALL_TIMEOUT_S:
-            former_ms = 0  # nothing that was asked on that connection is carried out any more
-        return max(former_ms, link.clock_bound_ms if link is not None else 0)
+        link, now_s = self._links.get(node), self._runtime.monotonic_s()
+        return max(self._told.clock_bound_ms(node, now_s), link.heard.clock_bound_ms(now_s) if link is not None else 0)
 
     def walls(self) -> list[tuple[bytes, Wall]]:
         """What the wall clocks of the connected peers said last."""
-        return [(node, link.wall) for node, link in self._links.items() if link.wall is not None]
+        return [(node, link.heard.wall) for node, link in self._links.items() if link.heard.wall is not None]
 
     def refuse_record(self, node: bytes, flaw: str) -> None:
         """Say that a record of a peer was left out, where that was not said yet."""
@@ -284,11 +222,11 @@ class PeerLinks:
                 link.close()
 
     def _connect(self, host: str, port: int, node: bytes | None) -> None:
-        self._runtime.network.connect(host, port, _Connector(self, node))
+        self._runtime.network.connect(host, port, Dialled(self, node))
 
     def _stays(self, node: bytes) -> bool:
         """Whether a node has a link that is not about to end."""
-        return node in self._links and self._links[node] not in self._ending
+        return node in self._links and self._links[node] not in self._retiring
 
     def dial_failed(self, node: bytes | None, reason: Any) -> None:
         """The network could not connect."""
@@ -316,18 +254,11 @@ class PeerLinks:
     def met(self, link: PeerLink, hello: Hello) -> str | None:
         """See `LinkOwner`."""
         node = hello.member.node_id
-        name = getattr(link.transport, "peer_node_id", None)
-        if name is not None and name != node:
-            return "the certificate names another node"
-        if node == self._node_id:
-            return "that is this node's own id: was its data folder copied?"
-        if self._is_outdated(link):
+        if self._retiring.is_outdated(link):
             return "its certificate is by a secret that was retired"
-        refusal = (
-            self._lives.refusal(node, hello.epoch, hello.member.address)
-            or self._owner.judge(hello)
-            or self._crowded(node)
-        )
+        refusal = self._admission.refusal(link, hello)
+        if refusal is None:
+            refusal = self._admission.make_room(node, self._links, self.doors.limits.links)
         if refusal is not None:
             return refusal
         self.doors.passed(link)
@@ -352,7 +283,7 @@ class PeerLinks:
         elif older.secrets == link.secrets:
             older.abort()
         else:
-            self._end(older)
+            self._retiring.end(older)
 
     # Secrets
 
@@ -361,67 +292,31 @@ class PeerLinks:
 
         What was asked on them is answered meanwhile; whoever dials has replaced them by then.
         """
-        self._secrets = secrets
-        for link in [link for link in self._open if self._is_outdated(link)]:
-            self._end(link)
-            if link.peer is not None:
-                node = link.peer.member.node_id
-                self._runtime.clock.callLater(self._runtime.random.uniform(*RENEW_S), self._renew, node)
+        self._retiring.go_by(secrets, self._open)
 
     def _renew(self, node: bytes) -> None:
-        if self._links.get(node) in self._ending:
+        if self._links.get(node) in self._retiring:
             self.dialler.renew(node)
 
-    def _is_outdated(self, link: PeerLink) -> bool:
-        return self._secrets is not None and not link.secrets.issubset(self._secrets)
-
-    def _end(self, link: PeerLink) -> None:
-        """Let a link answer what it was asked, and no more."""
-        if link not in self._ending:
-            self._ending.add(link)
-            self._runtime.clock.callLater(RETIRE_S, link.abort)
-
-    # Members and guests
-
-    def _guests(self) -> list[bytes]:
-        """Peers that are no members, the one first whose link is oldest."""
-        guests = [node for node, link in self._links.items() if not link.is_served]
-        return sorted(guests, key=lambda node: self._links[node].began_s)
-
-    def _crowded(self, node: bytes) -> str | None:
-        """Why there is no room for one more peer; a guest goes for it where one can."""
-        if node in self._links:
-            return None
-        guests = self._guests() if self._owner.is_founded else []
-        is_full = len(self._links) >= self.doors.limits.links
-        if is_full and not guests:
-            return f"this node has {len(self._links)} links, which is its --max-peer-links"
-        if is_full or (len(guests) >= MAX_GUESTS and not self._owner.is_served(node)):
-            sometimes("a guest has to go, since there are too many")
-            self._links[guests[0]].abort()
-        return None
+    # Members
 
     def members_changed(self) -> None:
         """Who is a member is another question now."""
         for node, link in self._links.items():
             link.serve(self._owner.is_served(node))
-        for node in [node for node in self._positions if not self._owner.is_served(node)]:
-            del self._positions[node], self._clock_bounds_ms[node]
+        self._told.keep_members(self._owner.is_served)
 
     def _remember(self, node: bytes, link: PeerLink) -> None:
         """What a connection that ends had told of a member."""
-        if not link.is_served:
-            return
-        self._clock_bounds_ms[node] = link.clock_bound_ms, self._runtime.monotonic_s()
-        self._positions[node] = max(self.position(node), link.position)
-        if link.peer is not None:
-            self._lives.heard(node, Word(link.peer.epoch, link.sent_ms, link.position))
+        if link.is_served:
+            self._told.keep(node, link, self._runtime.monotonic_s())
+            self._lives.heard(node, link.word())
 
     def answered(self, link: PeerLink) -> None:
         """See `LinkOwner`."""
         assert link.peer is not None
         node, hello = link.peer.member.node_id, link.peer
-        if self._lives.answered(node, Word(hello.epoch, link.sent_ms, link.position)):
+        if self._lives.answered(node, link.word()):
             sometimes("two processes run as one node")
             refusal = self._lives.refusal(node, hello.epoch, hello.member.address)
             assert refusal is not None
@@ -431,7 +326,7 @@ class PeerLinks:
         """See `LinkOwner`."""
         assert link.peer is not None
         node = link.peer.member.node_id
-        if self._links.get(node) is not link and (respond is None or link not in self._ending):
+        if self._links.get(node) is not link and (respond is None or link not in self._retiring):
             return
         self._owner.handle(link.arrival(), message, respond)
 
@@ -445,7 +340,7 @@ class PeerLinks:
         """See `LinkOwner`."""
         self._open.pop(link, None)
         self.doors.gone(link)
-        self._ending.discard(link)
+        self._retiring.gone(link)
         if link.refusal and link.refusal not in self._said and len(self._said) < MAX_SAID:
             self._said.add(link.refusal)
             self.log.warn("peer link refused: {reason}", reason=link.refusal)

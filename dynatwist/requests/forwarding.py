@@ -10,8 +10,8 @@ import msgspec
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.clock import Stamp
 from dynatwist.model.flaws import BEYOND, MAX_OP_BYTES, MAX_OWNER_CHARS, is_moment, key_flaw, record_flaw, value_flaw
-from dynatwist.net.link import STALL_S
 from dynatwist.net.messages import Forward, Outcome, Unable
+from dynatwist.net.pulse import STALL_S
 from dynatwist.net.replies import NoAnswer, Reply
 from dynatwist.replication.forwarding import Ask, Forwarding, Wait
 from dynatwist.replication.request import ENCODER, OPERATION, RESULT, Kind, Operation, Result

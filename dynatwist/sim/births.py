@@ -72,8 +72,14 @@ class Births:
             is_created_twice = one.lineage != record.lineage and one.lineage.stamps[:-1] == record.lineage.stamps[:-1]
             if is_created_twice and self._creates(key, one) and self._creates(key, record):
                 self._say(f"P2: {name} creates what {name_of(one)} of the same request had created")
-            if knows_what_was_before(record.lineage, one.lineage) and not is_preferred(record, one):
+            if self._knows_all_of(key, record, one) and not is_preferred(record, one):
                 self._say(f"P2: {name} gives way to {name_of(one)}, an earlier attempt of the same request")
+
+    def _knows_all_of(self, key: Key, record: Record, one: Record) -> bool:
+        """Whether a record knows all upon which an earlier attempt of its request was written."""
+        return one.lineage == record.lineage or (
+            self._creates(key, one) and knows_what_was_before(record.lineage, one.lineage)
+        )
 
     def _is_repeated(self, key: Key, record: Record) -> bool:
         """Whether a record has the history of the key that its writer held, and a moment of its request besides."""

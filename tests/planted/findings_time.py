@@ -95,7 +95,7 @@ def a_peers_clock_is_taken_for_a_lapse(patch):
     def gullible(self, frame):
         measure(self, frame)
         if self.peer is not None and frame.wall_ms:
-            self._owner.passed(frame.wall_ms)
+            self._above.passed(frame.wall_ms)
 
     patch.setattr(PeerLink, "_measure", gullible)
 
