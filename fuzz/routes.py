@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from dynatwist.api.request import Answer, Request, error_answer
 from dynatwist.api.routes import find
+from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.sim.door import Ask, Door, Reply
 
@@ -54,6 +55,13 @@ class Routes:
         if status >= 500:
             raise Found(f"{method} {path} is answered with {status}: {text!r}")
         return status, msgspec.json.decode(text)
+
+    def listener(self, request: Request) -> Identity | None:
+        """Who listens, by a token or a ticket."""
+        found: Identity | BaseException | None = self._nodes.result(self._nodes.core.context.identify_listener(request))
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
     async def _answered(self, method: str, path: tuple[str, ...], request: Request) -> tuple[int, bytes]:
         try:

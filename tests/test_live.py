@@ -184,8 +184,11 @@ async def test_tickets_are_good_once(cluster, alice):
     ws = await connect(one, f"/ws?ticket={ticket}")
     assert (await ws.ask(op="put", id=1, table="w", key="by-ticket", value={}))["ok"] is True
     ws.sendClose()
-    with pytest.raises(ConnectionError):
-        await connect(one, f"/ws?ticket={ticket}")
+    for node in cluster.nodes:
+        with pytest.raises(ConnectionError):
+            await connect(node, f"/ws?ticket={ticket}")
+        answer = await deferToThread(node.request, "GET", f"/w/subscribe/x?ticket={ticket}")
+        assert (answer.status, answer.json["code"]) == (401, "bad_ticket")
     assert one.request("GET", f"/w/key/by-ticket?ticket={ticket}").status == 401
     assert one.request("GET", "/w/subscribe/x?ticket=nonsense").status == 401
     with pytest.raises(ConnectionError):

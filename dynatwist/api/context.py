@@ -86,11 +86,11 @@ class Context:
             return None
         return self.identify(request)
 
-    def identify_listener(self, request: Request) -> Identity | None:
-        """Who listens: by token, or by ``?ticket=``."""
+    async def identify_listener(self, request: Request) -> Identity | None:
+        """Who listens: by token, or by ``?ticket=``, which is used by that."""
         ticket = request.query.get("ticket")
         if request.token is None and ticket is not None:
-            identity = self.users.tokens.redeem(ticket)
+            identity = await self.users.tickets.redeem(ticket)
             if identity is None or not self.users.is_current(identity):
                 raise ApiError(401, "bad_ticket", "the ticket is not valid, used or expired; ask for a new one")
             return identity

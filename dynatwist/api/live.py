@@ -73,15 +73,22 @@ class LiveRoutes:
         self._connected = connected
 
     def subscribe(
-        self, request: Request, table: str, key: str, wake: Callable[[], None], end: Callable[[], None]
+        self,
+        request: Request,
+        identity: Identity | None,
+        table: str,
+        key: str,
+        *,
+        wake: Callable[[], None],
+        end: Callable[[], None],
     ) -> Stream:
         """The subscription of an SSE request.
 
+        :param identity: who asks, by `Context.identify_listener`.
         :param end: called when its token counts no more; the stream is to be closed then.
         """
         context = self._context
         context.require_ready()
-        identity = context.identify_listener(request)
         check_table(table, context.limits)
         check_key(key, context.limits)
         holder = context.holder_of(identity, request)

@@ -52,6 +52,20 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Ticket:
+    """What opens one subscription or websocket.
+
+    :ivar identity: whose it is, as long as the token is good that it was asked for with.
+    :ivar number: no other ticket has it.
+    :ivar until_s: wall time up to which it may be used.
+    """
+
+    identity: Identity
+    number: str
+    until_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokenKeys:
     """What tokens are signed with.
 
@@ -145,18 +159,20 @@ class Tokens:
         now_ms = self._wall_ms()
         return [*self._keys.keys, *(key for key, until_s in self._keys.former if now_ms < until_s * 1000)]
 
-    def redeem(self, ticket: str) -> Identity | None:
-        """Whose ticket it is; each is good for one use on a node."""
-        found = self._claims(ticket, "ticket")
+    def take_ticket(self, text: str) -> Ticket | None:
+        """A ticket, once on this node; `dynatwist.auth.tickets` asks the others."""
+        found = self._claims(text, "ticket")
         if found is None:
             return None
         claims, key = found
         now_s = self._wall_ms() // 1000
         self._used_tickets = {jti: until for jti, until in self._used_tickets.items() if until > now_s}
-        if str(claims["jti"]) in self._used_tickets:
+        number, until_s = str(claims["jti"]), int(str(claims["exp"]))
+        if number in self._used_tickets:
             return None
-        self._used_tickets[str(claims["jti"])] = int(str(claims["exp"]))
-        return replace(_identity(claims, key), expires_s=int(str(claims.get("until", claims["exp"]))))
+        self._used_tickets[number] = until_s
+        identity = replace(_identity(claims, key), expires_s=int(str(claims.get("until", until_s))))
+        return Ticket(identity, number, until_s)
 
     def _claims(self, token: str, use: str) -> tuple[dict[str, object], bytes] | None:
         """What a token says that is good for something now, and the key that it is signed with."""

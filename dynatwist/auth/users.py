@@ -24,6 +24,7 @@ from dynatwist.requests.coordinator import Coordinator
 
 from .passwords import Passwords
 from .throttle import ADMINISTRATOR, Attempt, Throttle
+from .tickets import Tickets
 from .tokens import Identity, Role, TokenKeys, Tokens
 
 USERS_TABLE = "_users"
@@ -70,6 +71,7 @@ class Users:
         self._acceptors = acceptors
         self._passwords = passwords
         self.tokens = tokens
+        self.tickets = Tickets(coordinator, tokens, cluster.runtime.wall_ms)
         self._admin_passwords = admin_passwords
         self._throttle = Throttle(cluster.runtime.monotonic_s, self._members)
         self._known: dict[str, tuple[Packed, User]] = {}

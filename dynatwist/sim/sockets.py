@@ -181,14 +181,18 @@ class Sockets:
                 assert interest.key is not None
                 if interest.cursor:
                     headers["last-event-id"] = interest.cursor
-                request = Request(headers=headers)
                 one.stream = core.live.subscribe(
-                    request, interest.table, interest.key, lambda: self._woken(one), lambda: self._leave(one)
+                    Request(headers=headers),
+                    core.context.identify_reader(Request(headers=headers)),
+                    interest.table,
+                    interest.key,
+                    wake=lambda: self._woken(one),
+                    end=lambda: self._leave(one),
                 )
                 one.is_open = True
                 self._drain(one)
                 return
-            identity = core.context.identify_listener(Request(headers=headers))
+            identity = core.context.identify_reader(Request(headers=headers))
         except ApiError:
             self._connections.remove(one)  # its node ceased to be ready, or does not know its user
             return

@@ -190,17 +190,20 @@ class KleinApp:
 
     # What is more than a request and an answer
 
-    def _subscribe(self, request: BoundedRequest, table: str, key: str) -> Any:
+    async def _subscribe(self, request: BoundedRequest, table: str, key: str) -> None:
+        asked = self._parsed(request)
+        self._core.context.require_ready()
+        identity = await self._core.context.identify_listener(asked)
         stream = SseStream(request, self._reactor, self._core.metrics, self.streams)
         listening = self._core.live.subscribe(
-            self._parsed(request), segment(table), segment(key), stream.wake, stream.close
+            asked, identity, segment(table), segment(key), wake=stream.wake, end=stream.close
         )
         if listening.holder:
             request.channel.belongs_to(listening.holder)
         self._core.metrics.observe("GET", 200, max(self._reactor.seconds() - request.started_s, 1e-6))
-        return stream.begin(listening)
+        await stream.begin(listening)
 
-    def _websocket(self, request: BoundedRequest) -> Any:
+    async def _websocket(self, request: BoundedRequest) -> None:
         if b"websocket" not in (request.getHeader(b"upgrade") or b"").lower():
             raise ApiError(426, "upgrade_required", "this path speaks websocket", {"Upgrade": "websocket"})
         try:
@@ -208,13 +211,14 @@ class KleinApp:
         except ApiError as error:
             # And closes: a proxy that did not wait for this answer may send frames behind it, which are no requests.
             request.channel.refuse(error)
-            return Deferred()
+            await Deferred()
         identity = None
         asked = self._parsed(request)
         if asked.token is not None or "ticket" in asked.query:
             self._core.context.require_ready()
-            identity = self._core.context.identify_listener(asked)
-        return take_over(request, self._core, identity, asked.address, self.sockets)
+            identity = await self._core.context.identify_listener(asked)
+        if request.is_connected:
+            await take_over(request, self._core, identity, asked.address, self.sockets)
 
     def _dashboard(self, request: BoundedRequest, name: str = "index.html") -> bytes:
         body, content_type = dashboard_file(name)

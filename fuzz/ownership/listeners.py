@@ -41,8 +41,9 @@ class Listeners(Records):
             query["ticket"], headers = answer["ticket"], {}
         listener = Listener(token, name, key, may_miss="from" in query)
         try:
+            request = Request(query, headers)
             listener.stream = self.core.live.subscribe(
-                Request(query, headers), name, key, lambda: None, lambda: self._left(listener)
+                request, self.routes.listener(request), name, key, wake=lambda: None, end=lambda: self._left(listener)
             )
         except ApiError as error:
             self._is(error.status, 401, "a subscription")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dynatwist.api.batch import Batch
 from dynatwist.api.data import DataRoutes
+from dynatwist.auth.tickets import Tickets
 from dynatwist.feed.hub import Hub
 from dynatwist.feed.window import Window
 from dynatwist.relays import Relays
@@ -157,6 +158,11 @@ def a_majority_is_given_what_those_reachable_create(patch):
 def a_patch_forgets_the_end(patch):
     """A patch of a record that ends makes it live for ever."""
     edit(patch, Deciding, "decide", "expires_ms = held.expires_ms", "pass")
+
+
+def a_ticket_is_remembered_by_one_node(patch):
+    """Whatever other nodes have remembered of a ticket, this one takes it."""
+    edit(patch, Tickets, "redeem", "if ticket.number in used:", "if False:")
 
 
 # Listings, batches
