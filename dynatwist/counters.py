@@ -37,7 +37,7 @@ def counters_of(
         "peer_handshakes_per_address_limit": doors.limits.handshakes_per_address,
         "peer_handshakes_dropped": doors.dropped,
         "peer_connections_refused": doors.refused,
-        "peer_calls_refused": peers.refused_calls,
+        "peer_calls_refused": peers.switchboard.refused,
         "peer_dials_put_off": links.dialler.dials.put_off,
         "gossip_packets_sent": gossip.packets_sent,
         "gossip_packets_received": gossip.packets_received,

@@ -7,7 +7,7 @@ asks from there, so nothing is skipped; where that is not possible its listeners
 from __future__ import annotations
 
 from dynatwist.cluster.cluster import Cluster
-from dynatwist.cluster.peers import Respond
+from dynatwist.cluster.switchboard import Respond
 from dynatwist.feed.hub import Hub
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed
@@ -42,8 +42,7 @@ class Relays:
         self._cursors: dict[bytes, str] = {}
         self._doubtful: set[bytes] = set()
         self.resume_bytes, self.interest_s = RESUME_BYTES, INTEREST_S
-        hub.interest_changed = self._interest_changed
-        hub.interest_fades = self._interest_fades
+        hub.interest.tell(self._interest_changed, self._interest_fades)
         cluster.peers.on_call(Listen, self._on_listen)
         cluster.peers.on_notice(Relay, self._on_relay)
         cluster.peers.on_linked.append(self._linked)
@@ -83,7 +82,7 @@ class Relays:
 
     def _interest_fades(self, table: str) -> None:
         """A listener that lost its connection comes back, and counts on its cursor."""
-        self._cluster.runtime.clock.callLater(self.interest_s, self._hub.end_interest, table)
+        self._cluster.runtime.clock.callLater(self.interest_s, self._hub.interest.end, table)
 
     def _interest_changed(self) -> None:
         for node in self._cluster.links.linked():
@@ -92,7 +91,7 @@ class Relays:
 
     def _linked(self, node: bytes) -> None:
         self._listening.pop(node, None)  # a new connection, perhaps another process: it says anew what it wants
-        if self._hub.interests() and self._cluster.ownership.is_member(node):
+        if self._hub.interest.names() and self._cluster.ownership.is_member(node):
             if node not in self._cursors:
                 self._doubtful.add(node)  # somebody began to listen while it was out of reach
             self._listen(node, self._cursors.get(node, ""))
@@ -113,7 +112,7 @@ class Relays:
             self._doubtful.discard(node)
             self._take(node, reply.records, reply.cursor)
 
-        cluster.links.call(node, Listen(self._hub.interests(), since), replied)
+        cluster.links.call(node, Listen(self._hub.interest.names(), since), replied)
 
     def _on_relay(self, arrival: Arrival, message: Relay) -> None:
         self._take(arrival.node, message.records, message.cursor)

@@ -179,7 +179,7 @@ class HubMachine(RuleBasedStateMachine):
     def interests_are_those_of_the_listeners(self):
         """Without a clock, interest ends with the last listener."""
         there = [one.subscription for one in self.listeners if not one.subscription.closed]
-        assert self.hub.interests() == sorted({one.table or "" for one in there})
+        assert self.hub.interest.names() == sorted({one.table or "" for one in there})
         assert len(self.hub) == len(there)
 
 
@@ -300,7 +300,7 @@ def test_an_end_without_a_beginning_takes_nobody_elses_interest():
     hub = Hub("e")
     hub.subscribe(Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=lambda: None), None)
     hub.unsubscribe(Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=lambda: None))
-    assert hub.interests() == ["t"]
+    assert hub.interest.names() == ["t"]
     assert len(hub) == 1
 
 
@@ -308,21 +308,21 @@ def test_who_comes_back_after_nobody_was_interested_is_told_to_read_afresh():
     """Others relay only while somebody here listens; what was not relayed is behind no cursor."""
     ending = []
     hub = Hub("e", hears_all=lambda: False)
-    hub.interest_fades = ending.append
+    hub.interest.tell(lambda: None, ending.append)
     first, again, late = (
         Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=lambda: None) for _ in range(3)
     )
     cursor = hub.subscribe(first, None)
     hub.publish(("t", "b"), record(("t", "b"), 1, 1))
     hub.unsubscribe(first)
-    assert hub.interests() == ["t"]
+    assert hub.interest.names() == ["t"]
     hub.subscribe(again, cursor)
-    hub.end_interest(ending.pop())  # somebody is back
-    assert hub.interests() == ["t"]
+    hub.interest.end(ending.pop())  # somebody is back
+    assert hub.interest.names() == ["t"]
     assert again.take() is None
     hub.unsubscribe(again)
-    hub.end_interest(ending.pop())
-    assert hub.interests() == []
+    hub.interest.end(ending.pop())
+    assert hub.interest.names() == []
     hub.subscribe(late, cursor)
     assert late.take() is Notice.RESET
 

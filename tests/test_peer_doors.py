@@ -226,10 +226,10 @@ def test_links_by_a_retired_secret_are_replaced_before_they_end(monkeypatch):
 def test_every_kind_of_message_is_the_members_except_those_in_the_table():
     _, cluster = settled(1)
     peers = cluster.nodes[0].core.cluster.peers
-    for kind in (*peers._calls, *peers._notices):
+    for kind in (*peers.switchboard.calls, *peers.switchboard.notices):
         assert kind in get_args(AnyMessage)
-    assert {Join} == TO_ANYBODY & peers._calls.keys()
-    assert {Join, PullFromMe} == TO_STRUCK_OUT & peers._calls.keys()
+    assert {Join} == TO_ANYBODY & peers.switchboard.calls
+    assert {Join, PullFromMe} == TO_STRUCK_OUT & peers.switchboard.calls
 
 
 class Stranger(Host):

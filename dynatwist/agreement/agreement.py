@@ -15,7 +15,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from dynatwist.cluster.cluster import Cluster
-from dynatwist.cluster.peers import Respond
+from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.flaws import BEYOND
 from dynatwist.model.registry import Registry, decode_registry
 from dynatwist.net.arrival import Arrival

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from dynatwist.cluster.ask import Ask, ask_all
 from dynatwist.cluster.cluster import Cluster
-from dynatwist.cluster.peers import Respond
+from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.registry import MAX_MEMBERS, Member, Registry, decode_registry, encode_registry, majority
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.arrival import Arrival

@@ -99,7 +99,7 @@ class Cluster:
         self.on_hearsay: list[Callable[[Registry], None]] = []
         peers.on_registry.append(self._told)
         peers.on_greeted.append(self.starts.greeted)
-        peers.on_stranger.append(self.starts.warned_by_stranger)
+        peers.switchboard.on_stranger.append(self.starts.warned_by_stranger)
         peers.on_unlinked.append(self.starts.gone)
         peers.on_notice(Restored, lambda arrival, message: self.starts.warned(message))
         self.starts.on_restored.append(self.publish)
@@ -157,4 +157,4 @@ class Cluster:
     def stop(self) -> None:
         """Begin nothing more, and answer nobody."""
         self.standing.stop()
-        self.peers.stop_answering()
+        self.peers.switchboard.stop_answering()

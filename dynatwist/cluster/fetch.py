@@ -13,7 +13,7 @@ from dynatwist.net.replies import Reply
 from dynatwist.sometimes import sometimes
 
 from .cluster import Cluster
-from .peers import Respond
+from .switchboard import Respond
 
 OVERHEAD_BYTES = 200
 """Of a record in an answer, beside the record."""

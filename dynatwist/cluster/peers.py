@@ -1,13 +1,8 @@
-"""The other nodes, as far as messages go: the links to them, what comes in on those, and what each peer says of itself.
-
-A message goes to whoever registered for its kind: a *call* is answered, a *notice* is not. Who is no member is served a
-few kinds only (`dynatwist.cluster.served`).
-"""
+"""The other nodes, as far as messages go: the links to them, what comes in on those, what each says of itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
@@ -19,20 +14,16 @@ from dynatwist.model.registry import Member, Registry
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.framing import State
 from dynatwist.net.links import PeerLinks
-from dynatwist.net.messages import WIRE_VERSION, AnyMessage, Hello, Leaving, RegistryIs, Status, Unable
+from dynatwist.net.messages import WIRE_VERSION, AnyMessage, Hello, Leaving, RegistryIs, Status
 from dynatwist.runtime import Runtime
-from dynatwist.sometimes import sometimes
 from dynatwist.storage.store import Store
 
 from .greeting import refusal_of
 from .identity import DurableIdentity
 from .ownership import Ownership
-from .served import NOT_A_MEMBER, TO_ANYBODY, TO_STRUCK_OUT
+from .statuses import Statuses
+from .switchboard import M, Respond, Switchboard
 
-Respond = Callable[[AnyMessage], None]
-Handler = Callable[[Arrival, Any, Respond], None]
-Notice = Callable[[Arrival, Any], None]
-M = TypeVar("M")
 HAND_OFF_S = 60.0
 """How long a link lasts that a node opens which was struck out: it may have something to hand off, and dials again."""
 
@@ -42,14 +33,13 @@ class Peers:
 
     :param status: what this node says of itself to a peer that is new.
     :ivar links: the connections.
-    :ivar refused_calls: messages of nodes that are no members, which they are not served.
+    :ivar switchboard: who gets which message.
     :ivar has_met_founded: whether any peer was in a cluster already.
     :ivar on_greeted: called with a member, and what it said first, before anything else is heard from it.
     :ivar on_registry: called with a node and the registry that it tells.
     :ivar on_linked: called with a node that is linked, and was told this node's status.
     :ivar on_unlinked: called with a node whose connection has ended.
     :ivar on_reachability: called with a node that can be asked, or cannot, since just now.
-    :ivar on_stranger: called with a message of a node that is no member and is refused.
     """
 
     log = Logger()
@@ -70,24 +60,21 @@ class Peers:
         self._store = store
         self._status = status
         self._said: Status | None = None
-        self._is_stopping = False
         self._swim: Swim | None = None
-        self._statuses: dict[bytes, Status] = {}
+        self._statuses = Statuses()
         self._founded: set[bytes] = set()
         self.has_met_founded = False
-        self.refused_calls = 0
         self.on_greeted: list[Callable[[bytes, Hello], None]] = []
         self.on_registry: list[Callable[[bytes, Registry], None]] = []
         self.on_linked: list[Callable[[bytes], None]] = []
         self.on_unlinked: list[Callable[[bytes], None]] = []
         self.on_reachability: list[Callable[[bytes], None]] = []
-        self.on_stranger: list[Callable[[bytes, AnyMessage], None]] = []
-        self._calls: dict[type[Any], Handler] = {}
-        self._notices: dict[type[Any], Notice] = {
-            RegistryIs: lambda arrival, message: self._registry_told(arrival.node, message.registry),
-            Status: lambda arrival, message: self._statuses.__setitem__(arrival.node, message),
-            Leaving: self._leaves,
-        }
+        self.switchboard = Switchboard(ownership)
+        self.switchboard.on_notice(
+            RegistryIs, lambda arrival, message: self._registry_told(arrival.node, message.registry)
+        )
+        self.switchboard.on_notice(Status, lambda arrival, message: self._statuses.hear(arrival.node, message))
+        self.switchboard.on_notice(Leaving, lambda arrival, message: self._statuses.forget(arrival.node))
         self.links = PeerLinks(me.node_id, self, runtime)
 
     # Who they are
@@ -106,6 +93,7 @@ class Peers:
     def go_by(self, ownership: Ownership) -> None:
         """Another version of the registry: whoever is struck out by it is served no more from now on."""
         self._ownership = ownership
+        self.switchboard.go_by(ownership)
         if self._swim is not None:
             self._swim.bar(ownership.struck_out)
 
@@ -154,22 +142,19 @@ class Peers:
 
     def is_whole_at(self, node: bytes, partition: int) -> bool:
         """Whether a reachable peer is known to hold all of a partition."""
-        status = self._statuses.get(node)
-        return self.links.is_reachable(node) and status is not None and partition not in status.not_whole
+        return self.links.is_reachable(node) and self._statuses.says_whole(node, partition)
 
     def is_ready_at(self, node: bytes, partition: int) -> bool:
         """Whether a reachable peer holds all of a partition and serves clients."""
-        status = self._statuses.get(node)
-        return status is not None and status.ready and self.is_whole_at(node, partition)
+        return self.links.is_reachable(node) and self._statuses.says_ready(node, partition)
 
     def is_damaged_at(self, node: bytes, partition: int) -> bool:
         """Whether a reachable peer has said that it does not hold all of a partition; one that has not said is not."""
-        status = self._statuses.get(node)
-        return self.links.is_reachable(node) and status is not None and partition in status.not_whole
+        return self.links.is_reachable(node) and self._statuses.says_damaged(node, partition)
 
     def status_of(self, node: bytes) -> Status | None:
         """What a peer has said of itself, if anything."""
-        return self._statuses.get(node)
+        return self._statuses.of(node)
 
     def say(self, status: Status) -> None:
         """Tell all peers how this node is, if that has changed since they were told."""
@@ -181,54 +166,20 @@ class Peers:
 
     def on_call(self, kind: type[M], handler: Callable[[Arrival, M, Respond], None]) -> None:
         """Register who answers a kind of call."""
-        self._calls[kind] = handler
+        self.switchboard.on_call(kind, handler)
 
     def on_notice(self, kind: type[M], handler: Callable[[Arrival, M], None]) -> None:
         """Register who hears a kind of one-way message."""
-        self._notices[kind] = handler
-
-    def stop_answering(self) -> None:
-        """This node is on its way out: calls are refused, so that peers ask others at once."""
-        self._is_stopping = True
+        self.switchboard.on_notice(kind, handler)
 
     def handle(self, arrival: Arrival, message: AnyMessage, respond: Respond | None) -> None:
         """See `AboveLinks`."""
-        node, kind, ownership = arrival.node, type(message), self._ownership
-        if node not in ownership.members and kind not in self._served_to_no_member(node):
-            self._refuse(node, message, respond)
-            return
-        if respond is None:
-            notice = self._notices.get(kind)
-            if notice is not None:
-                notice(arrival, message)
-            return
-        version = getattr(message, "registry", None)
-        if isinstance(version, int) and (stale := ownership.stale(version)) is not None:
-            respond(stale)
-            return
-        handler = self._calls.get(kind)
-        if handler is None or self._is_stopping:
-            respond(Unable("stopping" if self._is_stopping else "not understood"))
-            return
-        handler(arrival, message, respond)
-
-    def _served_to_no_member(self, node: bytes) -> frozenset[type[Any]]:
-        return TO_STRUCK_OUT if node in self._ownership.struck_out else TO_ANYBODY
-
-    def _refuse(self, node: bytes, message: AnyMessage, respond: Respond | None) -> None:
-        sometimes("a node that is no member asks for something")
-        self.refused_calls += 1
-        call_each(self.on_stranger, node, message)
-        if respond is not None:
-            respond(Unable(NOT_A_MEMBER))
+        self.switchboard.handle(arrival, message, respond)
 
     def _registry_told(self, node: bytes, registry: Registry) -> None:
         self._founded.add(node)
         self.has_met_founded = True
         call_each(self.on_registry, node, registry)
-
-    def _leaves(self, arrival: Arrival, message: Leaving) -> None:
-        self._statuses.pop(arrival.node, None)
 
     # What the links ask and tell
 
@@ -278,7 +229,7 @@ class Peers:
 
     def unlinked(self, node: bytes) -> None:
         """See `AboveLinks`."""
-        self._statuses.pop(node, None)
+        self._statuses.forget(node)
         self._founded.discard(node)
         call_each(self.on_unlinked, node)
         self.reachability_changed(node)

@@ -22,15 +22,15 @@ from dynatwist.model.records import Packed, pack
 from dynatwist.sometimes import sometimes
 
 from .announced import ANNOUNCED_BYTES, Announced, is_news
+from .audience import Audience
 from .event import Event, Notice
 from .fans import HANDED_AT_ONCE, MAX_FAN_BYTES, MAX_FANS, Fans
+from .interest import Interest
 from .subscription import QUEUE_BYTES, QUEUE_EVENTS, Subscription
 from .window import MOST_WINDOW_BYTES, WINDOW_EVENTS, Window
 
 __all__ = ["MAX_FANS", "Event", "Hub", "HubBounds", "Notice", "Subscription"]
 
-Groups = dict[Callable[[Record], bool], dict[Subscription, None]]
-"""Subscriptions by what they may see, which is the same of all that one user has."""
 REPLAYED_AT_ONCE = 32
 """Events told to a listener that comes back between two looks at the clock."""
 MAX_CURSOR_CHARS = 64
@@ -75,8 +75,7 @@ class Hub:
         somebody here is interested.
     :param is_awake: whether events are kept from the start, and not only from the first listener on.
     :ivar is_awake: whether events are kept.
-    :ivar interest_changed: called when the set of `interests` changes.
-    :ivar interest_fades: called with a table when its last listener left; `end_interest` is to follow, in a while.
+    :ivar interest: in which tables somebody is interested.
     """
 
     def __init__(
@@ -92,22 +91,17 @@ class Hub:
     ) -> None:
         self._hears_all = hears_all
         self.is_awake = is_awake
-        self._interested_since: dict[str, int] = {}
         self._epoch = epoch
         self._has_time = has_time
         self._postpone = postpone
         self._is_settled = is_settled
         self._bounds = HubBounds()
-        self._fans = Fans(has_time, postpone, self._listeners)
-        self.interest_changed: Callable[[], None] = lambda: None
-        self.interest_fades: Callable[[str], None] = self.end_interest
+        self._audience = Audience()
+        self.interest = Interest()
+        self._fans = Fans(has_time, postpone, self._audience.of)
         self._seq = 0
         self._window = Window(budget_bytes)
         self._announced = Announced()
-        self._by_key: dict[Key, Groups] = {}
-        self._by_table: dict[str | None, Groups] = {}
-        self._members: dict[Subscription, None] = {}
-        self._tables: dict[str, int] = {}
 
     def bound(self, bounds: HubBounds) -> None:
         """Keep no more than this, from the next event and subscription on."""
@@ -149,26 +143,9 @@ class Hub:
         announced.note(key, record, packed, self._seq, doubt)
         event = Event(key, packed, self._epoch, self._seq, doubt)
         self._window.add(event)
-        if key in self._by_key or key[0] in self._by_table or None in self._by_table:
+        if self._audience.has(key):
             self._fans.add(event)
         return event
-
-    def _listeners(self, key: Key | None, event: Event | None) -> list[Subscription]:
-        """Who listens to a key and may see an event; of no event, everybody; for no key, whoever listens to anything.
-
-        Whoever may see nothing of it costs one question, however many subscriptions it has.
-        """
-        if key is None:
-            return list(self._members)
-        found: list[Subscription] = []
-        for may_see, group in self._by_key.get(key, {}).items():
-            if event is None or event.is_shown(may_see):
-                found.extend(group)
-        for table in (key[0], None):
-            for may_see, group in self._by_table.get(table, {}).items():
-                if event is None or event.is_shown(may_see):
-                    found.extend(one for one in group if one.matches(key))
-        return found
 
     def reset(self) -> None:
         """Something may have been missed, or what was announced may be gone: tell everybody to read afresh."""
@@ -176,7 +153,7 @@ class Hub:
         self._window.clear()
         self._seq += 1  # a cursor from before is behind the window now: who left without reading this is told on return
         self._fans.clear()
-        for subscription in list(self._members):
+        for subscription in self._audience.members():
             subscription.reset(self._seq)
 
     def since(self, cursor: str) -> list[Event] | None:
@@ -208,13 +185,13 @@ class Hub:
         bounds = self._bounds
         trusted = self._seq if cursor is None else 0  # who comes back may have heard anything before
         subscription.begin(self._seq, trusted, bounds.queue_events, bounds.queue_bytes)
-        self._members[subscription] = None
-        self._count(subscription, 1)
+        self._audience.enter(subscription)
+        self.interest.rise(subscription.table or "", self._seq)
         if cursor is None:
             self._join(subscription)
             return self.cursor
         seq = self._position(cursor)
-        if seq is not None and not self._hears_all() and seq < self._interested_since[subscription.table or ""]:
+        if seq is not None and not self._hears_all() and seq < self.interest.since(subscription.table or ""):
             sometimes("a listener comes back after nobody had been interested in its table")
             seq = None
         if seq is not None and self._window.behind(seq, self._seq, 0) is not None:
@@ -246,49 +223,13 @@ class Hub:
     def _join(self, subscription: Subscription) -> None:
         if not subscription.closed:
             subscription.after = self._seq
-            self._groups_of(subscription).setdefault(subscription.may_see, {})[subscription] = None
+            self._audience.join(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop listening; harmless when repeated, or when it never listened."""
         subscription.closed = True
-        if self._members.pop(subscription, self) is self:
-            return
-        groups = self._groups_of(subscription)
-        group = groups.get(subscription.may_see, {})
-        group.pop(subscription, None)
-        if not group:
-            groups.pop(subscription.may_see, None)
-        if subscription.key is not None and subscription.table is not None:
-            if not self._by_key.get((subscription.table, subscription.key), True):
-                del self._by_key[subscription.table, subscription.key]
-        elif not self._by_table.get(subscription.table, True):
-            del self._by_table[subscription.table]
-        self._count(subscription, -1)
-
-    def _groups_of(self, subscription: Subscription) -> Groups:
-        if subscription.key is not None and subscription.table is not None:
-            return self._by_key.setdefault((subscription.table, subscription.key), {})
-        return self._by_table.setdefault(subscription.table, {})
-
-    def _count(self, subscription: Subscription, change: int) -> None:
-        name = subscription.table or ""
-        is_new = name not in self._tables
-        count = self._tables[name] = self._tables.get(name, 0) + change
-        if is_new:
-            self._interested_since[name] = self._seq
-            self.interest_changed()
-        elif not count:
-            self.interest_fades(name)
-
-    def end_interest(self, name: str) -> None:
-        """Nobody has come back to a table: nothing of it needs to be relayed to this node any more."""
-        if self._tables.get(name, 1) == 0:
-            del self._tables[name], self._interested_since[name]
-            self.interest_changed()
-
-    def interests(self) -> list[str]:
-        """The tables that somebody listens to, or did a moment ago; an empty string stands for all."""
-        return sorted(self._tables)
+        if self._audience.leave(subscription):
+            self.interest.fall(subscription.table or "")
 
     @property
     def size_bytes(self) -> int:
@@ -296,4 +237,4 @@ class Hub:
         return self._window.size_bytes + self._announced.size_bytes + self._fans.size_bytes
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._audience)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dynatwist.cluster.ask import Ask, ask_all
 from dynatwist.cluster.cluster import Cluster
-from dynatwist.cluster.peers import Respond
+from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.dots import DotSet
 from dynatwist.model.registry import Registry, majority
 from dynatwist.net.arrival import Arrival

@@ -10,7 +10,7 @@ from functools import partial
 
 from dynatwist.cluster.ask import Ask, ask_all
 from dynatwist.cluster.cluster import Cluster
-from dynatwist.cluster.peers import Respond
+from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.dots import DotSet, WireDots
 from dynatwist.model.flaws import BEYOND
 from dynatwist.net.arrival import Arrival

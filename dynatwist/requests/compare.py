@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 from dynatwist.calls import call_safely
 from dynatwist.cluster.cluster import Cluster
-from dynatwist.cluster.peers import Respond
+from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed, name_of, unpack
 from dynatwist.model.ring import partition_of

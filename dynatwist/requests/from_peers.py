@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dynatwist.calls import call_each
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.fetch import answer_fetch
-from dynatwist.cluster.peers import Respond
+from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed, value_of
 from dynatwist.model.ring import is_system_table, partition_of

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.fetch import fetch
-from dynatwist.cluster.peers import Respond
+from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Brief, brief_of

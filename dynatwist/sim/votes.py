@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from dynatwist.agreement.agreement import ABSTAIN_S, REGISTRY_SLOT
-from dynatwist.cluster.peers import Respond
+from dynatwist.cluster.switchboard import Respond
 from dynatwist.core import Core
 from dynatwist.model.registry import Registry, decode_registry
 from dynatwist.net.arrival import Arrival

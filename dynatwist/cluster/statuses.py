@@ -1,0 +1,39 @@
+"""What each peer has said of itself, as long as it is linked: whether it serves clients, and what it does not hold."""
+
+from __future__ import annotations
+
+from dynatwist.net.messages import Status
+
+
+class Statuses:
+    """See the module. A peer that has said nothing is neither whole nor damaged."""
+
+    def __init__(self) -> None:
+        self._statuses: dict[bytes, Status] = {}
+
+    def hear(self, node: bytes, status: Status) -> None:
+        """A peer says how it is."""
+        self._statuses[node] = status
+
+    def forget(self, node: bytes) -> None:
+        """A peer leaves, or its connection has ended."""
+        self._statuses.pop(node, None)
+
+    def of(self, node: bytes) -> Status | None:
+        """What a peer said last, if anything."""
+        return self._statuses.get(node)
+
+    def says_whole(self, node: bytes, partition: int) -> bool:
+        """Whether a peer has said that it holds all of a partition."""
+        status = self._statuses.get(node)
+        return status is not None and partition not in status.not_whole
+
+    def says_ready(self, node: bytes, partition: int) -> bool:
+        """Whether a peer has said that it holds all of a partition and serves clients."""
+        status = self._statuses.get(node)
+        return status is not None and status.ready and partition not in status.not_whole
+
+    def says_damaged(self, node: bytes, partition: int) -> bool:
+        """Whether a peer has said that it does not hold all of a partition."""
+        status = self._statuses.get(node)
+        return status is not None and partition in status.not_whole
