@@ -19,7 +19,7 @@ from dynatwist.api.limits import Limits
 from dynatwist.api.source import Network
 from dynatwist.errors import ConfigError
 from dynatwist.net.doors import DoorLimits
-from dynatwist.storage.wal import Durability
+from dynatwist.storage.durability import Durability
 
 Address = tuple[str, int]
 

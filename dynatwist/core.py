@@ -55,6 +55,7 @@ from dynatwist.storage.keyring import ClusterKeys, Keyring
 from dynatwist.storage.opening import open_folder
 from dynatwist.storage.recovery import scrub
 from dynatwist.storage.room import DiskRoom
+from dynatwist.storage.segment_writer import SegmentWriter
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.store import Store
 from dynatwist.storage.wal import Wal
@@ -111,21 +112,25 @@ class Core:
         self.room = DiskRoom(runtime.fs, self._folder, config.disk_reserve_bytes)
         self._log_writer = runtime.new_writer("wal")
         self._cold_writer = runtime.new_writer("cold")
-        self.wal = Wal(
+        segments = SegmentWriter(
             fs=runtime.fs,
             folder=f"{self._folder}/wal",
             data_key=identity.data_key,
+            randbytes=runtime.randbytes,
+            previous=recovered.last_segment,
+            room=self.room,
+            previous_salt=recovered.last_salt,
+            starts=identity.starts,
+        )
+        self.wal = Wal(
+            segments=segments,
             writer=self._log_writer,
             durability=config.durability,
             number=recovered.next_segment,
-            previous=recovered.last_segment,
-            randbytes=runtime.randbytes,
             wall_ms=lambda: self.cluster.times.walls.mark_ms,
             at_turn_end=runtime.at_turn_end,
             fatal=runtime.fatal,
             room=self.room,
-            previous_salt=recovered.last_salt,
-            starts=identity.starts,
         )
         actor = actor_of(identity.node_id, identity.epoch)
         self.store = Store(

@@ -12,10 +12,11 @@ from twisted.python.failure import Failure
 from dynatwist.calls import call_safely
 from dynatwist.runtime import Clock
 from dynatwist.sometimes import sometimes
+from dynatwist.storage.durability import Durability
 from dynatwist.storage.files import Writer
 from dynatwist.storage.room import DiskRoom
 from dynatwist.storage.snapshot import ColdSaver
-from dynatwist.storage.wal import Durability, Wal
+from dynatwist.storage.wal import Wal
 
 SECOND_S = 1.0
 """How often a node looks after itself; with ``--durability interval`` also how much a power cut may take."""

@@ -371,7 +371,7 @@ def test_what_is_written_after_the_log_was_lost_survives_the_next_crash():
     print(
         second.recovered.findings,
         "opens segment",
-        second.wal.number,
+        second.wal._next.number,
         "manifest says from",
         second.recovered.manifest.wal_from,
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dynatwist.config import NodeConfig, load, read_address
 from dynatwist.errors import ConfigError
-from dynatwist.storage.wal import Durability
+from dynatwist.storage.durability import Durability
 
 from .real import TWISTD, Node, RealCluster, free_port, wait_until
 

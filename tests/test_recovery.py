@@ -18,13 +18,13 @@ from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.disk import UNLIMITED_BYTES, SimDisk
 from dynatwist.sim.world import Process, World
 from dynatwist.storage.cold import ColdFolder
+from dynatwist.storage.durability import Durability
 from dynatwist.storage.entries import Group, SegmentStart
 from dynatwist.storage.files import RealFileSystem
 from dynatwist.storage.identity import COPIES, Identity, IdentityFile
 from dynatwist.storage.recovery import recover, scrub
 from dynatwist.storage.seal import Sealer, UnknownFormat
 from dynatwist.storage.segment import KIND, LEAP, MAX_START_BYTES, segment_name
-from dynatwist.storage.wal import Durability
 from tests.planted import disk as planted
 
 from .test_storage import KEY, KEYS, Bench
@@ -280,10 +280,10 @@ def test_the_shortest_log_that_was_synced_is_longer_than_any_first_frame():
 
 def test_numbers_of_lost_segments_are_not_used_again():
     bench = filled()
-    before = bench.wal.number
+    before = bench.wal._next.number
     bench.disk.lose_log()
     second = Bench(bench.disk, epoch=b"f" * 8)
-    assert second.wal.number >= before + LEAP - 1
+    assert second.wal._next.number >= before + LEAP - 1
     second.put("a")
     assert second.wal.position > (before + 1, 1 << 30)
 
@@ -303,12 +303,12 @@ def test_no_two_lives_leap_to_the_same_numbers():
         one.wal.rotate()
         one.put("a")
     other.wal.leap(5)
-    assert other.wal.number > one.wal.number + LEAP
+    assert other.wal._next.number > one.wal._next.number + LEAP
 
 
 def test_a_log_that_peers_remember_better_leaps_too():
     bench = filled()
-    before = bench.wal.number
+    before = bench.wal._next.number
     bench.wal.leap(2)
     bench.put("a")
     assert bench.wal.position[0] == max(before, 2 * LEAP) + LEAP + 1
@@ -391,7 +391,7 @@ def test_saves_leave_alone_what_is_not_ours_and_remove_what_crashes_left(tmp_pat
     for name in ours + foreign:
         (folder / name).write_text("something")
     bench.saver._cold = ColdFolder(fs, f"{folder}/cold", KEY)
-    bench.wal._fs, bench.wal._folder = fs, f"{folder}/wal"
+    bench.wal.segments._fs, bench.wal.segments._folder = fs, f"{folder}/wal"
     for number in range(4):
         bench.put("k", b'{"n":%d}' % number)
         bench.save()
@@ -507,7 +507,7 @@ def test_what_a_start_has_read_is_durable(monkeypatch):
 def starts_well_after_a_segment_that_was_never_written() -> bool:
     """A crash came before the first sync of a segment; two more starts."""
     bench = filled()
-    bench.disk.put(f"/d/wal/{bench.wal.number + 1:012d}.wal", b"DYNAKV", False)
+    bench.disk.put(f"/d/wal/{bench.wal._next.number + 1:012d}.wal", b"DYNAKV", False)
     second = Bench(bench.disk, epoch=b"2" * 8)
     second.put("more")
     return not second.recovered.damaged and not Bench(bench.disk, epoch=b"3" * 8).recovered.damaged

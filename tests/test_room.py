@@ -53,8 +53,8 @@ def test_what_is_written_again_is_the_same_bytes():
     bench = Bench()
     bench.put("before")
     sealed = []
-    seal = bench.wal._sealer.seal
-    bench.wal._sealer.seal = lambda payload: sealed.append(payload) or seal(payload)
+    seal = bench.wal.segments._sealer.seal
+    bench.wal.segments._sealer.seal = lambda payload: sealed.append(payload) or seal(payload)
     full(bench, 100)
     bench.put("k", b'{"v":"' + b"x" * 300 + b'"}')
     bench.put("more")
@@ -92,7 +92,7 @@ def test_a_failed_sync_says_nothing_of_the_disk_whatever_its_cause():
     def fail():
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    bench.wal._file.sync = fail
+    bench.wal.segments._file.sync = fail
     bench.store.write(("t", "other"), Draft(b"{}", "alice"))
     bench.turn()
     assert len(bench.fatal) == 1
@@ -171,7 +171,7 @@ def test_the_reserve_is_given_up_where_others_fill_the_disk():
     bench = Bench()
     room = DiskRoom(bench.fs, "/d", 5_000)
     room.make_spare()
-    bench.wal._room = room
+    bench.wal._room = bench.wal.segments._room = room
     bench.put("before")
     full(bench)
     room.look()

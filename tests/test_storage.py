@@ -19,6 +19,7 @@ from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.sim.disk import SimDisk
 from dynatwist.sim.world import Process, World
 from dynatwist.storage import seal, snapshot
+from dynatwist.storage.durability import Durability
 from dynatwist.storage.effects import Lost
 from dynatwist.storage.files import RealFileSystem, replace_file
 from dynatwist.storage.identity import Identity, IdentityFile
@@ -26,9 +27,10 @@ from dynatwist.storage.keyfile import change, load_or_create, parse, render
 from dynatwist.storage.keyring import ClusterKeys
 from dynatwist.storage.recovery import recover
 from dynatwist.storage.seal import FRAME_HEADER, Sealer, UnknownFormat, open_file, seal_file
+from dynatwist.storage.segment_writer import SegmentWriter
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.store import Store
-from dynatwist.storage.wal import Durability, Wal
+from dynatwist.storage.wal import Wal
 
 KEY = bytes(range(32))
 KEYS = ClusterKeys((b"c" * 32,), (b"s" * 32,))
@@ -203,19 +205,22 @@ class Bench:
         self.later = []
         self.fatal = []
         recovered = self.recovered = recover(self.fs, "/d", KEY, disk is not None)
-        self.wal = Wal(
+        segments = SegmentWriter(
             fs=self.fs,
             folder="/d/wal",
             data_key=KEY,
+            randbytes=Random(b"2" + epoch).randbytes,
+            previous=recovered.last_segment,
+            previous_salt=recovered.last_salt,
+        )
+        self.wal = Wal(
+            segments=segments,
             writer=self,
             durability=durability,
             number=recovered.next_segment,
-            previous=recovered.last_segment,
-            randbytes=Random(b"2" + epoch).randbytes,
             wall_ms=lambda: 1000,
             at_turn_end=self.later.append,
             fatal=self.fatal.append,
-            previous_salt=recovered.last_salt,
         )
         self.store = Store(recovered=recovered, wal=self.wal, actor=actor_of(b"n" * 8, epoch), wall_ms=lambda: 1000)
         self.store.announce_to(lambda key, record, packed, replaced: self.announced.append((key, record.value)))
@@ -279,7 +284,7 @@ class TestStore:
         for number in range(50):
             bench.store.write(("t", f"k{number}"), Draft(b"{}", "alice"))
         bench.turn()
-        assert bench.wal.groups == 1
+        assert bench.wal.segments.groups == 1
         assert len(bench.announced) == 50
 
     @pytest.mark.parametrize("durability", list(Durability))
@@ -303,7 +308,7 @@ class TestStore:
         def fail(data):
             raise OSError(5, "Input/output error")
 
-        bench.wal._file.write = fail
+        bench.wal.segments._file.write = fail
         bench.store.write(("t", "other"), Draft(b"{}", "alice"))
         bench.turn()
         assert len(bench.fatal) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dynatwist.membership.members import Peer, State
-from dynatwist.storage.wal import Durability
+from dynatwist.storage.durability import Durability
 
 from .context import VERSION, Context
 from .request import Answer, Request, json_answer
@@ -136,8 +136,8 @@ class StatusRoutes:
                 "conflicts": context.cluster.store.conflicts,
                 "hints": len(context.cluster.store.hints),
                 "store_bytes": context.cluster.store.size_bytes,
-                "wal_groups": context.cluster.store.wal.groups,
-                "wal_bytes": context.cluster.store.wal.bytes_written,
+                "wal_groups": context.cluster.store.wal.segments.groups,
+                "wal_bytes": context.cluster.store.wal.segments.bytes_written,
                 "wal_gathered_bytes": context.cluster.store.wal.gathered_bytes,
                 "cold_saves": context.saver.saves,
                 "subscriptions": len(context.hub),

@@ -13,8 +13,8 @@ from dynatwist.model.record import join_vv
 from dynatwist.model.replica import Replica
 from dynatwist.model.ring import ALL_PARTITIONS, is_system_table
 from dynatwist.replication.hints import MAX_HINTS_PER_NODE
+from dynatwist.storage.durability import Durability
 from dynatwist.storage.recovery import recover
-from dynatwist.storage.wal import Durability
 
 from .cluster import SimCluster, SimNode
 from .world import Process

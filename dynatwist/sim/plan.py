@@ -12,7 +12,7 @@ from random import Random
 from dynatwist.feed.hub import HubBounds
 from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.relays import INTEREST_S
-from dynatwist.storage.wal import Durability
+from dynatwist.storage.durability import Durability
 
 from .sizes import Sizes, draw_sizes
 

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from dynatwist.api.limits import Limits
 from dynatwist.core import Core
 from dynatwist.sometimes import Reached
-from dynatwist.storage.wal import Durability
+from dynatwist.storage.durability import Durability
 
 from . import checks
 from .answers import Answers

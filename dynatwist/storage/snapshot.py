@@ -95,7 +95,7 @@ class ColdSaver:
     @property
     def log_bytes(self) -> int:
         """How much log there is since the newest save began."""
-        return self._store.wal.bytes_written - self._log_mark_bytes
+        return self._store.wal.segments.bytes_written - self._log_mark_bytes
 
     @property
     def log_limit_bytes(self) -> int:
@@ -161,7 +161,7 @@ class ColdSaver:
         kept = self._kept_with(manifest)
         self._cold.clean(kept)
         if len(kept) == self._keeps:
-            self._store.wal.remove_before(min(one.wal_from for one in kept))
+            self._store.wal.segments.remove_before(min(one.wal_from for one in kept))
 
 
 class _Save:
@@ -174,7 +174,7 @@ class _Save:
         self._previous = previous
         self.finished: Deferred[Manifest] = Deferred()
         self._wal_from = self._store.wal.rotate()
-        self._log_mark_bytes = self._store.wal.bytes_written
+        self._log_mark_bytes = self._store.wal.segments.bytes_written
         self._changed = self._store.state.take_changed()
         self._entries: list[SavedPartition] = []
         self._salts = dict(saver._salts)
@@ -292,7 +292,7 @@ class _Save:
             store.hints.all(),
             store.lapse_ms,
             {chunk: salt for chunk, salt in self._salts.items() if chunk in used},
-            store.wal.salt_of(self._wal_from),
+            store.wal.segments.salt_of(self._wal_from),
         )
         payload, salt = _ENCODER.encode(manifest), self._saver._randbytes(16)
 

@@ -14,6 +14,7 @@ from dynatwist.storage.entries import Reset, SetAside, Unhinted
 from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.recovered import Recovered
 from dynatwist.storage.segment import Segment
+from dynatwist.storage.segment_writer import SegmentWriter
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.store import Store
 from dynatwist.storage.wal import Wal
@@ -244,7 +245,7 @@ def the_chunks_of_the_older_save_are_removed(patch):
 
 def one_segment_too_many_is_removed(patch):
     """The log is cut behind the segment that the older save begins with."""
-    edit(patch, Wal, "remove_before", "old < number", "old <= number")
+    edit(patch, SegmentWriter, "remove_before", "old < number", "old <= number")
 
 
 @under("descriptors", "sync_errors")
@@ -270,25 +271,25 @@ def old_folders_stay(patch):
 @under("full_disks")
 def half_a_frame_stays_in_the_log(patch):
     """The disk is full in the middle of a frame, and the next one is written behind what came out."""
-    edit(patch, Wal, "_write", "self._file.cut(self._sealer.offset - len(writing.frame))", "pass")
+    edit(patch, SegmentWriter, "_write", "self._file.cut(self._sealer.offset - len(writing.frame))", "pass")
 
 
 @under("full_disks")
 def a_frame_is_sealed_again_for_each_try(patch):
     """Each try to write a group takes another number for its frame."""
-    edit(patch, Wal, "_write", "writing.frame or self._sealer", "self._sealer")
+    edit(patch, SegmentWriter, "_write", "writing.frame or self._sealer", "self._sealer")
 
 
 @under("full_disks", "descriptors")
 def a_segment_counts_as_open_before_it_is(patch):
     """A segment that could not be begun is not begun by the next try."""
-    edit(patch, Wal, "_open_segment", "sealer = Sealer(", "self._segment = number\n    sealer = Sealer(")
+    edit(patch, SegmentWriter, "_open_segment", "sealer = Sealer(", "self._segment = number\n    sealer = Sealer(")
 
 
 @under("power_cuts")
 def the_folder_of_the_log_is_not_synced(patch):
     """A new segment may be gone after a power cut, with all that was synced in it."""
-    edit(patch, Wal, "_open_segment", "self._fs.sync_folder(self._folder)", "pass")
+    edit(patch, SegmentWriter, "_open_segment", "self._fs.sync_folder(self._folder)", "pass")
 
 
 @under("sync_errors")

@@ -26,6 +26,7 @@ from dynatwist.storage import cold, identity, recovery, snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.entries import Dropped, Joined, Reset
 from dynatwist.storage.recovered import Recovered
+from dynatwist.storage.segment_writer import SegmentWriter
 from dynatwist.storage.store import Store
 from dynatwist.storage.wal import Wal
 from dynatwist.storage.winners import Winners
@@ -35,13 +36,13 @@ from .faults import under
 
 def no_sync_before_the_acknowledgement(patch):
     """Groups are written, and never synced."""
-    write = Wal._write
+    write = SegmentWriter._write
 
     def careless(self, group):
         group.sync = False
         write(self, group)
 
-    patch.setattr(Wal, "_write", careless)
+    patch.setattr(SegmentWriter, "_write", careless)
 
 
 def merge_by_time_alone(patch):
@@ -72,7 +73,9 @@ def log_cut_before_the_manifest_is_durable(patch):
     start = snapshot._Save.start
 
     def eager(self):
-        self._saver._writer.submit(partial(self._store.wal.remove_before, self._wal_from), lambda failure: None)
+        self._saver._writer.submit(
+            partial(self._store.wal.segments.remove_before, self._wal_from), lambda failure: None
+        )
         start(self)
 
     patch.setattr(snapshot._Save, "start", eager)
