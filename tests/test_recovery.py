@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.msgpack import encode
 
-from dynatwist.model.clock import HybridClock
 from dynatwist.model.record import Draft, beats
 from dynatwist.model.records import pack
 from dynatwist.sim.cluster import SimCluster
@@ -25,6 +24,7 @@ from dynatwist.storage.identity import COPIES, Identity, IdentityFile
 from dynatwist.storage.recovery import recover, scrub
 from dynatwist.storage.seal import Sealer, UnknownFormat
 from dynatwist.storage.segment import KIND, LEAP, MAX_START_BYTES, segment_name
+from dynatwist.storage.write_clock import WriteClock
 from tests.planted import disk as planted
 
 from .test_storage import KEY, KEYS, Bench
@@ -427,7 +427,7 @@ class TestWhatAStartMayForget:
         ahead = bench.store.write(("t", "k"), Draft(b"{}", "alice"), after_ms=1_000_000)
         bench.turn()
         again = Bench(bench.disk)
-        again.store.clock = HybridClock(again.store.actor)
+        again.store.clock = WriteClock(again.store.actor, again.store.wall_ms, again.store.state)
         assert again.put("other").stamp < ahead.stamp
         assert again.put("k").stamp > ahead.stamp
 

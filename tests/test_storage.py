@@ -273,7 +273,7 @@ class TestStore:
         bench.store.write(("t", "k"), Draft(b"{}", "alice"))
         assert bench.announced == []
         readable = []
-        bench.store.when_readable(("t", "k"), lambda: readable.append(1))
+        bench.store.readable.when_key(("t", "k"), lambda: readable.append(1))
         assert readable == []
         bench.turn()
         assert bench.announced == [(("t", "k"), b"{}")]

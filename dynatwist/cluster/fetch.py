@@ -65,4 +65,4 @@ def answer_fetch(cluster: Cluster, message: Fetch, respond: Respond) -> None:
             break
         found.append((key, unpack(packed)))
     answer = Fetched(found, covered)
-    store.when_keys_readable(message.keys, lambda: respond(answer))
+    store.readable.when_keys(message.keys, lambda: respond(answer))

@@ -65,7 +65,7 @@ class Times:
         self._near_ms, self._near_until_s = 0, now_s
         self._steady: Reading = runtime.wall_ms(), now_s
         self._leap_ms, self._leaps_at_s = 0, now_s
-        store.go_by(self.near_ms)
+        store.clock.go_by(self.near_ms)
 
     def note(self, node: bytes, wall_ms: int) -> None:
         """What a peer's wall clock says, by a message; nodes of former releases do not say so in frames."""
@@ -122,7 +122,7 @@ class Times:
         self.refusal = self.walls.refusal(wall_ms, now_s, count)
         self.lapse_ms()
         self.near_ms()
-        self._store.notice_time()
+        self._store.clock.look()
         if not self._is_burying:
             self._bury()
 

@@ -196,7 +196,7 @@ class Round:
         if not verdict.wanted:
             self._compare_some(partition, rest)
             return
-        store.alarms += verdict.alarms
+        store.alarm(verdict.alarms)
 
         def take(records: list[tuple[Key, Record]]) -> None:
             if replica.resets == self._epochs[partition]:

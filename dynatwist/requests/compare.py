@@ -68,7 +68,7 @@ class Compares:
         known = [name for name in names if name is not None]
         same = len(known) == len(names) and digest_of(known) == message.digest
         answer = Done() if same else Held(names)
-        store.when_keys_readable(message.keys, lambda: respond(answer))
+        store.readable.when_keys(message.keys, lambda: respond(answer))
 
 
 class CompareRun:
@@ -108,7 +108,7 @@ class CompareRun:
             if owner != cluster.me.node_id and cluster.links.is_reachable(owner):
                 self._tally.expect(owner)
                 cluster.links.call(owner, message, self._reply_from(owner), self._check, READ_TIMEOUT_S)
-        store.when_keys_readable(keys, self._readable_here)
+        store.readable.when_keys(keys, self._readable_here)
         if cluster.me.node_id in self._tally.expected and not self._finished:
             self._timer = cluster.runtime.clock.callLater(LOG_PATIENCE_S, self._log_is_late)
 

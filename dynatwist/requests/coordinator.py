@@ -154,7 +154,7 @@ class Coordinator:
         store = self.cluster.store
         held = store.held(key)
         reach = Reach(True, 1, len(self.cluster.ownership.groups(partition_of(*key))[-1]))
-        if store.is_key_readable(key):
+        if store.readable.has(key):
             done(reach, held)
             return
         until_s = self.cluster.runtime.monotonic_s() + READ_TIMEOUT_S
@@ -170,7 +170,7 @@ class Coordinator:
                 timer.cancel()
                 done(reach, held)
 
-        store.when_readable(key, readable)
+        store.readable.when_key(key, readable)
 
     def _lapse_ms(self, record: Record | None) -> int:
         """The lapse, as new as it has to be to judge a record."""
@@ -202,7 +202,7 @@ class Coordinator:
             elif self._is_over_only_now(found, asked_ms):
                 self._get(operation, done)
             elif found.is_dead(asked_ms):
-                store.when_over(found.expires_ms, lambda: done(Result(Code.ABSENT, None, replicas)))
+                store.readable.when_over(found.expires_ms, lambda: done(Result(Code.ABSENT, None, replicas)))
             else:
                 done(Result(Code.OK, found, replicas))
 
@@ -215,7 +215,7 @@ class Coordinator:
         if isinstance(written, Record):
             self._replicate(operation, written, done)
         elif held is not None and 0 < held.expires_ms <= store.lapse_ms:
-            store.when_over(held.expires_ms, lambda: done(written))
+            store.readable.when_over(held.expires_ms, lambda: done(written))
         else:
             done(written)
 

@@ -75,7 +75,7 @@ class Deciding:
             value = None
         if value is not None and not store.has_room_for(operation.key, value, self._most_bytes(operation.key)):
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
-        expires_ms = store.end_after(operation.ttl_ms) if operation.ttl_ms and value is not None else 0
+        expires_ms = store.clock.end_after(operation.ttl_ms) if operation.ttl_ms and value is not None else 0
         if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
             expires_ms = held.expires_ms
         draft = Draft(value, operation.uid, expires_ms, origin.op, origin.created, may_have_created)

@@ -78,7 +78,7 @@ class FromPeers:
         has_met = bool(message.op) and store.requests.knows(message.op)
         whole = store.replica_of(message.key).whole
         answer = DotHeld(held.dot if held is not None else None, whole, written, has_met)
-        store.when_readable(message.key, lambda: respond(answer))
+        store.readable.when_key(message.key, lambda: respond(answer))
 
     def _on_forward(self, arrival: Arrival, message: Forward, respond: Respond) -> None:
         if arrival.is_late(message.deadline_ms):

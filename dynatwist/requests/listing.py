@@ -337,4 +337,4 @@ class Listing:
             briefs.append(brief)
             room -= len(name) + len(brief.owner) + ENTRY_BYTES
         answer = Scanned(entries, more, briefs)
-        store.when_all_readable(lambda: respond(answer))
+        store.readable.when_all(lambda: respond(answer))

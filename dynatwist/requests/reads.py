@@ -78,14 +78,14 @@ class ReadRun:
     def _ask_all(self) -> None:
         cluster, store, me = self._cluster, self._cluster.store, self._cluster.me.node_id
         is_alone = True
-        if self._level is not Level.ONE or not store.is_key_readable(self._key):
+        if self._level is not Level.ONE or not store.readable.has(self._key):
             for owner in cluster.ownership.owners(self._partition):
                 if owner != me and self._counts(owner):
                     is_alone = False
                     self._ask(owner)
         if store.replicas[self._partition].whole or self._level is Level.ONE or is_alone:
             self._reading.expect(me)
-            store.when_readable(self._key, self._readable_here)
+            store.readable.when_key(self._key, self._readable_here)
 
     def _ask(self, owner: bytes) -> None:
         self._reading.expect(owner)
@@ -173,9 +173,9 @@ class ReadRun:
         cluster, store, chosen = self._cluster, self._cluster.store, self._chosen
         assert chosen is not None
         if owner == cluster.me.node_id:
-            if not store.is_key_readable(self._key):
+            if not store.readable.has(self._key):
                 sometimes("a read has chosen what its own log does not have yet")
-            store.when_readable(self._key, lambda: self._hold(owner))
+            store.readable.when_key(self._key, lambda: self._hold(owner))
             return
 
         def pushed(reply: Reply) -> None:

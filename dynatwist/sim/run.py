@@ -344,7 +344,7 @@ class _Run:
 
     def _is_settled(self) -> bool:
         """Owners agree, and all that they hold is durable: what is not yet is not announced either."""
-        return checks.is_converged(self.cluster) and all(core.store.is_readable for core in self.cluster.cores())
+        return checks.is_converged(self.cluster) and all(core.store.readable.is_all for core in self.cluster.cores())
 
     def _wait(self, condition: Any, text: str) -> bool:
         """Let time pass until all is well, doing what an operator does meanwhile."""

@@ -12,7 +12,6 @@ from itertools import islice
 
 import msgspec
 
-from dynatwist.model.clock import HybridClock, Stamp
 from dynatwist.model.dots import Actor, Dot, DotSet
 from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.model.record import Draft, Key, Record, write_over
@@ -24,11 +23,13 @@ from dynatwist.sometimes import sometimes
 from .effects import Effect, Gone, Held, Lost, logged
 from .entries import AnyEntry, Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .index import Index
+from .readable import Readable
 from .recovery import Recovered
 from .requests import Requests
 from .tables import LiveCounts
 from .wal import Wal
 from .winners import Announce, Winners
+from .write_clock import WriteClock
 
 Observer = Callable[[AnyEntry, Effect], None]
 """Told of each entry once it was carried out and logged, also of those that changed nothing, and of their effects."""
@@ -44,7 +45,11 @@ class Store:
     :ivar meta: its small named values; see `set_meta`.
     :ivar hints: which keys other nodes missed; see `hint`.
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
+    :ivar clock: of what is written here.
+    :ivar requests: what forwarded requests became, whose records were merged here lately.
+    :ivar readable: what may be shown.
     :ivar conflicts: how many pairs of concurrent records met here.
+    :ivar alarms: see `alarm`.
     """
 
     def __init__(
@@ -62,18 +67,16 @@ class Store:
         self.actor = actor
         self.wall_ms = wall_ms
         self._withdraw = withdraw
-        self._near_ms = wall_ms
-        self.clock = HybridClock(actor)
-        self.notice_time()
+        self.clock = WriteClock(actor, wall_ms, state)
         self.clock.restore(recovered.mark)
         self.exact_creations = EXACT_CREATIONS
-        wal.durable_lapse_ms = state.lapse_ms
-        wal.lapse_ms = lambda: state.lapse_ms
+        wal.keep_lapse(lambda: state.lapse_ms)
         self.conflicts = 0
         self.alarms = 0
         self._index = Index(state)
-        self._requests = Requests(state.held)
+        self.requests = Requests(state.held)
         self._winners = Winners(wal)
+        self.readable = Readable(state, wal, self._winners.undurable, self._index.ends)
         self._observers: tuple[Observer, ...] = ()
         for number in sorted(recovered.damaged):  # which the start has carried out
             self.wal.append(SetAside(number))
@@ -86,6 +89,10 @@ class Store:
     def ignore(self, observer: Observer) -> None:
         """Tell an observer of no more entries."""
         self._observers = tuple(one for one in self._observers if one != observer)
+
+    def alarm(self, count: int) -> None:
+        """So many records differed from other owners' though clocks say that nothing is missing."""
+        self.alarms += count
 
     # What is held
 
@@ -118,15 +125,14 @@ class Store:
         """Memory that the records take, roughly."""
         return self._index.size_bytes
 
-    @property
-    def requests(self) -> Requests:
-        """What forwarded requests became, whose records were merged here lately."""
-        return self._requests
-
     def remember(self, key: Key, record: Record) -> None:
         """Know from another owner what a request became."""
         held = self.held(key)
-        self._requests.note(key, record, None if held is not None and held.dot == record.dot else pack(record))
+        self.requests.note(key, record, None if held is not None and held.dot == record.dot else pack(record))
+
+    def announce_to(self, announce: Announce) -> None:
+        """Have each winning record told there, in order, once it is durable."""
+        self._winners.announce_to(announce)
 
     def name_flaw(self, key: Key, record: Record) -> str:
         """Why a record that a peer sends cannot bear the name it bears; empty when it can."""
@@ -140,80 +146,12 @@ class Store:
         """Whether a value may be held within a bound of `size_bytes`; or it takes no more than what it replaces."""
         return self._index.has_room_for(key, value, self.held(key), most_bytes)
 
-    # What is durable of it
-
-    def when_readable(self, key: Key, call: Callable[[], None]) -> None:
-        """Call once the record held for a key is durable; usually at once."""
-        self.when_keys_readable((key,), call)
-
-    def announce_to(self, announce: Announce) -> None:
-        """Have each winning record told there, in order, once it is durable."""
-        self._winners.announce_to(announce)
-
-    def is_key_readable(self, key: Key) -> bool:
-        """Whether the record held for a key is durable."""
-        return key not in self._winners.undurable
-
-    @property
-    def is_readable(self) -> bool:
-        """Whether everything held now is durable."""
-        return not self._winners.undurable
-
-    def when_keys_readable(self, keys: Iterable[Key], call: Callable[[], None]) -> None:
-        """Call once the records held for some keys are durable; usually at once."""
-        undurable = self._winners.undurable
-        if self._has_undurable_end() and any(map(self._is_end_undurable, keys)):
-            self.wal.note_lapse()
-        elif not undurable or not any(key in undurable for key in keys):
-            call()
-            return
-        self.wal.when_durable(self.wal.lsn, call)
-
-    def when_all_readable(self, call: Callable[[], None]) -> None:
-        """Call once everything held now is durable."""
-        if self._has_undurable_end():
-            self.wal.note_lapse()
-        self.wal.when_durable(self.wal.lsn, call)
-
-    def _has_undurable_end(self) -> bool:
-        """Whether a record may be over by a lapse that a crash would take back."""
-        ends = self._index.ends
-        return ends.passed_ms > self.wal.durable_lapse_ms or ends.next_ms <= self.state.lapse_ms
-
-    def _is_end_undurable(self, key: Key) -> bool:
-        held = self.held(key)
-        return held is not None and self.wal.durable_lapse_ms < held.expires_ms <= self.state.lapse_ms
-
-    def when_over(self, end_ms: int, call: Callable[[], None]) -> None:
-        """Call once a lapse beyond an end is durable: who is told that it is over is not to be told otherwise later."""
-        if end_ms > self.wal.durable_lapse_ms:
-            self.wal.note_lapse()
-            self.wal.when_durable(self.wal.lsn, call)
-        else:
-            call()
-
     # Time
-
-    def go_by(self, near_ms: Callable[[], int]) -> None:
-        """Stamp what is written by another time than the wall clock's."""
-        self._near_ms = near_ms
-
-    def notice_time(self) -> None:
-        """Tell the hybrid clock what time it is; to be called now and then."""
-        self.clock.notice(self._near_ms())
-
-    def stamp(self, after: tuple[int, int] = (0, 0)) -> Stamp:
-        """A stamp that was never given; see `HybridClock.next`."""
-        return self.clock.next(self._near_ms(), after)
 
     @property
     def lapse_ms(self) -> int:
         """The time that is over, by which records expire; it never falls. See `dynatwist.replication.lapse`."""
         return self.state.lapse_ms
-
-    def end_after(self, ttl_ms: int) -> int:
-        """When a record ends that is written now, to live for some time."""
-        return max(self._near_ms(), self.state.lapse_ms) + ttl_ms
 
     def pass_by(self, lapse_ms: int) -> None:
         """So much time is over."""
@@ -243,7 +181,7 @@ class Store:
             replica.generation,
             draft,
             dot or replica.next_dot(self.actor),
-            self.stamp(after),
+            self.clock.stamp(after),
             self.state.lapse_ms,
             self.exact_creations,
         )
@@ -339,15 +277,15 @@ class Store:
             self.clock.see(effect.record.stamp)
             self.conflicts += effect.is_concurrent
             self._index.held(effect)
-            self._requests.held(effect)
+            self.requests.held(effect)
             self._winners.held(effect, lsn)
         elif type(effect) is Lost:
             self.clock.see(effect.record.stamp)
             self.conflicts += effect.is_concurrent
-            self._requests.lost(effect)
+            self.requests.lost(effect)
         elif type(effect) is Gone:
             self._index.gone(effect)
-            self._requests.gone(effect)
+            self.requests.gone(effect)
 
     def _start_over(self, entry: Reset | SetAside) -> None:
         self._commit(entry)

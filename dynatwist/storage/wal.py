@@ -38,9 +38,7 @@ class Wal:
     :param fatal: called with a reason when a write or sync fails for good; the process must not go on.
     :param room: what is left on the disk.
     :ivar stuck: why nothing can be written now; empty while it can.
-    :ivar on_durable: told up to which number the log is durable now, before anybody who waits for that.
-    :ivar lapse_ms: asked for the lapse to note with each group (see `dynatwist.replication.lapse`).
-    :ivar durable_lapse_ms: the lapse that is durable.
+    :ivar durable_lapse_ms: the lapse that is durable; see `keep_lapse`.
     :ivar recovered: how far the log reached when this process started.
     :ivar position: how far it is durable now. It only ever grows, from process to process too, so a node whose log
         reaches less far than its peers remember has lost some of it.
@@ -75,14 +73,23 @@ class Wal:
         self.durable_lsn = 0
         self.recovered: Position = segments.reached
         self.position: Position = segments.reached
-        self.on_durable: Callable[[int], None] = lambda upto: None
-        self.lapse_ms: Callable[[], int] = lambda: 0
+        self._on_durable: Callable[[int], None] = lambda upto: None
+        self._lapse_ms: Callable[[], int] = lambda: 0
         self.durable_lapse_ms = 0
         self._on_written: Callable[[], None] = lambda: None
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._busy = False
         self._scheduled = False
         self._closed = False
+
+    def keep_lapse(self, lapse_ms: Callable[[], int]) -> None:
+        """Note a lapse with each group (see `dynatwist.replication.lapse`); what it is now was recovered."""
+        self._lapse_ms = lapse_ms
+        self.durable_lapse_ms = lapse_ms()
+
+    def tell_first(self, call: Callable[[int], None]) -> None:
+        """Tell somebody up to which number the log is durable, before anybody who waits for that."""
+        self._on_durable = call
 
     def after_each_group(self, call: Callable[[], None]) -> None:
         """Tell somebody of each group that was written."""
@@ -181,7 +188,7 @@ class Wal:
         if self._busy or self._closed or not self._has_work:
             return
         entries, self._gathered, self.gathered_bytes = self._gathered, [], 0
-        group = Group(self._wall_ms(), entries, self.lapse_ms()) if entries or self._next.notes_lapse else None
+        group = Group(self._wall_ms(), entries, self._lapse_ms()) if entries or self._next.notes_lapse else None
         self._submit(self._next.take(group, self.lsn))
 
     def _submit(self, writing: Writing) -> None:
@@ -214,7 +221,7 @@ class Wal:
 
     def _tell(self, upto: int) -> None:
         """The log is durable up to a number: tell whoever waits for that."""
-        call_safely(self.on_durable, upto)
+        call_safely(self._on_durable, upto)
         while self._waiting and self._waiting[0][0] <= upto:
             call_safely(self._waiting.popleft()[1])
         call_safely(self._on_written)

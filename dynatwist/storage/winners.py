@@ -26,7 +26,7 @@ class Winners:
         self._announce: Announce = lambda *news: None
         self.undurable: dict[Key, int] = {}
         self._waiting: deque[tuple[int, Held]] = deque()
-        wal.on_durable = self._durable
+        wal.tell_first(self._durable)
 
     def announce_to(self, announce: Announce) -> None:
         """Have each winning record told there, in order, once it is durable."""

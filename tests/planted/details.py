@@ -282,13 +282,13 @@ def what_was_fetched_is_read_before_it_is_durable(patch):
     fetch = reads.ReadRun._fetch
 
     def hasty(self, owner):
-        store = self._cluster.store
-        real = store.when_readable
-        store.when_readable = lambda key, call: call()
+        readable = self._cluster.store.readable
+        real = readable.when_key
+        readable.when_key = lambda key, call: call()
         try:
             fetch(self, owner)
         finally:
-            store.when_readable = real
+            readable.when_key = real
 
     patch.setattr(reads.ReadRun, "_fetch", hasty)
 

@@ -12,6 +12,7 @@ from dynatwist.storage.cold import ColdFolder
 from dynatwist.storage.effects import Lost, logged
 from dynatwist.storage.entries import Reset, SetAside, Unhinted
 from dynatwist.storage.identity import IdentityFile
+from dynatwist.storage.readable import Readable
 from dynatwist.storage.recovered import Recovered
 from dynatwist.storage.segment import Segment
 from dynatwist.storage.segment_writer import SegmentWriter
@@ -352,7 +353,7 @@ def an_end_that_was_put_off_comes_all_the_same(patch):
 @under("mass_kills", "kills")
 def absence_is_told_before_the_lapse_is_durable(patch):
     """A reader is told that a record is over, and after a crash it is not."""
-    edit(patch, Store, "when_over", "end_ms > self.wal.durable_lapse_ms", "False")
+    edit(patch, Readable, "when_over", "end_ms > self._wal.durable_lapse_ms", "False")
 
 
 def the_lapse_of_a_cold_save_is_not_loaded(patch):

@@ -25,6 +25,7 @@ from dynatwist.requests import compare, from_peers, writes
 from dynatwist.storage import cold, identity, recovery, snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.entries import Dropped, Joined, Reset
+from dynatwist.storage.readable import Readable
 from dynatwist.storage.recovered import Recovered
 from dynatwist.storage.segment_writer import SegmentWriter
 from dynatwist.storage.store import Store
@@ -197,9 +198,9 @@ def an_event_before_it_is_durable(patch):
 
 def a_read_before_it_is_durable(patch):
     """What is held is shown, whether it is in the log or not."""
-    patch.setattr(Store, "when_readable", lambda self, key, call: call())
-    patch.setattr(Store, "when_keys_readable", lambda self, keys, call: call())
-    patch.setattr(Store, "when_all_readable", lambda self, call: call())
+    patch.setattr(Readable, "when_key", lambda self, key, call: call())
+    patch.setattr(Readable, "when_keys", lambda self, keys, call: call())
+    patch.setattr(Readable, "when_all", lambda self, call: call())
 
 
 def a_replica_acknowledges_before_it_is_durable(patch):
@@ -323,10 +324,10 @@ def what_was_replayed_does_not_count_as_changed(patch):
     """The first cold save after a restart leaves out what only the log has."""
     build = Store.__init__
 
-    def forgetful(self, recovered: Recovered, *rest):
+    def forgetful(self, *, recovered: Recovered, **rest):
         recovered.state.take_changed()
         recovered.state.give_back(recovered.damaged)
-        build(self, recovered, *rest)
+        build(self, recovered=recovered, **rest)
 
     patch.setattr(Store, "__init__", forgetful)
 

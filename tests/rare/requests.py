@@ -226,7 +226,7 @@ def a_request_that_was_superseded_is_not_carried_out_again():
     """Nobody knows its id any more; that it created the key is in the history of what superseded it."""
     _, cluster = settled(3)
     core = cluster.nodes[0].core
-    created = core.store.stamp()
+    created = core.store.clock.stamp()
     core.store.write(KEY, Draft(b"{}", "alice", created=created))
     operation = Operation(Kind.PUT, KEY, value=b"{}", uid="alice")
     origin = Origin(b"o" * 16, created, in_doubt=True)
