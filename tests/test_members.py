@@ -116,9 +116,9 @@ class TestSuspicion:
     def test_who_hears_from_nobody_waits_longer_than_the_longest(self):
         suspicions = Suspicions()
         one = suspicions[b"x"] = suspicion_of(1, b"a", 100, SwimSettings(), 10.0)
-        suspicions.heard_s = 9.0
+        suspicions.hear(9.0)
         assert suspicions.due_s(one) > one.started_s + one.longest_s
-        suspicions.heard_s = 11.0
+        suspicions.hear(11.0)
         assert suspicions.due_s(one) == one.deadline_s
 
 

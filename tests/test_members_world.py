@@ -86,7 +86,7 @@ def test_nothing_wrong_follows_from_what_is_lost_repeated_and_overtaken():
     world.run(world.now_s + 30)
     assert world.check() == []
     assert world.views_agree()
-    states = {world.hosts[20].swim.peer(world.hosts[10 + number].swim.me.node).state for number in range(5)}
+    states = {world.hosts[20].swim.roster.peer(world.hosts[10 + number].swim.me.node).state for number in range(5)}
     assert states == {State.LEFT}
 
 

@@ -68,13 +68,13 @@ class Net:
 
     def states(self, seen_by: int, of: int) -> State | None:
         swim, node = self.swims[seen_by], bytes([of]) * 8
-        return swim.peer(node).state if swim.knows(node) else None
+        return swim.roster.peer(node).state if swim.roster.knows(node) else None
 
 
 def test_everybody_finds_everybody():
     net = Net(12)
     net.run(3)
-    assert all(len(swim.up()) == 11 for swim in net.swims)
+    assert all(len(swim.roster.up()) == 11 for swim in net.swims)
 
 
 def test_a_joiner_whose_first_answer_is_lost_asks_again_soon():
@@ -93,7 +93,7 @@ def test_a_joiner_whose_first_answer_is_lost_asks_again_soon():
     net.run(0.3)
     net.perform = perform
     net.run(2)
-    assert len(net.swims[3].up()) == 3
+    assert len(net.swims[3].roster.up()) == 3
 
 
 def test_a_silent_member_is_suspected_then_dead_everywhere():
@@ -151,7 +151,7 @@ def test_a_thawed_node_blames_itself_and_not_the_others():
     net.now_s += 30
     changes = [action for action in swim.tick(net.now_s) if isinstance(action, Changed)]
     assert changes == []
-    assert all(peer.state is State.ALIVE for peer in swim.up())
+    assert all(peer.state is State.ALIVE for peer in swim.roster.up())
 
 
 def test_a_long_partition_heals():
@@ -182,13 +182,16 @@ def test_another_node_at_the_address_of_a_dead_one_is_told_apart():
     net.run(3)
     other = bytes([9]) * 8
     net.swims[2] = Swim(
-        me=Alive(other, 1, "h2", 2, 0), seeds=[("h0", 0)], settings=net.swims[2].settings, random=net.random
+        me=Alive(other, 1, "h2", 2, 0),
+        seeds=[("h0", 0)],
+        settings=SwimSettings(payload_bytes=MAX_PAYLOAD_BYTES),
+        random=net.random,
     )
     net.run(15)
     for number in (0, 1, 3):
         assert net.states(number, 2) is State.DEAD
         assert net.states(number, 9) is State.ALIVE
-    assert len(net.swims[2].up()) == 3
+    assert len(net.swims[2].roster.up()) == 3
 
 
 def test_news_is_told_a_bounded_number_of_times():
@@ -204,7 +207,7 @@ def test_packets_stay_small_however_many_members_there_are():
     net = Net(60)
     net.run(4)
     assert net.largest <= MAX_PAYLOAD_BYTES
-    assert len(net.swims[0].up()) == 59
+    assert len(net.swims[0].roster.up()) == 59
 
 
 def test_an_answer_to_somebody_else_does_not_count():

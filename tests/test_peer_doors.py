@@ -338,12 +338,12 @@ def test_members_made_up_in_gossip_are_bounded_and_never_displace_registered_one
 
     swim = Swim(me=ME, seeds=[], settings=SwimSettings(max_up=10), random=random.Random(1))
     registered = {number.to_bytes(8) for number in range(5)}
-    swim.is_registered = registered.__contains__
+    swim.claims.prefer(registered.__contains__)
     swim.receive(1.0, b"s" * 8, ("10.0.0.9", 1), [alive(number) for number in range(100, 200)])
     assert len(swim.view) == 10
     swim.receive(2.0, b"s" * 8, ("10.0.0.9", 1), [alive(number) for number in range(5)])
     assert len(swim.view) == 10
-    assert all(map(swim.knows, registered))
+    assert all(map(swim.roster.knows, registered))
 
 
 def test_of_and_from_members_that_were_struck_out_nothing_is_heard():
@@ -351,12 +351,12 @@ def test_of_and_from_members_that_were_struck_out_nothing_is_heard():
 
     swim = Swim(me=ME, seeds=[], settings=SwimSettings(), random=random.Random(1))
     swim.receive(1.0, b"s" * 8, ("10.0.0.9", 1), [alive(1), alive(2)])
-    swim.bar(frozenset({(1).to_bytes(8)}))
-    assert not swim.knows((1).to_bytes(8))
+    swim.claims.bar(frozenset({(1).to_bytes(8)}))
+    assert not swim.roster.knows((1).to_bytes(8))
     swim.receive(2.0, b"s" * 8, ("10.0.0.9", 1), [alive(1, 5)])
-    assert not swim.knows((1).to_bytes(8))
+    assert not swim.roster.knows((1).to_bytes(8))
     swim.receive(2.0, (1).to_bytes(8), ("10.0.0.9", 1), [Dead((2).to_bytes(8), 9, b"")])
-    assert swim.peer((2).to_bytes(8)).state is State.ALIVE
+    assert swim.roster.peer((2).to_bytes(8)).state is State.ALIVE
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_in_bad_weather_a_rotation_loses_nobody():
     world.run(world.now_s + 20)
     assert cluster.keys.names() == (name,)
     assert State.DEAD not in states
-    assert all(len(core.gossip.swim.up()) == 3 for core in cores)
+    assert all(len(core.gossip.swim.roster.up()) == 3 for core in cores)
     for node in cluster.nodes:
         node.kill()
         node.start()

@@ -51,7 +51,7 @@ class StatusRoutes:
         local = {
             "awareness": swim.awareness.score if swim is not None else 0,
             "suspected": swim.suspected if swim is not None else 0,
-            "refutations": swim.refutations if swim is not None else 0,
+            "refutations": swim.claims.refutations if swim is not None else 0,
         }
         return json_answer(200, {"nodes": nodes, "active_count": active, "timestamp": timestamp, "local": local})
 
@@ -59,7 +59,7 @@ class StatusRoutes:
         """The members by address; of several ids under one address the one that is up."""
         swim = self._context.cluster.peers.swim
         found: dict[str, dict[str, Any]] = {}
-        for peer in sorted(swim.everybody() if swim is not None else [], key=lambda peer: not peer.is_up):
+        for peer in sorted(swim.roster.everybody() if swim is not None else [], key=lambda peer: not peer.is_up):
             found.setdefault(f"{peer.host}:{peer.port}", self._node(peer))
         return found
 
@@ -159,7 +159,7 @@ class StatusRoutes:
             gauges |= {
                 "gossip_awareness": swim.awareness.score,
                 "gossip_suspected": swim.suspected,
-                "gossip_refutations": swim.refutations,
+                "gossip_refutations": swim.claims.refutations,
                 "gossip_news": swim.news,
                 "gossip_round_trip_seconds": swim.round_trips.usual_s or 0.0,
             }

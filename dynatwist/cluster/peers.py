@@ -87,22 +87,22 @@ class Peers:
     def gossip_with(self, swim: Swim) -> None:
         """Go by what membership finds out."""
         self._swim = swim
-        swim.is_registered = lambda node: self._ownership.is_member(node)
-        swim.bar(self._ownership.struck_out)
+        swim.claims.prefer(lambda node: self._ownership.is_member(node))
+        swim.claims.bar(self._ownership.struck_out)
 
     def go_by(self, ownership: Ownership) -> None:
         """Another version of the registry: whoever is struck out by it is served no more from now on."""
         self._ownership = ownership
         self.switchboard.go_by(ownership)
         if self._swim is not None:
-            self._swim.bar(ownership.struck_out)
+            self._swim.claims.bar(ownership.struck_out)
 
     def tell_registry(self, registry: Registry) -> None:
         """Pass a registry on to all, and look for its members."""
         self.links.tell_all(RegistryIs(registry))
         self.links.members_changed()
         for member in (*registry.members, *registry.previous):
-            if self._swim is None or not self._swim.knows(member.node_id):
+            if self._swim is None or not self._swim.roster.knows(member.node_id):
                 self.links.dialler.want(member.node_id, member.host, member.peer_port)
 
     def forget(self, node: bytes) -> None:
@@ -110,7 +110,7 @@ class Peers:
         dials the members."""
         self.links.unwant(node)
         if self._swim is not None:
-            self._swim.remove(node)
+            self._swim.claims.remove(node)
 
     def gossip_changed(self, change: Changed) -> None:
         """Membership says that a member's state or address changed."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from .actions import Random, Send, Whom
 from .budget import Budget
+from .claims import Claims
 from .members import State
-from .messages import ENCODER, Alive, Dead, States
+from .messages import ENCODER, Alive, Compare, Dead, States
+from .outbox import Outbox
 from .settings import SwimSettings
 from .view import View, bucket_of
 
@@ -19,37 +22,56 @@ _HEAD_BYTES = 16
 
 
 class Exchange:
-    """When to compare views, and how much to tell.
-
-    :ivar learning: whether the last comparison showed members never met; then the next one is due soon.
+    """When to compare views, and how much to tell. The last comparison may have shown members never met; then the next
+    one is due soon.
     """
 
-    def __init__(self, settings: SwimSettings) -> None:
+    def __init__(self, *, settings: SwimSettings, random: Random, view: View, claims: Claims, outbox: Outbox) -> None:
         self._settings = settings
+        self._random = random
+        self._view = view
+        self._claims = claims
+        self._outbox = outbox
         self._budget = Budget(settings.exchange_bytes_s)
         self._last_s = float("-inf")
-        self.learning = False
+        self._learning = False
 
-    def is_due(self, now_s: float, news: bool) -> bool:
-        """Whether to compare with somebody whose view differs.
+    def notice(self, now_s: float, whom: Whom, digest: int) -> None:
+        """Compare with somebody whose view differs."""
+        if digest and digest != self._view.digest and self._is_due(now_s):
+            self.ask(whom)
 
-        :param news: whether news is under way, which may be why.
-        """
-        patience = self._settings.exchange_patience if news and not self.learning else 1.0
+    def _is_due(self, now_s: float) -> bool:
+        """Whether to compare with somebody whose view differs; news that is under way may be why."""
+        patience = self._settings.exchange_patience if self._outbox.news and not self._learning else 1.0
         if now_s < self._last_s + patience * self._settings.exchange_interval_s:
             return False
         self._last_s = now_s
-        self.learning = False
+        self._learning = False
         return True
 
-    def tell(
-        self, now_s: float, view: View, buckets: list[int], digest: Callable[[int], bytes] | None
-    ) -> Iterator[States]:
+    def ask(self, whom: Whom) -> None:
+        """Ask where views differ. We say who we are as well: a stranger is told apart by that."""
+        self._outbox.actions.append(Send(whom, [self._claims.me, Compare(self._view.digests())]))
+
+    def answer(self, now_s: float, whom: Whom, digests: bytes) -> None:
+        """Tell somebody what is known here of the buckets in which our views differ."""
+        differing = self._view.differing(digests)
+        self._random.shuffle(differing)
+        self._tell(now_s, whom, differing, self._view.bucket_digest)
+
+    def take_in(self, now_s: float, whom: Whom, states: list[Alive | Dead], buckets: dict[int, bytes]) -> None:
+        """Somebody tells what it knows; tell it what is known here besides."""
+        self._learning |= self._claims.take_in(now_s, states)
+        differing = [n for n, digest in sorted(buckets.items()) if self._view.bucket_digest(n) != digest]
+        self._tell(now_s, whom, differing, None)
+
+    def _tell(self, now_s: float, whom: Whom, buckets: list[int], digest: Callable[[int], bytes] | None) -> None:
         """`pages`, as far as there is budget for them; whoever misses some will ask again."""
-        for page in pages(view, buckets, digest, self._settings.payload_bytes):
+        for page in pages(self._view, buckets, digest, self._settings.payload_bytes):
             if not self._budget.take(now_s, self._settings.payload_bytes):
                 return
-            yield page
+            self._outbox.actions.append(Send(whom, [page]))
 
 
 def pages(

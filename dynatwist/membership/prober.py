@@ -30,7 +30,7 @@ class Prober:
     """See the module.
 
     :param me: this node's id.
-    :ivar ring: whom to probe, and whom to choose helpers from.
+    :param ring: whom to probe, and whom to choose helpers from.
     :ivar probe: the one under way.
     """
 
@@ -44,6 +44,7 @@ class Prober:
         suspicions: Suspicions,
         awareness: Awareness,
         round_trips: RoundTrips,
+        ring: ProbeRing,
         outbox: Outbox,
     ) -> None:
         self._me = me
@@ -53,7 +54,7 @@ class Prober:
         self._awareness = awareness
         self._round_trips = round_trips
         self._outbox = outbox
-        self.ring = ProbeRing(random)
+        self._ring = ring
         self.probe: Probe | None = None
         self._relays = Relays()
         self._seq = random.randrange(0, 1 << 32)  # an answer to somebody else must not fit a probe of ours
@@ -90,6 +91,10 @@ class Prober:
             self.probe = None
             self._next_s = now_s
 
+    def give_up(self) -> None:
+        """The probe under way proves nothing; the next one is due at its time."""
+        self.probe = None
+
     def missed(self, node: bytes, now_s: float) -> bool:
         """Whether a member did not answer a ping made for somebody else, not long ago."""
         return self._relays.has_missed(node, now_s - 2 * self._settings.probe_interval_s)
@@ -99,9 +104,9 @@ class Prober:
     def _start(self, now_s: float) -> None:
         settings = self._settings
         if settings.random_probes:
-            node = next(iter(self.ring.choose(1, self._view.is_up)), None)
+            node = next(iter(self._ring.choose(1, self._view.is_up)), None)
         else:
-            node = self.ring.next(self._view.is_up)
+            node = self._ring.next(self._view.is_up)
         if node is None:
             return
         timeout_s = settings.probe_timeout_s
@@ -132,7 +137,7 @@ class Prober:
 
     def _ping_again(self, now_s: float, probe: Probe) -> None:
         if probe.pings == 1:
-            helpers = self.ring.choose(self._settings.indirect_probes, lambda node: self._can_help(node, probe.node))
+            helpers = self._ring.choose(self._settings.indirect_probes, lambda node: self._can_help(node, probe.node))
             probe.helpers = frozenset(helpers)
             for helper in helpers:
                 self._outbox.send(self._outbox.whom(helper), [IndirectPing(probe.seq, probe.node)])

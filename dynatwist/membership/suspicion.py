@@ -63,14 +63,22 @@ class Suspicions(dict[bytes, Suspicion]):
     Who has heard from nobody since one began, where others should have been heard, takes twice the longest time: it is
     rather cut off itself.
 
-    :ivar heard_s: when anybody was heard last.
     """
 
-    heard_s = 0.0
+    _heard_s = 0.0
+    """When anybody was heard last."""
+
+    def hear(self, now_s: float) -> float:
+        """Somebody is heard.
+
+        :returns: how long nobody was before.
+        """
+        silent_s, self._heard_s = now_s - self._heard_s, now_s
+        return silent_s
 
     def due_s(self, suspicion: Suspicion) -> float:
         """When the member is dead."""
-        if suspicion.wanted and self.heard_s < suspicion.started_s:
+        if suspicion.wanted and self._heard_s < suspicion.started_s:
             return suspicion.started_s + 2 * suspicion.longest_s
         return suspicion.deadline_s
 

@@ -121,9 +121,9 @@ class GossipPort(DatagramProtocol):
 
     def _link_answered(self, ping: PingLink) -> None:
         self.swim.link_answered(ping.node, ping.seq)
-        if ping.node not in self._said and self.swim.knows(ping.node) and len(self._said) < MAX_SAID:
+        if ping.node not in self._said and self.swim.roster.knows(ping.node) and len(self._said) < MAX_SAID:
             self._said.add(ping.node)
-            peer = self.swim.peer(ping.node)
+            peer = self.swim.roster.peer(ping.node)
             self.log.info(
                 "{host}:{port} answered over TCP what it did not over UDP: are datagrams lost or blocked on the way?",
                 host=peer.host,

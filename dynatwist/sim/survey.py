@@ -172,7 +172,7 @@ def _join(world: MembersWorld, troubles: _Disturbances, seen: Survey) -> None:
     most = round(0.99 * len(world.hosts))
     while max(seen.known_to_most_s, seen.whole_s) == float("inf") and world.now_s < began_s + PATIENCE_S:
         troubles.run(world.now_s + STEP_S)
-        if seen.known_to_most_s == float("inf") and sum(host.swim.knows(node) for host in world.hosts) >= most:
+        if seen.known_to_most_s == float("inf") and sum(host.swim.roster.knows(node) for host in world.hosts) >= most:
             seen.known_to_most_s = world.now_s - began_s
         if len(joiner.swim.view.alive) == len(world.hosts):
             seen.whole_s = min(seen.whole_s, world.now_s - began_s)
