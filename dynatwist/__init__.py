@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dynatwist.config import NodeConfig
+    from dynatwist.config.node import NodeConfig
     from dynatwist.node import NodeService
 
 __version__ = "0.1.0"
@@ -15,7 +15,7 @@ __all__ = ["NodeConfig", "NodeService", "__version__"]
 def __getattr__(name: str) -> Any:
     """Import the two public names when they are used: the client must not load the server."""
     if name == "NodeConfig":
-        from dynatwist.config import NodeConfig
+        from dynatwist.config.node import NodeConfig
 
         return NodeConfig
     if name == "NodeService":

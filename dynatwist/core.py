@@ -32,7 +32,7 @@ from dynatwist.auth.tokens import Tokens
 from dynatwist.auth.users import Users
 from dynatwist.budget import Budget
 from dynatwist.cluster.cluster import Cluster
-from dynatwist.config import NodeConfig
+from dynatwist.config.node import NodeConfig
 from dynatwist.counters import counters_of
 from dynatwist.feed.hub import Hub
 from dynatwist.housekeeping import Every, Housekeeping

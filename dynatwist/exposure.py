@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from dynatwist.config import NodeConfig
+from dynatwist.config.node import NodeConfig
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """What the group, and everybody, may do."""

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dynatwist import __version__
-from dynatwist.config import NodeConfig
+from dynatwist.config.node import NodeConfig
 from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.exposure import exposures

@@ -12,7 +12,9 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from dynatwist import __version__
-from dynatwist.config import SETTINGS, NodeConfig, Setting, load
+from dynatwist.config.node import NodeConfig
+from dynatwist.config.settings import SETTINGS, Setting
+from dynatwist.config.sources import load
 from dynatwist.errors import DynakvError, StartError
 from dynatwist.process import begin_loading, keep_time_steadily, raise_descriptor_limit, settle
 

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynatwist.config import NodeConfig, load, read_address
+from dynatwist.config.node import NodeConfig
+from dynatwist.config.sources import load
+from dynatwist.config.texts import address
 from dynatwist.errors import ConfigError
 from dynatwist.storage.durability import Durability
 
@@ -118,7 +120,7 @@ class TestSources:
     @given(st.text(max_size=30))
     def test_any_address_is_read_or_refused(self, text):
         try:
-            host, port = read_address(text)
+            host, port = address(text)
         except ConfigError:
             return
         assert host

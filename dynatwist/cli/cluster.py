@@ -85,7 +85,7 @@ def save(urls: tuple[str, ...]) -> None:
 @click.option("--key-file", help="Where the cluster's secrets are, if not in the usual place.")
 def admin_password(key_file: str | None) -> None:
     """Print the administrator's password of this machine's cluster."""
-    from dynatwist.config import load
+    from dynatwist.config.sources import load
     from dynatwist.storage.keyfile import parse
 
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from dynatwist.auth.tokens import Identity, Role
-from dynatwist.config import NodeConfig
+from dynatwist.config.node import NodeConfig
 from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.model.registry import Registry

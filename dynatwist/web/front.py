@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from dynatwist.api.admission import Admission
 from dynatwist.api.lane import FastLane
 from dynatwist.api.origins import Origins
-from dynatwist.config import NodeConfig
+from dynatwist.config.node import NodeConfig
 from dynatwist.core import Core
 from dynatwist.net.tls import TlsConnections
 from dynatwist.twisted_inside import tls

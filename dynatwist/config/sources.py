@@ -1,0 +1,85 @@
+"""Where settings come from: defaults < ``--config`` file (TOML) < ``DYNAKV_*`` environment < options.
+
+Everything is checked before anything starts, and a fault is one line: what, where, what to do instead.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from dynatwist.api.limits import Limits
+from dynatwist.errors import ConfigError
+
+from .node import NodeConfig
+from .settings import SETTINGS, Setting
+
+
+def load(options: Mapping[str, Any], environment: Mapping[str, str]) -> NodeConfig:
+    """The configuration from options, environment, file and defaults.
+
+    :param options: by name without dashes, as text; lists for what repeats; only what was given.
+    :raises ConfigError: one line.
+    """
+    values: dict[str, Any] = {}
+    path = options.get("config") or environment.get("DYNAKV_CONFIG")
+    if path:
+        values.update(_from_file(str(path)))
+        if "admin_password" in values:
+            values["password_file"] = os.path.abspath(str(path))
+    values.update(_from_environment(environment))
+    for setting in SETTINGS:
+        given = options.get(setting.name)
+        if given is not None and given != []:
+            values[setting.attribute] = _read(setting, given, f"--{setting.name}")
+    limits = {name[7:]: value for name, value in values.items() if name.startswith("limits.")}
+    plain = {name: value for name, value in values.items() if not name.startswith("limits.")}
+    return NodeConfig(**plain, limits=Limits(**limits)).checked()
+
+
+def _read(setting: Setting, given: Any, where: str) -> Any:
+    texts = given if isinstance(given, list | tuple) else [given]
+    shown = "" if setting.name == "admin-password" else f" {given}" if not isinstance(given, list) else ""
+    try:
+        read = [setting.read(str(text).lower() if isinstance(text, bool) else str(text)) for text in texts]
+    except ConfigError as error:
+        raise ConfigError(f"{where}{shown}: {error}") from None
+    if setting.is_list:
+        return tuple(dict.fromkeys(read))
+    if len(read) != 1:
+        raise ConfigError(f"{where}: takes one value")
+    return read[0]
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: not TOML: {error}") from None
+    known = {setting.name: setting for setting in SETTINGS}
+    values: dict[str, Any] = {}
+    for name, given in content.items():
+        setting = known.get(name.replace("_", "-"))
+        if setting is None:
+            raise ConfigError(f"--config {path}: unknown setting '{name}'")
+        if isinstance(given, dict):
+            raise ConfigError(f"--config {path}, {name}: takes a value, not a table")
+        values[setting.attribute] = _read(setting, given, f"--config {path}, {name}")
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        name = "DYNAKV_" + setting.name.upper().replace("-", "_")
+        if name in environment:
+            given: Any = environment[name]
+            if setting.is_list:
+                given = [part.strip() for part in given.split(",") if part.strip()]
+            values[setting.attribute] = _read(setting, given, name)
+    return values

@@ -1,0 +1,136 @@
+"""What texts say: each function reads one kind of setting, or says in a few words what it expected."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from dynatwist.api.source import Network
+from dynatwist.errors import ConfigError
+from dynatwist.storage.durability import Durability
+
+Address = tuple[str, int]
+"""Host and port."""
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A whole number within bounds."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ConfigError(f"expected a whole number from {low} to {high}") from None
+        if not low <= value <= high:
+            raise ConfigError(f"expected a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+port = whole(1, 65535)
+count = whole(1, 1 << 30)
+some_bytes = whole(1 << 16, 1 << 50)
+connections = whole(1, 65536)
+
+
+def seconds(low: float) -> Callable[[str], float]:
+    """Seconds, at least so many."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not low <= value <= 1e9:
+            raise ConfigError(f"expected seconds, at least {low:g}")
+        return value
+
+    return read
+
+
+def ip(text: str) -> str:
+    """An IP address; ``localhost`` is one, too."""
+    if text == "localhost":
+        return "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ConfigError("expected an IP address, such as 127.0.0.1 or 0.0.0.0") from None
+
+
+def host(text: str) -> str:
+    """A host name, or an address."""
+    if not text or any(char.isspace() or char == "/" for char in text) or len(text) > 253:
+        raise ConfigError("expected a host name or address")
+    return "127.0.0.1" if text == "localhost" else text
+
+
+def address(text: str) -> Address:
+    """``HOST:PORT``."""
+    name, colon, number = text.rpartition(":")
+    if not colon or not name:
+        raise ConfigError("expected HOST:PORT, such as 127.0.0.1:6661")
+    return host(name.strip("[]")), port(number)
+
+
+def zone(text: str) -> str:
+    """A name for people."""
+    if len(text.encode()) > 64 or not text.isprintable():
+        raise ConfigError("expected a name of at most 64 bytes")
+    return text
+
+
+def durability(text: str) -> Durability:
+    """One of `Durability`."""
+    try:
+        return Durability(text)
+    except ValueError:
+        raise ConfigError("expected fsync, interval or none") from None
+
+
+def switch(text: str) -> bool:
+    """Yes or no."""
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ConfigError("expected true or false")
+
+
+def registration(text: str) -> bool:
+    """Whether anybody may register."""
+    if text not in ("open", "closed"):
+        raise ConfigError("expected open or closed")
+    return text == "open"
+
+
+def origin(text: str) -> str:
+    """Where pages come from, as browsers say it."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc or text != f"{parts.scheme}://{parts.netloc}":
+        raise ConfigError("expected an origin, such as https://app.example.org")
+    return text.lower()
+
+
+def network(text: str) -> Network:
+    """An address or a network."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ConfigError("expected an address or a network, such as 10.0.0.7 or 10.0.0.0/8") from None
+
+
+def path(text: str) -> str:
+    """A path."""
+    if not text or "\0" in text:
+        raise ConfigError("expected a path")
+    return text
+
+
+def password(text: str) -> str:
+    """A password that is not too short."""
+    if len(text) < 8:
+        raise ConfigError("must have at least 8 characters")
+    return text
