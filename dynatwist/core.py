@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -14,17 +13,10 @@ from twisted.logger import Logger
 from dynatwist.agreement.agreement import Acceptors
 from dynatwist.agreement.registrar import Registrar
 from dynatwist.agreement.rotation import Rotation
-from dynatwist.api.accounts import AccountRoutes
-from dynatwist.api.admin import AdminRoutes
-from dynatwist.api.connected import Connected
 from dynatwist.api.context import VERSION, Context
-from dynatwist.api.data import DataRoutes
+from dynatwist.api.handlers import Handlers
 from dynatwist.api.intake import Intake
-from dynatwist.api.keys import KeyRoutes
-from dynatwist.api.live import LiveRoutes, Sights
-from dynatwist.api.session import Session
 from dynatwist.api.source import Proxies
-from dynatwist.api.status import StatusRoutes
 from dynatwist.audit_log import AuditLog
 from dynatwist.auth.cluster_secrets import admin_passwords, token_keys
 from dynatwist.auth.passwords import Passwords
@@ -34,13 +26,13 @@ from dynatwist.budget import Budget
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.config.node import NodeConfig
 from dynatwist.counters import counters_of
+from dynatwist.data_folder import DataFolder
 from dynatwist.feed.hub import Hub
 from dynatwist.housekeeping import Every, Housekeeping
 from dynatwist.membership.messages import Alive
 from dynatwist.membership.settings import SwimSettings
 from dynatwist.membership.swim import Swim
 from dynatwist.metrics import Metrics
-from dynatwist.model.dots import actor_of
 from dynatwist.model.registry import MAX_MEMBERS, Member
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.net.gossip import GossipPort
@@ -53,12 +45,6 @@ from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.keyring import ClusterKeys, Keyring
 from dynatwist.storage.opening import open_folder
-from dynatwist.storage.recovery import scrub
-from dynatwist.storage.room import DiskRoom
-from dynatwist.storage.segment_writer import SegmentWriter
-from dynatwist.storage.snapshot import ColdSaver
-from dynatwist.storage.store import Store
-from dynatwist.storage.wal import Wal
 
 STOP_TIMEOUT_S = 5.0
 REPEATED_S = 8
@@ -80,24 +66,30 @@ class Core:
         self.budget = budget or config.limits.budget()
         self.keyring = keyring
         self.runtime = runtime
-        self._folder = config.actual_data_dir
         opened = open_folder(
             fs=runtime.fs,
-            folder=self._folder,
+            folder=config.actual_data_dir,
             keys=keyring.keys,
             randbytes=runtime.randbytes,
             replicas=config.replicas,
             say=lambda progress: self.log.info("recovery: {progress}", progress=progress),
         )
-        self.identity, self.recovered, self.findings = opened.identity, opened.recovered, opened.findings
-        self._note(self.findings)
+        self.identity = opened.identity
+        self._note(opened.findings)
         self.audit_log = AuditLog(config.audit_log, config.audit_bytes, runtime, f"{config.host}:{config.port}")
-        self._build_storage()
+        self.folder = DataFolder(
+            opened=opened,
+            config=config,
+            runtime=runtime,
+            mark_ms=lambda: self.cluster.times.walls.mark_ms,
+            withdraw=lambda: self.hub.reset(),
+        )
+        self.store = self.folder.store
         self._build_cluster(opened.identity_file)
         self._build_requests()
         self._build_users()
         self._build_gossip()
-        self._build_routes()
+        self._build_handlers()
         self._build_loops()
         self.keyring.on_change.append(self._keys_changed)
 
@@ -106,51 +98,6 @@ class Core:
             self.log.warn("recovery: {finding}", finding=finding)
 
     # Building
-
-    def _build_storage(self) -> None:
-        runtime, config, identity, recovered = self.runtime, self.config, self.identity, self.recovered
-        self.room = DiskRoom(runtime.fs, self._folder, config.disk_reserve_bytes)
-        self._log_writer = runtime.new_writer("wal")
-        self._cold_writer = runtime.new_writer("cold")
-        segments = SegmentWriter(
-            fs=runtime.fs,
-            folder=f"{self._folder}/wal",
-            data_key=identity.data_key,
-            randbytes=runtime.randbytes,
-            previous=recovered.last_segment,
-            room=self.room,
-            previous_salt=recovered.last_salt,
-            starts=identity.starts,
-        )
-        self.wal = Wal(
-            segments=segments,
-            writer=self._log_writer,
-            durability=config.durability,
-            number=recovered.next_segment,
-            wall_ms=lambda: self.cluster.times.walls.mark_ms,
-            at_turn_end=runtime.at_turn_end,
-            fatal=runtime.fatal,
-            room=self.room,
-        )
-        actor = actor_of(identity.node_id, identity.epoch)
-        self.store = Store(
-            recovered=recovered,
-            wal=self.wal,
-            actor=actor,
-            wall_ms=runtime.wall_ms,
-            withdraw=self._withdraw,
-        )
-        self.saver = ColdSaver(
-            store=self.store,
-            fs=runtime.fs,
-            folder=self._folder,
-            data_key=identity.data_key,
-            writer=self._cold_writer,
-            randbytes=runtime.randbytes,
-            later=runtime.clock.callLater,
-            recovered=recovered,
-            room=self.room,
-        )
 
     def _build_cluster(self, identity_file: IdentityFile) -> None:
         config, identity = self.config, self.identity
@@ -181,7 +128,7 @@ class Core:
         self.relays = Relays(self.cluster, self.hub)
         self.store.announce_to(self.relays.announce)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
-        self.acceptors = Acceptors(self.cluster, SYSTEM_PARTITION in self.recovered.damaged)
+        self.acceptors = Acceptors(self.cluster, SYSTEM_PARTITION in self.folder.recovered.damaged)
         self.registrar = Registrar(self.cluster, self.acceptors, list(config.join), config.replicas)
         self.repair = Repair(self.cluster)
 
@@ -227,27 +174,17 @@ class Core:
             ping_link=self.cluster.links.ping,
         )
 
-    # The cluster's secrets
-
-    def _keys_changed(self, keys: ClusterKeys) -> None:
-        self.gossip.codec.use(keys.derive_all(GOSSIP))
-        passwords = admin_passwords(keys, self.config.admin_password)
-        self.users.go_by(token_keys(keys, passwords), passwords)
-        self.cluster.links.go_by(keys.names())
-
-    def _build_routes(self) -> None:
-        config, runtime = self.config, self.runtime
-        self.metrics = Metrics()
-        listing = Listing(self.cluster, self.coordinator)
-        self.context = Context(
+    def _build_handlers(self) -> None:
+        config = self.config
+        context = Context(
             cluster=self.cluster,
             coordinator=self.coordinator,
-            listing=listing,
+            listing=Listing(self.cluster, self.coordinator),
             registrar=self.registrar,
             users=self.users,
             hub=self.hub,
-            metrics=self.metrics,
-            saver=self.saver,
+            metrics=Metrics(),
+            saver=self.folder.saver,
             intake=self.intake,
             budget=self.budget,
             limits=config.limits,
@@ -256,35 +193,31 @@ class Core:
             registration=config.registration,
             proxies=Proxies(config.trusted_proxies),
             audit=self.audit_log.audit,
-            findings=self.findings,
-            counters=lambda: counters_of(
-                repair=self.repair,
-                room=self.room,
-                wal=self.wal,
-                saver=self.saver,
-                peers=self.cluster.peers,
-                gossip=self.gossip,
-                audit_log=self.audit_log,
-            ),
+            findings=self.folder.findings,
+            counters=self._counters,
         )
-        self.data = DataRoutes(self.context)
-        self.accounts = AccountRoutes(self.context)
-        self.status = StatusRoutes(self.context)
-        self.admin = AdminRoutes(self.context, self.data)
-        self.keys = KeyRoutes(self.context, Rotation(self.cluster, self.keyring, config.token_lifetime_s))
-        sights = Sights(self.context)
-        self.connected = Connected(self.users.still_counts, runtime.later)
-        self.live = LiveRoutes(self.context, sights, self.connected)
-        self.session = partial(Session, self.context, self.data.door, sights=sights, connected=self.connected)
+        rotation = Rotation(self.cluster, self.keyring, config.token_lifetime_s)
+        self.handlers = Handlers(context, rotation, self.runtime.later)
+
+    def _counters(self) -> dict[str, int]:
+        return counters_of(
+            repair=self.repair,
+            room=self.folder.room,
+            wal=self.folder.wal,
+            saver=self.folder.saver,
+            peers=self.cluster.peers,
+            gossip=self.gossip,
+            audit_log=self.audit_log,
+        )
 
     def _build_loops(self) -> None:
-        config, runtime = self.config, self.runtime
+        config, folder = self.config, self.folder
         self._housekeeping = Housekeeping(
-            clock=runtime.clock,
-            saver=self.saver,
-            wal=self.wal,
-            room=self.room,
-            cold_writer=self._cold_writer,
+            clock=self.runtime.clock,
+            saver=folder.saver,
+            wal=folder.wal,
+            room=folder.room,
+            cold_writer=folder.cold_writer,
             durability=config.durability,
             snapshot_interval_s=config.snapshot_interval_s,
             each_second=(
@@ -292,14 +225,14 @@ class Core:
                 Every(REPEATED_S, self.store.requests.age),
                 self.cluster.times.tick,
             ),
-            each_quarter=self.connected.look,
+            each_quarter=self.handlers.connected.look,
         )
 
     # Running
 
     def start(self) -> None:
         """Open the ports between nodes and begin."""
-        self.wal.open()
+        self.folder.wal.open()
         self.cluster.links.start(self.config.actual_peer_port)
         self.gossip.start(self.config.port)
         registry = self.cluster.registry
@@ -308,21 +241,8 @@ class Core:
         self.acceptors.start()
         self.registrar.start()
         self.repair.start()
-        self._scrub()
-        self._housekeeping.start(save_now=bool(self.recovered.damage))
-
-    def _scrub(self) -> None:
-        """In the background, before the first cold save can remove anything."""
-        findings: list[str] = []
-
-        def work() -> None:
-            findings.extend(scrub(self.runtime.fs, self._folder, self.identity.data_key, self.recovered))
-
-        def done(failure: BaseException | None) -> None:
-            self.findings.extend(findings)
-            self._note(findings)
-
-        self._cold_writer.submit(work, done)
+        self.folder.scrub(self._note)  # before the first cold save can remove anything
+        self._housekeeping.start(save_now=bool(self.folder.recovered.damage))
 
     def stop(self) -> Deferred[None]:
         """Say goodbye, flush the log, close the links; within a deadline."""
@@ -339,22 +259,22 @@ class Core:
                 deadline.cancel()
                 self._close(done)
 
-        self.wal.sync()
-        self.wal.when_durable(self.wal.lsn, flushed)
+        self.folder.flush(flushed)
         return done
 
     def _close(self, done: Deferred[None]) -> None:
         self.cluster.links.stop()
 
         def closed() -> None:
-            self._log_writer.stop()
-            self._cold_writer.stop()
             self.audit_log.stop()
             done.callback(None)
 
-        self.wal.close(closed)
+        self.folder.close(closed)
 
-    # Between the parts
+    # The cluster's secrets
 
-    def _withdraw(self) -> None:
-        self.hub.reset()
+    def _keys_changed(self, keys: ClusterKeys) -> None:
+        self.gossip.codec.use(keys.derive_all(GOSSIP))
+        passwords = admin_passwords(keys, self.config.admin_password)
+        self.users.go_by(token_keys(keys, passwords), passwords)
+        self.cluster.links.go_by(keys.names())

@@ -158,7 +158,7 @@ class NodeService(MultiService):
         self._front = Front(self.core, self.config, self._reactor)
         self._front.start()
         self._turns.start()
-        self.core.metrics.turns = self._turns.turns
+        self.core.handlers.context.metrics.turns = self._turns.turns
         self.core.start()
 
     @inlineCallbacks

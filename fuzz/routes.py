@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -58,7 +57,9 @@ class Routes:
 
     def listener(self, request: Request) -> Identity | None:
         """Who listens, by a token or a ticket."""
-        found: Identity | BaseException | None = self._nodes.result(self._nodes.core.context.identify_listener(request))
+        found: Identity | BaseException | None = self._nodes.result(
+            self._nodes.core.handlers.context.identify_listener(request)
+        )
         if isinstance(found, BaseException):
             raise found
         return found
@@ -68,7 +69,7 @@ class Routes:
             found = find(method, path)
             assert found is not None, (method, path)
             name, segments = found
-            answer = attrgetter(name)(self._nodes.core)(request, *segments)
+            answer = self._nodes.core.handlers.named(name)(request, *segments)
             if not isinstance(answer, Answer):
                 answer = await answer
         except ApiError as error:

@@ -23,7 +23,7 @@ LAYERS = [
     {"auth"},
     {"api"},
     {"config"},
-    {"housekeeping", "audit_log"},
+    {"housekeeping", "audit_log", "data_folder"},
     {"counters"},
     {"core"},
     {"process", "exposure", "network"},

@@ -171,7 +171,7 @@ def is_absence_told_before_it_would_outlive_a_crash() -> bool:
     put = ask(world, cluster.nodes[0], "put", KEY, level="all", ttl_ms=60_000)
     told = []
     core.cluster.peers.passed(put.record.expires_ms)
-    core.store.readable.when_over(put.record.expires_ms, lambda: told.append(core.wal.durable_lapse_ms))
+    core.store.readable.when_over(put.record.expires_ms, lambda: told.append(core.store.wal.durable_lapse_ms))
     at_once = bool(told)
     world.run(world.now_s + 1)
     assert told

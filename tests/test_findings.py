@@ -132,7 +132,7 @@ def test_listing_large_values_at_a_node_that_does_not_own_them():
     outcomes = []
     for _ in range(3):
         out = []
-        ensureDeferred(a.core.context.listing.page("t", "", "", Level.QUORUM)).addBoth(out.append)
+        ensureDeferred(a.core.handlers.context.listing.page("t", "", "", Level.QUORUM)).addBoth(out.append)
         world.run_until(lambda out=out: bool(out), 20, step_s=0.05)
         outcomes.append(type(out[0]).__name__ if not hasattr(out[0], "value") else repr(out[0].value))
         world.run(world.now_s + 2)
@@ -577,7 +577,7 @@ def test_a_page_of_a_listing_is_bounded_by_bytes():
     world.run(world.now_s + 1)
     tracemalloc.start()
     out = []
-    ensureDeferred(node.core.context.listing.page("t", "", "", Level.QUORUM)).addBoth(out.append)
+    ensureDeferred(node.core.handlers.context.listing.page("t", "", "", Level.QUORUM)).addBoth(out.append)
     world.run_until(lambda: bool(out), 20, step_s=0.05)
     _now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

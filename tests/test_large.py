@@ -172,7 +172,7 @@ def longest_turn(world, node, until):
 class TestAHundredThousandRecords:
     def test_all_names_are_listed_page_by_page(self, crowded):
         world, node = crowded
-        listing: Listing = node.core.context.listing
+        listing: Listing = node.core.handlers.context.listing
         found, over = [], []
 
         async def walk():
@@ -305,13 +305,13 @@ def test_long_answers_take_little_memory(route):
     for number in range(100):
         node.core.store.write(("t", f"k{number}"), Draft(b'{"v":"' + b"x" * MIB + b'"}', "admin"))
     world.run(world.now_s + 1)
-    node.core.context.anonymous_read = True
+    node.core.handlers.context.anonymous_read = True
     body = msgspec.json.encode({"keys": [f"k{number}" for number in range(100)]})
     sent, over = 0, []
 
     async def read():
         nonlocal sent
-        answer = await getattr(node.core.data, route)(Request(body=body), "t")
+        answer = await getattr(node.core.handlers.data, route)(Request(body=body), "t")
         async for piece in answer.stream:
             sent += len(piece)
 

@@ -349,7 +349,7 @@ def test_an_identity_that_is_older_than_the_log_takes_registry_and_starts_from_i
     node.start()
     assert node.core.cluster.version == version
     assert node.core.identity.starts > starts
-    assert any("older than the log" in finding for finding in node.core.findings)
+    assert any("older than the log" in finding for finding in node.core.folder.findings)
     assert world.run_until(lambda: node.core.cluster.standing.is_ready, 60)
     assert not node.core.cluster.standing.not_whole()
     assert other.core.cluster.peers.is_reachable(node.core.identity.node_id)

@@ -155,7 +155,7 @@ def test_in_bad_weather_a_rotation_loses_nobody():
     cluster.network.weather.duplication = 0.2
     cluster.network.weather.garbling = 0.2
     cores = cluster.cores()
-    rotation = cores[0].keys.rotation
+    rotation = cores[0].handlers.keys.rotation
     states: list[State] = []
     for core in cores:
         core.gossip._changed = lambda change: states.append(change.peer.state)

@@ -35,7 +35,7 @@ def kept_over_two_restarts() -> bool:
     node = cluster.nodes[0]
     node.start()
     assert world.run_until(cluster.is_settled, 30)
-    assert world.run_until(lambda: node.core.saver.saves >= 2, 10, step_s=0.01)
+    assert world.run_until(lambda: node.core.folder.saver.saves >= 2, 10, step_s=0.01)
     node.core.store.write(("t", "k"), Draft(b"{}", "alice"))
     world.run(world.now_s + 0.1)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What a node answers: method and path, and the handler, as ``part.method`` of the core."""
+"""What a node answers: method and path, and the handler, as ``part.method`` of `dynatwist.api.handlers`."""
 
 from __future__ import annotations
 

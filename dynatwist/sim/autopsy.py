@@ -54,7 +54,7 @@ class Autopsy:
 
     def at_start(self, node: SimNode, core: Core) -> Iterator[str]:
         """What is wrong with the disk of a node that has just started on it: there the log has many segments."""
-        if core.recovered.damage:
+        if core.folder.recovered.damage:
             return  # what lies there already, mended in the log or not, may have left more or less to be set aside
         twin = self._twin(node)
         harms = [self._harm(twin, sort) for sort in self._random.choice(((".wal",), ("manifest", ".wal")))]
@@ -62,8 +62,8 @@ class Autopsy:
 
     def _without_the_newest_save(self, node: SimNode, core: Core) -> Iterator[str]:
         """P12: two saves are kept, so that one of them may be damaged, and nothing is missing."""
-        newest = core.saver.newest
-        if newest is None or not core.saver.has_two:
+        newest = core.folder.saver.newest
+        if newest is None or not core.folder.saver.has_two:
             return
         twin = self._twin(node)
         twin.damage(f"{core.config.actual_data_dir}/cold/{manifest_name(newest.generation)}", 3)

@@ -141,7 +141,7 @@ def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
         yield f"P1: {node.host}: hints would be other after {how} now"
     if core.store.meta != found.state.meta:
         yield f"P1: {node.host}: votes would be other after {how} now"
-    if found.state.lapse_ms < core.wal.durable_lapse_ms:
+    if found.state.lapse_ms < core.store.wal.durable_lapse_ms:
         yield f"P3: {node.host} would forget after {how} now what was over"
 
 
@@ -175,7 +175,7 @@ def _unbounded(node: SimNode, core: Core) -> Iterator[str]:
     """P10: queues and tables at rest."""
     for name, size, limit in (
         ("hints", len(core.store.hints), MAX_HINTS_PER_NODE),
-        ("bytes of log", node.disk.log_bytes, 3 * core.saver.log_limit_bytes + MAX_GROUP_BYTES),
+        ("bytes of log", node.disk.log_bytes, 3 * core.folder.saver.log_limit_bytes + MAX_GROUP_BYTES),
         ("calls under way", core.cluster.links.pending(), MAX_CALLS),
     ):
         if size > limit:
@@ -186,9 +186,9 @@ def _untidy(node: SimNode, core: Core) -> Iterator[str]:
     """P10, P12: nothing of ours that nobody needs stays in the data folder, and nothing that is not ours goes."""
     for path in node.disk.missing_foreign():
         yield f"P12: {node.host}: {path}, which is not ours, is gone"
-    manifest = core.saver.newest
+    manifest = core.folder.saver.newest
     cold = f"{core.config.actual_data_dir}/cold/"
-    if manifest is None or not core.saver.saves:
+    if manifest is None or not core.folder.saver.saves:
         return
     for path in node.disk.empty_folders():
         if path.startswith(cold) and path[len(cold) :] <= f"{manifest.generation:012d}":

@@ -201,7 +201,7 @@ class Clients:
         core, process = node.core, node.process
         assert core is not None
         assert process is not None
-        process.run(lambda: ensureDeferred(walk(core.context.listing)).addBoth(over))
+        process.run(lambda: ensureDeferred(walk(core.handlers.context.listing)).addBoth(over))
 
     def _ask_strictly(self, node: SimNode, key: Key) -> None:
         """With ``majority``; a write is watched by others while it is under way."""

@@ -129,7 +129,7 @@ class SimNode:
         if power:
             self.disk.lose_power()
         if self.core is not None:
-            self._cluster.time.died(self.core.wal.durable_lapse_ms)
+            self._cluster.time.died(self.core.store.wal.durable_lapse_ms)
         self.core = None
         self.disk.writers.clear()
         network.die(power)

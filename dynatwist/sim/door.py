@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 from urllib.parse import quote
 
 import msgspec
@@ -60,7 +59,6 @@ class Reply:
 
 
 Respond = Callable[[Reply], None]
-Handler = Callable[..., Answer | Awaitable[Answer]]
 
 
 class Door:
@@ -70,8 +68,8 @@ class Door:
         self._core = core
         limits = core.config.limits
         self._lane = FastLane(
-            data=core.data,
-            metrics=core.metrics,
+            data=core.handlers.data,
+            metrics=core.handlers.context.metrics,
             seconds=core.runtime.monotonic_s,
             max_head_bytes=limits.header_bytes,
             max_body_bytes=limits.body_bytes,
@@ -89,7 +87,7 @@ class Door:
         if found is None:
             raise ValueError(f"{ask.method} {ask.path}")
         name, segments = found
-        handler: Handler = attrgetter(name)(self._core)
+        handler = self._core.handlers.named(name)
         request = Request(dict(ask.query), {name.lower(): value for name, value in ask.headers.items()}, ask.body, "")
 
         async def run() -> Reply:

@@ -325,7 +325,7 @@ class Mischief:
             return self._say("there is a new storage secret")
         if core is None or process is None or not core.cluster.standing.is_ready:
             return False
-        rotation = core.keys.rotation
+        rotation = core.handlers.keys.rotation
         process.run(lambda: ensureDeferred(rotation.rotate()).addErrback(lambda failure: failure.trap(RotationRefused)))
         return self._say(f"{node.host} has the cluster's secret changed")
 

@@ -53,7 +53,7 @@ def ask_by_frame(
 
     async def talk() -> Framed:
         try:
-            session = core.session(
+            session = core.handlers.session(
                 identity=None, address="client", send=frames.append, wake=lambda: None, end=lambda: None
             )
         except ApiError as error:

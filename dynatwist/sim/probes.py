@@ -104,7 +104,7 @@ class Probes:
         async def walk() -> None:
             after = ""
             while True:
-                page = await core.context.listing.page(table, "", after, Level.QUORUM, at_once)
+                page = await core.handlers.context.listing.page(table, "", after, Level.QUORUM, at_once)
                 found.extend(name for name, _ in page.records)
                 if page.next_after is None:
                     return

@@ -192,9 +192,9 @@ class _Run:
         self.votes.damaged(node)
 
     def _on_core(self, node: SimNode, core: Core) -> None:
-        core.saver.least_log_bytes = self.plan.least_log_bytes
+        core.folder.saver.least_log_bytes = self.plan.least_log_bytes
         if self.plan.in_small_steps:
-            core.saver.slice_records, core.saver.chunk_bytes = 2, 1000
+            core.folder.saver.slice_records, core.folder.saver.chunk_bytes = 2, 1000
             core.repair.answers.page_bytes, core.repair.hints.batch = 400, 2
             core.cluster.step_records = 3
         self.plan.sizes.give(core)

@@ -54,7 +54,7 @@ class Sizes:
             return
         core.cluster.links.frame_sizes = self.frames
         core.cluster.answer_bytes = low
-        core.context.listing.page_bytes = core.context.listing.scan_bytes = low
+        core.handlers.context.listing.page_bytes = core.handlers.context.listing.scan_bytes = low
         core.repair.hints.batch_bytes = low
         core.repair.answers.page_bytes = min(core.repair.answers.page_bytes, low)
         core.store.requests.max_bytes = 8 * low

@@ -181,9 +181,9 @@ class Sockets:
                 assert interest.key is not None
                 if interest.cursor:
                     headers["last-event-id"] = interest.cursor
-                one.stream = core.live.subscribe(
+                one.stream = core.handlers.live.subscribe(
                     Request(headers=headers),
-                    core.context.identify_reader(Request(headers=headers)),
+                    core.handlers.context.identify_reader(Request(headers=headers)),
                     interest.table,
                     interest.key,
                     wake=lambda: self._woken(one),
@@ -192,11 +192,11 @@ class Sockets:
                 one.is_open = True
                 self._drain(one)
                 return
-            identity = core.context.identify_reader(Request(headers=headers))
+            identity = core.handlers.context.identify_reader(Request(headers=headers))
         except ApiError:
             self._connections.remove(one)  # its node ceased to be ready, or does not know its user
             return
-        session = one.session = core.session(
+        session = one.session = core.handlers.session(
             identity=identity,
             address="client",
             send=lambda frame: self._hear(one, frame),

@@ -88,7 +88,7 @@ class MajorityTime:
     @property
     def durable_ms(self) -> int:
         """What is over by some log."""
-        return max([self._durable_ms, *(core.wal.durable_lapse_ms for core in self._cluster.cores())])
+        return max([self._durable_ms, *(core.store.wal.durable_lapse_ms for core in self._cluster.cores())])
 
     @property
     def most_ms(self) -> int:

@@ -168,7 +168,7 @@ class Witness:
             self.say(f"P12: {node.host} sets partition {partition} aside, though nothing of it was lost")
         self._starts_over(node, partition)
         if partition == SYSTEM_PARTITION:  # the last; one that dies before that is durable is told once more
-            core.wal.when_durable(core.wal.lsn, lambda: self._may_be_told.discard(node.number))
+            core.store.wal.when_durable(core.store.wal.lsn, lambda: self._may_be_told.discard(node.number))
         self._ceases_whole(node, core, partition)
 
     def _became_whole(self, node: SimNode, core: Core, partition: int) -> None:
@@ -183,7 +183,7 @@ class Witness:
         What was damaged once, and mended, counts as damaged no more, though the damaged file may still lie there.
         """
         if node.number not in self._hurt:
-            self._started_unhurt(node, core, len(core.recovered.damaged))
+            self._started_unhurt(node, core, len(core.folder.recovered.damaged))
         for replica in core.store.replicas:
             for known in self._in[replica.number]:
                 if replica.clock.covers(known.record.dot):

@@ -47,11 +47,11 @@ class Front:
         self._config = config
         self._reactor = reactor
         self.app = KleinApp(core, reactor)
-        limits, context = config.limits, core.context
+        limits, context = config.limits, core.handlers.context
         self.site = BoundedSite(
             self.app.resource(),
             reactor,
-            metrics=core.metrics,
+            metrics=context.metrics,
             limits=limits,
             budget=context.budget,
             admission=Admission(context),
@@ -62,8 +62,8 @@ class Front:
         )
         if not config.klein_only:
             self.site.lane = FastLane(
-                data=core.data,
-                metrics=core.metrics,
+                data=core.handlers.data,
+                metrics=context.metrics,
                 seconds=reactor.seconds,
                 max_head_bytes=limits.header_bytes,
                 max_body_bytes=limits.body_bytes,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http import HTTPStatus
-from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -16,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from dynatwist.api.handlers import Handler
 from dynatwist.api.heavy import HEAVY_BYTES
 from dynatwist.api.request import Answer, Request, error_answer
 from dynatwist.api.routes import ROUTES
@@ -31,7 +31,6 @@ from .request import BoundedRequest, headers_of
 from .sse import SseStream
 from .websocket import KvSocket, take_over
 
-Handler = Callable[..., Answer | Awaitable[Answer]]
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _log = Logger()
 PIECE_BYTES = 1 << 20
@@ -70,12 +69,15 @@ class KleinApp:
 
     def __init__(self, core: Core, reactor: Any) -> None:
         self._core = core
+        self._handlers = core.handlers
+        self._context = core.handlers.context
+        self._metrics = self._context.metrics
         self._reactor = reactor
         self.klein = Klein()
         self.streams: set[SseStream] = set()
         self.sockets: set[KvSocket] = set()
         for method, path, name in ROUTES:
-            self._route(method, path, name, attrgetter(name)(core))
+            self._route(method, path, name, core.handlers.named(name))
         self._plain_route("/<a>/subscribe/<b>", self._subscribe)
         self._plain_route("/ws", self._websocket)
         self._plain_route("/admin", self._dashboard)
@@ -101,7 +103,7 @@ class KleinApp:
         self.klein.route(path, methods=["GET"], merge_slashes=False)(endpoint)
 
     async def _run(self, request: BoundedRequest, name: str, handler: Handler, segments: dict[str, str]) -> Any:
-        context, asked, who = self._core.context, None, ""
+        context, asked, who = self._context, None, ""
         try:
             asked = self._parsed(request)
             who = context.who_asks(asked) if context.audit.is_on else ""
@@ -113,7 +115,7 @@ class KleinApp:
         if context.audit.is_on and asked is not None:
             context.audit.answered(name, asked, tuple(segments.values()), answer, who)
         if answer.stream is not None:
-            budget, holder = self._core.budget, answer.holder
+            budget, holder = self._context.budget, answer.holder
             with Charge(budget.streams, holder) as stream, Charge(budget.unread, holder) as piece:
                 try:
                     stream.take()
@@ -126,7 +128,7 @@ class KleinApp:
         return self._send(request, answer)
 
     def _parsed(self, request: BoundedRequest) -> Request:
-        return parsed(request, self._core.context.proxies)
+        return parsed(request, self._context.proxies)
 
     def _send(self, request: BoundedRequest, answer: Answer) -> bytes:
         self._head(request, answer)
@@ -143,7 +145,7 @@ class KleinApp:
         for name, value in answer.headers.items():
             request.setHeader(name.encode(), value.encode("latin-1", "replace"))
         took_s = self._reactor.seconds() - request.started_s
-        self._core.metrics.observe(request.method.decode("latin-1")[:8], answer.status, max(took_s, 1e-6))
+        self._metrics.observe(request.method.decode("latin-1")[:8], answer.status, max(took_s, 1e-6))
 
     async def _send_stream(self, request: BoundedRequest, answer: Answer) -> None:
         """Write pieces as they come, at the pace at which the client reads."""
@@ -192,15 +194,15 @@ class KleinApp:
 
     async def _subscribe(self, request: BoundedRequest, table: str, key: str) -> None:
         asked = self._parsed(request)
-        self._core.context.require_ready()
-        identity = await self._core.context.identify_listener(asked)
-        stream = SseStream(request, self._reactor, self._core.metrics, self.streams)
-        listening = self._core.live.subscribe(
+        self._context.require_ready()
+        identity = await self._context.identify_listener(asked)
+        stream = SseStream(request, self._reactor, self._metrics, self.streams)
+        listening = self._handlers.live.subscribe(
             asked, identity, segment(table), segment(key), wake=stream.wake, end=stream.close
         )
         if listening.holder:
             request.channel.belongs_to(listening.holder)
-        self._core.metrics.observe("GET", 200, max(self._reactor.seconds() - request.started_s, 1e-6))
+        self._metrics.observe("GET", 200, max(self._reactor.seconds() - request.started_s, 1e-6))
         await stream.begin(listening)
 
     async def _websocket(self, request: BoundedRequest) -> None:
@@ -215,8 +217,8 @@ class KleinApp:
         identity = None
         asked = self._parsed(request)
         if asked.token is not None or "ticket" in asked.query:
-            self._core.context.require_ready()
-            identity = await self._core.context.identify_listener(asked)
+            self._context.require_ready()
+            identity = await self._context.identify_listener(asked)
         if request.is_connected:
             await take_over(request, self._core, identity, asked.address, self.sockets)
 

@@ -82,7 +82,7 @@ class KvSocket(OpenSocket):
         """The handshake is done."""
         core, identity = self._core, self._identity
         try:
-            session = core.session(
+            session = core.handlers.session(
                 identity=identity,
                 address=self._address,
                 send=self._send_text,
@@ -94,7 +94,7 @@ class KvSocket(OpenSocket):
             return
         self.session = session
         self._pipeline = Pipeline(self._begin, self._want_more)
-        core.metrics.websocket_connections += 1
+        core.handlers.context.metrics.websocket_connections += 1
         self._sockets.add(self)
         if session.is_stranger:
             self._auth_timer = core.runtime.clock.callLater(AUTH_TIMEOUT_S, self._still_strange)
@@ -201,7 +201,7 @@ class KvSocket(OpenSocket):
         cancel(self._auth_timer)
         if self.session is not None:
             self._sockets.discard(self)
-            self._core.metrics.websocket_connections -= 1
+            self._core.handlers.context.metrics.websocket_connections -= 1
             self._pipeline.close()
             self.session.close()
             self.session = None

@@ -42,7 +42,7 @@ class Listeners(Records):
         listener = Listener(token, name, key, may_miss="from" in query)
         try:
             request = Request(query, headers)
-            listener.stream = self.core.live.subscribe(
+            listener.stream = self.core.handlers.live.subscribe(
                 request, self.routes.listener(request), name, key, wake=lambda: None, end=lambda: self._left(listener)
             )
         except ApiError as error:
@@ -65,7 +65,7 @@ class Listeners(Records):
         if len(self.sockets) < 3:
             sent: list[bytes] = []
             socket: list[Socket] = []
-            session = self.core.session(
+            session = self.core.handlers.session(
                 identity=None, address="x", send=sent.append, wake=lambda: None, end=lambda: self._ended(socket[0])
             )
             socket.append(Socket(session, sent))

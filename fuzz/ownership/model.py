@@ -133,7 +133,7 @@ class Model(RuleBasedStateMachine):
                 listener.stream.close()
         for socket in self.sockets:
             socket.session.close()
-        if len(self.core.hub) or len(self.core.connected):
+        if len(self.core.hub) or len(self.core.handlers.connected):
             raise Found("somebody who left is still listened for")
         nothing_logged()
         self.nodes.check()

@@ -73,7 +73,7 @@ class Door:
         )
         core = self.nodes.core
         self.noted: list[bytes] = []
-        core.context.audit._append = self.noted.append
+        core.handlers.context.audit._append = self.noted.append
         self._front = Front(core, core.config, self.nodes.node.process)
         if klein_only:
             self._front.site.lane = None
@@ -205,7 +205,7 @@ def session(data: bytes) -> None:
     core = door.nodes.core
     sent: list[bytes] = []
     identity = core.users.authenticate(door.tokens["token"])
-    one = core.session(identity=identity, address="x", send=sent.append, wake=lambda: None, end=lambda: None)
+    one = core.handlers.session(identity=identity, address="x", send=sent.append, wake=lambda: None, end=lambda: None)
     for number, line in enumerate(door.filled(data).split(b"\n")):
         door.nodes.result(one.receive(line))
         if len(sent) != number + 1:

@@ -67,7 +67,7 @@ class _Folder:
                 nodes.run(0.05)
                 self.ever |= _contents_of(store.replicas)
             if step in (1, 2):
-                nodes.result(nodes.core.saver.save())
+                nodes.result(nodes.core.folder.saver.save())
             nodes.run(0.5)
             self.images.append(nodes.node.disk.image())
         self.data_key = nodes.core.identity.data_key

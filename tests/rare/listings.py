@@ -24,14 +24,14 @@ def a_page_ends_where_the_first_node_ends():
     world, cluster = settled(6)
     node = cluster.nodes[0]
     for core in cluster.cores():
-        core.context.listing.scan_bytes = 300
+        core.handlers.context.listing.scan_bytes = 300
     names = sorted(f"k{number:02}" for number in range(40))
     for name in names:
         assert code(ask(world, node, "put", ("t", name), level="all")) == "ok"
     found, after = [], ""
     while after is not None:
         pages = []
-        listing = node.core.context.listing.names("t", "", after, Level.MAJORITY)
+        listing = node.core.handlers.context.listing.names("t", "", after, Level.MAJORITY)
         node.process.run(lambda listing=listing, pages=pages: ensureDeferred(listing).addCallback(pages.append))
         assert world.run_until(lambda pages=pages: pages, 5)
         found += [name for name, _ in pages[0].names]
@@ -81,13 +81,13 @@ def a_listing_needs_the_old_owners_as_well():
     _, cluster = settled(3)
     core = cluster.nodes[0].core
     core.cluster.adopt(core.cluster.registry.with_members((core.cluster.me,)))
-    assert not core.context.listing._is_covered({core.identity.node_id}, Level.MAJORITY)
+    assert not core.handlers.context.listing._is_covered({core.identity.node_id}, Level.MAJORITY)
 
 
 def a_listing_does_not_count_a_damaged_owner():
     world, ignorant, _ = a_damaged_one_and_one_that_was_away()
     over = []
-    listing = ignorant.core.context.listing.names("t", "", "", Level.MAJORITY)
+    listing = ignorant.core.handlers.context.listing.names("t", "", "", Level.MAJORITY)
     ignorant.process.run(lambda: ensureDeferred(listing).addBoth(over.append))
     assert world.run_until(lambda: over, 5)
     assert isinstance(over[0], Failure)

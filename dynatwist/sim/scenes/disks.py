@@ -47,7 +47,7 @@ def saves_that_fail(stage: Stage) -> None:
     keys = [stage.new_key() for _ in range(3)]
     for key in keys:
         stage.put(node, key)
-    saver = node.core.saver if node.core is not None else None
+    saver = node.core.folder.saver if node.core is not None else None
     if saver is None:
         return
     for _ in range(stage.random.randint(1, 3)):

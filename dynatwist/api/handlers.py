@@ -1,0 +1,72 @@
+"""What serves clients: the handlers behind the routes, the event streams and the websockets of one node.
+
+`ROUTES` names a handler as ``part.method``; the parts are those of `Handlers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from operator import attrgetter
+
+from dynatwist.agreement.rotation import Rotation
+from dynatwist.auth.tokens import Identity
+
+from .accounts import AccountRoutes
+from .admin import AdminRoutes
+from .connected import Connected
+from .context import Context
+from .data import DataRoutes
+from .keys import KeyRoutes
+from .live import LiveRoutes, Sights
+from .request import Answer
+from .session import Session
+from .status import StatusRoutes
+
+Handler = Callable[..., Answer | Awaitable[Answer]]
+
+
+class Handlers:
+    """See the module.
+
+    :param rotation: of the cluster's secrets.
+    :param later: runs a function in the next turn of the reactor.
+    :ivar connected: whoever has a stream or a websocket.
+    """
+
+    def __init__(self, context: Context, rotation: Rotation, later: Callable[[Callable[[], None]], object]) -> None:
+        self.context = context
+        self.data = DataRoutes(context)
+        self.accounts = AccountRoutes(context)
+        self.status = StatusRoutes(context)
+        self.admin = AdminRoutes(context, self.data)
+        self.keys = KeyRoutes(context, rotation)
+        self.connected = Connected(context.users.still_counts, later)
+        self._sights = Sights(context)
+        self.live = LiveRoutes(context, self._sights, self.connected)
+
+    def named(self, name: str) -> Handler:
+        """The handler that a route names."""
+        handler: Handler = attrgetter(name)(self)
+        return handler
+
+    def session(
+        self,
+        *,
+        identity: Identity | None,
+        address: str,
+        send: Callable[[bytes], None],
+        wake: Callable[[], None],
+        end: Callable[[], None],
+    ) -> Session:
+        """Begin what goes on over one websocket; see `Session`."""
+        return Session(
+            self.context,
+            self.data.door,
+            sights=self._sights,
+            connected=self.connected,
+            identity=identity,
+            address=address,
+            send=send,
+            wake=wake,
+            end=end,
+        )
