@@ -169,8 +169,7 @@ class _Run:
             count=plan.load.sockets,
             tables=tables,
         )
-        self.mischief = Mischief(self.cluster, plan.faults, self._on_damage)
-        self.mischief.on_caught = self.clients.write_over
+        self.mischief = Mischief(self.cluster, plan.faults, self._on_damage, on_caught=self.clients.write_over)
         self.stage = Stage(
             cluster=self.cluster,
             clients=self.clients,
