@@ -15,6 +15,7 @@ from dynatwist.model.record import Draft, beats
 from dynatwist.model.records import pack
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.disk import UNLIMITED_BYTES, SimDisk
+from dynatwist.sim.mount import Mount
 from dynatwist.sim.world import Process, World
 from dynatwist.storage.cold import ColdFolder
 from dynatwist.storage.durability import Durability
@@ -317,7 +318,7 @@ def test_a_log_that_peers_remember_better_leaps_too():
 
 def test_either_identity_file_is_enough_when_the_other_cannot_be_read():
     disk = SimDisk(Random(5))
-    fs = disk.mount(Process(World(1), "node"))
+    fs = Mount(disk, Process(World(1), "node"))
     file = IdentityFile(fs, "/d", KEYS, os.urandom)
     file.save(Identity(b"n" * 8, b"e" * 8, 3, 4, b"d" * 32))
     disk.lose_sector("/d/identity-a")
@@ -436,15 +437,15 @@ class TestWhatAStartMayForget:
         for crash_at in range(1, 7):
             disk = SimDisk(Random(crash_at))
             before, after = (Identity(b"n" * 8, epoch * 8, 3, 4, b"d" * 32) for epoch in (b"1", b"2"))
-            IdentityFile(disk.mount(Process(World(1), "old")), "/d", KEYS, os.urandom).save(before)
+            IdentityFile(Mount(disk, Process(World(1), "old")), "/d", KEYS, os.urandom).save(before)
             disk.crash_after = crash_at
             with pytest.raises(BaseException, match=r"fsync|rename"):
-                IdentityFile(disk.mount(Process(World(1), "new")), "/d", KEYS, os.urandom).save(after)
+                IdentityFile(Mount(disk, Process(World(1), "new")), "/d", KEYS, os.urandom).save(after)
             disk.lose_power()
             for lost in COPIES:
                 twin = disk.twin(power_lost=False)
                 twin.lose(f"/d/{lost}")
-                found, _ = IdentityFile(twin.mount(Process(World(1), "look")), "/d", KEYS, os.urandom).load()
+                found, _ = IdentityFile(Mount(twin, Process(World(1), "look")), "/d", KEYS, os.urandom).load()
                 assert found is not None
                 assert found.epoch in (before.epoch, after.epoch)
 

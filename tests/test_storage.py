@@ -17,6 +17,7 @@ from dynatwist.model.dots import Dot, actor_of
 from dynatwist.model.record import Draft, write_over
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.sim.disk import SimDisk
+from dynatwist.sim.mount import Mount
 from dynatwist.sim.world import Process, World
 from dynatwist.storage import seal, snapshot
 from dynatwist.storage.durability import Durability
@@ -200,7 +201,7 @@ class Bench:
 
     def __init__(self, disk=None, durability=Durability.FSYNC, epoch=b"e" * 8):
         self.disk = disk or SimDisk(Random(1))
-        self.fs = self.disk.mount(Process(World(1), "bench"))
+        self.fs = Mount(self.disk, Process(World(1), "bench"))
         self.announced = []
         self.later = []
         self.fatal = []
@@ -479,12 +480,12 @@ class TestRecovery:
 def test_replacing_a_file_is_whole_or_not_at_all():
     for crash_at in range(1, 4):
         disk = SimDisk(Random(crash_at))
-        replace_file(disk.mount(Process(World(1), "old")), "/d", "f", b"old")
+        replace_file(Mount(disk, Process(World(1), "old")), "/d", "f", b"old")
         disk.crash_after = crash_at
         with pytest.raises(BaseException, match=r"fsync|rename"):
-            replace_file(disk.mount(Process(World(1), "new")), "/d", "f", b"new contents")
+            replace_file(Mount(disk, Process(World(1), "new")), "/d", "f", b"new contents")
         disk.lose_power()
-        assert disk.mount(Process(World(1), "look")).read("/d/f") in (b"old", b"new contents")
+        assert Mount(disk, Process(World(1), "look")).read("/d/f") in (b"old", b"new contents")
 
 
 def test_regression_a_flipped_version_is_damage_and_not_a_newer_program():

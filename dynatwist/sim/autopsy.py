@@ -18,7 +18,9 @@ from dynatwist.storage.manifest import manifest_name
 from dynatwist.storage.recovery import Recovered, recover, scrub
 
 from .cluster import SimCluster, SimNode
-from .disk import SimDisk, frame_ends
+from .disk import SimDisk
+from .mount import Mount
+from .volume import frame_ends
 from .world import Process
 
 TRIES = 5
@@ -80,9 +82,7 @@ class Autopsy:
         yield from self._judge(node, core, twin, "with " + " and ".join(harms))
 
     def _twin(self, node: SimNode) -> SimDisk:
-        twin = node.disk.twin(power_lost=False)
-        twin.random = self._random
-        return twin
+        return node.disk.twin(power_lost=False, random=self._random)
 
     def _harm(self, twin: SimDisk, sort: str, spared: str = "") -> str:
         """Damage a file of some sort, unless that is to be spared.
@@ -113,7 +113,7 @@ class Autopsy:
 
     def _judge(self, node: SimNode, core: Core, twin: SimDisk, how: str, may_miss: bool = True) -> Iterator[str]:
         folder, data_key = core.config.actual_data_dir, core.identity.data_key
-        mount = twin.mount(Process(self._cluster.world, "look"))
+        mount = Mount(twin, Process(self._cluster.world, "look"))
         try:
             with unnoticed():
                 identity, _ = IdentityFile(mount, folder, self._cluster.keys, lambda size: bytes(size)).load()

@@ -17,6 +17,7 @@ from dynatwist.storage.durability import Durability
 from dynatwist.storage.recovery import recover
 
 from .cluster import SimCluster, SimNode
+from .mount import Mount
 from .world import Process
 
 MAX_CALLS = 64
@@ -122,11 +123,12 @@ def _false_index(node: SimNode, core: Core) -> Iterator[str]:
 
 def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
     """What a start would find on the disk now, against what is held."""
-    disk = node.disk.twin(power_lost)
+    assert node.process is not None
+    mount = Mount(node.disk.twin(power_lost), Process(node.process.world, "look"))
     how = "a power cut" if power_lost else "a kill"
     folder = core.config.actual_data_dir
     try:
-        found = recover(disk.mount(Process(node.process.world, "look")), folder, core.identity.data_key, True)  # type: ignore[union-attr]
+        found = recover(mount, folder, core.identity.data_key, True)
     except (StartError, OSError) as error:
         yield f"P1: {node.host} could not start after {how} now: {error}"
         return

@@ -18,6 +18,7 @@ from dynatwist.runtime import Runtime
 from dynatwist.storage.keyring import Change, ClusterKeys, Keyring
 
 from .disk import SimDisk, SimWriter
+from .mount import Mount
 from .network import SimHost, SimNetwork
 from .times import MajorityTime
 from .world import Killed, Process, World
@@ -102,7 +103,7 @@ class SimNode:
             self.wall_ms,
             world.random,
             world.random.randbytes,
-            self.disk.mount(process),
+            Mount(self.disk, process),
             network,
             lambda name: SimWriter(world, process, self.disk),
             offload,

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from dynatwist.errors import StartError
 from dynatwist.model.record import Draft, Key
 from dynatwist.sim.disk import SimDisk
+from dynatwist.sim.mount import Mount
 from dynatwist.sim.world import Process, World
 from dynatwist.storage.keyfile import change, load_or_create, render
 from dynatwist.storage.keyring import MAX_TOKEN_KEYS, ClusterKeys
@@ -80,7 +81,7 @@ class _Folder:
         """What a start makes of it, and what it leaves."""
         disk = SimDisk(Random(1))
         disk.restore(image)
-        found = recover(disk.mount(Process(World(1), "start")), "/sim/0", self.data_key, True)
+        found = recover(Mount(disk, Process(World(1), "start")), "/sim/0", self.data_key, True)
         return found, disk.image()
 
     def ends_early(self, image: dict[str, bytes]) -> bool:

@@ -76,10 +76,7 @@ class Mischief:
         self._cluster.network.weather = Weather(delays=0.0)
         self._cluster.network.heal()
         for node in self._cluster.nodes:
-            node.disk.crash_after = 0
-            node.disk.fails_sync = False
-            node.disk.relieve(self._cluster.world.now_s)
-            node.disk.stall_s = 0.0
+            node.disk.mend(self._cluster.world.now_s)
             if node.process is not None:
                 node.process.thaw()
         self._clocks.set_right()

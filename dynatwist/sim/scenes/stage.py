@@ -74,9 +74,7 @@ class Stage:
         self.cluster.network.heal()
         for node in self.cluster.active():
             self.listen_again(node)
-            node.disk.stall_s = 0.0
-            node.disk.fails_sync = False
-            node.disk.relieve(self.world.now_s)
+            node.disk.mend(self.world.now_s)
             if node.process is not None:
                 node.process.thaw()
             if not node.running:
