@@ -12,10 +12,11 @@ from dynatwist.model.record import Key, Record
 from dynatwist.replication.request import Kind
 
 from .answers import Answers
-from .clients import OWNERS, ROOT, TABLES, Clients
+from .clients import Clients
 from .cluster import SimCluster, SimNode
 from .door import Ask, Reply, Respond
 from .history import STRICT_TABLE, Call, name_of
+from .keys import OWNERS, ROOT, TABLES
 from .known import Known
 from .order import is_preferred
 from .witness import Witness
@@ -112,7 +113,7 @@ class Bulk:
     def _batch(self, node: SimNode) -> None:
         random = self._world.random
         table, who, level = random.choice(TABLES), random.choice(OWNERS), random.choice(("quorum", "majority", "one"))
-        keys = self._clients.keys_in(table)
+        keys = self._clients.keys.of(table)
         calls: list[Call | None] = []
         ops: list[bytes] = []
         for _ in range(self._count(6)):
@@ -167,7 +168,7 @@ class Bulk:
     def _read_many(self, node: SimNode) -> None:
         random = self._world.random
         table, who = random.choice(TABLES), random.choice((*OWNERS, ROOT))
-        keys = random.choices(self._clients.keys_in(table), k=self._count(USUAL_READ))
+        keys = random.choices(self._clients.keys.of(table), k=self._count(USUAL_READ))
         if len(keys) > USUAL_READ:
             keys += [f"none{number}" for number in range(MANY)]
             self._names.shuffle(keys)
@@ -216,7 +217,7 @@ class Bulk:
             return
         prefix = random.choice(("", "", "k", "k1", "s"))
         if self._names.random() < 0.2:
-            prefix = self._names.choice(self._clients.keys_in(table))
+            prefix = self._names.choice(self._clients.keys.of(table))
         after = random.choice(("", "", "k0", "k10", "k3"))
         limit = random.choice((0, 0, 1, 3))
         self.list_names(node, who, table, level, prefix=prefix, after=after, limit=limit)
@@ -260,7 +261,7 @@ class Bulk:
         if listing.level != "majority":
             return
         upto = names[-1] if listing.limit and len(names) == listing.limit else None
-        keys = [key for key in self._clients.keys_in(listing.table) if listing.covers(key) and key not in names]
+        keys = [key for key in self._clients.keys.of(listing.table) if listing.covers(key) and key not in names]
         self._judge_missing(listing, [key for key in keys if upto is None or key < upto])
 
     def _judge_missing(self, listing: _Listing, names: list[str]) -> None:

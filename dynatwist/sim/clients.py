@@ -1,74 +1,32 @@
-"""Clients of a simulated cluster: single requests and bursts, sessions with majorities or causal tokens, new users."""
+"""Clients of the simulated cluster: they send one request, by HTTP or as a frame, and note what they are told."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import count, islice
+from collections.abc import Callable
 from random import Random
 from weakref import WeakKeyDictionary
 
-import msgspec
-from twisted.internet.defer import ensureDeferred
 from twisted.python.failure import Failure
 
-from dynatwist.api.request import Request
 from dynatwist.auth.tokens import Role
-from dynatwist.auth.users import USERS_TABLE, User
 from dynatwist.core import Core
-from dynatwist.errors import ApiError
 from dynatwist.model.record import Key, Record
-from dynatwist.model.ring import partition_of
-from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Kind, Operation
-from dynatwist.requests.listing import Listing, ListingUnavailable
+from dynatwist.replication.request import Kind
 
 from .answers import Answers
 from .cluster import SimCluster, SimNode
 from .door import Ask, Door, Reply
 from .frames import Framed, ask_by_frame
-from .history import STRICT_TABLE, Call, History, name_of
-from .order import is_preferred
-from .plan import Load
+from .history import Call, History, name_of
+from .keys import OWNERS, ROOT, Keys, owner_of
 
-TABLES = ("users", "things")
-OWNERS = ("alice", "bob")
-STRICT_KEYS = ("s0", "s1")
 LEVELS = ("quorum", "majority", "one", "all")
 KINDS = (Kind.PUT, Kind.DELETE, Kind.PATCH, Kind.GET)
-LISTINGS = 0.02
-"""Share of plain requests that list a table."""
-ROOT = "admin"
 BY_SOCKET = 0.1
 """Share of requests without token or ETag that come as frames of a websocket, whose answers do not say who has it."""
-CONDITIONAL = 0.1
-"""Share of plain requests that name an ETag."""
 
 OnCall = Callable[[Call], None]
-
-
-@dataclass(slots=True)
-class _Causal:
-    """A session with a token: what it saw last of each key, as the merge order has it."""
-
-    name: str
-    token: str = ""
-    saw: dict[Key, Record] = field(default_factory=dict)
-    busy: bool = False
-
-
-def _keys(partitions: int) -> Iterator[Key]:
-    """Keys of both tables; all in a few partitions, on request, where they meet each other's clocks and G."""
-    for number in count():
-        key = (TABLES[number % 2], f"k{number // 2}")
-        if not partitions or partition_of(*key) < partitions:
-            yield key
-
-
-def owner_of(key: Key) -> str:
-    """Who writes a key, as a rule."""
-    return OWNERS[sum(key[1].encode()) % 2]
 
 
 class Clients:
@@ -77,7 +35,9 @@ class Clients:
     :param on_call: told of every call before it is sent.
     :param on_answer: told of every call that was answered.
     :param answers: knows the record that an answer names.
-    :ivar violations: what sessions with a causal token saw go backwards.
+    :param value_bytes: how large some values are; 0 where all are small.
+    :ivar keys: what they ask for.
+    :ivar violations: what answers showed that they must not.
     """
 
     def __init__(
@@ -85,169 +45,25 @@ class Clients:
         *,
         cluster: SimCluster,
         history: History,
-        load: Load,
+        keys: Keys,
+        value_bytes: int,
         on_call: OnCall,
         on_answer: OnCall,
         answers: Answers,
     ) -> None:
+        self.keys = keys
+        self._value_bytes = value_bytes
         self._answers = answers
         self._doors: WeakKeyDictionary[Core, Door] = WeakKeyDictionary()
         self._tokens: dict[str, str] = {}
         self._tags: dict[Key, deque[str]] = {}
-        self._cluster = cluster
         self._world = cluster.world
         self._history = history
-        self._load = load
         self._on_call = on_call
         self._on_answer = on_answer
-        self._running = False
         self._number = 0
-        self._names = 0
-        self._causal = [_Causal(f"causal{number}") for number in range(3)]
-        self._keys = list(islice(_keys(load.partitions), load.keys))
-        self._staged: list[str] = []
         self._by_socket = Random(f"by socket {cluster.world.seed}")
         self.violations: list[str] = []
-        self.value_bytes = 0
-
-    def know(self, keys: Iterable[Key]) -> None:
-        """Ask for some more keys than the plan says."""
-        self._keys += keys
-
-    def stage(self, name: str) -> None:
-        """A key of `STRICT_TABLE` that a scene is about; listings have to show it."""
-        self._staged.append(name)
-
-    def enroll(self) -> None:
-        """Have the users known that all requests come from; their uids are their names."""
-        node = self._cluster.ready_nodes()[0]
-        assert node.core is not None
-        assert node.process is not None
-        for name in OWNERS:
-            value = msgspec.json.encode(User(name, ""))
-            key = USERS_TABLE, name
-            operation = Operation(Kind.PUT, key, Level.ALL, value, any_owner=True)
-            node.process.run(node.core.coordinator.submit, operation, lambda result: None)
-
-    def is_enrolled(self) -> bool:
-        """Whether every node knows these users."""
-        keys = [(USERS_TABLE, name) for name in OWNERS]
-        stores = [core.store for core in self._cluster.cores()]
-        return all(store.held(key) and store.readable.is_all for store in stores for key in keys)
-
-    def start(self) -> None:
-        """Begin to ask."""
-        self._running = True
-        self._next()
-        if self._load.registrations:
-            self._world.later(self._world.random.expovariate(self._load.registrations / 10), self._register_next)
-
-    def stop(self) -> None:
-        """No more requests."""
-        self._running = False
-
-    def _next(self) -> None:
-        if not self._running:
-            return
-        random = self._world.random
-        self._world.later(random.expovariate(self._load.rate_s), self._next)
-        nodes = self._cluster.ready_nodes()
-        if not nodes:
-            return
-        draw = random.random()
-        if draw < self._load.strict:
-            self._ask_strictly(random.choice(nodes), (STRICT_TABLE, random.choice(STRICT_KEYS)))
-        elif draw < self._load.strict + self._load.causal:
-            self._ask_causally(random.choice(nodes))
-        elif random.random() < self._load.burst:
-            key = random.choice(self._keys)
-            for _ in range(random.randint(2, 4)):
-                self._ask_plainly(random.choice(nodes), key)
-        elif random.random() < LISTINGS:
-            self._list(random.choice(nodes))
-        else:
-            self._ask_plainly(random.choice(nodes), random.choice(self._keys))
-
-    def _list(self, node: SimNode) -> None:
-        """A table, with values or without, page by page; it may fail, but it is in order, and each key comes once."""
-        random = self._world.random
-        table, level = random.choice(TABLES), Level(random.choice(LEVELS))
-        of_names, at_once = random.random() < 0.5, random.choice((2, 256))
-        found: list[str] = []
-
-        async def walk(listing: Listing) -> None:
-            after: str | None = ""
-            while after is not None:
-                if of_names:
-                    names = await listing.names(table, "", after, level, at_once)
-                    found.extend(name for name, _ in names.names)
-                    after = names.next_after
-                else:
-                    page = await listing.page(table, "", after, level, at_once)
-                    found.extend(name for name, _ in page.records)
-                    if any(record.value is None for _, record in page.records):
-                        self.violations.append(f"P3: what is deleted in {table} is listed at {node.host}")
-                    sizes = [len(record.value or b"") for _, record in page.records]
-                    if sum(sizes[:-1]) > listing.page_bytes:
-                        self.violations.append(f"P10: a page of {table} at {node.host} holds {sum(sizes)} bytes")
-                    after = page.next_after
-
-        def over(result: object) -> None:
-            if isinstance(result, Failure) and not result.check(ListingUnavailable):
-                self.broke(result)
-            elif found != sorted(set(found)):
-                self.violations.append(f"P6: {table} listed at {node.host}: {found}")
-
-        core, process = node.core, node.process
-        assert core is not None
-        assert process is not None
-        process.run(lambda: ensureDeferred(walk(core.handlers.context.listing)).addBoth(over))
-
-    def _ask_strictly(self, node: SimNode, key: Key) -> None:
-        """With ``majority``; a write is watched by others while it is under way."""
-        random = self._world.random
-        kind = random.choices(KINDS, (4, 1, 0, 2))[0]
-        self.ask(node, f"strict{random.randrange(4)}", kind, key, "majority")
-
-        def watch() -> None:
-            nodes = self._cluster.ready_nodes()
-            if nodes and self._running:
-                self.ask(random.choice(nodes), f"strict{random.randrange(4)}", Kind.GET, key, "majority")
-
-        for _ in range(random.randint(0, 3) if kind is not Kind.GET else 0):
-            self._world.later(random.expovariate(50.0), watch)
-
-    def _ask_plainly(self, node: SimNode, key: Key) -> None:
-        random, load = self._world.random, self._load
-        choice = random.choices(range(6), load.weights)[0]
-        kind = KINDS[choice] if choice < len(KINDS) else Kind.PUT
-        level = random.choices(LEVELS, load.levels)[0]
-        ttl_s = random.randint(1, 6) if choice == 4 else 0
-        tag = ""
-        if choice < len(KINDS) and key in self._tags and random.random() < CONDITIONAL:
-            tag = random.choice((*self._tags[key], *([] if kind is Kind.GET else ["*"])))
-        self.ask(node, "plain", kind, key, level, ttl_s=ttl_s, if_absent=choice == 5, then=self._maybe_again, tag=tag)
-
-    def write_over(self, key: Key) -> None:
-        """Others write a key while somebody waits for an answer about it."""
-        random = self._world.random
-
-        def write(kind: Kind) -> None:
-            nodes = self._cluster.ready_nodes()
-            if nodes and self._running:
-                self.ask(random.choice(nodes), "over", kind, key, "quorum")
-
-        for kind in (Kind.PUT, Kind.DELETE) if key in self._keys else ():
-            self._world.later(random.uniform(0.02, 0.5), lambda kind=kind: write(kind))  # type: ignore[misc]
-
-    def _maybe_again(self, call: Call) -> None:
-        """What failed is tried again by some, at another node."""
-        nodes = self._cluster.ready_nodes()
-        has_failed = call.is_write and call.code in ("uncertain", "unavailable")
-        if has_failed and nodes and self._running and self._world.random.random() < 0.3:
-            self.ask(self._world.random.choice(nodes), "again", call.kind, call.key, call.level)
-
-    # One request
 
     def ask(
         self,
@@ -256,6 +72,7 @@ class Clients:
         kind: Kind,
         key: Key,
         level: str,
+        *,
         token: str = "",
         ttl_s: int = 0,
         if_absent: bool = False,
@@ -298,22 +115,16 @@ class Clients:
         self._on_call(call)
         return call
 
-    def keys_in(self, table: str) -> list[str]:
-        """The keys of a table that requests are about."""
-        if table == STRICT_TABLE:
-            return [*STRICT_KEYS, *self._staged]
-        return [key[1] for key in self._keys if key[0] == table] or ["k0"]
-
     def value_of(self, call: Call) -> bytes:
         """What a write sends: its number, so that it is known again; where a seed has large values, some are."""
         if call.kind in (Kind.GET, Kind.DELETE):
             return b""
         random = self._world.random
         name = b"p" if call.kind is Kind.PATCH else b"n"
-        if not self.value_bytes or call.session == "probe" or not (call.is_large or random.random() >= 0.6):
+        if not self._value_bytes or call.session == "probe" or not (call.is_large or random.random() >= 0.6):
             call.sent = b'{"%b":%d}' % (name, call.number)
         else:
-            size_bytes = random.choice((self.value_bytes // 4, self.value_bytes))
+            size_bytes = random.choice((self._value_bytes // 4, self._value_bytes))
             call.sent = b'{"%b":%d,"x%b":"%b"}' % (name, call.number, name, b"x" * size_bytes)
         return call.sent
 
@@ -376,12 +187,12 @@ class Clients:
         self._tags.setdefault(call.key, deque(maxlen=4)).append(tag)
         status = {Kind.PUT: 201, Kind.GET: 304 if tag == call.if_none_match else 200}.get(call.kind, 200)
         if reply.status != status:
-            self.violations.append(f"P6: {call.text()}: status {reply.status}")
+            self.say(f"P6: {call.text()}: status {reply.status}")
         if call.kind is Kind.DELETE or reply.status == 304:
             return self._answers.named(call.key, tag)
         record = self._answers.shown(call.key, reply.body, tag)
         if record is not None and call.user not in (ROOT, record.owner.partition("#")[0]):
-            self.violations.append(f"P9: {call.text()}: it is {record.owner}'s {name_of(record)}")
+            self.say(f"P9: {call.text()}: it is {record.owner}'s {name_of(record)}")
         return record
 
     def answered(self, call: Call, code: str, record: Record | None, replicas: str) -> None:
@@ -391,73 +202,14 @@ class Clients:
         self._world.say(call.text())
         self._on_answer(call)
 
+    def tags_of(self, key: Key) -> tuple[str, ...]:
+        """The ETags of a key that answers named last."""
+        return tuple(self._tags.get(key, ()))
+
+    def say(self, text: str) -> None:
+        """A violation."""
+        self.violations.append(text)
+
     def broke(self, failure: Failure) -> None:
         """A request raised what is no answer."""
         self._world.errors.append(f"a request raises {failure.getTraceback()}")
-
-    # Sessions with a causal token
-
-    def _ask_causally(self, node: SimNode) -> None:
-        random = self._world.random
-        idle = [session for session in self._causal if not session.busy]
-        if not idle:
-            return
-        session = random.choice(idle)
-        key = random.choice(self._keys)
-        kind = random.choices(KINDS, (3, 1, 0, 5))[0]
-        session.busy = True
-        level = random.choices(LEVELS, self._load.levels)[0]
-        call = self.ask(node, session.name, kind, key, level, session.token, then=lambda call: self._saw(session, call))
-        self._world.later(8.0, lambda: self._release(session, call))
-
-    def _release(self, session: _Causal, call: Call) -> None:
-        if not call.code:
-            session.busy = False  # its node died
-
-    def _saw(self, session: _Causal, call: Call) -> None:
-        session.busy = False
-        if call.record is None:
-            return  # an absent key: the final judgement knows whether it may be
-        before = session.saw.get(call.key)
-        if before is not None and is_preferred(before, call.record):
-            self.violations.append(f"P6: {call.text()}, which is older than what its token names, {before.value!r}")
-        session.saw[call.key] = call.record
-        token = Request(headers={"x-causal-token": session.token} if session.token else {}).causal()
-        session.token = token.with_dot(partition_of(*call.key), call.record.dot).render()
-
-    # New users
-
-    def _register_next(self) -> None:
-        if not self._running:
-            return
-        random = self._world.random
-        self._world.later(random.expovariate(self._load.registrations / 10), self._register_next)
-        self._names += random.random() < 0.7
-        name = f"u{self._names}"
-        nodes = self._cluster.ready_nodes()
-        chosen = random.sample(nodes, min(len(nodes), random.choice((1, 2, 3))))
-        if chosen and random.random() < 0.3:
-            chosen.append(chosen[0])  # twice at one node at once
-        for node in chosen:
-            assert node.process is not None
-            node.process.run(self._register, node, name)
-
-    def _register(self, node: SimNode, name: str) -> None:
-        core = node.core
-        assert core is not None
-        running = ensureDeferred(core.users.register_or_login(name, f"secret {name}", node.host))
-
-        def done(result: tuple[bool, str]) -> None:
-            new, _ = result
-            self._world.say(f"register {name} at {node.host}: {'new' if new else 'known'}")
-            if new:
-                self._history.registered[name] = self._history.registered.get(name, 0) + 1
-
-        def failed(failure: Failure) -> None:
-            failure.trap(ApiError)
-            assert isinstance(failure.value, ApiError)
-            self._world.say(f"register {name} at {node.host}: {failure.value.code}")
-            if failure.value.status == 401:
-                self.violations.append(f"P1: user {name} is refused with the right secret: {failure.value}")
-
-        running.addCallbacks(done, failed).addErrback(self.broke)

@@ -21,12 +21,13 @@ from .answers import Answers
 from .autopsy import Autopsy
 from .births import LATEST_S
 from .bulk import Bulk
-from .clients import TABLES, Clients, owner_of
+from .clients import Clients
 from .cluster import SimCluster, SimNode
 from .effort import Effort, crowd, gather_crowd
 from .endurance import Endurance
 from .faults import Mischief
 from .history import STRICT_TABLE, History
+from .keys import TABLES, Keys, owner_of
 from .leases import LEASE_TABLE, Leases
 from .listeners import Listeners
 from .locks import Locks
@@ -39,6 +40,8 @@ from .scenes import play
 from .scenes.stage import Stage
 from .sizes import overfull
 from .sockets import Sockets
+from .traffic import Traffic
+from .users import Users
 from .votes import Votes
 from .witness import Witness
 from .world import Killed, World
@@ -141,12 +144,14 @@ class _Run:
         self.clients = Clients(
             cluster=self.cluster,
             history=self.history,
-            load=plan.load,
+            keys=Keys(plan.load, crowd()[:5] if plan.sizes.has_crowd else ()),
+            value_bytes=plan.sizes.value_bytes,
             on_call=self.oracle.sent,
             on_answer=self.oracle.answered,
             answers=answers,
         )
-        self.clients.value_bytes = plan.sizes.value_bytes
+        self.traffic = Traffic(self.cluster, self.clients, plan.load)
+        self.users = Users(self.cluster, self.clients, self.history, plan.load.registrations)
         tables = *TABLES, STRICT_TABLE, LEASE_TABLE
         self.listeners = Listeners(self.cluster, self.witness, plan.load.listeners, tables)
         self.locks = Locks(self.cluster, self.clients, plan.load.locks)
@@ -169,7 +174,7 @@ class _Run:
             count=plan.load.sockets,
             tables=tables,
         )
-        self.mischief = Mischief(self.cluster, plan.faults, self._on_damage, on_caught=self.clients.write_over)
+        self.mischief = Mischief(self.cluster, plan.faults, self._on_damage, on_caught=self.traffic.write_over)
         self.stage = Stage(
             cluster=self.cluster,
             clients=self.clients,
@@ -183,8 +188,6 @@ class _Run:
         self.found: list[str] = []
         self.autopsy = Autopsy(self.cluster, checks.finds)
         self.effort = Effort(self.witness.say, MAX_SENT_BYTES)
-        if plan.sizes.has_crowd:
-            self.clients.know(crowd()[:5])
 
     def _on_damage(self, node: SimNode, unseen: bool) -> None:
         self.witness.damaged(node, unseen)
@@ -245,8 +248,8 @@ class _Run:
         if not self.world.run_until(self.cluster.is_settled, SETTLE_LIMIT_S):
             self.found.append(f"P4: the cluster did not form within {SETTLE_LIMIT_S:g} s")
             return
-        self.clients.enroll()
-        if not self.world.run_until(self.clients.is_enrolled, SETTLE_LIMIT_S, step_s=0.05):
+        self.users.enroll()
+        if not self.world.run_until(self.users.is_enrolled, SETTLE_LIMIT_S, step_s=0.05):
             self.found.append("P4: a write at all nodes was not carried out, with all nodes up")
             return
         while True:
@@ -269,9 +272,10 @@ class _Run:
             part.stop()
         self.world.say("calm")
 
-    def _parts(self) -> tuple[Clients | Locks | Leases | Bulk | Listeners | Sockets | Rivals | Mischief, ...]:
+    def _parts(self) -> tuple[Traffic | Users | Locks | Leases | Bulk | Listeners | Sockets | Rivals | Mischief, ...]:
         return (
-            self.clients,
+            self.traffic,
+            self.users,
             self.locks,
             self.leases,
             self.bulk,

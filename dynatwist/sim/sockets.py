@@ -21,9 +21,10 @@ from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 
 from .answers import Answers
-from .clients import OWNERS, ROOT, Clients
+from .clients import Clients
 from .cluster import SimCluster, SimNode
 from .history import name_of
+from .keys import OWNERS, ROOT
 from .order import is_preferred
 from .witness import Witness
 from .world import Process
@@ -161,7 +162,7 @@ class Sockets:
     def _draw(self, is_key: bool) -> _Interest:
         random = self._world.random
         table = random.choice(self._tables)
-        key = random.choice(self._clients.keys_in(table)) if is_key or random.random() < 0.3 else None
+        key = random.choice(self._clients.keys.of(table)) if is_key or random.random() < 0.3 else None
         prefix = "" if key is not None or random.random() < 0.5 else random.choice(("k", "k1", "s", "k0"))
         return _Interest(table, key, prefix, self._world.now_s)
 

@@ -12,10 +12,11 @@ from dynatwist.model.ring import partition_of
 from dynatwist.replication.request import Kind
 
 from ..bulk import Bulk
-from ..clients import OWNERS, ROOT, Clients
+from ..clients import Clients
 from ..cluster import SimCluster, SimNode
 from ..door import Ask, Reply
 from ..history import STRICT_TABLE, Call
+from ..keys import OWNERS, ROOT
 from ..listeners import Listeners
 from ..rivals import Rivals
 
@@ -102,7 +103,7 @@ class Stage:
             self._names += 1
             key = STRICT_TABLE, f"{NAME}{self._names}"
             if partition is None or partition_of(*key) == partition:
-                self._clients.stage(key[1])
+                self._clients.keys.stage(key[1])
                 return key
 
     def owners(self, key: Key) -> list[SimNode]:
