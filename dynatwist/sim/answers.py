@@ -40,7 +40,7 @@ class Answers:
     def named(self, key: Key, tag: str) -> Record | None:
         """The record of a key that has an ETag; nobody wrote it if there is none."""
         tags = self._tags.setdefault(key, {})
-        known = self._witness.of(key)
+        known = self._witness.ledger.of(key)
         for one in islice(known.values(), self._seen.get(key, 0), None):
             other = tags.setdefault(etag(one.record), one.record)
             if other != one.record:

@@ -197,7 +197,7 @@ class Bulk:
             self._witness.say(f"P3: {'/'.join(key)} {name_of(record)} is a tombstone, and shown")
         if who not in (ROOT, record.owner.partition("#")[0]):
             self._witness.say(f"P9: {who} is shown {'/'.join(key)} {name_of(record)} of {record.owner}")
-        known = self._witness.of(key)[record.dot]
+        known = self._witness.ledger.of(key)[record.dot]
 
         def durable() -> None:
             if not known.held_by:
@@ -272,7 +272,7 @@ class Bulk:
                 self._witness.say(f"P6: {listing.text()}: without {there.name}")
 
     def _judge_shown(self, listing: _Listing, name: str) -> None:
-        known = [one for one in self._witness.of((listing.table, name)).values() if one.record.value is not None]
+        known = [one for one in self._witness.ledger.of((listing.table, name)).values() if one.record.value is not None]
         if listing.reader != ROOT:
             known = [one for one in known if one.record.owner.partition("#")[0] == listing.reader]
         if not known:
@@ -286,7 +286,7 @@ class Bulk:
     def _there_all_the_time(self, listing: _Listing, name: str) -> Known | None:
         """A record because of which a listing by majority has to show a key: a majority had it before, and nobody has
         tried to delete the key since, nor does anything of it expire, nor belong to another user."""
-        known = list(self._witness.of((listing.table, name)).values())
+        known = list(self._witness.ledger.of((listing.table, name)).values())
         last: Known | None = None
         for one in known:
             is_told = one.by_majority_s < listing.started_s and bool(one.holders) and one.record.value is not None
@@ -306,7 +306,7 @@ class Bulk:
     def _gone_all_the_time(self, listing: _Listing, name: str, shown: list[Known]) -> Known | None:
         """A delete because of which a listing by majority must not show a key: a majority had it before, and it beats
         all that could be shown."""
-        for one in self._witness.of((listing.table, name)).values():
+        for one in self._witness.ledger.of((listing.table, name)).values():
             is_told = one.by_majority_s < listing.started_s and one.record.value is None and bool(one.holders)
             if is_told and all(is_preferred(one.record, other.record) for other in shown):
                 return one

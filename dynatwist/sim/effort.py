@@ -20,8 +20,8 @@ from dynatwist.storage.store import Store
 
 from .cluster import SimCluster
 from .history import CROWD_TABLE
+from .progress import Progress
 from .stream import SimStream
-from .witness import Witness
 from .world import Process
 
 CROWD = 600
@@ -92,7 +92,7 @@ class Effort:
         places += [(Records, name, self._walk) for name in _WALKS]
         places += [(Store, name, self._excused) for name in _EXCUSED]
         places += [(BucketWalk, "note", self._look)]
-        places += [(Witness, "_is_held", lambda real: staticmethod(self._excused(real)))]  # the judge itself
+        places += [(Progress, "is_held", self._excused)]  # the judge itself
         before = [(owner, name, owner.__dict__[name]) for owner, name, _ in places]
         for owner, name, wrap in places:
             setattr(owner, name, wrap(owner.__dict__[name]))

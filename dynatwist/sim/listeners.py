@@ -169,7 +169,7 @@ class Listeners:
         if not heard.covers(key):
             self._witness.say(f"P8: {'/'.join(key)} was heard at {heard.node.host}, where nobody listens to it")
         self.announced[key, record.dot] = record
-        known = self._witness.of(key).get(record.dot)
+        known = self._witness.ledger.of(key).get(record.dot)
         if known is None or not known.held_by:
             self._witness.say(f"P8: {'/'.join(key)} {name_of(record)} was announced before anybody had it durably")
         before = heard.last.get(key)

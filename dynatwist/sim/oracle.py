@@ -80,7 +80,7 @@ class Oracle:
             if call.kind is Kind.GET and call.code == "not_found" and call.level in ("majority", "all"):
                 self._judge_absent(call)
             return
-        known = self._witness.of(call.key).get(record.dot)
+        known = self._witness.ledger.of(call.key).get(record.dot)
         if call.kind is Kind.GET:
             self._judge_found_again(call, record)
         if known is None or known.record != record:
@@ -97,7 +97,7 @@ class Oracle:
                 self._say(f"P9: {call.user} wrote {call.key}, which is {record.owner}'s")
             self._judge_condition(call, record)
             if call.level in ("majority", "all"):
-                self._witness.majority_has(known, call.ended_s)
+                self._witness.ledger.majority_has(known, call.ended_s)
             if registry is not None and registry == self._common_registry():
                 self._judge_groups(call, registry, known.partition, known.held_by)
 
@@ -115,7 +115,7 @@ class Oracle:
     def _judge_absent(self, call: Call) -> None:
         """Who is told by a majority that there is nothing is told the truth: what a majority had before is deleted, or
         over by the clocks of a majority. And that stays so: see `_judge_found_again`."""
-        records = self._witness.of(call.key).values()
+        records = self._witness.ledger.of(call.key).values()
         had = [one for one in records if one.by_majority_s < call.started_s and one.holders]
         greatest = next((one for one in had if not any(is_preferred(two.record, one.record) for two in had)), None)
         if greatest is None or any(is_preferred(one.record, greatest.record) for one in records):
@@ -145,7 +145,7 @@ class Oracle:
         wanted = None
         if call.if_match and call.if_match != "*" and self._answers is not None:
             wanted = self._answers.named(call.key, call.if_match)
-        known = {dot: one.record for dot, one in self._witness.of(call.key).items()}
+        known = {dot: one.record for dot, one in self._witness.ledger.of(call.key).items()}
         text = broken(call, record, known, wanted, int(self._cluster.time.passed_ms) + SLACK_MS)
         if text:
             self._say(f"P2: {call.text()}: {text}")
@@ -154,7 +154,7 @@ class Oracle:
 
     def _judge_base(self, call: Call, record: Record) -> None:
         """What was patched, or named by an ETag, is not older than what a majority had before anybody asked."""
-        known = self._witness.of(call.key)
+        known = self._witness.ledger.of(call.key)
         seen = [known[dot].record for dot in record.vv if dot in known]
         bases = [one for one in seen if one.version == record.version - 1]
         for newer in known.values():
@@ -206,17 +206,19 @@ class Oracle:
 
     def born_s(self) -> dict[tuple[Key, Dot], float]:
         """When each record was written, by key and dot."""
-        return {(known.key, known.record.dot): known.born_s for known in self._witness.all()}
+        return {(known.key, known.record.dot): known.born_s for known in self._witness.ledger.all()}
 
     def _judge_write(self, key: Key, record: Record, final: Record | None) -> None:
-        known = self._witness.of(key)
+        known = self._witness.ledger.of(key)
         if record.dot not in known:
             return  # that nobody wrote it was said when it was answered
         name = known[record.dot].name
         promise = "P3" if record.value is None else "P1"
         if final is not None and (final.dot == record.dot or is_preferred(final, record)):
             return
-        if not known[record.dot].holders or (final is not None and self._witness.is_outlived(known[record.dot])):
+        if not known[record.dot].holders or (
+            final is not None and self._witness.burials.is_outlived(known[record.dot])
+        ):
             self.excused += 1
         elif final is not None:
             self._say(f"{promise}: {name} gave way to {final.value!r} {name_of(final)}, which it beats")
@@ -231,10 +233,10 @@ class Oracle:
 
     def _judge_seen(self, key: Key, record: Record, how: str) -> None:
         """What was shown to anybody has not been forgotten, unless it lies in damage."""
-        known = self._witness.of(key).get(record.dot)
+        known = self._witness.ledger.of(key).get(record.dot)
         if known is None or not known.held_by:
             self._say(f"P1: {'/'.join(key)} {name_of(record)} was {how}, but nobody ever held it durably")
-        if known is None or not known.holders or self._witness.is_superseded(known):
+        if known is None or not known.holders or self._witness.burials.is_superseded(known):
             return
         for core in self._cluster.cores():
             owners = core.cluster.ownership.owners(known.partition)
@@ -242,7 +244,7 @@ class Oracle:
                 self._say(f"P1: {known.name} was {how}, but {core.cluster.me.host} forgot it")
 
     def _judge_refused(self, call: Call) -> None:
-        if any(_number(known.record) == call.number for known in self._witness.of(call.key).values()):
+        if any(_number(known.record) == call.number for known in self._witness.ledger.of(call.key).values()):
             self._say(f"P6: {call.text()}, but it was written")
 
     def _judge_strict(self) -> None:
@@ -270,12 +272,12 @@ class Oracle:
                 self._say(f"P6: {'/'.join(key)}: {fault.text}: {'; '.join(calls) or fault.values}")
 
     def _is_kept(self, call: Call) -> bool:
-        known = self._witness.of(call.key).get(call.record.dot) if call.record is not None else None
+        known = self._witness.ledger.of(call.key).get(call.record.dot) if call.record is not None else None
         return known is not None and bool(known.holders)
 
     def _count_races(self) -> None:
         self.races = 0
-        for known in self._witness.by_key():
+        for known in self._witness.ledger.by_key.values():
             first: dict[int, set[str]] = {}
             for one in known.values():
                 if len(one.record.lineage.stamps) == 1:

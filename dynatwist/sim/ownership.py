@@ -26,7 +26,7 @@ class Ownership:
         self._witness = witness
         self._versions: dict[int, Registry] = {}
         self._is_due = False
-        witness.on_whole = self._soon
+        witness.when_whole(self._soon)
         self._look_again()
 
     def watch(self, core: Core) -> None:
@@ -66,7 +66,7 @@ class Ownership:
         if registry is None:
             return
         cores = {core.identity.node_id: core for core in self._cluster.cores() if core.cluster.registry == registry}
-        for known in self._witness.by_majority:
+        for known in self._witness.ledger.by_majority:
             if known.holders:
                 self._judge(known, registry, cores)
 

@@ -138,7 +138,7 @@ class Probes:
     def _judge_stamp(self, call: Call, record: Record) -> None:
         """The time that it carries is that of most clocks, but for usual errors, or that of what it replaced."""
         most_ms = self.cluster.time.most_ms
-        known = (one.record for one in self.witness.of(call.key).values() if one.record.dot != record.dot)
+        known = (one.record for one in self.witness.ledger.of(call.key).values() if one.record.dot != record.dot)
         latest_ms = max((one.stamp.ms for one in known), default=0)
         if not most_ms - FAR_OFF_MS <= record.stamp.ms <= max(most_ms + FAR_OFF_MS, latest_ms):
             self.violations.append(f"P2: {call.text()} is stamped {record.stamp.ms - most_ms} ms ahead of most clocks")

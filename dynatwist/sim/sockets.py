@@ -300,7 +300,7 @@ class Sockets:
             return
         if one.who not in (ROOT, record.owner.partition("#")[0]):
             self._witness.say(f"P9: {name} {name_of(record)} is {record.owner}'s")
-        known = self._witness.of(key)[record.dot]
+        known = self._witness.ledger.of(key)[record.dot]
 
         def durable() -> None:
             if not known.held_by and shown is not None:
@@ -315,7 +315,7 @@ class Sockets:
     def _oldest_delete(self, one: _Connection, key: Key, before: Record | None) -> Record | None:
         """The least record that can be what a listener is told of as a delete."""
         found: Record | None = None
-        for known in self._witness.of(key).values():
+        for known in self._witness.ledger.of(key).values():
             record = known.record
             is_theirs = one.who in (ROOT, record.owner.partition("#")[0])
             if record.value is not None or not is_theirs:
