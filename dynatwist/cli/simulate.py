@@ -16,7 +16,8 @@ from dynatwist.sim.batch import Options as Options
 from dynatwist.sim.batch import run_seeds
 from dynatwist.sim.plan import NAMES
 from dynatwist.sim.reached import named_states
-from dynatwist.sim.run import Report, simulate
+from dynatwist.sim.report import Report
+from dynatwist.sim.run import simulate
 
 SHOWN = 3
 """Violations of a seed that are told: the first says most, and others follow from it."""

@@ -13,7 +13,8 @@ from itertools import islice
 from typing import Any
 
 from .plan import draw
-from .run import Report, simulate
+from .report import Report
+from .run import simulate
 
 WATCHDOG_S = 120.0
 """CPU time after which a seed counts as stuck; plus as much for each simulated minute."""

@@ -161,7 +161,9 @@ class SimNode:
 class SimCluster:
     """Nodes, network and keys.
 
+    :param on_core: told of every core that is built, before it starts.
     :param drift_ppm: by how much the hosts' monotonic clocks are off at most.
+    :param bytes_per_s: that a connection carries, each way.
     :param settings: of every node's `NodeConfig`, beyond addresses.
     :ivar time: what time it is by the hosts' wall clocks.
     :ivar hosts_by_id: the number of the host that has, or had, a node id.
@@ -175,10 +177,12 @@ class SimCluster:
         on_core: OnCore = lambda node, core: None,
         *,
         drift_ppm: int = 0,
+        bytes_per_s: float = float("inf"),
+        same_seeds: bool = False,
         **settings: Any,
     ) -> None:
         self.world = world
-        self.network = SimNetwork(world)
+        self.network = SimNetwork(world, bytes_per_s)
         self.keys = ClusterKeys((hashlib.sha256(b"cluster").digest(),), (hashlib.sha256(b"storage").digest(),))
         self.on_core = on_core
         self.settings = settings
@@ -187,7 +191,7 @@ class SimCluster:
         self.time = MajorityTime(self)
         self.hosts_by_id: dict[bytes, int] = {}
         self._founded = False
-        self.same_seeds = False
+        self.same_seeds = same_seeds
 
     def keyring(self) -> Keyring:
         """For one process; all hosts share a key file."""

@@ -36,15 +36,15 @@ class Weather:
 class SimNetwork:
     """All hosts and what is between them.
 
-    :ivar bytes_per_s: that a connection carries, each way.
+    :param bytes_per_s: that a connection carries, each way.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, bytes_per_s: float = float("inf")) -> None:
         self.world = world
         self.weather = Weather()
         self.hosts: dict[str, SimHost] = {}
         self.streams = 0
-        self.bytes_per_s = float("inf")
+        self.bytes_per_s = bytes_per_s
         self._cut: set[tuple[str, str]] = set()
         self._slow_s: dict[tuple[str, str], float] = {}
         self._captured: deque[bytes] = deque(maxlen=CAPTURED)

@@ -35,7 +35,7 @@ class Oracle:
         node came back with a change of their key that nobody had met (docs/architecture, "Anti-entropy").
     """
 
-    def __init__(self, cluster: SimCluster, history: History, witness: Witness) -> None:
+    def __init__(self, cluster: SimCluster, history: History, witness: Witness, answers: Answers) -> None:
         self._cluster = cluster
         self._history = history
         self._witness = witness
@@ -45,10 +45,6 @@ class Oracle:
         self._over: dict[tuple[Key, Dot], Call] = {}
         self.races = 0
         self.excused = 0
-        self._answers: Answers | None = None
-
-    def use(self, answers: Answers) -> None:
-        """Have ETags understood."""
         self._answers = answers
 
     # At once
@@ -143,7 +139,7 @@ class Oracle:
     def _judge_condition(self, call: Call, record: Record) -> None:
         """What an ETag demanded was so, where the write was carried out; and a patch changed what was held there."""
         wanted = None
-        if call.if_match and call.if_match != "*" and self._answers is not None:
+        if call.if_match and call.if_match != "*":
             wanted = self._answers.named(call.key, call.if_match)
         known = {dot: one.record for dot, one in self._witness.ledger.of(call.key).items()}
         text = broken(call, record, known, wanted, int(self._cluster.time.passed_ms) + SLACK_MS)

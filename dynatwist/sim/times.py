@@ -21,18 +21,19 @@ SLACK_MS = 100
 
 
 class MajorityTime:
-    """See the module; `look` at every change of a clock, and now and then.
-
-    :ivar say: told of a node that takes a time for over which no majority has passed.
-    """
+    """See the module; `look` at every change of a clock, and now and then."""
 
     def __init__(self, cluster: SimCluster) -> None:
         self._cluster = cluster
-        self.say: Callable[[str], None] = lambda text: None
+        self._say: Callable[[str], None] = lambda text: None
         self._durable_ms = 0
         self._passed_ms = 0.0
         self._looked_s = 0.0
         self._lately: deque[tuple[float, dict[int, int]]] = deque()
+
+    def tell(self, say: Callable[[str], None]) -> None:
+        """Who is told of a node that takes a time for over which no majority has passed."""
+        self._say = say
 
     def start(self) -> None:
         """Begin to look by itself."""
@@ -53,7 +54,7 @@ class MajorityTime:
         self._looked_s = now_s
         for core in self._cluster.cores():
             if core.store.lapse_ms > self._passed_ms + SLACK_MS:
-                self.say(f"P1: {core.cluster.me.host} takes {core.store.lapse_ms} for over, {self._passed_ms:.0f} is")
+                self._say(f"P1: {core.cluster.me.host} takes {core.store.lapse_ms} for over, {self._passed_ms:.0f} is")
 
     def _by_registry(self, readings: dict[int, float]) -> list[float]:
         """By each registry that a node goes by; what one of them may say is no fault."""

@@ -1,0 +1,36 @@
+"""The log of the code under test: its lines belong to the trace, and failures that nobody handled to the errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from twisted.logger import ILogObserver, globalLogPublisher
+from zope.interface import implementer
+
+from .world import Killed, World
+
+CUT_FOR_LENGTH = ("peer link dropped", "a message for {peer} was longer")
+"""What a node logs when a peer sends a frame that is too long, or would have to."""
+
+
+@contextmanager
+def logged(world: World) -> Iterator[None]:
+    """Have what is logged told in a world."""
+
+    @implementer(ILogObserver)
+    def observe(event: dict[str, Any]) -> None:
+        failure = event.get("log_failure")
+        if failure is not None and not failure.check(Killed):
+            world.errors.append(f"unhandled: {failure.getTraceback()}")
+        elif str(event.get("log_format", "")).startswith(CUT_FOR_LENGTH):
+            world.errors.append("P10: " + str(event["log_format"]).format_map(event))
+        elif world.tracing and failure is None:
+            world.say("log: " + str(event.get("log_format", "")).format_map(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(observe)
