@@ -1,0 +1,102 @@
+"""Judges what listeners are told: in order, durable, theirs, and of each key the last (P8, P9)."""
+
+from __future__ import annotations
+
+from dynatwist.model.dots import Dot
+from dynatwist.model.record import Key, Record
+
+from .answers import Answers
+from .history import name_of
+from .interests import Interest
+from .order import is_preferred
+from .witness import Witness
+from .world import World
+
+SOON_S = 0.05
+"""A listener at a node that does not own a key counts from when the owners have been told of it."""
+
+
+class Hearing:
+    """See the module.
+
+    :ivar say: hears of violations.
+    """
+
+    def __init__(self, world: World, answers: Answers, witness: Witness) -> None:
+        self._world = world
+        self._answers = answers
+        self._witness = witness
+        self.say = witness.say
+
+    def told(self, interest: Interest) -> None:
+        """A listener is told that something may be missing."""
+        interest.told(self._world.now_s)
+
+    def heard(self, interest: Interest, key: Key, shown: bytes | None) -> None:
+        """A listener hears of a key.
+
+        :param shown: the record, as it was sent; ``None`` of a delete, of which only that is told.
+        """
+        name = interest.text(key)
+        if not interest.matches(key):
+            self.say(f"P8: {name} is not what it listens to")
+        record = self._oldest_delete(interest, key) if shown is None else self._answers.shown(key, shown)
+        if record is None:
+            if shown is None:
+                self.say(f"P8: {name} is deleted, it hears, though nobody deleted it since")
+            return
+        if not interest.may_see(record):
+            self.say(f"P9: {name} {name_of(record)} is {record.owner}'s")
+        self._judge_durable(name, key, record, is_deleted=shown is None)
+        before = interest.last.get(key)
+        if before is not None and not is_preferred(record, before):
+            self.say(f"P8: {name} {name_of(record)} is heard after {name_of(before)}")
+        else:
+            interest.last[key] = record
+
+    def _judge_durable(self, name: str, key: Key, record: Record, is_deleted: bool) -> None:
+        known = self._witness.ledger.of(key)[record.dot]
+
+        def durable() -> None:
+            if not known.held_by and not is_deleted:
+                self.say(f"P8: {name} {name_of(record)} is announced before anybody has it durably")
+
+        self._world.later(0.0, durable)  # the log tells the witness in the same turn
+
+    def _oldest_delete(self, interest: Interest, key: Key) -> Record | None:
+        """The least record that can be what a listener is told of as a delete."""
+        before, found = interest.last.get(key), None
+        for known in self._witness.ledger.of(key).values():
+            record = known.record
+            if record.value is not None or not interest.may_see(record):
+                continue
+            if before is None or is_preferred(record, before):
+                found = record if found is None or is_preferred(found, record) else found
+        return found
+
+    # At rest
+
+    def judge(self, interest: Interest, final: dict[Key, Record], born_s: dict[tuple[Key, Dot], float]) -> None:
+        """After everything has come to rest: has a listener heard the last of each key?
+
+        :param final: what the owners hold.
+        :param born_s: when each record was written, by (key, dot).
+        """
+        for key, record in final.items():
+            if interest.matches(key) and interest.may_see(record):
+                self._judge_key(interest, key, record, born_s.get((key, record.dot), 0.0))
+        for key, last in interest.last.items():
+            if key not in final and last.value is not None and not last.expires_ms:
+                self.say(f"P8: {interest.who} at {interest.host}: {'/'.join(key)} is gone, and was not told")
+
+    def _judge_key(self, interest: Interest, key: Key, record: Record, born_s: float) -> None:
+        last = interest.last.get(key)
+        if last is not None and (last.dot == record.dot or last.value is record.value is None):
+            return
+        begun_s = max(interest.since_s, interest.told_s) + SOON_S
+        if born_s > begun_s or (last is not None and interest.told_s < interest.since_s):
+            text = "nothing" if last is None else f"{last.value!r} {name_of(last)}"
+            self.say(
+                f"P8: {interest.text(key)}: the last heard is {text}, owners hold {record.value!r} {name_of(record)} "
+                f"since {born_s:.3f}, listening since {begun_s:.3f}"
+            )

@@ -1,0 +1,57 @@
+"""What a user listens to at a node: a key, or those with a prefix; and what it has heard of that so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dynatwist.model.record import Key, Record
+
+from .keys import ROOT
+
+
+@dataclass(slots=True, eq=False)
+class Interest:
+    """One subscription, over all connections that it lives through.
+
+    :ivar who: listens.
+    :ivar host: the node that tells it.
+    :ivar since_s: when it began.
+    :ivar told_s: when it was last told to read afresh.
+    :ivar last: per key the newest record heard. Of a delete only that is told: the oldest that it can be.
+    """
+
+    who: str
+    host: str
+    table: str
+    key: str | None
+    prefix: str
+    since_s: float
+    told_s: float = -1.0
+    cursor: str = ""
+    last: dict[Key, Record] = field(default_factory=dict)
+
+    def begin(self, now_s: float) -> None:
+        """It is subscribed; where it was not told a cursor yet, it begins anew."""
+        if not self.cursor:
+            self.since_s = now_s
+            self.last.clear()
+
+    def told(self, now_s: float) -> None:
+        """It is told that something may be missing."""
+        self.told_s = now_s
+        self.last.clear()
+
+    def matches(self, key: Key) -> bool:
+        """Whether a key is listened to."""
+        if key[0] != self.table:
+            return False
+        return key[1] == self.key if self.key is not None else key[1].startswith(self.prefix)
+
+    def may_see(self, record: Record) -> bool:
+        """Whether a record is shown to this user."""
+        return self.who in (ROOT, record.owner.partition("#")[0])
+
+    def text(self, key: Key) -> str:
+        """For people: what is said of a key."""
+        what = f"{self.table}/{self.key or self.prefix + '*'}"
+        return f"{self.who} at {self.host} listens to {what}: {'/'.join(key)}"
