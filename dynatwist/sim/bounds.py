@@ -12,9 +12,9 @@ FOUND_ALONE_AFTER_S = 120.0
 
 def give_bounds(core: Core, plan: Plan) -> None:
     """Let a node go by the bounds of a plan; to be called before it starts."""
-    core.saver.least_log_bytes = plan.least_log_bytes
+    core.folder.saver.least_log_bytes = plan.least_log_bytes
     if plan.in_small_steps:
-        core.saver.slice_records, core.saver.chunk_bytes = 2, 1000
+        core.folder.saver.slice_records, core.folder.saver.chunk_bytes = 2, 1000
         core.repair.answers.page_bytes, core.repair.hints.batch = 400, 2
         core.cluster.step_records = 3
     plan.sizes.give(core)

@@ -126,7 +126,10 @@ class StreamConnection(Connection):
             headers["last-event-id"] = interest.cursor
         request = Request(headers=headers)
         try:
-            self._stream = core.live.subscribe(request, interest.table, interest.key, self._woken, self.leave)
+            identity = core.handlers.context.identify_reader(request)
+            self._stream = core.handlers.live.subscribe(
+                request, identity, interest.table, interest.key, wake=self._woken, end=self.leave
+            )
         except ApiError:
             self.is_refused = True
             return
@@ -165,11 +168,11 @@ class SocketConnection(Connection):
 
     def _connect(self, core: Core, headers: dict[str, str]) -> None:
         try:
-            identity = core.context.identify_listener(Request(headers=headers))
+            identity = core.handlers.context.identify_reader(Request(headers=headers))
         except ApiError:
             self.is_refused = True
             return
-        self._session = core.session(
+        self._session = core.handlers.session(
             identity=identity, address="client", send=self._hear, wake=self._woken, end=self.leave
         )
         self.is_open = True

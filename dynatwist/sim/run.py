@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dynatwist.api.limits import Limits
 from dynatwist.core import Core
 from dynatwist.sometimes import Reached
-from dynatwist.storage.wal import Durability
+from dynatwist.storage.durability import Durability
 
 from . import checks
 from .births import LATEST_S
@@ -228,7 +228,7 @@ class _Run:
 
     def _is_settled(self) -> bool:
         """Owners agree, and all that they hold is durable: what is not yet is not announced either."""
-        return checks.is_converged(self.cluster) and all(core.store.is_readable for core in self.cluster.cores())
+        return checks.is_converged(self.cluster) and all(core.store.readable.is_all for core in self.cluster.cores())
 
     def _wait(self, condition: Callable[[], bool], text: str) -> bool:
         """Let time pass until all is well, doing what an operator does meanwhile."""

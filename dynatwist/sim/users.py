@@ -46,7 +46,8 @@ class Users:
     def is_enrolled(self) -> bool:
         """Whether every node knows these users."""
         keys = [(USERS_TABLE, name) for name in OWNERS]
-        return all(core.store.held(key) and core.store.is_readable for core in self._cluster.cores() for key in keys)
+        stores = [core.store for core in self._cluster.cores()]
+        return all(store.held(key) and store.readable.is_all for store in stores for key in keys)
 
     def start(self) -> None:
         """Some begin to register."""

@@ -34,7 +34,7 @@ class Walk:
         core, process = self._node.core, self._node.process
         assert core is not None
         assert process is not None
-        process.run(lambda: ensureDeferred(self._walk(core.context.listing)).addBoth(self._over))
+        process.run(lambda: ensureDeferred(self._walk(core.handlers.context.listing)).addBoth(self._over))
 
     async def _walk(self, listing: Listing) -> None:
         after: str | None = ""

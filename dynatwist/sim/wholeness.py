@@ -71,7 +71,7 @@ class Wholeness:
 
     def _judge_damage(self, node: SimNode, core: Core) -> None:
         """Nothing happened to its disk since it was up: so nothing is damaged, and nothing counts that did not."""
-        damaged = len(core.recovered.damaged)
+        damaged = len(core.folder.recovered.damaged)
         if damaged and any(node.number in known.holders for known in self._ledger.all()):
             self._say(f"P1: {node.host} starts with {damaged} partitions damaged, though nothing was lost since")
         for number in sorted(self._not_whole[node.number]):
@@ -129,7 +129,7 @@ class Wholeness:
             self._say(f"P12: {node.host} sets partition {partition} aside, though nothing of it was lost")
         self._starts_over(node, partition)
         if partition == SYSTEM_PARTITION:  # the last; one that dies before that is durable is told once more
-            core.wal.when_durable(core.wal.lsn, lambda: self._may_be_told.discard(node.number))
+            core.store.wal.when_durable(core.store.wal.lsn, lambda: self._may_be_told.discard(node.number))
         self._ceases_whole(node, core, partition)
 
     def became_whole(self, node: SimNode, core: Core, partition: int) -> None:

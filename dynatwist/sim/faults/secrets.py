@@ -32,6 +32,6 @@ class Secrets:
             return self._storm.say("there is a new storage secret")
         if core is None or process is None or not core.cluster.standing.is_ready:
             return False
-        rotation = core.keys.rotation
+        rotation = core.handlers.keys.rotation
         process.run(lambda: ensureDeferred(rotation.rotate()).addErrback(lambda failure: failure.trap(RotationRefused)))
         return self._storm.say(f"{node.host} has the cluster's secret changed")
