@@ -110,6 +110,18 @@ def test_a_request_carried_out_twice_wins_over_its_first_attempt(made, others, g
         assert len(second.stamps) <= max(limit + 3, len(tombstone.stamps) + 1)
 
 
+@given(trees(), moments, exact, st.integers(0, 3))
+def test_a_history_shows_each_creation_that_was_kept_apart(made, moment, limit, times):
+    """Also one whose moment was moved behind the tombstone's, until the stretch is filled over it."""
+    made = made[-1].created_again(moment, limit)
+    assert made.shows(moment)
+    assert not made.shows(Stamp(10_000, 0, ACTORS[0]))
+    for ms in range(100, 100 + times):
+        made = made.created_again(Stamp(ms, 0, ACTORS[2]), EXACT_CREATIONS)
+        if FILLED not in made.stamps:
+            assert made.shows(moment)
+
+
 @given(st.integers(1, 300), exact)
 def test_the_state_is_bounded(times, limit):
     made = chain(Lineage(0, (Stamp(0, 0, ACTORS[0]),)), times, 1, limit)

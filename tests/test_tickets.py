@@ -7,23 +7,27 @@ from twisted.internet.defer import ensureDeferred
 
 from dynatwist.auth import tickets
 from dynatwist.auth.tickets import SKEW_S, TICKETS_TABLE
-from dynatwist.auth.tokens import TICKET_S, Identity, Role
+from dynatwist.auth.tokens import TICKET_S
 
 from .planted import plants
-from .test_findings import settled
+from .test_findings import ask, register, settled
 
 KEY = TICKETS_TABLE, "alice"
 
 
 @pytest.fixture
 def place():
-    return settled(3)
+    world, cluster = settled(3)
+    for name in ("alice", "bob"):
+        register(world, cluster.nodes[0], name, "a long secret")
+    world.run(world.now_s + 1)
+    return world, cluster
 
 
 def ticket_of(node, name="alice"):
-    """A ticket for as long as a token is good that ends in an hour."""
-    until_s = node.core.cluster.runtime.wall_ms() // 1000 + 3600
-    return node.core.users.tokens.issue_ticket(Identity(name, f"{name}#x-1", Role.USER, 0, until_s))
+    """A ticket that a user asks for at a node, with a token that was just issued."""
+    users = node.core.users
+    return users.tokens.issue_ticket(users.authenticate(users.tokens.issue(name, users._find(name).uid, 0)))
 
 
 def shown(node, ticket):
@@ -70,6 +74,49 @@ def test_different_tickets_of_one_user_open_at_once(place):
     world, cluster = place
     outcomes = [shown(node, ticket_of(node)) for node in cluster.nodes]
     assert named(world, *outcomes) == ["alice"] * 3
+
+
+@pytest.mark.parametrize("at_each", [10, 60])
+def test_all_pages_of_a_user_may_come_back_at_once(place, at_each):
+    """As after the restart of a node, or of a proxy: fifty pages a node, each with a ticket of its own."""
+    world, cluster = place
+    outcomes = [shown(node, ticket_of(node)) for _ in range(at_each) for node in cluster.nodes]
+    assert named(world, *outcomes) == ["alice"] * len(outcomes)
+
+
+def test_one_ticket_shown_twice_at_once_on_one_node_opens_once(place):
+    world, cluster = place
+    one = cluster.nodes[0]
+    ticket = ticket_of(one)
+    assert sorted(map(str, named(world, shown(one, ticket), shown(one, ticket)))) == ["None", "alice"]
+
+
+def test_a_ticket_of_somebody_who_logged_out_is_nobodys(place):
+    world, cluster = place
+    one = cluster.nodes[0]
+    ticket = ticket_of(one)
+    one.process.run(lambda: ensureDeferred(one.core.users.logout("alice")))
+    world.run(world.now_s + 1)
+    assert named(world, shown(one, ticket)) == [None]
+    assert one.core.store.held(KEY) is None, "nothing is written for it"
+
+
+def test_a_node_whose_clock_is_far_behind_takes_none(place):
+    """To it a ticket that was used, and forgotten since, is still good."""
+    world, cluster = place
+    one, two, _ = cluster.nodes
+    ticket = ticket_of(one)
+    assert named(world, shown(one, ticket)) == ["alice"]
+    two.set_clock(-60_000)
+    world.run(world.now_s + TICKET_S + SKEW_S + 5)
+    assert named(world, shown(two, ticket)) == ["unavailable"]
+
+
+def test_a_record_that_a_broken_member_has_written_is_written_over(place):
+    world, cluster = place
+    one = cluster.nodes[0]
+    assert ask(world, one, "put", KEY, b'{"a":"b"}').code.value == "ok"
+    assert named(world, shown(one, ticket_of(one))) == ["alice"]
 
 
 def test_what_is_remembered_ends_by_itself(place):

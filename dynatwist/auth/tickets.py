@@ -1,33 +1,40 @@
 """Tickets, each of which is good once, at whichever node somebody shows it first.
 
-What was used of a user's tickets lately is one small record of a system table, and a ticket is used by a conditional
-write of it: of two nodes that are shown one ticket at once, one finds that the record is another by then. The record
-ends by itself. It is as consistent as any condition at level ``quorum``: two sides of a partition each take a ticket
-once.
+What was used of a user's tickets lately is one small record of a system table, and tickets are used by a conditional
+write of it: of two nodes that are shown one ticket at once, one finds that the record is another by then. All tickets
+of a user that a node is shown meanwhile go into the next write together, so that all pages of a user may come back at
+once. The record ends by itself. It is as consistent as any condition at level ``quorum``: two sides of a partition each
+take a ticket once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
 
+from dynatwist.cluster.cluster import Cluster
 from dynatwist.errors import ApiError
-from dynatwist.model.record import Record
-from dynatwist.replication.request import Code, Kind, Operation, Result, etag
+from dynatwist.model.record import Key, Record
+from dynatwist.replication.request import Code, Kind, Operation, etag
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.sometimes import sometimes
 
-from .tokens import TICKET_S, Identity, Tokens
+from .tokens import TICKET_S, Identity, Ticket, Tokens
 
 TICKETS_TABLE = "_tickets"
 SKEW_S = 10
 """A used ticket is remembered for so much longer than it is good: by a clock that is behind, it still is. A node whose
-clock is further behind refuses everything."""
+clock is further behind takes none."""
 MOST_USED = 256
 """So many of one user's tickets are used in `TICKET_S` + `SKEW_S`: eight kilobytes. Whoever opens more sends tokens."""
-TRIES = 5
-"""A condition fails when another ticket of the same user is used in the same milliseconds; five in a row are not."""
+PATIENCE_S = 2.0
+"""Every client hears something by then, as with any request."""
+PAUSE_S = 0.02
+"""Two nodes that use tickets of one user in turn wait up to so long, each as chance will have it: a few round trips."""
 
 _USED = msgspec.json.Decoder(dict[str, int])
 
@@ -35,55 +42,113 @@ _USED = msgspec.json.Decoder(dict[str, int])
 class Tickets:
     """See the module.
 
-    :param wall_ms: wall time.
+    :param is_current: whether an identity counts, by what this node knows of users.
     """
 
-    def __init__(self, coordinator: Coordinator, tokens: Tokens, wall_ms: Callable[[], int]) -> None:
+    log = Logger()
+
+    def __init__(
+        self, cluster: Cluster, coordinator: Coordinator, tokens: Tokens, is_current: Callable[[Identity], bool]
+    ) -> None:
+        self._cluster = cluster
         self._coordinator = coordinator
         self._tokens = tokens
-        self._wall_ms = wall_ms
+        self._is_current = is_current
+        self._shown: dict[str, list[tuple[Ticket, Deferred[bool]]]] = {}
 
     async def redeem(self, text: str) -> Identity | None:
-        """Whose ticket it is, which is used from now on; ``None`` when it is none, used or expired.
+        """Whose ticket it is, which is used from now on; ``None`` when it is none, used, expired, or nobody's any more.
 
         :raises ApiError: 429 when a user has used too many, 503 when nobody can tell whether it was used.
         """
+        refusal = self._cluster.times.refusal
+        if refusal:
+            raise ApiError(503, "unavailable", refusal)
         ticket = self._tokens.take_ticket(text)
-        if ticket is None:
+        if ticket is None or not self._is_current(ticket.identity):
             return None
-        key = TICKETS_TABLE, ticket.identity.name
-        held = self._found(await self._coordinator.execute(Operation(Kind.GET, key)))
-        for _ in range(TRIES):
-            used = self._lately(held)
-            if ticket.number in used:
-                sometimes("a ticket is shown at another node again")
-                return None
-            if len(used) >= MOST_USED:
-                text = f"{MOST_USED} tickets of yours were used in {TICKET_S + SKEW_S} s; send tokens, or wait"
-                raise ApiError(429, "too_many_tickets", text, {"Retry-After": "10"})
-            used[ticket.number] = ticket.until_s
-            result = await self._coordinator.execute(_write(key, used, held))
-            if result.code in (Code.OK, Code.FULL):  # no room to remember it: listening is reading, and goes on
-                return ticket.identity
-            if result.code is not Code.PRECONDITION:
-                break
-            sometimes("two tickets of one user are used at once")
-            held = result.record
-        raise ApiError(503, "unavailable", "nobody can tell now whether the ticket was used; ask for a new one")
+        done: Deferred[bool] = Deferred()
+        name = ticket.identity.name
+        is_first = name not in self._shown
+        self._shown.setdefault(name, []).append((ticket, done))
+        if is_first:
+            ensureDeferred(self._use_all(name)).addErrback(lambda failure: self.log.failure("tickets", failure=failure))
+        return ticket.identity if await done else None
 
-    def _found(self, result: Result) -> Record | None:
+    async def _use_all(self, name: str) -> None:
+        """Use what a user shows, as long as there is something."""
+        try:
+            while shown := self._shown[name]:
+                self._shown[name] = []
+                waiting = {ticket.number: (ticket, done) for ticket, done in shown}
+                try:
+                    await self._use((TICKETS_TABLE, name), waiting)
+                except ApiError as error:
+                    for ticket, done in waiting.values():
+                        self._tokens.give_back(ticket)
+                        _answer(done, error)
+        finally:
+            del self._shown[name]
+
+    async def _use(self, key: Key, waiting: dict[str, tuple[Ticket, Deferred[bool]]]) -> None:
+        """Use some tickets of one user; who is answered does not wait any more.
+
+        :raises ApiError: for those that still wait.
+        """
+        runtime = self._cluster.runtime
+        until_s = runtime.monotonic_s() + PATIENCE_S
+        result = await self._coordinator.execute(Operation(Kind.GET, key))
         if result.code not in (Code.OK, Code.ABSENT):
             raise ApiError(503, "unavailable", result.text or "the tickets cannot be read now")
-        return result.record
+        while True:
+            used = self._lately(result.record)
+            for number in used.keys() & waiting.keys():
+                sometimes("a ticket is shown at another node again")
+                _answer(waiting.pop(number)[1], False)
+            now = list(waiting)[: max(0, MOST_USED - len(used))]
+            if not now:
+                break
+            used |= {number: waiting[number][0].until_s for number in now}
+            result = await self._coordinator.execute(_write(key, used, result.record))
+            if result.code in (Code.OK, Code.FULL):  # no room to remember it: listening is reading, and goes on
+                for number in now:
+                    _answer(waiting.pop(number)[1], True)
+                break
+            if result.code is not Code.PRECONDITION or runtime.monotonic_s() > until_s:
+                raise ApiError(503, "unavailable", "nobody can tell now whether the ticket was used; try again")
+            sometimes("tickets of one user are used at two nodes at once")
+            await _pause(self._cluster)
+        if waiting:
+            text = f"{MOST_USED} tickets of yours were used in {TICKET_S + SKEW_S} s; send tokens, or wait"
+            raise ApiError(429, "too_many_tickets", text, {"Retry-After": "10"})
 
     def _lately(self, held: Record | None) -> dict[str, int]:
         """Number and end of each ticket that a record says was used, and that some clock may still take for good."""
-        used = _USED.decode(held.value) if held is not None and held.value is not None else {}
-        now_s = self._wall_ms() // 1000
+        used: dict[str, int] = {}
+        if held is not None and held.value is not None:
+            with suppress(msgspec.MsgspecError):  # what a broken member has written is written over
+                used = _USED.decode(held.value)
+        now_s = self._cluster.runtime.wall_ms() // 1000
         return {number: until_s for number, until_s in used.items() if until_s + SKEW_S > now_s}
 
 
-def _write(key: tuple[str, str], used: dict[str, int], held: Record | None) -> Operation:
+def _answer(done: Deferred[bool], outcome: bool | ApiError) -> None:
+    """Answer one who waits, unless the connection has gone meanwhile."""
+    if done.called:
+        return
+    if isinstance(outcome, ApiError):
+        done.errback(outcome)
+    else:
+        done.callback(outcome)
+
+
+def _pause(cluster: Cluster) -> Deferred[None]:
+    paused: Deferred[None] = Deferred()
+    cluster.runtime.clock.callLater(cluster.runtime.random.uniform(0.0, PAUSE_S), paused.callback, None)
+    return paused
+
+
+def _write(key: Key, used: dict[str, int], held: Record | None) -> Operation:
     return Operation(
         Kind.PUT,
         key,

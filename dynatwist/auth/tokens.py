@@ -166,13 +166,18 @@ class Tokens:
             return None
         claims, key = found
         now_s = self._wall_ms() // 1000
-        self._used_tickets = {jti: until for jti, until in self._used_tickets.items() if until > now_s}
+        while self._used_tickets and next(iter(self._used_tickets.values())) <= now_s:
+            del self._used_tickets[next(iter(self._used_tickets))]
         number, until_s = str(claims["jti"]), int(str(claims["exp"]))
         if number in self._used_tickets:
             return None
         self._used_tickets[number] = until_s
         identity = replace(_identity(claims, key), expires_s=int(str(claims.get("until", until_s))))
         return Ticket(identity, number, until_s)
+
+    def give_back(self, ticket: Ticket) -> None:
+        """A ticket was not used after all; it may be shown again."""
+        self._used_tickets.pop(ticket.number, None)
 
     def _claims(self, token: str, use: str) -> tuple[dict[str, object], bytes] | None:
         """What a token says that is good for something now, and the key that it is signed with."""

@@ -71,7 +71,7 @@ class Users:
         self._acceptors = acceptors
         self._passwords = passwords
         self.tokens = tokens
-        self.tickets = Tickets(coordinator, tokens, cluster.runtime.wall_ms)
+        self.tickets = Tickets(cluster, coordinator, tokens, self.is_current)
         self._admin_passwords = admin_passwords
         self._throttle = Throttle(cluster.runtime.monotonic_s, self._members)
         self._known: dict[str, tuple[Packed, User]] = {}

@@ -85,6 +85,17 @@ class Lineage(NamedTuple):
         end = max(self.stamps[exact:])
         return Lineage(self.generation, (*self.stamps[:exact], FILLED, turned(end), moment))
 
+    def shows(self, moment: Stamp) -> bool:
+        """Whether a creation that was given this moment is in the history, moved behind a tombstone's or not."""
+        before: Stamp | None = None
+        for number, stamp in enumerate(self.stamps):
+            if number and self.stamps[number - 1] == FILLED:
+                stamp = turned(stamp)  # the end of a filled stretch
+            elif stamp == moment or (before and moment <= before and stamp == _moved_behind(before, moment)):
+                return True
+            before = stamp
+        return False
+
     def created_besides(self, moment: Stamp, exact: int = EXACT_CREATIONS) -> Lineage:
         """The history of a key that a request may have created before the last creation, at an owner not heard of.
 

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, pack
+from dynatwist.model.registry import majority
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S
 from dynatwist.replication.quorum import Level, Reach
@@ -134,7 +135,8 @@ class Coordinator:
             elif self._is_over_only_now(store.held(operation.key), asked_ms):
                 self._carry_out_now(operation, origin, done)
             else:
-                self._write(operation, origin, store.held(operation.key), done)
+                knows_most = self._is_of_a_majority(operation, reach)
+                self._write(operation, origin, store.held(operation.key), done, knows_most=knows_most)
 
         if origin.in_doubt:
             ReadRun(cluster=self.cluster, key=operation.key, level=level, done=read, op=origin.op)
@@ -208,10 +210,20 @@ class Coordinator:
 
         self._read(operation.key, operation.level, read)
 
-    def _write(self, operation: Operation, origin: Origin, held: Record | None, done: OnResult) -> None:
-        """Check and write in one go: nothing can come between, since `held` was looked up."""
+    def _is_of_a_majority(self, operation: Operation, reach: Reach) -> bool:
+        """Whether a read has reached a majority of the owners; while they change, nobody counts that here."""
+        groups = self.cluster.ownership.groups(partition_of(*operation.key))
+        return len(groups) == 1 and reach.answered >= majority(reach.owners)
+
+    def _write(
+        self, operation: Operation, origin: Origin, held: Record | None, done: OnResult, *, knows_most: bool = False
+    ) -> None:
+        """Check and write in one go: nothing can come between, since `held` was looked up.
+
+        :param knows_most: whether a majority of the owners was asked for what is held.
+        """
         store = self.cluster.store
-        written = self.deciding.decide(operation, origin, held)
+        written = self.deciding.decide(operation, origin, held, knows_most=knows_most)
         if isinstance(written, Record):
             self._replicate(operation, written, done)
         elif held is not None and 0 < held.expires_ms <= store.lapse_ms:

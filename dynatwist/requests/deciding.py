@@ -32,24 +32,19 @@ class Deciding:
         self._max_value_bytes = max_value_bytes
         self._max_store_bytes = max_store_bytes
 
-    def decide(self, operation: Operation, origin: Origin, held: Record | None) -> Record | Result:
+    def decide(
+        self, operation: Operation, origin: Origin, held: Record | None, *, knows_most: bool = False
+    ) -> Record | Result:
         """The record that a request became, or why it became none.
 
         :param held: what is held for its key now.
+        :param knows_most: whether a majority of the owners was asked for that. If not, a second attempt does not take
+            the moment of the first into the history: it would win over all that the majority does meanwhile.
         """
         store = self._cluster.store
-        if origin.op and held is not None and held.op == origin.op:
-            return held
-        if origin.in_doubt and store.requests.knows(origin.op):
-            written = store.requests.became(origin.op)
-            if written is None:
-                return FORGOTTEN
-            store.merge(operation.key, written)  # another owner may have told of it; who counts as having it has it
-            return written
-        may_have_created = origin.in_doubt and operation.kind is Kind.PUT
-        if may_have_created and held is not None and origin.created in held.lineage.stamps:
-            sometimes("a history shows that a forwarded request has created its key, and was superseded")
-            return FORGOTTEN
+        known = self._known(operation, origin, held)
+        if known is not None:
+            return known
         after_ms = max(origin.after_ms, held.stamp.ms + 1) if origin.in_doubt and held is not None else origin.after_ms
         if held is not None and held.is_dead(store.lapse_ms):
             held = None
@@ -78,8 +73,27 @@ class Deciding:
         expires_ms = store.clock.end_after(operation.ttl_ms) if operation.ttl_ms and value is not None else 0
         if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
             expires_ms = held.expires_ms
-        draft = Draft(value, operation.uid, expires_ms, origin.op, origin.created, may_have_created)
+        besides = origin.in_doubt and operation.kind is Kind.PUT and knows_most
+        draft = Draft(value, operation.uid, expires_ms, origin.op, origin.created, besides)
         return store.write(operation.key, draft, after_ms=after_ms)
+
+    def _known(self, operation: Operation, origin: Origin, held: Record | None) -> Record | Result | None:
+        """What an earlier attempt of a request became, where anything tells."""
+        store = self._cluster.store
+        if origin.op and held is not None and held.op == origin.op:
+            return held
+        if not origin.in_doubt:
+            return None
+        if store.requests.knows(origin.op):
+            written = store.requests.became(origin.op)
+            if written is None:
+                return FORGOTTEN
+            store.merge(operation.key, written)  # another owner may have told of it; who counts as having it has it
+            return written
+        if held is not None and origin.created is not None and held.lineage.shows(origin.created):
+            sometimes("a history shows that a forwarded request has created its key, and was superseded")
+            return FORGOTTEN
+        return None
 
     def _refusal(self, operation: Operation, held: Record | None) -> Result | None:
         """Why a write is refused before anything is done, or ``None``."""

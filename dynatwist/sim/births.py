@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
-from dynatwist.model.ring import is_system_table
+from dynatwist.model.registry import majority
+from dynatwist.model.ring import is_system_table, partition_of
 
 from .cluster import SimCluster
 from .history import CROWD_TABLE, Call, name_of
@@ -72,21 +73,30 @@ class Births:
             is_created_twice = one.lineage != record.lineage and one.lineage.stamps[:-1] == record.lineage.stamps[:-1]
             if is_created_twice and self._creates(key, one) and self._creates(key, record):
                 self._say(f"P2: {name} creates what {name_of(one)} of the same request had created")
-            if self._knows_all_of(key, record, one) and not is_preferred(record, one):
+            is_bound_to_win = one.lineage == record.lineage or (
+                self._asks_a_majority(key, record) and self._knows_all_of(key, record, one)
+            )
+            if is_bound_to_win and not is_preferred(record, one):
                 self._say(f"P2: {name} gives way to {name_of(one)}, an earlier attempt of the same request")
 
     def _knows_all_of(self, key: Key, record: Record, one: Record) -> bool:
-        """Whether a record knows all upon which an earlier attempt of its request was written."""
-        return one.lineage == record.lineage or (
-            self._creates(key, one) and knows_what_was_before(record.lineage, one.lineage)
-        )
+        """Whether a record knows all upon which an earlier attempt of its request has created the key."""
+        return self._creates(key, one) and knows_what_was_before(record.lineage, one.lineage)
+
+    def _asks_a_majority(self, key: Key, record: Record) -> bool:
+        """Whether who writes a record reaches so many owners that even those reachable need a majority of all."""
+        for core in self._cluster.cores():
+            if core.store.actor == record.dot.actor:
+                groups = core.cluster.ownership.groups(partition_of(*key))
+                reached = sum(map(core.cluster.peers.is_reachable, groups[-1]))
+                return len(groups) == 1 and majority(reached) >= majority(len(groups[-1]))
+        return False
 
     def _is_repeated(self, key: Key, record: Record) -> bool:
         """Whether a record has the history of the key that its writer held, and a moment of its request besides."""
         seen = [self._of[key][dot].record for dot in record.vv[:1] if dot in self._of[key]]
-        return bool(record.op) and any(
-            is_created_besides(record.lineage, one.lineage) and one.owner == record.owner for one in seen
-        )
+        is_repeated = any(is_created_besides(record.lineage, one.lineage) and one.owner == record.owner for one in seen)
+        return bool(record.op) and is_repeated and self._asks_a_majority(key, record)
 
     def _creates(self, key: Key, record: Record) -> bool:
         """Whether a record began its lineage: what its writer had seen of another request was of another one."""

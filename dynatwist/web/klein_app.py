@@ -219,6 +219,7 @@ class KleinApp:
         if asked.token is not None or "ticket" in asked.query:
             self._context.require_ready()
             identity = await self._context.identify_listener(asked)
+            self._context.require_ready()
         if request.is_connected:
             await take_over(request, self._core, identity, asked.address, self.sockets)
 

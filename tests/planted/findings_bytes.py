@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from dynatwist.model.replica import BucketWalk
-from dynatwist.net import framing, link
+from dynatwist.net import framing, outgoing
 from dynatwist.repair import answers, hint_replay
 from dynatwist.replication.request import Code, Kind, Result
 from dynatwist.requests import from_peers, listing
@@ -26,7 +26,7 @@ def a_frame_for_all_that_is_due(patch):
     def undivided(sent_ms, state, messages, sizes=framing.FRAME_SIZES):
         return [framing.encode(sent_ms, state, messages)], []
 
-    patch.setattr(link, "encode_all", undivided)
+    patch.setattr(outgoing, "encode_all", undivided)
 
 
 def a_message_too_long_for_a_frame_is_sent(patch):
@@ -36,7 +36,7 @@ def a_message_too_long_for_a_frame_is_sent(patch):
     def careless(sent_ms, state, messages, sizes=framing.FRAME_SIZES):
         return real(sent_ms, state, messages, sizes._replace(max_bytes=sys.maxsize))
 
-    patch.setattr(link, "encode_all", careless)
+    patch.setattr(outgoing, "encode_all", careless)
     answers_of_any_length(patch)
     pages_of_listings_by_count_alone(patch)
 

@@ -44,12 +44,17 @@ def a_retry_with_a_creation_of_its_own(patch):
 
 def a_retry_forgets_when_it_may_have_created(patch):
     """A later attempt writes over another's creation as if the first attempt had not created the key before."""
-    edit(patch, Deciding, "decide", "origin.in_doubt and operation.kind is Kind.PUT", "False")
+    edit(patch, Deciding, "decide", "origin.in_doubt and operation.kind is Kind.PUT and knows_most", "False")
 
 
 def a_retry_writes_over_what_superseded_it(patch):
     """A later attempt does not look whether a history shows that the request was carried out."""
-    edit(patch, Deciding, "decide", "origin.created in held.lineage.stamps", "False")
+    edit(patch, Deciding, "_known", "held.lineage.shows(origin.created)", "False")
+
+
+def a_minority_takes_the_moment_of_the_first_attempt(patch):
+    """A later attempt takes the moment of the first into the history, whoever is asked for what is held."""
+    edit(patch, Deciding, "decide", "Kind.PUT and knows_most", "Kind.PUT")
 
 
 def a_retry_asks_nobody(patch):
@@ -69,7 +74,7 @@ def a_refusal_after_a_doubt_is_the_answer(patch):
 
 def a_repetition_is_carried_out_again(patch):
     """An owner does not look whether it has answered the same request before."""
-    edit(patch, Deciding, "decide", "if origin.op and held is not None and held.op == origin.op:", "if False:")
+    edit(patch, Deciding, "_known", "if origin.op and held is not None and held.op == origin.op:", "if False:")
 
 
 def a_superseded_request_is_not_remembered(patch):
@@ -162,7 +167,7 @@ def a_patch_forgets_the_end(patch):
 
 def a_ticket_is_remembered_by_one_node(patch):
     """Whatever other nodes have remembered of a ticket, this one takes it."""
-    edit(patch, Tickets, "redeem", "if ticket.number in used:", "if False:")
+    edit(patch, Tickets, "_use", "for number in used.keys() & waiting.keys():", "for number in ():")
 
 
 # Listings, batches

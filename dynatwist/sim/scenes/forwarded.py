@@ -69,16 +69,24 @@ def a_creation_between_two_attempts(stage: Stage) -> None:
     if stage.maybe(0.5):
         stage.put(others[0], key)
         stage.delete(others[0], key)
+    is_alone = stage.maybe(0.3)
+    if is_alone:
+        stage.part(others[0], first, *others[1:])
+        stage.rest(0.3, 1.0)
     stage.slow_from(first, LATE_S[-1])
     call = stage.ask(_forwarder(stage, key), Kind.PUT, key, stage.random.choice(("quorum", "majority")))
     stage.rest(0.03, 0.1, 0.2)
-    stage.put(others[-1], key)
+    stage.put(others[0] if is_alone else others[-1], key, "quorum" if is_alone else "majority")
     if stage.maybe(0.3):
         stage.delete(others[-1], key)
     stage.done(call)
-    stage.put(others[0], key)
-    stage.read_at(others, key)
     stage.slow_from(first, 0.0)
+    stage.put(others[-1] if is_alone else others[0], key)
+    if stage.maybe(0.5):
+        stage.delete(others[-1], key)
+        stage.put(others[-1], key)
+    stage.read_at(others[1:], key)
+    stage.cluster.network.heal()
     stage.read_at(stage.members(), key, times=3, within_s=1.0)
 
 

@@ -268,6 +268,10 @@ class Stage:
         for node in alone:
             network.cut([node.host], [other.host for other in self.cluster.nodes if other is not node])
 
+    def part(self, node: SimNode, *others: SimNode) -> None:
+        """Cut a node off from some others, and from nobody else."""
+        self.cluster.network.cut([node.host], [other.host for other in others])
+
     def slow_from(self, node: SimNode, late_s: float) -> None:
         """What a node says takes this much longer from now on."""
         for other in self.cluster.nodes:
