@@ -124,11 +124,11 @@ def patch_passes_the_memory_limit(patch):
     has_room = Store.has_room_for
     written = Deciding.decide
 
-    def lenient(self, *arguments):
+    def lenient(self, *arguments, **known):
         patching = arguments[0].kind is Kind.PATCH
         Store.has_room_for = (lambda self, key, value, most_bytes: True) if patching else has_room
         try:
-            return written(self, *arguments)
+            return written(self, *arguments, **known)
         finally:
             Store.has_room_for = has_room
 
@@ -144,10 +144,10 @@ def a_full_node_refuses_deletes(patch):
     """When memory is spent, nothing can be written, not even what frees some."""
     written = Deciding.decide
 
-    def strict(self, operation, origin, held):
+    def strict(self, operation, origin, held, **known):
         if self._cluster.store.size_bytes + 400 > self._max_store_bytes:
             return Result(Code.FULL, text="full")
-        return written(self, operation, origin, held)
+        return written(self, operation, origin, held, **known)
 
     patch.setattr(Deciding, "decide", strict)
 

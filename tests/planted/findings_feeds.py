@@ -162,12 +162,12 @@ def a_patch_of_what_was_held_when_it_arrived(patch):
             bases.setdefault(id(operation), (operation, self.cluster.store.held(operation.key)))
         carry_out(self, operation, origin, done)
 
-    def stale(self, operation, origin, held):
+    def stale(self, operation, origin, held, **known):
         _, base = bases.get(id(operation), (None, None))
         if operation.kind is Kind.PATCH and base is not None and base.value is not None and held != base:
             value = {**msgspec.json.decode(base.value), **msgspec.json.decode(operation.value)}
             operation = msgspec.structs.replace(operation, kind=Kind.PUT, value=msgspec.json.encode(value))
-        return written(self, operation, origin, held)
+        return written(self, operation, origin, held, **known)
 
     bases = {}
     patch.setattr(Coordinator, "_carry_out_now", early)

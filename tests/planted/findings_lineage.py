@@ -19,10 +19,10 @@ def a_history_that_gets_too_long_is_refused(patch):
     """A key that was created 64 times cannot be created again before its tombstone is collected (as it was)."""
     written = Deciding.decide
 
-    def refusing(self, operation, origin, held):
+    def refusing(self, operation, origin, held, **known):
         if operation.kind is Kind.PUT and held is not None and held.value is None and len(held.lineage.stamps) >= 64:
             return Result(Code.CONFLICT, text="too often")
-        return written(self, operation, origin, held)
+        return written(self, operation, origin, held, **known)
 
     patch.setattr(Lineage, "created_again", _unfilled)
     patch.setattr(Deciding, "decide", refusing)
