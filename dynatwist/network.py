@@ -19,6 +19,7 @@ from zope.interface import implementer
 from dynatwist.net.names import Names
 from dynatwist.net.packet import MAX_PACKET_BYTES
 from dynatwist.net.tls import TlsConnections, is_foreign_key, peer_context, peer_node_id, secrets_of
+from dynatwist.once import Once
 from dynatwist.runtime import Datagrams
 from dynatwist.storage.keyring import ClusterKeys
 from dynatwist.twisted_inside import tls
@@ -26,8 +27,6 @@ from dynatwist.twisted_inside.sockets import FairPort
 
 DIAL_TIMEOUT_S = 3
 """For TCP; a peer that takes longer is dialled again."""
-MAX_SAID = 64
-"""Addresses with another key file that are named in the log, each once: strangers can come from any number."""
 
 
 class RealNetwork:
@@ -43,7 +42,7 @@ class RealNetwork:
         self._interface = interface
         self._tls: TlsConnections | None = None
         self._names = Names(reactor.resolve, time.monotonic)
-        self._said: set[str] = set()
+        self._foreign = Once()
 
     def identify(self, node_id: bytes, keys: ClusterKeys) -> None:
         """Issue this node's certificate, for connections made from now on. Call before the first."""
@@ -83,8 +82,7 @@ class RealNetwork:
         return _Authenticating(factory, self._say_foreign)
 
     def _say_foreign(self, address: str) -> None:
-        if address not in self._said and len(self._said) < MAX_SAID:
-            self._said.add(address)
+        if self._foreign.is_new(address):
             self.log.error(
                 "peer link with {address} refused: the other side has another key file; "
                 "copy the cluster's key file to it, or give the right one with --key-file",

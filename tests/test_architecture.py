@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "dynatwist"
 LAYERS = [
-    {"errors", "metrics", "sometimes", "calls"},
+    {"errors", "metrics", "sometimes", "calls", "once"},
     {"budget"},
     {"model"},
     {"membership", "replication", "feed"},

@@ -13,6 +13,7 @@ from dynatwist.membership.actions import Action, Address, Changed, Doubled, Ping
 from dynatwist.membership.messages import DECODER, ENCODER
 from dynatwist.membership.soundness import is_sound
 from dynatwist.membership.swim import Swim
+from dynatwist.once import Once
 from dynatwist.runtime import Datagrams, Runtime, Timer, cancel
 
 from .packet import PacketCodec
@@ -20,8 +21,6 @@ from .packet import PacketCodec
 LEAST_TICK_S = 0.01
 MAX_DOUBLES = 16
 """So many addresses are told at which another process runs as this node; who reads none of them reads no more."""
-MAX_SAID = 64
-"""Nodes that the log names once each, since their datagrams do not arrive."""
 
 
 class GossipPort(DatagramProtocol):
@@ -53,7 +52,7 @@ class GossipPort(DatagramProtocol):
         self._runtime = runtime
         self._changed = changed
         self._ping_link = ping_link
-        self._said: set[bytes] = set()
+        self._unheard = Once()
         self._doubles: set[Address] = set()
         self._port: Datagrams | None = None
         self.codec = PacketCodec(
@@ -121,8 +120,7 @@ class GossipPort(DatagramProtocol):
 
     def _link_answered(self, ping: PingLink) -> None:
         self.swim.link_answered(ping.node, ping.seq)
-        if ping.node not in self._said and self.swim.roster.knows(ping.node) and len(self._said) < MAX_SAID:
-            self._said.add(ping.node)
+        if self.swim.roster.knows(ping.node) and self._unheard.is_new(ping.node):
             peer = self.swim.roster.peer(ping.node)
             self.log.info(
                 "{host}:{port} answered over TCP what it did not over UDP: are datagrams lost or blocked on the way?",

@@ -13,6 +13,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from dynatwist.calls import call_safely
+from dynatwist.once import Once
 from dynatwist.runtime import Runtime, Timer, cancel
 from dynatwist.sometimes import sometimes
 
@@ -31,8 +32,6 @@ from .replies import NoAnswer, OnReply, Reply
 from .retiring import Retiring
 from .told import Told
 
-MAX_SAID = 64
-"""Reasons of refusals that are remembered, so that each is logged once; a peer can make up any number."""
 LAST_WORDS_S = 0.4
 """How long a link to a node that was struck out stays: it hears of that, and answers what it was asked."""
 
@@ -56,7 +55,7 @@ class PeerLinks:
         self._port: Any = None
         self.frame_sizes = FRAME_SIZES
         self._stopping = False
-        self._said: set[str] = set()
+        self._refusals = Once()
         self.dialler = Dialler(
             node_id=node_id,
             runtime=runtime,
@@ -256,9 +255,8 @@ class PeerLinks:
         node = hello.member.node_id
         if self._retiring.is_outdated(link):
             return "its certificate is by a secret that was retired"
-        refusal = self._admission.refusal(link, hello)
-        if refusal is None:
-            refusal = self._admission.make_room(node, self._links, self.doors.limits.links)
+        admission, most = self._admission, self.doors.limits.links
+        refusal = admission.refusal(link, hello) or admission.make_room(node, self._links, most)
         if refusal is not None:
             return refusal
         self.doors.passed(link)
@@ -341,8 +339,7 @@ class PeerLinks:
         self._open.pop(link, None)
         self.doors.gone(link)
         self._retiring.gone(link)
-        if link.refusal and link.refusal not in self._said and len(self._said) < MAX_SAID:
-            self._said.add(link.refusal)
+        if link.refusal and self._refusals.is_new(link.refusal):
             self.log.warn("peer link refused: {reason}", reason=link.refusal)
         node = link.dialled_for
         if link.peer is not None and self._links.get(link.peer.member.node_id) is link:
