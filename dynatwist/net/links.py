@@ -283,7 +283,7 @@ class PeerLinks:
         else:
             self._retiring.end(older)
 
-    # Secrets
+    # Secrets and members
 
     def go_by(self, secrets: tuple[str, ...]) -> None:
         """The names of the cluster's secrets from now on: links that others have authenticated end within a second.
@@ -295,8 +295,6 @@ class PeerLinks:
     def _renew(self, node: bytes) -> None:
         if self._links.get(node) in self._retiring:
             self.dialler.renew(node)
-
-    # Members
 
     def members_changed(self) -> None:
         """Who is a member is another question now."""
