@@ -47,6 +47,7 @@ from dynatwist.storage.keyring import ClusterKeys, Keyring
 from dynatwist.storage.opening import open_folder
 
 STOP_TIMEOUT_S = 5.0
+"""For the log to be synced at a clean stop; a disk that takes longer is left alone, and recovery copes with it."""
 REPEATED_S = 8
 """After so many seconds no forwarded request is repeated any more: its attempts take three, and frames that lay longer
 in a socket are refused."""

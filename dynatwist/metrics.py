@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 METHODS = frozenset(("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "WS", "BAD"))
 """Counted by name, a websocket's operations and what is no request among them. All others are made up."""
 _BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""From half a millisecond, in which a GET is answered, to beyond the two seconds in which everything is."""
 
 
 class Durations:

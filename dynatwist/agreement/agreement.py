@@ -26,7 +26,9 @@ from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 AGREE_TIMEOUT_S = 3.0
+"""A client waits for its registration so long at most: six ballots, while a round trip takes a hundredth."""
 BALLOT_TIMEOUT_S = 0.5
+"""From half to one and a half of this until a proposer begins another ballot: two that compete are soon apart."""
 ABSTAIN_S = AGREE_TIMEOUT_S + 3.0
 """For so long a node that may have lost its votes gives none: by then whatever these had part in is over, and what came
 of it has been written down, which takes less than two seconds (see `dynatwist.auth.users`)."""

@@ -30,15 +30,18 @@ from .agreement import REGISTRY_SLOT, Acceptors, Agreement, NoAgreement
 from .hearsay import Hearsay
 
 TICK_S = 0.1
+"""How often a node looks whether it may join, found or change anything: nobody notices a tenth of a second."""
 FOUND_AFTER_S = 1.0
 """The time in which nodes of a ``--join`` list that start together find each other."""
 FOUND_WITHOUT_MAJORITY_AFTER_S = 10.0
 """A node whose disk was lost comes back as a stranger, and may be the lowest of everybody's list. It must not found a
 second cluster only because the others need a moment to be found. A first start with most of a list missing is rare."""
 TRY_EVERY_S = 2.0
+"""How often a node that no seed answers dials their usual peer ports: what is wrong is then in both logs."""
 SETTLE_TIMEOUT_S = 1.0
 """For a member to say that it has all it needs, durably: a slow disk needs less, and there is a next time."""
 WISH_S = 2.0
+"""A wish to join that was not repeated for so long counts no more: its node is gone, or is a member."""
 TURN_S = 2.0
 """A change is ended by its first member, as soon as it may end; by the second, third and so on no more often than once
 in so long: a member that does nothing holds nobody up, and in a large cluster not all ask everybody all the time."""

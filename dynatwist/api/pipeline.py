@@ -17,6 +17,7 @@ MOST_AT_ONCE = 256
 LEAST_AT_ONCE = 2
 """One is answered while the next is carried out."""
 LONG_ANSWER_BYTES = 16 << 10
+"""After a longer answer fewer requests of its connection are begun together: answers wait in memory to be read."""
 MOST_WAITING_BYTES = 64 << 10
 """As much as a transport reads at once."""
 

@@ -26,6 +26,7 @@ from .source import source_of
 from .views import event_fields, record_json
 
 MAX_SUBSCRIPTIONS = 1024
+"""Of one socket: a page shows a few hundred things; whoever wants more listens to a table or a prefix."""
 MAX_ID_BYTES = 128
 """Of the ``id`` of a frame: every event of a subscription repeats it."""
 

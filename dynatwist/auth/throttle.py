@@ -29,10 +29,13 @@ ADDRESS_FREE_FAILURES = 50
 FIRST_WAIT_S = 1.0
 """After the first failures that count: unnoticed by a person who mistypes."""
 MAX_WAIT_S = 60.0
+"""The longest wait after a failure: sixty guesses an hour, and an owner that mistypes is not kept out for long."""
 FORGET_AFTER_S = 300.0
+"""Failures so old count no more: five times the longest wait, so that waiting alone does not start anew."""
 STRANGERS_TRIES = 10
 """At once, and again so many in each `STRANGERS_PERIOD_S`: twice as many in any hour."""
 STRANGERS_PERIOD_S = 3600.0
+"""An hour, in which the tries of all strangers under one name are counted."""
 HOME_S = 30 * 24 * 3600.0
 """For so long after a login an address is one where the user is at home."""
 MAX_TRACKED = 10_000

@@ -27,7 +27,9 @@ CONNECT_TIMEOUT_S = 2.0
 REQUEST_TIMEOUT_S = 5.0
 """A node answers everything within two seconds, but for what is large."""
 ROUNDS = 3
+"""How often each node is tried: one may be frozen and the next just starting, and both are there a moment later."""
 PAUSE_S = 0.2
+"""Between two tries: a node that is busy or starting has room again by then."""
 KEEP_IDLE_S = 30
 """How long a connection is kept that nothing is sent on. Nodes close idle ones after 75 s (`web.channel`). A client
 that closes first sends no write into a connection that just ends, of which nobody could tell what became of it."""

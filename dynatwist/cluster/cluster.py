@@ -32,6 +32,7 @@ from .starts import Starts
 from .times import Times
 
 MAX_REPLICATE_DEADLINE_MS = 60_000
+"""A write that was under way for a minute is not merged; hints and rounds bring what it brought."""
 STEP_RECORDS = 2000
 """Looked at in one turn of the reactor, where there may be any number: about two milliseconds."""
 ANSWER_BYTES = 1 << 20

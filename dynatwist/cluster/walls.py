@@ -18,7 +18,9 @@ from dynatwist.model.registry import majority
 TOLERANCE_MS = 10_000
 """NTP keeps clocks a thousand times closer; stamps may be so far ahead and drag nobody along (`FAR_MS`)."""
 STALE_S = 10.0
+"""A reading so old says nothing any more: peers tell theirs with every frame, at least twice a second."""
 MEMBERS_NEEDED = 3
+"""Of two clocks that differ nobody can tell which one is wrong."""
 STEADY_S = 60.0
 """So long a clock has to keep pace with the monotonic one until it is believed without anybody's word."""
 JUMP_MS = 1_000

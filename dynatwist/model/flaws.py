@@ -24,6 +24,7 @@ MAX_KEY_CHARS = 8192
 """The same of keys."""
 MAX_OWNER_CHARS = 1024
 MAX_OP_BYTES = 1024
+"""Nodes write both themselves, and far shorter ones: a user's name with a dot, and 16 random bytes."""
 MAX_MOMENTS = 128
 """Of a history of creations: former releases keep 64, this one fewer."""
 BEYOND = 1 << 53

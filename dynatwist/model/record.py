@@ -17,6 +17,7 @@ Key = tuple[str, str]
 """(table, key)."""
 
 MAX_VV_ACTORS = 16
+"""Of one key's writers: three owners and their restarts. It is for people and counters; merging never reads it."""
 MAX_VERSION = (1 << 53) - 1
 """Nobody gets there; a record that says so is followed by others that do, rather than by none."""
 

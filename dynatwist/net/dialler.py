@@ -17,6 +17,7 @@ from dynatwist.runtime import Runtime, Timer, cancel
 from .dials import Dials
 
 FIRST_BACKOFF_S = 0.05
+"""A connection that was only cut is back at once; the wait doubles from here."""
 MAX_BACKOFF_S = 2.0
 """A node that is back is linked within two seconds, and one that is gone costs a connection in so long."""
 

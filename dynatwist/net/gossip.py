@@ -19,6 +19,7 @@ from dynatwist.runtime import Datagrams, Runtime, Timer, cancel
 from .packet import PacketCodec
 
 LEAST_TICK_S = 0.01
+"""However much is due, the reactor does other things between two looks."""
 MAX_DOUBLES = 16
 """So many addresses are told at which another process runs as this node; who reads none of them reads no more."""
 

@@ -35,9 +35,13 @@ MAX_PACKET_BYTES = 1200
 """Fits every path on the internet with its headers, so that no packet is fragmented."""
 _HEADER = struct.Struct(">BB8s8s8sQ")
 OVERHEAD_BYTES = _HEADER.size + 16
+"""The header, and the tag of AES-GCM."""
 MAX_PAYLOAD_BYTES = MAX_PACKET_BYTES - OVERHEAD_BYTES - 16
+"""What is left for gossip, and a few bytes to spare."""
 WINDOW = 1024
+"""Packets may overtake each other by so many: a tenth of a second of the busiest sender."""
 MAX_PROVEN = 8192
+"""Boots that have answered a challenge: members and their restarts. The one that was met first is forgotten first."""
 MAX_UNPROVEN = 1024
 """Boots that have not answered a challenge: newcomers, and recordings."""
 STRANGE_A_SECOND = 2000
@@ -45,7 +49,9 @@ STRANGE_A_SECOND = 2000
 SOURCES = 64
 """Sources are told apart by a number below this: a flood from one leaves room for those with another."""
 MAX_HELD = 16
+"""Packets of one boot that wait for its proof, which takes one round trip; later ones are dropped, as UDP may."""
 CHALLENGE_BYTES = 16
+"""Nobody guesses 128 bits."""
 FRESH_S = 0.25
 """What a sender sealed this long before its proof is believed; twice that at most."""
 

@@ -20,6 +20,7 @@ from .tombstones import Tombstones
 from .wholeness import Wholeness
 
 ROUND_INTERVAL_S = 1.0
+"""What was missed is there within seconds; comparing equal partitions costs one small message."""
 HOT_EVERY = 10
 """Partitions that are written to all the time differ by what is under way, and are compared every tenth time only."""
 

@@ -37,7 +37,9 @@ PARALLEL_LARGE_PULLS = 2
 LARGE_PAGE_BYTES = 128 << 10
 """Where pages are so large, a few at once fill the connection, and what clients wait for would queue behind more."""
 ROUND_TIMEOUT_S = 10.0
+"""For one answer: longer than a busy peer takes for a page; the next round asks somebody else."""
 DIGEST_BYTES = 8
+"""Two different buckets look the same once in 2**64, and only until the next write to either."""
 MAX_ENTRIES = 4000
 """Entries of digest buckets compared at a time, about: a few milliseconds of work for either side."""
 

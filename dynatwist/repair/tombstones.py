@@ -23,6 +23,7 @@ LOOKS_PER_GRACE = 4
 CLOCK_ENTRY_BYTES = 28
 """On the wire: sixteen of the actor, a number, and what stands around them."""
 INTERVAL_S = (0.1, 10.0)
+"""Bounds of how often a node looks what can be collected, whatever the grace period is."""
 TURN_S = 0.002
 """So long a turn of the reactor may be busy with it, as the intake of requests may."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dynatwist.model.record import Key
 
 MAX_HINTS_PER_NODE = 100_000
+"""Of a node that is away; beyond it rounds find by themselves what it lacks."""
 MAX_HINT_BYTES_PER_NODE = 16 << 20
 """Of the keys that are named, which may have a kilobyte each; usual ones are so short that the count is met first."""
 

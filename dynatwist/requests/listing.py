@@ -36,9 +36,11 @@ PAGE_BYTES = 1 << 20
 SCAN_BYTES = 256 << 10
 """How much goes into one answer to a scan, about."""
 ENTRY_BYTES = 100
+"""A name's share of an answer besides its characters: quotes, numbers and braces, roughly."""
 UNKNOWN_BYTES = 64 << 10
 """What a record is counted as where a member of an older release does not say how large it is."""
 SCAN_TIMEOUT_S = 1.0
+"""For one owner to scan a slice: half of what a client waits for, so that another owner can be asked."""
 FETCH_TIMEOUT_S = 0.25
 """After it, what one node was asked for is read like any other key."""
 
