@@ -52,6 +52,15 @@ class Listeners(Records):
         self._is(self._counts(token), True, "a token that is taken counts")
         self.listeners.append(listener)
         self._drain()
+        if "ticket" in query:
+            self._is(self._is_used(query["ticket"]), True, "a ticket that opened something is used")
+
+    def _is_used(self, ticket: str) -> bool:
+        try:
+            self.routes.listener(Request({"ticket": ticket}, {}))
+        except ApiError as error:
+            return error.code == "bad_ticket"
+        return False
 
     def _left(self, listener: Listener) -> None:
         if listener.stream is not None:
