@@ -54,7 +54,6 @@ MASKED = {
 UNSEEN = {
     "a_retry_writes_over_what_superseded_it": "another owner has to have the overwriting alone, and the one that is "
     "asked in doubt to hear of that and not of the request; not in 20 runs of the scene. tests/rare/requests.py",
-    "a_ticket_is_remembered_by_one_node": "clients of the simulator use one ticket at one node; tests/test_tickets.py",
     "a_majority_is_given_what_those_reachable_create": "an owner has to lose the others between a ping and the next, "
     "and a reader to see what it created then; not in 20 runs of a scene. tests/rare/requests.py",
     "absence_is_told_before_the_lapse_is_durable": "somebody has to read in the milliseconds between an end and the "

@@ -78,12 +78,22 @@ class _Desk:
                 if reply is not None and reply.status < 300:
                     self._secret = new
             case "ticket":
-                self._ask("POST", "auth", "ticket", token=self._token)
+                self._opens(self._ask("POST", "auth", "ticket", token=self._token))
             case "logout":
                 self._ask("POST", "auth", self._name, "logout", token=self._token)
             case "delete":
                 self._is_known = False
                 self._ask("DELETE", "auth", self._name, body={"secret": self._secret}, token=self._token)
+
+    def _opens(self, reply: Reply | None) -> None:
+        """Two pages have one ticket; where all nodes reach each other, one of them opens something."""
+        ticket = reply.field("ticket") if reply is not None and reply.status == 200 else ""
+        if ticket:
+            stage = self._stage
+            is_fair = stage.all_reach_all
+            opened = stage.show_ticket(stage.members()[:2], ticket) + stage.show_ticket(stage.members()[:1], ticket)
+            if opened > 1 and is_fair and stage.all_reach_all:
+                stage.say(f"P9: a ticket of {self._name} opened {opened} things")
 
     def administers(self) -> None:
         """Looks at everything, and does what harms nobody."""

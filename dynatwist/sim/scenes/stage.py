@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterable
 from random import Random
 
 import msgspec
+from twisted.internet.defer import ensureDeferred
 
+from dynatwist.api.request import Request
+from dynatwist.auth.tokens import Identity
+from dynatwist.core import Core
 from dynatwist.model.record import Key
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.request import Kind
@@ -227,6 +231,28 @@ class Stage:
         self.wait(lambda: bool(replies), PATIENCE_S / 4)
         return replies[0] if replies else None
 
+    def show_ticket(self, nodes: Iterable[SimNode], ticket: str) -> int:
+        """Show a ticket at some nodes at once, as two pages would; how many open something."""
+        outcomes: list[object] = []
+        shown = 0
+        for node in nodes:
+            core = node.core
+            if core is not None and node.process is not None and node.awake:
+                asked = Request({"ticket": ticket})
+                shown += 1
+                node.process.run(lambda core=core, asked=asked: _identified(core, asked, outcomes.append))
+        self.wait(lambda: len(outcomes) == shown, PATIENCE_S / 2)
+        return sum(isinstance(outcome, Identity) for outcome in outcomes)
+
+    @property
+    def all_reach_all(self) -> bool:
+        """Whether every member runs and reaches every other one, as far as it knows."""
+        nodes = self.cluster.active()
+        return all(
+            one.core is not None and all(map(one.core.cluster.peers.is_reachable, [two.node_id for two in nodes]))
+            for one in nodes
+        )
+
     def list_at(self, nodes: Iterable[SimNode]) -> None:
         """List the table of `new_key` with majorities at some nodes: all of it, or a part, with values or without."""
         for node in nodes:
@@ -297,3 +323,8 @@ class Stage:
         self._damaged(node, True)
         node.disk.lose_log()
         self.world.say(f"the log of {node.host} is lost")
+
+
+def _identified(core: Core, asked: Request, over: Callable[[object], None]) -> None:
+    identified = ensureDeferred(core.handlers.context.identify_listener(asked))
+    identified.addBoth(lambda outcome: over(getattr(outcome, "value", outcome)))
