@@ -39,7 +39,7 @@ class Admission:
             return "the certificate names another node"
         if node == self._node_id:
             return "that is this node's own id: was its data folder copied?"
-        return self._lives.refusal(node, hello.epoch, hello.member.address) or self._members.judge(hello)
+        return self._lives.refusal(hello) or self._members.judge(hello)
 
     def make_room(self, node: bytes, links: Mapping[bytes, PeerLink], most: int) -> str | None:
         """Have a guest go where there is no room for one more peer; why there is none, or ``None``.

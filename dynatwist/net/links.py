@@ -265,7 +265,7 @@ class PeerLinks:
         link.serve(self._owner.is_served(node))
         if older is not None:
             self._remember(node, older)
-        self._lives.met(node, hello.epoch)
+        self._lives.met(hello)
         if older is not None:
             self._replace(node, older, link)
         self.dialler.linked(node)
@@ -275,7 +275,7 @@ class PeerLinks:
     def _replace(self, node: bytes, older: PeerLink, link: PeerLink) -> None:
         """A node has opened a new connection. If another process had the one before, it is dead, or has to be told."""
         assert older.peer is not None
-        refusal = self._lives.refusal(node, older.peer.epoch, older.peer.member.address)
+        refusal = self._lives.refusal(older.peer)
         if refusal is not None:
             older.leave(Refused(refusal))
         elif older.secrets == link.secrets:
@@ -314,7 +314,7 @@ class PeerLinks:
         node, hello = link.peer.member.node_id, link.peer
         if self._lives.answered(node, link.word()):
             sometimes("two processes run as one node")
-            refusal = self._lives.refusal(node, hello.epoch, hello.member.address)
+            refusal = self._lives.refusal(hello)
             assert refusal is not None
             link.refuse(refusal)
 

@@ -7,6 +7,7 @@ from dynatwist.api.data import DataRoutes
 from dynatwist.auth.tickets import Tickets
 from dynatwist.feed.hub import Hub
 from dynatwist.feed.window import Window
+from dynatwist.net.lives import Lives
 from dynatwist.relays import Relays
 from dynatwist.replication.forwarding import Forwarding
 from dynatwist.replication.reading import Reading
@@ -168,6 +169,11 @@ def a_patch_forgets_the_end(patch):
 def a_ticket_is_remembered_by_one_node(patch):
     """Whatever other nodes have remembered of a ticket, this one takes it."""
     edit(patch, Tickets, "_use", "for number in used.keys() & waiting.keys():", "for number in ():")
+
+
+def the_process_that_was_met_last_is_the_latest(patch):
+    """A process is refused once another one of its node was met, however often either was started."""
+    edit(patch, Lives, "refusal", " and hello.starts <= self._present[node][1]", "")
 
 
 # Listings, batches
