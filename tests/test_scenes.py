@@ -27,7 +27,7 @@ SEES = {
     "an_answer_that_does_not_ask_again": ("an_end_that_clocks_do_not_agree_on", 0),
     "a_prefix_that_is_compared_the_other_way_round": ("a_listener_whose_node_is_cut_off", 0),
     "a_frame_for_all_that_is_due": ("much_that_an_owner_missed", 0),
-    "a_retry_forgets_when_it_may_have_created": ("a_creation_between_two_attempts", 2),
+    "a_retry_forgets_when_it_may_have_created": ("a_creation_between_two_attempts", 9),
     "a_minority_takes_the_moment_of_the_first_attempt": ("a_creation_between_two_attempts", 2),
     "a_ticket_is_remembered_by_one_node": ("somebody_at_every_counter", 0),
     "votes_are_given_right_after_they_were_lost": ("a_voter_that_loses_its_votes", 0),
