@@ -135,7 +135,7 @@ class Coordinator:
             elif self._is_over_only_now(store.held(operation.key), asked_ms):
                 self._carry_out_now(operation, origin, done)
             else:
-                knows_most = self._is_of_a_majority(operation, reach)
+                knows_most = origin.in_doubt and self._is_of_a_majority(operation, reach)
                 self._write(operation, origin, store.held(operation.key), done, knows_most=knows_most)
 
         if origin.in_doubt:
