@@ -19,6 +19,7 @@ from .history import STRICT_TABLE, Call, name_of
 from .keys import OWNERS, ROOT, TABLES
 from .known import Known
 from .order import is_preferred
+from .recurring import Recurring
 from .witness import Witness
 
 MALFORMED = (b'{"op":"put","key":"bad","value":[1]}', b'{"op":"fly","key":"bad"}', b'{"op":"delete","key":""}', b"[]")
@@ -68,25 +69,20 @@ class Bulk:
         self._clients = clients
         self._answers = answers
         self._witness = witness
-        self._rate_s = rate_s
-        self._running = False
+        self._asking = Recurring(cluster.world, rate_s, self._ask_any)
         self._sizes = Random(f"bulk {cluster.world.seed}")
         self._names = Random(f"names {cluster.world.seed}")
 
     def start(self) -> None:
         """Begin to ask."""
-        self._running = True
-        self._next()
+        self._asking.start()
 
     def stop(self) -> None:
         """No more requests."""
-        self._running = False
+        self._asking.stop()
 
-    def _next(self) -> None:
-        if not self._running or not self._rate_s:
-            return
+    def _ask_any(self) -> None:
         random = self._world.random
-        self._world.later(random.expovariate(self._rate_s), self._next)
         nodes = self._cluster.ready_nodes()
         if nodes:
             ask = random.choices((self._batch, self._read_many, self._list), (3, 1, 2))[0]

@@ -9,6 +9,7 @@ from dynatwist.replication.request import Kind
 
 from .clients import Clients
 from .cluster import SimCluster
+from .recurring import Recurring
 
 LEASE_TABLE = "leases"
 LEASE_KEYS = 4
@@ -26,25 +27,19 @@ class Leases:
     def __init__(self, cluster: SimCluster, clients: Clients, rate_s: float) -> None:
         self._cluster = cluster
         self._clients = clients
-        self._rate_s = rate_s
-        self._running = False
+        self._writing = Recurring(cluster.world, rate_s, self._write)
 
     def start(self) -> None:
         """Begin to write."""
-        self._running = True
-        if self._rate_s:
-            self._next()
+        self._writing.start()
 
     def stop(self) -> None:
         """No more requests."""
-        self._running = False
+        self._writing.stop()
 
-    def _next(self) -> None:
-        if not self._running:
-            return
+    def _write(self) -> None:
         world = self._cluster.world
         random = world.random
-        world.later(random.expovariate(self._rate_s), self._next)
         nodes = self._cluster.ready_nodes()
         if not nodes:
             return
@@ -62,9 +57,9 @@ class Leases:
 
         def again() -> None:
             nodes = self._cluster.ready_nodes()
-            if nodes and self._running:
+            if nodes and self._writing.is_running:
                 self._clients.ask(random.choice(nodes), "lease", Kind.GET, key, "majority")
 
         nodes = self._cluster.ready_nodes()
-        if nodes and self._running:
+        if nodes and self._writing.is_running:
             self._clients.ask(random.choice(nodes), "lease", Kind.GET, key, "majority", then=lambda call: again())

@@ -15,6 +15,7 @@ from dynatwist.net.messages import Accept, Prepare
 from dynatwist.replication.paxos import Proposal, Vote
 
 from .cluster import SimCluster, SimNode
+from .recurring import Recurring
 from .witness import Witness
 
 SLOT = "rivals "
@@ -80,27 +81,22 @@ class Rivals:
         self._cluster = cluster
         self._witness = witness
         self._is_forgotten = is_forgotten
-        self._rate_s = rate_s
         self._faltering = faltering
         self._random = Random(f"rivals {cluster.world.seed}")
+        self._proposing = Recurring(cluster.world, rate_s, self._propose_anything, self._random)
         self._slots: list[_Slot] = []
-        self._running = False
         self._count = 0
 
     def start(self) -> None:
         """Begin to propose."""
-        self._running = True
-        self._next()
+        self._proposing.start()
 
     def stop(self) -> None:
         """No more proposals."""
-        self._running = False
+        self._proposing.stop()
 
-    def _next(self) -> None:
-        if not self._running or not self._rate_s:
-            return
+    def _propose_anything(self) -> None:
         random = self._random
-        self._cluster.world.later(random.expovariate(self._rate_s), self._next)
         nodes = self._cluster.ready_nodes()
         registry = self._cluster.registry()
         if not nodes or registry is None or registry.changing:

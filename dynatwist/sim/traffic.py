@@ -13,6 +13,7 @@ from .cluster import SimCluster, SimNode
 from .history import STRICT_TABLE, Call
 from .keys import STRICT_KEYS
 from .plan import Load
+from .recurring import Recurring
 from .walks import Walk
 
 LISTINGS = 0.02
@@ -32,22 +33,17 @@ class Traffic:
         self._clients = clients
         self._load = load
         self._causal = Causal(cluster.world, clients, load)
-        self._running = False
+        self._asking = Recurring(cluster.world, load.rate_s, self._ask_something)
 
     def start(self) -> None:
         """Begin to ask."""
-        self._running = True
-        self._next()
+        self._asking.start()
 
     def stop(self) -> None:
         """No more requests."""
-        self._running = False
+        self._asking.stop()
 
-    def _next(self) -> None:
-        if not self._running:
-            return
-        random = self._world.random
-        self._world.later(random.expovariate(self._load.rate_s), self._next)
+    def _ask_something(self) -> None:
         nodes = self._cluster.ready_nodes()
         if nodes:
             self._ask_any(nodes)
@@ -76,7 +72,7 @@ class Traffic:
 
         def watch() -> None:
             nodes = self._cluster.ready_nodes()
-            if nodes and self._running:
+            if nodes and self._asking.is_running:
                 self._clients.ask(random.choice(nodes), f"strict{random.randrange(4)}", Kind.GET, key, "majority")
 
         for _ in range(random.randint(0, 3) if kind is not Kind.GET else 0):
@@ -101,7 +97,7 @@ class Traffic:
 
         def write(kind: Kind) -> None:
             nodes = self._cluster.ready_nodes()
-            if nodes and self._running:
+            if nodes and self._asking.is_running:
                 self._clients.ask(random.choice(nodes), "over", kind, key, "quorum")
 
         for kind in (Kind.PUT, Kind.DELETE) if key in self._clients.keys.all else ():
@@ -111,5 +107,5 @@ class Traffic:
         """What failed is tried again by some, at another node."""
         nodes = self._cluster.ready_nodes()
         has_failed = call.is_write and call.code in ("uncertain", "unavailable")
-        if has_failed and nodes and self._running and self._world.random.random() < AGAIN:
+        if has_failed and nodes and self._asking.is_running and self._world.random.random() < AGAIN:
             self._clients.ask(self._world.random.choice(nodes), "again", call.kind, call.key, call.level)

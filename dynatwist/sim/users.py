@@ -15,6 +15,7 @@ from .clients import Clients
 from .cluster import SimCluster, SimNode
 from .history import History
 from .keys import OWNERS
+from .recurring import Recurring
 
 
 class Users:
@@ -28,9 +29,8 @@ class Users:
         self._world = cluster.world
         self._clients = clients
         self._history = history
-        self._rate = rate
+        self._registering = Recurring(cluster.world, rate / 10, self._register_next)
         self._names = 0
-        self._running = False
 
     def enroll(self) -> None:
         """Have the users known that all requests come from; their uids are their names."""
@@ -51,19 +51,14 @@ class Users:
 
     def start(self) -> None:
         """Some begin to register."""
-        self._running = True
-        if self._rate:
-            self._world.later(self._world.random.expovariate(self._rate / 10), self._register_next)
+        self._registering.start_later()
 
     def stop(self) -> None:
         """No more do."""
-        self._running = False
+        self._registering.stop()
 
     def _register_next(self) -> None:
-        if not self._running:
-            return
         random = self._world.random
-        self._world.later(random.expovariate(self._rate / 10), self._register_next)
         self._names += random.random() < 0.7
         name = f"u{self._names}"
         nodes = self._cluster.ready_nodes()
