@@ -209,6 +209,7 @@ class Core:
             peers=self.cluster.peers,
             gossip=self.gossip,
             audit_log=self.audit_log,
+            tickets=self.users.tickets,
         )
 
     def _build_loops(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dynatwist.audit_log import AuditLog
+from dynatwist.auth.tickets import Tickets
 from dynatwist.cluster.peers import Peers
 from dynatwist.net.gossip import GossipPort
 from dynatwist.repair.repair import Repair
@@ -20,6 +21,7 @@ def counters_of(
     peers: Peers,
     gossip: GossipPort,
     audit_log: AuditLog,
+    tickets: Tickets,
 ) -> dict[str, int]:
     """By name, as of now."""
     links, doors = peers.links, peers.links.doors
@@ -45,4 +47,5 @@ def counters_of(
         "gossip_packets_ignored": gossip.codec.ignored,
         "gossip_packets_unsent": gossip.packets_unsent,
         "audit_lines_dropped": audit_log.lines_dropped,
+        "tickets_not_remembered": tickets.not_remembered,
     }

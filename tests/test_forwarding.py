@@ -21,8 +21,8 @@ OWNERS = [b"a", b"b", b"c"]
 OK, PRECONDITION = Result(Code.OK, replicas="2/3"), Result(Code.PRECONDITION)
 
 
-def begin(is_write=True):
-    return Forwarding(is_write=is_write, now_s=0.0, flight_s=FLIGHT_S)
+def begin(is_write=True, is_conditional=False):
+    return Forwarding(is_write=is_write, is_conditional=is_conditional, now_s=0.0, flight_s=FLIGHT_S)
 
 
 def all_reachable(node):
@@ -55,6 +55,12 @@ class TestAttempts:
         request.next(0.0, OWNERS, all_reachable)
         request.outdate(b"a")
         assert request.next(0.01, OWNERS, all_reachable) == Ask(b"a", ATTEMPT_S, False, ())
+
+    def test_an_owner_that_is_full_has_decided_about_a_condition(self):
+        request = begin(is_conditional=True)
+        request.next(0.0, OWNERS, all_reachable)
+        request.answer(b"a", Result(Code.FULL))
+        assert request.next(0.01, OWNERS, all_reachable) == Give(Result(Code.FULL))
 
     @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.OVERLOADED, Code.FULL])
     def test_where_nothing_was_done_another_owner_is_asked(self, code):

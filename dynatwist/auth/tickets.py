@@ -43,6 +43,7 @@ class Tickets:
     """See the module.
 
     :param is_current: whether an identity counts, by what this node knows of users.
+    :ivar not_remembered: how many were taken for want of room to say so: another node would take them too.
     """
 
     log = Logger()
@@ -55,6 +56,7 @@ class Tickets:
         self._tokens = tokens
         self._is_current = is_current
         self._shown: dict[str, list[tuple[Ticket, Deferred[bool]]]] = {}
+        self.not_remembered = 0
 
     async def redeem(self, text: str) -> Identity | None:
         """Whose ticket it is, which is used from now on; ``None`` when it is none, used, expired, or nobody's any more.
@@ -111,6 +113,7 @@ class Tickets:
             used |= {number: waiting[number][0].until_s for number in now}
             result = await self._coordinator.execute(_write(key, used, result.record))
             if result.code in (Code.OK, Code.FULL):  # no room to remember it: listening is reading, and goes on
+                self.not_remembered += len(now) if result.code is Code.FULL else 0
                 for number in now:
                     _answer(waiting.pop(number)[1], True)
                 break

@@ -12,6 +12,8 @@ The trouble is an owner that was asked and is not heard of: it may have written,
   carry a bound on the clocks of the owners asked before, so that what is written now is newer. Whatever supersedes it
   then supersedes the forgotten execution too, when that turns up.
 - An answer waits until no other attempt can be carried out any more, also one whose connection was lost meanwhile.
+- A request with a condition is for the first owner alone to decide, as long as that can be reached. If it has no room,
+  that is the answer: another owner would decide besides it, for it goes on to decide about whatever takes less.
 - If all owners refuse, but one of those asked was not heard of, the truth is that nobody knows. An owner that hangs is
   waited for until it may not carry the request out any more, and no longer: a client does not wait for a frozen node.
 
@@ -91,6 +93,7 @@ class Forwarding:
     """One request on its way; see the module.
 
     :param is_write: whether carrying it out twice would matter.
+    :param is_conditional: whether two owners that carry out such requests at once would matter.
     :param now_s: monotonic time; all of it ends `FORWARD_TIMEOUT_S` later.
     :param flight_s: how long the last word of an attempt may be under way before its connection counts as lost.
     """
@@ -100,6 +103,7 @@ class Forwarding:
         "_asked",
         "_fences",
         "_flight_s",
+        "_is_conditional",
         "_is_in_doubt",
         "_is_write",
         "_refusal",
@@ -107,8 +111,9 @@ class Forwarding:
         "until_s",
     )
 
-    def __init__(self, *, is_write: bool, now_s: float, flight_s: float) -> None:
+    def __init__(self, *, is_write: bool, is_conditional: bool, now_s: float, flight_s: float) -> None:
         self._is_write = is_write
+        self._is_conditional = is_conditional
         self._flight_s = flight_s
         self.until_s = now_s + FORWARD_TIMEOUT_S
         self._tried: set[bytes] = set()
@@ -126,7 +131,7 @@ class Forwarding:
         if self._answer is not None:
             if result.code is Code.OK:  # the first answer may have been a refusal; this attempt has written
                 self._answer = result
-        elif result.code in NOTHING_DONE:
+        elif result.code in NOTHING_DONE and not (result.code is Code.FULL and self._is_conditional):
             self._refusal = result
         else:
             self._answer = result

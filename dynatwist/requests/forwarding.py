@@ -74,8 +74,12 @@ class ForwardRun:
         self._done = done
         self._op = cluster.runtime.randbytes(FORWARDED_OP_BYTES)
         self._created = cluster.store.clock.stamp() if operation.is_write else None
-        now_s = cluster.runtime.monotonic_s()
-        self._request = Forwarding(is_write=operation.is_write, now_s=now_s, flight_s=STALL_S)
+        self._request = Forwarding(
+            is_write=operation.is_write,
+            is_conditional=operation.is_conditional,
+            now_s=cluster.runtime.monotonic_s(),
+            flight_s=STALL_S,
+        )
         self._timer: Timer | None = None
         self._is_stepping = self._is_over = False
         self._step()

@@ -28,6 +28,11 @@ from .faults import under
 # Forwarding
 
 
+def a_full_owner_passes_conditions_on(patch):
+    """A condition that an owner has no room for is decided by the next one, besides it."""
+    edit(patch, Forwarding, "answer", "and self._is_conditional", "and False")
+
+
 def an_answer_that_waits_for_no_other_attempt(patch):
     """A forwarded write is answered while another attempt may still be carried out."""
     edit(patch, Forwarding, "next", "if now_s >= fence_s:", "if True:")

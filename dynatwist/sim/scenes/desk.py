@@ -86,13 +86,18 @@ class _Desk:
                 self._ask("DELETE", "auth", self._name, body={"secret": self._secret}, token=self._token)
 
     def _opens(self, reply: Reply | None) -> None:
-        """Two pages have one ticket; where all nodes reach each other, one of them opens something."""
+        """Two pages have one ticket; where all nodes reach each other, one of them opens something.
+
+        A node whose disk or memory is full takes a ticket that it cannot remember, and counts it.
+        """
         ticket = reply.field("ticket") if reply is not None and reply.status == 200 else ""
         if ticket:
             stage = self._stage
             is_fair = stage.all_reach_all
+            forgotten = stage.tickets_not_remembered
             opened = stage.show_ticket(stage.members()[:2], ticket) + stage.show_ticket(stage.members()[:1], ticket)
-            if opened > 1 and is_fair and stage.all_reach_all:
+            forgotten = stage.tickets_not_remembered - forgotten
+            if opened > 1 + max(0, forgotten) and is_fair and stage.all_reach_all:
                 stage.say(f"P9: a ticket of {self._name} opened {opened} things")
 
     def administers(self) -> None:

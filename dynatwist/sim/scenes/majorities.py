@@ -6,9 +6,15 @@ from dynatwist.model.record import Key
 from dynatwist.replication.request import Kind, etag
 
 from ..cluster import SimNode
+from ..history import Call
 from .stage import Stage
 
 PAGES_KEYS = 40
+SEEN_S = 1.5
+"""A node looks once a second how much room its disk has."""
+ROUNDS, AT_ONCE = 5, 4
+GAPS_S = (0.0, 0.001, 0.003)
+"""About as long as what is forwarded takes to its owner."""
 
 
 def a_write_that_one_owner_missed(stage: Stage) -> None:
@@ -72,6 +78,32 @@ def a_condition_at_an_owner_that_missed_a_write(stage: Stage) -> None:
     stage.read_at(others, key)
 
 
+def conditions_at_a_full_owner(stage: Stage) -> None:
+    """The first owner's disk is full, and it goes on to decide about deletes; nobody decides besides it."""
+    key = stage.new_key()
+    first = stage.owners(key)[0]
+    stage.put(first, key)
+    first.disk.cramp(0)
+    stage.rest(SEEN_S)
+    for _ in range(ROUNDS):
+        held = stage.done(stage.ask(first, Kind.GET, key))
+        if held is None or held.record is None or held.record.value is None:
+            return
+        is_fair = stage.all_reach_all
+        calls = [_changes_what_is_held(stage, key, etag(held.record)) for _ in range(AT_ONCE)]
+        done = [call for call in map(stage.done, calls) if call is not None and call.code == "ok"]
+        if len(done) > 1 and is_fair and stage.all_reach_all:
+            stage.say(f"P2: one record was replaced twice: {[call.text() for call in done]}")
+
+
+def _changes_what_is_held(stage: Stage, key: Key, tag: str) -> Call | None:
+    """Sent through any node, within the few milliseconds that the others take."""
+    kind = stage.random.choice((Kind.PUT, Kind.PUT, Kind.DELETE))
+    call = stage.ask(stage.random.choice(stage.members()), kind, key, "quorum", tag=tag)
+    stage.rest(*GAPS_S)
+    return call
+
+
 def a_table_that_is_listed_in_pages(stage: Stage) -> None:
     """Owners have missed some of its keys, and deletes of others; pages of each end somewhere else."""
     keys = [stage.new_key() for _ in range(PAGES_KEYS)]
@@ -121,5 +153,6 @@ SCENES = (
     a_write_that_one_owner_missed,
     a_write_that_only_one_owner_has,
     a_condition_at_an_owner_that_missed_a_write,
+    conditions_at_a_full_owner,
     a_table_that_is_listed_in_pages,
 )

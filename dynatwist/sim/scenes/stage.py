@@ -245,6 +245,12 @@ class Stage:
         return sum(isinstance(outcome, Identity) for outcome in outcomes)
 
     @property
+    def tickets_not_remembered(self) -> int:
+        """How many tickets the members that run have taken for want of room to remember them."""
+        cores = [node.core for node in self.cluster.active() if node.core is not None]
+        return sum(core.handlers.context.users.tickets.not_remembered for core in cores)
+
+    @property
     def all_reach_all(self) -> bool:
         """Whether every member runs and reaches every other one, as far as it knows."""
         nodes = self.cluster.active()
