@@ -16,6 +16,7 @@ from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Listen, Listening, Relay
 from dynatwist.net.replies import Reply
+from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 LATE_S = 0.25
@@ -41,6 +42,7 @@ class Relays:
         self._listening: dict[bytes, list[str]] = {}
         self._cursors: dict[bytes, str] = {}
         self._doubtful: set[bytes] = set()
+        self._fading: dict[str, Timer] = {}
         self.resume_bytes, self.interest_s = RESUME_BYTES, INTEREST_S
         hub.interest.tell(self._interest_changed, self._interest_fades)
         cluster.peers.on_call(Listen, self._on_listen)
@@ -82,7 +84,13 @@ class Relays:
 
     def _interest_fades(self, table: str) -> None:
         """A listener that lost its connection comes back, and counts on its cursor."""
-        self._cluster.runtime.clock.callLater(self.interest_s, self._hub.interest.end, table)
+        cancel(self._fading.pop(table, None))
+
+        def fade() -> None:
+            del self._fading[table]
+            self._hub.interest.end(table)
+
+        self._fading[table] = self._cluster.runtime.clock.callLater(self.interest_s, fade)
 
     def _interest_changed(self) -> None:
         for node in self._cluster.links.linked():

@@ -53,7 +53,12 @@ FILTERS = [("t", "a", ""), ("t", None, ""), ("t", None, "a"), (None, None, ""), 
 
 
 class HubMachine(RuleBasedStateMachine):
-    """A hub with a slow reactor and small bounds, and its listeners."""
+    """A hub with a slow reactor and small bounds, and its listeners.
+
+    It is told of all that wins, or, where `hears_all` is false, of tables only that somebody is interested in.
+    """
+
+    hears_all = True
 
     def __init__(self):
         super().__init__()
@@ -69,7 +74,7 @@ class HubMachine(RuleBasedStateMachine):
             at_once=1,
             replayed=2,
         )
-        self.hub = Hub("e", lambda: not self.busy, self.later.append)
+        self.hub = Hub("e", lambda: not self.busy, self.later.append, hears_all=lambda: self.hears_all)
         self.hub.bound(self.bounds)
         self.listeners = []
         self.published = []
@@ -77,6 +82,10 @@ class HubMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS), created=st.integers(1, 2), ms=st.integers(1, 40))
     def publish(self, key, created, ms):
+        if not self.hears_all and not {"", key[0]} & set(self.hub.interest.names()):
+            for listener in self.listeners:
+                listener.is_to_be_told = listener.is_to_be_told or listener.matches(key)
+            return
         event = self.hub.publish(key, record(key, created, ms))
         if event is not None:
             self.published.append(event)
@@ -107,6 +116,9 @@ class HubMachine(RuleBasedStateMachine):
             listener.is_to_be_told = False
         assert told == (self.hub.cursor if cursor is None else cursor)
         listener.cursor = told
+        if listener.is_to_be_told:
+            self.drain(listener, 1)
+            assert not listener.is_to_be_told, "it missed something, and is not told first of all"
 
     @rule(index=st.integers(0, 11), count=st.integers(1, 6))
     def read(self, index, count):
@@ -133,6 +145,12 @@ class HubMachine(RuleBasedStateMachine):
     def leave(self, index):
         if index < len(self.listeners):
             self.hub.unsubscribe(self.listeners[index].subscription)
+
+    @rule(table=st.sampled_from(("t", "u")))
+    def all_leave(self, table):
+        for listener in self.listeners:
+            if listener.filter[0] in (None, table):
+                self.hub.unsubscribe(listener.subscription)
 
     @rule(index=st.integers(0, 11))
     def come_back(self, index):
@@ -187,17 +205,29 @@ HubMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=60,
 TestHub = HubMachine.TestCase
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_long_histories(seed):
+class StrangerMachine(HubMachine):
+    """At a node that owns nothing: others relay to it, as long as somebody listens."""
+
+    hears_all = False
+
+
+StrangerMachine.TestCase.settings = HubMachine.TestCase.settings
+TestStranger = StrangerMachine.TestCase
+
+
+@pytest.mark.parametrize("machine_type", [HubMachine, StrangerMachine])
+@pytest.mark.parametrize("seed", range(40))
+def test_long_histories(seed, machine_type):
     """The same laws, over more steps than can be shrunk, and with more writes than anything else."""
     random = Random(seed)
-    machine = HubMachine()
+    machine = machine_type()
     steps = {
         lambda: machine.publish(random.choice(KEYS), random.choice((1, 1, 1, 2)), random.randint(1, 99)): 12,
         lambda: machine.turn(random.random() < 0.8): 5,
         lambda: machine.arrive(random.choice(FILTERS)) if len(machine.listeners) < 12 else None: 3,
         lambda: machine.read(random.randrange(12), random.randint(1, 6)): 6,
         lambda: machine.leave(random.randrange(12)): 1,
+        lambda: machine.all_leave(random.choice(("t", "u"))): 0.3,
         lambda: machine.come_back(random.randrange(12)): 2,
         lambda: machine.reset(): 0.1,
         lambda: machine.settle(): 0.3,

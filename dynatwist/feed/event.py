@@ -15,7 +15,7 @@ EVENT_OVERHEAD_BYTES = 300
 class Event:
     """One record that won.
 
-    :ivar seq: its number; events of one hub are numbered without gaps.
+    :ivar seq: its number; each event of one hub has a greater one than those before.
     :ivar doubt: 0 for what is certainly newer than all that was announced of its key. Else the number of the newest
         event that the hub had forgotten: a listener that heard any so old may have heard something newer of this key.
     :ivar size_bytes: what it costs a queue, about.

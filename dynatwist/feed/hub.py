@@ -150,8 +150,8 @@ class Hub:
     def reset(self) -> None:
         """Something may have been missed, or what was announced may be gone: tell everybody to read afresh."""
         self._announced.clear()
-        self._window.clear()
         self._seq += 1  # a cursor from before is behind the window now: who left without reading this is told on return
+        self._window.clear(self._seq)
         self._fans.clear()
         for subscription in self._audience.members():
             subscription.reset(self._seq)
@@ -183,15 +183,18 @@ class Hub:
         """
         self.wake()
         bounds = self._bounds
+        name = subscription.table or ""
+        if not self.interest.has(name):
+            self._seq += 1  # a cursor from before is less than this, though nothing may have been heard since
         trusted = self._seq if cursor is None else 0  # who comes back may have heard anything before
         subscription.begin(self._seq, trusted, bounds.queue_events, bounds.queue_bytes)
         self._audience.enter(subscription)
-        self.interest.rise(subscription.table or "", self._seq)
+        self.interest.rise(name, self._seq)
         if cursor is None:
             self._join(subscription)
             return self.cursor
         seq = self._position(cursor)
-        if seq is not None and not self._hears_all() and seq < self.interest.since(subscription.table or ""):
+        if seq is not None and not self._hears_all() and seq < self.interest.since(name):
             sometimes("a listener comes back after nobody had been interested in its table")
             seq = None
         if seq is not None and self._window.behind(seq, self._seq, 0) is not None:

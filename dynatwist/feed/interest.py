@@ -49,6 +49,10 @@ class Interest:
         """The number of the event behind which nothing of a table was missed that others had to relay."""
         return self._since[name]
 
+    def has(self, name: str) -> bool:
+        """Whether somebody listens to a table, or did a moment ago."""
+        return name in self._counts
+
     def names(self) -> list[str]:
         """The tables that somebody listens to, or did a moment ago."""
         return sorted(self._counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -16,7 +17,7 @@ MOST_WINDOW_BYTES = 64 << 20
 
 
 class Window:
-    """Events in order of their numbers, without gaps; the oldest go first.
+    """Events in order of their numbers; the oldest go first.
 
     The window is bounded in events, and in bytes by what the store holds, within `LEAST_WINDOW_BYTES` and
     `MOST_WINDOW_BYTES`: an event of a value that was overwritten is kept by the window alone, and what is remembered
@@ -29,6 +30,7 @@ class Window:
         self._budget_bytes = budget_bytes
         self._events: deque[Event] = deque()
         self._size_bytes = 0
+        self._gone = 0  # the number behind which every event is here
         self._most_bytes = MOST_WINDOW_BYTES
         self._least_bytes = LEAST_WINDOW_BYTES
         self.maxlen = WINDOW_EVENTS
@@ -44,29 +46,31 @@ class Window:
         events.append(event)
         self._size_bytes += event.size_bytes
         while len(events) > self.maxlen or (self._size_bytes > self._least_bytes and self._is_too_large()):
-            self._size_bytes -= events.popleft().size_bytes
+            oldest = events.popleft()
+            self._size_bytes -= oldest.size_bytes
+            self._gone = oldest.seq
             if not events:
                 return
 
     def _is_too_large(self) -> bool:
         return self._size_bytes > self._most_bytes or self._size_bytes > self._budget_bytes()
 
-    def clear(self) -> None:
-        """Keep none of them."""
+    def clear(self, upto: int) -> None:
+        """Keep none of them, up to a number."""
         self._events.clear()
         self._size_bytes = 0
+        self._gone = upto
 
     def behind(self, seq: int, last: int, limit: int) -> list[Event] | None:
         """The events behind a number.
 
-        :param last: the number of the last event of all.
+        :param last: the number of the last event of all, or a greater one that no event has yet.
         :param limit: at most so many; negative for all.
         :returns: ``None`` when some of them are not kept any more.
         """
-        first = last - len(self._events)
-        if not first <= seq <= last:
+        if not self._gone <= seq <= last:
             return None
-        begin = seq - first
+        begin = bisect_right(self._events, seq, key=lambda event: event.seq)
         end = len(self._events) if limit < 0 else min(begin + limit, len(self._events))
         return [self._events[index] for index in range(begin, end)]
 

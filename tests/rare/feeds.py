@@ -70,6 +70,14 @@ def whoever_returns_to_a_table_that_nobody_was_interested_in_is_told_so():
     assert heard(back(hub, cursor)) == [Notice.RESET]
 
 
+def whoever_returns_first_is_told_so_though_nothing_else_was_heard_meanwhile():
+    hub = Hub("e", hears_all=lambda: False)
+    first = listener()
+    cursor = hub.subscribe(first, None)
+    hub.unsubscribe(first)
+    assert heard(back(hub, cursor)) == [Notice.RESET]
+
+
 def in_turns(between):
     """What somebody hears who comes back after four events, two a turn, when something happens between the turns."""
     later: list[object] = []
@@ -153,6 +161,9 @@ SCENARIOS = {
     "a_reset_that_is_not_told_on_return": whoever_left_before_a_reset_is_told_on_return,
     "a_return_to_a_table_that_nobody_was_interested_in": (
         whoever_returns_to_a_table_that_nobody_was_interested_in_is_told_so
+    ),
+    "a_cursor_from_before_nobody_was_interested": (
+        whoever_returns_first_is_told_so_though_nothing_else_was_heard_meanwhile
     ),
     "a_replay_in_several_turns_skips_an_event": a_replay_in_several_turns_is_without_a_gap,
     "a_replay_that_the_window_overtakes_is_not_told": whoever_is_overtaken_by_the_window_is_told_so,
