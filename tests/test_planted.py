@@ -9,7 +9,7 @@ import pytest
 
 from .planted import first_catch, plants
 
-SEEDS = range(5)
+SEEDS = range(6)
 """Enough for those looked at here; ``python -m tests.planted`` looks for all others, in hundreds of seeds."""
 
 MASKED = {
@@ -105,6 +105,8 @@ UNSEEN = {
     "the last event of a key; tests/rare/feeds.py",
     "a_return_to_a_table_that_nobody_was_interested_in": "a key has to be written last after everybody has left its "
     "table, and nobody come back before; tests/rare/feeds.py",
+    "a_cursor_from_before_nobody_was_interested": "the same, and the node hear of no other table meanwhile; not in "
+    "20 runs of a scene, once in 170 seeds. tests/rare/feeds.py",
     "a_replay_that_the_window_overtakes_is_not_told": "the same, of what the window lost; tests/rare/feeds.py",
 }
 """Blind spots."""

@@ -12,7 +12,7 @@ from dynatwist.net.dialler import Dialling
 from dynatwist.net.messages import ClocksAre, PullFromMe
 from dynatwist.net.replies import Reply
 
-from .rounds import Round, summaries_of
+from .rounds import RoundRun, summaries_of
 from .tombstones import answer_clocks, clock_parts
 
 HAND_OFF_TIMEOUT_S = 30.0
@@ -84,4 +84,4 @@ class HandOff:
         def done(ok: bool, whole: set[int]) -> None:
             answer_clocks(self._cluster, message.partitions, respond)
 
-        Round(self._cluster, arrival.node, summaries_of(self._cluster, message.partitions), done)
+        RoundRun(self._cluster, arrival.node, summaries_of(self._cluster, message.partitions), done)

@@ -14,7 +14,7 @@ from dynatwist.runtime import Timer, cancel
 from .answers import RoundAnswers
 from .hand_off import HandOff
 from .hint_replay import HintReplay
-from .rounds import ROUND_TIMEOUT_S, Round, summaries_of
+from .rounds import ROUND_TIMEOUT_S, RoundRun, summaries_of
 from .takeover import Takeover
 from .tombstones import Tombstones
 from .wholeness import Wholeness
@@ -121,7 +121,7 @@ class Repair:
                 self._again.discard(node)
                 self._cluster.runtime.later(lambda: self.run_round(node))
 
-        Round(self._cluster, node, summaries, done)
+        RoundRun(self._cluster, node, summaries, done)
 
     def _due(self, node: bytes, partitions: list[int]) -> dict[int, bytes]:
         """Leave out what was written to since the last round: it differs by what is under way, which is not missing.

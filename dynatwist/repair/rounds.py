@@ -1,9 +1,7 @@
-"""Anti-entropy: the rounds by which owners become identical, whether or not anybody reads.
+"""Carries out what `dynatwist.replication.round` decides about a round of anti-entropy: asks, merges, joins, fetches.
 
-A round with a peer: compare eight-byte summaries of all shared partitions; for each that differs pull what the own
-clock does not cover, page by page; when all of it is durable here, join the peer's clock as it was at the start of the
-round, so that gaps close; where clocks are equal and digests still differ, compare buckets. A round dies with the
-connection.
+By such rounds owners become identical, whether or not anybody reads. First, eight-byte summaries of all shared
+partitions are compared. A round dies with its connection.
 """
 
 from __future__ import annotations
@@ -23,25 +21,32 @@ from dynatwist.net.messages import (
     BucketsAre,
     Differing,
     EntriesAre,
-    Pull,
     Pulled,
     Summaries,
 )
+from dynatwist.net.messages import Pull as PullMessage
 from dynatwist.net.replies import Reply
 from dynatwist.replication.exchange import compare
+from dynatwist.replication.round import (
+    FAILED,
+    AskDigests,
+    AskEntries,
+    Join,
+    Over,
+    Page,
+    PartitionRound,
+    Pull,
+    Round,
+    Side,
+    Todo,
+)
 
 from .answers import walk_buckets
 
-PARALLEL_PULLS = 8
-PARALLEL_LARGE_PULLS = 2
-LARGE_PAGE_BYTES = 128 << 10
-"""Where pages are so large, a few at once fill the connection, and what clients wait for would queue behind more."""
 ROUND_TIMEOUT_S = 10.0
 """For one answer: longer than a busy peer takes for a page; the next round asks somebody else."""
 DIGEST_BYTES = 8
 """Two different buckets look the same once in 2**64, and only until the next write to either."""
-MAX_ENTRIES = 4000
-"""Entries of digest buckets compared at a time, about: a few milliseconds of work for either side."""
 
 OnRound = Callable[[bool, set[int]], None]
 """(whether the round was completed, the partitions of which the peer, whole itself, gave all that it holds)."""
@@ -53,7 +58,7 @@ def summaries_of(cluster: Cluster, partitions: list[int]) -> dict[int, bytes]:
     return {partition: replicas[partition].summary() for partition in partitions}
 
 
-class Round:
+class RoundRun:
     """One round with one peer; see the module.
 
     :param summaries: of the partitions to compare, which the peer must hold; see `summaries_of`.
@@ -64,151 +69,141 @@ class Round:
         self._cluster = cluster
         self._peer = peer
         self._done = done
-        self._left: list[int] = []
-        self._running = 0
-        self._parallel = PARALLEL_PULLS
-        self._whole: set[int] = set(summaries)
-        self._failed = False
+        self._is_over = False
         self._epochs = [replica.resets for replica in cluster.store.replicas]
+        self._round = Round(summaries, self._is_same)
         message = Summaries(cluster.version, summaries, cluster.store.wall_ms())
         cluster.links.call(peer, message, self._compared, timeout_s=ROUND_TIMEOUT_S)
+
+    def _is_same(self, partition: int) -> bool:
+        return self._cluster.store.replicas[partition].resets == self._epochs[partition]
 
     def _compared(self, reply: Reply) -> None:
         if not isinstance(reply, Differing):
             self._cluster.learn(reply)
-            self._finish(False)
+            self._finish(False, set())
             return
-        self._whole -= set(reply.not_whole)
-        self._left = sorted(reply.partitions, reverse=True)
-        self._continue()
+        self._round.compared(reply.partitions, reply.not_whole)
+        self._go_on()
 
-    def _continue(self) -> None:
-        while self._left and self._running < self._parallel and not self._failed:
-            self._running += 1
-            self._pull(self._left.pop(), None, None)
-        if not self._running:
-            self._finish(not self._failed)
+    def _go_on(self) -> None:
+        while (partition := self._round.take()) is not None:
+            self._do(partition, partition.begin())
+        if self._round.is_over:
+            self._finish(self._round.is_complete, self._round.sources)
 
-    def _pulled_one(self, ok: bool) -> None:
-        self._running -= 1
-        self._failed = self._failed or not ok
-        self._continue()
-
-    def _finish(self, ok: bool) -> None:
-        replicas = self._cluster.store.replicas
-        filled = {number for number in self._whole if replicas[number].resets == self._epochs[number]}
-        self._done(ok, filled)
+    def _finish(self, ok: bool, sources: set[int]) -> None:
+        """Say how it ended, once: a partition may fail at once where the peer is gone, while others are begun."""
+        if not self._is_over:
+            self._is_over = True
+            self._done(ok, sources)
 
     # One partition
 
-    def _pull(self, partition: int, after: Key | None, first: Pulled | None) -> None:
+    def _do(self, partition: PartitionRound, todo: Todo) -> None:
+        match todo:
+            case Pull():
+                self._pull(partition, todo)
+            case Join(side):
+                self._cluster.store.join(partition.number, DotSet.from_wire(side.clock), side.generation)
+                self._do(partition, partition.joined(self._here(partition.number)))
+            case AskDigests():
+                self._ask(partition, Buckets(partition.number), self._digests)
+            case AskEntries(numbers):
+                message = BucketEntries(partition.number, list(numbers))
+                self._ask(partition, message, lambda one, reply: self._entries(one, numbers, reply))
+            case Over():
+                self._round.over(partition.number, todo)
+                self._go_on()
+
+    def _here(self, partition: int) -> Side:
         replica = self._cluster.store.replicas[partition]
-        walk = first.walk if first is not None else 0
-        message = Pull(self._cluster.version, partition, replica.clock.to_wire(), after, walk)
+        return Side(replica.clock.to_wire(), replica.generation, replica.digests.root, replica.whole)
+
+    def _ask(
+        self,
+        partition: PartitionRound,
+        message: Buckets | BucketEntries | PullMessage,
+        answered: Callable[[PartitionRound, Reply], Todo | None],
+    ) -> None:
+        """Ask the peer, and do what is to be done about its answer; ``None``: that will be said later."""
 
         def replied(reply: Reply) -> None:
-            if isinstance(reply, Pulled):
-                self._merge(partition, reply, first or reply)
-            else:
-                self._cluster.learn(reply)
-                self._pulled_one(False)
+            todo = answered(partition, reply)
+            if todo is not None:
+                self._do(partition, todo)
 
         self._cluster.links.call(self._peer, message, replied, timeout_s=ROUND_TIMEOUT_S)
 
-    def _merge(self, partition: int, page: Pulled, first: Pulled) -> None:
+    # Pages of what the own clock does not cover
+
+    def _pull(self, partition: PartitionRound, pull: Pull) -> None:
+        replica = self._cluster.store.replicas[partition.number]
+        message = PullMessage(self._cluster.version, partition.number, replica.clock.to_wire(), pull.after, pull.walk)
+        self._ask(partition, message, self._pulled)
+
+    def _pulled(self, partition: PartitionRound, reply: Reply) -> Todo | None:
+        if not isinstance(reply, Pulled):
+            self._cluster.learn(reply)
+            return FAILED
+        if not partition.may_merge():
+            return FAILED
+        self._round.weigh(self._merge(partition.number, reply.records))
+        last = reply.records[-1][0] if reply.records else None
+        page = Page(Side(reply.clock, reply.generation, reply.root, reply.whole), last, reply.more, reply.walk)
+        wal = self._cluster.store.wal
+        wal.when_durable(wal.lsn, lambda: self._do(partition, partition.kept(page)))
+        return None
+
+    def _merge(self, partition: int, records: list[tuple[Key, Record]]) -> int:
+        """Merge a page, but for what is wrong with it; how many bytes of values it has."""
         store = self._cluster.store
-        if store.replicas[partition].resets != self._epochs[partition]:
-            self._pulled_one(False)
-            return
         size_bytes = 0
-        for key, record in page.records:
+        for key, record in records:
             flaw = record_flaw(key, record) or store.name_flaw(key, record)
             if flaw or partition_of(*key) != partition:
                 self._cluster.links.refuse_record(self._peer, flaw or "it is of another partition than was asked for")
                 continue
             store.merge(key, record)
             size_bytes += len(record.value or b"")
-        self._parallel = PARALLEL_PULLS if size_bytes < LARGE_PAGE_BYTES else PARALLEL_LARGE_PULLS
-
-        def durable() -> None:
-            if store.replicas[partition].resets != self._epochs[partition]:
-                self._pulled_one(False)
-            elif page.more and not page.records:
-                self._pulled_one(False)  # there would be no end to it
-            elif page.more:
-                self._pull(partition, page.records[-1][0], first)
-            else:
-                self._join(partition, page, first)
-
-        store.wal.when_durable(store.wal.lsn, durable)
-
-    def _join(self, partition: int, page: Pulled, first: Pulled) -> None:
-        store = self._cluster.store
-        if not first.whole:
-            self._whole.discard(partition)
-        store.join(partition, DotSet.from_wire(first.clock), first.generation)
-        replica = store.replicas[partition]
-        equal_clocks = page is first and replica.clock.to_wire() == page.clock
-        if equal_clocks and replica.digests.root != page.root and replica.whole and page.whole:
-            self._compare_buckets(partition)
-        else:
-            self._pulled_one(True)
+        return size_bytes
 
     # The last step: equal clocks, differing digests
 
-    def _compare_buckets(self, partition: int) -> None:
-        def digests(reply: Reply) -> None:
-            if not isinstance(reply, BucketsAre) or len(reply.digests) not in (0, DIGEST_BYTES * BUCKETS):
-                self._pulled_one(False)
-                return
-            self._compare_some(partition, self._cluster.store.replicas[partition].digests.differing(reply.digests))
+    def _digests(self, partition: PartitionRound, reply: Reply) -> Todo:
+        if not isinstance(reply, BucketsAre) or len(reply.digests) not in (0, DIGEST_BYTES * BUCKETS):
+            return FAILED
+        replica = self._cluster.store.replicas[partition.number]
+        return partition.differ(replica.digests.differing(reply.digests), len(replica.records))
 
-        self._cluster.links.call(self._peer, Buckets(partition), digests)
+    def _entries(self, partition: PartitionRound, numbers: tuple[int, ...], reply: Reply) -> Todo | None:
+        if not isinstance(reply, EntriesAre) or not self._is_same(partition.number):
+            return FAILED
+        replica = self._cluster.store.replicas[partition.number]
+        walk_buckets(self._cluster, replica, numbers, lambda mine: self._settle(partition, mine, reply))
+        return None
 
-    def _compare_some(self, partition: int, numbers: list[int]) -> None:
-        """Compare buckets, as many at a time as have a bounded number of entries."""
-        if not numbers:
-            self._pulled_one(True)
-            return
-        held = len(self._cluster.store.replicas[partition].records)
-        count = max(1, MAX_ENTRIES * BUCKETS // max(1, held))
-        some, rest = numbers[:count], numbers[count:]
-
-        def replied(reply: Reply) -> None:
-            replica = self._cluster.store.replicas[partition]
-            if not isinstance(reply, EntriesAre) or replica.resets != self._epochs[partition]:
-                self._pulled_one(False)
-                return
-            walk_buckets(self._cluster, replica, some, lambda mine: self._judge(partition, mine, reply, rest))
-
-        self._cluster.links.call(self._peer, BucketEntries(partition, some), replied)
-
-    def _judge(self, partition: int, mine: list[tuple[Key, Dot]], reply: EntriesAre, rest: list[int]) -> None:
+    def _settle(self, partition: PartitionRound, mine: list[tuple[Key, Dot]], reply: EntriesAre) -> None:
         """Do what is to be done about some buckets, and go on with the rest."""
         store = self._cluster.store
-        replica = store.replicas[partition]
-        if replica.resets != self._epochs[partition]:
-            self._pulled_one(False)
-            return
-        if not reply.whole or not replica.whole:
-            self._pulled_one(True)
+        replica = store.replicas[partition.number]
+        todo = partition.may_settle(replica.whole, reply.whole)
+        if todo is not None:
+            self._do(partition, todo)
             return
         verdict = compare(replica, dict(mine), dict(reply.entries), DotSet.from_wire(reply.clock))
-        store.drop(partition, verdict.drops, reply.generation)
+        store.drop(partition.number, verdict.drops, reply.generation)
         if not verdict.wanted:
-            self._compare_some(partition, rest)
+            self._do(partition, partition.go_on(len(replica.records)))
             return
         store.alarm(verdict.alarms)
 
         def take(records: list[tuple[Key, Record]]) -> None:
-            if replica.resets == self._epochs[partition]:
+            if self._is_same(partition.number):
                 for key, record in records:
                     store.take(key, record)
 
         def fetched(ok: bool) -> None:
-            if ok:
-                self._compare_some(partition, rest)
-            else:
-                self._pulled_one(False)
+            self._do(partition, partition.go_on(len(replica.records)) if ok else FAILED)
 
         fetch(self._cluster, self._peer, list(verdict.wanted), take, fetched)

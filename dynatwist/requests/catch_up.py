@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.ring import partition_of
-from dynatwist.repair.rounds import Round, summaries_of
+from dynatwist.repair.rounds import RoundRun, summaries_of
 from dynatwist.replication.request import Operation
 from dynatwist.runtime import Timer, cancel
 
@@ -43,7 +43,7 @@ class CatchUp:
         owners = [owner for owner in cluster.ownership.owners(partition) if cluster.links.is_reachable(owner)]
         self._waiting = len(owners)
         for owner in owners:
-            Round(cluster, owner, summaries_of(cluster, [partition]), self._round_over)
+            RoundRun(cluster, owner, summaries_of(cluster, [partition]), self._round_over)
         self._look()
 
     def _round_over(self, ok: bool, whole: set[int]) -> None:

@@ -9,18 +9,20 @@ from dynatwist.cluster.ownership import Ownership
 from dynatwist.cluster.standing import Standing
 from dynatwist.cluster.starts import Starts
 from dynatwist.model import replica as replica_module
-from dynatwist.model.dots import DotSet
 from dynatwist.model.registry import majority
 from dynatwist.model.replica import Replica
 from dynatwist.net.messages import ClocksAre, Done, StaleRegistry, Unable
-from dynatwist.repair import hand_off, rounds, tombstones
+from dynatwist.repair import hand_off, tombstones
 from dynatwist.repair.answers import RoundAnswers
+from dynatwist.repair.rounds import RoundRun
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.quorum import Level, Tally
+from dynatwist.replication.round import PartitionRound
 from dynatwist.requests import compare, reads, writes
 from dynatwist.requests.deciding import Deciding
 from dynatwist.storage.store import Store
 
+from .edits import edit
 from .faults import under
 
 # Merge
@@ -161,51 +163,33 @@ def clocks_are_told_before_they_are_durable(patch):
 @under("partitions", "slow_links")
 def the_clock_of_the_last_page_is_joined(patch):
     """A round joins the clock that came with its last page, which covers what came while it ran."""
-    join = rounds.Round._join
-    patch.setattr(rounds.Round, "_join", lambda self, partition, page, first: join(self, partition, page, page))
+    edit(patch, RoundAnswers, "_send_page", "walk.clock,", "walk.replica.clock.to_wire(),")
+    edit(patch, PartitionRound, "kept", "self._first or page", "page")
 
 
 @under("joins", "forgets", "flips")
 def a_round_outlives_a_reset(patch):
     """A round that began before a partition started over joins its clock afterwards."""
-    merge = rounds.Round._merge
-
-    def blind(self, partition, page, first):
-        self._epochs[partition] = self._cluster.store.replicas[partition].resets
-        merge(self, partition, page, first)
-
-    patch.setattr(rounds.Round, "_merge", blind)
+    patch.setattr(RoundRun, "_is_same", lambda self, partition: True)
 
 
 @under("power_cuts", "crashes_at_sync", "slow_disks")
 def a_clock_is_joined_before_the_records_are_durable(patch):
     """The log may have the joined clock, and lose what it covers."""
-
-    def hasty(self, partition, page, first):
-        store = self._cluster.store
-        store.join(partition, DotSet.from_wire(first.clock), first.generation)
-        merge(self, partition, page, first)
-
-    merge = rounds.Round._merge
-    patch.setattr(rounds.Round, "_merge", hasty)
+    joined = "self._cluster.store.join(partition.number, DotSet.from_wire(reply.clock), reply.generation)"
+    edit(patch, RoundRun, "_pulled", "self._round.weigh(", f"{joined}; self._round.weigh(")
 
 
 @under("partitions", "kills")
 def only_the_first_page_is_pulled(patch):
     """A round ends with its first page."""
-    merge = rounds.Round._merge
-
-    def short(self, partition, page, first):
-        merge(self, partition, msgspec.structs.replace(page, more=False), first)
-
-    patch.setattr(rounds.Round, "_merge", short)
+    edit(patch, PartitionRound, "kept", "if not page.more:", "if True:")
 
 
 @under("flips", "corners", "lost_files")
 def a_round_that_failed_fills_too(patch):
     """A source counts though its round was cut short."""
-    finish = rounds.Round._finish
-    patch.setattr(rounds.Round, "_finish", lambda self, ok: finish(self, True))
+    edit(patch, RoundRun, "_go_on", "self._round.is_complete", "True")
 
 
 # Hand-off

@@ -6,9 +6,10 @@ from dynatwist.agreement.agreement import Acceptors, Agreement
 from dynatwist.agreement.registrar import Registrar
 from dynatwist.cluster.standing import Standing
 from dynatwist.model.replica import Replica
-from dynatwist.repair import rounds, tombstones
+from dynatwist.repair import tombstones
 from dynatwist.repair.answers import RoundAnswers
 from dynatwist.repair.hand_off import HandOff
+from dynatwist.repair.rounds import RoundRun
 from dynatwist.repair.takeover import Takeover
 from dynatwist.repair.wholeness import Wholeness
 from dynatwist.replication import filling, paxos
@@ -16,6 +17,7 @@ from dynatwist.replication.collection import Collection
 from dynatwist.replication.filling import Filling
 from dynatwist.replication.losses import Losses
 from dynatwist.replication.paxos import Proposal
+from dynatwist.replication.round import PartitionRound
 
 from .edits import edit
 from .faults import under
@@ -174,13 +176,13 @@ def whoever_answered_is_a_source(patch):
 
 def buckets_of_an_owner_that_is_not_whole_are_compared(patch):
     """What an owner that is not whole does not hold counts as collected."""
-    edit(patch, rounds.Round, "_judge", "if not reply.whole or not replica.whole:", "if False:")
-    edit(patch, rounds.Round, "_join", " and replica.whole and page.whole", "")
+    edit(patch, PartitionRound, "may_settle", "None if mine_whole and peer_whole else self._over()", "None")
+    edit(patch, PartitionRound, "joined", " and mine.whole and page.side.whole", "")
 
 
 def a_round_does_not_adopt_the_generation(patch):
     """A peer's clock is joined, and its G is not."""
-    edit(patch, rounds.Round, "_join", "first.generation)", "0)")
+    edit(patch, RoundRun, "_do", "side.generation)", "0)")
 
 
 def a_merge_does_not_adopt_the_generation(patch):

@@ -254,19 +254,24 @@ def a_cursor_right_before_the_window_is_taken(patch):
         patch,
         Window,
         "behind",
-        "if not first <= seq <= last:",
-        "seq = max(seq, first) if seq >= first - 1 else seq\n    if not first <= seq <= last:",
+        "if not self._gone <= seq <= last:",
+        "if not self._gone - 1 <= seq <= last:",
     )
 
 
 def a_reset_that_is_not_told_on_return(patch):
     """A listener that left before a reset reached it is not told when it comes back."""
-    edit(patch, Hub, "reset", "self._seq += 1", "pass")
+    edit(patch, Hub, "reset", "self._window.clear(self._seq)", "self._window.clear(self._seq - 1)")
 
 
 def a_return_to_a_table_that_nobody_was_interested_in(patch):
     """A listener is told what its node was told, though for a while it was told nothing of that table."""
     edit(patch, Hub, "subscribe", "and not self._hears_all() and", "and False and")
+
+
+def a_cursor_from_before_nobody_was_interested(patch):
+    """A listener that heard nothing since a table was relayed for the last time counts as one that missed nothing."""
+    edit(patch, Hub, "subscribe", "if not self.interest.has(name):", "if False:")
 
 
 def a_replay_in_several_turns_skips_an_event(patch):

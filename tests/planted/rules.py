@@ -211,12 +211,7 @@ def _add_without_gaps(self, dot):
 
 def clocks_joined_before_the_records_are_merged(patch):
     """A round joins the peer's clock though one record of the page is missing."""
-    merge = rounds.Round._merge
-
-    def hasty(self, partition, page, first):
-        merge(self, partition, msgspec.structs.replace(page, records=page.records[1:]), first)
-
-    patch.setattr(rounds.Round, "_merge", hasty)
+    edit(patch, rounds.RoundRun, "_pulled", "reply.records)", "reply.records[1:])")
 
 
 def earlier_creation_does_not_win(patch):
