@@ -1,14 +1,13 @@
-"""Listing a table: every reachable member scans its own part, in order of keys, page by page.
+"""Carries out what `dynatwist.replication.listing` decides about a page of a table: has members scan, fetches, reads.
 
-Where the owners agree on a key's dot, that is the answer; where they do not, the key is read like any other. A page is
-bounded in keys and in bytes: members say how large each record is before any is fetched. Whoever wants names only has
-them from the scan, with their owners.
+Members say how large each record is before any is fetched. Whoever wants names only has them from the scan, with their
+owners.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -18,11 +17,12 @@ from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Brief, brief_of
-from dynatwist.model.registry import majority
-from dynatwist.model.ring import ALL_PARTITIONS, partition_of
+from dynatwist.model.ring import partition_of
 from dynatwist.net.arrival import Arrival
-from dynatwist.net.messages import Scan, Scanned
+from dynatwist.net.messages import Scan as ScanMessage
+from dynatwist.net.messages import Scanned
 from dynatwist.net.replies import NoAnswer, Reply
+from dynatwist.replication.listing import Entry, Gathering, Part, Scan, fitting, is_covered, put_together
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation
 from dynatwist.sometimes import sometimes
@@ -37,8 +37,6 @@ SCAN_BYTES = 256 << 10
 """How much goes into one answer to a scan, about."""
 ENTRY_BYTES = 100
 """A name's share of an answer besides its characters: quotes, numbers and braces, roughly."""
-UNKNOWN_BYTES = 64 << 10
-"""What a record is counted as where a member of an older release does not say how large it is."""
 SCAN_TIMEOUT_S = 1.0
 """For one owner to scan a slice: half of what a client waits for, so that another owner can be asked."""
 FETCH_TIMEOUT_S = 0.25
@@ -72,36 +70,14 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """What a scan found of one key.
+class _Stretch:
+    """What is asked for: so many keys of a table with a prefix, behind a key."""
 
-    :ivar source: a node that holds what the owners agree on; ``None`` when they do not.
-    :ivar dot: what they agree on.
-    :ivar brief: what that node said of it.
-    :ivar size_bytes: of the largest record that a node holds.
-    """
-
-    name: str
-    source: bytes | None
-    dot: Dot | None
-    brief: Brief | None
-    size_bytes: int
-
-    @property
-    def end_ms(self) -> int:
-        """When it ends by itself; 0 for never, or where nobody knows."""
-        return self.brief.expires_ms if self.brief is not None else 0
-
-
-def _is_gone(entry: _Entry, over_ms: int) -> bool:
-    """Whether the owners agree that a key is dead."""
-    return entry.source is not None and entry.brief is not None and entry.brief.is_dead(over_ms)
-
-
-def _doubted(entry: _Entry) -> _Entry:
-    """One that ended while it was asked for: a read of the key decides (see `Coordinator`)."""
-    sometimes("a record ended while it was listed")
-    return replace(entry, source=None, dot=None, brief=None)
+    table: str
+    prefix: str
+    after: str
+    level: Level
+    limit: int
 
 
 def _keep(found: dict[str, Record], name: str, record: Record, over_ms: int) -> None:
@@ -109,15 +85,13 @@ def _keep(found: dict[str, Record], name: str, record: Record, over_ms: int) -> 
         found[name] = record
 
 
-def _fitting(sizes_bytes: Iterable[int], room_bytes: int) -> int:
-    """How many of the first go into a page; one always does."""
-    count = 0
-    for size_bytes in sizes_bytes:
-        room_bytes -= size_bytes
-        if count and room_bytes < 0:
-            break
-        count += 1
-    return count
+def _scan_of(reply: Reply, wanted: _Stretch) -> Scan | None:
+    """What a member found; ``None`` where it has not answered, or said what can be no answer."""
+    if not isinstance(reply, Scanned) or (reply.briefs and len(reply.briefs) != len(reply.entries)):
+        return None
+    briefs: Sequence[Brief | None] = reply.briefs or [None] * len(reply.entries)
+    scan = Scan([(name, dot, brief) for (name, dot), brief in zip(reply.entries, briefs, strict=True)], reply.more)
+    return scan if scan.is_sound(wanted.prefix, wanted.after) else None
 
 
 class Listing:
@@ -131,7 +105,7 @@ class Listing:
         self._cluster = cluster
         self._coordinator = coordinator
         self.page_bytes, self.scan_bytes = PAGE_BYTES, SCAN_BYTES
-        cluster.peers.on_call(Scan, self._on_scan)
+        cluster.peers.on_call(ScanMessage, self._on_scan)
 
     async def page(self, table: str, prefix: str, after: str, level: Level, limit: int = PAGE_KEYS) -> Page:
         """One page of a table.
@@ -139,19 +113,19 @@ class Listing:
         :raises ListingUnavailable: when not enough owners of some partition answer.
         """
         over_ms = self._cluster.store.lapse_ms
-        entries, horizon = await self._scan(table, prefix, after, level, limit, over_ms)
-        costly = [entry for entry in entries if not _is_gone(entry, over_ms)]
-        entries, horizon = self._cut(entries, horizon, costly)
-        found = await self._resolve(table, entries, level, over_ms)
-        return self._bounded([(one.name, found[one.name]) for one in entries if one.name in found], horizon)
+        part = await self._scan(_Stretch(table, prefix, after, level, limit), over_ms)
+        costly = [entry for entry in part.entries if not entry.is_gone(over_ms)]
+        part = part.cut(costly, self.page_bytes)
+        found = await self._resolve(table, part.entries, level, over_ms)
+        return self._bounded([(one.name, found[one.name]) for one in part.entries if one.name in found], part.horizon)
 
     def _bounded(self, records: list[tuple[str, Record]], horizon: str | None) -> Page:
         """A page of what was read, which may have grown since it was scanned."""
-        fitting = _fitting((len(record.value or b"") for _, record in records), self.page_bytes)
-        if fitting == len(records):
+        count = fitting((len(record.value or b"") for _, record in records), self.page_bytes)
+        if count == len(records):
             return Page(records, horizon)
         sometimes("what a page of a listing holds has grown since it was scanned")
-        return Page(records[:fitting], records[fitting - 1][0])
+        return Page(records[:count], records[count - 1][0])
 
     async def names(self, table: str, prefix: str, after: str, level: Level, limit: int = PAGE_KEYS) -> Names:
         """The same without values.
@@ -159,134 +133,89 @@ class Listing:
         :raises ListingUnavailable: when not enough owners of some partition answer.
         """
         over_ms = self._cluster.store.lapse_ms
-        entries, horizon = await self._scan(table, prefix, after, level, limit, over_ms)
-        unknown = [entry for entry in entries if entry.source is None or entry.brief is None]
-        entries, horizon = self._cut(entries, horizon, unknown)
-        unknown = [one for one in unknown if horizon is None or one.name <= horizon]
+        part = await self._scan(_Stretch(table, prefix, after, level, limit), over_ms)
+        unknown = [entry for entry in part.entries if entry.source is None or entry.brief is None]
+        part = part.cut(unknown, self.page_bytes)
+        unknown = [one for one in unknown if part.horizon is None or one.name <= part.horizon]
         found = await self._resolve(table, unknown, level, over_ms)
         names: list[tuple[str, str]] = []
-        for entry in entries:
+        for entry in part.entries:
             if entry.name in found:
                 names.append((entry.name, found[entry.name].owner))
-            elif entry.source is not None and entry.brief is not None and not _is_gone(entry, over_ms):
+            elif entry.source is not None and entry.brief is not None and not entry.is_gone(over_ms):
                 names.append((entry.name, entry.brief.owner))
-        return Names(names, horizon)
+        return Names(names, part.horizon)
 
-    def _cut(self, entries: list[_Entry], horizon: str | None, costly: list[_Entry]) -> tuple[list[_Entry], str | None]:
-        """As much as may be in one page, and where that ends."""
-        fitting = _fitting((entry.size_bytes for entry in costly), self.page_bytes)
-        if fitting == len(costly):
-            return entries, horizon
-        sometimes("a page of a listing ends early, for its bytes")
-        last = costly[fitting - 1].name
-        return [one for one in entries if one.name <= last], last
-
-    async def _scan(
-        self, table: str, prefix: str, after: str, level: Level, limit: int, over_ms: int
-    ) -> tuple[list[_Entry], str | None]:
+    async def _scan(self, wanted: _Stretch, over_ms: int) -> Part:
         """What the owners hold, told that so much time is over."""
+        cluster = self._cluster
         turn: Deferred[None] = Deferred()
-        self._cluster.runtime.later(lambda: turn.callback(None))
+        cluster.runtime.later(lambda: turn.callback(None))
         await turn  # a page a turn, even where nobody else is asked
         version = -1
-        replies: dict[bytes, Scanned] = {}
-        while version != self._cluster.version:  # parts that were scanned by one registry do not add up by another
-            version = self._cluster.version
-            replies = await self._scan_all(table, prefix, after, level, limit)
-        if not self._is_covered(set(replies), level):
+        scans: dict[bytes, Scan] = {}
+        while version != cluster.version:  # parts that were scanned by one registry do not add up by another
+            version = cluster.version
+            scans = await self._scan_all(wanted)
+        if not self._is_covered(scans, wanted.level):
             raise ListingUnavailable
-        horizon = min((reply.entries[-1][0] for reply in replies.values() if reply.more), default=None)
-        found: dict[str, dict[bytes, tuple[Dot, Brief | None]]] = {}
-        for node, reply in replies.items():
-            briefs: Sequence[Brief | None] = reply.briefs or [None] * len(reply.entries)
-            for (name, dot), brief in zip(reply.entries, briefs, strict=True):
-                if horizon is None or name <= horizon:
-                    found.setdefault(name, {})[node] = dot, brief
-        names = sorted(found)
-        if len(names) > limit:  # each node answered with so many, and they own different ones
-            names, horizon = names[:limit], names[limit - 1]
-        now_ms = self._cluster.times.lapse_ms()
-        entries = [self._entry(table, name, found[name], set(replies)) for name in names]
-        return [_doubted(entry) if over_ms < entry.end_ms <= now_ms else entry for entry in entries], horizon
+        part = put_together(scans, wanted.limit, lambda name: self._counted(partition_of(wanted.table, name), scans))
+        now_ms = cluster.times.lapse_ms()
+        return Part([entry.doubted(over_ms, now_ms) for entry in part.entries], part.horizon)
 
-    def _entry(
-        self, table: str, name: str, said: dict[bytes, tuple[Dot, Brief | None]], answered: set[bytes]
-    ) -> _Entry:
-        """What some nodes said of one key. Only what whole owners say counts."""
-        partition = partition_of(table, name)
-        owners = [node for node in self._cluster.ownership.owners(partition) if node in answered]
-        counted = [node for node in owners if self._is_whole(node, partition)]
-        dots = {said[node][0] if node in said else None for node in counted}
-        size_bytes = max(brief.size_bytes if brief is not None else UNKNOWN_BYTES for _, brief in said.values())
-        if len(dots) != 1 or counted[0] not in said:
-            sometimes("a listing meets a key on which the owners differ")
-            return _Entry(name, None, None, None, size_bytes)
-        return _Entry(name, counted[0], *said[counted[0]], size_bytes)
+    def _counted(self, partition: int, answered: Collection[bytes]) -> list[bytes]:
+        """The whole owners of a partition that answered."""
+        owners = self._cluster.ownership.owners(partition)
+        return [node for node in owners if node in answered and self._is_whole(node, partition)]
 
-    async def _scan_all(self, table: str, prefix: str, after: str, level: Level, limit: int) -> dict[bytes, Scanned]:
+    async def _scan_all(self, wanted: _Stretch) -> dict[bytes, Scan]:
         cluster = self._cluster
         me = cluster.me.node_id
-        replies: dict[bytes, Scanned] = {}
-        waiting = {node for node in self._members() if node != me and cluster.links.is_reachable(node)}
-        if level is Level.ONE and self._cluster.ownership.owns_all:
-            waiting = set()
+        others = {node for node in self._members() if node != me and cluster.links.is_reachable(node)}
+        if wanted.level is Level.ONE and cluster.ownership.owns_all:
+            others = set()
+        gathering = Gathering({me, *others}, lambda answered: self._is_covered(answered, wanted.level))
         done: Deferred[None] = Deferred()
-        waiting.add(me)
 
-        def finish(node: bytes, reply: Reply = NoAnswer.UNSENT) -> None:
-            if isinstance(reply, Scanned):
-                replies[node] = reply
+        def heard(node: bytes, reply: Reply) -> None:
             cluster.learn(reply)
-            waiting.discard(node)
-            if not done.called and (not waiting or (len(waiting) == 1 and self._is_covered(set(replies), level))):
-                if waiting:
-                    sometimes("a listing does not wait for the last node")
+            gathering.hear(node, _scan_of(reply, wanted))
+            if not done.called and gathering.is_over:
                 done.callback(None)
 
-        message = Scan(cluster.version, table, prefix, after, limit)
-        self._on_scan(Arrival(me), message, lambda reply: finish(me, reply))
-        for node in sorted(waiting - {me}):
+        message = ScanMessage(cluster.version, wanted.table, wanted.prefix, wanted.after, wanted.limit)
+        self._on_scan(Arrival(me), message, lambda reply: heard(me, reply))
+        for node in sorted(others):
             cluster.links.ask(
                 node,
                 message,
-                lambda reply, node=node: finish(node, reply),  # type: ignore[misc]
-                lambda node=node: finish(node),  # type: ignore[misc]
+                lambda reply, node=node: heard(node, reply),  # type: ignore[misc]
+                lambda node=node: heard(node, NoAnswer.UNSENT),  # type: ignore[misc]
                 SCAN_TIMEOUT_S,
             )
         await done
-        return replies
+        return gathering.scans
 
     def _members(self) -> list[bytes]:
         registry = self._cluster.registry
         return sorted(registry.ids | registry.previous_ids) if registry is not None else []
 
-    def _is_covered(self, answered: set[bytes], level: Level) -> bool:
-        """Whether those that have answered are enough; a disk or link that is slow is not waited for then."""
+    def _is_covered(self, answered: Collection[bytes], level: Level) -> bool:
         registry = self._cluster.registry
-        if registry is None:
-            return False
-        for partition in range(ALL_PARTITIONS - 1):
-            for group in registry.groups(partition):
-                whole = [node for node in group if node in answered and self._is_whole(node, partition)]
-                needed = {Level.MAJORITY: majority(len(group)), Level.ALL: len(group)}.get(level, 1)
-                if len(whole) < needed:
-                    if registry.changing and group != registry.old_owners(partition) and needed == 1:
-                        continue
-                    return False
-        return True
+        return registry is not None and is_covered(registry, level, answered, self._is_whole)
 
     def _is_whole(self, node: bytes, partition: int) -> bool:
         if node == self._cluster.me.node_id:
             return self._cluster.store.replicas[partition].whole or self._cluster.standing.may_coordinate(partition)
         return self._cluster.peers.is_whole_at(node, partition)
 
-    async def _resolve(self, table: str, entries: list[_Entry], level: Level, over_ms: int) -> dict[str, Record]:
+    async def _resolve(self, table: str, entries: list[Entry], level: Level, over_ms: int) -> dict[str, Record]:
         """The live records behind some entries."""
         store = self._cluster.store
         found: dict[str, Record] = {}
         remote: dict[bytes, list[Key]] = {}
         for entry in entries:
-            if entry.source is None or _is_gone(entry, over_ms):
+            if entry.source is None or entry.is_gone(over_ms):
                 continue
             held = store.held((table, entry.name))
             if held is not None and held.dot == entry.dot:
@@ -317,7 +246,7 @@ class Listing:
         fetch(self._cluster, node, keys, take, fetched.callback, FETCH_TIMEOUT_S)
         return fetched
 
-    def _on_scan(self, arrival: Arrival, message: Scan, respond: Respond) -> None:
+    def _on_scan(self, arrival: Arrival, message: ScanMessage, respond: Respond) -> None:
         cluster = self._cluster
         store = cluster.store
         entries: list[tuple[str, Dot]] = []

@@ -7,11 +7,11 @@ import sys
 from dynatwist.model.replica import BucketWalk
 from dynatwist.net import framing, outgoing
 from dynatwist.repair import answers, hint_replay
+from dynatwist.replication.listing import Entry, Part
 from dynatwist.replication.request import Code, Kind, Result
 from dynatwist.requests import from_peers, listing
 from dynatwist.requests.deciding import Deciding
 from dynatwist.requests.from_peers import FromPeers
-from dynatwist.requests.listing import Listing
 from dynatwist.storage import snapshot
 from dynatwist.storage.index import Index
 from dynatwist.storage.requests import Requests
@@ -65,35 +65,37 @@ def answers_of_any_length(patch):
 
 def pages_of_listings_by_count_alone(patch):
     """A page of a listing holds any number of bytes."""
-    patch.setattr(Listing, "_cut", lambda self, entries, horizon, costly: (entries, horizon))
+    patch.setattr(Part, "cut", lambda self, costly, room_bytes: self)
 
 
 def a_listing_loses_a_key_at_the_edge_of_a_page(patch):
     """The next page begins behind the first key that did not fit."""
-    cut = Listing._cut
+    cut = Part.cut
 
-    def careless(self, entries, horizon, costly):
-        left, end = cut(self, entries, horizon, costly)
-        return left, entries[len(left)].name if len(left) < len(entries) else end
+    def careless(self, costly, room_bytes):
+        part = cut(self, costly, room_bytes)
+        count = len(part.entries)
+        return Part(part.entries, self.entries[count].name) if count < len(self.entries) else part
 
-    patch.setattr(Listing, "_cut", careless)
+    patch.setattr(Part, "cut", careless)
 
 
 def a_listing_loses_what_did_not_fit_its_limit(patch):
     """A page is cut to its limit, and the next one begins where the members ended (as it was, for administrators)."""
-    scan = Listing._scan
+    real = listing.put_together
 
-    async def careless(self, table, prefix, after, level, limit, *rest):
-        entries, horizon = await scan(self, table, prefix, after, level, 256, *rest)
-        return entries[:limit], horizon if horizon is not None or len(entries) <= limit else entries[-1].name
+    def careless(scans, limit, counted):
+        part = real(scans, 256, counted)
+        is_whole = part.horizon is not None or len(part.entries) <= limit
+        return Part(part.entries[:limit], part.horizon if is_whole else part.entries[-1].name)
 
-    patch.setattr(Listing, "_scan", careless)
+    patch.setattr(listing, "put_together", careless)
 
 
 @under("kills")
 def a_listing_shows_tombstones(patch):
     """What is dead is listed."""
-    patch.setattr(listing, "_is_gone", lambda entry, over_ms: False)
+    patch.setattr(Entry, "is_gone", lambda self, over_ms: False)
     patch.setattr(listing, "_keep", lambda found, name, record, over_ms: found.__setitem__(name, record))
 
 

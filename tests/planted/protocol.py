@@ -11,6 +11,7 @@ from dynatwist.net.lives import Lives
 from dynatwist.relays import Relays
 from dynatwist.replication.forwarding import Forwarding
 from dynatwist.replication.reading import Reading
+from dynatwist.requests import listing
 from dynatwist.requests.compare import CompareRun, Compares
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.deciding import Deciding
@@ -202,7 +203,7 @@ def many_keys_are_read_with_gaps(patch):
 
 def a_listing_goes_as_far_as_the_farthest_node(patch):
     """Where one node has more to say, the page ends with what another one said."""
-    edit(patch, Listing, "_scan", "horizon = min(", "horizon = max(")
+    edit(patch, listing, "put_together", "horizon = min(", "horizon = max(")
 
 
 def a_limit_counts_what_others_own(patch):
@@ -212,7 +213,7 @@ def a_limit_counts_what_others_own(patch):
 
 def a_listing_that_one_group_covers(patch):
     """While members change, a majority of the new owners is enough for a listing."""
-    edit(patch, Listing, "_is_covered", "in registry.groups(partition):", "in registry.groups(partition)[-1:]:")
+    edit(patch, listing, "is_covered", "in registry.groups(partition):", "in registry.groups(partition)[-1:]:")
 
 
 def a_listing_believes_owners_that_are_not_whole(patch):
