@@ -48,34 +48,39 @@ class Deciding:
         after_ms = max(origin.after_ms, held.stamp.ms + 1) if origin.in_doubt and held is not None else origin.after_ms
         if held is not None and held.is_dead(store.lapse_ms):
             held = None
-        if origin is not HERE and self._cluster.runtime.monotonic_s() > origin.until_s:
-            return Result(Code.UNAVAILABLE, text="the request came too late to be carried out")
-        refusal = self._refusal(operation, held)
+        refusal = self._is_late(origin) or self._refusal(operation, held) or self._has_no_room(operation, held)
         if refusal is not None:
             return refusal
-        full = store.wal.refusal(_adds(operation, held))
-        if full:
-            sometimes("a client's write is refused for want of room on the disk")
-            return Result(Code.FULL, text=full)
-        value: bytes | None = operation.value
-        if operation.kind is Kind.PATCH:
-            assert held is not None
-            try:
-                value = patched(held.value or b"{}", operation.value)
-            except (msgspec.MsgspecError, RecursionError):  # a number beyond all that can be decoded, from a peer
-                return Result(Code.MALFORMED, text="the value held cannot be merged with; put a whole one instead")
-            if len(value) > self._max_value_bytes:
-                return Result(Code.TOO_LARGE, text=f"the merged value exceeds {self._max_value_bytes} bytes")
-        elif operation.kind is Kind.DELETE:
-            value = None
+        value = self._value(operation, held)
+        if isinstance(value, Result):
+            return value
         if value is not None and not store.has_room_for(operation.key, value, self._most_bytes(operation.key)):
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
-        expires_ms = store.clock.end_after(operation.ttl_ms) if operation.ttl_ms and value is not None else 0
-        if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms:
-            expires_ms = held.expires_ms
         besides = origin.in_doubt and operation.kind is Kind.PUT and knows_most
+        expires_ms = self._end(operation, held, value)
         draft = Draft(value, operation.uid, expires_ms, origin.op, origin.created, besides)
         return store.write(operation.key, draft, after_ms=after_ms)
+
+    def _value(self, operation: Operation, held: Record | None) -> bytes | Result | None:
+        """What is held afterwards, nothing after a delete; or why a patch makes no value."""
+        if operation.kind is Kind.DELETE:
+            return None
+        if operation.kind is not Kind.PATCH:
+            return operation.value
+        assert held is not None
+        try:
+            value = patched(held.value or b"{}", operation.value)
+        except (msgspec.MsgspecError, RecursionError):  # a number beyond all that can be decoded, from a peer
+            return Result(Code.MALFORMED, text="the value held cannot be merged with; put a whole one instead")
+        if len(value) > self._max_value_bytes:
+            return Result(Code.TOO_LARGE, text=f"the merged value exceeds {self._max_value_bytes} bytes")
+        return value
+
+    def _end(self, operation: Operation, held: Record | None, value: bytes | None) -> int:
+        """When what is written ends by itself: as asked for; a patch that asks for nothing leaves it as it was."""
+        if operation.ttl_ms and value is not None:
+            return self._cluster.store.clock.end_after(operation.ttl_ms)
+        return held.expires_ms if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms else 0
 
     def _known(self, operation: Operation, origin: Origin, held: Record | None) -> Record | Result | None:
         """What an earlier attempt of a request became, where anything tells."""
@@ -94,6 +99,20 @@ class Deciding:
             sometimes("a history shows that a forwarded request has created its key, and was superseded")
             return FORGOTTEN
         return None
+
+    def _is_late(self, origin: Origin) -> Result | None:
+        """Why a request that was forwarded is not carried out any more, if so."""
+        if origin is HERE or self._cluster.runtime.monotonic_s() <= origin.until_s:
+            return None
+        return Result(Code.UNAVAILABLE, text="the request came too late to be carried out")
+
+    def _has_no_room(self, operation: Operation, held: Record | None) -> Result | None:
+        """Why the disk has no room for a write, if so."""
+        full = self._cluster.store.wal.refusal(_adds(operation, held))
+        if not full:
+            return None
+        sometimes("a client's write is refused for want of room on the disk")
+        return Result(Code.FULL, text=full)
 
     def _refusal(self, operation: Operation, held: Record | None) -> Result | None:
         """Why a write is refused before anything is done, or ``None``."""

@@ -169,7 +169,7 @@ def a_majority_is_given_what_those_reachable_create(patch):
 
 def a_patch_forgets_the_end(patch):
     """A patch of a record that ends makes it live for ever."""
-    edit(patch, Deciding, "decide", "expires_ms = held.expires_ms", "pass")
+    edit(patch, Deciding, "_end", "return held.expires_ms if", "return 0 if")
 
 
 def a_ticket_is_remembered_by_one_node(patch):
