@@ -9,16 +9,17 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet.error import DNSLookupError, InvalidAddressError
-from twisted.internet.interfaces import ILoggingContext
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IHandshakeListener, ILoggingContext
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from dynatwist.net.link import PeerLink
 from dynatwist.net.names import Names
 from dynatwist.net.packet import MAX_PACKET_BYTES
-from dynatwist.net.tls import TlsConnections, is_foreign_key, peer_context, peer_node_id, secrets_of
+from dynatwist.net.tls import TlsConnections, certified_by, is_foreign_key, peer_context
 from dynatwist.once import Once
 from dynatwist.runtime import Datagrams
 from dynatwist.storage.keyring import ClusterKeys
@@ -136,7 +137,7 @@ class _Dialler(Factory):
 
 @implementer(ILoggingContext)
 class _Authenticating(Factory):
-    """Builds links whose transport knows the node id in the peer's certificate, and notes foreign keys."""
+    """Builds links that are told what certificates say before any bytes of the peer, and notes foreign keys."""
 
     noisy = False
 
@@ -150,21 +151,28 @@ class _Authenticating(Factory):
 
     def buildProtocol(self, addr: Any) -> Any:
         link = self._factory.buildProtocol(addr)
-        if link is None:
-            return None
-        lost, received = link.connectionLost, link.dataReceived
-        say = self._say_foreign
+        return _Secured(link, str(addr.host), self._say_foreign) if link is not None else None
 
-        def connection_lost(reason: Failure) -> None:
-            if is_foreign_key(reason):
-                say(str(addr.host))
-            lost(reason)
 
-        def data_received(data: bytes) -> None:
-            link.dataReceived = received
-            link.transport.peer_node_id = peer_node_id(link.transport)
-            link.transport.secrets = secrets_of(link.transport)
-            received(data)
+@implementer(IHandshakeListener)
+class _Secured(Protocol):
+    """Between TLS and a link."""
 
-        link.connectionLost, link.dataReceived = connection_lost, data_received
-        return link
+    def __init__(self, link: PeerLink, host: str, say_foreign: Callable[[str], None]) -> None:
+        self._link = link
+        self._host = host
+        self._say_foreign = say_foreign
+
+    def connectionMade(self) -> None:
+        self._link.makeConnection(self.transport)
+
+    def handshakeCompleted(self) -> None:
+        self._link.certify(certified_by(self.transport))
+
+    def dataReceived(self, data: bytes) -> None:
+        self._link.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if is_foreign_key(reason):
+            self._say_foreign(self._host)
+        self._link.connectionLost(reason)

@@ -21,6 +21,7 @@ from dynatwist.net.dialler import Dialling
 from dynatwist.net.dials import DIALS_A_SECOND, Dials
 from dynatwist.net.doors import STRANGERS_A_SECOND, DoorLimits, Doors, source_of
 from dynatwist.net.framing import FrameError, FrameReader, encode
+from dynatwist.net.link import PeerLink
 from dynatwist.net.links import PeerLinks
 from dynatwist.net.messages import (
     AnyMessage,
@@ -193,22 +194,23 @@ def test_guests_are_bounded_and_members_are_not_counted_among_them():
 
 def test_links_by_a_retired_secret_are_replaced_before_they_end(monkeypatch):
     from dynatwist.sim.network import SimNetwork
-    from dynatwist.sim.stream import SimStream
 
     world = World(3)
     network = SimNetwork(world)
-    monkeypatch.setattr(SimStream, "secrets", frozenset({"old"}), raising=False)
+    former = []
+    is_rotated = []
+    monkeypatch.setattr(
+        PeerLink, "secrets", property(lambda link: frozenset({"old" if link in former or not is_rotated else "new"}))
+    )
     one, two = Host(world, network, 1), Host(world, network, 2)
     for mine, other in ((one, two), (two, one)):
         mine.links.go_by(("old",))
         mine.links.dialler.want(other.node, other.name, 1)
     world.run(1)
-    former = [host.links._links[other.node] for host, other in ((one, two), (two, one))]
+    former += [host.links._links[other.node] for host, other in ((one, two), (two, one))]
     replies = []
     two.handle = lambda node, message, respond: two.process.callLater(0.4, respond, Done())
-    monkeypatch.setattr(SimStream, "secrets", frozenset({"new"}), raising=False)
-    for link in former:
-        link.transport.secrets = frozenset({"old"})
+    is_rotated.append(True)
     for host in (one, two):
         host.links.go_by(("new",))
     one.links.call(two.node, Fetch([]), replies.append)

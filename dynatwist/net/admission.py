@@ -34,8 +34,7 @@ class Admission:
     def refusal(self, link: PeerLink, hello: Hello) -> str | None:
         """Why a peer is refused whoever else is linked, or ``None``."""
         node = hello.member.node_id
-        name = getattr(link.transport, "peer_node_id", None)
-        if name is not None and name != node:
+        if link.certified is not None and link.certified.node_id != node:
             return "the certificate names another node"
         if node == self._node_id:
             return "that is this node's own id: was its data folder copied?"

@@ -23,6 +23,7 @@ from dynatwist.runtime import Runtime, Timer, cancel
 
 from .above import Above
 from .arrival import Arrival
+from .certified import Certified
 from .framing import FRAME_SIZES, Frame, FrameError, FrameReader, FrameSizes
 from .heard import Heard
 from .lives import Word
@@ -72,6 +73,7 @@ class PeerLink(TwistedProtocol):
     :ivar peer: what the peer said in its `Hello`.
     :ivar heard: what its frames say of it.
     :ivar dialled_for: the node that this side dialled; ``None`` when the peer did, or its name was not known.
+    :ivar certified: what the certificates of the connection say, once it is secured.
     :ivar is_served: whether the peer is a member; what others say of registry and time is not believed.
     :ivar began_s: when the connection was made.
     """
@@ -93,6 +95,7 @@ class PeerLink(TwistedProtocol):
         self._max_bytes = sizes.max_bytes
         self.dialled_for = dialled_for
         self.peer: Hello | None = None
+        self.certified: Certified | None = None
         self.refusal = ""
         self.is_served = False
         self.began_s = runtime.monotonic_s()
@@ -130,10 +133,14 @@ class PeerLink(TwistedProtocol):
         if self._pulse.is_stalled and on_stall is not None:
             on_stall()
 
+    def certify(self, certified: Certified) -> None:
+        """The connection is secured; nothing has come of the peer before."""
+        self.certified = certified
+
     @property
     def secrets(self) -> frozenset[str]:
         """The names of the cluster's secrets that both certificates of this connection are by."""
-        return getattr(self.transport, "secrets", frozenset())
+        return self.certified.secrets if self.certified is not None else frozenset()
 
     @property
     def pending(self) -> int:

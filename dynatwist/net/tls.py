@@ -7,6 +7,7 @@ check everybody else's, and nothing is typed by hand. Certificates are valid for
 from __future__ import annotations
 
 import datetime
+from contextlib import suppress
 from typing import Any
 
 from cryptography import x509
@@ -19,6 +20,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dynatwist.storage.keyring import ClusterKeys
+
+from .certified import Certified
 
 _ALWAYS_FROM = datetime.datetime(1970, 1, 1)
 _ALWAYS_TO = datetime.datetime(9999, 12, 31, 23, 59, 59)
@@ -110,23 +113,17 @@ def _common_name(name: x509.Name) -> str:
     return str(found[0].value) if found else ""
 
 
-def peer_node_id(transport: Any) -> bytes:
-    """The node id in a connected peer's certificate; empty when it names none, and no node has that."""
-    try:
-        certificate = transport.getHandle().get_peer_certificate(as_cryptography=True)
-        return bytes.fromhex(_common_name(certificate.subject)) if certificate is not None else b""
-    except ValueError:  # a member may issue itself a certificate that no node would
-        return b""
-
-
-def secrets_of(transport: Any) -> frozenset[str]:
-    """The names of the cluster's secrets that a connection's two certificates are by; none if one cannot be read."""
+def certified_by(transport: Any) -> Certified:
+    """What a secured connection's certificates say. A member may issue itself one that no node would."""
     handle = transport.getHandle()
-    try:
-        shown = handle.get_peer_certificate(as_cryptography=True), handle.get_certificate(as_cryptography=True)
-        return frozenset(_common_name(one.issuer).removeprefix(_TITLE) for one in shown if one is not None)
-    except ValueError:
-        return frozenset()
+    node_id, secrets = b"", frozenset[str]()
+    with suppress(ValueError):
+        shown = handle.get_peer_certificate(as_cryptography=True)
+        node_id = bytes.fromhex(_common_name(shown.subject)) if shown is not None else b""
+    with suppress(ValueError):
+        both = handle.get_peer_certificate(as_cryptography=True), handle.get_certificate(as_cryptography=True)
+        secrets = frozenset(_common_name(one.issuer).removeprefix(_TITLE) for one in both if one is not None)
+    return Certified(node_id, secrets)
 
 
 def is_foreign_key(reason: Failure) -> bool:
