@@ -50,7 +50,6 @@ class Metrics(Collector):
 
     :ivar total_requests: HTTP requests and websocket operations answered.
     :ivar lane_requests: those of them that took the fast lane.
-    :ivar turns: CPU time of the reactor's turns, where it is measured.
     """
 
     def __init__(self) -> None:
@@ -61,9 +60,13 @@ class Metrics(Collector):
         self.websocket_connections = 0
         self._by_label: dict[tuple[str, int], int] = {}
         self._latency = Durations()
-        self.turns: Durations | None = None
+        self._turns: Durations | None = None
         self._gauges: dict[str, Gauge] = {}
         self.registry.register(self)
+
+    def tell_turns(self, turns: Durations) -> None:
+        """Give out the CPU time of the reactor's turns too, which somebody measures."""
+        self._turns = turns
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         """What prometheus-client asks for."""
@@ -73,8 +76,8 @@ class Metrics(Collector):
         yield requests
         yield CounterMetricFamily("dynakv_fast_lane_requests", "Requests that took the fast lane", self.lane_requests)
         yield self._latency.family("dynakv_request_seconds", "Time from request to answer")
-        if self.turns is not None:
-            yield self.turns.family("dynakv_turn_cpu_seconds", "CPU time of a turn of the reactor")
+        if self._turns is not None:
+            yield self._turns.family("dynakv_turn_cpu_seconds", "CPU time of a turn of the reactor")
 
     @property
     def average_latency_ms(self) -> float:

@@ -154,11 +154,11 @@ class NodeService(MultiService):
         for line in exposures(self.config):
             self.log.warn("{line}", line=line)
         doors = self.config.doors
-        self.core.cluster.links.doors.limits = doors.within(descriptors(doors.descriptors).peers)
+        self.core.cluster.links.doors.go_by(doors.within(descriptors(doors.descriptors).peers))
         self._front = Front(self.core, self.config, self._reactor)
         self._front.start()
         self._turns.start()
-        self.core.handlers.context.metrics.turns = self._turns.turns
+        self.core.handlers.context.metrics.tell_turns(self._turns.turns)
         self.core.start()
 
     @inlineCallbacks
