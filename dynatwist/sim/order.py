@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dynatwist.model.clock import Stamp
 from dynatwist.model.lineage import FILLED, Lineage
@@ -44,6 +45,7 @@ class Moments:
             yield ms, counter, actor + b"\0"
 
 
+@lru_cache(maxsize=8192)  # judges compare the same records again and again
 def moments_of(lineage: Lineage) -> Moments:
     """The set that a list of stamps stands for."""
     stamps: list[Moment] = [(stamp.ms, stamp.counter, stamp.actor) for stamp in lineage.stamps]
@@ -61,9 +63,13 @@ def is_preferred(one: Record, other: Record) -> bool:
         return one.lineage.generation > other.lineage.generation
     if one.lineage.stamps != other.lineage.stamps:
         mine, theirs = moments_of(one.lineage), moments_of(other.lineage)
-        for moment in sorted({*mine.borders(), *theirs.borders()}):
-            if mine.has(moment) != theirs.has(moment):
-                return mine.has(moment)
+        if mine.upto is None and theirs.upto is None:
+            differing = mine.single ^ theirs.single
+        else:
+            borders = {*mine.borders(), *theirs.borders()}
+            differing = frozenset(moment for moment in borders if mine.has(moment) != theirs.has(moment))
+        if differing:
+            return mine.has(min(differing))
     return tuple(one.stamp) > tuple(other.stamp)
 
 
