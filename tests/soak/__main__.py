@@ -20,7 +20,7 @@ from tests.real import wait_until
 
 from .clients import Client, LargeWriter, Locker, Sessions, Writer
 from .hosts import Host, can_isolate, make_network, remove_network
-from .mischief import FAULTS, Mischief, wait_settled
+from .mischief import FAULTS, PHASES, Mischief, wait_settled
 from .report import Report
 
 WRITERS = 4
@@ -84,9 +84,9 @@ class Soak:
         clients = self._clients(token)
         for client in clients:
             client.start()
-        mischief = Mischief(self.hosts, self.report, self.replace, self.seed)
+        mischief = Mischief(self.hosts, self.report, self.replace, token=token, seed=self.seed)
         if faults:
-            mischief.phases = {"as asked": faults}
+            mischief.phases = {"exhaustion" if set(faults) <= set(PHASES["exhaustion"]) else "as asked": faults}
         watching = threading.Event()
         watch = threading.Thread(target=self._watch, args=(watching, mischief), daemon=True)
         watch.start()

@@ -15,6 +15,8 @@ from .circumstances import VARIABLE, Circumstances
 NET = "10.177.0"
 BRIDGE = "dksoak"
 DISK_MB = 320
+MEMORY_BYTES = 40 << 20
+"""Of records in a node: several times what the clients write, and soon spent by whoever wants to."""
 
 
 def run(*command: str) -> None:
@@ -57,7 +59,16 @@ class Host:
         join_options = ("--join", join) if join else ()
         port = 6000 if isolated else free_port()
         place = ("--interface", self.address) if isolated else ()
-        pace = ("--tombstone-grace", "5", "--snapshot-interval", "5", "--replicas", str(replicas))
+        pace = (
+            "--tombstone-grace",
+            "5",
+            "--snapshot-interval",
+            "5",
+            "--replicas",
+            str(replicas),
+            "--max-memory",
+            str(MEMORY_BYTES),
+        )
         self.node = Node(folder, port, *pace, *place, *join_options)
         under(self.circumstances, self.node)
         self.node.host = self.address

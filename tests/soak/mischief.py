@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from tests.real import Node
 
+from .exhaustion import Ballast, Guest, give_descriptors, take_descriptors
 from .hosts import Host
 from .report import Report
 
@@ -25,8 +26,13 @@ PHASES: dict[str, tuple[str, ...]] = {
     "clocks and disks": ("jump_ahead", "jump_back", "jump_seconds", "drift", "slow_disk", "stall"),
     "members": ("replace", "kill", "jump_seconds", "freeze"),
     "away": ("away",),
+    "exhaustion": ("fill", "take_memory", "take_descriptors"),
 }
 """In the second one connections live long, so that drift adds up."""
+KILLS = ("kill", "kill_all", "away")
+EXHAUSTED_S = 12.0
+WRITES_RETURN_S = 20.0
+"""A node looks once a second how much room it has, and needs a save to have more."""
 FAULTS = tuple(sorted({kind for kinds in PHASES.values() for kind in kinds}))
 NEEDS_ISOLATION = ("cut", "fill")
 
@@ -63,8 +69,13 @@ class Mischief:
     :ivar phases: which faults strike when; in turn.
     """
 
-    def __init__(self, hosts: list[Host], report: Report, replace: Callable[[Host], None], seed: int) -> None:
+    def __init__(
+        self, hosts: list[Host], report: Report, replace: Callable[[Host], None], *, token: str, seed: int
+    ) -> None:
         self.hosts, self.report = hosts, report
+        self._token = token
+        self._ballast: list[Ballast] = []
+        self._descriptors: dict[Host, tuple[int, int]] = {}
         self.phases = dict(PHASES)
         self._replace = replace
         self.random = random.Random(seed)
@@ -85,8 +96,9 @@ class Mischief:
     def run_phase(self, kinds: list[str], until_s: float) -> None:
         while time.monotonic() < until_s:
             chosen = self.random.sample(kinds, min(len(set(kinds)), self.random.choice((1, 1, 2))))
-            if "replace" in chosen:
-                chosen = ["replace"]  # a copy is taken away for good: no other may be away meanwhile
+            alone = [kind for kind in chosen if kind == "replace" or kind in PHASES["exhaustion"]]
+            if alone and (self.phase == "exhaustion" or "replace" in alone):
+                chosen = alone[:1]  # a copy is taken away for good, or one looks at what goes on: nobody else is away
             victims = self.random.sample(self.hosts, min(2, len(self.hosts)))
             lasts_s = self.random.uniform(0.3, 2.5)
             for kind, host in zip(dict.fromkeys(chosen), victims, strict=False):
@@ -95,6 +107,8 @@ class Mischief:
                 lasts_s = max(lasts_s, getattr(self, kind)(host) or 0.0)
             time.sleep(max(0.0, min(lasts_s, until_s + 10 - time.monotonic())))
             self.mend()
+            if self.phase == "exhaustion":
+                self._free()
             self.rest(self.random.uniform(0.2, 3.0))
         self.mend()
 
@@ -109,13 +123,23 @@ class Mischief:
 
     def mend(self) -> None:
         """All is well, but for what has to be caught up with."""
+        for host, before in self._descriptors.items():
+            give_descriptors(host, before)
+        self._descriptors.clear()
         for host in self.hosts:
+            self._look_for_an_end(host)
             host.circumstances.change(wall_offset_s=0.0, sync_s=0.0)
             host.mend_all(self.hosts)
             host.struck.clear()
             if host.node.process is not None and host.node.process.poll() is not None:
                 host.node.start()
                 host.struck.add("start")
+
+    def _look_for_an_end(self, host: Host) -> None:
+        """No node ends by itself."""
+        process = host.node.process
+        if process is not None and process.poll() is not None and not host.struck & {*KILLS, "start"}:
+            self.report.is_wrong(f"{host.node.address} ended by itself, with status {process.returncode}")
 
     # The faults; each answers how many seconds it should last, if not a moment
 
@@ -142,8 +166,56 @@ class Mischief:
             if other is not host:
                 host.cut(other)
 
-    def fill(self, host: Host) -> None:
-        host.fill_disk()
+    def fill(self, host: Host) -> float:
+        if self.phase != "exhaustion":
+            host.fill_disk()
+            return 0.0
+        return self._exhaust(host, "the disk", host.fill_disk)
+
+    def take_descriptors(self, host: Host) -> float:
+        def take() -> None:
+            self._descriptors[host] = take_descriptors(host)
+
+        return self._exhaust(host, "descriptors", take)
+
+    def take_memory(self, host: Host) -> float:
+        ballast = Ballast(host, self._token)
+        self._ballast.append(ballast)
+
+        def take() -> None:
+            if not ballast.take_all():
+                self.report.is_wrong(f"{host.node.address} takes whatever comes, and its memory is limited")
+
+        return self._exhaust(host, "memory", take)
+
+    def _exhaust(self, host: Host, what: str, take: Callable[[], None]) -> float:
+        """Something runs out at a node, and what has to go on there is looked at."""
+        if not wait_settled(self.hosts, SETTLED_S):
+            self.report.is_wrong(f"not settled within {SETTLED_S:.0f} s")
+            return 0.0
+        guest = Guest(host)
+        take()
+        time.sleep(2)  # a node looks once a second
+        guest.check(self.report, what)
+        time.sleep(EXHAUSTED_S)
+        return 0.0
+
+    def _free(self) -> None:
+        """There is room again, and writes return by themselves."""
+        for ballast in self._ballast:
+            if left := ballast.free(self.hosts):
+                self.report.is_wrong(f"{len(left)} keys cannot be deleted where memory is spent")
+        self._ballast.clear()
+        began_s = time.monotonic()
+        for host in self.hosts:
+            while (answer := host.node.try_request("PUT", "/ballast/key/after", {"n": 1}, self._token)) is None or (
+                answer.status not in (200, 201)
+            ):
+                if time.monotonic() > began_s + WRITES_RETURN_S:
+                    self.report.is_wrong(f"writes at {host.node.address} do not return: {answer and answer.body!r}")
+                    return
+                time.sleep(0.1)
+        self.report.lasted("writes returned after something was exhausted within", time.monotonic() - began_s)
 
     def jump_ahead(self, host: Host) -> float:
         host.circumstances.change(wall_offset_s=HOURS_AHEAD_S)
