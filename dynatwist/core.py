@@ -226,6 +226,7 @@ class Core:
                 self.coordinator.from_peers.sweep,
                 Every(REPEATED_S, self.store.requests.age),
                 self.cluster.times.tick,
+                self.cluster.yielding.look,
             ),
             each_quarter=self.handlers.connected.look,
         )

@@ -16,6 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from dynatwist.net.certified import Certified
 from dynatwist.net.link import PeerLink
 from dynatwist.net.names import Names
 from dynatwist.net.packet import MAX_PACKET_BYTES
@@ -154,9 +155,11 @@ class _Authenticating(Factory):
         return _Secured(link, str(addr.host), self._say_foreign) if link is not None else None
 
 
-@implementer(IHandshakeListener)
+@implementer(IHandshakeListener, ILoggingContext)
 class _Secured(Protocol):
     """Between TLS and a link."""
+
+    log = Logger()
 
     def __init__(self, link: PeerLink, host: str, say_foreign: Callable[[str], None]) -> None:
         self._link = link
@@ -166,8 +169,17 @@ class _Secured(Protocol):
     def connectionMade(self) -> None:
         self._link.makeConnection(self.transport)
 
+    def logPrefix(self) -> str:
+        """What the log calls the connection."""
+        return "link with another node"
+
     def handshakeCompleted(self) -> None:
-        self._link.certify(certified_by(self.transport))
+        try:
+            self._link.certify(certified_by(self.transport))
+        except Exception:  # a member may issue itself a certificate that no library can read: it is nobody's
+            self.log.failure("the certificate of {address} cannot be read", address=self._host)
+            self._link.certify(Certified(b"", frozenset()))
+            self._link.abort()
 
     def dataReceived(self, data: bytes) -> None:
         self._link.dataReceived(data)

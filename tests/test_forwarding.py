@@ -62,6 +62,22 @@ class TestAttempts:
         request.answer(b"a", Result(Code.FULL))
         assert request.next(0.01, OWNERS, all_reachable) == Give(Result(Code.FULL))
 
+    def test_unless_it_lets_others_go_first_from_now_on(self):
+        request = begin(is_conditional=True)
+        request.next(0.0, OWNERS, all_reachable)
+        request.answer(b"a", Result(Code.FULL), yields=True)
+        assert request.next(0.01, OWNERS, all_reachable) == Ask(b"b", ATTEMPT_S, False, ())
+
+    @pytest.mark.parametrize("first", [Code.FULL, Code.PRECONDITION])
+    @pytest.mark.parametrize("later", [Code.OK, Code.UNCERTAIN])
+    def test_an_attempt_that_has_written_perhaps_is_the_answer_whatever_came_before(self, first, later):
+        request = begin(is_conditional=True)
+        request.next(0.0, OWNERS, all_reachable)
+        request.next(ATTEMPT_S + FLIGHT_S, OWNERS, all_reachable)
+        request.answer(b"a", Result(first))  # held up on its way: its attempt was over
+        request.answer(b"b", Result(later))
+        assert request.next(0.6, OWNERS, all_reachable) == Give(Result(later))
+
     @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.OVERLOADED, Code.FULL])
     def test_where_nothing_was_done_another_owner_is_asked(self, code):
         request = begin()

@@ -107,6 +107,10 @@ UNSEEN = {
     "table, and nobody come back before; tests/rare/feeds.py",
     "a_cursor_from_before_nobody_was_interested": "the same, and the node hear of no other table meanwhile; not in "
     "20 runs of a scene, once in 170 seeds. tests/rare/feeds.py",
+    "a_full_owner_passes_conditions_on": "an owner has to have no memory for one request, and some for another a "
+    "moment later; once in 50 seeds of little memory. tests/rare/requests.py",
+    "an_answer_hides_that_another_attempt_has_written": "the refusal of an attempt has to be held up until its fence "
+    "has fallen, and the next one not know whether it has written; tests/rare/requests.py",
     "a_replay_that_the_window_overtakes_is_not_told": "the same, of what the window lost; tests/rare/feeds.py",
 }
 """Blind spots."""

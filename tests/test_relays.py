@@ -73,3 +73,24 @@ def test_this_would_be_seen(monkeypatch: pytest.MonkeyPatch):
     heard = heard_across_a_cut()
     assert heard == [b'{"n":1}']
     assert Notice.RESET not in heard
+
+
+def test_a_table_is_relayed_for_a_while_after_its_last_listener_left():
+    world, cluster = settled(3)
+    core = cluster.nodes[0].core
+    assert core is not None
+    core.relays.interest_s = 60.0
+
+    def listen_for(seconds: float) -> None:
+        listener = Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None)
+        core.hub.subscribe(listener, None)
+        world.run(world.now_s + seconds)
+        core.hub.unsubscribe(listener)
+
+    listen_for(1)
+    world.run(world.now_s + 50)
+    listen_for(1)
+    world.run(world.now_s + 50)
+    assert core.hub.interest.names() == ["t"], "it goes by the listener that left last"
+    world.run(world.now_s + 11)
+    assert core.hub.interest.names() == []

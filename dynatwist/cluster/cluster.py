@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from dynatwist.calls import call_each
 from dynatwist.model.registry import Member, Registry
-from dynatwist.net.messages import Restored, StaleRegistry
+from dynatwist.net.messages import Restored, StaleRegistry, Status
 from dynatwist.net.replies import Reply
 from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import Identity, IdentityFile
@@ -30,6 +30,7 @@ from .peers import Peers
 from .standing import Standing
 from .starts import Starts
 from .times import Times
+from .yielding import Yielding
 
 MAX_REPLICATE_DEADLINE_MS = 60_000
 """A write that was under way for a minute is not merged; hints and rounds bring what it brought."""
@@ -76,7 +77,7 @@ class Cluster:
             ownership=self.ownership,
             store=store,
             runtime=runtime,
-            status=lambda: self.standing.status(),
+            status=self._status,
         )
         self.links = peers.links
         self.standing = Standing(
@@ -87,6 +88,7 @@ class Cluster:
             runtime=runtime,
             lone_after_s=lone_after_s,
         )
+        self.yielding = Yielding(store.wal, runtime.monotonic_s, self.publish)
         self.starts = Starts(self.identity, store, peers.links)
         self.times = Times(
             node=me.node_id,
@@ -151,9 +153,13 @@ class Cluster:
         else:
             call_each(self.on_hearsay, registry)
 
+    def _status(self) -> Status:
+        """What the peers are told of this node."""
+        return Status(self.standing.is_ready, self.standing.not_whole(), self.yielding.yields)
+
     def publish(self) -> None:
         """Tell the peers how this node is, if that has changed."""
-        self.peers.say(self.standing.status())
+        self.peers.say(self._status())
 
     def stop(self) -> None:
         """Begin nothing more, and answer nobody."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dynatwist.model.record import Key
 from dynatwist.model.registry import majority
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
-from dynatwist.net.messages import Status
 from dynatwist.replication.filling import Filling
 from dynatwist.runtime import Runtime
 from dynatwist.storage.store import Store
@@ -141,7 +140,3 @@ class Standing:
     def is_filling(self) -> bool:
         """Whether this node still fetches partitions without which the change under way may not end."""
         return bool(self.filling.due) or any(map(self._ownership.is_joining, self.not_whole()))
-
-    def status(self) -> Status:
-        """What the peers are told of it."""
-        return Status(self.is_ready, self.not_whole())

@@ -33,6 +33,11 @@ class Statuses:
         status = self._statuses.get(node)
         return status is not None and status.ready and partition not in status.not_whole
 
+    def says_it_yields(self, node: bytes) -> bool:
+        """Whether a peer has said that other owners go first."""
+        status = self._statuses.get(node)
+        return status is not None and status.yields
+
     def says_damaged(self, node: bytes, partition: int) -> bool:
         """Whether a peer has said that it does not hold all of a partition."""
         status = self._statuses.get(node)

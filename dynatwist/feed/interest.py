@@ -25,7 +25,7 @@ class Interest:
     def rise(self, name: str, seq: int) -> None:
         """One more listens to a table.
 
-        :param seq: number of the newest event.
+        :param seq: a number beyond all events so far, which no event has.
         """
         count = self._counts.get(name)
         self._counts[name] = (count or 0) + 1

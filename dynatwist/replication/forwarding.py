@@ -12,8 +12,9 @@ The trouble is an owner that was asked and is not heard of: it may have written,
   carry a bound on the clocks of the owners asked before, so that what is written now is newer. Whatever supersedes it
   then supersedes the forgotten execution too, when that turns up.
 - An answer waits until no other attempt can be carried out any more, also one whose connection was lost meanwhile.
-- A request with a condition is for the first owner alone to decide, as long as that can be reached. If it has no room,
-  that is the answer: another owner would decide besides it, for it goes on to decide about whatever takes less.
+- A request with a condition is for the first owner to decide. If it has no room for this one, that is the answer, since
+  it goes on to decide about whatever takes less, and another owner would decide besides it. If it says that others go
+  before it from now on (see `dynatwist.cluster.yielding`), the next one is asked.
 - If all owners refuse, but one of those asked was not heard of, the truth is that nobody knows. An owner that hangs is
   waited for until it may not carry the request out any more, and no longer: a client does not wait for a frozen node.
 
@@ -89,6 +90,11 @@ class Give:
 Todo = Ask | Wait | Give
 
 
+def _says_more(result: Result, answer: Result) -> bool:
+    """Whether an attempt has written, or may have, where the answer so far is that of one that has not."""
+    return result.code is Code.OK or (result.code is Code.UNCERTAIN and answer.code is not Code.OK)
+
+
 class Forwarding:
     """One request on its way; see the module.
 
@@ -125,15 +131,18 @@ class Forwarding:
 
     # What happened
 
-    def answer(self, node: bytes, result: Result) -> None:
-        """An owner has answered."""
+    def answer(self, node: bytes, result: Result, *, yields: bool = False) -> None:
+        """An owner has answered.
+
+        :param yields: whether it lets other owners go first by now.
+        """
         self._account_for(node)
-        if self._answer is not None:
-            if result.code is Code.OK:  # the first answer may have been a refusal; this attempt has written
-                self._answer = result
-        elif result.code in NOTHING_DONE and not (result.code is Code.FULL and self._is_conditional):
+        is_decided = result.code not in NOTHING_DONE
+        if result.code is Code.FULL:
+            is_decided = self._is_conditional and not yields
+        if not is_decided:
             self._refusal = result
-        else:
+        elif self._answer is None or _says_more(result, self._answer):
             self._answer = result
 
     def refuse(self, node: bytes, reason: str = "") -> None:

@@ -75,11 +75,12 @@ class Coordinator:
         """Whether another owner has to be asked before this one, or this one cannot take in more."""
         if self.cluster.store.wal.is_behind and operation.is_write:
             sometimes("a write is forwarded since this node's log is behind")
+            self.cluster.yielding.look()
             return True
         return operation.is_conditional and self.candidates(partition)[:1] != [self.cluster.me.node_id]
 
     def candidates(self, partition: int) -> list[bytes]:
-        """The owners that can carry out a request now, in the order of the preference list."""
+        """The owners that can carry out a request now, in the order of the preference list; at its end, who yields."""
         cluster = self.cluster
         registry = cluster.registry
         if registry is None:
@@ -91,7 +92,12 @@ class Coordinator:
                     able.append(owner)
             elif cluster.peers.is_ready_at(owner, partition):
                 able.append(owner)
-        return able
+        return sorted(able, key=self._yields)  # whatever does not differ in this stays in its order
+
+    def _yields(self, owner: bytes) -> bool:
+        """Whether other owners go before this one."""
+        cluster = self.cluster
+        return cluster.yielding.yields if owner == cluster.me.node_id else cluster.peers.yields(owner)
 
     # Carrying out
 
@@ -115,6 +121,7 @@ class Coordinator:
             return
         store = self.cluster.store
         if store.wal.stuck:
+            self.cluster.yielding.look()
             done(Result(Code.FULL, text=store.wal.refusal(adds=False)))
             return
         held = store.held(operation.key)

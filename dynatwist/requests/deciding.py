@@ -111,6 +111,7 @@ class Deciding:
         full = self._cluster.store.wal.refusal(_adds(operation, held))
         if not full:
             return None
+        self._cluster.yielding.look()
         sometimes("a client's write is refused for want of room on the disk")
         return Result(Code.FULL, text=full)
 
@@ -118,6 +119,7 @@ class Deciding:
         """Why a write is refused before anything is done, or ``None``."""
         cluster = self._cluster
         if cluster.store.wal.is_behind:
+            cluster.yielding.look()
             return Result(Code.OVERLOADED, text=BEHIND)
         if cluster.times.refusal:
             return Result(Code.UNAVAILABLE, text=cluster.times.refusal)

@@ -124,13 +124,13 @@ class ForwardRun:
         cluster.links.call(node, message, lambda reply: self._replied(node, reply), self._step)
 
     def _answered(self, node: bytes, result: Result) -> None:
-        self._request.answer(node, result)
+        self._request.answer(node, result, yields=self._cluster.yielding.yields)
         self._step()
 
     def _replied(self, node: bytes, reply: Reply) -> None:
         result = self._result_of(node, reply) if isinstance(reply, Outcome) else None
         if result is not None:
-            self._request.answer(node, result)
+            self._request.answer(node, result, yields=self._cluster.peers.yields(node))
         elif reply in (NoAnswer.LOST, NoAnswer.LATE) or isinstance(reply, Outcome):
             self._request.lose(node)  # carried out perhaps, and nobody can tell how it went
         elif self._cluster.learn(reply):

@@ -1,9 +1,9 @@
 """A phase under a permanent fault: one node is bad for good, and the clients of all others do not notice.
 
 Storms end before anything is judged, so they say little about how long a client waits. Here exactly one node is slow,
-frozen, dead or away, from one moment to the next, and nobody mends it. From that moment on, before anybody has noticed,
-requests of every kind go to all other nodes: each has to be answered without an error within half a second. A client of
-the bad node itself hears something within two seconds.
+full, frozen, dead or away, from one moment to the next, and nobody mends it. From that moment on, before anybody has
+noticed, requests of every kind go to all other nodes: each has to be answered without an error within half a second. A
+client of the bad node itself hears something within two seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOTICED_S = 0.75
 """By then every node has noticed. Before, a delete or condition that the second owner refuses may have been carried out
 by the first one, which is not heard of any more: then nobody knows, and that is said."""
 NO_ERRORS = frozenset({"ok", "not_found", "precondition_failed"})
-WAYS = ("slow", "frozen", "dead", "away")
+WAYS = ("slow", "full", "frozen", "dead", "away")
 LEVELS = ("quorum", "majority", "one")
 WEIGHTS = (5, 2, 2, 5, 2)
 """Of put, delete, patch, get, and put only if absent."""
@@ -109,13 +109,16 @@ class Endurance:
         if self._may_be_full and call.is_write and call.code == "unavailable":
             return True  # the other owners had no memory left
         early = (call in self._refusable or self._may_be_full) and call.started_s < self._began_s + NOTICED_S
-        full = call.code == "full" and call.is_write  # some seeds give nodes little memory
+        full = call.code == "full" and call.is_write and self._may_be_full
         return full or call.code in NO_ERRORS or (early and call.code == "uncertain")
 
     # What is bad about it
 
     def _slow(self, node: SimNode) -> None:
         node.disk.stall_s = self._world.random.choice((0.15, 1.0, 8.0, 60.0))
+
+    def _full(self, node: SimNode) -> None:
+        node.disk.cramp(0)
 
     def _frozen(self, node: SimNode) -> None:
         assert node.process is not None
@@ -129,7 +132,7 @@ class Endurance:
 
     def _mend(self, node: SimNode) -> None:
         self._cluster.network.heal()
-        node.disk.stall_s = 0.0
+        node.disk.mend(self._world.now_s)
         if not node.running:
             node.start()
         elif node.process is not None:

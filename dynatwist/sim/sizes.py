@@ -58,6 +58,7 @@ class Sizes:
         core.repair.hints.batch_bytes = low
         core.repair.answers.page_bytes = min(core.repair.answers.page_bytes, low)
         core.store.requests.max_bytes = 8 * low
+        core.folder.wal.bound(8 * self.value_bytes)
         core.relays.resume_bytes = 4 * low
 
 

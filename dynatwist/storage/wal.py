@@ -68,6 +68,7 @@ class Wal:
         self.stuck = ""
         self._stuck_writing: Writing | None = None
         self._gathered: list[AnyEntry] = []
+        self._most_gathered_bytes = MAX_GATHERED_BYTES
         self.gathered_bytes = 0
         self.lsn = 0
         self.durable_lsn = 0
@@ -120,10 +121,14 @@ class Wal:
         else:
             self._waiting.append((lsn, call))
 
+    def bound(self, gathered_bytes: int) -> None:
+        """Count as behind when more than this waits, from now on."""
+        self._most_gathered_bytes = gathered_bytes
+
     @property
     def is_behind(self) -> bool:
         """Whether so much waits to be written that whoever can wait, or go elsewhere, should."""
-        return self.gathered_bytes > MAX_GATHERED_BYTES
+        return self.gathered_bytes > self._most_gathered_bytes
 
     def refusal(self, adds: bool) -> str:
         """Why a write is refused now, for people; empty when it is not.

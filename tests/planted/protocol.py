@@ -31,7 +31,17 @@ from .faults import under
 
 def a_full_owner_passes_conditions_on(patch):
     """A condition that an owner has no room for is decided by the next one, besides it."""
-    edit(patch, Forwarding, "answer", "and self._is_conditional", "and False")
+    edit(patch, Forwarding, "answer", "self._is_conditional and not yields", "False")
+
+
+def a_full_owner_keeps_its_place(patch):
+    """An owner whose disk is full goes on to decide about what needs no room, and another one about the rest."""
+    edit(patch, Coordinator, "candidates", "sorted(able, key=self._yields)", "able")
+
+
+def an_answer_hides_that_another_attempt_has_written(patch):
+    """The first answer counts, though a later one says that its attempt may have written."""
+    edit(patch, Forwarding, "answer", " or _says_more(result, self._answer)", "")
 
 
 def an_answer_that_waits_for_no_other_attempt(patch):

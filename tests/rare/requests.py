@@ -11,7 +11,7 @@ from dynatwist.model.registry import Member
 from dynatwist.model.replica import BucketWalk, Replica
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.net.messages import ReadDot, Replicate, Unable
-from dynatwist.replication.forwarding import ATTEMPT_S
+from dynatwist.replication.forwarding import ATTEMPT_S, Forwarding, Give
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, Result, etag
 from dynatwist.requests.forwarding import Origin
@@ -294,7 +294,30 @@ def a_look_at_buckets_sees_what_comes_meanwhile():
     assert [key for key, _ in walk.entries()] == [KEY]
 
 
+def asked(count):
+    """A request with a condition that so many owners were asked for, each behind the fence of the one before."""
+    request = Forwarding(is_write=True, is_conditional=True, now_s=0.0, flight_s=0.1)
+    for number in range(count):
+        request.next(number * (ATTEMPT_S + 0.1), [b"a", b"b"], lambda node: True)
+    return request
+
+
+def an_owner_without_room_has_decided():
+    request = asked(1)
+    request.answer(b"a", Result(Code.FULL))
+    assert request.next(0.1, [b"a", b"b"], lambda node: True) == Give(Result(Code.FULL))
+
+
+def an_attempt_that_may_have_written_is_the_answer():
+    request = asked(2)
+    request.answer(b"a", Result(Code.PRECONDITION))
+    request.answer(b"b", Result(Code.UNCERTAIN))
+    assert request.next(0.5, [b"a", b"b"], lambda node: True) == Give(Result(Code.UNCERTAIN))
+
+
 SCENARIOS = {
+    "a_full_owner_passes_conditions_on": an_owner_without_room_has_decided,
+    "an_answer_hides_that_another_attempt_has_written": an_attempt_that_may_have_written_is_the_answer,
     "a_read_that_reached_too_few_is_answered": a_read_gives_nothing_that_a_later_one_may_miss,
     "a_write_back_that_was_refused_counts": a_read_gives_nothing_that_a_later_one_may_miss,
     "a_write_back_is_left_out_for_who_holds_nothing": a_read_gives_nothing_new_that_a_later_one_may_miss,

@@ -88,7 +88,7 @@ class _Desk:
     def _opens(self, reply: Reply | None) -> None:
         """Two pages have one ticket; where all nodes reach each other, one of them opens something.
 
-        A node whose disk or memory is full takes a ticket that it cannot remember, and counts it.
+        Where no owner has room to remember it, each node takes it, and counts that.
         """
         ticket = reply.field("ticket") if reply is not None and reply.status == 200 else ""
         if ticket:

@@ -12,7 +12,7 @@ from .stage import Stage
 PAGES_KEYS = 40
 SEEN_S = 1.5
 """A node looks once a second how much room its disk has."""
-ROUNDS, AT_ONCE = 5, 4
+ROUNDS, AT_ONCE = 8, 4
 GAPS_S = (0.0, 0.001, 0.003)
 """About as long as what is forwarded takes to its owner."""
 
@@ -78,17 +78,21 @@ def a_condition_at_an_owner_that_missed_a_write(stage: Stage) -> None:
     stage.read_at(others, key)
 
 
-def conditions_at_a_full_owner(stage: Stage) -> None:
-    """The first owner's disk is full, and it goes on to decide about deletes; nobody decides besides it."""
+def conditions_at_an_owner_that_is_not_well(stage: Stage) -> None:
+    """The first owner's disk is full or slow: it could decide about some requests, and others about the rest."""
     key = stage.new_key()
-    first = stage.owners(key)[0]
+    first, *others = stage.owners(key)
     stage.put(first, key)
-    first.disk.cramp(0)
+    if stage.maybe(0.7):
+        first.disk.cramp(0)
+    else:
+        first.disk.stall_s = stage.random.choice((0.02, 0.3, 2.0))
     stage.rest(SEEN_S)
     for _ in range(ROUNDS):
-        held = stage.done(stage.ask(first, Kind.GET, key))
+        held = stage.done(stage.ask(others[0], Kind.GET, key))
         if held is None or held.record is None or held.record.value is None:
-            return
+            stage.put(others[0], key)
+            continue
         is_fair = stage.all_reach_all
         calls = [_changes_what_is_held(stage, key, etag(held.record)) for _ in range(AT_ONCE)]
         done = [call for call in map(stage.done, calls) if call is not None and call.code == "ok"]
@@ -99,7 +103,8 @@ def conditions_at_a_full_owner(stage: Stage) -> None:
 def _changes_what_is_held(stage: Stage, key: Key, tag: str) -> Call | None:
     """Sent through any node, within the few milliseconds that the others take."""
     kind = stage.random.choice((Kind.PUT, Kind.PUT, Kind.DELETE))
-    call = stage.ask(stage.random.choice(stage.members()), kind, key, "quorum", tag=tag)
+    is_large = kind is Kind.PUT and stage.maybe(0.5)
+    call = stage.ask(stage.random.choice(stage.members()), kind, key, "quorum", tag=tag, is_large=is_large)
     stage.rest(*GAPS_S)
     return call
 
@@ -153,6 +158,6 @@ SCENES = (
     a_write_that_one_owner_missed,
     a_write_that_only_one_owner_has,
     a_condition_at_an_owner_that_missed_a_write,
-    conditions_at_a_full_owner,
+    conditions_at_an_owner_that_is_not_well,
     a_table_that_is_listed_in_pages,
 )
