@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.logger import globalLogPublisher
 
+from dynatwist.cluster.starts import MOST_STARTS
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot
 from dynatwist.model.flaws import BEYOND, record_flaw, value_flaw
@@ -273,6 +274,21 @@ class TestAMemberThatSendsARecordThatIsNone:
         assert captured.world.run_until(lambda: target.store.held(good) is not None, 30)
         assert target.store.held(bad) is None
         assert target.store.held(other) is None
+
+
+@pytest.mark.parametrize("starts", [MOST_STARTS - 1, MOST_STARTS, (1 << 53) - 1, (1 << 64) - 1])
+def test_however_often_a_member_says_that_a_node_was_started_it_goes_on(starts):
+    """The numbers of its log go by that: one beyond what fits into them ended it with the next group."""
+    captured = Captured(7)
+    target = captured.others[0]
+    captured.node.process.run(captured.mine.links.tell, target.core.identity.node_id, messages.Restored(starts))
+    captured.world.run(captured.world.now_s + 5)
+    assert target.fatal == ""
+    target.kill()
+    target.start()
+    captured.world.run(captured.world.now_s + 5)
+    assert target.core is not None
+    assert target.fatal == ""
 
 
 def test_records_of_this_test_are_as_they_are_said_to_be():

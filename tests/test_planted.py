@@ -132,7 +132,6 @@ QUICK = (
     "a_listing_loses_what_did_not_fit_its_limit",
     "a_listing_shows_the_keys_of_others",
     "a_listing_shows_tombstones",
-    "a_listing_without_the_keys_on_which_owners_differ",
     "a_majority_of_those_reachable",
     "a_page_begins_at_the_last_key_of_the_one_before",
     "a_page_of_a_round_skips_a_record",

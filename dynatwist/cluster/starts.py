@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable
 from twisted.logger import Logger
 
 from dynatwist.calls import call_each
-from dynatwist.model.flaws import BEYOND
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.links import PeerLinks
 from dynatwist.net.messages import AnyMessage, Hello, Restored
 from dynatwist.storage.store import Store
 
 from .identity import DurableIdentity, Start
+
+MOST_STARTS = 1 << 40
+"""One a millisecond for thirty years. What a member says may be anything, and the numbers of the log's segments go by
+it, a million for each start (see `dynatwist.storage.segment.LEAP`): they have to fit into 64 bits."""
 
 
 class Starts:
@@ -71,7 +74,7 @@ class Starts:
     def warned(self, message: Restored) -> None:
         """A peer has met a later start of this node, or more of its log: the data folder is an old backup."""
         identity, store = self._identity, self._store
-        if not identity.starts <= message.starts < BEYOND or self._was_restored:
+        if not identity.starts <= message.starts < MOST_STARTS or self._was_restored:
             return
         self._was_restored = True  # what came after this start is no backup
         self.log.warn(
