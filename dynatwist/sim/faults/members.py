@@ -50,8 +50,10 @@ class Members:
 
     def _forget(self, node: SimNode) -> bool:
         core, registry = node.core, self._cluster.registry()
-        members = len(registry.ids - self._operator.burnt) if registry is not None else 0  # who is joining is none yet
-        if core is None or min(members, len(self._cluster.active())) <= SMALLEST:
+        if core is None or registry is None:
+            return False
+        stay = registry.ids - self._operator.burnt - self._operator.unwanted  # who is joining is no member yet
+        if min(len(stay), len(self._cluster.active())) <= SMALLEST:
             return False
         if not self._operator.strike_out(core.identity.node_id):
             return False

@@ -15,6 +15,7 @@ class Operator:
     """See the module.
 
     :ivar burnt: ids of nodes that will not return.
+    :ivar unwanted: ids of nodes that somebody was told to strike out.
     """
 
     def __init__(self, storm: Storm, on_damage: OnDamage) -> None:
@@ -22,6 +23,7 @@ class Operator:
         self._cluster = storm.cluster
         self._on_damage = on_damage
         self.burnt: set[bytes] = set()
+        self.unwanted: set[bytes] = set()
 
     def tidy(self) -> None:
         """Do all that is to be done."""
@@ -57,6 +59,7 @@ class Operator:
         able = [core for core in self._cluster.cores() if core.cluster.standing.is_ready]
         if able:
             self._storm.random.choice(able).registrar.forget(node_id)
+            self.unwanted.add(node_id)
         return bool(able)
 
     def _retire(self, node: SimNode) -> None:
