@@ -8,6 +8,7 @@ from dynatwist.cluster.yielding import YIELDS_S, Yielding
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.request import Code, etag
 
+from .real import RealCluster, path
 from .test_findings import ask, register, settled
 from .test_tickets import named, shown, ticket_of
 
@@ -108,3 +109,25 @@ def test_where_none_is_well_the_first_one_says_so(full):
         node.disk.cramp(0)
     world.run(world.now_s + 2)
     assert ask(world, well, "patch", KEY).code is Code.FULL
+
+
+@pytest.mark.processes
+def test_a_real_node_that_is_low_on_disk_leaves_conditions_to_the_others(tmp_path):
+    """A third of all keys, and all users perhaps, have it for their first owner."""
+    cluster = RealCluster(tmp_path)
+    try:
+        low = cluster.add("--disk-reserve", str(1 << 49))
+        well = [cluster.add() for _ in range(2)]
+        cluster.wait_ready()
+        alice = well[0].register("alice")
+        for number in range(12):
+            key = path("t", f"k{number}")
+            assert well[0].request("PUT", key, {"n": 1}, alice, If_None_Match="*").status == 201
+            assert well[1].request("PATCH", key, {"m": 2}, alice).status == 200
+            assert low.request("PATCH", key, {"l": 3}, alice).status == 200, "it passes on what has a condition"
+            held = low.request("GET", key, None, alice)
+            assert held.json["value"] == {"n": 1, "m": 2, "l": 3}
+            assert well[0].request("DELETE", key, None, alice, If_Match=held.headers["etag"]).status == 200
+        assert low.put("t", "plain", {"n": 1}, alice).status == 507
+    finally:
+        cluster.close()
