@@ -154,6 +154,12 @@ class Attempt:
     code: Code
 
 
+WRITTEN = (Code.OK, Code.UNCERTAIN)
+NOT_WRITTEN = (Code.PRECONDITION, Code.UNAVAILABLE, Code.FULL, Code.OVERLOADED)
+HELD_UP = 6.0
+"""Of the time that a last word takes: an answer that is late on its way, behind its attempt's fence."""
+
+
 @st.composite
 def fates(draw):
     """What becomes of each attempt: shares of its time, and whether it is heard of."""
@@ -163,16 +169,19 @@ def fates(draw):
             draw(st.booleans()),
             draw(share),
             draw(share),
-            draw(st.sampled_from([None, *[0.0, 0.5, 1.0]])),
-            draw(st.sampled_from([Code.OK, Code.PRECONDITION, Code.UNAVAILABLE, Code.UNCERTAIN])),
+            draw(st.sampled_from([None, 0.0, 0.5, 1.0, HELD_UP])),
+            draw(st.sampled_from([*WRITTEN, *NOT_WRITTEN])),
         )
         for _ in range(6)
     ]
 
 
 def play(is_write, fates, reachable, limit=200):
-    """Let a request run; answers its attempts, the answer, and when it came."""
-    request, now_s, attempts = begin(is_write), 0.0, []
+    """Let a request run; answers its attempts, the answer, and when it came.
+
+    Those that can be reached say so of themselves besides that they yield, where a condition is asked for.
+    """
+    request, now_s, attempts = begin(is_write, is_conditional=bool(reachable)), 0.0, []
     waiting: list[Attempt] = []
     for _ in range(limit):
         todo = request.next(now_s, OWNERS, lambda node: node in reachable)
@@ -182,7 +191,8 @@ def play(is_write, fates, reachable, limit=200):
             happens, first, second, delay, code = fates[len(attempts)]
             began_s, ended_s = (now_s + todo.attempt_s * share for share in sorted((first, second)))
             heard_s = None if delay is None else ended_s + delay * FLIGHT_S
-            attempt = Attempt(todo, now_s, began_s, ended_s, happens and code is not Code.UNAVAILABLE, heard_s, code)
+            is_done = happens and code in (*WRITTEN, Code.PRECONDITION)
+            attempt = Attempt(todo, now_s, began_s, ended_s, is_done, heard_s, code)
             attempts.append(attempt)
             waiting.append(attempt)
             continue
@@ -191,8 +201,8 @@ def play(is_write, fates, reachable, limit=200):
         if due is not None and due.heard_s < todo.until_s:
             now_s = max(now_s, due.heard_s)
             waiting.remove(due)
-            if due.happens:
-                request.answer(due.ask.node, Result(due.code))
+            if due.happens or due.code in (Code.FULL, Code.OVERLOADED):
+                request.answer(due.ask.node, Result(due.code), yields=due.ask.node in reachable)
             elif due.code is Code.UNAVAILABLE:
                 request.refuse(due.ask.node)
             else:
@@ -236,4 +246,6 @@ class TestLaws:
         attempts, result, answered_s = play(is_write, fates, reachable)
         assert answered_s <= FORWARD_TIMEOUT_S
         if is_write and any(one.happens for one in attempts):
-            assert result.code is not Code.UNAVAILABLE
+            assert result.code not in (Code.UNAVAILABLE, Code.OVERLOADED)
+        if is_write and any(one.happens and one.code in WRITTEN for one in attempts):
+            assert result.code in WRITTEN
