@@ -156,8 +156,8 @@ class Attempt:
 
 WRITTEN = (Code.OK, Code.UNCERTAIN)
 NOT_WRITTEN = (Code.PRECONDITION, Code.UNAVAILABLE, Code.FULL, Code.OVERLOADED)
-HELD_UP = 6.0
-"""Of the time that a last word takes: an answer that is late on its way, behind its attempt's fence."""
+HELD_UP = (2.5, 4.0)
+"""Times of what a last word takes: an answer that is late on its way, behind its attempt's fence."""
 
 
 @st.composite
@@ -169,7 +169,7 @@ def fates(draw):
             draw(st.booleans()),
             draw(share),
             draw(share),
-            draw(st.sampled_from([None, 0.0, 0.5, 1.0, HELD_UP])),
+            draw(st.sampled_from([None, 0.0, 0.5, 1.0, *HELD_UP])),
             draw(st.sampled_from([*WRITTEN, *NOT_WRITTEN])),
         )
         for _ in range(6)
