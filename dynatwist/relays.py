@@ -50,6 +50,10 @@ class Relays:
         cluster.peers.on_linked.append(self._linked)
         cluster.on_registry.append(self._on_registry)
 
+    def bound(self, resume_bytes: int, interest_s: float) -> None:
+        """Go by another `resume_bytes` and `interest_s` than the usual ones, from now on."""
+        self.resume_bytes, self.interest_s = resume_bytes, interest_s
+
     # As an owner
 
     def announce(self, key: Key, record: Record, packed: Packed, replaced: Packed | None) -> None:

@@ -77,6 +77,10 @@ class Registrar:
         cluster.peers.on_call(Settle, self._on_settle)
         cluster.peers.on_linked.append(lambda node: self._tick_soon())
 
+    def bound(self, found_without_majority_after_s: float) -> None:
+        """Another `found_without_majority_after_s` than the usual one, from now on."""
+        self.found_without_majority_after_s = found_without_majority_after_s
+
     def start(self) -> None:
         """Found a cluster if that is due, and begin to tick."""
         if self._cluster.registry is None and not self._seeds:

@@ -39,6 +39,10 @@ class Intake:
         self._postponed: deque[Callable[[], None]] = deque()
         self._strangers: OrderedDict[str, deque[Callable[[], None]]] = OrderedDict()
 
+    def bound(self, turn_s: float) -> None:
+        """Another `turn_s` than the usual one, from now on."""
+        self.turn_s = turn_s
+
     def has_time(self) -> bool:
         """Whether this turn may take in one more request: nobody waits before it, and time is left."""
         if self._postponed:

@@ -107,6 +107,10 @@ class Cluster:
         peers.on_notice(Restored, lambda arrival, message: self.starts.warned(message))
         self.starts.on_restored.append(self.publish)
 
+    def bound(self, step_records: int, answer_bytes: int) -> None:
+        """Go by another `step_records` and `answer_bytes` than the usual ones, from now on."""
+        self.step_records, self.answer_bytes = step_records, answer_bytes
+
     @property
     def registry(self) -> Registry | None:
         """The newest one known; ``None`` before the node is in a cluster."""

@@ -22,7 +22,7 @@ from .admission import Admission
 from .connectors import Accepted, Dialled
 from .dialler import Dialler, Dialling
 from .doors import Doors
-from .framing import FRAME_SIZES
+from .framing import FRAME_SIZES, FrameSizes
 from .heard import Wall
 from .link import CALL_TIMEOUT_S, PeerLink
 from .lives import Lives
@@ -39,7 +39,6 @@ LAST_WORDS_S = 0.4
 class PeerLinks:
     """See the module.
 
-    :ivar frame_sizes: of the links that are still to come.
     :ivar doors: what has not said who it is yet.
     :ivar dialler: which nodes a link is kept to.
     """
@@ -53,7 +52,7 @@ class PeerLinks:
         self._links: dict[bytes, PeerLink] = {}
         self._open: dict[PeerLink, None] = {}
         self._port: Any = None
-        self.frame_sizes = FRAME_SIZES
+        self._sizes = FRAME_SIZES
         self._stopping = False
         self._refusals = Once()
         self.dialler = Dialler(
@@ -69,6 +68,10 @@ class PeerLinks:
         self._told = Told()
         self._lives = Lives()
         self._admission = Admission(node_id, owner, self._lives)
+
+    def bound(self, sizes: FrameSizes) -> None:
+        """Send and take frames of other sizes than the usual ones, on links that are still to come."""
+        self._sizes = sizes
 
     def start(self, port: int) -> None:
         """Listen for peers."""
@@ -242,9 +245,7 @@ class PeerLinks:
 
     def build(self, target: bytes | None) -> PeerLink:
         """A link for a new connection."""
-        link = PeerLink(
-            owner=self, above=self._owner, runtime=self._runtime, dialled_for=target, sizes=self.frame_sizes
-        )
+        link = PeerLink(owner=self, above=self._owner, runtime=self._runtime, dialled_for=target, sizes=self._sizes)
         self._open[link] = None
         return link
 

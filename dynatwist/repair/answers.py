@@ -99,6 +99,10 @@ class RoundAnswers:
         cluster.peers.on_call(BucketEntries, self._on_entries)
         cluster.peers.on_linked.append(self._on_linked)
 
+    def bound(self, page_bytes: int, page_records: int) -> None:
+        """Send pages of another size than the usual one, from now on."""
+        self.page_bytes, self.page_records = page_bytes, page_records
+
     def _on_linked(self, node: bytes) -> None:
         """A new connection: the rounds of the one before are dead."""
         self._walks.pop(node, None)

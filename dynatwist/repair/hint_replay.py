@@ -31,6 +31,10 @@ class HintReplay:
         cluster.peers.on_linked.append(self._under_way.discard)
         cluster.peers.on_reachability.append(lambda node: self.replay(node))
 
+    def bound(self, batch: int, batch_bytes: int) -> None:
+        """Replay batches of another size than the usual one, from now on."""
+        self.batch, self.batch_bytes = batch, batch_bytes
+
     def forget_strangers(self) -> None:
         """Of nodes that are no members any more: one may have been noted by a write that began before."""
         registry = self._cluster.registry

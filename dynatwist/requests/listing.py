@@ -107,6 +107,10 @@ class Listing:
         self.page_bytes, self.scan_bytes = PAGE_BYTES, SCAN_BYTES
         cluster.peers.on_call(ScanMessage, self._on_scan)
 
+    def bound(self, page_bytes: int, scan_bytes: int) -> None:
+        """Answer with pages of another size than the usual one, from now on."""
+        self.page_bytes, self.scan_bytes = page_bytes, scan_bytes
+
     async def page(self, table: str, prefix: str, after: str, level: Level, limit: int = PAGE_KEYS) -> Page:
         """One page of a table.
 

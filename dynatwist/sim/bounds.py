@@ -12,15 +12,16 @@ FOUND_ALONE_AFTER_S = 120.0
 
 def give_bounds(core: Core, plan: Plan) -> None:
     """Let a node go by the bounds of a plan; to be called before it starts."""
-    core.folder.saver.least_log_bytes = plan.least_log_bytes
+    core.folder.saver.bound(plan.least_log_bytes)
     if plan.in_small_steps:
-        core.folder.saver.slice_records, core.folder.saver.chunk_bytes = 2, 1000
-        core.repair.answers.page_bytes, core.repair.hints.batch = 400, 2
-        core.cluster.step_records = 3
+        core.folder.saver.go_in_steps(slice_records=2, chunk_bytes=1000)
+        core.repair.answers.bound(400, core.repair.answers.page_records)
+        core.repair.hints.bound(2, core.repair.hints.batch_bytes)
+        core.cluster.bound(3, core.cluster.answer_bytes)
     plan.sizes.give(core)
     core.hub.bound(plan.feeds)
-    core.relays.interest_s = plan.interest_s
+    core.relays.bound(core.relays.resume_bytes, plan.interest_s)
     if plan.is_busy:
-        core.intake.turn_s = 0.0
-    core.store.exact_creations = plan.exact_creations
-    core.registrar.found_without_majority_after_s = FOUND_ALONE_AFTER_S
+        core.intake.bound(0.0)
+    core.store.bound(plan.exact_creations)
+    core.registrar.bound(FOUND_ALONE_AFTER_S)

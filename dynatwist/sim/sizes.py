@@ -49,17 +49,18 @@ class Sizes:
         """Let a node go by these bounds; to be called before it starts."""
         low = self.bound_bytes
         if self.has_crowd:
-            core.repair.answers.page_records, core.cluster.step_records = 10, 40
+            core.repair.answers.bound(core.repair.answers.page_bytes, 10)
+            core.cluster.bound(40, core.cluster.answer_bytes)
         if not low:
             return
-        core.cluster.links.frame_sizes = self.frames
-        core.cluster.answer_bytes = low
-        core.handlers.context.listing.page_bytes = core.handlers.context.listing.scan_bytes = low
-        core.repair.hints.batch_bytes = low
-        core.repair.answers.page_bytes = min(core.repair.answers.page_bytes, low)
-        core.store.requests.max_bytes = 8 * low
+        core.cluster.links.bound(self.frames)
+        core.cluster.bound(core.cluster.step_records, low)
+        core.handlers.context.listing.bound(low, low)
+        core.repair.hints.bound(core.repair.hints.batch, low)
+        core.repair.answers.bound(min(core.repair.answers.page_bytes, low), core.repair.answers.page_records)
+        core.store.requests.bound(8 * low)
         core.folder.wal.bound(8 * self.value_bytes)
-        core.relays.resume_bytes = 4 * low
+        core.relays.bound(4 * low, core.relays.interest_s)
 
 
 MAX_FRAME_BYTES = 40 << 10

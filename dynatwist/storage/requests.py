@@ -52,6 +52,10 @@ class Requests:
         self.max_bytes = MAX_BYTES
         self.size_bytes = 0
 
+    def bound(self, max_bytes: int) -> None:
+        """Another `max_bytes` than the usual one, from now on."""
+        self.max_bytes = max_bytes
+
     def held(self, effect: Held) -> None:
         """A record arrived, and is held now; what it replaced is not held any more."""
         record, before = effect.record, effect.before

@@ -93,6 +93,14 @@ class ColdSaver:
         self.saves = 0
         self.failures = 0
 
+    def bound(self, least_log_bytes: int) -> None:
+        """Another `least_log_bytes` than the usual one, from now on."""
+        self.least_log_bytes = least_log_bytes
+
+    def go_in_steps(self, slice_records: int, chunk_bytes: int) -> None:
+        """Save in steps of another size than the usual one, from now on."""
+        self.slice_records, self.chunk_bytes = slice_records, chunk_bytes
+
     @property
     def log_bytes(self) -> int:
         """How much log there is since the newest save began."""

@@ -146,6 +146,10 @@ class Store:
         """Whether a value may be held within a bound of `size_bytes`; or it takes no more than what it replaces."""
         return self._index.has_room_for(key, value, self.held(key), most_bytes)
 
+    def bound(self, exact_creations: int) -> None:
+        """Another `exact_creations` than the usual one, from now on."""
+        self.exact_creations = exact_creations
+
     # Time
 
     @property
