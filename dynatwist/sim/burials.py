@@ -42,6 +42,7 @@ class Burials:
         self._say = say
         self._dropped: dict[Key, tuple[Record, float]] = {}
         self._unmet: set[tuple[Key, Dot]] = set()
+        self._handed_in_s: dict[tuple[Key, Dot], float] = {}
         self._brought_back: dict[Key, Record] = {}
 
     def last(self, key: Key) -> tuple[Record | None, float]:
@@ -67,10 +68,12 @@ class Burials:
     def _judge_owners(self, node: SimNode, partition: int, key: Key, record: Record) -> None:
         """P3: when all owners have met whatever it beat."""
         replicas, members = dict(self._whole_owners(partition)), self._members()
+        born_s = self._ledger.of(key)[record.dot].born_s
         for one in self._ledger.of(key).values():
             if one.record.dot == record.dot or is_preferred(record, one.record):
                 missing = [host for host, replica in replicas.items() if not replica.clock.covers(one.record.dot)]
-                if missing and one.holders.isdisjoint(members):
+                is_late = self._handed_in_s.get((key, one.record.dot), 0.0) > born_s
+                if missing and (is_late or one.holders.isdisjoint(members)):
                     self._unmet.add((key, one.record.dot))
                 elif missing and len(missing) < len(replicas):
                     self._say(f"P3: {node.host} drops {name_of(record)}, and {missing} have not met {one.name} yet")
@@ -92,6 +95,16 @@ class Burials:
             for node in self._cluster.nodes
             if registry is not None and node.core is not None and node.core.identity.node_id in registry.ids
         }
+
+    def arrives(self, node: SimNode, known: Known) -> None:
+        """A node meets a record, which perhaps none but a node that was struck out has had until now."""
+        registry = self._cluster.registry()
+        if not known.holders or registry is None:
+            return
+        ids = registry.ids | registry.previous_ids
+        members = {one.number for one in self._cluster.nodes if one.node_id in ids}
+        if node.number in members and known.holders.isdisjoint(members):
+            self._handed_in_s.setdefault((known.key, known.record.dot), self._world.now_s)
 
     # What else there is of a key
 

@@ -49,6 +49,8 @@ class Hearing:
             self.say(f"P9: {name} {name_of(record)} is {record.owner}'s")
         self._judge_durable(name, key, record, is_deleted=shown is None)
         before = interest.last.get(key)
+        if before is not None and self._witness.burials.is_outlived(self._witness.ledger.of(key)[before.dot]):
+            before = None  # the key has begun anew
         if before is not None and not is_preferred(record, before):
             self.say(f"P8: {name} {name_of(record)} is heard after {name_of(before)}")
         else:

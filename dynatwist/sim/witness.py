@@ -108,7 +108,9 @@ class Witness:
             self.say(f"P2: {node.host} writes {'/'.join(effect.key)} for a request that it has met the record of")
         if record.op:
             met.add(record.op)
-        self._progress.merged(self.ledger.enter(effect.partition, effect.key, record), node, core)
+        known = self.ledger.enter(effect.partition, effect.key, record)
+        self.burials.arrives(node, known)
+        self._progress.merged(known, node, core)
         if is_born:
             self._births.judge(effect.key, record)
         if is_born and isinstance(effect, Held):
