@@ -227,6 +227,7 @@ class Core:
                 Every(REPEATED_S, self.store.requests.age),
                 self.cluster.times.tick,
                 self.cluster.yielding.look,
+                self.cluster.yielding.try_log,
             ),
             each_quarter=self.handlers.connected.look,
         )

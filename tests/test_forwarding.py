@@ -62,10 +62,17 @@ class TestAttempts:
         request.answer(b"a", Result(Code.FULL))
         assert request.next(0.01, OWNERS, all_reachable) == Give(Result(Code.FULL))
 
-    def test_unless_it_lets_others_go_first_from_now_on(self):
+    def test_an_owner_whose_log_is_behind_has_decided_too(self):
         request = begin(is_conditional=True)
         request.next(0.0, OWNERS, all_reachable)
-        request.answer(b"a", Result(Code.FULL), yields=True)
+        request.answer(b"a", Result(Code.OVERLOADED))
+        assert request.next(0.01, OWNERS, all_reachable) == Give(Result(Code.OVERLOADED))
+
+    @pytest.mark.parametrize("code", [Code.FULL, Code.OVERLOADED])
+    def test_unless_it_lets_others_go_first_from_now_on(self, code):
+        request = begin(is_conditional=True)
+        request.next(0.0, OWNERS, all_reachable)
+        request.answer(b"a", Result(code), yields=True)
         assert request.next(0.01, OWNERS, all_reachable) == Ask(b"b", ATTEMPT_S, False, ())
 
     @pytest.mark.parametrize("first", [Code.FULL, Code.PRECONDITION])
@@ -103,7 +110,7 @@ class TestAnswers:
         request = begin()
         for node in OWNERS:
             assert request.next(0.0, OWNERS, all_reachable).node == node
-            request.refuse(node, BEHIND)
+            request.answer(node, Result(Code.OVERLOADED, text=BEHIND))
         assert request.next(0.0, OWNERS, all_reachable).result.code is Code.OVERLOADED
 
     def test_a_refusal_by_all_but_one_that_was_lost_is_uncertain(self):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dynatwist.cluster.yielding import YIELDS_S, Yielding
+from dynatwist.cluster.yielding import FULL, SLOW, SLOW_S, WELL, YIELDS_S, Yielding
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.request import Code, etag
 
@@ -21,6 +21,13 @@ class Disk:
 
     is_behind = False
     is_full = False
+    lsn = 7
+
+    def __init__(self):
+        self.waiting = []
+
+    def when_durable(self, lsn, call):
+        self.waiting.append(call)
 
     def refusal(self, adds):
         return "full" if self.is_full and adds else ""
@@ -48,7 +55,30 @@ class TestYielding:
         self.now_s = 2.0 + YIELDS_S
         assert self.yielding.yields, "it ends when all are told, not before"
         self.yielding.look()
-        assert self.told == [True, False]
+        assert self.told == [SLOW if way == "is_behind" else FULL, WELL]
+
+    def test_an_owner_that_is_full_goes_behind_one_that_is_slow(self, place):
+        self.disk.is_behind = self.disk.is_full = True
+        self.yielding.look()
+        assert self.yielding.yields == FULL > SLOW > WELL
+
+    @pytest.mark.parametrize("took_s", [SLOW_S, SLOW_S + 0.01, 60.0])
+    def test_a_log_that_takes_long_is_slow_while_it_does_and_afterwards(self, place, took_s):
+        self.yielding.try_log()
+        self.yielding.try_log()
+        self.now_s = took_s
+        self.yielding.look()
+        is_slow = took_s > SLOW_S
+        assert self.yielding.yields == (SLOW if is_slow else WELL)
+        (written,) = self.disk.waiting
+        self.disk.waiting.clear()
+        written()
+        assert self.told == [SLOW] * is_slow
+        self.yielding.try_log()
+        self.disk.waiting.pop()()
+        self.now_s += YIELDS_S
+        self.yielding.look()
+        assert self.yielding.yields == WELL
 
 
 def first_owner(cluster, key):
@@ -80,7 +110,19 @@ def test_conditions_and_deletes_go_on_where_others_have_room(full):
         result = ask(world, node, "put", KEY, if_match=(etag(held),))
         assert result.code is Code.OK
         assert result.record.dot.actor != bad.core.store.actor
-    assert ask(world, well, "delete", KEY, if_match=(etag(result.record),)).code is Code.OK
+    deleted = ask(world, well, "delete", KEY, if_match=(etag(result.record),))
+    assert deleted.code is Code.OK
+    assert deleted.record.dot.actor != bad.core.store.actor, "it needs no room, and is decided by the same owner"
+
+
+def test_whoever_has_not_heard_that_an_owner_yields_is_told_by_it(full, monkeypatch):
+    """As a node of the release before, which knows no such word."""
+    world, _, bad, well = full(KEY)
+    monkeypatch.setattr(well.core.cluster.peers, "yields", lambda node: 0)
+    assert well.core.coordinator.candidates.of(partition_of(*KEY))[0] == bad.node_id
+    result = ask(world, well, "patch", KEY)
+    assert result.code is Code.OK
+    assert result.record.dot.actor != bad.core.store.actor
 
 
 def test_users_register_and_a_ticket_is_good_once_where_one_owner_of_users_is_full(full):
@@ -93,11 +135,11 @@ def test_users_register_and_a_ticket_is_good_once_where_one_owner_of_users_is_fu
 
 def test_it_is_the_first_again_when_there_is_room(full):
     world, _, bad, well = full(KEY)
-    assert well.core.coordinator.candidates(partition_of(*KEY))[-1] == bad.node_id
+    assert well.core.coordinator.candidates.of(partition_of(*KEY))[-1] == bad.node_id
     bad.disk.mend(world.now_s)
     world.run(world.now_s + YIELDS_S + 3)
     for node in (bad, well):
-        assert node.core.coordinator.candidates(partition_of(*KEY))[0] == bad.node_id
+        assert node.core.coordinator.candidates.of(partition_of(*KEY))[0] == bad.node_id
     result = ask(world, well, "patch", KEY)
     assert result.code is Code.OK
     assert result.record.dot.actor == bad.core.store.actor

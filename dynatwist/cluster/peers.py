@@ -148,9 +148,9 @@ class Peers:
         """Whether a reachable peer holds all of a partition and serves clients."""
         return self.links.is_reachable(node) and self._statuses.says_ready(node, partition)
 
-    def yields(self, node: bytes) -> bool:
-        """Whether a peer has said that other owners go first."""
-        return self._statuses.says_it_yields(node)
+    def yields(self, node: bytes) -> int:
+        """How far a peer lets other owners go first; see `dynatwist.cluster.yielding`."""
+        return self._statuses.yields(node)
 
     def is_damaged_at(self, node: bytes, partition: int) -> bool:
         """Whether a reachable peer has said that it does not hold all of a partition; one that has not said is not."""

@@ -33,10 +33,10 @@ class Statuses:
         status = self._statuses.get(node)
         return status is not None and status.ready and partition not in status.not_whole
 
-    def says_it_yields(self, node: bytes) -> bool:
-        """Whether a peer has said that other owners go first."""
+    def yields(self, node: bytes) -> int:
+        """How far a peer has said that it yields; not at all where it has not said so."""
         status = self._statuses.get(node)
-        return status is not None and status.yields
+        return status.yields if status is not None else 0
 
     def says_damaged(self, node: bytes, partition: int) -> bool:
         """Whether a peer has said that it does not hold all of a partition."""

@@ -13,8 +13,8 @@ The trouble is an owner that was asked and is not heard of: it may have written,
   then supersedes the forgotten execution too, when that turns up.
 - An answer waits until no other attempt can be carried out any more, also one whose connection was lost meanwhile.
 - A request with a condition is for the first owner to decide. If it has no room for this one, that is the answer, since
-  it goes on to decide about whatever takes less, and another owner would decide besides it. If it says that others go
-  before it from now on (see `dynatwist.cluster.yielding`), the next one is asked.
+  it goes on to decide about whatever takes less, and another owner would decide besides it; so it is where its log is
+  behind. If it says that it yields to another one (see `dynatwist.cluster.yielding`), the next one is asked.
 - If all owners refuse, but one of those asked was not heard of, the truth is that nobody knows. An owner that hangs is
   waited for until it may not carry the request out any more, and no longer: a client does not wait for a frozen node.
 
@@ -38,7 +38,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .request import BEHIND, Code, Result
+from .request import Code, Result
 
 FORWARD_TIMEOUT_S = 1.9
 """Every client hears something within two seconds."""
@@ -134,22 +134,20 @@ class Forwarding:
     def answer(self, node: bytes, result: Result, *, yields: bool = False) -> None:
         """An owner has answered.
 
-        :param yields: whether it lets other owners go first by now.
+        :param yields: whether it lets another owner go first, that can be asked.
         """
         self._account_for(node)
         is_decided = result.code not in NOTHING_DONE
-        if result.code is Code.FULL:
+        if result.code in (Code.FULL, Code.OVERLOADED):
             is_decided = self._is_conditional and not yields
         if not is_decided:
             self._refusal = result
         elif self._answer is None or _says_more(result, self._answer):
             self._answer = result
 
-    def refuse(self, node: bytes, reason: str = "") -> None:
+    def refuse(self, node: bytes) -> None:
         """An owner will not carry it out, and has not."""
         self._account_for(node)
-        if reason == BEHIND:
-            self._refusal = Result(Code.OVERLOADED, text=BEHIND)
 
     def outdate(self, node: bytes) -> None:
         """An owner knows a newer registry, which is known here too now; it has not carried the request out."""

@@ -18,6 +18,7 @@ from dynatwist.replication.quorum import Level, Reach
 from dynatwist.replication.request import Code, Operation, Result
 from dynatwist.sometimes import sometimes
 
+from .candidates import Candidates
 from .catch_up import CatchUp, has_seen
 from .compare import Compares
 from .deciding import Deciding
@@ -36,6 +37,7 @@ class Coordinator:
     :param max_value_bytes: bounds the result of a patch.
     :param max_store_bytes: bound on memory, beyond which writes that add are refused.
     :ivar deciding: what a write becomes.
+    :ivar candidates: who can be asked, in which order.
     :ivar from_peers: what other nodes ask.
     """
 
@@ -44,7 +46,8 @@ class Coordinator:
         self._writes = Writes(cluster)
         self._compares = Compares(cluster)
         self.deciding = Deciding(cluster, max_value_bytes, max_store_bytes)
-        self.from_peers = FromPeers(cluster, self._carry_out)
+        self.candidates = Candidates(cluster)
+        self.from_peers = FromPeers(cluster, self.candidates, self._carry_out)
 
     # Where a request goes
 
@@ -65,7 +68,7 @@ class Coordinator:
         else:
             ForwardRun(
                 cluster=self.cluster,
-                candidates=lambda: self.candidates(partition),
+                candidates=self.candidates,
                 carry_out=self._carry_out,
                 operation=operation,
                 done=done,
@@ -77,27 +80,7 @@ class Coordinator:
             sometimes("a write is forwarded since this node's log is behind")
             self.cluster.yielding.look()
             return True
-        return operation.is_conditional and self.candidates(partition)[:1] != [self.cluster.me.node_id]
-
-    def candidates(self, partition: int) -> list[bytes]:
-        """The owners that can carry out a request now, in the order of the preference list; at its end, who yields."""
-        cluster = self.cluster
-        registry = cluster.registry
-        if registry is None:
-            return []
-        able: list[bytes] = []
-        for owner in registry.old_owners(partition) or registry.owners(partition):
-            if owner == cluster.me.node_id:
-                if cluster.standing.may_coordinate(partition):
-                    able.append(owner)
-            elif cluster.peers.is_ready_at(owner, partition):
-                able.append(owner)
-        return sorted(able, key=self._yields)  # whatever does not differ in this stays in its order
-
-    def _yields(self, owner: bytes) -> bool:
-        """Whether other owners go before this one."""
-        cluster = self.cluster
-        return cluster.yielding.yields if owner == cluster.me.node_id else cluster.peers.yields(owner)
+        return operation.is_conditional and self.candidates.of(partition)[:1] != [self.cluster.me.node_id]
 
     # Carrying out
 

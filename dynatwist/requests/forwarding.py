@@ -10,13 +10,16 @@ import msgspec
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.clock import Stamp
 from dynatwist.model.flaws import BEYOND, MAX_OP_BYTES, MAX_OWNER_CHARS, is_moment, key_flaw, record_flaw, value_flaw
+from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import Forward, Outcome, Unable
 from dynatwist.net.pulse import STALL_S
 from dynatwist.net.replies import NoAnswer, Reply
 from dynatwist.replication.forwarding import Ask, Forwarding, Wait
-from dynatwist.replication.request import ENCODER, OPERATION, RESULT, Kind, Operation, Result
+from dynatwist.replication.request import BEHIND, ENCODER, OPERATION, RESULT, Code, Kind, Operation, Result
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
+
+from .candidates import Candidates
 
 FORWARDED_OP_BYTES = 16
 """Of the random id of a forwarded request: two are never equal."""
@@ -48,21 +51,21 @@ CarryOut = Callable[[Operation, Origin, OnResult], None]
 class ForwardRun:
     """One request, from now until it is answered.
 
-    :param candidates: the owners that could carry out requests on the partition, best first, asked anew each time.
+    :param candidates: the owners that could carry it out; asked anew each time.
     :param carry_out: does it here, when this node is next.
     :param done: called once with the answer.
     """
 
     __slots__ = (
         "_candidates", "_carry_out", "_cluster", "_created", "_done", "_is_over",
-        "_is_stepping", "_op", "_operation", "_request", "_timer",
+        "_is_stepping", "_op", "_operation", "_partition", "_request", "_timer",
     )  # fmt: skip
 
     def __init__(
         self,
         *,
         cluster: Cluster,
-        candidates: Callable[[], list[bytes]],
+        candidates: Candidates,
         carry_out: CarryOut,
         operation: Operation,
         done: OnResult,
@@ -71,6 +74,7 @@ class ForwardRun:
         self._candidates = candidates
         self._carry_out = carry_out
         self._operation = operation
+        self._partition = partition_of(*operation.key)
         self._done = done
         self._op = cluster.runtime.randbytes(FORWARDED_OP_BYTES)
         self._created = cluster.store.clock.stamp() if operation.is_write else None
@@ -90,9 +94,11 @@ class ForwardRun:
             return
         self._is_stepping = True
         runtime, peers = self._cluster.runtime, self._cluster.peers
-        while isinstance(
-            todo := self._request.next(runtime.monotonic_s(), self._candidates(), peers.is_reachable), Ask
-        ):
+        while True:
+            candidates = self._candidates.of(self._partition)
+            todo = self._request.next(runtime.monotonic_s(), candidates, peers.is_reachable)
+            if not isinstance(todo, Ask):
+                break
             self._ask(todo)
         self._is_stepping = False
         cancel(self._timer)
@@ -124,19 +130,22 @@ class ForwardRun:
         cluster.links.call(node, message, lambda reply: self._replied(node, reply), self._step)
 
     def _answered(self, node: bytes, result: Result) -> None:
-        self._request.answer(node, result, yields=self._cluster.yielding.yields)
+        self._request.answer(node, result, yields=self._candidates.others_go_first(self._partition, node))
         self._step()
 
     def _replied(self, node: bytes, reply: Reply) -> None:
         result = self._result_of(node, reply) if isinstance(reply, Outcome) else None
         if result is not None:
-            self._request.answer(node, result, yields=self._cluster.peers.yields(node))
+            self._request.answer(node, result, yields=self._candidates.others_go_first(self._partition, node))
         elif reply in (NoAnswer.LOST, NoAnswer.LATE) or isinstance(reply, Outcome):
             self._request.lose(node)  # carried out perhaps, and nobody can tell how it went
         elif self._cluster.learn(reply):
             self._request.outdate(node)
+        elif isinstance(reply, Unable) and reply.reason == BEHIND:
+            yields = self._candidates.others_go_first(self._partition, node)
+            self._request.answer(node, Result(Code.OVERLOADED, text=BEHIND), yields=yields)
         else:
-            self._request.refuse(node, reply.reason if isinstance(reply, Unable) else "")
+            self._request.refuse(node)
         self._step()
 
     def _result_of(self, node: bytes, reply: Outcome) -> Result | None:

@@ -18,6 +18,7 @@ from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S
 from dynatwist.replication.request import BEHIND, ENCODER, Code, Result
 from dynatwist.sometimes import sometimes
 
+from .candidates import Candidates
 from .deciding import FORGOTTEN
 from .forwarding import CarryOut, OnResult, Origin, read_forwarded
 from .writes import records_of
@@ -31,11 +32,13 @@ RECENT_S = 2 * FORWARD_TIMEOUT_S
 class FromPeers:
     """See the module.
 
+    :param candidates: who else could carry it out.
     :param carry_out: carries out what is forwarded.
     """
 
-    def __init__(self, cluster: Cluster, carry_out: CarryOut) -> None:
+    def __init__(self, cluster: Cluster, candidates: Candidates, carry_out: CarryOut) -> None:
         self._cluster = cluster
+        self._candidates = candidates
         self._carry_out = carry_out
         self._recent: OrderedDict[bytes, tuple[float, list[OnResult] | Result]] = OrderedDict()
         cluster.peers.on_call(Replicate, self._on_replicate)
@@ -88,8 +91,12 @@ class FromPeers:
         if operation is None:
             respond(Unable(f"a request is refused: {flaw}"))
             return
-        if not self._cluster.standing.may_coordinate(partition_of(*operation.key)):
+        partition, me = partition_of(*operation.key), self._cluster.me.node_id
+        if not self._cluster.standing.may_coordinate(partition):
             respond(Unable("not ready"))
+            return
+        if operation.is_conditional and self._candidates.others_go_first(partition, me):
+            respond(Unable("others go first"))  # the asker has not heard of it, or is of an older release
             return
         _, known = self._recent.get(message.op, (0.0, None))
         if isinstance(known, Result):

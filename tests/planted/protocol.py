@@ -12,6 +12,7 @@ from dynatwist.relays import Relays
 from dynatwist.replication.forwarding import Forwarding
 from dynatwist.replication.reading import Reading
 from dynatwist.requests import listing
+from dynatwist.requests.candidates import Candidates
 from dynatwist.requests.compare import CompareRun, Compares
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.deciding import Deciding
@@ -36,7 +37,7 @@ def a_full_owner_passes_conditions_on(patch):
 
 def a_full_owner_keeps_its_place(patch):
     """An owner whose disk is full goes on to decide about what needs no room, and another one about the rest."""
-    edit(patch, Coordinator, "candidates", "sorted(able, key=self._yields)", "able")
+    edit(patch, Candidates, "of", "sorted(able, key=self._yields)", "able")
 
 
 def an_answer_hides_that_another_attempt_has_written(patch):

@@ -59,9 +59,9 @@ class Status(Message, frozen=True, tag=31):
 
     :ivar ready: whether the data routes answer.
     :ivar not_whole: partitions that are not whole.
-    :ivar yields: whether other owners go first; see `dynatwist.cluster.yielding`. Older releases never say so.
+    :ivar yields: how far it lets other owners go first; see `dynatwist.cluster.yielding`. Older releases do not say.
     """
 
     ready: bool
     not_whole: list[PartitionNumber]
-    yields: bool = False
+    yields: int = 0
