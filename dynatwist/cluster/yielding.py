@@ -5,8 +5,8 @@ owner that took some of them and passed others on, by what each needs, would hav
 says so to all, and is behind all that yield less in everybody's order, its own too, until its disk has been well for a
 while. Where all yield alike the order is the usual one, and the first owner's refusal is the answer.
 
-What is left are the moments in which an owner begins or ends to yield, as those in which one is lost or found: a disk
-that becomes slow is noticed within a second.
+What is left are the moments in which an owner begins or ends to yield, as those in which one is lost or found (a disk
+that becomes slow is noticed within a second); and owners that are all too slow, see docs/architecture.rst.
 """
 
 from __future__ import annotations

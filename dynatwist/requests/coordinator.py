@@ -1,6 +1,6 @@
 """The coordinator: carries out requests on keys as one of their owners, or forwards them to one (see `forwarding`).
 
-PATCH and conditional writes go through the first reachable owner: exact while owners agree on who is reachable;
+PATCH and conditional writes go through the first reachable owner: exact while owners agree on who that is;
 otherwise both may succeed, and one of them loses the merge.
 """
 
