@@ -171,5 +171,7 @@ def test_a_real_node_that_is_low_on_disk_leaves_conditions_to_the_others(tmp_pat
             assert held.json["value"] == {"n": 1, "m": 2, "l": 3}
             assert well[0].request("DELETE", key, None, alice, If_Match=held.headers["etag"]).status == 200
         assert low.put("t", "plain", {"n": 1}, alice).status == 507
+        assert b"dynakv_yields 2.0" in low.request("GET", "/metrics").body
+        assert b"dynakv_yields 0.0" in well[0].request("GET", "/metrics").body
     finally:
         cluster.close()

@@ -143,6 +143,7 @@ class StatusRoutes:
                 "subscriptions": len(context.hub),
                 "anti_entropy_alarms": context.cluster.store.alarms,
                 "partitions_not_whole": len(context.cluster.standing.not_whole()),
+                "yields": context.cluster.yielding.yields,
                 **context.counters(),
                 **context.budget.figures(),
                 "hints_dropped": context.cluster.store.hints.dropped,
