@@ -153,6 +153,22 @@ def test_where_none_is_well_the_first_one_says_so(full):
     assert ask(world, well, "patch", KEY).code is Code.FULL
 
 
+@pytest.mark.parametrize(
+    ("first", "others", "is_passed_on"),
+    [(WELL, WELL, False), (SLOW, WELL, True), (FULL, SLOW, True), (SLOW, SLOW, False), (FULL, FULL, False)],
+)
+def test_a_condition_is_passed_on_only_where_another_owner_is_better(monkeypatch, first, others, is_passed_on):
+    _, cluster = settled(3)
+    owner, well, _ = (node for node in cluster.nodes)
+    candidates = well.core.coordinator.candidates
+    monkeypatch.setattr(well.core.cluster.yielding, "yields", others)
+    monkeypatch.setattr(well.core.cluster.peers, "yields", lambda node: first if node == owner.node_id else others)
+    for partition in range(8):
+        assert candidates.others_go_first(partition, owner.node_id) == is_passed_on
+        assert len(candidates.of(partition)) == 3
+        assert not is_passed_on or candidates.of(partition)[-1] == owner.node_id
+
+
 @pytest.mark.processes
 def test_a_real_node_that_is_low_on_disk_leaves_conditions_to_the_others(tmp_path):
     """A third of all keys, and all users perhaps, have it for their first owner."""
