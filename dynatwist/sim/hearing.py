@@ -88,8 +88,14 @@ class Hearing:
             if interest.matches(key) and interest.may_see(record):
                 self._judge_key(interest, key, record, born_s.get((key, record.dot), 0.0))
         for key, last in interest.last.items():
-            if key not in final and last.value is not None and not last.expires_ms:
+            is_told_of = last.value is None or last.expires_ms or self._is_others_since(interest, key, last)
+            if key not in final and not is_told_of:
                 self.say(f"P8: {interest.who} at {interest.host}: {'/'.join(key)} is gone, and was not told")
+
+    def _is_others_since(self, interest: Interest, key: Key, last: Record) -> bool:
+        """Whether somebody else created the key since: a node that meets that first has nothing to tell."""
+        since = (known.record for known in self._witness.ledger.of(key).values())
+        return any(not interest.may_see(record) and is_preferred(record, last) for record in since)
 
     def _judge_key(self, interest: Interest, key: Key, record: Record, born_s: float) -> None:
         last = interest.last.get(key)
