@@ -119,9 +119,9 @@ def certified_by(transport: Any) -> Certified:
     node_id, secrets = b"", frozenset[str]()
     with suppress(ValueError):
         shown = handle.get_peer_certificate(as_cryptography=True)
-        node_id = bytes.fromhex(_common_name(shown.subject)) if shown is not None else b""
-    with suppress(ValueError):
-        both = handle.get_peer_certificate(as_cryptography=True), handle.get_certificate(as_cryptography=True)
+        with suppress(ValueError):
+            node_id = bytes.fromhex(_common_name(shown.subject)) if shown is not None else b""
+        both = shown, handle.get_certificate(as_cryptography=True)
         secrets = frozenset(_common_name(one.issuer).removeprefix(_TITLE) for one in both if one is not None)
     return Certified(node_id, secrets)
 

@@ -177,7 +177,7 @@ class RoundRun:
         return partition.differ(replica.digests.differing(reply.digests), len(replica.records))
 
     def _entries(self, partition: PartitionRound, numbers: tuple[int, ...], reply: Reply) -> Todo | None:
-        if not isinstance(reply, EntriesAre) or not self._is_same(partition.number):
+        if not isinstance(reply, EntriesAre) or not partition.may_merge():
             return FAILED
         replica = self._cluster.store.replicas[partition.number]
         walk_buckets(self._cluster, replica, numbers, lambda mine: self._settle(partition, mine, reply))
@@ -199,7 +199,7 @@ class RoundRun:
         store.alarm(verdict.alarms)
 
         def take(records: list[tuple[Key, Record]]) -> None:
-            if self._is_same(partition.number):
+            if partition.may_merge():
                 for key, record in records:
                     store.take(key, record)
 

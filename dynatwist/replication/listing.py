@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import lt
+from itertools import pairwise
 
 from dynatwist.model.dots import Dot
 from dynatwist.model.records import Brief
@@ -44,7 +44,7 @@ class Scan:
     def is_sound(self, prefix: str, after: str) -> bool:
         """Whether it can be an answer: names in order, behind that key, and a last one where there is more."""
         names = [name for name, _, _ in self.entries]
-        is_ordered = all(map(lt, (after, *names) if after else names, names if after else names[1:]))
+        is_ordered = all(one < other for one, other in pairwise([after, *names]))
         return is_ordered and all(name.startswith(prefix) for name in names) and (bool(names) or not self.more)
 
 

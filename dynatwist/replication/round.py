@@ -144,7 +144,7 @@ class PartitionRound:
         return Pull(None, 0)
 
     def may_merge(self) -> bool:
-        """Whether a page that has come may be merged."""
+        """Whether what has come of the peer may be merged."""
         return self._is_same(self.number)
 
     def kept(self, page: Page) -> Todo:

@@ -48,7 +48,7 @@ class Deciding:
         after_ms = max(origin.after_ms, held.stamp.ms + 1) if origin.in_doubt and held is not None else origin.after_ms
         if held is not None and held.is_dead(store.lapse_ms):
             held = None
-        refusal = self._is_late(origin) or self._refusal(operation, held) or self._has_no_room(operation, held)
+        refusal = self._too_late(origin) or self._refusal(operation, held) or self._no_room(operation, held)
         if refusal is not None:
             return refusal
         value = self._value(operation, held)
@@ -100,13 +100,13 @@ class Deciding:
             return FORGOTTEN
         return None
 
-    def _is_late(self, origin: Origin) -> Result | None:
+    def _too_late(self, origin: Origin) -> Result | None:
         """Why a request that was forwarded is not carried out any more, if so."""
         if origin is HERE or self._cluster.runtime.monotonic_s() <= origin.until_s:
             return None
         return Result(Code.UNAVAILABLE, text="the request came too late to be carried out")
 
-    def _has_no_room(self, operation: Operation, held: Record | None) -> Result | None:
+    def _no_room(self, operation: Operation, held: Record | None) -> Result | None:
         """Why the disk has no room for a write, if so."""
         full = self._cluster.store.wal.refusal(_adds(operation, held))
         if not full:

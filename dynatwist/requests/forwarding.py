@@ -116,7 +116,7 @@ class ForwardRun:
         if node == cluster.me.node_id:
             until_s = cluster.runtime.monotonic_s() + ask.attempt_s
             origin = Origin(self._op, self._created, ask.in_doubt, after_ms, until_s)
-            self._carry_out(self._operation, origin, lambda result: self._answered(node, result))
+            self._carry_out(self._operation, origin, lambda result: self._answered_here(node, result))
             return
         message = Forward(
             cluster.version,
@@ -131,19 +131,21 @@ class ForwardRun:
 
     def _answered(self, node: bytes, result: Result) -> None:
         self._request.answer(node, result, yields=self._candidates.others_go_first(self._partition, node))
+
+    def _answered_here(self, node: bytes, result: Result) -> None:
+        self._answered(node, result)
         self._step()
 
     def _replied(self, node: bytes, reply: Reply) -> None:
         result = self._result_of(node, reply) if isinstance(reply, Outcome) else None
         if result is not None:
-            self._request.answer(node, result, yields=self._candidates.others_go_first(self._partition, node))
+            self._answered(node, result)
         elif reply in (NoAnswer.LOST, NoAnswer.LATE) or isinstance(reply, Outcome):
             self._request.lose(node)  # carried out perhaps, and nobody can tell how it went
         elif self._cluster.learn(reply):
             self._request.outdate(node)
         elif isinstance(reply, Unable) and reply.reason == BEHIND:
-            yields = self._candidates.others_go_first(self._partition, node)
-            self._request.answer(node, Result(Code.OVERLOADED, text=BEHIND), yields=yields)
+            self._answered(node, Result(Code.OVERLOADED, text=BEHIND))
         else:
             self._request.refuse(node)
         self._step()

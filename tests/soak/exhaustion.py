@@ -9,7 +9,7 @@ import os
 import resource
 from contextlib import suppress
 
-from tests.real import Answer
+from tests.real import Answer, path
 
 from .hosts import Host
 from .report import Report
@@ -27,30 +27,28 @@ class Guest:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._name = f"guest{next(_numbers)}"
+        self._path = path(TABLE, self._name)
+        self._token = ""
         self._connection = http.client.HTTPConnection(host.node.host, host.node.port, timeout=5)
         self._token = self._ask("POST", f"/auth/{self._name}", {"secret": "a long secret"}).json["token"]
         assert self._ask("PUT", self._path, {"n": 1}).status == 201
 
-    @property
-    def _path(self) -> str:
-        return f"/{TABLE}/key/{self._name}"
-
-    def _ask(self, method: str, path: str, body: object = None) -> Answer:
-        headers = {"Authorization": f"Bearer {self._token}"} if hasattr(self, "_token") else {}
-        self._connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+    def _ask(self, method: str, where: str, body: object = None) -> Answer:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        self._connection.request(method, where, json.dumps(body) if body is not None else None, headers)
         answer = self._connection.getresponse()
         return Answer(answer.status, dict(answer.getheaders()), answer.read())
 
     def check(self, report: Report, what: str) -> None:
         """Reads, deletes and a logout go on."""
-        for method, path in (("GET", self._path), ("DELETE", self._path), ("POST", f"/auth/{self._name}/logout")):
+        for method, where in (("GET", self._path), ("DELETE", self._path), ("POST", f"/auth/{self._name}/logout")):
             try:
-                answer = self._ask(method, path)
+                answer = self._ask(method, where)
                 found = f"{answer.status} {answer.body[:120]!r}" if answer.status != 200 else ""
             except (OSError, http.client.HTTPException) as error:
                 found = repr(error)
             if found:
-                report.is_wrong(f"with {what} exhausted at {self._host.node.address}, {method} {path}: {found}")
+                report.is_wrong(f"with {what} exhausted at {self._host.node.address}, {method} {where}: {found}")
             report.note(f"with {what} exhausted: {method} went on" if not found else f"with {what}: {method} did not")
         self._connection.close()
 
@@ -67,7 +65,7 @@ class Ballast:
         value = {"v": "x" * PIECE_BYTES}
         for _ in range(MOST_PIECES):
             name = f"piece{next(_numbers)}"
-            answer = self._host.node.try_request("PUT", f"/{TABLE}/key/{name}", value, self._token)
+            answer = self._host.node.try_request("PUT", path(TABLE, name), value, self._token)
             if answer is not None and answer.status in (200, 201):
                 self._names.append(name)
             elif answer is not None and answer.status == 507:
@@ -78,7 +76,7 @@ class Ballast:
         """Delete all of it; what could not be."""
         left = []
         for name in self._names:
-            answers = (one.node.try_request("DELETE", f"/{TABLE}/key/{name}", None, self._token) for one in hosts)
+            answers = (one.node.try_request("DELETE", path(TABLE, name), None, self._token) for one in hosts)
             if not any(answer is not None and answer.status in (200, 404) for answer in answers):
                 left.append(name)
         self._names = left

@@ -59,17 +59,9 @@ class Host:
         join_options = ("--join", join) if join else ()
         port = 6000 if isolated else free_port()
         place = ("--interface", self.address) if isolated else ()
-        pace = (
-            "--tombstone-grace",
-            "5",
-            "--snapshot-interval",
-            "5",
-            "--replicas",
-            str(replicas),
-            "--max-memory",
-            str(MEMORY_BYTES),
-        )
-        self.node = Node(folder, port, *pace, *place, *join_options)
+        pace = ("--tombstone-grace", "5", "--snapshot-interval", "5")
+        bounds = ("--replicas", str(replicas), "--max-memory", str(MEMORY_BYTES))
+        self.node = Node(folder, port, *pace, *bounds, *place, *join_options)
         under(self.circumstances, self.node)
         self.node.host = self.address
         self.node.data = folder / f"node-{number}" / "data"

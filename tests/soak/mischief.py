@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from tests.real import Node
+from tests.real import Node, path
 
-from .exhaustion import Ballast, Guest, give_descriptors, take_descriptors
+from .exhaustion import TABLE, Ballast, Guest, give_descriptors, take_descriptors
 from .hosts import Host
 from .report import Report
 
@@ -166,19 +166,19 @@ class Mischief:
             if other is not host:
                 host.cut(other)
 
-    def fill(self, host: Host) -> float:
-        if self.phase != "exhaustion":
+    def fill(self, host: Host) -> None:
+        if self.phase == "exhaustion":
+            self._exhaust(host, "the disk", host.fill_disk)
+        else:
             host.fill_disk()
-            return 0.0
-        return self._exhaust(host, "the disk", host.fill_disk)
 
-    def take_descriptors(self, host: Host) -> float:
+    def take_descriptors(self, host: Host) -> None:
         def take() -> None:
             self._descriptors[host] = take_descriptors(host)
 
-        return self._exhaust(host, "descriptors", take)
+        self._exhaust(host, "descriptors", take)
 
-    def take_memory(self, host: Host) -> float:
+    def take_memory(self, host: Host) -> None:
         ballast = Ballast(host, self._token)
         self._ballast.append(ballast)
 
@@ -186,19 +186,18 @@ class Mischief:
             if not ballast.take_all():
                 self.report.is_wrong(f"{host.node.address} takes whatever comes, and its memory is limited")
 
-        return self._exhaust(host, "memory", take)
+        self._exhaust(host, "memory", take)
 
-    def _exhaust(self, host: Host, what: str, take: Callable[[], None]) -> float:
+    def _exhaust(self, host: Host, what: str, take: Callable[[], None]) -> None:
         """Something runs out at a node, and what has to go on there is looked at."""
         if not wait_settled(self.hosts, SETTLED_S):
             self.report.is_wrong(f"not settled within {SETTLED_S:.0f} s")
-            return 0.0
+            return
         guest = Guest(host)
         take()
         time.sleep(2)  # a node looks once a second
         guest.check(self.report, what)
         time.sleep(EXHAUSTED_S)
-        return 0.0
 
     def _free(self) -> None:
         """There is room again, and writes return by themselves."""
@@ -208,7 +207,7 @@ class Mischief:
         self._ballast.clear()
         began_s = time.monotonic()
         for host in self.hosts:
-            while (answer := host.node.try_request("PUT", "/ballast/key/after", {"n": 1}, self._token)) is None or (
+            while (answer := host.node.try_request("PUT", path(TABLE, "after"), {"n": 1}, self._token)) is None or (
                 answer.status not in (200, 201)
             ):
                 if time.monotonic() > began_s + WRITES_RETURN_S:
