@@ -44,3 +44,26 @@ def test_a_clock_that_was_set_back_is_believed_at_once():
     cluster.nodes[0].set_clock(-5_000)
     world.run(world.now_s + 0.1)
     assert core.cluster.times.near_ms() < before_ms - 4_000
+
+
+def test_regression_what_a_process_of_before_said_of_its_clock_does_not_count_for_later_requests():
+    """Seed 1908252: a member started two hours ahead and started again with its clock right; what a slow owner was
+    asked in that second process was written elsewhere with a stamp beyond the first one's clock."""
+    world, cluster = settled(3)
+    links, wrong = cluster.nodes[0].core.cluster.links, cluster.nodes[1]
+    wrong.kill()
+    wrong.set_clock(7_200_000)
+    wrong.start()
+    asked_s = cluster.nodes[0].process.seconds()
+    assert world.run_until(
+        lambda: links.clock_bound_ms(wrong.node_id, asked_s) > wrong.wall_ms() - 1_000, 5, step_s=0.001
+    )
+    wrong.kill()
+    wrong.set_clock(0)
+    wrong.start()
+    assert world.run_until(lambda: wrong.node_id in links.linked(), 5, step_s=0.01)
+    world.run(world.now_s + 1)
+    assert links.clock_bound_ms(wrong.node_id, asked_s) > wrong.wall_ms() + 7_000_000, (
+        "it may have been carried out then"
+    )
+    assert links.clock_bound_ms(wrong.node_id, cluster.nodes[0].process.seconds()) < wrong.wall_ms() + 2_000

@@ -131,10 +131,15 @@ class PeerLinks:
         """How far a peer's log was durable by what it said last, before its present connection."""
         return self._told.position(node)
 
-    def clock_bound_ms(self, node: bytes) -> int:
-        """What a peer's hybrid time cannot be beyond yet, by what was heard of it last; 0 when nothing was."""
+    def clock_bound_ms(self, node: bytes, since_s: float) -> int:
+        """What no stamp can be beyond that a peer gave to what it was asked since some time; 0 when nothing is known.
+
+        By what was heard of the peer last. What it told on a connection that had ended before does not count: its
+        process, and its clock, may be another one by now.
+        """
         link, now_s = self._links.get(node), self._runtime.monotonic_s()
-        return max(self._told.clock_bound_ms(node, now_s), link.heard.clock_bound_ms(now_s) if link is not None else 0)
+        told_ms = self._told.clock_bound_ms(node, since_s)
+        return max(told_ms, link.heard.clock_bound_ms(now_s) if link is not None else 0)
 
     def walls(self) -> list[tuple[bytes, Wall]]:
         """What the wall clocks of the connected peers said last."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .link import CALL_TIMEOUT_S, PeerLink
+from .link import PeerLink
 
 
 class Told:
@@ -28,7 +28,7 @@ class Told:
         """How far a node's log was durable."""
         return self._positions.get(node, (0, 0))
 
-    def clock_bound_ms(self, node: bytes, now_s: float) -> int:
-        """What a node's hybrid time could not be beyond; 0 once nothing asked there is carried out any more."""
-        bound_ms, at_s = self._clock_bounds_ms.get(node, (0, 0.0))
-        return bound_ms if now_s - at_s <= CALL_TIMEOUT_S else 0
+    def clock_bound_ms(self, node: bytes, since_s: float) -> int:
+        """What a node's hybrid time could not be beyond, if a connection to it has ended since; otherwise 0."""
+        bound_ms, ended_s = self._clock_bounds_ms.get(node, (0, 0.0))
+        return bound_ms if ended_s >= since_s else 0

@@ -57,7 +57,7 @@ class ForwardRun:
     """
 
     __slots__ = (
-        "_candidates", "_carry_out", "_cluster", "_created", "_done", "_is_over",
+        "_began_s", "_candidates", "_carry_out", "_cluster", "_created", "_done", "_is_over",
         "_is_stepping", "_op", "_operation", "_partition", "_request", "_timer",
     )  # fmt: skip
 
@@ -78,10 +78,11 @@ class ForwardRun:
         self._done = done
         self._op = cluster.runtime.randbytes(FORWARDED_OP_BYTES)
         self._created = cluster.store.clock.stamp() if operation.is_write else None
+        self._began_s = cluster.runtime.monotonic_s()
         self._request = Forwarding(
             is_write=operation.is_write,
             is_conditional=operation.is_conditional,
-            now_s=cluster.runtime.monotonic_s(),
+            now_s=self._began_s,
             flight_s=STALL_S,
         )
         self._timer: Timer | None = None
@@ -112,7 +113,8 @@ class ForwardRun:
 
     def _ask(self, ask: Ask) -> None:
         cluster, node = self._cluster, ask.node
-        after_ms = max(map(cluster.links.clock_bound_ms, ask.after), default=0)
+        bound_ms = cluster.links.clock_bound_ms
+        after_ms = max((bound_ms(other, self._began_s) for other in ask.after), default=0)
         if node == cluster.me.node_id:
             until_s = cluster.runtime.monotonic_s() + ask.attempt_s
             origin = Origin(self._op, self._created, ask.in_doubt, after_ms, until_s)
