@@ -132,11 +132,7 @@ class PeerLinks:
         return self._told.position(node)
 
     def clock_bound_ms(self, node: bytes, since_s: float) -> int:
-        """What no stamp can be beyond that a peer gave to what it was asked since some time; 0 when nothing is known.
-
-        By what was heard of the peer last. What it told on a connection that had ended before does not count: its
-        process, and its clock, may be another one by now.
-        """
+        """What a peer's stamps cannot be beyond yet for what it was asked since some time, by what was heard last."""
         link, now_s = self._links.get(node), self._runtime.monotonic_s()
         told_ms = self._told.clock_bound_ms(node, since_s)
         return max(told_ms, link.heard.clock_bound_ms(now_s) if link is not None else 0)
