@@ -133,9 +133,8 @@ class PeerLinks:
 
     def clock_bound_ms(self, node: bytes, since_s: float) -> int:
         """What a peer's stamps cannot be beyond yet for what it was asked since some time, by what was heard last."""
-        link, now_s = self._links.get(node), self._runtime.monotonic_s()
-        now_ms = link.heard.clock_bound_ms(now_s) if link is not None else 0
-        return max(self._told.clock_bound_ms(node, since_s), now_ms)
+        link, told_ms = self._links.get(node), self._told.clock_bound_ms(node, since_s)
+        return max(told_ms, link.heard.clock_bound_ms(self._runtime.monotonic_s()) if link is not None else 0)
 
     def walls(self) -> list[tuple[bytes, Wall]]:
         """What the wall clocks of the connected peers said last."""
