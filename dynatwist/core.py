@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from dynatwist.agreement.agreement import Acceptors
+from dynatwist.agreement.registers import Registers
 from dynatwist.agreement.registrar import Registrar
 from dynatwist.agreement.rotation import Rotation
 from dynatwist.api.context import VERSION, Context
@@ -130,6 +131,7 @@ class Core:
         self.store.announce_to(self.relays.announce)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
         self.acceptors = Acceptors(self.cluster, SYSTEM_PARTITION in self.folder.recovered.damaged)
+        self.registers = Registers(self.cluster)
         self.registrar = Registrar(self.cluster, self.acceptors, list(config.join), config.replicas)
         self.repair = Repair(self.cluster)
 
@@ -147,7 +149,7 @@ class Core:
         self.users = Users(
             cluster=self.cluster,
             coordinator=self.coordinator,
-            acceptors=self.acceptors,
+            registers=self.registers,
             passwords=passwords,
             tokens=tokens,
             admin_passwords=admins,
@@ -226,6 +228,7 @@ class Core:
                 self.coordinator.from_peers.sweep,
                 Every(REPEATED_S, self.store.requests.age),
                 self.cluster.times.tick,
+                self.registers.voting.tick,
                 self.cluster.yielding.look,
                 self.cluster.yielding.try_log,
             ),

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import msgspec
 
-from dynatwist.auth.users import owner_name
+from dynatwist.auth.user import owner_name
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Event
 from dynatwist.model.dots import Actor, actor_text

@@ -1,56 +1,35 @@
-"""Users: registered by vote, known on every node, their tokens revocable within a moment.
+"""Users: agreed among the members, known on every node, their tokens revocable within a moment.
+
+Each user is a register of its own (`dynatwist.replication.register`): of registrations on two sides of a partition one
+counts, a changed secret that was acknowledged stays, and a deleted user does not return. What a node knows by heart, to
+check tokens, is what was chosen.
 
 A uid is a name and the dot of its registration, so a name that is registered again is another user, who owns nothing
-of the former one's. Which uid a name gets is decided by agreement among the members, so that two registrations on two
-sides of a partition cannot both count.
+of the former one's.
 """
 
 from __future__ import annotations
 
 import hmac
 
-import msgspec
-
-from dynatwist.agreement.agreement import Acceptors, Agreement, NoAgreement
+from dynatwist.agreement.registers import Registers
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.errors import ApiError
 from dynatwist.model.dots import actor_text
 from dynatwist.model.records import Packed
-from dynatwist.model.registry import majority
 from dynatwist.model.ring import SYSTEM_PARTITION
-from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Code, Kind, Operation, Result
+from dynatwist.replication.request import Code, Kind, Operation
 from dynatwist.requests.coordinator import Coordinator
 
+from .agreed import AgreedUsers
 from .passwords import Passwords
 from .throttle import ADMINISTRATOR, Attempt, Throttle
 from .tickets import Tickets
 from .tokens import Identity, Role, TokenKeys, Tokens
+from .user import ADMIN_UID, USERS_TABLE, User, user_of
 
-USERS_TABLE = "_users"
-ADMIN_UID = "admin"
 MIN_SECRET_CHARS = 8
 """NIST SP 800-63B, section 5.1.1."""
-
-
-class User(msgspec.Struct, frozen=True):
-    """What is kept of a user.
-
-    :ivar hash: argon2id, encoded.
-    :ivar generation: tokens of a lower one are refused.
-    """
-
-    uid: str
-    hash: str
-    generation: int = 0
-
-
-_DECODER = msgspec.json.Decoder(User)
-
-
-def owner_name(uid: str) -> str:
-    """The name in a uid, as clients see it."""
-    return uid.partition("#")[0]
 
 
 class Users:
@@ -61,14 +40,14 @@ class Users:
         *,
         cluster: Cluster,
         coordinator: Coordinator,
-        acceptors: Acceptors,
+        registers: Registers,
         passwords: Passwords,
         tokens: Tokens,
         admin_passwords: tuple[str, ...],
     ) -> None:
         self._cluster = cluster
         self._coordinator = coordinator
-        self._acceptors = acceptors
+        self._agreed = AgreedUsers(cluster, registers, coordinator.deciding.has_room)
         self._passwords = passwords
         self.tokens = tokens
         self.tickets = Tickets(cluster, coordinator, tokens, self.is_current)
@@ -123,7 +102,8 @@ class Users:
             return None
         if len(self._known) > 10_000:
             self._known.clear()
-        user = _DECODER.decode(record.value)
+        user = user_of(record)
+        assert user is not None
         self._known[name] = packed, user
         return user
 
@@ -172,41 +152,15 @@ class Users:
 
     async def _register(self, name: str, secret: str, address: str) -> tuple[User, bool]:
         """The user of a name that had none, and whether it is the one that was to be made."""
-        self._require_majority()
+        self._agreed.require_majority()
         mine = User(self._new_uid(name), await self._passwords.hash(secret, address, is_new=True))
-        decided = self._find(name) or await self._agree(name, mine)  # somebody may have been quicker meanwhile
-        await self._keep_first(name, decided)
-        registered = await self._read(name) or decided
-        return registered, registered.uid == mine.uid
+        user = await self._agreed.change(name, lambda user: user or mine)
+        assert user is not None
+        return user, user.uid == mine.uid
 
     def _new_uid(self, name: str) -> str:
         dot = self._cluster.store.burn_dot(SYSTEM_PARTITION)
         return f"{name}#{actor_text(dot.actor)}-{dot.seq}"
-
-    def _require_majority(self) -> None:
-        registry = self._cluster.registry
-        assert registry is not None
-        for group in registry.groups(SYSTEM_PARTITION):
-            if sum(1 for node in group if self._cluster.peers.is_reachable(node)) < majority(len(group)):
-                raise ApiError(503, "no_majority", "a new name needs a majority of the members, which is not reachable")
-
-    async def _agree(self, name: str, mine: User) -> User:
-        held = self._cluster.store.held((USERS_TABLE, name))
-        former = f"{actor_text(held.dot.actor)}-{held.dot.seq}" if held is not None else ""
-        agreement = Agreement(self._cluster, self._acceptors, f"user {former} {name}", msgspec.json.encode(mine))
-        try:
-            return _DECODER.decode(await agreement.result)
-        except NoAgreement:
-            raise ApiError(503, "no_majority", "the members did not agree in time; try again") from None
-
-    async def _keep_first(self, name: str, user: User) -> None:
-        """Write what was decided, unless the name has a user already."""
-        key = (USERS_TABLE, name)
-        value = msgspec.json.encode(user)
-        write = Operation(Kind.PUT, key, Level.MAJORITY, value, ADMIN_UID, True, if_none_match=True)
-        result = await self._coordinator.execute(write)
-        if result.code not in (Code.OK, Code.PRECONDITION):
-            raise ApiError(503, "unavailable", result.text or "the user could not be written to a majority; try again")
 
     async def _login(self, name: str, user: User, secret: str, attempt: Attempt) -> str:
         if not await self._passwords.verify(user.hash, secret, attempt.address):
@@ -216,12 +170,17 @@ class Users:
         return self.tokens.issue(name, user.uid, user.generation)
 
     async def _read(self, name: str) -> User | None:
+        """What is agreed; or, where no majority can be reached, what those know that can be."""
+        if self._agreed.can_be_reached():
+            user, is_known = await self._agreed.read(name)
+            if is_known:
+                return user
         result = await self._coordinator.execute(Operation(Kind.GET, (USERS_TABLE, name)))
         if result.code is Code.ABSENT:
             return None
         if result.record is None or result.record.value is None:
             raise ApiError(503, "unavailable", result.text or "the users cannot be read now")
-        return _DECODER.decode(result.record.value)
+        return user_of(result.record)
 
     async def check_secret(self, name: str, secret: str, address: str) -> User:
         """The user, if the secret fits; else 401, or 404 for a name that is not registered."""
@@ -251,25 +210,18 @@ class Users:
         await self._rewrite(name, None)
 
     async def _rewrite(self, name: str, encoded: str | None) -> User:
-        user = await self._read(name)
+        def changed(user: User | None) -> User | None:
+            return User(user.uid, encoded or user.hash, user.generation + 1) if user is not None else None
+
+        user = await self._agreed.change(name, changed)
         if user is None:
             raise ApiError(404, "no_such_user", "there is no such user")
-        changed = User(user.uid, encoded or user.hash, user.generation + 1)
-        await self._write(
-            Operation(Kind.PUT, (USERS_TABLE, name), Level.QUORUM, msgspec.json.encode(changed), "", True)
-        )
-        return changed
+        return user
 
     async def delete(self, name: str) -> None:
         """Remove a user. What it owns stays; the name may be registered again, as another user."""
-        await self._write(Operation(Kind.DELETE, (USERS_TABLE, name), Level.QUORUM, any_owner=True))
-
-    async def _write(self, operation: Operation) -> None:
-        result: Result = await self._coordinator.execute(operation)
-        if result.code is Code.ABSENT:
+        if not await self._agreed.remove(name):
             raise ApiError(404, "no_such_user", "there is no such user")
-        if result.code is not Code.OK:
-            raise ApiError(503, "unavailable", result.text)
 
     # The administrator
 

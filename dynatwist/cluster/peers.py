@@ -156,6 +156,10 @@ class Peers:
         """Whether a reachable peer has said that it does not hold all of a partition; one that has not said is not."""
         return self.links.is_reachable(node) and self._statuses.says_damaged(node, partition)
 
+    def lacks_registers(self, node: bytes) -> bool:
+        """Whether a peer is known to be of a release that knows no registers."""
+        return self._statuses.lacks_registers(node)
+
     def status_of(self, node: bytes) -> Status | None:
         """What a peer has said of itself, if anything."""
         return self._statuses.of(node)

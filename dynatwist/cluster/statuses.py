@@ -38,6 +38,11 @@ class Statuses:
         status = self._statuses.get(node)
         return status.yields if status is not None else 0
 
+    def lacks_registers(self, node: bytes) -> bool:
+        """Whether a peer is known to be of a release that knows no registers."""
+        status = self._statuses.get(node)
+        return status is not None and not status.has_registers
+
     def says_damaged(self, node: bytes, partition: int) -> bool:
         """Whether a peer has said that it does not hold all of a partition."""
         status = self._statuses.get(node)

@@ -68,6 +68,11 @@ NAME_BYTES = 29
 """Two array headers, sixteen bytes of actor with theirs, and the longest number."""
 
 
+def dot_of(packed: Packed) -> Dot:
+    """The dot of a packed record, without all the rest."""
+    return _head(packed).dot
+
+
 def name_of(packed: Packed | None) -> bytes:
     """A few bytes that are equal for equal dots and only for these; empty for nothing held.
 

@@ -12,6 +12,7 @@ from dynatwist.replication.losses import Losses
 from dynatwist.runtime import Timer, cancel
 
 from .answers import RoundAnswers
+from .cells import CellPages, CellPull
 from .hand_off import HandOff
 from .hint_replay import HintReplay
 from .rounds import ROUND_TIMEOUT_S, RoundRun, summaries_of
@@ -49,6 +50,7 @@ class Repair:
         self.rounds = 0
         self.hints = HintReplay(cluster)
         self.answers = RoundAnswers(cluster)
+        self.cell_pages = CellPages(cluster)
         cluster.peers.on_linked.append(self._on_linked)
         cluster.on_registry.append(self._on_registry)
 
@@ -144,8 +146,17 @@ class Repair:
         standing = self._cluster.standing
         had_met = node in standing.met
         standing.meet(node)
+        wanted = list(filter(self._wholeness.wants, partitions))
+        if not had_met:
+            self._cluster.publish()
+        if not wanted or self._cluster.peers.lacks_registers(node):
+            self._fetched(node, partitions, whole)
+        else:
+            CellPull(self._cluster, node, wanted, lambda pulled: self._fetched(node, sorted(pulled), whole))
+
+    def _fetched(self, node: bytes, partitions: list[int], whole: set[int]) -> None:
         self._wholeness.fetched(node, partitions, whole)
-        if self._wholeness.check() or not had_met:
+        if self._wholeness.check():
             self._cluster.publish()
 
     # The registry

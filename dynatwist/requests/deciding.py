@@ -54,12 +54,16 @@ class Deciding:
         value = self._value(operation, held)
         if isinstance(value, Result):
             return value
-        if value is not None and not store.has_room_for(operation.key, value, self._most_bytes(operation.key)):
+        if value is not None and not self.has_room(operation.key, value):
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
         besides = origin.in_doubt and operation.kind is Kind.PUT and knows_most
         expires_ms = self._end(operation, held, value)
         draft = Draft(value, operation.uid, expires_ms, origin.op, origin.created, besides)
         return store.write(operation.key, draft, after_ms=after_ms)
+
+    def has_room(self, key: Key, value: bytes) -> bool:
+        """Whether memory has room for a value, or it takes no more than what it replaces."""
+        return self._cluster.store.has_room_for(key, value, self._most_bytes(key))
 
     def _value(self, operation: Operation, held: Record | None) -> bytes | Result | None:
         """What is held afterwards, nothing after a delete; or why a patch makes no value."""

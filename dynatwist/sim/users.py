@@ -6,7 +6,7 @@ import msgspec
 from twisted.internet.defer import ensureDeferred
 from twisted.python.failure import Failure
 
-from dynatwist.auth.users import USERS_TABLE, User
+from dynatwist.auth.user import USERS_TABLE, User
 from dynatwist.errors import ApiError
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Kind, Operation

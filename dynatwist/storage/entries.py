@@ -6,6 +6,7 @@ import msgspec
 
 from dynatwist.model.dots import Dot, WireDots
 from dynatwist.model.record import Key, Record
+from dynatwist.replication.register import Ballot, Cell, Floor
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -93,7 +94,71 @@ class MetaSet(Entry, frozen=True, tag=10):
     value: bytes
 
 
-AnyEntry = Merged | Taken | Joined | Dropped | Reset | SetAside | Wholeness | Hinted | Unhinted | MetaSet
+class Promised(Entry, frozen=True, tag=11):
+    """A register promised a ballot; see `dynatwist.replication.register`."""
+
+    partition: int
+    key: Key
+    ballot: Ballot
+
+
+class Accepted(Entry, frozen=True, tag=12):
+    """A register accepted a value, and promised the proposer's next ballot.
+
+    :ivar record: as `dynatwist.model.records.pack` makes it.
+    """
+
+    partition: int
+    key: Key
+    ballot: Ballot
+    following: Ballot
+    record: msgspec.Raw
+
+
+class Learnt(Entry, frozen=True, tag=13):
+    """What a register has accepted is chosen: it is merged, if it is still there.
+
+    :ivar dot: of the record.
+    """
+
+    partition: int
+    key: Key
+    dot: Dot
+
+
+class Forgotten(Entry, frozen=True, tag=14):
+    """Registers were forgotten that had promised nothing beyond the floor, which rises with that."""
+
+    partition: int
+    keys: list[Key]
+    floor: Floor
+
+
+class CellJoined(Entry, frozen=True, tag=15):
+    """What another owner's register holds was joined, since this one may have forgotten something."""
+
+    partition: int
+    key: Key
+    cell: Cell
+
+
+AnyEntry = (
+    Merged
+    | Taken
+    | Joined
+    | Dropped
+    | Reset
+    | SetAside
+    | Wholeness
+    | Hinted
+    | Unhinted
+    | MetaSet
+    | Promised
+    | Accepted
+    | Learnt
+    | Forgotten
+    | CellJoined
+)
 
 
 class SegmentStart(msgspec.Struct, frozen=True, array_like=True, tag=1):

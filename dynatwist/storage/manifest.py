@@ -8,6 +8,7 @@ import msgspec
 
 from dynatwist.model.dots import Dot, WireDots
 from dynatwist.model.record import Key
+from dynatwist.replication.register import Cell, Floor
 
 MANIFEST_KIND = b"MANI"
 CHUNK_KIND = b"COLD"
@@ -15,18 +16,24 @@ MANIFESTS_KEPT = 2
 """If a chunk of the newest save is damaged, the one before has it, and the log of that is kept too."""
 
 
-class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One held record.
+NOTHING = msgspec.Raw(b"\xc0")
+"""For the record of a key of which there is only a register."""
 
-    :ivar record: as `dynatwist.model.records.pack` makes it.
+
+class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is held of one key.
+
+    :ivar record: as `dynatwist.model.records.pack` makes it; or `NOTHING`.
     :ivar seen: dots of the key merged besides its past.
     :ivar aside: whether it was set aside after damage.
+    :ivar cell: the key's register, if there is one; without its value where that is the record.
     """
 
     key: Key
     record: msgspec.Raw
     seen: tuple[Dot, ...] = ()
     aside: bool = False
+    cell: Cell | None = None
 
 
 class Slice(msgspec.Struct, frozen=True, array_like=True):
@@ -50,13 +57,14 @@ class Piece(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SavedPartition(msgspec.Struct, frozen=True, array_like=True):
-    """One partition in a manifest. Its clock and G are those from before its first slice was taken."""
+    """One partition in a manifest. Its clock, G and floor are those from before its first slice was taken."""
 
     number: int
     clock: WireDots
     generation: int
     whole: bool
     pieces: list[Piece]
+    floor: Floor = Floor()
 
 
 class Manifest(msgspec.Struct, frozen=True, array_like=True):

@@ -15,6 +15,7 @@ import msgspec
 
 from dynatwist.model.dots import DotSet
 from dynatwist.model.records import unpack
+from dynatwist.replication.register import Cell
 from dynatwist.sometimes import sometimes
 
 from .entries import Group
@@ -22,6 +23,7 @@ from .files import FileSystem, read_or_none
 from .manifest import (
     CHUNK_KIND,
     MANIFEST_KIND,
+    NOTHING,
     Manifest,
     SavedPartition,
     Slice,
@@ -135,7 +137,8 @@ class _Chunks:
 
 
 def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) -> None:
-    replica = found.state.replicas[saved.number]
+    replica, registers = found.state.replicas[saved.number], found.state.registers[saved.number]
+    registers.forget([], saved.floor)
     for piece in saved.pieces:
         payload = chunks.frame(piece.chunk, piece.frame)
         harm = chunks.harm(piece.chunk)
@@ -145,7 +148,12 @@ def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) ->
         if payload is None:
             continue
         for item in msgspec.msgpack.decode(payload, type=Slice).items:
-            packed = bytes(item.record)
+            packed = b"" if item.record == NOTHING else bytes(item.record)
+            if item.cell is not None:
+                cell = item.cell
+                registers.keep(item.key, cell if cell.value else Cell(cell.promised, cell.accepted, packed))
+            if not packed:
+                continue
             record = unpack(packed)
             found.see_record(record)
             if item.aside:

@@ -14,10 +14,9 @@ from functools import partial
 import msgspec
 from twisted.internet.defer import Deferred
 
-from dynatwist.model.record import Key
-from dynatwist.model.records import Records
 from dynatwist.model.replica import Replica
 from dynatwist.model.ring import ALL_PARTITIONS
+from dynatwist.replication.register import Registers
 from dynatwist.sometimes import sometimes
 
 from .cold import ColdFolder
@@ -33,6 +32,7 @@ from .manifest import (
 )
 from .recovered import Recovered
 from .room import DiskRoom
+from .saved import item_of, walk
 from .store import Store
 
 SLICE_RECORDS = 256
@@ -225,7 +225,7 @@ class _Save:
         for number in range(ALL_PARTITIONS):
             saved = self._previous.get(number)
             if number in rewritten or saved is None:
-                yield from self._partition(self._store.replicas[number])
+                yield from self._partition(self._store.replicas[number], self._store.state.registers[number])
             else:
                 self._entries.append(saved)
 
@@ -244,19 +244,17 @@ class _Save:
             if any(2 * live.get(piece.chunk, 0) < total[piece.chunk] for piece in saved.pieces)
         }
 
-    def _partition(self, replica: Replica) -> Iterator[bool]:
-        clock, generation, whole = replica.clock.to_wire(), replica.generation, replica.whole
+    def _partition(self, replica: Replica, registers: Registers) -> Iterator[bool]:
+        clock, generation, whole, floor = replica.clock.to_wire(), replica.generation, replica.whole, registers.floor
         pieces: list[Piece] = []
         items: list[Item] = []
         looked = size_bytes = 0
-        for records, key in _walk(replica):
+        for records, key in walk(replica, registers):
             looked += 1  # also at what is gone meanwhile: a partition that was reset has a name for each record it had
-            is_aside = records is not replica.records
-            packed = records.packed(key)
-            if packed is not None:
-                seen = () if is_aside else replica.seen.get(key, ())
-                items.append(Item(key, msgspec.Raw(packed), seen, is_aside))
-                size_bytes += len(packed)
+            item = item_of(replica, registers, records, key)
+            if item is not None:
+                items.append(item)
+                size_bytes += len(item.record) + (len(item.cell.value) if item.cell is not None else 0)
             if looked >= self._saver.slice_records or size_bytes > self._saver.slice_bytes:
                 if items:
                     pieces.append(self._add(Slice(replica.number, items)))
@@ -264,7 +262,7 @@ class _Save:
                 yield True
         if items:
             pieces.append(self._add(Slice(replica.number, items)))
-        self._entries.append(SavedPartition(replica.number, clock, generation, whole, pieces))
+        self._entries.append(SavedPartition(replica.number, clock, generation, whole, pieces, floor))
         yield True
 
     def _add(self, part: Slice) -> Piece:
@@ -327,12 +325,3 @@ class _Save:
         self._saver._writer.submit(
             lambda: self._saver._cold.discard(self._generation), lambda _: self.finished.errback(failure)
         )
-
-
-def _walk(replica: Replica) -> Iterator[tuple[Records, Key]]:
-    """All that is held, then all that is set aside by then."""
-    for key in list(replica.records):
-        yield replica.records, key
-    aside = replica.aside
-    for key in list(aside):
-        yield aside, key

@@ -16,6 +16,11 @@ Entry          What `State.apply` does
 `Hinted`       notes that a node missed a key
 `Unhinted`     forgets hints
 `MetaSet`      keeps a small named value
+`Promised`     has a register promise a ballot
+`Accepted`     has a register accept a value
+`Learnt`       merges what a register has accepted
+`Forgotten`    forgets registers, and raises their floor
+`CellJoined`   joins what another owner's register holds
 =============  ==================================================================================================
 
 An entry may be applied to a state that has it already, or has later ones: a cold save goes on while records change, and
@@ -30,19 +35,25 @@ from __future__ import annotations
 
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key, Record
-from dynatwist.model.records import Packed, Records, pack, unpack
+from dynatwist.model.records import Packed, Records, dot_of, pack, unpack
 from dynatwist.model.replica import Outcome, Replica
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.replication.hints import HintQueues
+from dynatwist.replication.register import Cell, Registers
 
 from .effects import Covered, Effect, Gone, Held, Lost, Noted, Unchanged
 from .entries import (
+    Accepted,
     AnyEntry,
+    CellJoined,
     Dropped,
+    Forgotten,
     Hinted,
     Joined,
+    Learnt,
     Merged,
     MetaSet,
+    Promised,
     Reset,
     SetAside,
     Taken,
@@ -55,15 +66,17 @@ class State:
     """See the module.
 
     :ivar replicas: by number of the partition.
+    :ivar registers: the same; see `dynatwist.replication.register`.
     :ivar meta: small named values: votes, the registry.
     :ivar hints: which keys other nodes missed.
     :ivar lapse_ms: the time that is over, by which records expire; it never falls. See `dynatwist.replication.lapse`.
     """
 
-    __slots__ = ("_changed", "hints", "lapse_ms", "meta", "replicas")
+    __slots__ = ("_changed", "hints", "lapse_ms", "meta", "registers", "replicas")
 
     def __init__(self) -> None:
         self.replicas = [Replica(number) for number in range(ALL_PARTITIONS)]
+        self.registers = [Registers() for _ in range(ALL_PARTITIONS)]
         self.meta: dict[str, bytes] = {}
         self.hints = HintQueues()
         self.lapse_ms = 0
@@ -76,6 +89,11 @@ class State:
     def held(self, key: Key) -> Record | None:
         """What is held for a key, tombstones included."""
         return self.replicas[partition_of(*key)].records.get(key)
+
+    def cell(self, key: Key) -> Cell:
+        """The register of a key."""
+        number = partition_of(*key)
+        return self.registers[number].cell(key, self.replicas[number].records.packed(key))
 
     def pass_by(self, lapse_ms: int) -> None:
         """So much time is over."""
@@ -107,8 +125,10 @@ class State:
             case Dropped():
                 return self._drop(entry)
             case Reset(partition, whole):
+                self.registers[partition].start_over()
                 return Gone(partition, self.replicas[partition].reset(whole))
             case SetAside(partition):
+                self.registers[partition].start_over()
                 return Gone(partition, self.replicas[partition].set_aside())
             case Wholeness(partition, whole):
                 return _noted(partition, self.replicas[partition].count_as_whole(whole))
@@ -118,6 +138,16 @@ class State:
                 return self._unhint(entry)
             case MetaSet():
                 return self._set_meta(entry)
+            case Promised(partition, key, ballot):
+                return self._keep(partition, key, self.cell(key).promise(ballot))
+            case Accepted(partition, key, ballot, following, raw):
+                return self._keep(partition, key, self.cell(key).accept(ballot, following, bytes(raw)))
+            case Learnt():
+                return self._learn(entry)
+            case CellJoined(partition, key, cell):
+                return self._keep(partition, key, self.cell(key).joined(cell))
+            case Forgotten(partition, keys, floor):
+                return _noted(partition, self.registers[partition].forget(keys, floor))
         raise TypeError(f"no entry: {entry!r}")
 
     def _merge(self, replica: Replica, key: Key, record: Record, packed: Packed) -> Effect:
@@ -125,11 +155,22 @@ class State:
         before, before_packed = records.get(key), records.packed(key)
         outcome, loser = replica.merge(key, record, packed)
         came_back = not replica.whole and replica.comes_back(key, record.dot)
+        if self.registers[replica.number].cells:
+            self.registers[replica.number].learn(key, packed)
         if outcome is Outcome.WON:
             return Held(replica.number, key, record, packed, before, before_packed, loser is not None)
         if outcome is Outcome.LOST:
             return Lost(replica.number, key, record, packed, loser is not None)
         return Covered(replica.number, key, record, came_back)
+
+    def _keep(self, partition: int, key: Key, cell: Cell) -> Effect:
+        return _noted(partition, self.registers[partition].keep(key, cell))
+
+    def _learn(self, entry: Learnt) -> Effect:
+        value = self.cell(entry.key).value
+        if not value or dot_of(value) != entry.dot:
+            return Unchanged(entry.partition)
+        return self._merge(self.replicas[entry.partition], entry.key, unpack(value), value)
 
     def _take(self, entry: Taken) -> Effect:
         partition, key, record = entry.partition, entry.key, entry.record
@@ -139,6 +180,7 @@ class State:
         before, before_packed = replica.records.get(key), replica.records.packed(key)
         came_back = replica.comes_back(key, record.dot)
         if replica.take(key, record, packed):
+            self.registers[partition].learn(key, packed)
             return Held(partition, key, record, packed, before, before_packed, False)
         return Covered(partition, key, record, came_back)
 

@@ -25,6 +25,7 @@ from .entries import AnyEntry, Dropped, Hinted, Joined, Merged, MetaSet, Reset, 
 from .index import Index
 from .readable import Readable
 from .recovery import Recovered
+from .register_store import RegisterStore
 from .requests import Requests
 from .tables import LiveCounts
 from .wal import Wal
@@ -47,6 +48,7 @@ class Store:
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
     :ivar clock: of what is written here.
     :ivar requests: what forwarded requests became, whose records were merged here lately.
+    :ivar registers: this node's part in what is agreed.
     :ivar readable: what may be shown.
     :ivar conflicts: how many pairs of concurrent records met here.
     :ivar alarms: see `alarm`.
@@ -74,6 +76,7 @@ class Store:
         self.conflicts = 0
         self.alarms = 0
         self._index = Index(state)
+        self.registers = RegisterStore(state, self._commit)
         self.requests = Requests(state.held)
         self._winners = Winners(wal)
         self.readable = Readable(state, wal, self._winners.undurable, self._index.ends)
@@ -220,6 +223,7 @@ class Store:
         """Forget collected tombstones and raise G, in one log entry."""
         records = self.replicas[partition].records
         held = [(key, dot) for key, dot in entries if records.dot(key) == dot]
+        self.registers.follow_drop(partition, held)
         self._commit(Dropped(partition, held, generation))
 
     def reset(self, partition: int, whole: bool) -> None:

@@ -23,7 +23,7 @@ from dynatwist.api.lane import FastLane
 from dynatwist.api.limits import Limits
 from dynatwist.api.origins import Origins
 from dynatwist.api.source import source_of
-from dynatwist.auth.users import ADMIN_UID
+from dynatwist.auth.user import ADMIN_UID
 from dynatwist.budget import Budget, Charge
 from dynatwist.errors import ApiError
 from dynatwist.metrics import Metrics

@@ -11,6 +11,7 @@ from .feeds import Listen, Listening, Relay
 from .greeting import Done, Hello, Leaving, Ping, Refused, StaleRegistry, Status, Unable
 from .members import Accept, Join, KeysAre, Prepare, RegistryIs, Rekey, Settle, Voted
 from .records import Compare, DotHeld, Fetch, Fetched, Forward, Held, Outcome, ReadDot, Replicate, Scan, Scanned
+from .registers import CellsAre, Chose, Poll, Polled, PullCells, Question
 from .repair import (
     BucketEntries,
     Buckets,
@@ -69,6 +70,11 @@ AnyMessage = (
     | Restored
     | Rekey
     | KeysAre
+    | Poll
+    | Polled
+    | Chose
+    | PullCells
+    | CellsAre
 )
 
 __all__ = [
@@ -78,6 +84,8 @@ __all__ = [
     "BucketEntries",
     "Buckets",
     "BucketsAre",
+    "CellsAre",
+    "Chose",
     "ClocksAre",
     "Compare",
     "Differing",
@@ -97,10 +105,14 @@ __all__ = [
     "Listening",
     "Outcome",
     "Ping",
+    "Poll",
+    "Polled",
     "Prepare",
     "Pull",
+    "PullCells",
     "PullFromMe",
     "Pulled",
+    "Question",
     "ReadDot",
     "Refused",
     "RegistryIs",

@@ -60,8 +60,10 @@ class Status(Message, frozen=True, tag=31):
     :ivar ready: whether the data routes answer.
     :ivar not_whole: partitions that are not whole.
     :ivar yields: how far it lets other owners go first; see `dynatwist.cluster.yielding`. Older releases do not say.
+    :ivar has_registers: whether its release knows registers; see `dynatwist.replication.register`.
     """
 
     ready: bool
     not_whole: list[PartitionNumber]
     yields: int = 0
+    has_registers: bool = False

@@ -1,0 +1,259 @@
+"""Proposals to registers over the peer links, as many at once as there are requests.
+
+See `dynatwist.replication.proposal` for what a proposal does, and `dynatwist.agreement.voting` for the other side.
+
+A node runs one change of a register at a time; others of its own wait. So they do not outbid each other, and each needs
+one round trip as long as no other node proposes. What all requests of one turn of the reactor ask of an owner is one
+message, and its answers are one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from dynatwist.calls import call_safely
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.model.record import Key
+from dynatwist.model.records import dot_of, unpack
+from dynatwist.model.registry import majority
+from dynatwist.model.ring import partition_of
+from dynatwist.net.messages import Question
+from dynatwist.replication.proposal import Ask, Change, Chosen, Outbid, Proposal, Step, Vote
+from dynatwist.replication.register import NEVER, Ballot
+from dynatwist.runtime import Timer, cancel
+from dynatwist.sometimes import sometimes
+
+from .polls import Polls
+from .voting import Voting
+
+PAUSE_S = 0.03
+"""From half to one and a half of this, longer each time, until a proposer that was outbid bids again: a round trip and
+a sync take a third of it, and two that compete are soon apart."""
+STEADY = 100_000
+"""Registers of which a node remembers that a majority has promised it the next ballot: some ten megabytes."""
+COMPLETE_S = 3.0
+"""For finding out what became of something that was accepted here: nobody waits for it."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a request to a register ended.
+
+    :ivar chosen: what is chosen; ``None`` when that is not known in time.
+    :ivar in_doubt: whether what was proposed may be chosen still.
+    :ivar reached: how many of the owners have voted, by the newest owner set.
+    """
+
+    chosen: Chosen | None
+    in_doubt: bool = False
+    reached: int = 0
+
+
+OnEnded = Callable[[Ended], None]
+
+
+class Registers:
+    """See the module.
+
+    :ivar voting: this node's own votes.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.voting = Voting(cluster, self._complete)
+        self._polls = Polls(cluster, self.voting)
+        self._queues: dict[Key, deque[_Run]] = {}
+        self._steady: OrderedDict[Key, tuple[int, Ballot]] = OrderedDict()
+
+    def read(self, key: Key, until_s: float, done: OnEnded) -> None:
+        """What is chosen for a key.
+
+        :param until_s: when to give up, in monotonic seconds.
+        :param done: called once.
+        """
+        _Run(self, key, None, until_s, done).start()
+
+    def change(self, key: Key, change: Change, until_s: float, done: OnEnded) -> None:
+        """Change what is chosen for a key.
+
+        :param change: called as often as it has to be tried; see `Change`.
+        :param until_s: when to give up, in monotonic seconds.
+        :param done: called once.
+        """
+        queue = self._queues.setdefault(key, deque())
+        run = _Run(self, key, change, until_s, done)
+        queue.append(run)
+        if len(queue) == 1:
+            run.start()
+
+    def can_be_reached(self, partition: int) -> bool:
+        """Whether a majority of the owners can be asked now."""
+        peers = self._cluster.peers
+        groups = self._cluster.ownership.groups(partition)
+        return bool(groups) and all(sum(map(peers.is_reachable, group)) >= majority(len(group)) for group in groups)
+
+    def _complete(self, key: Key) -> None:
+        self.read(key, self._cluster.runtime.monotonic_s() + COMPLETE_S, lambda ended: None)
+
+    # For runs
+
+    def steady(self, key: Key) -> Ballot:
+        """What a majority of the present owners has promised this process."""
+        version, ballot = self._steady.get(key, (0, NEVER))
+        return ballot if version == self._cluster.version else NEVER
+
+    def ended(self, run: _Run, version: int, chosen: Chosen | None) -> None:
+        """A run is over: remember what it was promised, tell all what is chosen; the next one's turn."""
+        if chosen is not None and chosen.following != NEVER:
+            self._steady[run.key] = version, chosen.following
+            self._steady.move_to_end(run.key)
+            if len(self._steady) > STEADY:
+                self._steady.popitem(last=False)
+        if chosen is not None and chosen.value:
+            self._tell(run.key, chosen)
+        if run.is_change:
+            queue = self._queues[run.key]
+            queue.popleft()
+            if queue:
+                self._cluster.runtime.later(queue[0].start)
+            else:
+                del self._queues[run.key]
+
+    def _tell(self, key: Key, chosen: Chosen) -> None:
+        cluster, dot = self._cluster, dot_of(chosen.value)
+        if not self.voting.learn(key, dot):
+            cluster.store.merge(key, unpack(chosen.value), chosen.value)
+            self.voting.learn(key, dot)
+        if chosen.following == NEVER:
+            return
+        for owner in cluster.ownership.owners(partition_of(*key)):
+            if owner == cluster.me.node_id:
+                continue
+            if cluster.links.is_reachable(owner):
+                self._polls.tell(owner, key, dot)
+            else:
+                cluster.store.hint(owner, key)
+
+    def ask(self, question: Question, owners: frozenset[bytes], heard: Callable[[bytes, Vote | None], None]) -> None:
+        """Ask some owners one question."""
+        for owner in sorted(owners):
+            self._polls.ask(owner, question, partial(heard, owner))
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster."""
+        return self._cluster
+
+
+class _Run:
+    """One request, through as many ballots as it takes until it is chosen or its time is over."""
+
+    __slots__ = (
+        "_change", "_done", "_groups", "_in_doubt", "_is_over", "_proposal", "_registers", "_timer", "_tries",
+        "_until_s", "_version", "_voted", "key",
+    )  # fmt: skip
+
+    def __init__(self, registers: Registers, key: Key, change: Change | None, until_s: float, done: OnEnded) -> None:
+        self.key = key
+        self._registers = registers
+        self._change = change
+        self._until_s = until_s
+        self._done = done
+        self._groups: tuple[tuple[bytes, ...], ...] = ()
+        self._version = 0
+        self._tries = 0
+        self._voted: set[bytes] = set()
+        self._in_doubt = self._is_over = False
+        self._proposal: Proposal | None = None
+        runtime = registers.cluster.runtime
+        self._timer: Timer = runtime.clock.callLater(max(0.0, until_s - runtime.monotonic_s()), self._late)
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it may change something."""
+        return self._change is not None
+
+    def start(self) -> None:
+        """Ask the first question, by the present registry."""
+        if self._is_over:
+            return
+        cluster, registers, partition = self._registers.cluster, self._registers, partition_of(*self.key)
+        if not registers.can_be_reached(partition):
+            self._end(None)
+            return
+        store = cluster.store
+        self._version, self._groups = cluster.version, cluster.ownership.groups(partition)
+        self._proposal = Proposal(
+            groups=self._groups,
+            mine=lambda: store.registers.cell(self.key),
+            change=self._change,
+            ballot_after=lambda ballot: store.clock.stamp(ballot[:2]),
+        )
+        version = store.registers.floor(partition).version
+        self._do(self._proposal, self._proposal.begin(version, registers.steady(self.key)))
+
+    def _do(self, proposal: Proposal, step: Step | None) -> None:
+        if proposal is not self._proposal or self._is_over:
+            return
+        match step:
+            case Ask():
+                self._ask(proposal, step)
+            case Chosen():
+                self._end(step)
+            case None:
+                pass
+            case _:
+                self._pause(proposal, is_outbid=isinstance(step, Outbid))
+
+    def _ask(self, proposal: Proposal, ask: Ask) -> None:
+        def heard(owner: bytes, vote: Vote | None) -> None:
+            if vote is not None:
+                self._voted.add(owner)
+            if self._version == self._registers.cluster.version:
+                self._do(proposal, proposal.hear(ask.number, owner, vote))
+            elif proposal is self._proposal:  # others own the key by now, perhaps: begin anew, by the new registry
+                sometimes("the owners of a register change while it is voted on")
+                self._begin_anew()
+
+        question = Question(self.key, ask.ballot, ask.following, ask.value, ask.known)
+        self._registers.ask(question, frozenset().union(*self._groups), heard)
+
+    def _begin_anew(self) -> None:
+        assert self._proposal is not None
+        self._in_doubt = self._in_doubt or self._proposal.in_doubt
+        self._proposal = None
+        self._registers.cluster.runtime.later(self.start)
+
+    def _pause(self, proposal: Proposal, *, is_outbid: bool) -> None:
+        cluster = self._registers.cluster
+        if not is_outbid and not self._registers.can_be_reached(partition_of(*self.key)):
+            self._end(None)
+            return
+        self._tries += 1
+        pause_s = PAUSE_S * min(8, self._tries) * (0.5 + cluster.runtime.random.random())
+        if cluster.runtime.monotonic_s() + pause_s < self._until_s:
+            cluster.runtime.clock.callLater(pause_s, self._go_on, proposal)
+
+    def _go_on(self, proposal: Proposal) -> None:
+        if proposal is self._proposal and not self._is_over:
+            if self._version != self._registers.cluster.version:
+                self._begin_anew()
+            else:
+                self._do(proposal, proposal.again())
+
+    def _late(self) -> None:
+        if not self._is_over:
+            sometimes("a request to a register is not over in time")
+            self._end(None)
+
+    def _end(self, chosen: Chosen | None) -> None:
+        self._is_over = True
+        cancel(self._timer)
+        in_doubt = self._in_doubt or (self._proposal is not None and self._proposal.in_doubt)
+        newest = self._groups[-1] if self._groups else ()
+        reached = len((chosen.acceptors if chosen is not None else self._voted).intersection(newest))
+        self._registers.ended(self, self._version, chosen)
+        call_safely(self._done, Ended(chosen, in_doubt, reached))

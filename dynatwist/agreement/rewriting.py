@@ -1,0 +1,67 @@
+"""Changing a record that is agreed: what the change is tried on, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from dynatwist.model.dots import DotSet
+from dynatwist.model.record import Draft, Key, Record, had_seen, write_over
+from dynatwist.model.records import Packed, pack, unpack
+from dynatwist.model.ring import partition_of
+from dynatwist.sometimes import sometimes
+from dynatwist.storage.store import Store
+
+from .registers import Ended
+
+
+class Rewriting:
+    """A change of a register's record, which may be tried several times and is made once.
+
+    :param draft: what is to be written over a record, or over nothing; ``None`` when all is to stay as it is.
+    """
+
+    def __init__(self, store: Store, key: Key, draft: Callable[[Record | None], Draft | None]) -> None:
+        self._store = store
+        self._key = key
+        self._draft = draft
+        self._made: list[Record] = []
+
+    def __call__(self, found: Packed, version: int) -> Packed | None:
+        """See `dynatwist.replication.proposal.Change`."""
+        held = unpack(found) if found else None
+        if held is not None and self.made_in(held) is not None:
+            sometimes("a proposer finds that its change was chosen")
+            return None
+        draft = self._draft(held)
+        if draft is None:
+            return None
+        record = self._write(held, draft, version)
+        self._made.append(record)
+        return pack(record)
+
+    def _write(self, held: Record | None, draft: Draft, version: int) -> Record:
+        store, replica = self._store, self._store.replica_of(self._key)
+        dot = replica.next_dot(store.actor)
+        stamp = store.clock.stamp(held.stamp[:2] if held is not None else (0, 0))
+        record = write_over(held, (), replica.generation, draft, dot, stamp, store.lapse_ms, store.exact_creations)
+        return record if held is not None else msgspec.structs.replace(record, version=version + 1)
+
+    def made_in(self, held: Record) -> Record | None:
+        """What this change has made, if it is held, or was written over."""
+        return next((record for record in reversed(self._made) if had_seen(held, record.dot)), None)
+
+    def result(self, ended: Ended) -> Record | None:
+        """What this change has made that is chosen; the names of all else that it had made are given up.
+
+        Where nobody knows what is chosen, none is given up: it may be.
+        """
+        if ended.chosen is None:
+            return None
+        chosen = unpack(ended.chosen.value) if ended.chosen.value else None
+        mine = self.made_in(chosen) if chosen is not None else None
+        lost = [one.dot for one in self._made if one is not mine]
+        if lost:
+            self._store.join(partition_of(*self._key), DotSet(lost), 0)
+        return mine

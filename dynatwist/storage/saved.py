@@ -1,0 +1,38 @@
+"""What a cold save takes of a partition: its keys, one after another, and what is held of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from dynatwist.model.record import Key
+from dynatwist.model.records import Records
+from dynatwist.model.replica import Replica
+from dynatwist.replication.register import Cell, Registers
+
+from .manifest import NOTHING, Item
+
+
+def walk(replica: Replica, registers: Registers) -> Iterator[tuple[Records, Key]]:
+    """All that is held, with its register; then registers alone; then all that is set aside by then."""
+    for key in list(replica.records):
+        yield replica.records, key
+    for key in [key for key in registers.cells if key not in replica.records]:
+        yield replica.records, key
+    aside = replica.aside
+    for key in list(aside):
+        yield aside, key
+
+
+def item_of(replica: Replica, registers: Registers, records: Records, key: Key) -> Item | None:
+    """What is to be saved of a key, if there still is anything."""
+    packed = records.packed(key)
+    if records is not replica.records:
+        return Item(key, msgspec.Raw(packed), (), True) if packed is not None else None
+    cell = registers.cells.get(key)
+    if cell is not None and cell.value == packed:
+        cell = Cell(cell.promised, cell.accepted)
+    if packed is None:
+        return Item(key, NOTHING, cell=cell) if cell is not None else None
+    return Item(key, msgspec.Raw(packed), replica.seen.get(key, ()), False, cell)
