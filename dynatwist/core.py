@@ -35,7 +35,6 @@ from dynatwist.membership.settings import SwimSettings
 from dynatwist.membership.swim import Swim
 from dynatwist.metrics import Metrics
 from dynatwist.model.registry import MAX_MEMBERS, Member
-from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.relays import Relays
@@ -130,7 +129,7 @@ class Core:
         self.relays = Relays(self.cluster, self.hub)
         self.store.announce_to(self.relays.announce)
         self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
-        self.acceptors = Acceptors(self.cluster, SYSTEM_PARTITION in self.folder.recovered.damaged)
+        self.acceptors = Acceptors(self.cluster)
         self.registers = Registers(self.cluster)
         self.registrar = Registrar(self.cluster, self.acceptors, list(config.join), config.replicas)
         self.repair = Repair(self.cluster)
@@ -245,7 +244,7 @@ class Core:
         registry = self.cluster.registry
         for member in (*registry.members, *registry.previous) if registry is not None else ():
             self.cluster.links.dialler.want(member.node_id, member.host, member.peer_port)
-        self.acceptors.start()
+        self.registers.voting.start()
         self.registrar.start()
         self.repair.start()
         self.folder.scrub(self._note)  # before the first cold save can remove anything

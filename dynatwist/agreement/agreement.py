@@ -1,4 +1,4 @@
-"""Running Paxos over the peer links: see `dynatwist.replication.paxos` for the rules.
+"""Agreeing on the next version of the registry over the peer links: see `dynatwist.replication.paxos` for the rules.
 
 A node runs one proposal per slot at a time; others of its own for the same slot wait, and get the same answer. No two
 ballots are equal, of one node or over a restart: each names the process and the number of the proposal within it. A
@@ -26,22 +26,20 @@ from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 AGREE_TIMEOUT_S = 3.0
-"""A client waits for its registration so long at most: six ballots, while a round trip takes a hundredth."""
+"""Six ballots, while a round trip takes a hundredth; then the registrar looks again what is wanted."""
 BALLOT_TIMEOUT_S = 0.5
 """From half to one and a half of this until a proposer begins another ballot: two that compete are soon apart."""
-ABSTAIN_S = AGREE_TIMEOUT_S + 3.0
-"""For so long a node that may have lost its votes gives none: by then whatever these had part in is over, and what came
-of it has been written down, which takes less than two seconds (see `dynatwist.auth.users`)."""
-ABSTAINS = "abstains from votes"
-"""Of the small named values: not empty while a node abstains, so that a start in between does not end it."""
 REGISTRY_SLOT = "registry:"
 _SLOT = re.compile(r"registry:[0-9]{1,15}")
-ENCODER = msgspec.msgpack.Encoder()
-VOTE = msgspec.msgpack.Decoder(Vote)
 
 
 class NoAgreement(Exception):
     """No majority of the members answered in time; what was proposed may still be chosen later."""
+
+
+def _version_of(slot: str) -> int:
+    """The version of the registry that a slot decides."""
+    return int(slot[len(REGISTRY_SLOT) :])
 
 
 def _is_registry(value: bytes) -> bool:
@@ -53,16 +51,10 @@ def _is_registry(value: bytes) -> bool:
 
 
 class Acceptors:
-    """This node's votes, durable each time before they are told; and the order of its own proposals.
+    """This node's votes, durable each time before they are told; and the order of its own proposals."""
 
-    :param may_have_lost: whether some of its votes may be lost, with what the disk has lost.
-    """
-
-    def __init__(self, cluster: Cluster, may_have_lost: bool = False) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._may_have_lost = may_have_lost
-        self._abstains_until_s = 0.0
-        cluster.starts.on_restored.append(self._abstain)
         self._queues: dict[str, list[Agreement]] = {}
         cluster.peers.on_call(Prepare, self._on_prepare)
         cluster.peers.on_call(Accept, self._on_accept)
@@ -76,66 +68,32 @@ class Acceptors:
 
     def _on_accept(self, arrival: Arrival, message: Accept, respond: Respond) -> None:
         refusal = self._refusal(message)
-        if refusal is None and message.slot.startswith(REGISTRY_SLOT) and not _is_registry(message.value):
+        if refusal is None and not _is_registry(message.value):
             refusal = Unable("no registry")
         if refusal is not None:
             respond(refusal)
         else:
             self._vote(message.slot, accept(self._held(message.slot), message.ballot, message.value), respond)
 
-    def start(self) -> None:
-        """The log takes entries. A start that came before the last one had abstained for long enough begins anew."""
-        if self._may_have_lost or self._cluster.store.meta.get(ABSTAINS):
-            self._abstain()
-
-    def _abstain(self) -> None:
-        self._cluster.store.set_meta(ABSTAINS, b"1")
-        self._abstains_until_s = self._cluster.runtime.monotonic_s() + ABSTAIN_S
-
-    def _abstains(self) -> bool:
-        if self._cluster.runtime.monotonic_s() < self._abstains_until_s:
-            return True
-        if self._cluster.store.meta.get(ABSTAINS):
-            self._cluster.store.set_meta(ABSTAINS, b"")
-        return False
-
     def _refusal(self, message: Prepare | Accept) -> AnyMessage | None:
-        cluster, slot = self._cluster, message.slot
-        if not 0 <= message.ballot[0] < BEYOND or (slot.startswith(REGISTRY_SLOT) and not _SLOT.fullmatch(slot)):
+        registry = self._cluster.registry
+        if not 0 <= message.ballot[0] < BEYOND or not _SLOT.fullmatch(message.slot):
             return Unable("no ballot, or no slot")
-        registry = cluster.registry
-        if registry is None or not cluster.ownership.is_registered:
+        if registry is None or not self._cluster.ownership.is_registered:
             return Unable("not a member")
-        if slot.startswith(REGISTRY_SLOT):
-            version = int(slot[len(REGISTRY_SLOT) :])
-            if version <= registry.version:
-                return StaleRegistry(registry)
-            return Unable("an older registry here") if version != registry.version + 1 else None
-        if self._abstains():
-            sometimes("a node that may have lost its votes abstains")
-            return Unable("abstains, since its votes may be lost")
-        return Unable("not whole") if not cluster.store.replicas[-1].whole else None
+        version = _version_of(message.slot)
+        if version <= registry.version:
+            return StaleRegistry(registry)
+        return Unable("an older registry here") if version != registry.version + 1 else None
 
     def _held(self, slot: str) -> Vote:
-        if slot.startswith(REGISTRY_SLOT):
-            return self._cluster.identity.vote_on(int(slot[len(REGISTRY_SLOT) :])) or Vote()
-        packed = self._cluster.store.meta.get(f"vote {slot}")
-        return VOTE.decode(packed) if packed else Vote()
+        return self._cluster.identity.vote_on(_version_of(slot)) or Vote()
 
     def _vote(self, slot: str, vote: Vote, respond: Respond) -> None:
-        """Keep a vote and tell it; one that stays as it was may not be durable yet either."""
-        is_news = vote != self._held(slot)
-        if slot.startswith(REGISTRY_SLOT):
-            if is_news:
-                self._cluster.identity.vote(int(slot[len(REGISTRY_SLOT) :]), vote)
-            respond(Voted(vote))
-            return
-        store = self._cluster.store
-        if is_news:
-            store.set_meta(f"vote {slot}", ENCODER.encode(vote))
-        elif store.wal.durable_lsn < store.wal.lsn:
-            sometimes("a vote is asked for again before it is durable")
-        store.wal.when_durable(store.wal.lsn, lambda: respond(Voted(vote)))
+        """Keep a vote, which is durable right away, and tell it."""
+        if vote != self._held(slot):
+            self._cluster.identity.vote(_version_of(slot), vote)
+        respond(Voted(vote))
 
     def ask_self(self, message: Prepare | Accept, respond: Respond) -> None:
         """Vote on this node's own proposal."""
@@ -177,10 +135,6 @@ class Acceptors:
 class Agreement:
     """One slot's way to a decision, through as many ballots as it takes.
 
-    Joiners bring no votes, and whoever lost its log with its votes gives none for `ABSTAIN_S`: of a slot that was
-    decided before, and of which nobody wrote down the decision, a majority may know nothing. For users that leaves the
-    time between a decision and the user's record, a round trip.
-
     `result` fires with the value chosen, which may be another proposer's; it fails with `NoAgreement`.
 
     :param value: what to propose; empty to find out only what was chosen, or may have been.
@@ -207,7 +161,7 @@ class Agreement:
         registry = cluster.registry
         if self.result.called:
             return
-        stale = self._slot.startswith(REGISTRY_SLOT) and cluster.version != self._version
+        stale = cluster.version != self._version
         if registry is None or stale or cluster.runtime.monotonic_s() >= self._until_s or cluster.standing.is_stopping:
             self._end(None)
             return

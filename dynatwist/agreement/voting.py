@@ -23,6 +23,8 @@ from dynatwist.replication.register import Cell
 from dynatwist.replication.register_flaws import is_ballot, value_flaw
 from dynatwist.sometimes import sometimes
 
+VOTES_OF_BEFORE = ("vote ", "abstains")
+"""The small named values of former releases, which decided once and for ever whose a name is."""
 LEARN_AFTER_S = 2.0
 """What was accepted here so long ago, and was not said to be chosen, is asked for: its proposer may be gone."""
 ASKED_A_SECOND = 50
@@ -48,6 +50,12 @@ class Voting:
         self._unlearnt = dict.fromkeys(cluster.store.registers.unmerged(), 0.0)
         cluster.peers.on_call(Poll, self._on_poll)
         cluster.peers.on_notice(Chose, self._on_chose)
+
+    def start(self) -> None:
+        """The log takes entries: what former releases kept of names, for ever, is not needed any more."""
+        store = self._cluster.store
+        for name in [name for name in store.meta if name.startswith(VOTES_OF_BEFORE)]:
+            store.set_meta(name, b"")
 
     # Votes
 

@@ -1,7 +1,7 @@
 """Agreement on one value per slot: single-decree Paxos (Lamport, "Paxos Made Simple", 2001).
 
-Two things need it: each version of the registry, and which uid a user's name belongs to. Everything else in the store
-converges without agreement. The rules:
+Each version of the registry is decided so: by the members of the version before, and for ever. What has one value at a
+time, rather than one for ever, is a register (`dynatwist.replication.register`). The rules:
 
 - An acceptor promises a ballot by refusing all lower ones, and answers with what it accepted last, if anything.
 - A proposer that holds promises of a majority of every group proposes the value accepted under the greatest ballot

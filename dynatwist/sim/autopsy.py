@@ -16,6 +16,7 @@ from dynatwist.sometimes import unnoticed
 from dynatwist.storage.identity import COPIES, IdentityFile
 from dynatwist.storage.manifest import manifest_name
 from dynatwist.storage.recovery import Recovered, recover, scrub
+from dynatwist.storage.state import State
 
 from .cluster import SimCluster, SimNode
 from .disk import SimDisk
@@ -145,8 +146,15 @@ class Autopsy:
         for mine, theirs in zip(core.store.replicas, found.state.replicas, strict=True):
             if mine.number not in found.damaged and not self._is_found(mine, theirs, bool(found.damage)):
                 yield f"P12: {node.host} would start as if partition {mine.number} were whole {how}"
+            if mine.number not in found.damaged and _cells(core.store.state, mine) != _cells(found.state, mine):
+                yield f"P12: {node.host} would forget votes of partition {mine.number} {how}"
         if not found.damaged and core.store.meta != found.state.meta:
-            yield f"P12: {node.host} would forget votes {how}"
+            yield f"P12: {node.host} would forget what it has taken over {how}"
+
+
+def _cells(state: State, replica: Replica) -> object:
+    registers = state.registers[replica.number]
+    return registers.cells, registers.floor
 
 
 def _without_aside(replica: Replica) -> tuple[object, ...]:

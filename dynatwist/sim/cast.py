@@ -60,7 +60,7 @@ class Cast:
         self._sockets = Sockets(
             cluster=cluster, clients=clients, answers=answers, witness=witness, count=load.sockets, tables=tables
         )
-        self.rivals = Rivals(cluster, witness, judges.votes.is_forgotten, rate_s=plan.rivals, faltering=plan.faltering)
+        self.rivals = Rivals(cluster, witness, rate_s=plan.rivals)
 
     @property
     def _parts(self) -> tuple[Part, ...]:

@@ -139,10 +139,13 @@ def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
         if not finds(mine, theirs) or _forgets_seen(mine, theirs):
             live, restored = state_of(mine), state_of(theirs)
             yield f"P1: {node.host}: partition {mine.number} would be other after {how} now: {live} -> {restored}"
+        here, there = core.store.state.registers[mine.number], found.state.registers[mine.number]
+        if (here.cells, here.floor) != (there.cells, there.floor):
+            yield f"P1: {node.host}: registers of partition {mine.number} would be other after {how} now"
     if core.store.hints.all() != found.state.hints.all():
         yield f"P1: {node.host}: hints would be other after {how} now"
     if core.store.meta != found.state.meta:
-        yield f"P1: {node.host}: votes would be other after {how} now"
+        yield f"P1: {node.host}: named values would be other after {how} now"
     if found.state.lapse_ms < core.store.wal.durable_lapse_ms:
         yield f"P3: {node.host} would forget after {how} now what was over"
 

@@ -48,7 +48,6 @@ class Judges:
         :param unseen: whether the node has to find out by itself.
         """
         self.witness.damaged(node, unseen)
-        self.votes.damaged(node)
 
     def examine(self) -> None:
         """Look at all nodes, which are at rest."""

@@ -181,8 +181,7 @@ class Plan:
     :ivar sizes: bounds in bytes, and how large values are.
     :ivar feeds: what each node's hub keeps.
     :ivar interest_s: how long a table is relayed to a node after its last listener left.
-    :ivar rivals: races for one slot of agreement in a second.
-    :ivar faltering: share of those that race of whose wish to have something accepted only some hear.
+    :ivar rivals: races for one register in a second.
     :ivar is_busy: a turn of the reactor takes in one thing and no more, so that others wait.
     :ivar drift_ppm: by how much monotonic clocks are off at most.
     :ivar quiet_s: for how long nobody asks for anything before the fair weather is judged.
@@ -208,7 +207,6 @@ class Plan:
     feeds: HubBounds = field(default_factory=HubBounds)
     interest_s: float = INTEREST_S
     rivals: float = 0.0
-    faltering: float = 0.0
     is_busy: bool = False
     drift_ppm: int = 0
     quiet_s: float = 0.0
@@ -265,7 +263,6 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         quiet_s=random.choice([0.0] * 11 + [600.0]),
         interest_s=Random(f"interest {seed}").choice([INTEREST_S, 0.5]),
         rivals=Random(f"rivals {seed}").choice([0.0, 1.0, 3.0]),
-        faltering=Random(f"faltering {seed}").choice([0.0, 0.5]),
         same_seeds=Random(f"seeds {seed}").random() < 0.3,
         disk_reserve_bytes=disk.choice([0, 2_000, 8_000]),
         least_log_bytes=disk.choice([10_000, 50_000, 1_000_000]),

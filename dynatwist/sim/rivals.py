@@ -1,4 +1,8 @@
-"""Proposers that race for one slot, and come back to it later: registrations are too rare for that."""
+"""Proposers that race for one register, read it, and come back to it later: registrations are too rare for that.
+
+What a register holds names all requests that have changed it since it was created; versions grow over deletes. So what
+anybody is told shows a history, and the histories that are told have to be one.
+"""
 
 from __future__ import annotations
 
@@ -6,86 +10,55 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from twisted.python.failure import Failure
+import msgspec
 
-from dynatwist.agreement.agreement import Acceptors, Agreement, NoAgreement
-from dynatwist.cluster.cluster import Cluster
+from dynatwist.agreement.registers import Ended
+from dynatwist.agreement.rewriting import Rewriting
 from dynatwist.core import Core
-from dynatwist.net.messages import Accept, Prepare
-from dynatwist.replication.paxos import Proposal, Vote
+from dynatwist.model.record import Draft, Key, Record
+from dynatwist.model.records import unpack
 
 from .cluster import SimCluster, SimNode
 from .recurring import Recurring
+from .register_history import Told, judge
 from .witness import Witness
 
-SLOT = "rivals "
-RETURNING = 0.4
-"""Share of proposals for a slot of lately."""
+TABLE = "_rivals"
+"""A table of the system: all members vote."""
+RETURNING = 0.6
+"""Share of proposals for a register of lately."""
 REMEMBERED = 6
-REACHED = 0.4
-"""Share of the acceptors that hear from one that falters."""
+ASKED_FOR_S = 2.0
+"""When whoever asks gives up."""
 TOGETHER_S = 0.01
 """Within so short a time rivals begin: their messages cross each other."""
 
 
-class _Faltering(Agreement):
-    """Only some acceptors hear what it asks them to accept; then it gives up: votes are divided, and stay so.
-
-    :param reached: who hears of it.
-    """
-
-    def __init__(self, *, cluster: Cluster, acceptors: Acceptors, slot: str, value: bytes, reached: frozenset[bytes]):
-        self._reached = reached
-        super().__init__(cluster, acceptors, slot, value)
-
-    def _ask(self, node: bytes, message: Prepare | Accept, voted: Callable[[bytes, Vote], None]) -> None:
-        if isinstance(message, Prepare) or node in self._reached:
-            super()._ask(node, message, voted)
-
-    def _next_ballot(self, proposal: Proposal) -> None:
-        if proposal is self._proposal and not self.result.called:
-            self._end(None)
-
-
 @dataclass(slots=True, eq=False)
-class _Slot:
-    """What was agreed on.
+class _Register:
+    """One register, and what was told of it.
 
-    :ivar since_s: when it was first proposed for.
-    :ivar version: of the registry. Joiners know nothing of what was agreed on before: after a change nothing is judged.
+    :ivar removals: how many deletes were asked for whose outcome nobody knows, or that may have come at any time.
     """
 
-    name: str
-    version: int
-    since_s: float
-    values: dict[bytes, str] = field(default_factory=dict)
+    key: Key
+    told: list[Told] = field(default_factory=list)
 
 
 class Rivals:
     """See the module.
 
-    :param is_forgotten: whether slots of before a time count no more; see `dynatwist.sim.votes`.
     :param rate_s: races in a second.
-    :param faltering: share of proposers of whose wish to have something accepted only some hear.
     """
 
-    def __init__(
-        self,
-        cluster: SimCluster,
-        witness: Witness,
-        is_forgotten: Callable[[float], bool],
-        *,
-        rate_s: float,
-        faltering: float = 0.0,
-    ) -> None:
+    def __init__(self, cluster: SimCluster, witness: Witness, *, rate_s: float) -> None:
         self._cluster = cluster
         self._witness = witness
-        self._is_forgotten = is_forgotten
-        self._faltering = faltering
         self._random = Random(f"rivals {cluster.world.seed}")
-        self._proposing = Recurring(cluster.world, rate_s, self._propose_anything, self._random)
-        self._slots: list[_Slot] = []
+        self._proposing = Recurring(cluster.world, rate_s, self._race, self._random)
+        self._registers: list[_Register] = []
         self._count = 0
+        self._requests = 0
 
     def start(self) -> None:
         """Begin to propose."""
@@ -95,59 +68,98 @@ class Rivals:
         """No more proposals."""
         self._proposing.stop()
 
-    def _propose_anything(self) -> None:
+    def _race(self) -> None:
         random = self._random
         nodes = self._cluster.ready_nodes()
-        registry = self._cluster.registry()
-        if not nodes or registry is None or registry.changing:
+        if not nodes:
             return
-        self._slots = [
-            slot for slot in self._slots if slot.version == registry.version and not self._is_forgotten(slot.since_s)
-        ][-REMEMBERED:]
-        if not self._slots or random.random() >= RETURNING:
-            self._count += 1
-            self._slots.append(_Slot(f"{SLOT}{self._count}", registry.version, self._cluster.world.now_s))
-        slot = random.choice(self._slots)
+        self._registers = self._registers[-REMEMBERED:]
+        if not self._registers or random.random() >= RETURNING:
+            self._registers.append(self._new())
+        register = random.choice(self._registers)
         for _ in range(random.choice((1, 2, 2, 3))):
-            node = random.choice(nodes)
-            value = b"%d %d" % (node.number, random.randrange(1 << 32))
+            node, ask = random.choice(nodes), random.choice((self._append, self._append, self._read, self._remove))
             self._cluster.world.later(
                 random.uniform(0.0, TOGETHER_S),
-                lambda node=node, value=value: self._propose(node, slot, value),  # type: ignore[misc]
+                lambda node=node, ask=ask: ask(node, register),  # type: ignore[misc]
             )
 
-    def new_slot(self) -> Callable[[SimNode], None]:
-        """A slot that nobody has proposed for; answers what has a node propose something of its own for it."""
-        registry = self._cluster.registry()
+    def _new(self) -> _Register:
         self._count += 1
-        slot = _Slot(f"{SLOT}{self._count}", registry.version if registry else 0, self._cluster.world.now_s)
-        return lambda node: self._propose(node, slot, b"%d %d" % (node.number, self._random.randrange(1 << 32)))
+        return _Register((TABLE, f"r{self._count}"))
 
-    def _propose(self, node: SimNode, slot: _Slot, value: bytes) -> None:
-        if node.core is None or node.process is None or not node.process.alive:
-            return
+    def new_slot(self) -> Callable[[SimNode], None]:
+        """A register that nobody has asked for; answers what has a node change it in its own way."""
+        register = self._new()
+        return lambda node: self._append(node, register)
+
+    # Requests
+
+    def _append(self, node: SimNode, register: _Register) -> None:
+        """Add this request to those that the value names."""
+        self._requests += 1
+        number = self._requests
+
+        def draft(held: Record | None) -> Draft | None:
+            value = msgspec.json.encode({"ids": [*ids_of(held), number]})
+            has_room = node.core is not None and node.core.coordinator.deciding.has_room(register.key, value)
+            return Draft(value, "rivals") if has_room else None
+
+        self._change(node, register, draft, number)
+
+    def _remove(self, node: SimNode, register: _Register) -> None:
+        def draft(held: Record | None) -> Draft | None:
+            return Draft(None, "rivals") if held is not None and held.value is not None else None
+
+        self._change(node, register, draft, 0)
+
+    def _read(self, node: SimNode, register: _Register) -> None:
+        told = self._begin(register, is_removal=False, number=0)
+        self._on(node, lambda core: core.registers.read(register.key, self._until_s(core), self._ended(register, told)))
+
+    def _change(
+        self, node: SimNode, register: _Register, draft: Callable[[Record | None], Draft | None], number: int
+    ) -> None:
+        told = self._begin(register, is_removal=not number, number=number)
 
         def begin(core: Core) -> None:
-            agreed = self._agreement(core, slot.name, value).result
-            agreed.addCallbacks(lambda found: self._agreed(node, slot, found), self._failed)
+            rewriting = Rewriting(core.store, register.key, draft)
+            ended = self._ended(register, told)
 
-        node.process.run(begin, node.core)
+            def over(end: Ended) -> None:
+                mine = rewriting.result(end)
+                ended(end, mine)
 
-    def _agreement(self, core: Core, slot: str, value: bytes) -> Agreement:
-        registry, random = core.cluster.registry, self._random
-        if registry is None or not self._faltering or random.random() >= self._faltering:
-            return Agreement(core.cluster, core.acceptors, slot, value)
-        reached = frozenset(node for node in sorted(registry.ids) if random.random() < REACHED)
-        return _Faltering(cluster=core.cluster, acceptors=core.acceptors, slot=slot, value=value, reached=reached)
+            core.registers.change(register.key, rewriting, self._until_s(core), over)
 
-    @staticmethod
-    def _failed(failure: Failure) -> None:
-        failure.trap(NoAgreement)
+        self._on(node, begin)
 
-    def _agreed(self, node: SimNode, slot: _Slot, value: bytes) -> None:
-        registry = self._cluster.registry()
-        if registry is None or registry.version != slot.version or self._is_forgotten(slot.since_s):
-            return
-        slot.values.setdefault(value, node.host)
-        if len(slot.values) > 1:
-            self._witness.say(f"P9: {slot.name!r} was agreed on twice: {slot.values}")
+    def _on(self, node: SimNode, ask: Callable[[Core], None]) -> None:
+        if node.core is not None and node.process is not None and node.process.alive:
+            node.process.run(ask, node.core)
+
+    def _until_s(self, core: Core) -> float:
+        return core.cluster.runtime.monotonic_s() + ASKED_FOR_S
+
+    def _begin(self, register: _Register, *, is_removal: bool, number: int) -> Told:
+        told = Told(self._cluster.world.now_s, number=number, is_removal=is_removal)
+        register.told.append(told)
+        return told
+
+    def _ended(self, register: _Register, told: Told) -> Callable[..., None]:
+        def ended(end: Ended, mine: Record | None = None) -> None:
+            if end.chosen is None:
+                return
+            record = mine or (unpack(end.chosen.value) if end.chosen.value else None)
+            told.end(self._cluster.world.now_s, record, ids_of(record), is_mine=mine is not None)
+            for flaw in judge(register.told, told):
+                self._witness.say(f"P9: register {register.key[1]}: {flaw}")
+
+        return ended
+
+
+def ids_of(record: Record | None) -> tuple[int, ...]:
+    """The requests that a value names."""
+    if record is None or record.value is None:
+        return ()
+    return tuple(msgspec.json.decode(record.value)["ids"])

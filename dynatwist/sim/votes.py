@@ -1,4 +1,4 @@
-"""Judges agreement by its definition, from what acceptors are asked and answer.
+"""Judges agreement on the registry by its definition, from what acceptors are asked and answer.
 
 - An acceptor does not go back: neither on a promise, nor on what it has accepted.
 - One ballot names one value, and is proposed after a majority has promised it: the value accepted under the greatest
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from dynatwist.agreement.agreement import ABSTAIN_S, REGISTRY_SLOT
+from dynatwist.agreement.agreement import REGISTRY_SLOT
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.core import Core
 from dynatwist.model.registry import Registry, decode_registry
@@ -19,8 +19,7 @@ from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, Voted
 from dynatwist.replication.paxos import NO_BALLOT, Ballot, Vote
 
-from .cluster import SimCluster, SimNode
-from .rivals import SLOT
+from .cluster import SimCluster
 from .witness import Witness
 
 Proposed = tuple[str, Ballot]
@@ -39,19 +38,8 @@ class Votes:
         self._prepared: dict[Proposed, int] = {}
         self._value_of: dict[Proposed, bytes] = {}
         self._voters: defaultdict[Proposed, set[bytes]] = defaultdict(set)
-        self._chosen: dict[str, tuple[bytes, float]] = {}
-        self._lost_s: list[float] = []
+        self._chosen: dict[str, bytes] = {}
         self._in_force = 1
-
-    def damaged(self, node: SimNode) -> None:
-        """A node may have lost its votes."""
-        for at in [at for at in self._told if at[0] == node.node_id]:
-            del self._told[at]
-        self._lost_s.append(self._cluster.world.now_s)
-
-    def is_forgotten(self, since_s: float) -> bool:
-        """Whether a slot of before counts no more: somebody has lost its votes since, and abstained long enough."""
-        return any(since_s <= lost_s and lost_s + ABSTAIN_S <= self._cluster.world.now_s for lost_s in self._lost_s)
 
     def watch(self, core: Core) -> None:
         """Stand beside a node that is about to start."""
@@ -126,12 +114,8 @@ class Votes:
         voters.add(node)
         registry = self._cluster.registry()
         if registry is not None and _is_majority(voters, _groups(registry)):
-            slot = f"{message.slot} by {registry.version}" if message.slot.startswith(SLOT) else message.slot
-            now_s = self._cluster.world.now_s
-            chosen, since_s = self._chosen.setdefault(slot, (message.value, now_s))
-            if chosen != message.value and self.is_forgotten(since_s):
-                self._chosen[slot] = message.value, now_s
-            elif chosen != message.value:
+            chosen = self._chosen.setdefault(message.slot, message.value)
+            if chosen != message.value:
                 self._witness.say(f"P9: {message.slot!r} has two values, {chosen!r} and {message.value!r}")
 
     def _adopted(self, core: Core, before: Registry | None, after: Registry) -> None:

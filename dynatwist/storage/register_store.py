@@ -64,7 +64,9 @@ class RegisterStore:
 
     def learn(self, key: Key, dot: Dot) -> None:
         """What was accepted is chosen: merge it, if it is still there."""
-        self._commit(Learnt(partition_of(*key), key, dot))
+        value = self.cell(key).value
+        if value and dot_of(value) == dot:
+            self._commit(Learnt(partition_of(*key), key, dot))
 
     def join(self, key: Key, cell: Cell) -> None:
         """Join what another owner's cell holds."""

@@ -155,9 +155,8 @@ class State:
         before, before_packed = records.get(key), records.packed(key)
         outcome, loser = replica.merge(key, record, packed)
         came_back = not replica.whole and replica.comes_back(key, record.dot)
-        if self.registers[replica.number].cells:
-            self.registers[replica.number].learn(key, packed)
         if outcome is Outcome.WON:
+            self.registers[replica.number].learn(key, packed)
             return Held(replica.number, key, record, packed, before, before_packed, loser is not None)
         if outcome is Outcome.LOST:
             return Lost(replica.number, key, record, packed, loser is not None)
@@ -167,10 +166,11 @@ class State:
         return _noted(partition, self.registers[partition].keep(key, cell))
 
     def _learn(self, entry: Learnt) -> Effect:
-        value = self.cell(entry.key).value
+        """Where the log is replayed over a save of later, the register has gone on, and so has the record."""
+        replica, value = self.replicas[entry.partition], self.cell(entry.key).value
         if not value or dot_of(value) != entry.dot:
-            return Unchanged(entry.partition)
-        return self._merge(self.replicas[entry.partition], entry.key, unpack(value), value)
+            return _noted(entry.partition, replica.lose(entry.key, entry.dot))
+        return self._merge(replica, entry.key, unpack(value), value)
 
     def _take(self, entry: Taken) -> Effect:
         partition, key, record = entry.partition, entry.key, entry.record
