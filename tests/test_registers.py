@@ -1,83 +1,124 @@
-"""Registers: one value a key at a time, whatever is lost, late, repeated, or stopped and started again."""
+"""Registers: one value a key at a time, whatever is lost, late, repeated, forgotten, or stopped and started again."""
 
 from __future__ import annotations
 
+import itertools
 import json
+from typing import ClassVar
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from dynatwist.model.clock import HybridClock
 from dynatwist.model.dots import Dot
-from dynatwist.model.record import Draft, write_over
-from dynatwist.model.records import pack, unpack
+from dynatwist.model.record import Draft, had_seen, write_over
+from dynatwist.model.records import dot_of, pack, unpack
+from dynatwist.model.registry import majority
 from dynatwist.replication.proposal import Ask, Chosen, Outbid, Proposal, Stuck, answer
 from dynatwist.replication.register import NEVER, Cell, Floor, Registers
+
+from .planted import plants
 
 KEY = ("t", "k")
 
 
 def listed(value):
-    """The ids of all requests that a value has come from, in order."""
+    """The ids of all requests that a value has come from since it was created, in order."""
     return json.loads(unpack(value).value)["ids"] if value and unpack(value).value else []
 
 
 class Acceptor:
-    """An owner: what it keeps, and what it answers."""
+    """An owner: what it keeps, the record that it holds, and what it answers."""
 
     def __init__(self):
         self.registers = Registers()
-        self.is_up = True
+        self.held = b""
+        self.votes = True
+        self.sources = set()
 
     def cell(self):
-        return self.registers.cell(KEY, None)
+        return self.registers.cell(KEY, self.held)
 
     def ask(self, ask):
+        if not self.votes:
+            return None
         before = cell = self.cell()
         if ask.ballot is not None:
-            cell = cell.promise(ask.ballot) if ask.value is None else cell.accept(ask.ballot, ask.following, ask.value)
+            promise = ask.value is None
+            cell = cell.promise(ask.ballot) if promise else cell.accept(ask.ballot, ask.following, ask.value)
             if cell != before:
                 self.registers.keep(KEY, cell)
         return answer(cell, ask.value, ask.known, self.registers.floor.version)
 
+    def merge(self, value):
+        """The usual merge: what is chosen later has a greater version."""
+        if not self.held or unpack(self.held).version < unpack(value).version:
+            self.held = value
+            self.registers.learn(KEY, value)
+
+    def burn(self):
+        """It starts over, and does not vote until it has fetched from enough others."""
+        self.registers.start_over()
+        self.held, self.votes, self.sources = b"", False, set()
+
+    def fetch(self, number, other, needed):
+        if self.votes or not other.votes:
+            return
+        if other.held:
+            self.merge(other.held)
+        self.registers.forget([], other.registers.floor)
+        if KEY in other.registers.cells:
+            self.registers.keep(KEY, self.cell().joined(other.registers.cells[KEY]))
+        self.sources.add(number)
+        self.votes = len(self.sources) >= needed
+
 
 class Request:
-    """One request: its id is to be appended; or a read."""
+    """One request: its id is to be appended; or a read, or a delete."""
 
-    def __init__(self, world, node, number, is_read):
-        self.world, self.node, self.number, self.is_read = world, node, number, is_read
+    def __init__(self, world, node, number, kind):
+        self.world, self.node, self.number, self.kind = world, node, number, kind
         self.result = None
         self.began = world.time()
         self.ended = None
+        self.made = []
+        self.step = None
         self.proposal = Proposal(
             groups=world.groups,
             mine=world.acceptors[node].cell,
-            change=None if is_read else self.change,
+            change=None if kind == "read" else self.change,
             ballot_after=self.ballot,
         )
-        self.step = None
 
     def ballot(self, after):
         return self.world.clocks[self.node].next(self.world.now_ms[self.node], (after.ms, after.counter))
 
     def change(self, found, version):
-        if self.number in listed(found):
+        held = unpack(found) if found else None
+        if held is not None and any(had_seen(held, dot) for dot in self.made):
+            return None
+        if self.kind == "delete" and (held is None or held.value is None):
             return None
         self.world.dots += 1
-        held = unpack(found) if found else None
-        draft = Draft(json.dumps({"ids": [*listed(found), self.number]}).encode(), "alice")
+        value = None if self.kind == "delete" else json.dumps({"ids": [*listed(found), self.number]}).encode()
         dot = Dot(bytes([self.node]) * 16, self.world.dots)
         stamp = self.ballot(held.stamp if held else NEVER)
-        record = write_over(held, (), 0, draft, dot, stamp, 0)
+        record = write_over(held, (), 0, Draft(value, "alice"), dot, stamp, 0)
+        if held is None:
+            record = type(record)(
+                *(getattr(record, f) if f != "version" else version + 1 for f in record.__struct_fields__)
+            )
+        self.made.append(dot)
         return pack(record)
 
 
 class World:
     """Owners, requests, and messages under way."""
 
-    def __init__(self, owners, groups=None):
+    def __init__(self, owners):
         self.acceptors = [Acceptor() for _ in range(owners)]
-        self.groups = groups or [[bytes([n]) for n in range(owners)]]
+        self.groups = [[bytes([n]) for n in range(owners)]]
         self.clocks = [HybridClock(bytes([n]) * 16) for n in range(owners)]
         self.now_ms = [1000 + 7 * n for n in range(owners)]
         self.dots = 0
@@ -86,14 +127,17 @@ class World:
         self.requests = []
         self.running = []
         self.under_way = []
+        self.collected = set()
         self._time = 0
 
     def time(self):
         self._time += 1
         return self._time
 
-    def begin(self, node, is_read=False):
-        request = Request(self, node, len(self.requests), is_read)
+    # What happens
+
+    def begin(self, node, kind="append"):
+        request = Request(self, node, len(self.requests), kind)
         self.requests.append(request)
         self.queues[node].append(request)
         if self.queues[node] == [request]:
@@ -103,44 +147,85 @@ class World:
     def start(self, request):
         """A node works at one request for a register at a time."""
         self.running.append(request)
-        request.step = request.proposal.begin(steady=self.steady.get(request.node, NEVER))
+        acceptor = self.acceptors[request.node]
+        steady = self.steady.get(request.node, NEVER)
+        request.step = request.proposal.begin(acceptor.registers.floor.version, steady)
         self.act(request)
 
     def act(self, request):
         """Do what a proposal says."""
         step = request.step
         if isinstance(step, Ask):
-            for owner in sorted({owner for group in self.groups for owner in group}):
-                self.under_way.append(("ask", request, step, owner[0]))
+            for owner in range(len(self.acceptors)):
+                self.under_way.append(("ask", request, step, owner))
         elif isinstance(step, Chosen) and request in self.running:
-            request.ended, request.result = self.time(), step.value
-            self.running.remove(request)
-            self.steady[request.node] = step.following
-            waiting = self.queues[request.node]
-            waiting.remove(request)
-            if waiting:
-                self.start(waiting[0])
+            self.end(request, step)
+
+    def end(self, request, step):
+        request.ended, request.result = self.time(), step.value
+        self.running.remove(request)
+        self.steady[request.node] = step.following
+        if step.value and step.following != NEVER:
+            for owner in range(len(self.acceptors)):
+                self.under_way.append(("chosen", request, step, owner))
+        waiting = self.queues[request.node]
+        waiting.remove(request)
+        if waiting:
+            self.start(waiting[0])
 
     def deliver(self, at, keep=False):
-        kind, request, ask, owner, *vote = self.under_way[at] if keep else self.under_way.pop(at)
+        kind, request, step, owner, *vote = self.under_way[at] if keep else self.under_way.pop(at)
         if kind == "ask":
-            if self.acceptors[owner].is_up:
-                self.under_way.append(("vote", request, ask, owner, self.acceptors[owner].ask(ask)))
+            self.under_way.append(("vote", request, step, owner, self.acceptors[owner].ask(step)))
+        elif kind == "chosen":
+            if self.acceptors[owner].votes and dot_of(step.value) not in self.collected:
+                self.acceptors[owner].merge(step.value)
         elif request in self.running:
-            self.tell(request, request.proposal.hear(ask.number, bytes([owner]), vote[0]))
+            self.tell(request, request.proposal.hear(step.number, bytes([owner]), vote[0]))
 
     def lose(self, at):
-        _, request, ask, owner, *_ = self.under_way.pop(at)
-        if request in self.running:
-            self.tell(request, request.proposal.hear(ask.number, bytes([owner]), None))
+        kind, request, step, owner, *_ = self.under_way.pop(at)
+        if request in self.running and kind != "chosen":
+            self.tell(request, request.proposal.hear(step.number, bytes([owner]), None))
 
     def tell(self, request, step):
         if step is not None:
             request.step = step
             self.act(request)
 
+    def burn(self, owner):
+        """No more than leaves a majority that has forgotten nothing; the process ends with it."""
+        if sum(one.votes for one in self.acceptors) > majority(len(self.acceptors)):
+            self.acceptors[owner].burn()
+            self.steady.pop(owner, None)
+            for request in self.queues[owner]:
+                if request in self.running:
+                    self.running.remove(request)
+            self.queues[owner].clear()
+
+    def fetch(self, owner, other):
+        count = len(self.acceptors)
+        self.acceptors[owner].fetch(other, self.acceptors[other], count - majority(count) + 1)
+
+    def collect(self):
+        """All owners hold the same tombstone, and what was under way when they came to is over: it may be dropped."""
+        held = {one.held for one in self.acceptors}
+        if len(held) == 1 and self.acceptors[0].held and unpack(self.acceptors[0].held).value is None:
+            if not self.under_way and not self.running and all(one.votes for one in self.acceptors):
+                self.collected.add(dot_of(self.acceptors[0].held))
+
+    def drop(self, owner):
+        """One owner drops it; others do so later."""
+        acceptor = self.acceptors[owner]
+        if acceptor.held and dot_of(acceptor.held) in self.collected:
+            keys, floor = acceptor.registers.forgettable([(KEY, dot_of(acceptor.held))])
+            acceptor.registers.forget(keys, floor)
+            acceptor.held = b""
+
     def settle(self):
         """Everything arrives, and whoever waits goes on, one after another, until nothing is left to do."""
+        for owner, other in itertools.product(range(len(self.acceptors)), repeat=2):
+            self.fetch(owner, other)
         for _ in range(2000):
             while self.under_way:
                 self.deliver(0)
@@ -150,47 +235,94 @@ class World:
             self.tell(waiting[0], waiting[0].proposal.again())
         raise AssertionError("no end")
 
+    # What is to hold
+
     def judge(self):
         """All that was told can have happened one after another, in an order that agrees with the time it took."""
         done = [one for one in self.requests if one.ended is not None]
-        lists = sorted((listed(one.result) for one in done), key=len)
-        for shorter, longer in zip(lists, lists[1:], strict=False):
-            assert longer[: len(shorter)] == shorter, "two histories of one register"
+        by_version = {}
         for one in done:
             ids = listed(one.result)
             assert len(set(ids)) == len(ids), "a request was carried out twice"
-            assert one.is_read or one.number in ids
-            for other in done:
-                if other.ended < one.began:
-                    seen = listed(other.result)
-                    assert ids[: len(seen)] == seen, "what was told before is forgotten"
+            assert one.kind != "append" or one.number in ids or self.deletes
+            if one.result:
+                record = unpack(one.result)
+                assert by_version.setdefault(record.version, record.dot) == record.dot, "a version is two records"
+        for one, other in itertools.combinations(done, 2):
+            for early, late in ((one, other), (other, one)):
+                if early.ended < late.began:
+                    self.in_order(early, late)
+            if set(listed(one.result)) & set(listed(other.result)) or not self.deletes:
+                shorter, longer = sorted((listed(one.result), listed(other.result)), key=len)
+                assert longer[: len(shorter)] == shorter, "two histories of one register"
+
+    def in_order(self, early, late):
+        if late.result and early.result:
+            assert unpack(late.result).version >= unpack(early.result).version, "what was told before is forgotten"
+        elif early.result and unpack(early.result).value is not None:
+            assert self.deletes, "it is gone, though nobody has deleted it"
+
+    @property
+    def deletes(self):
+        return any(one.kind == "delete" for one in self.requests)
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.data(), st.sampled_from([1, 2, 3, 3, 3, 4, 5]))
-def test_requests_happen_one_after_another(data, owners):
-    world = World(owners)
-    for _ in range(data.draw(st.integers(5, 60))):
-        kind = data.draw(
-            st.sampled_from(["begin", "read", "deliver", "deliver", "deliver", "twice", "lose", "again", "time"])
-        )
-        if kind in ("begin", "read"):
-            world.begin(data.draw(st.integers(0, owners - 1)), kind == "read")
+class Play:
+    """A history that hypothesis draws."""
+
+    KINDS: ClassVar = (
+        *("append", "read", "delete", "again", "time", "twice", "lose", "burn", "collect", "drop", "quiet"),
+        *("deliver", "fetch") * 3,
+    )
+
+    def __init__(self, data, owners):
+        self.data = data
+        self.world = World(owners)
+        self.owners = st.integers(0, owners - 1)
+
+    def step(self):
+        world, draw = self.world, self.data.draw
+        kind = draw(st.sampled_from(self.KINDS))
+        if kind in ("append", "read", "delete"):
+            world.begin(draw(self.owners), kind)
         elif kind == "time":
-            world.now_ms[data.draw(st.integers(0, owners - 1))] += data.draw(st.integers(-50, 500))
+            world.now_ms[draw(self.owners)] += draw(st.integers(-50, 500))
         elif kind == "again":
             waiting = [one for one in world.running if isinstance(one.step, Outbid | Stuck)]
             if waiting:
-                one = data.draw(st.sampled_from(waiting))
+                one = draw(st.sampled_from(waiting))
                 world.tell(one, one.proposal.again())
+        elif kind == "burn":
+            world.burn(draw(self.owners))
+        elif kind == "fetch":
+            world.fetch(draw(self.owners), draw(self.owners))
+        elif kind == "quiet":
+            world.settle()
+        elif kind == "collect":
+            world.collect()
+        elif kind == "drop":
+            world.drop(draw(self.owners))
         elif world.under_way:
-            at = data.draw(st.integers(0, len(world.under_way) - 1))
+            at = draw(st.integers(0, len(world.under_way) - 1))
             world.lose(at) if kind == "lose" else world.deliver(at, keep=kind == "twice")
+
+
+def played(data, owners, steps=60):
+    play = Play(data, owners)
+    for _ in range(data.draw(st.integers(5, steps))):
+        play.step()
+    world = play.world
     world.judge()
     world.settle()
-    world.begin(0, True)
+    world.begin(0, "read")
     world.settle()
     world.judge()
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), st.sampled_from([1, 2, 3, 3, 3, 4, 5]))
+def test_requests_happen_one_after_another(data, owners):
+    played(data, owners)
 
 
 def test_a_proposer_that_stays_the_same_needs_one_round_trip():
@@ -210,14 +342,13 @@ def test_a_reader_needs_one_round_trip_though_others_have_promised_since():
     world.settle()
     cell = world.acceptors[1].cell()
     world.acceptors[1].registers.keep(KEY, cell.promise(world.clocks[1].next(5000, cell.promised[:2])))
-    reader = world.begin(2, True)
-    while world.under_way:
-        world.deliver(0)
+    reader = world.begin(2, "read")
+    world.settle()
     assert reader.ended is not None
     assert reader.proposal.in_doubt is False
 
 
-def test_what_was_forgotten_is_not_proposed_to_below_the_floor_and_versions_go_on():
+def test_what_was_forgotten_is_not_proposed_to_below_the_floor():
     registers = Registers()
     clock = HybridClock(b"a" * 16)
     first, second, third = clock.next(1), clock.next(2), clock.next(3)
@@ -226,4 +357,48 @@ def test_what_was_forgotten_is_not_proposed_to_below_the_floor_and_versions_go_o
     assert registers.cell(KEY, None).promise(first) == registers.cell(KEY, None)
     assert registers.cell(KEY, None).accept(first, first, b"x") == registers.cell(KEY, None)
     assert registers.cell(KEY, None).accept(third, third, b"x").value == b"x"
-    assert registers.floor.version == 7
+
+
+def test_versions_go_on_over_a_delete_that_was_collected():
+    world = World(3)
+    for kind in ("append", "append", "delete"):
+        world.begin(0, kind)
+        world.settle()
+    world.collect()
+    for owner in range(3):
+        world.drop(owner)
+        assert world.acceptors[owner].registers.cells == {}
+    again = world.begin(1)
+    world.settle()
+    assert unpack(again.result).version == 4
+    assert listed(again.result) == [3]
+
+
+SEEN = (
+    "a_register_breaks_its_promise",
+    "a_floor_that_does_not_rise",
+    "what_is_chosen_takes_the_place_of_what_came_after",
+    "a_register_is_written_over_whatever_was_accepted",
+    "the_first_accepted_value_counts",
+    "anything_accepted_counts",
+    "a_read_shows_what_was_only_accepted",
+    "a_reader_asks_itself",
+    "a_refusal_by_what_this_node_knows",
+    "a_proposer_is_always_steady",
+    "a_register_is_forgotten_whatever_it_has_accepted",
+    "registers_of_damaged_owners_keep_the_lower_promise",
+    "a_register_is_proposed_to_below_the_floor",
+)
+
+
+@pytest.mark.parametrize("defect", SEEN)
+def test_these_histories_see_it(monkeypatch, defect):
+    plants()[defect](monkeypatch)
+
+    @settings(max_examples=3000, deadline=None, database=None, phases=[Phase.generate], report_multiple_bugs=False)
+    @given(st.data(), st.sampled_from([3, 3, 5]))
+    def play(data, owners):
+        played(data, owners, 100)
+
+    with pytest.raises(AssertionError):
+        play()

@@ -62,7 +62,7 @@ class Births:
         if is_new and len(lineage.stamps) > 1 and not self._is_repeated(key, record):
             before = [one.record for one in known.values() if is_created_over(lineage, one.record.lineage)]
             # What was agreed on may be superseded before anybody has merged it.
-            is_known = all(dot in known for dot in record.vv[:1])
+            is_known = all(dot in known for dot in record.vv)
             if is_known and not any(self.is_dead(one) for one in before):
                 self._say(f"P9: {name} was created again, though nobody had deleted it")
 

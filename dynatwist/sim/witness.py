@@ -121,7 +121,9 @@ class Witness:
         buried = self.burials.under(store, effect)
         if buried is not None and not is_preferred(record, buried):
             self.say(f"P2: {'/'.join(key)} {name_of(record)} does not beat {name_of(buried)}, collected before it")
-        if _takes_more(effect) and store.size_bytes > self._bound_bytes(key):
+        # What is agreed on was looked at when it was proposed, and others may have written since.
+        is_agreed = store.registers.kept(key) is not None
+        if not is_agreed and _takes_more(effect) and store.size_bytes > self._bound_bytes(key):
             self.say(f"P10: {node.host} writes {'/'.join(key)} beyond its memory limit: {store.size_bytes} bytes")
 
     def _bound_bytes(self, key: Key) -> int:

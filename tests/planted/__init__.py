@@ -23,6 +23,7 @@ from . import (
     members,
     mistakes,
     protocol,
+    registers,
     rules,
 )
 
@@ -47,6 +48,7 @@ def plants() -> dict[str, Plant]:
             details,
             members,
             protocol,
+            registers,
             disk,
         )
         for name, plant in vars(module).items()

@@ -7,7 +7,7 @@ from dynatwist.cluster.times import Times
 from dynatwist.cluster.walls import Walls
 from dynatwist.model.ends import Ends
 from dynatwist.replication import lapse
-from dynatwist.storage import recovery, segment, snapshot, store
+from dynatwist.storage import recovery, saved, segment, snapshot, store
 from dynatwist.storage.cold import ColdFolder
 from dynatwist.storage.effects import Lost, logged
 from dynatwist.storage.entries import Reset, SetAside, Unhinted
@@ -197,12 +197,14 @@ def what_is_put_aside_while_running_does_not_count_as_changed(patch):
 @under("flips", "lost_files", "lost_logs")
 def what_was_set_aside_is_not_saved(patch):
     """A cold save has what is held, and not what waits for the partition to be whole."""
-    edit(patch, snapshot, "_walk", "list(aside)", "()")
+    edit(patch, saved, "walk", "list(aside)", "()")
+    patch.setattr(snapshot, "walk", saved.walk)
 
 
 def what_was_merged_besides_is_not_saved(patch):
     """A cold save has records, and not the dots that were merged besides their past."""
-    edit(patch, snapshot._Save, "_partition", "replica.seen.get(key, ())", "()")
+    edit(patch, saved, "item_of", "replica.seen.get(key, ())", "()")
+    patch.setattr(snapshot, "item_of", saved.item_of)
 
 
 @under("full_disks", "descriptors")

@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from dynatwist.agreement import agreement, registrar
+from dynatwist.agreement import registrar
 from dynatwist.cluster import standing
 from dynatwist.feed import hub
 from dynatwist.model import digest, registry
@@ -360,17 +360,6 @@ def collection_asks_nobody(patch):
 def nothing_is_ever_collected(patch):
     """Tombstones stay for ever."""
     patch.setattr(Collection, "steps", lambda self, *rest: iter(()))
-
-
-@under("partitions", "one_way", "slow_links")
-def votes_that_are_not_kept(patch):
-    """An acceptor forgets what it accepted."""
-    patch.setattr(agreement.Acceptors, "_held", lambda self, slot: paxos.Vote())
-
-
-def votes_are_given_right_after_they_were_lost(patch):
-    """A node that lost its log votes as if it had never voted."""
-    patch.setattr(agreement.Acceptors, "_abstain", lambda self: None)
 
 
 def no_anti_entropy(patch):

@@ -1,0 +1,209 @@
+"""Registers: each of their rules taken away, and plain mistakes."""
+
+from __future__ import annotations
+
+from dynatwist.agreement import registers
+from dynatwist.agreement.rewriting import Rewriting
+from dynatwist.agreement.voting import Voting
+from dynatwist.model.clock import Stamp
+from dynatwist.repair.cells import CellPull
+from dynatwist.replication import proposal
+from dynatwist.replication.proposal import Proposal
+from dynatwist.replication.register import Cell, Registers
+from dynatwist.storage import saved
+from dynatwist.storage.register_store import RegisterStore
+
+from .edits import edit
+from .faults import under
+
+AWAY = ("partitions", "one_way", "slow_links", "crashes")
+"""Who proposes is not heard by all, and others are."""
+LOST = ("burns", "lost_logs", "flips", "crashes", "partitions")
+"""What an owner keeps is gone, and others go on."""
+CHANGES = ("upheavals", "joins", "forgets", "partitions")
+
+# Acceptors
+
+
+@under(*AWAY)
+def a_register_breaks_its_promise(patch):
+    """Whatever is to be accepted is accepted, whatever was promised since."""
+    edit(patch, Cell, "accept", "self if ballot < self.promised else Cell", "Cell")
+
+
+@under("power_cuts", "crashes", *AWAY)
+def a_promise_that_is_kept_in_memory(patch):
+    """A promise is not in the log."""
+
+    def promise(self, key, ballot):
+        found = self._state.registers[self._state.replica_of(key).number]
+        found.keep(key, self.cell(key).promise(ballot))
+
+    patch.setattr(RegisterStore, "promise", promise)
+
+
+@under("power_cuts", "crashes", *AWAY)
+def a_vote_is_told_before_it_is_durable(patch):
+    """An acceptor answers at once."""
+    edit(patch, Voting, "poll", "wal.when_durable(wal.lsn, lambda: told(votes))", "told(votes)")
+
+
+@under(*AWAY)
+def what_is_accepted_is_a_record(patch):
+    """An acceptor merges what it has accepted, before anybody knows whether it is chosen."""
+    accept = RegisterStore.accept
+
+    def accept_and_learn(self, key, ballot, following, value):
+        accept(self, key, ballot, following, value)
+        self.learn(key, proposal.unpack(value).dot)
+
+    patch.setattr(RegisterStore, "accept", accept_and_learn)
+
+
+@under(*LOST)
+def an_owner_that_may_have_forgotten_votes(patch):
+    """A node votes on what it does not hold all of."""
+    edit(patch, Voting, "votes_on", "and cluster.store.replicas[partition].whole", "")
+
+
+@under(*LOST)
+def registers_are_not_fetched(patch):
+    """A damaged owner is whole once it has the records, without what other owners have promised and accepted."""
+    patch.setattr(CellPull, "_join", lambda self, partition, reply: None)
+
+
+@under(*LOST)
+def registers_of_damaged_owners_keep_the_lower_promise(patch):
+    """Of what two owners tell, the one counts that comes last."""
+    edit(patch, Cell, "joined", "max(self.promised, other.promised)", "other.promised")
+
+
+@under("crashes", *AWAY)
+def registers_are_not_saved(patch):
+    """A cold save leaves registers out."""
+    edit(patch, saved, "item_of", "registers.cells.get(key)", "None")
+    from dynatwist.storage import snapshot
+
+    patch.setattr(snapshot, "item_of", saved.item_of)
+
+
+def a_floor_that_does_not_rise(patch):
+    """What is forgotten leaves nothing behind: no ballot, and no version."""
+    edit(patch, Registers, "forget", "before.raised(floor)", "before")
+
+
+def a_register_is_proposed_to_below_the_floor(patch):
+    """Where there is no register any more, any ballot is promised."""
+    edit(patch, Registers, "cell", "Cell(self.floor.ballot, NEVER", "Cell(NEVER, NEVER")
+
+
+@under(*AWAY)
+def a_register_is_forgotten_whatever_it_has_accepted(patch):
+    """A tombstone is collected, and with it what was accepted over it."""
+    edit(patch, Registers, "forgettable", "and dot_of(cell.value) == dot", "")
+
+
+@under(*AWAY)
+def what_is_chosen_takes_the_place_of_what_came_after(patch):
+    """A record that is merged replaces what a register has accepted, also what was written over that record."""
+    edit(patch, Cell, "learn", "return self if had_seen_it else Cell", "return Cell")
+
+
+# Proposers
+
+
+@under(*AWAY)
+def a_register_is_written_over_whatever_was_accepted(patch):
+    """A proposer makes its change of nothing, whatever others have accepted."""
+    edit(patch, Proposal, "_promised", "found = _latest(", "found = b'' and _latest(")
+
+
+@under(*AWAY)
+def the_first_accepted_value_counts(patch):
+    """Not the one that was accepted under the greatest ballot."""
+
+    def first(accepted):
+        return next((value for _, value in accepted if value), b"")
+
+    patch.setattr(proposal, "_latest", first)
+
+
+@under(*AWAY)
+def promises_of_any_ballot_count(patch):
+    """An answer counts as a promise, though a higher ballot was promised."""
+    edit(patch, Proposal, "_promised", "if vote.promised == self._ballot}", "}")
+
+
+@under(*AWAY)
+def anything_accepted_counts(patch):
+    """An answer counts as an acceptance, though the ballot was refused."""
+    edit(patch, Proposal, "_accepted", "if vote.accepted == self._ballot}", "}")
+
+
+@under(*AWAY)
+def a_read_shows_what_was_only_accepted(patch):
+    """A reader takes what one of a majority has accepted, where they differ."""
+    edit(patch, Proposal, "_looked", "len(told) > 1", "False")
+
+
+@under(*AWAY)
+def a_reader_asks_itself(patch):
+    """One answer is enough for a read."""
+    edit(patch, Proposal, "_looked", "if not self._is_majority(self._votes):", "if not self._votes:")
+
+
+@under(*AWAY)
+def a_refusal_by_what_this_node_knows(patch):
+    """A steady proposer refuses a change by its own cell, without asking anybody."""
+    edit(patch, Proposal, "begin", "return self._look()  #", "return Chosen(cell.value, False, frozenset())  #")
+
+
+@under("crashes", *AWAY)
+def a_ballot_that_does_not_name_the_process(patch):
+    """The ballots of all proposers are alike: a time, and a count that begins anew."""
+
+    def ballot(self, after):
+        return Stamp(max(after.ms + 1, 1), 0, b"0" * 16)
+
+    original = Proposal.__init__
+
+    def init(self, **arguments):
+        arguments["ballot_after"] = lambda after: ballot(self, after)
+        original(self, **arguments)
+
+    patch.setattr(Proposal, "__init__", init)
+
+
+@under(*AWAY)
+def a_proposer_is_always_steady(patch):
+    """A proposer asks to accept at once, under whatever ballot its own register has promised."""
+    edit(patch, Proposal, "begin", "if cell.promised != steady or steady == NEVER:", "if cell.promised == NEVER:")
+
+
+@under(*CHANGES)
+def registers_by_the_new_owners_alone(patch):
+    """While members change, the old owners need not agree."""
+    edit(
+        patch,
+        registers._Run,
+        "start",
+        "cluster.ownership.groups(partition)",
+        "cluster.ownership.groups(partition)[-1:]",
+    )
+
+
+@under(*CHANGES)
+def votes_by_another_registry_count(patch):
+    """What was asked by one registry goes on though there is another."""
+    edit(patch, registers._Run, "_ask", "if self._version == self._registers.cluster.version:", "if True:")
+
+
+@under(*AWAY)
+def a_change_is_made_twice(patch):
+    """A proposer whose change was chosen without its knowledge makes it again."""
+    patch.setattr(Rewriting, "made_in", lambda self, held: next((o for o in self._made if o.dot == held.dot), None))
+
+
+def versions_begin_anew(patch):
+    """A key that was deleted and collected begins with version 1 again."""
+    edit(patch, Rewriting, "_write", "version=version + 1", "version=1")
