@@ -54,7 +54,7 @@ def register(world, node, name, secret):
 def test_a_deleted_name_registered_again_after_collection_is_another_user():
     world, cluster = settled(3, tombstone_grace_s=0.5)
     a, b, c = cluster.nodes
-    new, token = register(world, a, "carol", "first secret")
+    new, _ = register(world, a, "carol", "first secret")
     assert new
     done = []
     ensureDeferred(a.core.users.delete("carol")).addBoth(done.append)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from random import Random
 
+import msgspec
+
 from dynatwist.agreement.agreement import Agreement
-from dynatwist.model.registry import Member, Registry
+from dynatwist.model.registry import Member, Registry, encode_registry
 from dynatwist.model.replica import Outcome, Replica
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.arrival import Arrival
@@ -26,8 +28,11 @@ def test_two_proposals_of_one_node_have_ballots_of_their_own(monkeypatch):
     for seed in range(10):
         world, cluster = settled(3, seed)
         core, chosen = cluster.nodes[0].core, []
-        for value in (b"alice", b"mallory", b"carol"):
-            Agreement(core.cluster, core.acceptors, "user  x", value).result.addBoth(chosen.append)
+        for number in range(3):
+            version = core.cluster.version + 1
+            registry = msgspec.structs.replace(core.cluster.registry, version=version, replicas=number + 1)
+            slot = Agreement(core.cluster, core.acceptors, f"registry:{version}", encode_registry(registry))
+            slot.result.addBoth(chosen.append)
         world.run(world.now_s + 5)
         assert len(chosen) == 3
         assert len(set(chosen)) == 1

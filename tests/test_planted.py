@@ -65,8 +65,12 @@ UNSEEN = {
     "this_nodes_clock_stamps_whatever_it_says": "only the stamp of that one write shows it, since nobody follows it; "
     "the judge looks at stamps in fair weather. Not in 60 seeds. tests/test_ends.py looks at once",
     "an_end_that_was_not_asked_for_does_not_count": "the same; tests/test_ends.py",
-    "a_proposer_takes_the_first_accepted_value_it_hears_of": "votes have to be divided in two values, and the older "
-    "be heard of first; once in 8 seeds whose rivals falter, once not in 11. tests/rare/members.py",
+    "a_proposer_takes_the_first_accepted_value_it_hears_of": "two have to propose a registry at once, and votes be "
+    "divided, and the older be heard of first; tests/rare/members.py",
+    "a_proposer_ignores_what_was_accepted": "members change seldom, and two have to propose another registry at once; "
+    "tests/test_replication.py",
+    "a_proposer_counts_whatever_was_accepted": "the same; tests/test_replication.py",
+    "an_acceptor_that_breaks_its_promise": "the same; tests/test_replication.py",
     "only_joiners_have_to_be_whole": "of three owners one has to burn, and of the two that stay one has to miss a "
     "write and be reached at the very moment at which the change ends; tests/rare/members.py",
     "what_was_fetched_for_an_earlier_version_counts": "a joiner has to fetch from one, miss what that one gets then, "

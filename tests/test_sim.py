@@ -9,14 +9,18 @@ import sys
 import msgspec
 import pytest
 
-from dynatwist.agreement.agreement import ENCODER
+from dynatwist.model.clock import Stamp
 from dynatwist.model.record import Draft
+from dynatwist.model.records import pack
+from dynatwist.model.registry import encode_registry
 from dynatwist.net.arrival import Arrival
-from dynatwist.net.messages import Accept, Prepare
+from dynatwist.net.messages import Accept, Poll, Prepare, Question
 from dynatwist.replication.paxos import Vote
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.run import simulate
 from dynatwist.sim.world import World
+
+from .test_model import make
 
 SEEDS = range(16)
 
@@ -90,9 +94,8 @@ def test_regression_who_returns_with_a_cursor_from_before_a_reset_is_told():
     assert simulate(46, minutes=0.5, faults=("joins", "forgets", "backups")).violations == []
 
 
-@pytest.mark.parametrize("slot", ["registry:2", "uid alice"])
 @pytest.mark.parametrize("power", [False, True])
-def test_an_acceptor_keeps_its_vote_over_a_crash(slot, power):
+def test_an_acceptor_keeps_its_vote_over_a_crash(power):
     """Proposers rarely race in whole histories, so nothing there would show that votes are forgotten."""
     world = World(1)
     cluster = SimCluster(world, 1)
@@ -106,12 +109,8 @@ def test_an_acceptor_keeps_its_vote_over_a_crash(slot, power):
         world.run(world.now_s + 1)
         return answers.pop().vote
 
-    registry = cluster.registry()
-    value, other = (
-        (ENCODER.encode(registry), ENCODER.encode(msgspec.structs.replace(registry, version=2)))
-        if slot.startswith("registry")
-        else (b"the value", b"another value")
-    )
+    registry, slot = cluster.registry(), "registry:2"
+    value, other = encode_registry(registry), encode_registry(msgspec.structs.replace(registry, version=2))
     ask(Prepare(1, slot, (1, b"a")))
     vote = ask(Accept(1, slot, (1, b"a"), value))
     assert vote.value == value
@@ -120,6 +119,33 @@ def test_an_acceptor_keeps_its_vote_over_a_crash(slot, power):
     assert world.run_until(cluster.is_settled, 60.0)
     assert ask(Prepare(1, slot, (2, b"b"))) == Vote((2, b"b"), (1, b"a"), value)
     assert ask(Accept(1, slot, (1, b"c"), other)).value == value
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_an_owner_keeps_its_vote_on_a_register_over_a_crash(power):
+    world = World(1)
+    cluster = SimCluster(world, 1)
+    (node,) = cluster.nodes
+    node.start()
+    assert world.run_until(cluster.is_settled, 60.0)
+    key, answers = ("_users", "carol"), []
+    first, second, third = (Stamp(1 << 41, count, b"p" * 16) for count in range(3))
+    record = make(1, 1)
+
+    def ask(*question):
+        poll = Poll(1, [Question(key, *question)])
+        node.process.run(node.core.cluster.peers.handle, Arrival(node.node_id), poll, answers.append)
+        world.run(world.now_s + 1)
+        return answers.pop().votes[0]
+
+    ask(second)
+    assert ask(second, third, pack(record)).accepted == second
+    node.kill(power)
+    node.start()
+    assert world.run_until(cluster.is_settled, 60.0)
+    kept = ask(None)
+    assert (kept.promised, kept.accepted, kept.value) == (third, second, pack(record))
+    assert ask(first).promised == third
 
 
 SHORT_REGRESSIONS = {

@@ -61,7 +61,7 @@ class Faults:
     :ivar jumps: a wall clock is ahead or behind by hours, days or years for a moment.
     :ivar upheavals: several join and are struck out at once, and meanwhile one of those concerned burns down.
     :ivar double_burns: two nodes come back with empty disks, as others.
-    :ivar vote_cuts: power is lost right after a node has voted for a name.
+    :ivar vote_cuts: power is lost right after a node has voted on a register.
     :ivar ambushes: an owner is frozen, slow to answer, or cut off, right when it has carried out a forwarded write.
     :ivar descriptors: a process may open no more files for a while.
     :ivar foreign: somebody else's files lie in the data folder, and what a crash left half written.
@@ -262,7 +262,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         drift_ppm=random.choice([0, 100, 500]),
         quiet_s=random.choice([0.0] * 11 + [600.0]),
         interest_s=Random(f"interest {seed}").choice([INTEREST_S, 0.5]),
-        rivals=Random(f"rivals {seed}").choice([0.0, 1.0, 3.0]),
+        rivals=Random(f"rivals {seed}").choice([0.0, 1.0, 3.0, 6.0]),
         same_seeds=Random(f"seeds {seed}").random() < 0.3,
         disk_reserve_bytes=disk.choice([0, 2_000, 8_000]),
         least_log_bytes=disk.choice([10_000, 50_000, 1_000_000]),

@@ -5,11 +5,15 @@ Each scenario holds, and breaks with a planted defect: so that would show.
 
 from __future__ import annotations
 
-from dynatwist.agreement.agreement import Agreement
+import json
+
+from dynatwist.agreement.rewriting import Rewriting
+from dynatwist.model.clock import Stamp
+from dynatwist.model.record import Draft
 from dynatwist.model.registry import Member, Registry
 from dynatwist.model.ring import ALL_PARTITIONS, PARTITIONS, partition_of
 from dynatwist.net.arrival import Arrival
-from dynatwist.net.messages import Summaries
+from dynatwist.net.messages import Poll, Question, Summaries
 from dynatwist.repair import tombstones
 from dynatwist.replication import filling
 from dynatwist.replication.filling import Filling
@@ -57,33 +61,56 @@ def a_proposer_takes_what_was_accepted_last():
     assert proposal.value == b"later"
 
 
-def whoever_lost_its_votes_abstains_for_a_while():
+def append(world, node, name, limit_s=4.0):
+    """Have a node add a name to a register; answers all that it names then, or nothing."""
+    key, ended = ("_rivals", "r"), []
+
+    def draft(held):
+        names = json.loads(held.value)["names"] if held is not None else []
+        return Draft(json.dumps({"names": [*names, name]}).encode(), "x")
+
+    made = Rewriting(node.core.store, key, draft)
+    until_s = node.process.seconds() + limit_s
+    node.process.run(node.core.registers.change, key, made, until_s, ended.append)
+    assert world.run_until(lambda: bool(ended), 2 * limit_s, step_s=0.01)
+    mine = made.result(ended[0])
+    return json.loads(mine.value)["names"] if mine is not None else None
+
+
+def whoever_lost_its_votes_gives_none():
     """Two of three accepted something, one of them loses its log; the third and that one are the next majority."""
     world, cluster = settled(3)
     first, loser, third = cluster.nodes
-
-    def proposed(node, value):
-        told = []
-        core = node.core
-        node.process.run(lambda: Agreement(core.cluster, core.acceptors, "user  x", value).result.addBoth(told.append))
-        world.run_until(lambda: bool(told), 10)
-        return told
-
     third.kill()
-    assert proposed(first, b"first") == [b"first"]
+    assert append(world, first, "first") == ["first"]
+    isolate(cluster, first)
     loser.kill()
     loser.disk.lose_log()
     loser.start()
     third.start()
-    for _ in range(2):  # also when it is started once more meanwhile
-        assert world.run_until(
-            lambda: cluster.is_settled() and not loser.core.cluster.standing.not_whole(), 60, step_s=0.01
-        )
-        loser.kill()
-        loser.start()
-    assert world.run_until(cluster.is_settled, 60, step_s=0.01)
-    isolate(cluster, first)
-    assert proposed(third, b"second") != [b"second"]
+    world.run(world.now_s + 3)
+    assert append(world, third, "second") is None
+    cluster.network.heal()
+    assert world.run_until(cluster.is_settled, 60)
+    assert append(world, third, "third") == ["first", "third"]
+
+
+def an_owner_that_was_damaged_knows_what_others_have_promised():
+    """An owner promises a ballot, and forgets it; it votes again once it knows from others what it had promised."""
+    world, cluster = settled(3)
+    first, loser, third = cluster.nodes
+    key, ballot = ("_rivals", "r"), Stamp(first.wall_ms() + 1000, 0, b"p" * 16)
+    for node in (loser, third):
+        poll = Poll(node.core.cluster.version, [Question(key, ballot)])
+        node.process.run(node.core.cluster.peers.handle, Arrival(first.node_id), poll, lambda reply: None)
+    world.run(world.now_s + 0.5)
+    loser.kill()
+    loser.disk.lose_log()
+    loser.start()
+    assert world.run_until(
+        lambda: cluster.is_settled() and not loser.core.cluster.standing.not_whole(), 60, step_s=0.05
+    )
+    assert loser.core.store.registers.cell(key).promised == ballot
 
 
 # Registries
@@ -288,7 +315,8 @@ def nothing_is_handed_off_while_members_change():
 
 SCENARIOS = {
     "a_proposer_takes_the_first_accepted_value_it_hears_of": a_proposer_takes_what_was_accepted_last,
-    "votes_are_given_right_after_they_were_lost": whoever_lost_its_votes_abstains_for_a_while,
+    "an_owner_that_may_have_forgotten_votes": whoever_lost_its_votes_gives_none,
+    "registers_are_not_fetched": an_owner_that_was_damaged_knows_what_others_have_promised,
     "an_amended_change_forgets_the_members_before_it": a_change_that_is_amended_goes_on_from_the_members_before_it,
     "only_joiners_have_to_be_whole": an_owner_that_stays_fetches_where_owners_become_few,
     "what_was_fetched_for_an_earlier_version_counts": what_a_change_needs_is_fetched_under_its_last_version,

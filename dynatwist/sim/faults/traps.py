@@ -7,7 +7,7 @@ from functools import partial
 
 from dynatwist.model.record import Key
 from dynatwist.storage.effects import Effect, Held
-from dynatwist.storage.entries import AnyEntry, MetaSet
+from dynatwist.storage.entries import Accepted, AnyEntry, Promised
 
 from ..cluster import SimNode
 from ..world import Process
@@ -38,7 +38,7 @@ class Traps:
         store = core.store
 
         def vote(entry: AnyEntry, effect: Effect) -> None:
-            if isinstance(entry, MetaSet) and entry.name.startswith("vote "):
+            if isinstance(entry, Promised | Accepted):
                 store.ignore(vote)
                 after_s = storm.random.choice((0.0005, 0.003, 0.01)) * storm.random.random()
                 storm.world.later(after_s, partial(node.kill, power=True), process)
