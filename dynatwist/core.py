@@ -41,6 +41,7 @@ from dynatwist.relays import Relays
 from dynatwist.repair.repair import Repair
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
+from dynatwist.requests.table_changes import TableChanges
 from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.keyring import ClusterKeys, Keyring
@@ -128,9 +129,10 @@ class Core:
         )
         self.relays = Relays(self.cluster, self.hub)
         self.store.announce_to(self.relays.announce)
-        self.coordinator = Coordinator(self.cluster, config.limits.value_bytes, config.limits.store_bytes)
-        self.acceptors = Acceptors(self.cluster)
         self.registers = Registers(self.cluster)
+        limits = config.limits
+        self.coordinator = Coordinator(self.cluster, self.registers, limits.value_bytes, limits.store_bytes)
+        self.acceptors = Acceptors(self.cluster)
         self.registrar = Registrar(self.cluster, self.acceptors, list(config.join), config.replicas)
         self.repair = Repair(self.cluster)
 
@@ -199,7 +201,8 @@ class Core:
             counters=self._counters,
         )
         rotation = Rotation(self.cluster, self.keyring, config.token_lifetime_s)
-        self.handlers = Handlers(context, rotation, self.runtime.later)
+        changes = TableChanges(self.cluster, self.registers, self.coordinator.tables)
+        self.handlers = Handlers(context, rotation, changes, self.runtime.later)
 
     def _counters(self) -> dict[str, int]:
         return counters_of(

@@ -65,7 +65,7 @@ class Registers:
         self._cluster = cluster
         self.voting = Voting(cluster, self._complete)
         self._polls = Polls(cluster, self.voting)
-        self._queues: dict[Key, deque[_Run]] = {}
+        self._queues: dict[Key, deque[Run]] = {}
         self._steady: OrderedDict[Key, tuple[int, Ballot]] = OrderedDict()
 
     def read(self, key: Key, until_s: float, done: OnEnded) -> None:
@@ -74,17 +74,27 @@ class Registers:
         :param until_s: when to give up, in monotonic seconds.
         :param done: called once.
         """
-        _Run(self, key, None, until_s, done).start()
+        Run(self, key, None, until_s, done).start()
 
-    def change(self, key: Key, change: Change, until_s: float, done: OnEnded) -> None:
+    def change(self, key: Key, change: Change, until_s: float, done: OnEnded, op: bytes = b"") -> Run:
         """Change what is chosen for a key.
 
         :param change: called as often as it has to be tried; see `Change`.
         :param until_s: when to give up, in monotonic seconds.
         :param done: called once.
+        :param op: id of the request, if another proposer may have carried it out.
         """
-        queue = self._queues.setdefault(key, deque())
-        run = _Run(self, key, change, until_s, done)
+        run = self.enter(key, change, until_s, done, op)
+        run.begin()
+        return run
+
+    def enter(self, key: Key, change: Change, until_s: float, done: OnEnded, op: bytes = b"") -> Run:
+        """The same, to be begun by whoever wants to know the run before it is tried."""
+        return Run(self, key, change, until_s, done, op)
+
+    def queue(self, run: Run) -> None:
+        """It is a run's turn, or will be: a node works at one change of a register at a time."""
+        queue = self._queues.setdefault(run.key, deque())
         queue.append(run)
         if len(queue) == 1:
             run.start()
@@ -105,7 +115,7 @@ class Registers:
         version, ballot = self._steady.get(key, (0, NEVER))
         return ballot if version == self._cluster.version else NEVER
 
-    def ended(self, run: _Run, version: int, chosen: Chosen | None) -> None:
+    def ended(self, run: Run, version: int, chosen: Chosen | None) -> None:
         """A run is over: remember what it was promised, tell all what is chosen; the next one's turn."""
         if chosen is not None and chosen.following != NEVER:
             self._steady[run.key] = version, chosen.following
@@ -148,20 +158,29 @@ class Registers:
         return self._cluster
 
 
-class _Run:
+class Run:
     """One request, through as many ballots as it takes until it is chosen or its time is over."""
 
     __slots__ = (
-        "_change", "_done", "_groups", "_in_doubt", "_is_over", "_proposal", "_registers", "_timer", "_tries",
+        "_change", "_done", "_groups", "_in_doubt", "_is_over", "_op", "_proposal", "_registers", "_timer", "_tries",
         "_until_s", "_version", "_voted", "key",
     )  # fmt: skip
 
-    def __init__(self, registers: Registers, key: Key, change: Change | None, until_s: float, done: OnEnded) -> None:
+    def __init__(
+        self,
+        registers: Registers,
+        key: Key,
+        change: Change | None,
+        until_s: float,
+        done: OnEnded,
+        op: bytes = b"",
+    ) -> None:
         self.key = key
         self._registers = registers
         self._change = change
         self._until_s = until_s
         self._done = done
+        self._op = op
         self._groups: tuple[tuple[bytes, ...], ...] = ()
         self._version = 0
         self._tries = 0
@@ -172,9 +191,18 @@ class _Run:
         self._timer: Timer = runtime.clock.callLater(max(0.0, until_s - runtime.monotonic_s()), self._late)
 
     @property
+    def was_met(self) -> bool:
+        """Whether an owner may have accepted from another proposer what this request became."""
+        return self._proposal is not None and self._proposal.was_met
+
+    @property
     def is_change(self) -> bool:
         """Whether it may change something."""
         return self._change is not None
+
+    def begin(self) -> None:
+        """A change: when it is its turn."""
+        self._registers.queue(self)
 
     def start(self) -> None:
         """Ask the first question, by the present registry."""
@@ -191,6 +219,7 @@ class _Run:
             mine=lambda: store.registers.cell(self.key),
             change=self._change,
             ballot_after=lambda ballot: store.clock.stamp(ballot[:2]),
+            is_repeated=bool(self._op),
         )
         version = store.registers.floor(partition).version
         self._do(self._proposal, self._proposal.begin(version, registers.steady(self.key)))
@@ -218,7 +247,7 @@ class _Run:
                 sometimes("the owners of a register change while it is voted on")
                 self._begin_anew()
 
-        question = Question(self.key, ask.ballot, ask.following, ask.value, ask.known)
+        question = Question(self.key, ask.ballot, ask.following, ask.value, ask.known, self._op)
         self._registers.ask(question, frozenset().union(*self._groups), heard)
 
     def _begin_anew(self) -> None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.fetch import fetch
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.dots import Dot
 from dynatwist.model.flaws import is_moment, key_flaw, record_flaw
 from dynatwist.model.record import Key, Record
-from dynatwist.model.records import value_of
+from dynatwist.model.records import op_of, value_of
 from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Chose, Poll, Polled, Question
+from dynatwist.replication.met import Met
 from dynatwist.replication.proposal import Vote, answer
 from dynatwist.replication.register import Cell
 from dynatwist.replication.register_flaws import is_ballot, value_flaw
@@ -48,6 +51,7 @@ class Voting:
         self._cluster = cluster
         self._complete = complete
         self._unlearnt = dict.fromkeys(cluster.store.registers.unmerged(), 0.0)
+        self._met = Met(cluster.runtime.monotonic_s())
         cluster.peers.on_call(Poll, self._on_poll)
         cluster.peers.on_notice(Chose, self._on_chose)
 
@@ -99,7 +103,12 @@ class Voting:
                     return None
                 store.registers.accept(key, question.ballot, question.following, question.value)
                 self._unlearnt[key] = self._cluster.runtime.monotonic_s()
-        return answer(cell, question.value, question.known, store.registers.floor(partition).version)
+                self._met.note(op_of(question.value), self._cluster.runtime.monotonic_s())
+        vote = answer(cell, question.value, question.known, store.registers.floor(partition).version)
+        if question.op and self._met.may_have_met(question.op, self._cluster.runtime.monotonic_s()):
+            sometimes("an owner may have accepted what another proposer made of a request")
+            return msgspec.structs.replace(vote, has_met=True)
+        return vote
 
     # What is chosen
 
@@ -141,6 +150,7 @@ class Voting:
     def tick(self) -> None:
         """Find out what became of what was accepted and never said to be chosen; to be called every second."""
         before_s = self._cluster.runtime.monotonic_s() - LEARN_AFTER_S
+        self._met.sweep(self._cluster.runtime.monotonic_s())
         late = [key for key, accepted_s in self._unlearnt.items() if accepted_s < before_s][:ASKED_A_SECOND]
         for key in late:
             self._is_learnt(key)

@@ -10,6 +10,7 @@ from operator import attrgetter
 
 from dynatwist.agreement.rotation import Rotation
 from dynatwist.auth.tokens import Identity
+from dynatwist.requests.table_changes import TableChanges
 
 from .accounts import AccountRoutes
 from .admin import AdminRoutes
@@ -21,6 +22,7 @@ from .live import LiveRoutes, Sights
 from .request import Answer
 from .session import Session
 from .status import StatusRoutes
+from .tables import TableRoutes
 
 Handler = Callable[..., Answer | Awaitable[Answer]]
 
@@ -29,17 +31,25 @@ class Handlers:
     """See the module.
 
     :param rotation: of the cluster's secrets.
+    :param table_changes: of how tables are kept.
     :param later: runs a function in the next turn of the reactor.
     :ivar connected: whoever has a stream or a websocket.
     """
 
-    def __init__(self, context: Context, rotation: Rotation, later: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        rotation: Rotation,
+        table_changes: TableChanges,
+        later: Callable[[Callable[[], None]], object],
+    ) -> None:
         self.context = context
         self.data = DataRoutes(context)
         self.accounts = AccountRoutes(context)
         self.status = StatusRoutes(context)
         self.admin = AdminRoutes(context, self.data)
         self.keys = KeyRoutes(context, rotation)
+        self.tables = TableRoutes(context, table_changes)
         self.connected = Connected(context.users.still_counts, later)
         self._sights = Sights(context)
         self.live = LiveRoutes(context, self._sights, self.connected)

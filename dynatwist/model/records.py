@@ -60,6 +60,21 @@ class _Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     expires_ms: int = 0
 
 
+class _Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A record of which the request's id is wanted."""
+
+    dot: msgspec.Raw
+    value: msgspec.Raw
+    vv: msgspec.Raw
+    stamp: msgspec.Raw
+    lineage: msgspec.Raw
+    version: int
+    owner: msgspec.Raw
+    expires_ms: int = 0
+    op: bytes = b""
+
+
+_tail = msgspec.msgpack.Decoder(_Tail).decode
 _outline = msgspec.msgpack.Decoder(_Outline).decode
 _NOTHING = b"\xc0"
 _value = msgspec.msgpack.Decoder(_Value).decode
@@ -71,6 +86,11 @@ NAME_BYTES = 29
 def dot_of(packed: Packed) -> Dot:
     """The dot of a packed record, without all the rest."""
     return _head(packed).dot
+
+
+def op_of(packed: Packed) -> bytes:
+    """The id of the request that a packed record was written by; may be empty."""
+    return _tail(packed).op
 
 
 def name_of(packed: Packed | None) -> bytes:

@@ -35,12 +35,14 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     :ivar value: what it has accepted; ``None`` where the proposer knows that, or has not asked for it.
     :ivar version: the greatest version of what was forgotten; see `Floor`.
+    :ivar has_met: whether it may have accepted something that the request asked about has become; see `Ask`.
     """
 
     promised: Ballot
     accepted: Ballot
     value: Packed | None
     version: int = 0
+    has_met: bool = False
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -101,7 +103,10 @@ class Proposal:
     :param mine: asked for this node's own cell.
     :param change: ``None`` to read.
     :param ballot_after: gives a ballot that was never given, beyond one.
+    :param is_repeated: whether another proposer may have made this change before: then what this process was promised
+        does not count, since all owners are to be asked whether they have met it.
     :ivar in_doubt: whether something was asked to be accepted of which nobody knows what became.
+    :ivar was_met: whether an owner may have accepted this change from another proposer.
     """
 
     def __init__(
@@ -111,12 +116,14 @@ class Proposal:
         mine: Callable[[], Cell],
         change: Change | None,
         ballot_after: Callable[[Ballot], Ballot],
+        is_repeated: bool = False,
     ) -> None:
         self._groups = [frozenset(group) for group in groups]
         self._owners: frozenset[bytes] = frozenset().union(*self._groups)
         self._mine = mine
         self._change = change
         self._ballot_after = ballot_after
+        self._is_repeated = is_repeated
         self._number = 0
         self._state = _State.LOOK
         self._ballot = self._following = NEVER
@@ -128,7 +135,7 @@ class Proposal:
         self._lost: set[bytes] = set()
         self._highest: Ballot = NEVER
         self._version = 0
-        self.in_doubt = False
+        self.in_doubt = self.was_met = False
 
     # What is to be done
 
@@ -142,7 +149,7 @@ class Proposal:
         if self._change is None:
             return self._look()
         cell = self._mine()
-        if cell.promised != steady or steady == NEVER:
+        if cell.promised != steady or steady == NEVER or self._is_repeated:
             return self._prepare()
         if not self._take(cell.value):
             return self._look()  # it is refused by what this node knows; others may know more
@@ -167,6 +174,7 @@ class Proposal:
             self._votes[owner] = vote
             self._highest = max(self._highest, vote.promised, vote.accepted)
             self._version = max(self._version, vote.version)
+            self.was_met = self.was_met or vote.has_met
         match self._state:
             case _State.LOOK:
                 return self._looked()

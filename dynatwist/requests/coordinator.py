@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from dynatwist.agreement.registers import Registers
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, pack
@@ -25,6 +26,8 @@ from .deciding import Deciding
 from .forwarding import HERE, ForwardRun, OnResult, Origin
 from .from_peers import FromPeers
 from .reads import READ_TIMEOUT_S, OnRead, ReadRun
+from .strong import Strong, is_for_one
+from .tables import Consistency, Tables
 from .writes import Writes
 
 LOG_PATIENCE_S = 0.1
@@ -36,16 +39,19 @@ class Coordinator:
 
     :param max_value_bytes: bounds the result of a patch.
     :param max_store_bytes: bound on memory, beyond which writes that add are refused.
+    :ivar tables: how records are kept.
     :ivar deciding: what a write becomes.
     :ivar candidates: who can be asked, in which order.
     :ivar from_peers: what other nodes ask.
     """
 
-    def __init__(self, cluster: Cluster, max_value_bytes: int, max_store_bytes: int) -> None:
+    def __init__(self, cluster: Cluster, registers: Registers, max_value_bytes: int, max_store_bytes: int) -> None:
         self.cluster = cluster
+        self.tables = Tables(cluster.store)
         self._writes = Writes(cluster)
         self._compares = Compares(cluster)
         self.deciding = Deciding(cluster, max_value_bytes, max_store_bytes)
+        self._strong = Strong(cluster, registers, self.deciding)
         self.candidates = Candidates(cluster)
         self.from_peers = FromPeers(cluster, self.candidates, self._carry_out)
 
@@ -85,6 +91,13 @@ class Coordinator:
     # Carrying out
 
     def _carry_out(self, operation: Operation, origin: Origin, done: OnResult) -> None:
+        consistency = self.tables.consistency(operation.key[0])
+        if consistency is Consistency.STRONG and not is_for_one(operation):
+            self._strong.carry_out(operation, origin, done)
+            return
+        if consistency is Consistency.CLOSING and operation.is_write:
+            done(Result(Code.UNAVAILABLE, text="the table is about to become strong; try again in a moment"))
+            return
         if not operation.seen or has_seen(self.cluster, operation):
             self._carry_out_now(operation, origin, done)
             return

@@ -41,12 +41,20 @@ class Deciding:
         :param knows_most: whether a majority of the owners was asked for that. If not, a second attempt does not take
             the moment of the first into the history: it would win over all that the majority does meanwhile.
         """
-        store = self._cluster.store
         known = self._known(operation, origin, held)
         if known is not None:
             return known
         after_ms = max(origin.after_ms, held.stamp.ms + 1) if origin.in_doubt and held is not None else origin.after_ms
-        if held is not None and held.is_dead(store.lapse_ms):
+        draft = self.draft(operation, origin, held, knows_most=knows_most)
+        if isinstance(draft, Result):
+            return draft
+        return self._cluster.store.write(operation.key, draft, after_ms=after_ms)
+
+    def draft(
+        self, operation: Operation, origin: Origin, held: Record | None, *, knows_most: bool = False
+    ) -> Draft | Result:
+        """What a request wants written over what is held, or why it wants nothing; see `decide`."""
+        if held is not None and held.is_dead(self._cluster.store.lapse_ms):
             held = None
         refusal = self._too_late(origin) or self._refusal(operation, held) or self._no_room(operation, held)
         if refusal is not None:
@@ -58,8 +66,7 @@ class Deciding:
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
         besides = origin.in_doubt and operation.kind is Kind.PUT and knows_most
         expires_ms = self._end(operation, held, value)
-        draft = Draft(value, operation.uid, expires_ms, origin.op, origin.created, besides)
-        return store.write(operation.key, draft, after_ms=after_ms)
+        return Draft(value, operation.uid, expires_ms, origin.op, origin.created, besides)
 
     def has_room(self, key: Key, value: bytes) -> bool:
         """Whether memory has room for a value, or it takes no more than what it replaces."""

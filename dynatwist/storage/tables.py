@@ -27,6 +27,10 @@ class LiveCounts:
         """How many data tables have a live key."""
         return len(self._by_table)
 
+    def of(self, table: str) -> int:
+        """Live keys of one table."""
+        return int(self._by_table.get(table, 0))
+
     def add(self, table: str, change: int) -> None:
         """So many live keys more, or less; those of system tables are not counted."""
         if is_system_table(table) or not change:

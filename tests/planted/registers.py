@@ -177,7 +177,13 @@ def a_ballot_that_does_not_name_the_process(patch):
 @under(*AWAY)
 def a_proposer_is_always_steady(patch):
     """A proposer asks to accept at once, under whatever ballot its own register has promised."""
-    edit(patch, Proposal, "begin", "if cell.promised != steady or steady == NEVER:", "if cell.promised == NEVER:")
+    edit(
+        patch,
+        Proposal,
+        "begin",
+        "if cell.promised != steady or steady == NEVER or self._is_repeated:",
+        "if cell.promised == NEVER:",
+    )
 
 
 @under(*CHANGES)
@@ -185,7 +191,7 @@ def registers_by_the_new_owners_alone(patch):
     """While members change, the old owners need not agree."""
     edit(
         patch,
-        registers._Run,
+        registers.Run,
         "start",
         "cluster.ownership.groups(partition)",
         "cluster.ownership.groups(partition)[-1:]",
@@ -195,7 +201,7 @@ def registers_by_the_new_owners_alone(patch):
 @under(*CHANGES)
 def votes_by_another_registry_count(patch):
     """What was asked by one registry goes on though there is another."""
-    edit(patch, registers._Run, "_ask", "if self._version == self._registers.cluster.version:", "if True:")
+    edit(patch, registers.Run, "_ask", "if self._version == self._registers.cluster.version:", "if True:")
 
 
 @under(*AWAY)

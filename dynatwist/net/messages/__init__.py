@@ -11,7 +11,7 @@ from .feeds import Listen, Listening, Relay
 from .greeting import Done, Hello, Leaving, Ping, Refused, StaleRegistry, Status, Unable
 from .members import Accept, Join, KeysAre, Prepare, RegistryIs, Rekey, Settle, Voted
 from .records import Compare, DotHeld, Fetch, Fetched, Forward, Held, Outcome, ReadDot, Replicate, Scan, Scanned
-from .registers import CellsAre, Chose, Poll, Polled, PullCells, Question
+from .registers import CellsAre, Chose, CountTable, Poll, Polled, PullCells, Question, TableCounted
 from .repair import (
     BucketEntries,
     Buckets,
@@ -75,6 +75,8 @@ AnyMessage = (
     | Chose
     | PullCells
     | CellsAre
+    | CountTable
+    | TableCounted
 )
 
 __all__ = [
@@ -88,6 +90,7 @@ __all__ = [
     "Chose",
     "ClocksAre",
     "Compare",
+    "CountTable",
     "Differing",
     "Done",
     "DotHeld",
@@ -126,6 +129,7 @@ __all__ = [
     "StaleRegistry",
     "Status",
     "Summaries",
+    "TableCounted",
     "Unable",
     "Voted",
 ]

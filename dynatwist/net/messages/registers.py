@@ -19,6 +19,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True, gc=False):
     :ivar following: to promise besides, where something is to be accepted.
     :ivar value: to accept, as `dynatwist.model.records.pack` makes it; ``None`` to promise.
     :ivar known: names the value that the asker holds; it need not be repeated.
+    :ivar op: id of a request that another proposer may have carried out: has the owner accepted what it became?
     """
 
     key: Key
@@ -26,6 +27,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True, gc=False):
     following: Ballot = NEVER
     value: bytes | None = None
     known: bytes = b""
+    op: bytes = b""
 
 
 class Poll(Message, frozen=True, tag=44):
@@ -70,3 +72,21 @@ class CellsAre(Message, frozen=True, tag=48):
     floor: Floor
     walk: int
     at: int
+
+
+class CountTable(Message, frozen=True, tag=49):
+    """How many live records of a table do you hold, which is on its way to other settings? Reply `TableCounted`."""
+
+    registry: int
+    table: str
+
+
+class TableCounted(Message, frozen=True, tag=50):
+    """Reply.
+
+    :ivar live: records.
+    :ivar is_closing: whether the answerer knows that the table is on its way to other settings, and refuses writes.
+    """
+
+    live: int
+    is_closing: bool

@@ -1,0 +1,152 @@
+"""Requests on strong tables: each key is a register, so what clients see happens one after another.
+
+A majority of the owners decides about each write and each read. So nothing is done where no majority can be reached,
+and nothing that was acknowledged is lost as long as a majority of the owners keeps its disks.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dynatwist.agreement.registers import Ended, Registers, Run
+from dynatwist.agreement.rewriting import Rewriting
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.model.record import Draft, Record
+from dynatwist.model.records import unpack
+from dynatwist.model.ring import partition_of
+from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Code, Kind, Operation, Result
+from dynatwist.sometimes import sometimes
+
+from .deciding import FORGOTTEN, Deciding
+from .forwarding import OnResult, Origin
+
+TIMEOUT_S = 1.5
+"""For one request: many round trips, and two groups of a log on a disk that takes half a second for each."""
+NO_MAJORITY = "a majority of the key's owners cannot be reached, and the table is strong"
+
+
+class Strong:
+    """See the module."""
+
+    def __init__(self, cluster: Cluster, registers: Registers, deciding: Deciding) -> None:
+        self._cluster = cluster
+        self._registers = registers
+        self._deciding = deciding
+
+    def carry_out(self, operation: Operation, origin: Origin, done: OnResult) -> None:
+        """Carry out a request as an owner.
+
+        :param done: called once.
+        """
+        if operation.is_write and operation.level in (Level.ONE, Level.ALL):
+            text = f"w={operation.level.value} is not for a strong table, which is written by a majority; leave w out"
+            done(Result(Code.MALFORMED, text=text))
+        elif operation.is_write:
+            _Write(self._cluster, self._registers, self._deciding, operation, origin, done).begin()
+        else:
+            self._read(operation, done)
+
+    def _read(self, operation: Operation, done: OnResult) -> None:
+        cluster = self._cluster
+        asked_ms = cluster.store.lapse_ms
+
+        def ended(end: Ended) -> None:
+            replicas = reach_of(cluster, operation, end)
+            record = record_of(end)
+            if end.chosen is None:
+                done(Result(Code.UNAVAILABLE, None, replicas, NO_MAJORITY))
+            elif record is None or record.value is None:
+                done(Result(Code.ABSENT, None, replicas))
+            elif asked_ms < record.expires_ms <= cluster.times.lapse_ms():
+                sometimes("a record of a strong table ended between the question and the answer")
+                self._read(operation, done)
+            elif record.is_dead(asked_ms):
+                cluster.store.readable.when_over(record.expires_ms, lambda: done(Result(Code.ABSENT, None, replicas)))
+            else:
+                done(Result(Code.OK, record, replicas))
+
+        self._registers.read(operation.key, cluster.runtime.monotonic_s() + TIMEOUT_S, ended)
+
+
+class _Write:
+    """One write, until it is chosen, refused by what is chosen, or nobody knows."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        registers: Registers,
+        deciding: Deciding,
+        operation: Operation,
+        origin: Origin,
+        done: OnResult,
+    ) -> None:
+        self._cluster = cluster
+        self._registers = registers
+        self._deciding = deciding
+        self._operation = operation
+        self._origin = origin
+        self._done = done
+        self._refusal: Result | None = None
+        self._asked_ms = 0
+        self._run: Run | None = None
+        self._rewriting: Rewriting | None = None
+
+    def begin(self) -> None:
+        """Ask the owners."""
+        cluster, operation, origin = self._cluster, self._operation, self._origin
+        self._asked_ms = cluster.store.lapse_ms
+        self._rewriting = rewriting = Rewriting(cluster.store, operation.key, self._draft)
+        until_s = cluster.runtime.monotonic_s() + TIMEOUT_S
+        op = origin.op if origin.in_doubt else b""
+        self._run = self._registers.enter(operation.key, rewriting, until_s, self._ended, op)
+        self._run.begin()
+
+    def _draft(self, held: Record | None) -> Draft | None:
+        """What is to be written over what is held, by what a majority has; or nothing, and why."""
+        origin = self._origin
+        self._refusal = None
+        if origin.op and held is not None and held.op == origin.op:
+            self._refusal = Result(Code.OK, held)  # another proposer has made it
+        elif self._run is not None and self._run.was_met:
+            self._refusal = FORGOTTEN
+        else:
+            drafted = self._deciding.draft(self._operation, origin, held)
+            if isinstance(drafted, Draft):  # the moments of creations go by what is agreed on, not by attempts
+                return msgspec.structs.replace(drafted, created=None, may_have_created=False)
+            self._refusal = drafted
+        return None
+
+    def _ended(self, end: Ended) -> None:
+        cluster, operation = self._cluster, self._operation
+        assert self._rewriting is not None
+        replicas = reach_of(cluster, operation, end)
+        mine, found = self._rewriting.result(end), record_of(end)
+        if mine is not None:
+            self._done(Result(Code.OK, mine, replicas))
+        elif end.chosen is None and end.in_doubt:
+            self._done(Result(Code.UNCERTAIN, None, replicas, "no majority of the owners has answered in time; look"))
+        elif end.chosen is None:
+            self._done(Result(Code.UNAVAILABLE, None, replicas, NO_MAJORITY))
+        elif found is not None and self._asked_ms < found.expires_ms <= cluster.times.lapse_ms():
+            sometimes("what a write on a strong table was refused for has ended meanwhile")
+            self.begin()
+        else:
+            refusal = self._refusal or Result(Code.UNAVAILABLE, text=NO_MAJORITY)
+            self._done(Result(refusal.code, refusal.record, replicas, refusal.text))
+
+
+def record_of(end: Ended) -> Record | None:
+    """What is chosen."""
+    return unpack(end.chosen.value) if end.chosen is not None and end.chosen.value else None
+
+
+def reach_of(cluster: Cluster, operation: Operation, end: Ended) -> str:
+    """``REACHED/OWNERS``, for people."""
+    groups = cluster.ownership.groups(partition_of(*operation.key))
+    return f"{end.reached}/{len(groups[-1]) if groups else 0}"
+
+
+def is_for_one(operation: Operation) -> bool:
+    """Whether a request asks for what one owner has, perhaps old."""
+    return operation.kind is Kind.GET and operation.level is Level.ONE

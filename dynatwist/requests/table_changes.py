@@ -1,0 +1,154 @@
+"""Changing how a table's records are kept, while nothing is in it.
+
+A table that clients write at any owner, and one that is agreed on key by key, do not mix: so all members have to know
+before the first record is there. A change closes the table, asks every member whether it refuses writes by now, waits
+until what was under way is over, and asks what is held. A member that is away would not hear of that: while one is,
+there is no change. Whoever finds a table closed, since a change was interrupted, may change it anew.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from dynatwist.agreement.registers import Ended, Registers
+from dynatwist.agreement.rewriting import Rewriting
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.switchboard import Respond
+from dynatwist.errors import ApiError
+from dynatwist.model.record import Draft, Record
+from dynatwist.model.records import unpack
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import CountTable, TableCounted
+from dynatwist.net.replies import Reply
+
+from .tables import TABLES_TABLE, Consistency, Settings, Tables, settings_of
+
+AGREE_TIMEOUT_S = 3.0
+"""For one agreement on the settings: some ballots, while a round trip takes a hundredth."""
+ASK_TIMEOUT_S = 2.0
+TELL_EVERY_S = 0.1
+TOLD_IN_S = 3.0
+"""For all members to know that a table is closed: news of what is chosen takes a round trip, or a second one."""
+DRAIN_S = 2.0
+"""So long a write that an owner had begun may be under way: what it asks others first, and what it waits for."""
+OWNER = "admin"
+
+
+class TableChanges:
+    """See the module."""
+
+    def __init__(self, cluster: Cluster, registers: Registers, tables: Tables) -> None:
+        self._cluster = cluster
+        self._registers = registers
+        self._tables = tables
+        cluster.peers.on_call(CountTable, self._on_count)
+
+    async def read(self, table: str) -> Settings:
+        """The settings that are agreed on.
+
+        :raises ApiError: 503 when no majority can be reached.
+        """
+        over: Deferred[Ended] = Deferred()
+        self._registers.read((TABLES_TABLE, table), self._until_s(), over.callback)
+        chosen = (await over).chosen
+        if chosen is None:
+            raise ApiError(503, "no_majority", "settings are agreed on by a majority of the members; try again")
+        return settings_of(unpack(chosen.value) if chosen.value else None)
+
+    async def set(self, table: str, consistency: Consistency) -> Settings:
+        """Have a table's records kept in another way.
+
+        :raises ApiError: 409 when something is in it, 503 when not all members can be asked.
+        """
+        if (await self.read(table)).consistency is consistency:
+            return Settings(consistency)
+        self._require_all()
+        before = await self._agree(table, Consistency.CLOSING)
+        try:
+            await self._close_everywhere(table)
+            live = max(one.live for one in await self._count(table))
+        except ApiError:
+            await self._agree(table, before)
+            raise
+        if live:
+            await self._agree(table, before)
+            raise ApiError(409, "not_empty", f"{live} records are in the table; it is set while it is empty")
+        await self._agree(table, consistency)
+        return Settings(consistency)
+
+    def _require_all(self) -> None:
+        registry, peers = self._cluster.registry, self._cluster.peers
+        assert registry is not None
+        away = [one.address for one in registry.members if not peers.is_reachable(one.node_id)]
+        old = [one.address for one in registry.members if peers.lacks_registers(one.node_id)]
+        if away or registry.changing:
+            who = ", ".join(away) or "members change, and somebody"
+            raise ApiError(503, "unavailable", f"{who} cannot be reached; all members have to know of this")
+        if old:
+            raise ApiError(503, "upgrading", f"{', '.join(old)} runs an older release; upgrade all members first")
+
+    async def _agree(self, table: str, consistency: Consistency) -> Consistency:
+        """Agree on settings; answers those of before, or what a change of before had interrupted."""
+        before = Consistency.AVAILABLE
+
+        def draft(held: Record | None) -> Draft | None:
+            nonlocal before
+            before = settings_of(held).consistency
+            value = msgspec.json.encode(Settings(consistency))
+            return Draft(value, OWNER) if before is not consistency else None
+
+        key = TABLES_TABLE, table
+        rewriting = Rewriting(self._cluster.store, key, draft)
+        over: Deferred[Ended] = Deferred()
+        self._registers.change(key, rewriting, self._until_s(), over.callback)
+        ended = await over
+        rewriting.result(ended)
+        if ended.chosen is None:
+            raise ApiError(503, "no_majority", "settings are agreed on by a majority of the members; try again")
+        return before if before is not Consistency.CLOSING else Consistency.AVAILABLE
+
+    async def _close_everywhere(self, table: str) -> None:
+        runtime = self._cluster.runtime
+        until_s = runtime.monotonic_s() + TOLD_IN_S
+        while not all(one.is_closing for one in await self._count(table)):
+            if runtime.monotonic_s() > until_s:
+                raise ApiError(503, "unavailable", "not all members have heard of it in time; try again")
+            await deferLater(runtime.clock, TELL_EVERY_S)  # type: ignore[arg-type]
+        await deferLater(runtime.clock, DRAIN_S)  # type: ignore[arg-type]
+
+    async def _count(self, table: str) -> list[TableCounted]:
+        """What every member holds."""
+        self._require_all()
+        registry = self._cluster.registry
+        assert registry is not None
+        replies = await gatherResults([self._ask(one.node_id, table) for one in registry.members])
+        counted = [one for one in replies if isinstance(one, TableCounted)]
+        if len(counted) < len(replies):
+            raise ApiError(503, "unavailable", "a member has not answered; all members have to know of this")
+        return counted
+
+    def _ask(self, node: bytes, table: str) -> Deferred[Reply]:
+        answered: Deferred[Reply] = Deferred()
+        message = CountTable(self._cluster.version, table)
+        if node == self._cluster.me.node_id:
+            self._on_count(Arrival(node), message, answered.callback)
+        else:
+            self._cluster.links.call(node, message, answered.callback, timeout_s=ASK_TIMEOUT_S)
+        return answered
+
+    def _on_count(self, arrival: Arrival, message: CountTable, respond: Respond) -> None:
+        table = message.table
+
+        def counted(_: object = None) -> None:
+            is_closing = self._tables.consistency(table) is Consistency.CLOSING
+            respond(TableCounted(self._cluster.store.live.of(table), is_closing))
+
+        if self._tables.consistency(table) is Consistency.CLOSING:
+            counted()
+        else:  # what was chosen may be on its way
+            self._registers.read((TABLES_TABLE, table), self._until_s(), counted)
+
+    def _until_s(self) -> float:
+        return self._cluster.runtime.monotonic_s() + AGREE_TIMEOUT_S
