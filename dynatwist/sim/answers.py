@@ -46,7 +46,7 @@ class Answers:
             if other != one.record:
                 self._witness.say(f"P5: {'/'.join(key)}: one ETag names {name_of(other)} and {name_of(one.record)}")
         self._seen[key] = len(known)
-        found = tags.get(tag)
+        found = tags.get(tag) or self._witness.ledger.proposed(key, tag)
         if found is None:
             self._witness.say(f"P6: {'/'.join(key)}: an answer has ETag {tag}, and nobody wrote that")
         return found

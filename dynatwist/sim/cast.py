@@ -7,6 +7,7 @@ from typing import Protocol
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 
+from .agreed import Agreed
 from .bulk import Bulk
 from .clients import Clients
 from .cluster import SimCluster
@@ -39,6 +40,7 @@ class Cast:
 
     def __init__(self, cluster: SimCluster, history: History, judges: Judges, plan: Plan) -> None:
         load, witness, answers = plan.load, judges.witness, judges.answers
+        self._witness = witness
         tables = *TABLES, STRICT_TABLE, LEASE_TABLE
         self.clients = clients = Clients(
             cluster=cluster,
@@ -60,6 +62,7 @@ class Cast:
         self._sockets = Sockets(
             cluster=cluster, clients=clients, answers=answers, witness=witness, count=load.sockets, tables=tables
         )
+        self._agreed = Agreed(cluster, clients, witness, plan.agreed)
         self.rivals = Rivals(cluster, witness, rate_s=plan.rivals)
 
     @property
@@ -73,6 +76,7 @@ class Cast:
             self.listeners,
             self._sockets,
             self.rivals,
+            self._agreed,
         )
 
     def start(self) -> None:
@@ -93,6 +97,8 @@ class Cast:
         """
         self.listeners.judge(final, born_s)
         self._sockets.judge(final, born_s)
+        for flaw in self._agreed.judge():
+            self._witness.say(flaw)
 
     @property
     def violations(self) -> list[str]:

@@ -101,9 +101,8 @@ class Clients:
         """
         random = self._world.random
         usual = owner_of(key)
-        who = who or (
-            usual if session in ("probe", "endurance", "scene") or random.random() < 0.9 else random.choice(OWNERS)
-        )
+        is_owner = session in ("probe", "endurance", "scene", "agreed") or random.random() < 0.9
+        who = who or (usual if is_owner else random.choice(OWNERS))
         assert node.process is not None
         call = Call(session, kind, key, level, 0, who, node.host, node.process, self._world.now_s)
         if call.is_write:

@@ -12,6 +12,9 @@ from .world import Process
 STRICT_TABLE = "strict"
 """Only sessions with ``majority`` on both sides use its keys."""
 
+AGREED_TABLE = "agreed"
+"""Made strong; see `dynatwist.sim.agreed`."""
+
 CROWD_TABLE = "crowd"
 """So many keys in one partition that nobody asked for each; see `dynatwist.sim.effort`."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
+from dynatwist.replication.request import etag
 
 from .history import name_of
 from .known import Known
@@ -28,6 +29,7 @@ class Ledger:
         self._in: defaultdict[int, list[Known]] = defaultdict(list)
         self.by_key: defaultdict[Key, dict[Dot, Known]] = defaultdict(dict)
         self.by_majority: list[Known] = []
+        self._proposed: defaultdict[Key, dict[str, Record]] = defaultdict(dict)
 
     def has(self, partition: int, dot: Dot) -> bool:
         """Whether a record was seen already."""
@@ -46,6 +48,14 @@ class Ledger:
         elif (known.key, known.record) != (key, record):
             self._say(f"P5: {name_of(record)} issued twice, for {known.key} {known.record!r} and for {key} {record!r}")
         return known
+
+    def propose(self, key: Key, record: Record) -> None:
+        """A register has accepted a record: perhaps it is shown before anybody has merged it."""
+        self._proposed[key][etag(record)] = record
+
+    def proposed(self, key: Key, tag: str) -> Record | None:
+        """What a register has accepted that has an ETag."""
+        return self._proposed[key].get(tag)
 
     def all(self) -> Iterable[Known]:
         """All records."""

@@ -15,7 +15,7 @@ from dynatwist.replication.request import Kind
 from .answers import Answers
 from .cluster import SimCluster
 from .conditions import broken
-from .history import NO_EFFECT, STRICT_TABLE, Call, History, name_of
+from .history import AGREED_TABLE, NO_EFFECT, STRICT_TABLE, Call, History, name_of
 from .order import is_preferred
 from .register import ABSENT, Op, check
 from .sizes import stored_bytes
@@ -68,6 +68,8 @@ class Oracle:
     def _judge_answer(self, call: Call) -> None:
         registry = self._registries.pop(call, None)
         record = call.record
+        if call.key[0] == AGREED_TABLE:
+            return  # judged as a register, by `dynatwist.sim.agreed`
         if call.code == "full":
             self._judge_full(call)
         if record is None:

@@ -181,6 +181,7 @@ class Plan:
     :ivar sizes: bounds in bytes, and how large values are.
     :ivar feeds: what each node's hub keeps.
     :ivar interest_s: how long a table is relayed to a node after its last listener left.
+    :ivar agreed: requests on strong tables in a second.
     :ivar rivals: races for one register in a second.
     :ivar is_busy: a turn of the reactor takes in one thing and no more, so that others wait.
     :ivar drift_ppm: by how much monotonic clocks are off at most.
@@ -207,6 +208,7 @@ class Plan:
     feeds: HubBounds = field(default_factory=HubBounds)
     interest_s: float = INTEREST_S
     rivals: float = 0.0
+    agreed: float = 0.0
     is_busy: bool = False
     drift_ppm: int = 0
     quiet_s: float = 0.0
@@ -262,6 +264,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         drift_ppm=random.choice([0, 100, 500]),
         quiet_s=random.choice([0.0] * 11 + [600.0]),
         interest_s=Random(f"interest {seed}").choice([INTEREST_S, 0.5]),
+        agreed=Random(f"agreed {seed}").choice([0.0, 1.0, 4.0, 10.0]),
         rivals=Random(f"rivals {seed}").choice([0.0, 1.0, 3.0, 6.0]),
         same_seeds=Random(f"seeds {seed}").random() < 0.3,
         disk_reserve_bytes=disk.choice([0, 2_000, 8_000]),

@@ -10,10 +10,12 @@ from dynatwist.auth.user import USERS_TABLE, User
 from dynatwist.errors import ApiError
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Kind, Operation
+from dynatwist.requests.tables import TABLES_TABLE
 
+from .agreed import SETTINGS
 from .clients import Clients
 from .cluster import SimCluster, SimNode
-from .history import History
+from .history import AGREED_TABLE, History
 from .keys import OWNERS
 from .recurring import Recurring
 
@@ -42,10 +44,12 @@ class Users:
             key = USERS_TABLE, name
             operation = Operation(Kind.PUT, key, Level.ALL, value, any_owner=True)
             node.process.run(node.core.coordinator.submit, operation, lambda result: None)
+        strong = Operation(Kind.PUT, (TABLES_TABLE, AGREED_TABLE), Level.ALL, SETTINGS, any_owner=True)
+        node.process.run(node.core.coordinator.submit, strong, lambda result: None)
 
     def is_enrolled(self) -> bool:
         """Whether every node knows these users."""
-        keys = [(USERS_TABLE, name) for name in OWNERS]
+        keys = [*((USERS_TABLE, name) for name in OWNERS), (TABLES_TABLE, AGREED_TABLE)]
         stores = [core.store for core in self._cluster.cores()]
         return all(store.held(key) and store.readable.is_all for store in stores for key in keys)
 

@@ -16,10 +16,11 @@ from collections.abc import Callable
 
 from dynatwist.core import Core
 from dynatwist.model.record import Key
+from dynatwist.model.records import unpack
 from dynatwist.model.ring import is_system_table
 from dynatwist.requests.deciding import SYSTEM_RESERVE_SHARE
 from dynatwist.storage.effects import Covered, Effect, Gone, Held, Lost
-from dynatwist.storage.entries import AnyEntry, Dropped, Reset, SetAside
+from dynatwist.storage.entries import Accepted, AnyEntry, Dropped, Reset, SetAside
 from dynatwist.storage.entries import Wholeness as BecomesWhole
 from dynatwist.storage.requests import MAX_BYTES
 from dynatwist.storage.store import Store
@@ -86,6 +87,8 @@ class Witness:
                 self._arrived(node, core, effect, met)
                 return
             match entry:
+                case Accepted(_, key, _, _, packed):
+                    self.ledger.propose(key, unpack(packed))
                 case Dropped(partition) if isinstance(effect, Gone):
                     for key, record in effect.records.items():
                         self.burials.drops(node, partition, key, record)

@@ -18,7 +18,7 @@ from dynatwist.replication.collection import Collection
 from dynatwist.replication.exchange import Verdict
 from dynatwist.replication.reading import Reading
 from dynatwist.requests import from_peers
-from dynatwist.storage import snapshot
+from dynatwist.storage import saved, snapshot
 from dynatwist.storage import store as store_module
 from dynatwist.storage.store import Store
 
@@ -99,17 +99,18 @@ def frames_without_a_deadline(patch):
 def clock_saved_after_the_slices(patch):
     """A cold save takes the clock of a partition when its records are taken, not before."""
 
-    def late(self, replica):
+    def late(self, replica, registers):
         pieces = []
-        for key in list(replica.records):
-            packed = replica.records.packed(key)
-            if packed is not None:
-                item = snapshot.Item(key, msgspec.Raw(packed))
+        for records, key in saved.walk(replica, registers):
+            item = saved.item_of(replica, registers, records, key)
+            if item is not None:
                 pieces.append(self._add(snapshot.Slice(replica.number, [item])))
             for _ in range(100):  # a long slice
                 yield True
         clock = replica.clock.to_wire()
-        self._entries.append(snapshot.SavedPartition(replica.number, clock, replica.generation, replica.whole, pieces))
+        self._entries.append(
+            snapshot.SavedPartition(replica.number, clock, replica.generation, replica.whole, pieces, registers.floor)
+        )
         yield True
 
     patch.setattr(snapshot._Save, "_partition", late)
