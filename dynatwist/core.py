@@ -214,6 +214,7 @@ class Core:
             gossip=self.gossip,
             audit_log=self.audit_log,
             tickets=self.users.tickets,
+            voting=self.registers.voting,
         )
 
     def _build_loops(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynatwist.agreement.voting import Voting
 from dynatwist.audit_log import AuditLog
 from dynatwist.auth.tickets import Tickets
 from dynatwist.cluster.peers import Peers
@@ -22,6 +23,7 @@ def counters_of(
     gossip: GossipPort,
     audit_log: AuditLog,
     tickets: Tickets,
+    voting: Voting,
 ) -> dict[str, int]:
     """By name, as of now."""
     links, doors = peers.links, peers.links.doors
@@ -48,4 +50,5 @@ def counters_of(
         "gossip_packets_unsent": gossip.packets_unsent,
         "audit_lines_dropped": audit_log.lines_dropped,
         "tickets_not_remembered": tickets.not_remembered,
+        "registers_not_known_to_be_chosen": voting.unlearnt,
     }
