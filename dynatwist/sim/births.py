@@ -11,7 +11,7 @@ from dynatwist.model.registry import majority
 from dynatwist.model.ring import is_system_table, partition_of
 
 from .cluster import SimCluster
-from .history import CROWD_TABLE, Call, name_of
+from .history import AGREED_TABLE, CROWD_TABLE, Call, name_of
 from .known import Known
 from .order import is_created_besides, is_created_over, is_preferred, knows_what_was_before
 
@@ -44,6 +44,7 @@ class Births:
         name = f"{'/'.join(key)} {record.value!r} {name_of(record)}"
         if (
             not is_system_table(key[0])
+            and key[0] != AGREED_TABLE  # what nobody was told of may be completed at any time
             and not _is_of_the_crowd(key, record)
             and not any(self._explains(call, record) for call in self._asked[key])
         ):
