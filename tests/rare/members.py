@@ -66,7 +66,7 @@ def append(world, node, name, limit_s=4.0):
     key, ended = ("_rivals", "r"), []
 
     def draft(held):
-        names = json.loads(held.value)["names"] if held is not None else []
+        names = json.loads(held.value)["names"] if held is not None and held.value is not None else []
         return Draft(json.dumps({"names": [*names, name]}).encode(), "x")
 
     made = Rewriting(node.core.store, key, draft)
@@ -111,6 +111,24 @@ def an_owner_that_was_damaged_knows_what_others_have_promised():
         lambda: cluster.is_settled() and not loser.core.cluster.standing.not_whole(), 60, step_s=0.05
     )
     assert loser.core.store.registers.cell(key).promised == ballot
+
+
+def versions_go_on_over_a_delete_that_was_collected():
+    world, cluster = settled(3, tombstone_grace_s=0.5)
+    first = cluster.nodes[0]
+    assert append(world, first, "first") == ["first"]
+    key, over = ("_rivals", "r"), []
+
+    def draft(held):
+        return Draft(None, "x") if held is not None and held.value is not None else None
+
+    made = Rewriting(first.core.store, key, draft)
+    first.process.run(first.core.registers.change, key, made, first.process.seconds() + 5, over.append)
+    assert world.run_until(lambda: bool(over), 10, step_s=0.01)
+    stores = [node.core.store for node in cluster.nodes]
+    assert world.run_until(lambda: all(store.registers.kept(key) is None for store in stores), 60)
+    assert append(world, cluster.nodes[1], "second") == ["second"]
+    assert cluster.nodes[1].core.store.held(key).version == 3
 
 
 # Registries
@@ -316,6 +334,7 @@ def nothing_is_handed_off_while_members_change():
 SCENARIOS = {
     "a_proposer_takes_the_first_accepted_value_it_hears_of": a_proposer_takes_what_was_accepted_last,
     "an_owner_that_may_have_forgotten_votes": whoever_lost_its_votes_gives_none,
+    "versions_begin_anew": versions_go_on_over_a_delete_that_was_collected,
     "registers_are_not_fetched": an_owner_that_was_damaged_knows_what_others_have_promised,
     "an_amended_change_forgets_the_members_before_it": a_change_that_is_amended_goes_on_from_the_members_before_it,
     "only_joiners_have_to_be_whole": an_owner_that_stays_fetches_where_owners_become_few,
