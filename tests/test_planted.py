@@ -46,8 +46,8 @@ MASKED = {
     "by all clocks then, so it wins nothing when it comes back; tests/test_masked.py",
     "a_partition_is_handed_off_after_a_reset": "a partition comes back by a newer registry, by which nothing is "
     "dropped either; tests/test_masked.py",
-    "promises_of_any_ballot_count": "whoever has promised a higher ballot accepts no lower one, so nothing is chosen by "
-    "such a proposal; and what it takes over is what a majority has accepted all the same",
+    "promises_of_any_ballot_count": "whoever has promised a higher ballot accepts no lower one, so nothing is chosen "
+    "by such a proposal; and what it takes over is what a majority has accepted all the same",
     "numbers_taken_from_the_clock": "a replica that was reset issues nothing until it is whole, and then it has its "
     "own numbers back from the other owners",
 }

@@ -19,6 +19,7 @@ from .context import Context
 from .data import DataRoutes
 from .keys import KeyRoutes
 from .live import LiveRoutes, Sights
+from .locks import LockRoutes
 from .request import Answer
 from .session import Session
 from .status import StatusRoutes
@@ -49,6 +50,7 @@ class Handlers:
         self.status = StatusRoutes(context)
         self.admin = AdminRoutes(context, self.data)
         self.keys = KeyRoutes(context, rotation)
+        self.locks = LockRoutes(context)
         self.tables = TableRoutes(context, table_changes)
         self.connected = Connected(context.users.still_counts, later)
         self._sights = Sights(context)

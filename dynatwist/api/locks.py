@@ -1,0 +1,224 @@
+"""Locks on keys of strong tables: taken, renewed and released by what is agreed on, so that never two hold one.
+
+A lock is a record that ends by itself. Who takes it creates the record; renewing and releasing name its ETag. The
+record's version is the fencing number: it grows with each holder, for ever. A holder counts its own time and stops
+before the end, since others take the lock as soon as a majority of the clocks has passed it.
+
+Those who wait for one lock at one node wait in a line: only the first one tries, when the lock is released or ends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from dynatwist.auth.tokens import Identity
+from dynatwist.auth.user import owner_name
+from dynatwist.budget import Charge
+from dynatwist.errors import ApiError
+from dynatwist.feed.hub import Hub, Subscription
+from dynatwist.model.record import Key, Record
+from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Code, Kind, Operation, Result, etag
+from dynatwist.requests.tables import Consistency
+from dynatwist.runtime import Clock, cancel
+
+from .context import Context
+from .limits import check_key, check_table, parse_object
+from .request import Answer, Request, json_answer
+from .views import failure_of, record_json
+
+USUAL_TTL_S = 15
+"""A holder that dies keeps others waiting so long at most."""
+MAX_TTL_S = 3600
+MAX_WAIT_S = 60
+"""Proxies give up on a request after a minute, as a rule; whoever waits longer asks again."""
+LOOK_EVERY_S = 1.0
+"""The first in line looks by itself, too: news of a release may be lost with the node that had it."""
+AFTER_END_S = 0.02
+"""A lock ends when a majority of the clocks has passed its end; they are a few milliseconds apart."""
+
+
+class LockRoutes:
+    """See the module. Every method may raise `ApiError`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lines: dict[Key, deque[_News]] = {}
+
+    async def take(self, request: Request, table: str, key: str) -> Answer:
+        """201 the record; 409 and the holder, when ``?wait=`` is over."""
+        identity = self._check(request, table, key)
+        given = parse_object(request.body, self._context.limits, "ttl", "note") if request.body else {}
+        value = msgspec.json.encode({"note": given.get("note")})
+        operation = Operation(
+            Kind.PUT, (table, key), Level.MAJORITY, value, identity.uid, True, _ttl_ms(given), if_none_match=True
+        )
+        wait_s = request.integer("wait", 0, 0, MAX_WAIT_S)
+        until_s = self._context.cluster.runtime.monotonic_s() + wait_s
+        result = await self._context.coordinator.execute(operation)
+        if result.code is Code.PRECONDITION and wait_s:
+            result = await self._in_line(identity, operation, until_s)
+        if result.code is Code.PRECONDITION and result.record is not None:
+            return json_answer(409, {"error": "the lock is held", "code": "locked", "holder": _holder(result.record)})
+        return _answer(201, result)
+
+    async def renew(self, request: Request, table: str, key: str) -> Answer:
+        """200 the record, with another ETag; 412 when the lock is not held by what the ETag names any more."""
+        identity = self._check(request, table, key)
+        given = parse_object(request.body, self._context.limits, "ttl", "note") if request.body else {}
+        tags = _tags(request)
+        held = await self._context.coordinator.execute(Operation(Kind.GET, (table, key), Level.MAJORITY))
+        if held.code is Code.OK and held.record is not None and "note" not in given:
+            given = {**given, "note": msgspec.Raw(_note(held.record))}
+        value = msgspec.json.encode({"note": given.get("note")})
+        operation = Operation(Kind.PUT, (table, key), Level.MAJORITY, value, identity.uid, False, _ttl_ms(given), tags)
+        return _answer(200, await self._context.coordinator.execute(operation))
+
+    async def release(self, request: Request, table: str, key: str) -> Answer:
+        """200; 412 when the lock is not held by what the ETag names any more."""
+        identity = self._check(request, table, key)
+        operation = Operation(Kind.DELETE, (table, key), Level.MAJORITY, b"", identity.uid, False, 0, _tags(request))
+        result = await self._context.coordinator.execute(operation)
+        if result.code is not Code.OK or result.record is None:
+            raise failure_of(result)
+        return json_answer(200, {"status": "released", "version": result.record.version})
+
+    def _check(self, request: Request, table: str, key: str) -> Identity:
+        context = self._context
+        context.require_ready()
+        check_table(table, context.limits)
+        check_key(key, context.limits)
+        identity = context.identify(request)
+        if context.coordinator.tables.consistency(table) is not Consistency.STRONG:
+            raise ApiError(
+                409, "not_strong", f"locks need a strong table; an administrator makes one by PUT /admin/tables/{table}"
+            )
+        return identity
+
+    # Waiting
+
+    async def _in_line(self, identity: Identity, operation: Operation, until_s: float) -> Result:
+        """Try again when it is this one's turn, and the lock may be free."""
+        context, key = self._context, operation.key
+        charge = Charge(context.budget.subscriptions, identity.uid)
+        charge.take()
+        news = _News(context.hub, key, context.cluster.runtime.clock)
+        line = self._lines.setdefault(key, deque())
+        line.append(news)
+        try:
+            while True:
+                left_s = until_s - context.cluster.runtime.monotonic_s()
+                wait_s = left_s
+                if line[0] is news or left_s <= 0:
+                    result = await self._try(identity, operation)
+                    if result.code is not Code.PRECONDITION or left_s <= 0:
+                        return result
+                    wait_s = min(left_s, LOOK_EVERY_S, self._ends_in_s(result.record))
+                await news.wait(wait_s)
+        finally:
+            news.end()
+            charge.give_back()
+            line.remove(news)
+            if line:
+                line[0].wake()
+            else:
+                del self._lines[key]
+
+    async def _try(self, identity: Identity, operation: Operation) -> Result:
+        if not self._context.users.still_counts(identity):
+            raise ApiError(401, "bad_token", "the token is not valid any more; log in again")
+        return await self._context.coordinator.execute(operation)
+
+    def _ends_in_s(self, record: Record | None) -> float:
+        if record is None or not record.expires_ms:
+            return LOOK_EVERY_S
+        left_ms = record.expires_ms - self._context.cluster.runtime.wall_ms()
+        return max(AFTER_END_S, left_ms / 1000 + AFTER_END_S)
+
+
+class _News:
+    """Hears that something has happened to a key."""
+
+    def __init__(self, hub: Hub, key: Key, clock: Clock) -> None:
+        self._hub = hub
+        self._clock = clock
+        self._waiting: Deferred[None] | None = None
+        self._has_news = False
+        self._subscription = Subscription(
+            table=key[0], key=key[1], prefix="", may_see=lambda record: True, wake=self._heard
+        )
+        hub.subscribe(self._subscription, None)
+
+    def _heard(self) -> None:
+        while self._subscription.take() is not None:
+            pass
+        self.wake()
+
+    def wake(self) -> None:
+        """There is news: somebody looks."""
+        self._has_news = True
+        self._go_on()
+
+    def _go_on(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    async def wait(self, limit_s: float) -> None:
+        """Until there is news, or a time is over."""
+        if not self._has_news:
+            timer = self._clock.callLater(limit_s, self._go_on)
+            self._waiting = Deferred(self._given_up)
+            try:
+                await self._waiting
+            finally:
+                cancel(timer)
+        self._has_news = False
+
+    def _given_up(self, waiting: Deferred[None]) -> None:
+        self._waiting = None
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self._hub.unsubscribe(self._subscription)
+
+
+def _ttl_ms(given: dict[str, Any]) -> int:
+    ttl = given.get("ttl", USUAL_TTL_S)
+    if not isinstance(ttl, int) or isinstance(ttl, bool) or not 1 <= ttl <= MAX_TTL_S:
+        raise ApiError(400, "bad_ttl", f"ttl is a whole number of seconds from 1 to {MAX_TTL_S}")
+    return ttl * 1000
+
+
+def _tags(request: Request) -> tuple[str, ...]:
+    tags = request.etags("if-match")
+    if not tags or "*" in tags:
+        raise ApiError(400, "no_etag", "If-Match has to name the ETag that taking or renewing the lock answered")
+    return tags
+
+
+def _note(record: Record) -> bytes:
+    class Held(msgspec.Struct):
+        note: msgspec.Raw = msgspec.Raw(b"null")
+
+    return bytes(msgspec.json.decode(record.value or b"{}", type=Held).note)
+
+
+def _holder(record: Record) -> dict[str, object]:
+    return {
+        "owner": owner_name(record.owner),
+        "note": msgspec.Raw(_note(record)),
+        "version": record.version,
+        "expires_at": record.expires_ms,
+    }
+
+
+def _answer(status: int, result: Result) -> Answer:
+    if result.code is not Code.OK or result.record is None:
+        raise failure_of(result)
+    tag = etag(result.record)
+    return Answer(status, record_json(result.record, tag), headers={"ETag": tag, "X-Replicas": result.replicas})
