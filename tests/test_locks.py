@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from .real import RealCluster, check_logs, wait_until
+
+DYNAKV = str(Path(sys.executable).parent / "dynakv")
 
 pytestmark = pytest.mark.processes
 
@@ -114,3 +122,199 @@ def test_whoever_leaves_the_line_does_not_get_it(cluster, alice, bob):
         second.request("POST", "/jobs/lock/left?wait=30", {}, bob, timeout_s=0.5)
     assert release(first, "left", alice, held).status == 200
     wait_until(lambda: take(first, "left", alice).status == 201, 5, "it is free")
+
+
+class TestCommand:
+    """``dynakv lock`` and ``dynakv elect``, from two shells."""
+
+    @pytest.fixture
+    def shell(self, cluster, alice):
+        urls = [f"--url=http://{node.address}" for node in cluster.nodes]
+        begun = []
+
+        def run(*arguments, kind="lock"):
+            environment = {**os.environ, "DYNAKV_TOKEN": alice}
+            child = subprocess.Popen(
+                [DYNAKV, *urls, kind, "jobs", *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            begun.append(child)
+            return child
+
+        yield run
+        for child in begun:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+
+    def test_a_command_runs_with_the_lock_and_its_status_is_kept(self, shell):
+        child = shell("run", "--", "sh", "-c", "echo $DYNAKV_FENCE; exit 7")
+        out, _ = child.communicate(timeout=20)
+        assert (int(out) > 0, child.returncode) == (True, 7)
+
+    def test_the_second_shell_runs_when_the_first_is_through(self, shell, cluster, alice):
+        first = shell("two", "--", "sh", "-c", "echo $DYNAKV_FENCE; sleep 60")
+        fence = int(first.stdout.readline())
+        second = shell("two", "--", "sh", "-c", "echo $DYNAKV_FENCE")
+        assert take(cluster.nodes[0], "two", alice).status == 409
+        os.killpg(first.pid, signal.SIGKILL)  # nobody gives the lock back: it ends by itself
+        out, _ = second.communicate(timeout=40)
+        assert int(out) > fence
+
+    def test_a_signal_is_passed_on(self, shell):
+        child = shell("sig", "--", "sh", "-c", "trap 'exit 3' TERM; echo up; while true; do sleep 0.05; done")
+        assert child.stdout.readline() == "up\n"
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(20) == 3
+
+    def test_the_command_is_stopped_when_the_lock_is_lost(self, shell, cluster):
+        child = shell(
+            "lost", "--ttl", "3", "--", "sh", "-c", "trap 'exit 4' TERM; echo up; while true; do sleep 0.05; done"
+        )
+        assert child.stdout.readline() == "up\n"
+        for node in cluster.nodes:
+            node.freeze()
+        try:
+            assert child.wait(20) == 4
+        finally:
+            for node in cluster.nodes:
+                node.thaw()
+        assert "the lock is lost" in child.stderr.read()
+
+    def test_one_of_two_candidates_leads_and_the_other_follows_it(self, shell):
+        line = "trap 'exit 0' TERM; echo leads; while true; do sleep 0.05; done"
+        candidates = [shell("leader", "--ttl", "3", "--", "sh", "-c", line, kind="elect") for _ in range(2)]
+        leaders = []
+
+        def listen(child):
+            if child.stdout.readline():
+                leaders.append(child)
+
+        for child in candidates:
+            threading.Thread(target=listen, args=(child,), daemon=True).start()
+        wait_until(lambda: bool(leaders), 20, "a leader")
+        first = leaders[0]
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(20) == 0
+        wait_until(lambda: len(leaders) == 2, 20, "the other one leads")
+        leaders[1].send_signal(signal.SIGTERM)
+        assert leaders[1].wait(20) == 0
+
+    def test_a_command_that_there_is_not(self, shell):
+        child = shell("none", "--", "/nonexistent")
+        _, told = child.communicate(timeout=20)
+        assert child.returncode == 127
+        assert told.count("\n") == 1
+
+
+@pytest.fixture
+def in_reactor(cluster):
+    """Runs a coroutine function of a client with the reactor that the tests share, in a process of its own."""
+
+    def run(script, token):
+        urls = [f"http://{node.address}" for node in cluster.nodes]
+        program = f"""
+import sys
+from twisted.internet import defer, reactor, task
+from dynatwist.client import Client, Locked, LockLost
+
+async def main(reactor):
+    kv = await Client.connect(reactor, {urls!r})
+    kv.token = {token!r}
+{script}
+    await kv.close()
+
+task.react(lambda reactor: defer.ensureDeferred(main(reactor)))
+"""
+        child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert child.returncode == 0, child.stderr
+        return child.stdout.splitlines()
+
+    return run
+
+
+def test_a_program_holds_a_lock_and_renews_it(in_reactor, alice):
+    lines = in_reactor(
+        """
+    async with kv.lock("jobs", "program", ttl_s=3, note="me") as held:
+        fence = held.fence
+        await task.deferLater(reactor, 5)
+        held.check()
+        print("held", held.is_held)
+        try:
+            await kv.lock("jobs", "program", wait_s=0).acquire()
+        except Locked as error:
+            print("locked", error.status)
+    async with kv.lock("jobs", "program", wait_s=5) as again:
+        print("greater", again.fence > fence)
+""",
+        alice,
+    )
+    assert lines == ["held True", "locked 409", "greater True"]
+
+
+def test_a_holder_that_was_frozen_beyond_its_time_is_told_and_its_late_write_is_refused(cluster, alice):
+    """The recipe of docs/operating: what a fenced record has seen of fencing numbers decides, not who thinks it holds
+    the lock."""
+    urls = [f"http://{node.address}" for node in cluster.nodes]
+    program = f"""
+import sys
+from twisted.internet import defer, task
+from dynatwist.client import Client, KvError, LockLost
+
+async def write_fenced(kv, fence, what):
+    "Write only over what was written under a lower or equal fencing number."
+    try:
+        found = await kv.get("jobs", "fenced-record")
+    except KvError:
+        found = None
+    if found is not None and found.value["fence"] > fence:
+        raise LockLost("somebody has written under a later lock")
+    terms = {{"if_match": found.etag}} if found is not None else {{"if_none_match": True}}
+    await kv.put("jobs", "fenced-record", {{"fence": fence, "what": what}}, **terms)
+
+async def main(reactor):
+    kv = await Client.connect(reactor, {urls!r})
+    kv.token = {alice!r}
+    held = await kv.lock("jobs", "fenced", ttl_s=3).acquire()
+    await write_fenced(kv, held.fence, sys.argv[1])
+    print("held", held.fence, flush=True)
+    line = sys.stdin.readline()
+    try:
+        await write_fenced(kv, held.fence, "late")
+        print("written", flush=True)
+    except (LockLost, KvError) as error:
+        print("refused", held.is_held, flush=True)
+
+task.react(lambda reactor: defer.ensureDeferred(main(reactor)))
+"""
+
+    def begin(name):
+        return subprocess.Popen(
+            [sys.executable, "-c", program, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    first = begin("first")
+    try:
+        assert first.stdout.readline().startswith("held")
+        first.send_signal(signal.SIGSTOP)
+        second = begin("second")
+        try:
+            assert second.stdout.readline().startswith("held"), "it waits until the first one's time is over"
+            first.stdin.write("go on\n")
+            first.stdin.flush()
+            first.send_signal(signal.SIGCONT)
+            assert first.stdout.readline() == "refused False\n"
+            record = cluster.nodes[0].get("jobs", "fenced-record", alice)
+            assert record.json["value"]["what"] == "second"
+        finally:
+            second.kill()
+            second.communicate()
+    finally:
+        first.kill()
+        first.communicate()

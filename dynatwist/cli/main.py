@@ -10,7 +10,7 @@ import msgspec
 
 from dynatwist import __version__
 
-from . import cluster, worlds
+from . import cluster, lock, worlds
 from .key import key_commands
 from .session import save_token
 from .work import run, show
@@ -188,6 +188,8 @@ for _command in (
     cluster.forget,
     cluster.save,
     cluster.admin_password,
+    lock.lock,
+    lock.elect,
     worlds.demo,
     worlds.simulate,
 ):

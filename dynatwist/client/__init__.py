@@ -1,6 +1,8 @@
 """The Python client: treq underneath, Deferreds and async/await."""
 
-from .client import Client, Forbidden, KvError, NotFound, PreconditionFailed, Record, Unauthorized, Unavailable
+from .client import Client, Record
+from .errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
+from .lock import Lock, Locked, LockLost
 from .watch import Change
 
 __all__ = [
@@ -8,6 +10,9 @@ __all__ = [
     "Client",
     "Forbidden",
     "KvError",
+    "Lock",
+    "LockLost",
+    "Locked",
     "NotFound",
     "PreconditionFailed",
     "Record",

@@ -20,6 +20,8 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from dynatwist.twisted_inside.client import was_not_sent
 
+from .errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
+from .lock import USUAL_TTL_S, Lock
 from .watch import Change, Watch
 
 CONNECT_TIMEOUT_S = 2.0
@@ -34,43 +36,6 @@ KEEP_IDLE_S = 30
 """How long a connection is kept that nothing is sent on. Nodes close idle ones after 75 s (`web.channel`). A client
 that closes first sends no write into a connection that just ends, of which nobody could tell what became of it."""
 T = TypeVar("T")
-
-
-class KvError(Exception):
-    """An error object from a node.
-
-    :ivar status: HTTP status; 0 when no node answered.
-    :ivar code: snake_case.
-    """
-
-    def __init__(self, status: int, code: str, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.code = code
-
-
-class Unauthorized(KvError):
-    """401: no token, or none that counts."""
-
-
-class Forbidden(KvError):
-    """403: not yours."""
-
-
-class NotFound(KvError):
-    """404."""
-
-
-class PreconditionFailed(KvError):
-    """412: ``if_match`` or ``if_none_match`` did not hold."""
-
-
-class Unavailable(KvError):
-    """503, or no node answers.
-
-    After a write whose ``code`` is ``uncertain`` the write may have taken effect, or may still do so. With any other
-    code it did not.
-    """
 
 
 _ERRORS: dict[int, type[KvError]] = {
@@ -234,6 +199,17 @@ class Client:
             cursor=from_cursor,
         )
 
+    def lock(
+        self, table: str, key: str, *, ttl_s: int = USUAL_TTL_S, wait_s: float | None = None, note: Any = None
+    ) -> Lock:
+        """A lock on a key of a strong table, for ``async with``: taken, renewed, and released.
+
+        :param ttl_s: if this process dies, others wait so long at most.
+        :param wait_s: how long to wait for it; for ever when not given.
+        :param note: shown to those who find it held.
+        """
+        return Lock(self, self._reactor, table, key, ttl_s=ttl_s, wait_s=wait_s, note=note)
+
     # The cluster
 
     async def members(self) -> dict[str, Any]:
@@ -250,6 +226,10 @@ class Client:
         """Any other route; not repeated once it may have reached a node."""
         return await self._json(method, path, body, repeatable=method == "GET")
 
+    async def ask(self, method: str, path: str, body: Any, headers: Mapping[str, str], *, timeout_s: float) -> bytes:
+        """Any route, with headers, that may take long; not repeated once it may have reached a node."""
+        return await self._request(method, path, body, headers, timeout_s=timeout_s)
+
     # Requests
 
     async def _json(self, method: str, path: str, body: Any = None, *, repeatable: bool = False) -> Any:
@@ -263,13 +243,14 @@ class Client:
         headers: Mapping[str, str] | None = None,
         *,
         repeatable: bool = False,
+        timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> bytes:
         last: KvError = Unavailable(0, "unreachable", "no node answers")
         for attempt in range(ROUNDS * len(self._urls)):
             if attempt and attempt % len(self._urls) == 0:
                 await self._pause()
             try:
-                return await self._once(method, self._urls[0] + path, body, headers or {})
+                return await self._once(method, self._urls[0] + path, body, headers or {}, timeout_s)
             except KvError as error:
                 if error.status != 503 or (error.code == "uncertain" and not repeatable):
                     raise
@@ -288,14 +269,14 @@ class Client:
         """Whatever the connection died of: the request may have arrived."""
         return Unavailable(0, "uncertain", f"{self._urls[0]} did not answer: {type(error).__name__}")
 
-    async def _once(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> bytes:
+    async def _once(self, method: str, url: str, body: Any, headers: Mapping[str, str], timeout_s: float) -> bytes:
         sent: dict[bytes | str, bytes | str] = dict(headers.items())
         if self.token is not None:
             sent["Authorization"] = f"Bearer {self.token}"
         if self._causal is not None:
             sent["X-Causal-Token"] = self._causal
         data = None if body is None else msgspec.json.encode(body)
-        response = await self._http.request(method, url, headers=sent, data=data, timeout=REQUEST_TIMEOUT_S)
+        response = await self._http.request(method, url, headers=sent, data=data, timeout=timeout_s)
         content: bytes = await response.content()
         causal = response.headers.getRawHeaders("X-Causal-Token")
         if causal:

@@ -1,0 +1,79 @@
+"""``dynakv lock`` and ``dynakv elect``: a command that runs while a lock is held, and is stopped when it is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from typing import Any
+
+import click
+
+from .work import run
+
+NO_COMMAND = 127
+"""The status that a shell has for that."""
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("table")
+@click.argument("key")
+@click.argument("command", nargs=-1, required=True)
+@click.option("--ttl", type=click.IntRange(3, 3600), default=15, show_default=True, help="Seconds.")
+@click.option("--wait", "wait_s", type=float, help="Seconds to wait for the lock; for ever when not given.")
+@click.pass_obj
+def lock(urls: tuple[str, ...], table: str, key: str, command: tuple[str, ...], ttl: int, wait_s: float | None) -> None:
+    """Run COMMAND while holding the lock KEY of a strong TABLE; its exit status is this one's.
+
+    DYNAKV_FENCE is the fencing number. The command gets SIGTERM when the lock is lost.
+    """
+    _hold(urls, table, key, command, ttl, wait_s, again=False)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("table")
+@click.argument("key")
+@click.argument("command", nargs=-1, required=True)
+@click.option("--ttl", type=click.IntRange(3, 3600), default=15, show_default=True, help="Seconds.")
+@click.pass_obj
+def elect(urls: tuple[str, ...], table: str, key: str, command: tuple[str, ...], ttl: int) -> None:
+    """Be a candidate for ever: run COMMAND whenever this is the leader, and stop it when it is not any more.
+
+    Ends when the command ends by itself, with its exit status; after a loss it is a candidate again.
+    """
+    _hold(urls, table, key, command, ttl, None, again=True)
+
+
+def _hold(
+    urls: tuple[str, ...],
+    table: str,
+    key: str,
+    command: tuple[str, ...],
+    ttl_s: int,
+    wait_s: float | None,
+    *,
+    again: bool,
+) -> None:
+    if shutil.which(command[0]) is None:
+        click.echo(f"dynakv: {command[0]}: there is no such command, or it may not be run", err=True)
+        raise SystemExit(NO_COMMAND)
+    status: list[int] = []
+
+    async def work(client: Any) -> None:
+        from twisted.internet import reactor
+
+        from .child import Child
+
+        note = {"host": socket.gethostname(), "pid": os.getpid()}
+        while not status:
+            held = client.lock(table, key, ttl_s=ttl_s, wait_s=wait_s, note=note)
+            async with held:
+                child = Child(reactor, command, {"DYNAKV_FENCE": str(held.fence)})
+                held.lost.addCallback(lambda _, child=child: child.stop("the lock is lost"))
+                ended = await child.ended
+            if held.lost.called and again:
+                continue
+            status.append(ended)
+
+    run(urls, work)
+    raise SystemExit(status[0] if status else 1)

@@ -1,0 +1,175 @@
+"""Holding a lock: taken, renewed in time, and given back; and told when it is lost.
+
+A lock is lost when somebody else has it, and when it could not be renewed until shortly before its end, by this
+process's own clock: others may take it then. Whoever must not work without it looks at `Lock.is_held`, or awaits
+`Lock.lost`, and passes `Lock.fence` along with what it writes elsewhere: a store that refuses lower numbers than it has
+seen refuses a holder of before, however late its write comes.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import LoopingCall, deferLater
+
+from .errors import KvError, Unavailable
+
+if TYPE_CHECKING:
+    from .client import Client
+
+USUAL_TTL_S = 15
+RENEWALS_PER_TTL = 3
+"""Two may fail before the lock is lost."""
+MARGIN_S = 1.0
+"""So long before the end by this process's clock the lock counts as lost: clocks drift, and work has to stop first."""
+WAIT_S = 20
+"""A node is asked to keep a request waiting so long; then another request takes its place."""
+AGAIN_S = 0.5
+"""After a node that could not tell."""
+LOST = (403, 404, 409, 412)
+"""Answers to a renewal that say that the lock is not held any more."""
+
+
+class Locked(KvError):
+    """409: somebody else holds the lock."""
+
+
+class LockLost(Exception):
+    """The lock is not held any more, or may not be."""
+
+
+class _Held(msgspec.Struct):
+    version: int
+    etag: str
+
+
+class Lock:
+    """A lock on one key of a strong table; made by `Client.lock`, used by ``async with``.
+
+    :ivar lost: fires with nothing once the lock is lost; not when it is released.
+    """
+
+    def __init__(
+        self, client: Client, reactor: Any, table: str, key: str, *, ttl_s: int, wait_s: float | None, note: Any
+    ) -> None:
+        self._client = client
+        self._reactor = reactor
+        self._path = f"/{quote(table, safe='')}/lock/{quote(key, safe='')}"
+        self._ttl_s = ttl_s
+        self._wait_s = wait_s
+        self._note = note
+        self._held: _Held | None = None
+        self._fence = 0
+        self._until_s = 0.0
+        self._watching: Any = None
+        self._renewing = LoopingCall(self._renew)
+        self._renewing.clock = reactor
+        self.lost: Deferred[None] = Deferred()
+
+    @property
+    def fence(self) -> int:
+        """The fencing number: greater than that of every holder before."""
+        return self._fence
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nobody else can have it now, by this process's clock."""
+        return self._held is not None and self._reactor.seconds() < self._until_s
+
+    def check(self) -> None:
+        """Go on only with the lock.
+
+        :raises LockLost: when it is not held any more.
+        """
+        if not self.is_held:
+            raise LockLost(f"{self._path} is not held any more")
+
+    async def acquire(self) -> Lock:
+        """Take it, or wait until it is free.
+
+        :raises Locked: when the time to wait is over.
+        """
+        seconds = self._reactor.seconds
+        until_s = seconds() + self._wait_s if self._wait_s is not None else float("inf")
+        while True:
+            wait_s = int(min(WAIT_S, max(0.0, until_s - seconds())))
+            begun_s = seconds()
+            try:
+                self._hold(await self._ask(f"?wait={wait_s}", {"ttl": self._ttl_s, "note": self._note}), begun_s)
+            except KvError as error:
+                may_wait = seconds() < until_s
+                if error.status == 409 and error.code == "locked":
+                    if not may_wait:
+                        raise Locked(error.status, error.code, str(error)) from None
+                elif isinstance(error, Unavailable) and may_wait:  # it may be taken, by a request that was not heard of
+                    await deferLater(self._reactor, AGAIN_S)
+                else:
+                    raise
+            else:
+                self._fence = self._held.version if self._held is not None else 0
+                self._renewing.start(self._ttl_s / RENEWALS_PER_TTL, now=False)
+                return self
+
+    def _hold(self, body: bytes, begun_s: float) -> None:
+        self._held = msgspec.json.decode(body, type=_Held)
+        self._until_s = begun_s + self._ttl_s - MARGIN_S
+        self._stop_watching()
+        self._watching = self._reactor.callLater(max(0.0, self._until_s - self._reactor.seconds()), self._lose)
+
+    async def _ask(self, what: str, body: Any, etag: str = "") -> bytes:
+        headers = {"If-Match": f'"{etag}"'} if etag else {}
+        return await self._client.ask("POST", self._path + what, body, headers, timeout_s=WAIT_S + 5.0)
+
+    def _renew(self) -> Deferred[None]:
+        return ensureDeferred(self._try_to_renew())
+
+    async def _try_to_renew(self) -> None:
+        held, begun_s = self._held, self._reactor.seconds()
+        if held is None:
+            return
+        try:
+            body = await self._ask("/renew", {"ttl": self._ttl_s}, held.etag)
+        except KvError as error:
+            if not isinstance(error, Unavailable):
+                self._lose()
+        else:
+            if self._held is held:
+                self._hold(body, begun_s)
+
+    def _lose(self) -> None:
+        if self._held is not None:
+            self._held = None
+            self._stop()
+            self.lost.callback(None)
+
+    def _stop(self) -> None:
+        self._stop_watching()
+        if self._renewing.running:
+            self._renewing.stop()
+
+    def _stop_watching(self) -> None:
+        if self._watching is not None and self._watching.active():
+            self._watching.cancel()
+
+    async def release(self) -> None:
+        """Give it back; whoever waits has it at once. One that is lost stays as it is."""
+        held, self._held = self._held, None
+        self._stop()
+        if held is not None:
+            try:
+                await self._ask("/release", {}, held.etag)
+            except KvError as error:
+                if error.status not in LOST and not isinstance(error, Unavailable):
+                    raise
+
+    async def __aenter__(self) -> Lock:
+        return await self.acquire()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.release()
