@@ -90,6 +90,10 @@ class Floor(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return Floor(max(self.ballot, other.ballot), max(self.version, other.version))
 
 
+NO_FLOOR = Floor()
+"""Nothing was forgotten yet."""
+
+
 class Registers:
     """The cells of one partition at one acceptor.
 

@@ -57,14 +57,17 @@ class Piece(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SavedPartition(msgspec.Struct, frozen=True, array_like=True):
-    """One partition in a manifest. Its clock, G and floor are those from before its first slice was taken."""
+    """One partition in a manifest. Its clock, G and floor are those from before its first slice was taken.
+
+    :ivar floor: of its registers; ``None`` while none was forgotten.
+    """
 
     number: int
     clock: WireDots
     generation: int
     whole: bool
     pieces: list[Piece]
-    floor: Floor = Floor()
+    floor: Floor | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, array_like=True):

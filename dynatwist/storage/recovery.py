@@ -15,7 +15,7 @@ import msgspec
 
 from dynatwist.model.dots import DotSet
 from dynatwist.model.records import unpack
-from dynatwist.replication.register import Cell
+from dynatwist.replication.register import NO_FLOOR, Cell
 from dynatwist.sometimes import sometimes
 
 from .entries import Group
@@ -138,7 +138,7 @@ class _Chunks:
 
 def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) -> None:
     replica, registers = found.state.replicas[saved.number], found.state.registers[saved.number]
-    registers.forget([], saved.floor)
+    registers.forget([], saved.floor or NO_FLOOR)
     for piece in saved.pieces:
         payload = chunks.frame(piece.chunk, piece.frame)
         harm = chunks.harm(piece.chunk)

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from dynatwist.model.replica import Replica
 from dynatwist.model.ring import ALL_PARTITIONS
-from dynatwist.replication.register import Registers
+from dynatwist.replication.register import NO_FLOOR, Registers
 from dynatwist.sometimes import sometimes
 
 from .cold import ColdFolder
@@ -262,7 +262,9 @@ class _Save:
                 yield True
         if items:
             pieces.append(self._add(Slice(replica.number, items)))
-        self._entries.append(SavedPartition(replica.number, clock, generation, whole, pieces, floor))
+        self._entries.append(
+            SavedPartition(replica.number, clock, generation, whole, pieces, floor if floor != NO_FLOOR else None)
+        )
         yield True
 
     def _add(self, part: Slice) -> Piece:

@@ -62,7 +62,7 @@ def a_retry_with_a_creation_of_its_own(patch):
 
 def a_retry_forgets_when_it_may_have_created(patch):
     """A later attempt writes over another's creation as if the first attempt had not created the key before."""
-    edit(patch, Deciding, "decide", "origin.in_doubt and operation.kind is Kind.PUT and knows_most", "False")
+    edit(patch, Deciding, "draft", "origin.in_doubt and operation.kind is Kind.PUT and knows_most", "False")
 
 
 def a_retry_writes_over_what_superseded_it(patch):
@@ -72,7 +72,7 @@ def a_retry_writes_over_what_superseded_it(patch):
 
 def a_minority_takes_the_moment_of_the_first_attempt(patch):
     """A later attempt takes the moment of the first into the history, whoever is asked for what is held."""
-    edit(patch, Deciding, "decide", "Kind.PUT and knows_most", "Kind.PUT")
+    edit(patch, Deciding, "draft", "Kind.PUT and knows_most", "Kind.PUT")
 
 
 def a_retry_asks_nobody(patch):
