@@ -10,13 +10,12 @@ from enum import Enum
 import msgspec
 
 from dynatwist.model.record import Record
-from dynatwist.model.records import Packed, value_of
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.storage.store import Store
 
 TABLES_TABLE = "_tables"
 KNOWN = 10_000
-"""Tables whose settings are kept decoded."""
+"""Tables of which is kept what was found."""
 
 
 class Consistency(Enum):
@@ -47,29 +46,26 @@ def settings_of(record: Record | None) -> Settings:
 
 
 class Tables:
-    """See the module."""
+    """See the module. Each request asks; so what was found is kept until anything of the system's changes."""
 
-    __slots__ = ("_known", "_records", "_store")
+    __slots__ = ("_consistencies", "_root", "_store")
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[str, tuple[Packed, Settings]] = {}
+        self._root = 0
+        self._consistencies: dict[str, Consistency] = {}
 
     def settings(self, table: str) -> Settings:
         """What is known here of a table."""
-        packed = self._store.replicas[SYSTEM_PARTITION].records.packed((TABLES_TABLE, table))
-        if packed is None:
-            return PLAIN
-        known = self._known.get(table)
-        if known is not None and known[0] is packed:
-            return known[1]
-        value = value_of(packed)
-        settings = _decode(value) if value is not None else PLAIN
-        if len(self._known) >= KNOWN:
-            self._known.clear()
-        self._known[table] = packed, settings
-        return settings
+        return settings_of(self._store.replicas[SYSTEM_PARTITION].records.get((TABLES_TABLE, table)))
 
     def consistency(self, table: str) -> Consistency:
         """How a table's records are kept."""
-        return self.settings(table).consistency
+        root = self._store.replicas[SYSTEM_PARTITION].digests.root
+        if root != self._root or len(self._consistencies) >= KNOWN:
+            self._root = root
+            self._consistencies.clear()
+        found = self._consistencies.get(table)
+        if found is None:
+            found = self._consistencies[table] = self.settings(table).consistency
+        return found

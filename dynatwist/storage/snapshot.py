@@ -245,7 +245,8 @@ class _Save:
         }
 
     def _partition(self, replica: Replica, registers: Registers) -> Iterator[bool]:
-        clock, generation, whole, floor = replica.clock.to_wire(), replica.generation, replica.whole, registers.floor
+        clock, generation, whole = replica.clock.to_wire(), replica.generation, replica.whole
+        floor = registers.floor if registers.floor != NO_FLOOR else None
         pieces: list[Piece] = []
         items: list[Item] = []
         looked = size_bytes = 0
@@ -262,9 +263,7 @@ class _Save:
                 yield True
         if items:
             pieces.append(self._add(Slice(replica.number, items)))
-        self._entries.append(
-            SavedPartition(replica.number, clock, generation, whole, pieces, floor if floor != NO_FLOOR else None)
-        )
+        self._entries.append(SavedPartition(replica.number, clock, generation, whole, pieces, floor))
         yield True
 
     def _add(self, part: Slice) -> Piece:

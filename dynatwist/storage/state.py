@@ -156,7 +156,9 @@ class State:
         outcome, loser = replica.merge(key, record, packed)
         came_back = not replica.whole and replica.comes_back(key, record.dot)
         if outcome is Outcome.WON:
-            self.registers[replica.number].learn(key, packed)
+            registers = self.registers[replica.number]
+            if registers.cells:
+                registers.learn(key, packed)
             return Held(replica.number, key, record, packed, before, before_packed, loser is not None)
         if outcome is Outcome.LOST:
             return Lost(replica.number, key, record, packed, loser is not None)
