@@ -18,7 +18,7 @@ import msgspec
 from dynatwist.calls import call_safely
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.record import Key
-from dynatwist.model.records import dot_of, unpack
+from dynatwist.model.records import Packed, dot_of, unpack
 from dynatwist.model.registry import majority
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import Question
@@ -27,6 +27,7 @@ from dynatwist.replication.register import NEVER, Ballot
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
+from .looks import Looks
 from .polls import Polls
 from .voting import Voting
 
@@ -65,6 +66,7 @@ class Registers:
         self._cluster = cluster
         self.voting = Voting(cluster, self._complete)
         self._polls = Polls(cluster, self.voting)
+        self._looks = Looks(cluster, self.voting)
         self._queues: dict[Key, deque[Run]] = {}
         self._steady: OrderedDict[Key, tuple[int, Ballot]] = OrderedDict()
 
@@ -74,7 +76,24 @@ class Registers:
         :param until_s: when to give up, in monotonic seconds.
         :param done: called once.
         """
+
+        def looked(value: Packed | None, acceptors: frozenset[bytes]) -> None:
+            if value is None:
+                self._read_alone(key, until_s, done)
+                return
+            chosen = Chosen(value, False, acceptors)
+            if value and not self._cluster.store.registers.is_merged(key):
+                self._tell(key, chosen)
+            done(Ended(chosen, reached=len(acceptors.intersection(self._newest(key)))))
+
+        self._looks.look(key, looked)
+
+    def _read_alone(self, key: Key, until_s: float, done: OnEnded) -> None:
         Run(self, key, None, until_s, done).start()
+
+    def _newest(self, key: Key) -> tuple[bytes, ...]:
+        groups = self._cluster.ownership.groups(partition_of(*key))
+        return groups[-1] if groups else ()
 
     def change(self, key: Key, change: Change, until_s: float, done: OnEnded, op: bytes = b"") -> Run:
         """Change what is chosen for a key.
@@ -92,12 +111,29 @@ class Registers:
         """The same, to be begun by whoever wants to know the run before it is tried."""
         return Run(self, key, change, until_s, done, op)
 
+    def leave(self, run: Run) -> None:
+        """A run does not change anything now, if it ever does: the next one's turn, if it was this one's."""
+        queue = self._queues.get(run.key, deque())
+        if run not in queue:
+            return
+        had_turn = queue[0] is run
+        queue.remove(run)
+        if not queue:
+            del self._queues[run.key]
+        elif had_turn:
+            self._cluster.runtime.later(queue[0].start)
+
     def queue(self, run: Run) -> None:
         """It is a run's turn, or will be: a node works at one change of a register at a time."""
         queue = self._queues.setdefault(run.key, deque())
         queue.append(run)
         if len(queue) == 1:
             run.start()
+
+    def has_turn(self, run: Run) -> bool:
+        """Whether it is a run's turn to change its register."""
+        queue = self._queues.get(run.key)
+        return queue is not None and queue[0] is run
 
     def can_be_reached(self, partition: int) -> bool:
         """Whether a majority of the owners can be asked now."""
@@ -124,13 +160,7 @@ class Registers:
                 self._steady.popitem(last=False)
         if chosen is not None and chosen.value:
             self._tell(run.key, chosen)
-        if run.is_change:
-            queue = self._queues[run.key]
-            queue.popleft()
-            if queue:
-                self._cluster.runtime.later(queue[0].start)
-            else:
-                del self._queues[run.key]
+        self.leave(run)
 
     def _tell(self, key: Key, chosen: Chosen) -> None:
         cluster, dot = self._cluster, dot_of(chosen.value)
@@ -228,6 +258,12 @@ class Run:
         if proposal is not self._proposal or self._is_over:
             return
         match step:
+            case Ask(ballot=None):
+                self._registers.leave(self)  # it asks only, so others may go on
+                self._ask(proposal, step)
+            case Ask() if self._change is not None and not self._registers.has_turn(self):
+                self._proposal = None
+                self._registers.queue(self)
             case Ask():
                 self._ask(proposal, step)
             case Chosen():

@@ -11,7 +11,7 @@ from .feeds import Listen, Listening, Relay
 from .greeting import Done, Hello, Leaving, Ping, Refused, StaleRegistry, Status, Unable
 from .members import Accept, Join, KeysAre, Prepare, RegistryIs, Rekey, Settle, Voted
 from .records import Compare, DotHeld, Fetch, Fetched, Forward, Held, Outcome, ReadDot, Replicate, Scan, Scanned
-from .registers import CellsAre, Chose, CountTable, Poll, Polled, PullCells, Question, TableCounted
+from .registers import CellsAre, Chose, CompareCells, CountTable, Poll, Polled, PullCells, Question, TableCounted
 from .repair import (
     BucketEntries,
     Buckets,
@@ -77,6 +77,7 @@ AnyMessage = (
     | CellsAre
     | CountTable
     | TableCounted
+    | CompareCells
 )
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "Chose",
     "ClocksAre",
     "Compare",
+    "CompareCells",
     "CountTable",
     "Differing",
     "Done",

@@ -90,3 +90,14 @@ class TableCounted(Message, frozen=True, tag=50):
 
     live: int
     is_closing: bool
+
+
+class CompareCells(Message, frozen=True, tag=51):
+    """Have your registers accepted the same, under the same ballots? Reply `Done` if so, durably; else `Held`.
+
+    :ivar digest: see `dynatwist.agreement.looks`.
+    """
+
+    registry: int
+    keys: list[Key]
+    digest: bytes
