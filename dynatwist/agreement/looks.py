@@ -152,6 +152,8 @@ class _LookRun:
 
     def _heard_of(self, owner: bytes) -> Callable[[Reply], None]:
         def heard(reply: Reply) -> None:
+            if self._is_over:
+                return
             if self._version != self._cluster.version:
                 self._leave_all()
             elif isinstance(reply, Done):

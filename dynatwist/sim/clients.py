@@ -196,6 +196,8 @@ class Clients:
 
     def answered(self, call: Call, code: str, record: Record | None, replicas: str) -> None:
         """A request was answered."""
+        if call.code:
+            self.say(f"P12: {call.text()} is answered again, with {code}")
         call.code, call.record, call.replicas = code, record, replicas
         call.ended_s = self._world.now_s
         self._world.say(call.text())
