@@ -15,7 +15,7 @@ from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft, had_seen, write_over
 from dynatwist.model.records import dot_of, pack, unpack
 from dynatwist.model.registry import majority
-from dynatwist.replication.proposal import Ask, Chosen, Outbid, Proposal, Stuck, answer
+from dynatwist.replication.proposal import Ask, Chosen, Outbid, Proposal, Stuck, Unsettled, answer
 from dynatwist.replication.register import NEVER, Cell, Floor, Registers
 
 from .planted import plants
@@ -289,7 +289,7 @@ class Play:
         elif kind == "time":
             world.now_ms[draw(self.owners)] += draw(st.integers(-50, 500))
         elif kind == "again":
-            waiting = [one for one in world.running if isinstance(one.step, Outbid | Stuck)]
+            waiting = [one for one in world.running if isinstance(one.step, Outbid | Unsettled | Stuck)]
             if waiting:
                 one = draw(st.sampled_from(waiting))
                 world.tell(one, one.proposal.again())

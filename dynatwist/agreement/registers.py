@@ -9,11 +9,9 @@ message, and its answers are one.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-
-import msgspec
 
 from dynatwist.calls import call_safely
 from dynatwist.cluster.cluster import Cluster
@@ -22,44 +20,32 @@ from dynatwist.model.records import Packed, dot_of, unpack
 from dynatwist.model.registry import majority
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import Question
-from dynatwist.replication.proposal import Ask, Change, Chosen, Outbid, Proposal, Step, Vote
+from dynatwist.replication.proposal import Ask, Change, Chosen, Proposal, Step, Stuck, Unsettled, Vote
 from dynatwist.replication.register import NEVER, Ballot
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 from .looks import Looks
 from .polls import Polls
+from .turns import Ended, Follower, OnEnded, Turns
 from .voting import Voting
 
 PAUSE_S = 0.03
 """From half to one and a half of this, longer each time, until a proposer that was outbid bids again: a round trip and
 a sync take a third of it, and two that compete are soon apart."""
+LOOK_PAUSE_S = 0.005
+"""The same until a read looks again at what was under way: a round trip and a sync, about."""
 STEADY = 100_000
 """Registers of which a node remembers that a majority has promised it the next ballot: some ten megabytes."""
 COMPLETE_S = 3.0
 """For finding out what became of something that was accepted here: nobody waits for it."""
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """How a request to a register ended.
-
-    :ivar chosen: what is chosen; ``None`` when that is not known in time.
-    :ivar in_doubt: whether what was proposed may be chosen still.
-    :ivar reached: how many of the owners have voted, by the newest owner set.
-    """
-
-    chosen: Chosen | None
-    in_doubt: bool = False
-    reached: int = 0
-
-
-OnEnded = Callable[[Ended], None]
-
-
 class Registers:
     """See the module.
 
     :ivar voting: this node's own votes.
+    :ivar turns: which of its changes may run.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -67,7 +53,7 @@ class Registers:
         self.voting = Voting(cluster, self._complete)
         self._polls = Polls(cluster, self.voting)
         self._looks = Looks(cluster, self.voting)
-        self._queues: dict[Key, deque[Run]] = {}
+        self.turns = Turns(cluster.runtime.later, self._look)
         self._steady: OrderedDict[Key, tuple[int, Ballot]] = OrderedDict()
 
     def read(self, key: Key, until_s: float, done: OnEnded) -> None:
@@ -76,7 +62,9 @@ class Registers:
         :param until_s: when to give up, in monotonic seconds.
         :param done: called once.
         """
+        self.turns.read(key, until_s, done)
 
+    def _look(self, key: Key, until_s: float, done: OnEnded) -> None:
         def looked(value: Packed | None, acceptors: frozenset[bytes]) -> None:
             if value is None:
                 self._read_alone(key, until_s, done)
@@ -111,30 +99,6 @@ class Registers:
         """The same, to be begun by whoever wants to know the run before it is tried."""
         return Run(self, key, change, until_s, done, op)
 
-    def leave(self, run: Run) -> None:
-        """A run does not change anything now, if it ever does: the next one's turn, if it was this one's."""
-        queue = self._queues.get(run.key, deque())
-        if run not in queue:
-            return
-        had_turn = queue[0] is run
-        queue.remove(run)
-        if not queue:
-            del self._queues[run.key]
-        elif had_turn:
-            self._cluster.runtime.later(queue[0].start)
-
-    def queue(self, run: Run) -> None:
-        """It is a run's turn, or will be: a node works at one change of a register at a time."""
-        queue = self._queues.setdefault(run.key, deque())
-        queue.append(run)
-        if len(queue) == 1:
-            run.start()
-
-    def has_turn(self, run: Run) -> bool:
-        """Whether it is a run's turn to change its register."""
-        queue = self._queues.get(run.key)
-        return queue is not None and queue[0] is run
-
     def can_be_reached(self, partition: int) -> bool:
         """Whether a majority of the owners can be asked now."""
         peers = self._cluster.peers
@@ -160,7 +124,7 @@ class Registers:
                 self._steady.popitem(last=False)
         if chosen is not None and chosen.value:
             self._tell(run.key, chosen)
-        self.leave(run)
+        self.turns.leave(run)
 
     def _tell(self, key: Key, chosen: Chosen) -> None:
         cluster, dot = self._cluster, dot_of(chosen.value)
@@ -192,8 +156,8 @@ class Run:
     """One request, through as many ballots as it takes until it is chosen or its time is over."""
 
     __slots__ = (
-        "_change", "_done", "_groups", "_in_doubt", "_is_over", "_op", "_proposal", "_registers", "_timer", "_tries",
-        "_until_s", "_version", "_voted", "key",
+        "_change", "_done", "_followers", "_groups", "_in_doubt", "_is_over", "_op", "_proposal",
+        "_registers", "_timer", "_tries", "_until_s", "_version", "_voted", "key",
     )  # fmt: skip
 
     def __init__(
@@ -215,6 +179,7 @@ class Run:
         self._version = 0
         self._tries = 0
         self._voted: set[bytes] = set()
+        self._followers: list[Follower] = []
         self._in_doubt = self._is_over = False
         self._proposal: Proposal | None = None
         runtime = registers.cluster.runtime
@@ -232,7 +197,7 @@ class Run:
 
     def begin(self) -> None:
         """A change: when it is its turn."""
-        self._registers.queue(self)
+        self._registers.turns.enter(self)
 
     def start(self) -> None:
         """Ask the first question, by the present registry."""
@@ -242,6 +207,8 @@ class Run:
         if not registers.can_be_reached(partition):
             self._end(None)
             return
+        if self._change is not None:
+            self._followers += registers.turns.followers(self.key)
         store = cluster.store
         self._version, self._groups = cluster.version, cluster.ownership.groups(partition)
         self._proposal = Proposal(
@@ -259,11 +226,11 @@ class Run:
             return
         match step:
             case Ask(ballot=None):
-                self._registers.leave(self)  # it asks only, so others may go on
+                self._let_go()
                 self._ask(proposal, step)
-            case Ask() if self._change is not None and not self._registers.has_turn(self):
+            case Ask() if self._change is not None and not self._registers.turns.has(self):
                 self._proposal = None
-                self._registers.queue(self)
+                self._registers.turns.enter(self)
             case Ask():
                 self._ask(proposal, step)
             case Chosen():
@@ -271,7 +238,7 @@ class Run:
             case None:
                 pass
             case _:
-                self._pause(proposal, is_outbid=isinstance(step, Outbid))
+                self._pause(proposal, step)
 
     def _ask(self, proposal: Proposal, ask: Ask) -> None:
         def heard(owner: bytes, vote: Vote | None) -> None:
@@ -286,19 +253,26 @@ class Run:
         question = Question(self.key, ask.ballot, ask.following, ask.value, ask.known, self._op)
         self._registers.ask(question, frozenset().union(*self._groups), heard)
 
+    def _let_go(self) -> None:
+        """It asks only, so others may go on; reads that wait for a change wait for theirs."""
+        followers, self._followers = self._followers, []
+        self._registers.turns.leave(self)
+        self._registers.turns.tell(self.key, followers, Ended(None))
+
     def _begin_anew(self) -> None:
         assert self._proposal is not None
         self._in_doubt = self._in_doubt or self._proposal.in_doubt
         self._proposal = None
         self._registers.cluster.runtime.later(self.start)
 
-    def _pause(self, proposal: Proposal, *, is_outbid: bool) -> None:
+    def _pause(self, proposal: Proposal, step: Step) -> None:
         cluster = self._registers.cluster
-        if not is_outbid and not self._registers.can_be_reached(partition_of(*self.key)):
+        if isinstance(step, Stuck) and not self._registers.can_be_reached(partition_of(*self.key)):
             self._end(None)
             return
         self._tries += 1
-        pause_s = PAUSE_S * min(8, self._tries) * (0.5 + cluster.runtime.random.random())
+        usual_s = LOOK_PAUSE_S if isinstance(step, Unsettled) else PAUSE_S
+        pause_s = usual_s * min(8, self._tries) * (0.5 + cluster.runtime.random.random())
         if cluster.runtime.monotonic_s() + pause_s < self._until_s:
             cluster.runtime.clock.callLater(pause_s, self._go_on, proposal)
 
@@ -320,5 +294,8 @@ class Run:
         in_doubt = self._in_doubt or (self._proposal is not None and self._proposal.in_doubt)
         newest = self._groups[-1] if self._groups else ()
         reached = len((chosen.acceptors if chosen is not None else self._voted).intersection(newest))
+        ended = Ended(chosen, in_doubt, reached)
         self._registers.ended(self, self._version, chosen)
-        call_safely(self._done, Ended(chosen, in_doubt, reached))
+        followers, self._followers = self._followers, []
+        call_safely(self._done, ended)
+        self._registers.turns.tell(self.key, followers, ended)

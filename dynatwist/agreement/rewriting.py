@@ -13,7 +13,7 @@ from dynatwist.model.ring import partition_of
 from dynatwist.sometimes import sometimes
 from dynatwist.storage.store import Store
 
-from .registers import Ended
+from .turns import Ended
 
 
 class Rewriting:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import msgspec
 from twisted.internet.defer import Deferred
 
-from dynatwist.agreement.registers import Ended, Registers
+from dynatwist.agreement.registers import Registers
 from dynatwist.agreement.rewriting import Rewriting
+from dynatwist.agreement.turns import Ended
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.errors import ApiError
 from dynatwist.model.record import Draft, Key, Record

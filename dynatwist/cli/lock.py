@@ -60,16 +60,18 @@ def _hold(
     status: list[int] = []
 
     async def work(client: Any) -> None:
-        from twisted.internet import reactor
+        from dynatwist.client.child import Child
 
-        from .child import Child
+        def lose(child: Child) -> None:
+            click.echo("dynakv: the lock is lost; the command is stopped", err=True)
+            child.stop()
 
         note = {"host": socket.gethostname(), "pid": os.getpid()}
         while not status:
             held = client.lock(table, key, ttl_s=ttl_s, wait_s=wait_s, note=note)
             async with held:
-                child = Child(reactor, command, {"DYNAKV_FENCE": str(held.fence)})
-                held.lost.addCallback(lambda _, child=child: child.stop("the lock is lost"))
+                child = Child(client.reactor, command, {"DYNAKV_FENCE": str(held.fence)})
+                held.lost.addCallback(lambda _, child=child: lose(child))
                 ended = await child.ended
             if held.lost.called and again:
                 continue

@@ -98,6 +98,11 @@ class Client:
         await client._request("GET", "/heartbeat", repeatable=True)
         return client
 
+    @property
+    def reactor(self) -> Any:
+        """The reactor that it runs on."""
+        return self._reactor
+
     async def close(self) -> None:
         """Close the pooled connections."""
         await self._pool.closeCachedConnections()

@@ -4,7 +4,8 @@ States of a `Proposal`, by what it has asked of all owners:
 
 =========  ==========================================================================================================
 LOOK       what have you accepted? Where a majority says the same, that is chosen, whatever was promised since: a
-           majority that had accepted something later would share a member with this one. One round trip
+           majority that had accepted something later would share a member with this one. One round trip. Where they
+           differ a write is under way, as a rule: it is looked at again before it is completed, which would outbid it
 PREPARE    promise this ballot, and tell what you have accepted
 ACCEPT     accept this, under the ballot that a majority has promised; and promise the next one. A proposer whose last
            proposal was chosen begins here, since a majority has promised it a ballot with that. One round trip
@@ -81,11 +82,19 @@ class Outbid(msgspec.Struct, frozen=True):
     """Another proposer bids higher: wait a moment, then go on with `Proposal.again`."""
 
 
+class Unsettled(msgspec.Struct, frozen=True):
+    """Another proposer is at work: wait for about a round trip, then go on with `Proposal.again`."""
+
+
+LOOKS = 3
+"""So often a value that is under way is looked at before it is completed: by then its proposer is gone, or away."""
+
+
 class Stuck(msgspec.Struct, frozen=True):
     """So many will not answer that a majority cannot: go on with `Proposal.again` later, or give up."""
 
 
-Step = Ask | Chosen | Outbid | Stuck
+Step = Ask | Chosen | Outbid | Unsettled | Stuck
 Change = Callable[[Packed, int], Packed | None]
 """(what is there, the version that is to be exceeded) to what is to be there: a record written over what is there."""
 
@@ -135,6 +144,7 @@ class Proposal:
         self._lost: set[bytes] = set()
         self._highest: Ballot = NEVER
         self._version = 0
+        self._looks = 0
         self.in_doubt = self.was_met = False
 
     # What is to be done
@@ -157,8 +167,8 @@ class Proposal:
         return self._ask_to_accept()
 
     def again(self) -> Ask:
-        """After a pause: bid higher than all that was met."""
-        return self._prepare()
+        """After a pause: look again, or bid higher than all that was met."""
+        return self._look() if self._state is _State.LOOK and self._looks < LOOKS else self._prepare()
 
     def hear(self, number: int, owner: bytes, vote: Vote | None) -> Step | None:
         """An owner's answer.
@@ -191,7 +201,7 @@ class Proposal:
         told = {(vote.accepted, name_of(self._value_of(vote))) for vote in self._votes.values()}
         if len(told) > 1:
             sometimes("a reader of a register meets a write that is under way")
-            return self._prepare()
+            return Unsettled()
         found = self._value_of(next(iter(self._votes.values())))
         if self._take(found):
             return self._prepare()
@@ -238,6 +248,7 @@ class Proposal:
         return True
 
     def _look(self) -> Ask:
+        self._looks += 1
         return self._ask(_State.LOOK, None)
 
     def _prepare(self) -> Ask:

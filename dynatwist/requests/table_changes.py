@@ -12,8 +12,9 @@ import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from dynatwist.agreement.registers import Ended, Registers
+from dynatwist.agreement.registers import Registers
 from dynatwist.agreement.rewriting import Rewriting
+from dynatwist.agreement.turns import Ended
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.errors import ApiError

@@ -12,8 +12,8 @@ from random import Random
 
 import msgspec
 
-from dynatwist.agreement.registers import Ended
 from dynatwist.agreement.rewriting import Rewriting
+from dynatwist.agreement.turns import Ended
 from dynatwist.core import Core
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.records import unpack

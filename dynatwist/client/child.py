@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-import click
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
@@ -59,9 +58,8 @@ class Child:
         with suppress(ProcessExitedAlready):
             self._process.signalProcess(name)
 
-    def stop(self, why: str) -> None:
+    def stop(self) -> None:
         """Ask it to end, and kill it if it does not."""
-        click.echo(f"dynakv: {why}; the command is stopped", err=True)
         self._send("TERM")
         killing = self._reactor.callLater(STOP_AFTER_S, self._send, "KILL")
 
