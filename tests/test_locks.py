@@ -163,7 +163,8 @@ class TestCommand:
         second = shell("two", "--", "sh", "-c", "echo $DYNAKV_FENCE")
         assert take(cluster.nodes[0], "two", alice).status == 409
         os.killpg(first.pid, signal.SIGKILL)  # nobody gives the lock back: it ends by itself
-        out, _ = second.communicate(timeout=40)
+        out, told = second.communicate(timeout=40)
+        assert not told
         assert int(out) > fence
 
     def test_a_signal_is_passed_on(self, shell):

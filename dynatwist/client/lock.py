@@ -99,7 +99,7 @@ class Lock:
             wait_s = int(min(WAIT_S, max(0.0, until_s - seconds())))
             begun_s = seconds()
             try:
-                self._hold(await self._ask(f"?wait={wait_s}", {"ttl": self._ttl_s, "note": self._note}), begun_s)
+                body = await self._ask(f"?wait={wait_s}", {"ttl": self._ttl_s, "note": self._note})
             except KvError as error:
                 may_wait = seconds() < until_s
                 if error.status == 409 and error.code == "locked":
@@ -110,9 +110,18 @@ class Lock:
                 else:
                     raise
             else:
-                self._fence = self._held.version if self._held is not None else 0
-                self._renewing.start(self._ttl_s / RENEWALS_PER_TTL, now=False)
+                await self._begin(body, begun_s)
                 return self
+
+    async def _begin(self, body: bytes, begun_s: float) -> None:
+        """Hold it. After a wait nobody here knows when it was taken: renewing it tells."""
+        held = msgspec.json.decode(body, type=_Held)
+        self._fence = held.version
+        if self._reactor.seconds() - begun_s > MARGIN_S / 2:
+            begun_s = self._reactor.seconds()
+            body = await self._ask("/renew", {"ttl": self._ttl_s}, held.etag)
+        self._hold(body, begun_s)
+        self._renewing.start(self._ttl_s / RENEWALS_PER_TTL, now=False)
 
     def _hold(self, body: bytes, begun_s: float) -> None:
         self._held = msgspec.json.decode(body, type=_Held)

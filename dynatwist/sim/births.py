@@ -62,7 +62,7 @@ class Births:
             self._say(f"P9: {name} went from {owner} to {record.owner} without a delete")
         if is_new and len(lineage.stamps) > 1 and not self._is_repeated(key, record):
             before = [one.record for one in known.values() if is_created_over(lineage, one.record.lineage)]
-            # What was agreed on may be superseded before anybody has merged it: nobody knows what was created over what.
+            # What was agreed on may be superseded before anybody has merged it: what was created over it, nobody knows.
             is_agreed = is_system_table(key[0]) or key[0] == AGREED_TABLE
             if not is_agreed and not any(self.is_dead(one) for one in before):
                 self._say(f"P9: {name} was created again, though nobody had deleted it")
