@@ -100,18 +100,17 @@ class Lock:
             begun_s = seconds()
             try:
                 body = await self._ask(f"?wait={wait_s}", {"ttl": self._ttl_s, "note": self._note})
+                await self._begin(body, begun_s)
+                return self
             except KvError as error:
                 may_wait = seconds() < until_s
                 if error.status == 409 and error.code == "locked":
                     if not may_wait:
                         raise Locked(error.status, error.code, str(error)) from None
-                elif isinstance(error, Unavailable) and may_wait:  # it may be taken, by a request that was not heard of
-                    await deferLater(self._reactor, AGAIN_S)
+                elif may_wait and (isinstance(error, Unavailable) or error.status in LOST):
+                    await deferLater(self._reactor, AGAIN_S)  # it may be taken, by a request that was not heard of
                 else:
                     raise
-            else:
-                await self._begin(body, begun_s)
-                return self
 
     async def _begin(self, body: bytes, begun_s: float) -> None:
         """Hold it. After a wait nobody here knows when it was taken: renewing it tells."""
