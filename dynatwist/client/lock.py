@@ -34,6 +34,10 @@ LOST = (403, 404, 409, 412)
 """Answers to a renewal that say that the lock is not held any more."""
 
 
+LOST_ALREADY = ("precondition_failed", "forbidden", "not_found")
+"""Codes of a renewal right after a wait: the lock that was waited for has ended before its holder heard of it."""
+
+
 class Locked(KvError):
     """409: somebody else holds the lock."""
 
@@ -107,7 +111,7 @@ class Lock:
                 if error.status == 409 and error.code == "locked":
                     if not may_wait:
                         raise Locked(error.status, error.code, str(error)) from None
-                elif may_wait and (isinstance(error, Unavailable) or error.status in LOST):
+                elif may_wait and (isinstance(error, Unavailable) or error.code in LOST_ALREADY):
                     await deferLater(self._reactor, AGAIN_S)  # it may be taken, by a request that was not heard of
                 else:
                     raise
