@@ -89,6 +89,7 @@ class Request:
             mine=world.acceptors[node].cell,
             change=None if kind == "read" else self.change,
             ballot_after=self.ballot,
+            proposed=lambda value: self.made.append(dot_of(value)),
         )
 
     def ballot(self, after):
@@ -110,7 +111,6 @@ class Request:
             record = type(record)(
                 *(getattr(record, f) if f != "version" else version + 1 for f in record.__struct_fields__)
             )
-        self.made.append(dot)
         return pack(record)
 
 
@@ -149,7 +149,7 @@ class World:
         """A node works at one request for a register at a time."""
         self.running.append(request)
         acceptor = self.acceptors[request.node]
-        steady = self.steady.get(request.node, NEVER)
+        steady = self.steady.pop(request.node, NEVER)
         request.step = request.proposal.begin(acceptor.registers.floor.version, steady)
         self.act(request)
 

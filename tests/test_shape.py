@@ -38,6 +38,7 @@ REASONS = {
     "_Save": "one save under way: a position in each of the things that are written in slices",
     "PacketCodec": "three kinds of counters and two tables of boots, looked at for each packet",
     "SimStream": "both ways of a simulated connection",
+    "Repair": WIRING + " of what keeps owners equal",
     "Run": "one request to a register under way: whose it is, by which registry it goes, and what it has come to",
     "Proposal": "one request to a register: what it was given, and all that it has heard",
     "BoundedSite": "twisted.web.server.Site with its bounds",

@@ -20,13 +20,14 @@ from dynatwist.model.records import Packed, dot_of, unpack
 from dynatwist.model.registry import majority
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import Question
-from dynatwist.replication.proposal import Ask, Change, Chosen, Proposal, Step, Stuck, Unsettled, Vote
+from dynatwist.replication.proposal import Ask, Chosen, Proposal, Step, Stuck, Unsettled, Vote
 from dynatwist.replication.register import NEVER, Ballot
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 from .looks import Looks
 from .polls import Polls
+from .rewriting import Rewriting
 from .turns import Ended, Follower, OnEnded, Turns
 from .voting import Voting
 
@@ -53,7 +54,7 @@ class Registers:
         self.voting = Voting(cluster, self._complete)
         self._polls = Polls(cluster, self.voting)
         self._looks = Looks(cluster, self.voting)
-        self.turns = Turns(cluster.runtime.later, self._look)
+        self.turns = Turns(cluster.runtime, self._look)
         self._steady: OrderedDict[Key, tuple[int, Ballot]] = OrderedDict()
 
     def read(self, key: Key, until_s: float, done: OnEnded) -> None:
@@ -83,21 +84,32 @@ class Registers:
         groups = self._cluster.ownership.groups(partition_of(*key))
         return groups[-1] if groups else ()
 
-    def change(self, key: Key, change: Change, until_s: float, done: OnEnded, op: bytes = b"") -> Run:
+    def change(self, key: Key, change: Rewriting, until_s: float, done: OnEnded) -> None:
         """Change what is chosen for a key.
 
-        :param change: called as often as it has to be tried; see `Change`.
+        :param change: called as often as it has to be tried.
         :param until_s: when to give up, in monotonic seconds.
         :param done: called once.
-        :param op: id of the request, if another proposer may have carried it out.
         """
-        run = self.enter(key, change, until_s, done, op)
-        run.begin()
-        return run
+        self.enter(key, change, until_s, done).begin()
 
-    def enter(self, key: Key, change: Change, until_s: float, done: OnEnded, op: bytes = b"") -> Run:
-        """The same, to be begun by whoever wants to know the run before it is tried."""
-        return Run(self, key, change, until_s, done, op)
+    def enter(
+        self,
+        key: Key,
+        change: Rewriting,
+        until_s: float,
+        done: OnEnded,
+        *,
+        op: bytes = b"",
+        asks_first: bool = False,
+    ) -> Run:
+        """The same, to be begun by whoever wants to know the run before it is tried.
+
+        :param op: id of the request, if another proposer may have carried it out.
+        :param asks_first: whether the owners have to be heard before the change is tried: what it goes by, as the time
+            that is over, has to be as new as theirs.
+        """
+        return Run(self, key, change, until_s, done, op=op, asks_first=asks_first)
 
     def can_be_reached(self, partition: int) -> bool:
         """Whether a majority of the owners can be asked now."""
@@ -110,18 +122,23 @@ class Registers:
 
     # For runs
 
-    def steady(self, key: Key) -> Ballot:
-        """What a majority of the present owners has promised this process."""
-        version, ballot = self._steady.get(key, (0, NEVER))
+    def take_steady(self, key: Key) -> Ballot:
+        """What a majority of the present owners has promised this process; it is used once."""
+        version, ballot = self._steady.pop(key, (0, NEVER))
         return ballot if version == self._cluster.version else NEVER
+
+    def keep_steady(self, key: Key, version: int, ballot: Ballot) -> None:
+        """What a majority of the owners by a version of the registry has promised this process, and it has not used."""
+        if ballot != NEVER:
+            self._steady[key] = version, ballot
+            self._steady.move_to_end(key)
+            if len(self._steady) > STEADY:
+                self._steady.popitem(last=False)
 
     def ended(self, run: Run, version: int, chosen: Chosen | None) -> None:
         """A run is over: remember what it was promised, tell all what is chosen; the next one's turn."""
-        if chosen is not None and chosen.following != NEVER:
-            self._steady[run.key] = version, chosen.following
-            self._steady.move_to_end(run.key)
-            if len(self._steady) > STEADY:
-                self._steady.popitem(last=False)
+        if chosen is not None:
+            self.keep_steady(run.key, version, chosen.following)
         if chosen is not None and chosen.value:
             self._tell(run.key, chosen)
         self.turns.leave(run)
@@ -156,18 +173,20 @@ class Run:
     """One request, through as many ballots as it takes until it is chosen or its time is over."""
 
     __slots__ = (
-        "_change", "_done", "_followers", "_groups", "_in_doubt", "_is_over", "_op", "_proposal",
-        "_registers", "_timer", "_tries", "_until_s", "_version", "_voted", "key",
+        "_asks_first", "_change", "_done", "_followers", "_groups", "_in_doubt", "_is_over", "_op", "_proposal",
+        "_registers", "_steady", "_timer", "_tries", "_until_s", "_version", "_voted", "key",
     )  # fmt: skip
 
     def __init__(
         self,
         registers: Registers,
         key: Key,
-        change: Change | None,
+        change: Rewriting | None,
         until_s: float,
         done: OnEnded,
+        *,
         op: bytes = b"",
+        asks_first: bool = False,
     ) -> None:
         self.key = key
         self._registers = registers
@@ -175,6 +194,8 @@ class Run:
         self._until_s = until_s
         self._done = done
         self._op = op
+        self._asks_first = asks_first
+        self._steady: Ballot = NEVER
         self._groups: tuple[tuple[bytes, ...], ...] = ()
         self._version = 0
         self._tries = 0
@@ -216,10 +237,12 @@ class Run:
             mine=lambda: store.registers.cell(self.key),
             change=self._change,
             ballot_after=lambda ballot: store.clock.stamp(ballot[:2]),
-            is_repeated=bool(self._op),
+            is_repeated=bool(self._op) or self._asks_first,
+            proposed=self._change.proposed if self._change is not None else lambda value: None,
         )
         version = store.registers.floor(partition).version
-        self._do(self._proposal, self._proposal.begin(version, registers.steady(self.key)))
+        self._steady = registers.take_steady(self.key) if self.is_change else NEVER
+        self._do(self._proposal, self._proposal.begin(version, self._steady))
 
     def _do(self, proposal: Proposal, step: Step | None) -> None:
         if proposal is not self._proposal or self._is_over:
@@ -255,6 +278,12 @@ class Run:
 
     def _let_go(self) -> None:
         """It asks only, so others may go on; reads that wait for a change wait for theirs."""
+        if self._proposal is not None and not self._proposal.in_doubt:
+            self._registers.keep_steady(self.key, self._version, self._steady)
+        self._steady = NEVER
+        if self._proposal is not None and not self._proposal.in_doubt:
+            self._registers.keep_steady(self.key, self._version, self._steady)
+        self._steady = NEVER
         followers, self._followers = self._followers, []
         self._registers.turns.leave(self)
         self._registers.turns.tell(self.key, followers, Ended(None))

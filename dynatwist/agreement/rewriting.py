@@ -8,7 +8,7 @@ import msgspec
 
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Draft, Key, Record, had_seen, write_over
-from dynatwist.model.records import Packed, pack, unpack
+from dynatwist.model.records import Packed, dot_of, pack, unpack
 from dynatwist.model.ring import partition_of
 from dynatwist.sometimes import sometimes
 from dynatwist.storage.store import Store
@@ -27,6 +27,7 @@ class Rewriting:
         self._key = key
         self._draft = draft
         self._made: list[Record] = []
+        self._drafted: list[Record] = []
 
     def __call__(self, found: Packed, version: int) -> Packed | None:
         """See `dynatwist.replication.proposal.Change`."""
@@ -38,14 +39,24 @@ class Rewriting:
         if draft is None:
             return None
         record = self._write(held, draft, version)
-        self._made.append(record)
+        self._drafted.append(record)
         return pack(record)
+
+    def proposed(self, value: Packed) -> None:
+        """What was drafted last is about to be asked to be accepted: it may be chosen from now on."""
+        record = self._drafted.pop()
+        assert record.dot == dot_of(value)
+        self._made.append(record)
 
     def _write(self, held: Record | None, draft: Draft, version: int) -> Record:
         store, replica = self._store, self._store.replica_of(self._key)
         dot = replica.next_dot(store.actor)
         stamp = store.clock.stamp(held.stamp[:2] if held is not None else (0, 0))
-        record = write_over(held, (), replica.generation, draft, dot, stamp, store.lapse_ms, store.exact_creations)
+        generation, here = replica.generation, replica.records.get(self._key)
+        if held is None and here is not None:  # others have collected what is still held here: it must not win
+            sometimes("a key is created while its tombstone is collected")
+            generation = max(generation, here.lineage.generation + 1)
+        record = write_over(held, (), generation, draft, dot, stamp, store.lapse_ms, store.exact_creations)
         return record if held is not None else msgspec.structs.replace(record, version=version + 1)
 
     def made_in(self, held: Record) -> Record | None:
@@ -61,7 +72,7 @@ class Rewriting:
             return None
         chosen = unpack(ended.chosen.value) if ended.chosen.value else None
         mine = self.made_in(chosen) if chosen is not None else None
-        lost = [one.dot for one in self._made if one is not mine]
+        lost = [one.dot for one in (*self._made, *self._drafted) if one is not mine]
         if lost:
             self._store.join(partition_of(*self._key), DotSet(lost), 0)
         return mine

@@ -15,6 +15,7 @@ import msgspec
 from dynatwist.calls import call_safely
 from dynatwist.model.record import Key
 from dynatwist.replication.proposal import Chosen
+from dynatwist.runtime import Runtime, cancel
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -33,8 +34,26 @@ class Ended(msgspec.Struct, frozen=True):
 OnEnded = Callable[[Ended], None]
 
 
-Follower = tuple[float, OnEnded]
-"""A read that waits for a change: when it gives up, and what is to be called."""
+class Follower:
+    """A read that waits for a change.
+
+    :param until_s: when it gives up, in monotonic seconds.
+    :param done: called once.
+    """
+
+    __slots__ = ("_done", "_timer", "until_s")
+
+    def __init__(self, runtime: Runtime, until_s: float, done: OnEnded) -> None:
+        self.until_s = until_s
+        self._done: OnEnded | None = done
+        self._timer = runtime.clock.callLater(max(0.0, until_s - runtime.monotonic_s()), self.end, Ended(None))
+
+    def end(self, ended: Ended) -> None:
+        """It is told, if it was not yet."""
+        done, self._done = self._done, None
+        cancel(self._timer)
+        if done is not None:
+            call_safely(done, ended)
 
 
 class Turn(Protocol):
@@ -51,14 +70,11 @@ class Turn(Protocol):
 class Turns:
     """See the module.
 
-    :param later: calls a function in a later turn of the reactor.
     :param look: reads a register for somebody.
     """
 
-    def __init__(
-        self, later: Callable[[Callable[[], None]], object], look: Callable[[Key, float, OnEnded], None]
-    ) -> None:
-        self._later = later
+    def __init__(self, runtime: Runtime, look: Callable[[Key, float, OnEnded], None]) -> None:
+        self._runtime = runtime
         self._look = look
         self._queues: dict[Key, deque[Turn]] = {}
         self._followers: dict[Key, list[Follower]] = {}
@@ -66,7 +82,7 @@ class Turns:
     def read(self, key: Key, until_s: float, done: OnEnded) -> None:
         """Read behind the next change, or at once where none waits for its turn."""
         if key in self._queues:
-            self._followers.setdefault(key, []).append((until_s, done))
+            self._followers.setdefault(key, []).append(Follower(self._runtime, until_s, done))
         else:
             self._look(key, until_s, done)
 
@@ -91,19 +107,19 @@ class Turns:
         queue.remove(turn)
         if not queue:
             del self._queues[turn.key]
-            for until_s, done in self._followers.pop(turn.key, ()):
-                self._look(turn.key, until_s, done)
+            for one in self._followers.pop(turn.key, ()):
+                self._look(turn.key, one.until_s, one.end)
         elif had_turn:
-            self._later(queue[0].start)
+            self._runtime.later(queue[0].start)
 
     def followers(self, key: Key) -> list[Follower]:
         """The reads that wait for the change that begins now."""
         return self._followers.pop(key, [])
 
     def tell(self, key: Key, followers: list[Follower], ended: Ended) -> None:
-        """A change has ended for those who waited for it; where nobody knows how, they read anew."""
-        for until_s, done in followers:
+        """A change has ended for those who waited for it; where nobody knows how, they look for themselves."""
+        for one in followers:
             if ended.chosen is None:
-                self.read(key, until_s, done)
+                self._look(key, one.until_s, one.end)
             else:
-                call_safely(done, Ended(ended.chosen, reached=ended.reached))
+                one.end(Ended(ended.chosen, reached=ended.reached))

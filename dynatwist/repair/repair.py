@@ -10,6 +10,7 @@ from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.registry import Registry
 from dynatwist.replication.losses import Losses
 from dynatwist.runtime import Timer, cancel
+from dynatwist.sometimes import sometimes
 
 from .answers import RoundAnswers
 from .cells import CellPages, CellPull
@@ -22,6 +23,9 @@ from .wholeness import Wholeness
 
 ROUND_INTERVAL_S = 1.0
 """What was missed is there within seconds; comparing equal partitions costs one small message."""
+FORGOT_S = 4.0
+"""A node that has lost its votes, with a part of its disk, fetches those of others no sooner. By then nobody counts a
+vote of before for a proposal that the others had not heard of: proposers give up after three seconds."""
 HOT_EVERY = 10
 """Partitions that are written to all the time differ by what is under way, and are compared every tenth time only."""
 
@@ -51,6 +55,9 @@ class Repair:
         self.hints = HintReplay(cluster)
         self.answers = RoundAnswers(cluster)
         self.cell_pages = CellPages(cluster)
+        self._seconds = cluster.runtime.monotonic_s
+        self._forgot_s = self._seconds()
+        cluster.starts.on_restored.append(self._forgets)
         cluster.peers.on_linked.append(self._on_linked)
         cluster.on_registry.append(self._on_registry)
 
@@ -147,12 +154,23 @@ class Repair:
         had_met = node in standing.met
         standing.meet(node)
         wanted = list(filter(self._wholeness.wants, partitions))
+        if any(map(self._may_have_voted, wanted)) and self._seconds() < self._forgot_s + FORGOT_S:
+            sometimes("a node that may have forgotten votes waits before it fetches registers")
+            wanted = [partition for partition in wanted if not self._may_have_voted(partition)]
+            partitions = [partition for partition in partitions if not self._may_have_voted(partition)]
         if not had_met:
             self._cluster.publish()
         if not wanted or self._cluster.peers.lacks_registers(node):
             self._fetched(node, partitions, whole)
         else:
             CellPull(self._cluster, node, wanted, lambda pulled: self._fetched(node, sorted(pulled), whole))
+
+    def _may_have_voted(self, partition: int) -> bool:
+        """Whether this node may have voted on registers of a partition that it does not hold all of now."""
+        return not self._cluster.store.replicas[partition].whole and not self._cluster.ownership.is_joining(partition)
+
+    def _forgets(self) -> None:
+        self._forgot_s = self._seconds()
 
     def _fetched(self, node: bytes, partitions: list[int], whole: set[int]) -> None:
         self._wholeness.fetched(node, partitions, whole)

@@ -112,6 +112,7 @@ class Proposal:
     :param mine: asked for this node's own cell.
     :param change: ``None`` to read.
     :param ballot_after: gives a ballot that was never given, beyond one.
+    :param proposed: told of each value of `change` that is about to be asked to be accepted.
     :param is_repeated: whether another proposer may have made this change before: then what this process was promised
         does not count, since all owners are to be asked whether they have met it.
     :ivar in_doubt: whether something was asked to be accepted of which nobody knows what became.
@@ -126,6 +127,7 @@ class Proposal:
         change: Change | None,
         ballot_after: Callable[[Ballot], Ballot],
         is_repeated: bool = False,
+        proposed: Callable[[Packed], None] = lambda value: None,
     ) -> None:
         self._groups = [frozenset(group) for group in groups]
         self._owners: frozenset[bytes] = frozenset().union(*self._groups)
@@ -133,6 +135,7 @@ class Proposal:
         self._change = change
         self._ballot_after = ballot_after
         self._is_repeated = is_repeated
+        self._proposed = proposed
         self._number = 0
         self._state = _State.LOOK
         self._ballot = self._following = NEVER
@@ -153,7 +156,7 @@ class Proposal:
         """The first question.
 
         :param version: the greatest version of what was forgotten here.
-        :param steady: what this process was promised with what it had chosen last; see `Chosen`.
+        :param steady: what this process was promised with what it had chosen last, and has not used; see `Chosen`.
         """
         self._version = version
         if self._change is None:
@@ -221,7 +224,10 @@ class Proposal:
         return self._ask_to_accept()
 
     def _accepted(self) -> Step | None:
-        accepted = {owner for owner, vote in self._votes.items() if vote.accepted == self._ballot}
+        # An owner that has accepted something else under this ballot, of which this process has not heard, has
+        # promised another ballot with that.
+        asked = self._ballot, self._following
+        accepted = {owner for owner, vote in self._votes.items() if (vote.accepted, vote.promised) == asked}
         if self._is_majority(accepted):
             return Chosen(self._value, self._is_mine, frozenset(accepted), self._following)
         return self._missed(accepted)
@@ -259,6 +265,8 @@ class Proposal:
 
     def _ask_to_accept(self) -> Ask:
         self.in_doubt = True
+        if self._is_mine:
+            self._proposed(self._value)
         self._highest = max(self._highest, self._ballot)
         self._following = self._ballot_after(self._ballot)
         return self._ask(_State.ACCEPT, self._ballot, self._following, self._value)

@@ -92,7 +92,9 @@ class Coordinator:
 
     def _carry_out(self, operation: Operation, origin: Origin, done: OnResult) -> None:
         consistency = self.tables.consistency(operation.key[0])
-        if consistency is Consistency.STRONG and not is_for_one(operation):
+        # What this node knows to be closing may be open by now, as a strong table: reads go by what is agreed on.
+        is_agreed = consistency is Consistency.STRONG or (consistency is Consistency.CLOSING and not operation.is_write)
+        if is_agreed and not is_for_one(operation):
             self._strong.carry_out(operation, origin, done)
             return
         if consistency is Consistency.CLOSING and operation.is_write:

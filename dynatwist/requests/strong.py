@@ -116,7 +116,9 @@ class _Write:
         self._rewriting = rewriting = Rewriting(cluster.store, operation.key, self._draft)
         until_s = cluster.runtime.monotonic_s() + TIMEOUT_S
         op = origin.op if origin.in_doubt else b""
-        self._run = self._registers.enter(operation.key, rewriting, until_s, self._ended, op)
+        known = cluster.store.registers.cell(operation.key).value
+        has_end = bool(known) and unpack(known).expires_ms > 0  # whether it is over, others may know better
+        self._run = self._registers.enter(operation.key, rewriting, until_s, self._ended, op=op, asks_first=has_end)
         self._run.begin()
 
     def _draft(self, held: Record | None) -> Draft | None:

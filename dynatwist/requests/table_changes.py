@@ -69,7 +69,10 @@ class TableChanges:
         before = await self._agree(table, Consistency.CLOSING)
         try:
             await self._close_everywhere(table)
-            live = max(one.live for one in await self._count(table))
+            counted = await self._count(table)
+            if not all(one.is_whole for one in counted):
+                raise ApiError(503, "unavailable", "a member is damaged, or has just joined; try again in a while")
+            live = max(one.live for one in counted)
         except ApiError:
             await self._agree(table, before)
             raise
@@ -144,7 +147,9 @@ class TableChanges:
 
         def counted(_: object = None) -> None:
             is_closing = self._tables.consistency(table) is Consistency.CLOSING
-            respond(TableCounted(self._cluster.store.live.of(table), is_closing))
+            store = self._cluster.store
+            is_whole = all(replica.whole and not replica.aside for replica in store.replicas)
+            respond(TableCounted(store.live.of(table), is_closing, is_whole))
 
         if self._tables.consistency(table) is Consistency.CLOSING:
             counted()

@@ -8,9 +8,10 @@ import msgspec
 
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key
-from dynatwist.model.records import Packed, dot_of
+from dynatwist.model.records import Packed, dot_of, unpack, value_of
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.register import Ballot, Cell, Floor
+from dynatwist.sometimes import sometimes
 
 from .entries import Accepted, AnyEntry, CellJoined, Forgotten, Learnt, Promised
 from .state import State
@@ -64,9 +65,14 @@ class RegisterStore:
 
     def learn(self, key: Key, dot: Dot) -> None:
         """What was accepted is chosen: merge it, if it is still there."""
-        value = self.cell(key).value
-        if value and dot_of(value) == dot:
-            self._commit(Learnt(partition_of(*key), key, dot))
+        cell = self.cell(key)
+        if not cell.value or dot_of(cell.value) != dot:
+            return
+        self._commit(Learnt(partition_of(*key), key, dot))
+        if self._state.held(key) is None and value_of(cell.value) is None:
+            sometimes("a tombstone that was collected here is accepted again, and forgotten again")
+            floor = Floor(cell.promised, unpack(cell.value).version)
+            self._commit(Forgotten(partition_of(*key), [key], floor))
 
     def join(self, key: Key, cell: Cell) -> None:
         """Join what another owner's cell holds."""

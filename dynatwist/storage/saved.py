@@ -15,10 +15,15 @@ from .manifest import NOTHING, Item
 
 
 def walk(replica: Replica, registers: Registers) -> Iterator[tuple[Records, Key]]:
-    """All that is held, with its register; then registers alone; then all that is set aside by then."""
-    for key in list(replica.records):
+    """All that is held, with its register; then registers of keys that were not held; then all that is set aside.
+
+    A record may have come from a register since the first of these was listed: then both are saved with the second.
+    """
+    held = list(replica.records)
+    for key in held:
         yield replica.records, key
-    for key in [key for key in registers.cells if key not in replica.records]:
+    listed = set(held)
+    for key in [key for key in registers.cells if key not in listed]:
         yield replica.records, key
     aside = replica.aside
     for key in list(aside):

@@ -137,7 +137,7 @@ def promises_of_any_ballot_count(patch):
 @under(*AWAY)
 def anything_accepted_counts(patch):
     """An answer counts as an acceptance, though the ballot was refused."""
-    edit(patch, Proposal, "_accepted", "if vote.accepted == self._ballot}", "}")
+    edit(patch, Proposal, "_accepted", "if (vote.accepted, vote.promised) == asked}", "}")
 
 
 @under(*AWAY)
@@ -213,3 +213,25 @@ def a_change_is_made_twice(patch):
 def versions_begin_anew(patch):
     """A key that was deleted and collected begins with version 1 again."""
     edit(patch, Rewriting, "_write", "version=version + 1", "version=1")
+
+
+@under(*AWAY)
+def a_ballot_is_used_for_two_values(patch):
+    """A proposer goes on by the ballot that it was promised, though it has used it, and counts whatever was accepted
+    under it."""
+    edit(
+        patch,
+        registers.Registers,
+        "take_steady",
+        "self._steady.pop(key, (0, NEVER))",
+        "self._steady.get(key, (0, NEVER))",
+    )
+    edit(patch, Proposal, "_accepted", "(vote.accepted, vote.promised) == asked", "vote.accepted == self._ballot")
+
+
+def registers_that_become_records_during_a_save_are_left_out(patch):
+    """A cold save lists registers without records after the records, and leaves out what became one meanwhile."""
+    edit(patch, saved, "walk", "key not in listed", "key not in replica.records")
+    from dynatwist.storage import snapshot
+
+    patch.setattr(snapshot, "walk", saved.walk)

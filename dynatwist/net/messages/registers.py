@@ -86,10 +86,12 @@ class TableCounted(Message, frozen=True, tag=50):
 
     :ivar live: records.
     :ivar is_closing: whether the answerer knows that the table is on its way to other settings, and refuses writes.
+    :ivar is_whole: whether it holds all that it should; else it may hold something that it does not count.
     """
 
     live: int
     is_closing: bool
+    is_whole: bool
 
 
 class CompareCells(Message, frozen=True, tag=51):
