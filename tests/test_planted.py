@@ -89,6 +89,21 @@ UNSEEN = {
     "tests/test_registers.py",
     "a_floor_that_does_not_rise": "a proposal from before a collection has to arrive after it; tests/test_registers.py",
     "a_register_is_proposed_to_below_the_floor": "the same; tests/test_registers.py",
+    "a_ballot_is_used_for_two_values": "a proposer's own log has to be behind for one vote, and the answer of another "
+    "owner be lost; tests/rare/registers.py",
+    "registers_that_become_records_during_a_save_are_left_out": "a register has to be accepted before a save, and be "
+    "known to be chosen while its partition is walked; tests/rare/registers.py",
+    "what_was_drafted_counts_as_made": "a change has to be refused by what its node knows, granted by what is chosen, "
+    "and others of that node be chosen before its turn; tests/rare/registers.py",
+    "a_creation_in_the_generation_of_a_tombstone": "a key has to be created by the owner that has not yet followed the "
+    "collection of its tombstone, whose log is slower than the others; tests/rare/registers.py",
+    "a_tombstone_accepted_again_stays": "a key has to be read while its tombstone is collected; tests/rare/registers.py",
+    "a_steady_proposer_judges_ends_by_itself": "a lock has to be renewed within milliseconds of its end, where the news "
+    "of that is slow; tests/rare/registers.py",
+    "a_read_follows_whatever_comes": "a key has to be written without pause while its owners answer nothing; "
+    "tests/rare/registers.py",
+    "what_is_aside_is_not_counted": "histories do not change the settings of tables; tests/rare/registers.py",
+    "a_closing_table_is_read_by_the_old_rules": "the same; tests/rare/registers.py",
     "versions_begin_anew": "registers are seldom deleted, collected and created again within a history; "
     "tests/rare/members.py",
     "only_joiners_have_to_be_whole": "of three owners one has to burn, and of the two that stay one has to miss a "

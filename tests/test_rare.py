@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from .planted import plants
-from .rare import feeds, listings, members, requests
+from .rare import feeds, listings, members, registers, requests
 
-SCENARIOS = {**feeds.SCENARIOS, **listings.SCENARIOS, **members.SCENARIOS, **requests.SCENARIOS}
+SCENARIOS = {**feeds.SCENARIOS, **listings.SCENARIOS, **members.SCENARIOS, **registers.SCENARIOS, **requests.SCENARIOS}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynatwist.agreement import registers
+from dynatwist.agreement import registers, turns
 from dynatwist.agreement.rewriting import Rewriting
 from dynatwist.agreement.voting import Voting
 from dynatwist.model.clock import Stamp
@@ -10,6 +10,9 @@ from dynatwist.repair.cells import CellPull
 from dynatwist.replication import proposal
 from dynatwist.replication.proposal import Proposal
 from dynatwist.replication.register import Cell, Registers
+from dynatwist.requests import strong
+from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.table_changes import TableChanges
 from dynatwist.storage import saved
 from dynatwist.storage.register_store import RegisterStore
 
@@ -235,3 +238,52 @@ def registers_that_become_records_during_a_save_are_left_out(patch):
     from dynatwist.storage import snapshot
 
     patch.setattr(snapshot, "walk", saved.walk)
+
+
+def what_was_drafted_counts_as_made(patch):
+    """A change counts as made though it was drafted only, and never proposed."""
+    edit(patch, Rewriting, "__call__", "self._drafted.append(record)", "self._made.append(record)")
+    patch.setattr(Rewriting, "proposed", lambda self, value: None)
+
+
+def a_creation_in_the_generation_of_a_tombstone(patch):
+    """Whoever holds a tombstone that others have collected creates the key in its generation."""
+    edit(patch, Rewriting, "_write", "if held is None and here is not None:", "if False:")
+
+
+def a_tombstone_accepted_again_stays(patch):
+    """A register that completes a tombstone which was collected here is kept for ever."""
+    edit(patch, RegisterStore, "learn", "if self._state.held(key) is None and", "if False and")
+
+
+def a_steady_proposer_judges_ends_by_itself(patch):
+    """A change of what has an end is tried by the time that this node knows to be over."""
+    edit(patch, strong._Write, "_propose", "has_end = bool(known)", "has_end = False")
+
+
+def a_read_follows_whatever_comes(patch):
+    """A read waits for one change after another, as long as there are any."""
+    patch.setattr(turns.Follower, "__init__", _patient)
+    patch.setattr(turns.Turns, "tell", _again)
+
+
+def _patient(self, runtime, until_s, done):
+    self.until_s, self._done, self._timer = until_s, done, None
+
+
+def _again(self, key, followers, ended):
+    for one in followers:
+        if ended.chosen is None:
+            self.read(key, one.until_s, one._done)
+        else:
+            one.end(ended)
+
+
+def what_is_aside_is_not_counted(patch):
+    """A damaged member says that it holds nothing of a table, though it has something set aside."""
+    edit(patch, TableChanges, "set", "if not all(one.is_whole for one in counted):", "if False:")
+
+
+def a_closing_table_is_read_by_the_old_rules(patch):
+    """A member that has not heard that a table is open reads what it has of it."""
+    edit(patch, Coordinator, "_carry_out", "consistency is Consistency.CLOSING and not operation.is_write", "False")
