@@ -97,9 +97,10 @@ UNSEEN = {
     "and others of that node be chosen before its turn; tests/rare/registers.py",
     "a_creation_in_the_generation_of_a_tombstone": "a key has to be created by the owner that has not yet followed the "
     "collection of its tombstone, whose log is slower than the others; tests/rare/registers.py",
-    "a_tombstone_accepted_again_stays": "a key has to be read while its tombstone is collected; tests/rare/registers.py",
-    "a_steady_proposer_judges_ends_by_itself": "a lock has to be renewed within milliseconds of its end, where the news "
-    "of that is slow; tests/rare/registers.py",
+    "a_tombstone_accepted_again_stays": "a key has to be read while its tombstone is collected; "
+    "tests/rare/registers.py",
+    "a_steady_proposer_judges_ends_by_itself": "a lock has to be renewed within milliseconds of its end, where the "
+    "news of that is slow; tests/rare/registers.py",
     "a_read_follows_whatever_comes": "a key has to be written without pause while its owners answer nothing; "
     "tests/rare/registers.py",
     "what_is_aside_is_not_counted": "histories do not change the settings of tables; tests/rare/registers.py",

@@ -79,8 +79,14 @@ class Voting:
         self.poll(message.questions if not flaw else (), lambda votes: respond(Polled(votes)))
 
     def poll(self, questions: Sequence[Question], told: Callable[[list[Vote | None]], None]) -> None:
-        """Vote, and tell the votes once they are durable."""
-        votes = list(map(self._vote, questions))
+        """Vote, and tell the votes once they are durable; where their values do not fit into one answer, on the first
+        ones."""
+        votes: list[Vote | None] = []
+        room = self._cluster.answer_bytes
+        for question in questions:
+            vote = self._vote(question) if room > 0 else None
+            room -= len(vote.value or b"") if vote is not None else 0
+            votes.append(vote)
         wal = self._cluster.store.wal
         wal.when_durable(wal.lsn, lambda: told(votes))
 

@@ -34,9 +34,14 @@ class CellPages:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._count = 0
+        self._page_bytes, self._page_records = PAGE_BYTES, PAGE_RECORDS
         self._walks: dict[bytes, tuple[int, int, list[Key]]] = {}
         cluster.peers.on_call(PullCells, self._on_pull)
         cluster.peers.on_linked.append(self._on_linked)
+
+    def bound(self, page_bytes: int, page_records: int) -> None:
+        """Send pages of another size than the usual one, from now on."""
+        self._page_bytes, self._page_records = page_bytes, page_records
 
     def _on_linked(self, node: bytes) -> None:
         """A new connection: what was asked on the one before is over."""
@@ -52,8 +57,8 @@ class CellPages:
         if (message.walk and message.walk != number) or before != resets or message.at < 0:
             respond(Unable("that walk is over"))
             return
-        at, room, cells = message.at, PAGE_BYTES, list[tuple[Key, Cell]]()
-        while at < len(keys) and room > 0 and len(cells) < PAGE_RECORDS:
+        at, room, cells = message.at, self._page_bytes, list[tuple[Key, Cell]]()
+        while at < len(keys) and room > 0 and len(cells) < self._page_records:
             cell = registers.kept(keys[at])
             if cell is not None:
                 cells.append((keys[at], cell))

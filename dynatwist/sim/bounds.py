@@ -16,6 +16,7 @@ def give_bounds(core: Core, plan: Plan) -> None:
     if plan.in_small_steps:
         core.folder.saver.go_in_steps(slice_records=2, chunk_bytes=1000)
         core.repair.answers.bound(400, core.repair.answers.page_records)
+        core.repair.cell_pages.bound(400, 3)
         core.repair.hints.bound(2, core.repair.hints.batch_bytes)
         core.cluster.bound(3, core.cluster.answer_bytes)
     plan.sizes.give(core)

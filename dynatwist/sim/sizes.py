@@ -58,6 +58,7 @@ class Sizes:
         core.handlers.context.listing.bound(low, low)
         core.repair.hints.bound(core.repair.hints.batch, low)
         core.repair.answers.bound(min(core.repair.answers.page_bytes, low), core.repair.answers.page_records)
+        core.repair.cell_pages.bound(low, 10)
         core.store.requests.bound(8 * low)
         core.folder.wal.bound(8 * self.value_bytes)
         core.relays.bound(4 * low, core.relays.interest_s)

@@ -174,7 +174,7 @@ def slow_to_collect(cluster, *nodes):
 
 def a_creation_beats_the_tombstone_that_others_have_collected():
     world, cluster = strong(tombstone_grace_s=0.5)
-    first, second, late = cluster.nodes
+    first, _, late = cluster.nodes
     for kind in ("put", "delete", "put", "delete"):
         assert ask(world, first, kind, KEY, level="majority").code is Code.OK
     go_on = slow_to_collect(cluster, late)
