@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from dynatwist.model.clock import HybridClock
 from dynatwist.model.dots import Dot
-from dynatwist.model.record import Draft, had_seen, write_over
+from dynatwist.model.record import Draft, beats, had_seen, write_over
 from dynatwist.model.records import dot_of, pack, unpack
 from dynatwist.model.registry import majority
+from dynatwist.replication import register
 from dynatwist.replication.proposal import Ask, Chosen, Outbid, Proposal, Stuck, Unsettled, answer
 from dynatwist.replication.register import NEVER, Cell, Floor, Registers
 
@@ -35,6 +36,7 @@ class Acceptor:
         self.registers = Registers()
         self.held = b""
         self.votes = True
+        self.generation = 0
         self.sources = set()
 
     def cell(self):
@@ -46,6 +48,8 @@ class Acceptor:
         before = cell = self.cell()
         if ask.ballot is not None:
             promise = ask.value is None
+            if not promise and self.held and not register.comes_after(ask.value, self.held):
+                return None
             cell = cell.promise(ask.ballot) if promise else cell.accept(ask.ballot, ask.following, ask.value)
             if cell != before:
                 self.registers.keep(KEY, cell)
@@ -53,7 +57,7 @@ class Acceptor:
 
     def merge(self, value):
         """The usual merge: what is chosen later has a greater version."""
-        if not self.held or unpack(self.held).version < unpack(value).version:
+        if not self.held or beats(unpack(value), unpack(self.held)):
             self.held = value
             self.registers.learn(KEY, value)
 
@@ -68,6 +72,7 @@ class Acceptor:
         if other.held:
             self.merge(other.held)
         self.registers.forget([], other.registers.floor)
+        self.generation = max(self.generation, other.generation)
         if KEY in other.registers.cells:
             self.registers.keep(KEY, self.cell().joined(other.registers.cells[KEY]))
         self.sources.add(number)
@@ -106,7 +111,11 @@ class Request:
         value = None if self.kind == "delete" else json.dumps({"ids": [*listed(found), self.number]}).encode()
         dot = Dot(bytes([self.node]) * 16, self.world.dots)
         stamp = self.ballot(held.stamp if held else NEVER)
-        record = write_over(held, (), 0, Draft(value, "alice"), dot, stamp, 0)
+        acceptor = self.world.acceptors[self.node]
+        generation = acceptor.generation
+        if held is None and acceptor.held:
+            generation = max(generation, unpack(acceptor.held).lineage.generation + 1)
+        record = write_over(held, (), generation, Draft(value, "alice"), dot, stamp, 0)
         if held is None:
             record = type(record)(
                 *(getattr(record, f) if f != "version" else version + 1 for f in record.__struct_fields__)
@@ -209,10 +218,14 @@ class World:
         self.acceptors[owner].fetch(other, self.acceptors[other], count - majority(count) + 1)
 
     def collect(self):
-        """All owners hold the same tombstone, and what was under way when they came to is over: it may be dropped."""
+        """All owners hold the same tombstone: it may be dropped, whatever is under way."""
         held = {one.held for one in self.acceptors}
-        is_quiet = not self.under_way and not self.running and all(one.votes for one in self.acceptors)
-        if is_quiet and len(held) == 1 and (value := held.pop()) and unpack(value).value is None:
+        if (
+            all(one.votes for one in self.acceptors)
+            and len(held) == 1
+            and (value := held.pop())
+            and unpack(value).value is None
+        ):
             self.collected.add(dot_of(value))
 
     def drop(self, owner):
@@ -221,6 +234,7 @@ class World:
         if acceptor.held and dot_of(acceptor.held) in self.collected:
             keys, floor = acceptor.registers.forgettable([(KEY, dot_of(acceptor.held))])
             acceptor.registers.forget(keys, floor)
+            acceptor.generation = max(acceptor.generation, unpack(acceptor.held).lineage.generation + 1)
             acceptor.held = b""
 
     def settle(self):
@@ -301,7 +315,9 @@ class Play:
             world.settle()
         elif kind == "bury":
             world.begin(draw(self.owners), "delete")
+            late = [world.under_way.pop() for _ in range(draw(st.integers(0, 3))) if world.under_way]
             world.settle()
+            world.under_way += late
             world.collect()
         elif kind == "drop":
             world.drop(draw(self.owners))
@@ -378,6 +394,7 @@ def test_versions_go_on_over_a_delete_that_was_collected():
 
 
 SEEN = (
+    "a_late_value_is_accepted_over_what_is_chosen",
     "a_register_breaks_its_promise",
     "a_floor_that_does_not_rise",
     "a_register_is_written_over_whatever_was_accepted",

@@ -19,10 +19,10 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.records import op_of, value_of
 from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.arrival import Arrival
-from dynatwist.net.messages import Chose, Poll, Polled, Question
+from dynatwist.net.messages import Chose, Poll, Polled, Question, Unable
 from dynatwist.replication.met import Met
 from dynatwist.replication.proposal import Vote, answer
-from dynatwist.replication.register import Cell
+from dynatwist.replication.register import Cell, comes_after
 from dynatwist.replication.register_flaws import is_ballot, value_flaw
 from dynatwist.sometimes import sometimes
 
@@ -73,6 +73,9 @@ class Voting:
         )
 
     def _on_poll(self, arrival: Arrival, message: Poll, respond: Respond) -> None:
+        if arrival.is_late(self._cluster.replicate_deadline_ms):
+            respond(Unable("too late"))
+            return
         flaw = next(filter(None, map(question_flaw, message.questions)), "")
         if flaw:
             self._cluster.links.refuse_record(arrival.node, flaw)
@@ -102,6 +105,10 @@ class Voting:
             if cell is not before:
                 store.registers.promise(key, question.ballot)
         elif question.ballot is not None and question.value is not None:
+            held = store.replicas[partition].records.packed(key)
+            if held is not None and not comes_after(question.value, held):
+                sometimes("a value arrives that was superseded long ago")
+                return None
             cell = before.accept(question.ballot, question.following, question.value)
             if cell is not before:
                 if store.wal.is_behind or store.wal.refusal(adds=_takes_room(before, question)):

@@ -9,7 +9,8 @@ is durable:
 - A value is accepted under a ballot unless a higher one was promised. With the acceptance the proposer's next ballot is
   promised, so a proposer that stays the same needs one round trip.
 - What is known to be chosen, from wherever it comes, replaces what its writer had not seen: that will not be chosen any
-  more. It keeps the lower ballot, which does no harm: each majority has a member that accepted under the right one.
+  more. It keeps the lower ballot, which does no harm: each majority has a member that accepted under the right one. For
+  the same reason nothing is accepted, however late it arrives, whose writer had not seen the record that is held.
 - A cell may be forgotten once its value is a tombstone that all owners have merged, or when it has none; then the
   partition's *floor* rises to what the cell had promised. Below the floor nobody promises or accepts, where there is no
   cell. The floor keeps the greatest version of what was forgotten, too: versions are fencing tokens, and grow.
@@ -67,12 +68,23 @@ class Cell(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """The cell once a record is known to be chosen."""
         if not self.value:
             return Cell(self.promised, self.accepted, value)
-        if dot_of(self.value) == dot_of(value):
-            return self
-        mine, chosen = unpack(self.value), unpack(value)
-        # A version vector names sixteen actors: the writer of a much greater version may have seen more than it says.
-        had_seen_it = had_seen(mine, chosen.dot) or mine.version >= chosen.version + MAX_VV_ACTORS
-        return self if had_seen_it else Cell(self.promised, self.accepted, value)
+        return self if comes_after(self.value, value) else Cell(self.promised, self.accepted, value)
+
+
+def comes_after(value: Packed, chosen: Packed) -> bool:
+    """Whether a value may have been written over a chosen one, or is the same; else it will never be chosen.
+
+    A version vector names sixteen actors: the writer of a much greater version may have seen more than it says. And who
+    creates a key whose tombstone was collected knows that by the generation alone.
+    """
+    if dot_of(value) == dot_of(chosen):
+        return True
+    new, old = unpack(value), unpack(chosen)
+    return (
+        had_seen(new, old.dot)
+        or new.version >= old.version + MAX_VV_ACTORS
+        or new.lineage.generation > old.lineage.generation
+    )
 
 
 class Floor(msgspec.Struct, frozen=True, array_like=True, gc=False):

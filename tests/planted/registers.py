@@ -109,7 +109,7 @@ def a_register_is_forgotten_whatever_it_has_accepted(patch):
 @under(*AWAY)
 def what_is_chosen_takes_the_place_of_what_came_after(patch):
     """A record that is merged replaces what a register has accepted, also what was written over that record."""
-    edit(patch, Cell, "learn", "return self if had_seen_it else Cell", "return Cell")
+    edit(patch, Cell, "learn", "return self if comes_after(self.value, value) else Cell", "return Cell")
 
 
 # Proposers
@@ -287,3 +287,13 @@ def what_is_aside_is_not_counted(patch):
 def a_closing_table_is_read_by_the_old_rules(patch):
     """A member that has not heard that a table is open reads what it has of it."""
     edit(patch, Coordinator, "_carry_out", "consistency is Consistency.CLOSING and not operation.is_write", "False")
+
+
+@under(*AWAY)
+def a_late_value_is_accepted_over_what_is_chosen(patch):
+    """Whatever arrives late is accepted, though its writer had not seen the record that is held."""
+    from dynatwist.agreement import voting
+    from dynatwist.replication import register
+
+    patch.setattr(voting, "comes_after", lambda value, chosen: True)
+    patch.setattr(register, "comes_after", lambda value, chosen: True)
