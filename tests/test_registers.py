@@ -233,7 +233,7 @@ class World:
         acceptor = self.acceptors[owner]
         if acceptor.held and dot_of(acceptor.held) in self.collected:
             keys, floor = acceptor.registers.forgettable([(KEY, dot_of(acceptor.held))])
-            acceptor.registers.forget(keys, floor)
+            acceptor.registers.forget(keys, floor.raised(Floor(unpack(acceptor.held).stamp)))
             acceptor.generation = max(acceptor.generation, unpack(acceptor.held).lineage.generation + 1)
             acceptor.held = b""
 

@@ -83,7 +83,13 @@ class RegisterStore:
         self._commit(Forgotten(partition, [], floor))
 
     def follow_drop(self, partition: int, entries: list[tuple[Key, Dot]]) -> None:
-        """Forget the cells of tombstones that are about to be dropped."""
+        """Forget the cells of tombstones that are about to be dropped.
+
+        The floor rises to their stamps, too: where there is no cell of one, since this node has it from a round, what
+        was proposed before it may still be under way. A proposer's stamps go beyond the ballots that it has met.
+        """
         keys, floor = self._state.registers[partition].forgettable(entries)
-        if keys:
-            self._commit(Forgotten(partition, keys, floor))
+        records = self._state.replicas[partition].records
+        stamps = [record.stamp for key, _ in entries if (record := records.get(key)) is not None]
+        if stamps:
+            self._commit(Forgotten(partition, keys, floor.raised(Floor(max(stamps)))))

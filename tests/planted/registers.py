@@ -289,6 +289,11 @@ def a_closing_table_is_read_by_the_old_rules(patch):
     edit(patch, Coordinator, "_carry_out", "consistency is Consistency.CLOSING and not operation.is_write", "False")
 
 
+def a_floor_that_rises_where_there_was_a_register(patch):
+    """A tombstone that came by a round, and has no register here, leaves no floor when it is dropped."""
+    edit(patch, RegisterStore, "follow_drop", "if stamps:", "if stamps and keys:")
+
+
 @under(*AWAY)
 def a_late_value_is_accepted_over_what_is_chosen(patch):
     """Whatever arrives late is accepted, though its writer had not seen the record that is held."""

@@ -9,8 +9,10 @@ from twisted.internet.defer import ensureDeferred
 from dynatwist.agreement.registers import Run
 from dynatwist.agreement.rewriting import Rewriting
 from dynatwist.model.record import Draft
-from dynatwist.model.records import unpack
+from dynatwist.model.records import pack, unpack
 from dynatwist.model.ring import partition_of
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import Poll, Question
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, etag
 from dynatwist.requests.table_changes import TableChanges
@@ -208,6 +210,27 @@ def a_tombstone_that_is_accepted_again_after_its_collection_is_forgotten_again()
     assert [store.registers.kept(KEY) for store in stores] == [None, None, None]
 
 
+def what_is_late_does_not_return_where_a_tombstone_came_by_a_round():
+    """An owner hears of nothing but the tombstone, by a round; it is collected, and then the first value arrives."""
+    world, cluster = strong(tombstone_grace_s=0.5)
+    first, second, late = cluster.nodes
+    isolate(cluster, late)
+    world.run(world.now_s + 2)
+    ballot = first.core.store.clock.stamp()
+    early = ask(world, first, "put", KEY, level="majority").record
+    assert ask(world, first, "delete", KEY, level="majority").code is Code.OK
+    cluster.network.heal()
+    stores = [node.core.store for node in cluster.nodes]
+    assert world.run_until(lambda: late.core.store.held(KEY) is not None, 20, step_s=0.01)
+    assert world.run_until(lambda: all(store.held(KEY) is None for store in stores), 60)
+    question = Question(KEY, ballot, first.core.store.clock.stamp(), pack(early))
+    poll = Poll(late.core.cluster.version, [question])
+    late.process.run(late.core.cluster.peers.handle, Arrival(first.node_id), poll, lambda reply: None)
+    world.run(world.now_s + 0.5)
+    assert second.core.store.registers.kept(KEY) is None
+    assert late.core.store.registers.kept(KEY) is None
+
+
 def what_was_told_as_over_is_not_renewed():
     world, cluster = strong()
     owner = first_owner(cluster)
@@ -284,6 +307,7 @@ SCENARIOS = {
     "what_was_drafted_counts_as_made": a_change_that_was_never_proposed_is_not_made,
     "a_creation_in_the_generation_of_a_tombstone": a_creation_beats_the_tombstone_that_others_have_collected,
     "a_tombstone_accepted_again_stays": a_tombstone_that_is_accepted_again_after_its_collection_is_forgotten_again,
+    "a_floor_that_rises_where_there_was_a_register": what_is_late_does_not_return_where_a_tombstone_came_by_a_round,
     "a_steady_proposer_judges_ends_by_itself": what_was_told_as_over_is_not_renewed,
     "a_read_follows_whatever_comes": a_read_behind_changes_that_fail_is_answered_in_its_time,
     "what_is_aside_is_not_counted": a_member_that_has_something_aside_keeps_a_table_from_becoming_strong,
