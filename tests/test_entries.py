@@ -180,6 +180,9 @@ def durable(state) -> dict[str, object]:
         found[f"clock of {number}"] = replica.clock.to_wire()
         for name in ("seen", "generation", "whole"):
             found[f"{name} of {number}"] = getattr(replica, name)
+        registers = state.registers[number]
+        found[f"registers of {number}"] = {"/".join(key): cell for key, cell in registers.cells.items()}
+        found[f"floor of {number}"] = registers.floor
         found[f"digests of {number}"] = replica.digests.root, replica.digests.to_wire().rstrip(b"\0")
         found[f"tombstones and ends of {number}"] = sorted(replica.tombstones.keys() | replica.ends.keys())
     return msgspec.msgpack.decode(msgspec.msgpack.encode(found))  # a copy
