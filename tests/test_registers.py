@@ -398,9 +398,7 @@ SEEN = (
     "a_register_breaks_its_promise",
     "a_floor_that_does_not_rise",
     "a_register_is_written_over_whatever_was_accepted",
-    "the_first_accepted_value_counts",
     "anything_accepted_counts",
-    "a_read_shows_what_was_only_accepted",
     "a_reader_asks_itself",
     "a_proposer_is_always_steady",
     "a_register_is_proposed_to_below_the_floor",
@@ -461,7 +459,40 @@ def what_this_node_would_refuse_is_asked_of_others():
     assert request.step.ballot is None
 
 
+def the_value_under_the_greatest_ballot_counts():
+    """One owner has accepted something under a low ballot, another one something else under a greater one."""
+    world = World(3)
+    first, second = first_and_second()
+    clock = HybridClock(b"z" * 16)
+    low, high = clock.next(1), clock.next(2)
+    world.acceptors[0].registers.keep(KEY, Cell(low, low, first))
+    world.acceptors[1].registers.keep(KEY, Cell(high, high, second))
+    request = world.begin(2)
+    for owner in (0, 1):  # asked in this order, and heard of in this order
+        (at,) = [n for n, one in enumerate(world.under_way) if one[0] == "ask" and one[3] == owner]
+        world.deliver(at)
+        world.deliver(len(world.under_way) - 1)
+    world.settle()
+    assert listed(request.result)[:2] == listed(second)
+
+
+def what_one_has_accepted_is_not_shown():
+    world = World(3)
+    first, _ = first_and_second()
+    ballot = HybridClock(b"z" * 16).next(1)
+    world.acceptors[0].registers.keep(KEY, Cell(ballot, ballot, first))
+    reader = world.begin(1, "read")
+    for owner in (0, 1):
+        (at,) = [n for n, one in enumerate(world.under_way) if one[0] == "ask" and one[3] == owner]
+        world.deliver(at)
+        world.deliver(len(world.under_way) - 1)
+    assert reader.ended is None
+    assert isinstance(reader.step, Unsettled)
+
+
 DIRECTED = {
+    "the_first_accepted_value_counts": the_value_under_the_greatest_ballot_counts,
+    "a_read_shows_what_was_only_accepted": what_one_has_accepted_is_not_shown,
     "what_is_chosen_takes_the_place_of_what_came_after": (
         what_a_register_accepted_over_a_record_stays_when_that_is_merged
     ),
