@@ -39,6 +39,7 @@ from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.relays import Relays
 from dynatwist.repair.repair import Repair
+from dynatwist.replication.met import REPEATED_S
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.table_changes import TableChanges
@@ -49,9 +50,6 @@ from dynatwist.storage.opening import open_folder
 
 STOP_TIMEOUT_S = 5.0
 """For the log to be synced at a clean stop; a disk that takes longer is left alone, and recovery copes with it."""
-REPEATED_S = 8
-"""After so many seconds no forwarded request is repeated any more: its attempts take three, and frames that lay longer
-in a socket are refused."""
 GOSSIP = b"gossip"
 
 

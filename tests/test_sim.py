@@ -94,14 +94,20 @@ def test_regression_who_returns_with_a_cursor_from_before_a_reset_is_told():
     assert simulate(46, minutes=0.5, faults=("joins", "forgets", "backups")).violations == []
 
 
-@pytest.mark.parametrize("power", [False, True])
-def test_an_acceptor_keeps_its_vote_over_a_crash(power):
-    """Proposers rarely race in whole histories, so nothing there would show that votes are forgotten."""
+def a_cluster_of_one():
     world = World(1)
     cluster = SimCluster(world, 1)
     (node,) = cluster.nodes
     node.start()
     assert world.run_until(cluster.is_settled, 60.0)
+    return cluster
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_an_acceptor_keeps_its_vote_over_a_crash(power):
+    """Proposers rarely race in whole histories, so nothing there would show that votes are forgotten."""
+    cluster = a_cluster_of_one()
+    world, (node,) = cluster.world, cluster.nodes
     answers = []
 
     def ask(message):
@@ -123,11 +129,8 @@ def test_an_acceptor_keeps_its_vote_over_a_crash(power):
 
 @pytest.mark.parametrize("power", [False, True])
 def test_an_owner_keeps_its_vote_on_a_register_over_a_crash(power):
-    world = World(1)
-    cluster = SimCluster(world, 1)
-    (node,) = cluster.nodes
-    node.start()
-    assert world.run_until(cluster.is_settled, 60.0)
+    cluster = a_cluster_of_one()
+    world, (node,) = cluster.world, cluster.nodes
     key, answers = ("_users", "carol"), []
     first, second, third = (Stamp(1 << 41, count, b"p" * 16) for count in range(3))
     record = make(1, 1)

@@ -15,12 +15,13 @@ from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed, name_of
-from dynatwist.model.registry import majority
+from dynatwist.model.registry import is_majority_of_each
 from dynatwist.model.ring import partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import CompareCells, Done, Held, Unable
 from dynatwist.net.replies import Reply
 from dynatwist.replication.register import Cell
+from dynatwist.runtime import cancel
 from dynatwist.sometimes import sometimes
 
 from .voting import Voting
@@ -99,17 +100,8 @@ class _LookRun:
     """Some reads of one set of owners."""
 
     __slots__ = (
-        "_cluster",
-        "_groups",
-        "_is_over",
-        "_names",
-        "_same",
-        "_timer",
-        "_values",
-        "_version",
-        "_waited",
-        "reads",
-    )
+        "_cluster", "_groups", "_is_over", "_names", "_same", "_timer", "_values", "_version", "_waited", "reads",
+    )  # fmt: skip
 
     def __init__(self, cluster: Cluster, groups: Groups) -> None:
         self._cluster = cluster
@@ -178,13 +170,10 @@ class _LookRun:
     def _check(self) -> None:
         if self._is_over:
             return
-        if self._is_majority(self._same):
+        if is_majority_of_each(self._same, self._groups):
             self._finish()
-        elif not self._is_majority(self._waited | self._same):
+        elif not is_majority_of_each(self._waited | self._same, self._groups):
             self._leave_all()
-
-    def _is_majority(self, owners: set[bytes]) -> bool:
-        return all(len(owners.intersection(group)) >= majority(len(group)) for group in self._groups)
 
     def _finish(self) -> None:
         self._end()
@@ -208,5 +197,4 @@ class _LookRun:
 
     def _end(self) -> None:
         self._is_over = True
-        if self._timer.active():
-            self._timer.cancel()
+        cancel(self._timer)

@@ -17,7 +17,7 @@ from dynatwist.calls import call_safely
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed, dot_of, unpack
-from dynatwist.model.registry import majority
+from dynatwist.model.registry import is_majority_of_each
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import Question
 from dynatwist.replication.proposal import Ask, Chosen, Proposal, Step, Stuck, Unsettled, Vote
@@ -70,7 +70,7 @@ class Registers:
             if value is None:
                 self._read_alone(key, until_s, done)
                 return
-            chosen = Chosen(value, False, acceptors)
+            chosen = Chosen(value, acceptors)
             if value and not self._cluster.store.registers.is_merged(key):
                 self._tell(key, chosen)
             done(Ended(chosen, reached=len(acceptors.intersection(self._newest(key)))))
@@ -113,9 +113,9 @@ class Registers:
 
     def can_be_reached(self, partition: int) -> bool:
         """Whether a majority of the owners can be asked now."""
-        peers = self._cluster.peers
         groups = self._cluster.ownership.groups(partition)
-        return bool(groups) and all(sum(map(peers.is_reachable, group)) >= majority(len(group)) for group in groups)
+        reachable = set(filter(self._cluster.peers.is_reachable, frozenset().union(*groups)))
+        return bool(groups) and is_majority_of_each(reachable, groups)
 
     def _complete(self, key: Key) -> None:
         self.read(key, self._cluster.runtime.monotonic_s() + COMPLETE_S, lambda ended: None)
@@ -278,9 +278,6 @@ class Run:
 
     def _let_go(self) -> None:
         """It asks only, so others may go on; reads that wait for a change wait for theirs."""
-        if self._proposal is not None and not self._proposal.in_doubt:
-            self._registers.keep_steady(self.key, self._version, self._steady)
-        self._steady = NEVER
         if self._proposal is not None and not self._proposal.in_doubt:
             self._registers.keep_steady(self.key, self._version, self._steady)
         self._steady = NEVER

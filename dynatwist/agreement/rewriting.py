@@ -70,7 +70,7 @@ class Rewriting:
         """
         if ended.chosen is None:
             return None
-        chosen = unpack(ended.chosen.value) if ended.chosen.value else None
+        chosen = ended.record
         mine = self.made_in(chosen) if chosen is not None else None
         lost = [one.dot for one in (*self._made, *self._drafted) if one is not mine]
         if lost:

@@ -13,7 +13,8 @@ from typing import Protocol
 import msgspec
 
 from dynatwist.calls import call_safely
-from dynatwist.model.record import Key
+from dynatwist.model.record import Key, Record
+from dynatwist.model.records import unpack
 from dynatwist.replication.proposal import Chosen
 from dynatwist.runtime import Runtime, cancel
 
@@ -29,6 +30,11 @@ class Ended(msgspec.Struct, frozen=True):
     chosen: Chosen | None
     in_doubt: bool = False
     reached: int = 0
+
+    @property
+    def record(self) -> Record | None:
+        """What is chosen as a record; ``None`` where that is nothing, or not known."""
+        return unpack(self.chosen.value) if self.chosen is not None and self.chosen.value else None
 
 
 OnEnded = Callable[[Ended], None]

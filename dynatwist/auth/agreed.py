@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from twisted.internet.defer import Deferred
 
+from dynatwist.agreement import awaited
 from dynatwist.agreement.registers import Registers
-from dynatwist.agreement.rewriting import Rewriting
-from dynatwist.agreement.turns import Ended
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.errors import ApiError
 from dynatwist.model.record import Draft, Key, Record
-from dynatwist.model.records import unpack
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.sometimes import sometimes
 
@@ -56,12 +53,8 @@ class AgreedUsers:
 
     async def read(self, name: str) -> tuple[User | None, bool]:
         """The user of a name; and whether that is known: a majority may have been too slow to tell."""
-        ended: Deferred[Ended] = Deferred()
-        self._registers.read((USERS_TABLE, name), self._until_s(READ_TIMEOUT_S), ended.callback)
-        chosen = (await ended).chosen
-        if chosen is None:
-            return None, False
-        return user_of(unpack(chosen.value)) if chosen.value else None, True
+        ended = await awaited.read(self._registers, (USERS_TABLE, name), READ_TIMEOUT_S)
+        return user_of(ended.record), ended.chosen is not None
 
     async def change(self, name: str, change: Callable[[User | None], User | None]) -> User | None:
         """Make something of the user of a name; what it answers for a user as he is, is not written.
@@ -106,19 +99,9 @@ class AgreedUsers:
     async def _rewrite(self, name: str, draft: Callable[[Record | None], Draft | None]) -> Record | None:
         """What is agreed on after a change."""
         self.require_majority()
-        key = USERS_TABLE, name
-        rewriting = Rewriting(self._cluster.store, key, draft)
-        over: Deferred[Ended] = Deferred()
-        self._registers.change(key, rewriting, self._until_s(AGREE_TIMEOUT_S), over.callback)
-        ended = await over
-        mine = rewriting.result(ended)
-        if mine is not None:
-            return mine
+        ended, mine = await awaited.rewrite(self._registers, (USERS_TABLE, name), draft, AGREE_TIMEOUT_S)
         if ended.chosen is not None:
-            return unpack(ended.chosen.value) if ended.chosen.value else None
+            return mine or ended.record
         if ended.in_doubt:
             raise ApiError(503, "uncertain", "the members did not agree in time; it may still take effect")
         raise ApiError(503, "no_majority", "the members did not agree in time; try again")
-
-    def _until_s(self, timeout_s: float) -> float:
-        return self._cluster.runtime.monotonic_s() + timeout_s

@@ -32,8 +32,6 @@ AGAIN_S = 0.5
 """After a node that could not tell."""
 LOST = (403, 404, 409, 412)
 """Answers to a renewal that say that the lock is not held any more."""
-
-
 LOST_ALREADY = ("precondition_failed", "forbidden", "not_found")
 """Codes of a renewal right after a wait: the lock that was waited for has ended before its holder heard of it."""
 

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from dynatwist.model.record import Key
-from dynatwist.model.registry import majority
+from dynatwist.model.registry import is_majority_of_each
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.replication.filling import Filling
 from dynatwist.runtime import Runtime
@@ -90,7 +90,7 @@ class Standing:
             return True
         met = self._met | {self._me}
         groups = self._ownership.groups(partition)
-        if not groups or not all(len(met.intersection(group)) >= majority(len(group)) for group in groups):
+        if not groups or not is_majority_of_each(met, groups):
             return False
         self._met_majorities.add(partition)
         return True

@@ -8,7 +8,7 @@ members before it, and every majority is needed twice: of the old owners and of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -138,3 +138,11 @@ def is_host(text: str) -> bool:
 def majority(count: int) -> int:
     """How many of `count` are a majority."""
     return count // 2 + 1
+
+
+def is_majority_of_each(those: set[bytes] | frozenset[bytes], groups: Iterable[Collection[bytes]]) -> bool:
+    """Whether some nodes are a majority of each of some groups; of no groups they are.
+
+    :param groups: see `Registry.groups`.
+    """
+    return all(len(those.intersection(group)) >= majority(len(group)) for group in groups)

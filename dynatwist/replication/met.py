@@ -6,8 +6,9 @@ first one proposed was chosen, one of them has accepted it, and remembers, or ha
 
 from __future__ import annotations
 
-REPEATED_S = 8.0
-"""After so many seconds no request is repeated any more: its attempts take three."""
+REPEATED_S = 8
+"""After so many seconds no forwarded request is repeated any more: its attempts take three, and frames that lay longer
+in a socket are refused."""
 MOST = 20_000
 """Ids that are remembered: two megabytes. When there are more, anything may have been met that is not remembered."""
 

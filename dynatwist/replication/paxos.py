@@ -16,7 +16,7 @@ from itertools import count
 
 import msgspec
 
-from dynatwist.model.registry import majority
+from dynatwist.model.registry import is_majority_of_each
 
 Ballot = tuple[int, bytes]
 """(round, who proposes): the bytes name the node, its process and the number of the proposal within that, so that none
@@ -69,7 +69,7 @@ class Proposal:
         self.outbid = NO_BALLOT
 
     def _is_majority(self, voters: set[bytes]) -> bool:
-        return all(len(voters & group) >= majority(len(group)) for group in self._groups)
+        return is_majority_of_each(voters, self._groups)
 
     def on_promise(self, acceptor: bytes, vote: Vote) -> bool:
         """Count an answer to `prepare`.

@@ -25,7 +25,7 @@ import msgspec
 
 from dynatwist.model.record import beats
 from dynatwist.model.records import Packed, name_of, unpack
-from dynatwist.model.registry import majority
+from dynatwist.model.registry import is_majority_of_each
 from dynatwist.sometimes import sometimes
 
 from .register import NEVER, Ballot, Cell
@@ -67,13 +67,11 @@ class Chosen(msgspec.Struct, frozen=True):
     """It is over.
 
     :ivar value: what is chosen; empty for nothing.
-    :ivar is_mine: whether this proposal has put it there.
     :ivar acceptors: the owners known to have accepted it.
     :ivar following: the ballot that a majority has promised with that; `NEVER` where nothing was asked to be accepted.
     """
 
     value: Packed
-    is_mine: bool
     acceptors: frozenset[bytes]
     following: Ballot = NEVER
 
@@ -199,7 +197,7 @@ class Proposal:
     # What follows from the answers
 
     def _looked(self) -> Step | None:
-        if not self._is_majority(self._votes):
+        if not self._is_majority(set(self._votes)):
             return None if self._is_majority(self._owners - self._lost) else Stuck()
         told = {(vote.accepted, name_of(self._value_of(vote))) for vote in self._votes.values()}
         if len(told) > 1:
@@ -208,7 +206,7 @@ class Proposal:
         found = self._value_of(next(iter(self._votes.values())))
         if self._take(found):
             return self._prepare()
-        return Chosen(found, False, frozenset(self._votes))
+        return Chosen(found, frozenset(self._votes))
 
     def _promised(self) -> Step | None:
         promised = {owner for owner, vote in self._votes.items() if vote.promised == self._ballot}
@@ -218,7 +216,7 @@ class Proposal:
         found = _latest([(vote.accepted, self._value_of(vote)) for vote in votes])
         if not self._take(found):
             if not found or (votes[0].accepted != NEVER and len({vote.accepted for vote in votes}) == 1):
-                return Chosen(found, False, frozenset(promised))
+                return Chosen(found, frozenset(promised))
             sometimes("a proposer completes what another one began")
             self._value, self._is_mine = found, False
         return self._ask_to_accept()
@@ -229,7 +227,7 @@ class Proposal:
         asked = self._ballot, self._following
         accepted = {owner for owner, vote in self._votes.items() if (vote.accepted, vote.promised) == asked}
         if self._is_majority(accepted):
-            return Chosen(self._value, self._is_mine, frozenset(accepted), self._following)
+            return Chosen(self._value, frozenset(accepted), self._following)
         return self._missed(accepted)
 
     def _missed(self, good: set[bytes]) -> Step | None:
@@ -281,9 +279,8 @@ class Proposal:
     def _value_of(self, vote: Vote) -> Packed:
         return self._known if vote.value is None else vote.value
 
-    def _is_majority(self, owners: Iterable[bytes]) -> bool:
-        those = set(owners)
-        return all(len(group & those) >= majority(len(group)) for group in self._groups)
+    def _is_majority(self, owners: set[bytes] | frozenset[bytes]) -> bool:
+        return is_majority_of_each(owners, self._groups)
 
 
 def _latest(accepted: list[tuple[Ballot, Packed]]) -> Packed:

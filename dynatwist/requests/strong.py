@@ -54,7 +54,7 @@ class Strong:
 
         def ended(end: Ended) -> None:
             replicas = reach_of(cluster, operation, end)
-            record = record_of(end)
+            record = end.record
             if end.chosen is None:
                 done(Result(Code.UNAVAILABLE, None, replicas, NO_MAJORITY))
             elif record is None or record.value is None:
@@ -97,27 +97,31 @@ class _Write:
         """Ask the owners; what this node would refuse by what it knows is read first, which costs them less."""
         cluster, operation = self._cluster, self._operation
         self._asked_ms = cluster.store.lapse_ms
-        known = cluster.store.registers.cell(operation.key).value
-        if self._origin.in_doubt or self._draft(unpack(known) if known else None) is not None:
-            self._propose()
+        known = self._known()
+        if self._origin.in_doubt or self._draft(known) is not None:
+            self._propose(known)
             return
 
         def looked(end: Ended) -> None:
-            if end.chosen is not None and self._draft(record_of(end)) is not None:
+            if end.chosen is not None and self._draft(end.record) is not None:
                 sometimes("what an owner would refuse is granted by what is chosen")
-                self._propose()
+                self._propose(self._known())
             else:
                 self._answer(end, None)
 
         self._registers.read(operation.key, cluster.runtime.monotonic_s() + TIMEOUT_S, looked)
 
-    def _propose(self) -> None:
+    def _known(self) -> Record | None:
+        """What this node has accepted, which may be old."""
+        value = self._cluster.store.registers.cell(self._operation.key).value
+        return unpack(value) if value else None
+
+    def _propose(self, known: Record | None) -> None:
         cluster, operation, origin = self._cluster, self._operation, self._origin
         self._rewriting = rewriting = Rewriting(cluster.store, operation.key, self._draft)
         until_s = cluster.runtime.monotonic_s() + TIMEOUT_S
         op = origin.op if origin.in_doubt else b""
-        known = cluster.store.registers.cell(operation.key).value
-        has_end = bool(known) and unpack(known).expires_ms > 0  # whether it is over, others may know better
+        has_end = known is not None and known.expires_ms > 0  # whether it is over, others may know better
         self._run = self._registers.enter(operation.key, rewriting, until_s, self._ended, op=op, asks_first=has_end)
         self._run.begin()
 
@@ -146,7 +150,7 @@ class _Write:
         :param mine: what this request has made of it.
         """
         cluster, operation = self._cluster, self._operation
-        replicas, found = reach_of(cluster, operation, end), record_of(end)
+        replicas, found = reach_of(cluster, operation, end), end.record
         if mine is not None:
             self._done(Result(Code.OK, mine, replicas))
         elif end.chosen is None and end.in_doubt:
@@ -159,11 +163,6 @@ class _Write:
         else:
             refusal = self._refusal or Result(Code.UNAVAILABLE, text=NO_MAJORITY)
             self._done(Result(refusal.code, refusal.record, replicas, refusal.text))
-
-
-def record_of(end: Ended) -> Record | None:
-    """What is chosen."""
-    return unpack(end.chosen.value) if end.chosen is not None and end.chosen.value else None
 
 
 def reach_of(cluster: Cluster, operation: Operation, end: Ended) -> str:

@@ -12,14 +12,13 @@ import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
+from dynatwist.agreement import awaited
 from dynatwist.agreement.registers import Registers
-from dynatwist.agreement.rewriting import Rewriting
 from dynatwist.agreement.turns import Ended
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.errors import ApiError
 from dynatwist.model.record import Draft, Record
-from dynatwist.model.records import unpack
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import CountTable, TableCounted
 from dynatwist.net.replies import Reply
@@ -51,12 +50,9 @@ class TableChanges:
 
         :raises ApiError: 503 when no majority can be reached.
         """
-        over: Deferred[Ended] = Deferred()
-        self._registers.read((TABLES_TABLE, table), self._until_s(), over.callback)
-        chosen = (await over).chosen
-        if chosen is None:
-            raise ApiError(503, "no_majority", "settings are agreed on by a majority of the members; try again")
-        return settings_of(unpack(chosen.value) if chosen.value else None)
+        ended = await awaited.read(self._registers, (TABLES_TABLE, table), AGREE_TIMEOUT_S)
+        _require_agreement(ended)
+        return settings_of(ended.record)
 
     async def set(self, table: str, consistency: Consistency) -> Settings:
         """Have a table's records kept in another way.
@@ -103,14 +99,8 @@ class TableChanges:
             value = msgspec.json.encode(Settings(consistency))
             return Draft(value, OWNER) if before is not consistency else None
 
-        key = TABLES_TABLE, table
-        rewriting = Rewriting(self._cluster.store, key, draft)
-        over: Deferred[Ended] = Deferred()
-        self._registers.change(key, rewriting, self._until_s(), over.callback)
-        ended = await over
-        rewriting.result(ended)
-        if ended.chosen is None:
-            raise ApiError(503, "no_majority", "settings are agreed on by a majority of the members; try again")
+        ended, _ = await awaited.rewrite(self._registers, (TABLES_TABLE, table), draft, AGREE_TIMEOUT_S)
+        _require_agreement(ended)
         return before if before is not Consistency.CLOSING else Consistency.AVAILABLE
 
     async def _close_everywhere(self, table: str) -> None:
@@ -154,7 +144,10 @@ class TableChanges:
         if self._tables.consistency(table) is Consistency.CLOSING:
             counted()
         else:  # what was chosen may be on its way
-            self._registers.read((TABLES_TABLE, table), self._until_s(), counted)
+            until_s = self._cluster.runtime.monotonic_s() + AGREE_TIMEOUT_S
+            self._registers.read((TABLES_TABLE, table), until_s, counted)
 
-    def _until_s(self) -> float:
-        return self._cluster.runtime.monotonic_s() + AGREE_TIMEOUT_S
+
+def _require_agreement(ended: Ended) -> None:
+    if ended.chosen is None:
+        raise ApiError(503, "no_majority", "settings are agreed on by a majority of the members; try again")

@@ -16,7 +16,6 @@ from dynatwist.agreement.rewriting import Rewriting
 from dynatwist.agreement.turns import Ended
 from dynatwist.core import Core
 from dynatwist.model.record import Draft, Key, Record
-from dynatwist.model.records import unpack
 
 from .cluster import SimCluster, SimNode
 from .recurring import Recurring
@@ -36,10 +35,7 @@ TOGETHER_S = 0.01
 
 @dataclass(slots=True, eq=False)
 class _Register:
-    """One register, and what was told of it.
-
-    :ivar removals: how many deletes were asked for whose outcome nobody knows, or that may have come at any time.
-    """
+    """One register, and what was told of it."""
 
     key: Key
     told: list[Told] = field(default_factory=list)
@@ -150,7 +146,7 @@ class Rivals:
         def ended(end: Ended, mine: Record | None = None) -> None:
             if end.chosen is None:
                 return
-            record = mine or (unpack(end.chosen.value) if end.chosen.value else None)
+            record = mine or end.record
             told.end(self._cluster.world.now_s, record, ids_of(record), is_mine=mine is not None)
             for flaw in judge(register.told, told):
                 self._witness.say(f"P9: register {register.key[1]}: {flaw}")

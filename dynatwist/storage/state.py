@@ -67,7 +67,7 @@ class State:
 
     :ivar replicas: by number of the partition.
     :ivar registers: the same; see `dynatwist.replication.register`.
-    :ivar meta: small named values: votes, the registry.
+    :ivar meta: small named values, as the registry.
     :ivar hints: which keys other nodes missed.
     :ivar lapse_ms: the time that is over, by which records expire; it never falls. See `dynatwist.replication.lapse`.
     """

@@ -83,7 +83,7 @@ class Store:
         self._observers: tuple[Observer, ...] = ()
         for number in sorted(recovered.damaged):  # which the start has carried out
             self.wal.append(SetAside(number))
-            self._log_votes_behind(number)
+            self._log_meta_behind(number)
 
     def observe(self, observer: Observer) -> None:
         """Have somebody told of each entry from now on."""
@@ -297,12 +297,12 @@ class Store:
 
     def _start_over(self, entry: Reset | SetAside) -> None:
         self._commit(entry)
-        self._log_votes_behind(entry.partition)
+        self._log_meta_behind(entry.partition)
 
-    def _log_votes_behind(self, partition: int) -> None:
-        """Log all votes again where the system's partition starts over.
+    def _log_meta_behind(self, partition: int) -> None:
+        """Log the small named values again where the system's partition starts over.
 
-        A start counts on votes as soon as it counts on that partition, and those logged before may be in what was
+        A start counts on them as soon as it counts on that partition, and those logged before may be in what was
         damaged.
         """
         if partition == SYSTEM_PARTITION:

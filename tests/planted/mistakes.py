@@ -7,7 +7,6 @@ from functools import partial
 import msgspec
 
 from dynatwist.agreement import registrar
-from dynatwist.cluster import standing
 from dynatwist.feed import hub
 from dynatwist.model import digest, registry
 from dynatwist.model import replica as replica_module
@@ -18,7 +17,7 @@ from dynatwist.model.replica import Replica
 from dynatwist.net.messages import Done
 from dynatwist.relays import Relays
 from dynatwist.repair import hand_off, repair
-from dynatwist.replication import paxos, quorum
+from dynatwist.replication import quorum
 from dynatwist.replication.collection import Collection
 from dynatwist.replication.quorum import Level, Tally
 from dynatwist.requests import compare, from_peers, writes
@@ -237,7 +236,7 @@ def owners_that_always_hold_the_same(patch):
 
 def half_is_a_majority(patch):
     """Two of four, and one of three."""
-    for module in (registry, quorum, paxos, standing, hand_off, registrar):
+    for module in (registry, quorum, hand_off, registrar):
         patch.setattr(module, "majority", lambda count: max(1, count // 2))
 
 

@@ -152,13 +152,13 @@ def a_read_shows_what_was_only_accepted(patch):
 @under(*AWAY)
 def a_reader_asks_itself(patch):
     """One answer is enough for a read."""
-    edit(patch, Proposal, "_looked", "if not self._is_majority(self._votes):", "if not self._votes:")
+    edit(patch, Proposal, "_looked", "if not self._is_majority(set(self._votes)):", "if not self._votes:")
 
 
 @under(*AWAY)
 def a_refusal_by_what_this_node_knows(patch):
     """A steady proposer refuses a change by its own cell, without asking anybody."""
-    edit(patch, Proposal, "begin", "return self._look()  #", "return Chosen(cell.value, False, frozenset())  #")
+    edit(patch, Proposal, "begin", "return self._look()  #", "return Chosen(cell.value, frozenset())  #")
 
 
 @under("crashes", *AWAY)
@@ -258,7 +258,7 @@ def a_tombstone_accepted_again_stays(patch):
 
 def a_steady_proposer_judges_ends_by_itself(patch):
     """A change of what has an end is tried by the time that this node knows to be over."""
-    edit(patch, strong._Write, "_propose", "has_end = bool(known)", "has_end = False")
+    edit(patch, strong._Write, "_propose", "has_end = known is not None", "has_end = False")
 
 
 def a_read_follows_whatever_comes(patch):
