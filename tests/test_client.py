@@ -125,6 +125,11 @@ WRITES = {
     "delete": lambda kv: kv.delete("t", "k"),
     "batch": lambda kv: kv.batch("t", [{"op": "delete", "key": "k"}]),
 }
+NAMED = {
+    "put": lambda kv: kv.put("t", "k", {"n": 1}, idempotency_key="n"),
+    "patch": lambda kv: kv.patch("t", "k", {"n": 1}, idempotency_key="n"),
+    "delete": lambda kv: kv.delete("t", "k", idempotency_key="n"),
+}
 LOST = {"the answer is lost": None, "the node calls it uncertain": refusal("uncertain")}
 
 
@@ -167,6 +172,17 @@ class TestWhatIsRepeated:
         with pytest.raises(Unavailable):
             await WRITES[write](kv)
         assert [len(taken) for _, taken in (first, second)] == [1, 1]
+        await kv.close()
+
+    @pytest.mark.parametrize("lost", LOST)
+    @pytest.mark.parametrize("write", NAMED)
+    @pytest_twisted.ensureDeferred
+    async def test_and_writes_that_have_a_name(self, door, write, lost):
+        first, second = door(LOST[lost]), door(LOST[lost])
+        kv = Client(reactor, [first[0], second[0]])
+        with pytest.raises(Unavailable):
+            await NAMED[write](kv)
+        assert len(first[1]) == len(second[1]) > 1
         await kv.close()
 
     @pytest.mark.parametrize("lost", LOST)

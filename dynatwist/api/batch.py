@@ -10,11 +10,12 @@ from twisted.internet.defer import Deferred
 from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Kind, Operation, etag
+from dynatwist.replication.request import Kind, Operation
 
 from .intake import Intake
-from .limits import Limits, check_depth
+from .limits import Limits, check_depth, check_idempotency_key
 from .record_door import Outcome, RecordDoor, Terms
+from .views import tag_of_written, version_of_written
 
 STEP = 16
 """Operations begun between two looks at the clock."""
@@ -26,10 +27,11 @@ class _Op(msgspec.Struct):
     op: Literal["put", "delete"]
     key: str
     value: msgspec.Raw = msgspec.Raw(b"")
+    idempotency_key: str | None = None
 
 
 _OP = msgspec.json.Decoder(_Op)
-_SHAPE = 'an operation is {"op": "put" or "delete", "key": string, "value"?}'
+_SHAPE = 'an operation is {"op": "put" or "delete", "key": string, "value"?, "idempotency_key"?}'
 
 
 class Batch:
@@ -85,7 +87,7 @@ class Batch:
         except ApiError as error:
             self._over(index, _failed(error))
         else:
-            self._door.submit(self._identity, operation, lambda outcome: self._over(index, _told(outcome)))
+            self._door.submit(self._identity, operation, lambda outcome: self._over(index, _told(operation, outcome)))
 
     def _operation(self, text: bytes) -> Operation:
         check_depth(text, self._limits)
@@ -96,7 +98,10 @@ class Batch:
         value = bytes(op.value)
         if op.op == "put" and not value.startswith(b"{"):
             raise ApiError(400, "not_an_object", '"value" must be a JSON object')
-        return self._door.write(self._identity, Kind(op.op), self._table, op.key, value, self._terms)
+        terms = self._terms
+        if op.idempotency_key is not None:
+            terms = terms._replace(name=check_idempotency_key(op.idempotency_key))
+        return self._door.write(self._identity, Kind(op.op), self._table, op.key, value, terms)
 
     def _over(self, index: int, outcome: bytes) -> None:
         self._outcomes[index] = outcome
@@ -105,13 +110,12 @@ class Batch:
             self.results.callback(self._outcomes)
 
 
-def _told(outcome: Outcome) -> bytes:
+def _told(operation: Operation, outcome: Outcome) -> bytes:
     if isinstance(outcome, ApiError):
         return _failed(outcome)
-    record = outcome.record
-    assert record is not None
-    status = 200 if record.value is None else 201
-    return b'{"status":%d,"version":%d,"etag":%b}' % (status, record.version, etag(record).encode())
+    status = 200 if operation.kind is Kind.DELETE else 201
+    tag = tag_of_written(outcome).encode()
+    return b'{"status":%d,"version":%d,"etag":%b}' % (status, version_of_written(outcome), tag)
 
 
 def _failed(error: ApiError) -> bytes:

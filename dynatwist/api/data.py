@@ -13,7 +13,7 @@ from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Kind, Operation, Result, etag
+from dynatwist.replication.request import Kind, Operation, Result
 from dynatwist.requests.listing import ListingUnavailable
 
 from .batch import Batch
@@ -22,7 +22,7 @@ from .limits import MAX_BATCH, check_key, check_table, parse_object
 from .pieces import SHORT_BYTES, answer_in_pieces
 from .record_door import Outcome, RecordDoor, terms_of
 from .request import Answer, Request, error_answer, json_answer
-from .views import record_json
+from .views import record_json, tag_of_written, version_of_written, written_json
 
 LONG_BYTES = 64 << 10
 """Longer answers have to find room among those that are not read yet; what is shorter fits a socket's buffer."""
@@ -109,14 +109,15 @@ class DataRoutes:
         if kind is Kind.GET and record.value is not None and len(record.value) > LONG_BYTES:
             self.context.require_unread_room(self.context.holder_of(identity, request), len(record.value))
         holder = identity.uid if identity is not None else ""
-        tag = etag(record)
+        tag = tag_of_written(result)
         token = request.causal().with_dot(partition_of(*operation.key), record.dot)
         headers = {"X-Replicas": result.replicas, "ETag": tag, "X-Causal-Token": token.render()}
         if kind is Kind.GET and tag in request.etags("if-none-match"):
             return Answer(304, headers=headers, holder=holder)
         if kind is Kind.DELETE:
-            return json_answer(200, {"status": "deleted", "version": record.version}, headers)
-        return Answer(201 if kind is Kind.PUT else 200, record_json(record, tag), headers=headers, holder=holder)
+            return json_answer(200, {"status": "deleted", "version": version_of_written(result)}, headers)
+        body = record_json(record, tag) if result.was is None else written_json(operation, result)
+        return Answer(201 if kind is Kind.PUT else 200, body, headers=headers, holder=holder)
 
     # Many keys
 

@@ -22,6 +22,8 @@ MAX_USER_CHARS = 128
 """A name stands in each record of its user, and in log lines."""
 MAX_SECRET_BYTES = 1024
 """Hashing takes the same time for any length; a longer body is only work."""
+MAX_IDEMPOTENCY_KEY_BYTES = 128
+"""As the contract with clients has it; only a hash is kept."""
 MAX_BATCH = 1000
 """Some ten milliseconds of work, taken in over several turns."""
 
@@ -174,6 +176,14 @@ def check_table(table: str, limits: Limits) -> str:
 def check_key(key: str, limits: Limits) -> str:
     """A key within bounds."""
     return _check_name(key, "key", limits.key_bytes)
+
+
+def check_idempotency_key(name: object) -> str:
+    """An Idempotency-Key within bounds."""
+    if isinstance(name, str) and 0 < len(name.encode(errors="replace")) <= MAX_IDEMPOTENCY_KEY_BYTES:
+        return name
+    text = f"an Idempotency-Key is a string of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes; a random UUID does"
+    raise ApiError(400, "bad_idempotency_key", text)
 
 
 def check_user(name: str) -> str:

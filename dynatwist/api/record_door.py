@@ -13,13 +13,14 @@ from twisted.internet.defer import Deferred
 
 from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
+from dynatwist.model.named import name_for
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, Result
 
 from .causal import NOTHING_SEEN, CausalToken
 from .context import Context
-from .limits import check_key, check_table, parse_value
+from .limits import check_idempotency_key, check_key, check_table, parse_value
 from .request import Request
 from .views import failure_of
 
@@ -37,6 +38,7 @@ class Terms(NamedTuple):
     :ivar if_match: ETags of which one must be held; empty for no condition.
     :ivar if_absent: the key must be absent.
     :ivar causal: what its writer has seen.
+    :ivar name: its Idempotency-Key, by which it is made once; empty for none.
     """
 
     level: Level
@@ -44,18 +46,21 @@ class Terms(NamedTuple):
     if_match: tuple[str, ...] = ()
     if_absent: bool = False
     causal: CausalToken = NOTHING_SEEN
+    name: str = ""
 
 
 def terms_of(request: Request) -> Terms:
     """The terms that a request names.
 
-    :raises ApiError: 400 for a condition that there is not.
+    :raises ApiError: 400 for a condition that there is not, or an Idempotency-Key that is none.
     """
     none_match = request.etags("if-none-match")
     if none_match and none_match != ("*",):
         raise ApiError(400, "bad_condition", "If-None-Match on a write takes only *")
     ttl_ms = request.integer("ttl", 0, 1, MAX_TTL_S) * 1000
-    return Terms(request.level("w"), ttl_ms, request.etags("if-match"), bool(none_match), request.causal())
+    given = request.headers.get("idempotency-key")
+    name = check_idempotency_key(given) if given is not None else ""
+    return Terms(request.level("w"), ttl_ms, request.etags("if-match"), bool(none_match), request.causal(), name)
 
 
 class RecordDoor:
@@ -85,6 +90,9 @@ class RecordDoor:
         check_table(table, self._limits)
         check_key(key, self._limits)
         value = b"" if kind is Kind.DELETE else parse_value(body, self._limits)
+        name = b""
+        if terms.name:
+            name = name_for(identity.uid, terms.name, kind.value.encode(), value, b"%d" % terms.ttl_ms)
         return Operation(
             kind,
             (table, key),
@@ -96,6 +104,7 @@ class RecordDoor:
             terms.if_match,
             terms.if_absent,
             terms.causal.dots(partition_of(table, key)),
+            name,
         )
 
     # What comes of it

@@ -18,12 +18,12 @@ from .audit import REFUSED
 from .connected import Connected
 from .context import Context
 from .data import LONG_BYTES
-from .limits import check_depth, check_key, check_table, string_of
+from .limits import check_depth, check_idempotency_key, check_key, check_table, string_of
 from .live import Listening, Sights
 from .record_door import RecordDoor, terms_of
 from .request import Request
 from .source import source_of
-from .views import event_fields, record_json
+from .views import event_fields, written_json
 
 MAX_SUBSCRIPTIONS = 1024
 """Of one socket: a page shows a few hundred things; whoever wants more listens to a table or a prefix."""
@@ -48,6 +48,7 @@ class Frame(msgspec.Struct):
     r: Any = None
     w: Any = None
     ttl: Any = None
+    idempotency_key: Any = None
     from_: Any = msgspec.field(default=None, name="from")
 
 
@@ -196,22 +197,26 @@ class Session:
         request = Request(query=levels, address=self._address)
         if kind is Kind.GET:
             reader = self._reader()
-            result = await self._door.carry_out(reader, self._door.read(table, key, request.level("r")))
+            operation = self._door.read(table, key, request.level("r"))
+            result = await self._door.carry_out(reader, operation)
         else:
             identity = self._current()
             if kind is not Kind.DELETE and bytes(memoryview(frame.value)[:1]) != b"{":
                 raise ApiError(400, "not_an_object", '"value" must be a JSON object')
-            operation = self._door.write(identity, kind, table, key, bytes(frame.value), terms_of(request))
+            terms = terms_of(request)
+            if frame.idempotency_key is not None:
+                terms = terms._replace(name=check_idempotency_key(frame.idempotency_key))
+            operation = self._door.write(identity, kind, table, key, bytes(frame.value), terms)
             result = await self._door.carry_out(identity, operation)
         record = result.record
         assert record is not None
         if self._identity is not None and self._identity.is_admin:
             self._note(kind.value, "ok", (table, key))
-        if record.value is None:
+        if kind is Kind.DELETE:
             return b""
-        if kind is Kind.GET and len(record.value) > LONG_BYTES:
+        if kind is Kind.GET and record.value is not None and len(record.value) > LONG_BYTES:
             self._context.require_unread_room(self.holder, len(record.value))
-        return b',"record":' + record_json(record)
+        return b',"record":' + written_json(operation, result)
 
     def _names(self, frame: Frame) -> tuple[str, str]:
         if not isinstance(frame.table, str) or not isinstance(frame.key, str):

@@ -11,7 +11,7 @@ from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Event
 from dynatwist.model.dots import Actor, actor_text
 from dynatwist.model.record import Record
-from dynatwist.replication.request import Code, Result, etag
+from dynatwist.replication.request import Code, Kind, Operation, Result, etag, quoted
 
 _encode = msgspec.json.encode
 
@@ -31,6 +31,38 @@ def record_json(record: Record, tag: str = "") -> bytes:
         record.value or b"null", dots, record.version, record.stamp.ms,
         _owner_json(record.owner), (tag or etag(record)).encode(), expires,
     )  # fmt: skip
+
+
+def written_json(operation: Operation, result: Result) -> bytes:
+    """The record that a write became, as its answer.
+
+    Of one that was made before, and that others have written over since, all that is still known: no vector clock, and
+    of a patch no value. It says so: ``"superseded": true``.
+    """
+    record, was = result.record, result.was
+    assert record is not None
+    if was is None:
+        return record_json(record)
+    value = operation.value if operation.kind is Kind.PUT else b"null"
+    return b'{"value":%b,"vector_clock":{},"version":%d,"timestamp":%d,"owner":%b,"etag":%b,"superseded":true}' % (
+        value,
+        was.version,
+        was.ms,
+        _owner_json(record.owner),
+        tag_of_written(result).encode(),
+    )
+
+
+def tag_of_written(result: Result) -> str:
+    """The ETag of the record that a write became, or that was read."""
+    assert result.record is not None
+    return etag(result.record) if result.was is None else quoted(result.was.tag)
+
+
+def version_of_written(result: Result) -> int:
+    """Its version."""
+    assert result.record is not None
+    return result.record.version if result.was is None else result.was.version
 
 
 @lru_cache(maxsize=1024)
@@ -70,6 +102,7 @@ _STATUS = {
     Code.CONFLICT: (409, "conflict"),
     Code.TOO_LARGE: (413, "too_large"),
     Code.MALFORMED: (400, "malformed"),
+    Code.MISMATCH: (422, "idempotency_mismatch"),
     Code.UNAVAILABLE: (503, "unavailable"),
     Code.UNCERTAIN: (503, "uncertain"),
     Code.FULL: (507, "full"),

@@ -4,7 +4,7 @@ The client repeats on another node what it may repeat: reads, logins, and whatev
 no node was reached or the node said so. A write whose answer was lost, or that a node calls ``uncertain``, raises
 `Unavailable` with that code and is not repeated, not even a put of a whole value or a delete: it may have been carried
 out, somebody else may have written since, and the repeated write would undo that one's write. Whoever gets this error
-reads the record, and knows then.
+reads the record, and knows then. Or gives the write an `idempotency_key`: then it is made once, and is repeated.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Record(msgspec.Struct, frozen=True):
     :ivar version: grows with every accepted write.
     :ivar timestamp: milliseconds since the epoch.
     :ivar etag: for ``if_match``.
+    :ivar superseded: of a repeated write: it was made before, and others have written since. What it became is told,
+        but for the vector clock and a patch's value, which nobody remembers.
     """
 
     value: dict[str, Any]
@@ -64,6 +66,7 @@ class Record(msgspec.Struct, frozen=True):
     owner: str
     etag: str = ""
     expires_at: int | None = None
+    superseded: bool = False
 
 
 class Client:
@@ -140,23 +143,39 @@ class Client:
         ttl: int | None = None,
         if_match: str | None = None,
         if_none_match: bool = False,
+        idempotency_key: str | None = None,
     ) -> Record:
         """Write a record.
 
         :param ttl: seconds until it expires.
         :param if_match: ETag that must be held; `if_none_match`: the key must be absent.
+        :param idempotency_key: names this write, for ten minutes: sent again, it is the same write.
         :raises Unavailable: see there, as for all writes.
         """
         headers = {"If-Match": f'"{if_match}"'} if if_match else {}
         if if_none_match:
             headers["If-None-Match"] = "*"
         path = _path(table, key, w=w, ttl=ttl)
-        body = await self._request("PUT", path, value, headers)
+        body = await self._write("PUT", path, value, headers, idempotency_key)
         return msgspec.json.decode(body, type=Record)
 
-    async def patch(self, table: str, key: str, changes: Mapping[str, Any], *, w: str | None = None) -> Record:
-        """Merge changes into a record (RFC 7396)."""
-        return msgspec.json.decode(await self._request("PATCH", _path(table, key, w=w), changes), type=Record)
+    async def patch(
+        self,
+        table: str,
+        key: str,
+        changes: Mapping[str, Any],
+        *,
+        w: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Record:
+        """Merge changes into a record (RFC 7396).
+
+        :param idempotency_key: see `put`.
+        """
+        body = await self._write("PATCH", _path(table, key, w=w), changes, {}, idempotency_key)
+        fields = msgspec.json.decode(body)
+        fields["value"] = fields["value"] or {}
+        return msgspec.convert(fields, Record)
 
     async def get(self, table: str, key: str, *, r: str | None = None) -> Record:
         """Read a record.
@@ -166,12 +185,13 @@ class Client:
         body = await self._request("GET", _path(table, key, r=r), repeatable=True)
         return msgspec.json.decode(body, type=Record)
 
-    async def delete(self, table: str, key: str, *, w: str | None = None) -> None:
+    async def delete(self, table: str, key: str, *, w: str | None = None, idempotency_key: str | None = None) -> None:
         """Delete a record.
 
+        :param idempotency_key: see `put`.
         :raises NotFound: there is none.
         """
-        await self._request("DELETE", _path(table, key, w=w))
+        await self._write("DELETE", _path(table, key, w=w), None, {}, idempotency_key)
 
     async def keys(self, table: str, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
         """The keys that this user may read, in order."""
@@ -239,6 +259,13 @@ class Client:
 
     async def _json(self, method: str, path: str, body: Any = None, *, repeatable: bool = False) -> Any:
         return msgspec.json.decode(await self._request(method, path, body, repeatable=repeatable))
+
+    async def _write(
+        self, method: str, path: str, body: Any, headers: dict[str, str], idempotency_key: str | None
+    ) -> bytes:
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
+        return await self._request(method, path, body, headers, repeatable=idempotency_key is not None)
 
     async def _request(
         self,

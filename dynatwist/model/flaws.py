@@ -16,6 +16,7 @@ from dynatwist.sometimes import sometimes
 from .clock import Stamp
 from .dots import EPOCH_BYTES, NODE_ID_BYTES
 from .lineage import FILLED, turned
+from .named import is_flawless
 from .record import MAX_VV_ACTORS, Key, Record
 
 MAX_TABLE_CHARS = 1024
@@ -81,6 +82,7 @@ def record_flaw(key: Key, record: Record) -> str:
         and _is_history(moments)
         and len(record.owner) <= MAX_OWNER_CHARS
         and len(record.op) <= MAX_OP_BYTES
+        and (not record.named or is_flawless(record.named, BEYOND))
         and 0 < len(key[0]) <= MAX_TABLE_CHARS
         and 0 < len(key[1]) <= MAX_KEY_CHARS
     ):

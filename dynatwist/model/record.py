@@ -12,6 +12,7 @@ import msgspec
 from .clock import Stamp
 from .dots import Dot
 from .lineage import EXACT_CREATIONS, Lineage
+from .named import Named, remembered, tag_of
 
 Key = tuple[str, str]
 """(table, key)."""
@@ -34,6 +35,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     :ivar owner: uid, that is ``name`` or ``name#ACTOR-SEQ`` of the registration.
     :ivar expires_ms: the wall time from which this record *is* a tombstone; 0 for never.
     :ivar op: id of the request that wrote it, so that a repeated one is the same write; may be empty.
+    :ivar named: the last writes of the key to which clients gave a name; see `dynatwist.model.named`.
     """
 
     dot: Dot
@@ -45,6 +47,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     owner: str
     expires_ms: int = 0
     op: bytes = b""
+    named: tuple[Named, ...] = ()
 
     def is_dead(self, now_ms: int) -> bool:
         """Whether this is a tombstone, by deletion or by expiry."""
@@ -95,6 +98,7 @@ class Draft(msgspec.Struct, frozen=True):
     :ivar owner: uid of the writer, taken over only when the key is created.
     :ivar created: the stamp that stands for a creation in the lineage, where it was given before the write.
     :ivar may_have_created: whether another replica may have created the key at that moment for the same request.
+    :ivar name: that its client gave it; see `dynatwist.model.named`.
     """
 
     value: bytes | None
@@ -103,6 +107,7 @@ class Draft(msgspec.Struct, frozen=True):
     op: bytes = b""
     created: Stamp | None = None
     may_have_created: bool = False
+    name: bytes = b""
 
 
 def write_over(
@@ -135,4 +140,8 @@ def write_over(
             lineage = lineage.created_again(created, exact_creations)
         else:
             owner = held.owner
-    return Record(dot, draft.value, vv, stamp, lineage, version, owner, draft.expires_ms, draft.op)
+    named = held.named if held is not None else ()
+    if named or draft.name:
+        new = Named(draft.name, version, stamp.ms, tag_of(dot, stamp)) if draft.name else None
+        named = remembered(named, new, stamp.ms)
+    return Record(dot, draft.value, vv, stamp, lineage, version, owner, draft.expires_ms, draft.op, named)

@@ -36,6 +36,7 @@ class Repair:
     :ivar answers: to the rounds of peers.
     :ivar hints: what owners missed.
     :ivar rounds: how many were completed or failed.
+    :ivar tombstones: their collection.
     """
 
     log = Logger()
@@ -49,7 +50,7 @@ class Repair:
         self._wholeness = Wholeness(cluster, self._losses)
         self._takeover = Takeover(cluster)
         self._hand_off = HandOff(cluster)
-        self._tombstones = Tombstones(cluster)
+        self.tombstones = Tombstones(cluster)
         self._timers: dict[str, Timer] = {}
         self.rounds = 0
         self.hints = HintReplay(cluster)
@@ -66,7 +67,7 @@ class Repair:
         self._takeover.resume()
         self._go_by(self._cluster.registry)
         self._every("rounds", ROUND_INTERVAL_S, self._run_rounds)
-        self._every("collection", self._tombstones.interval_s, self._tombstones.collect)
+        self._every("collection", self.tombstones.interval_s, self.tombstones.collect)
 
     def stop(self) -> None:
         """Stop ticking."""
@@ -189,7 +190,7 @@ class Repair:
     def _on_registry(self, before: Registry | None, after: Registry) -> None:
         cluster = self._cluster
         me = cluster.me.node_id
-        self._tombstones.forget_all()
+        self.tombstones.forget_all()
         self._go_by(after)
         self._takeover.take_over(before, after)
         if after.find(me) is None and before is not None and before.find(me) is not None:

@@ -13,6 +13,7 @@ from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.dots import DotSet, WireDots
 from dynatwist.model.flaws import BEYOND
+from dynatwist.model.named import KEPT_MS
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import ClocksAre, DurableClocks
 from dynatwist.net.replies import Reply
@@ -38,10 +39,15 @@ class Tombstones:
         self._cluster = cluster
         self._collections: dict[int, Collection] = {}
         self._looking = False
+        self._named_s = KEPT_MS / 1000
         self._work: Iterator[int] = iter(())
         shortest_s, longest_s = INTERVAL_S
         self.interval_s = min(longest_s, max(shortest_s, cluster.grace_s / LOOKS_PER_GRACE))
         cluster.peers.on_call(DurableClocks, self._on_durable_clocks)
+
+    def bound(self, named_s: float) -> None:
+        """Another time than the usual one for which deletes remember named writes, from now on."""
+        self._named_s = named_s
 
     def forget_all(self) -> None:
         """The registry changed: what was noted does not count any more."""
@@ -92,7 +98,7 @@ class Tombstones:
         ]
 
     def _collection(self, partition: int) -> Collection:
-        return self._collections.setdefault(partition, Collection())
+        return self._collections.setdefault(partition, Collection(self._named_s))
 
     def _know(self, node: bytes, reply: ClocksAre) -> None:
         for partition, wire in reply.clocks.items():

@@ -2,7 +2,8 @@
 
 First every registered owner's durable clock must be known to cover the tombstone; then the owner notes J, the union
 of those clocks. The tombstone is dropped when every owner's durable clock covers J (so no owner can still be about to
-send what the tombstone deleted) and the grace period, counted from the noting, has passed. A member that does not own
+send what the tombstone deleted) and the grace period, counted from the noting, has passed; it is longer where writes
+have names that still count (see `dynatwist.model.named`). A member that does not own
 the partition must hold nothing of it: one that owned it until lately may still hand off a record that the tombstone
 has beaten, and nobody else has met.
 """
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dynatwist.model.dots import Dot, DotSet
+from dynatwist.model.named import KEPT_MS
 from dynatwist.model.record import Key
 from dynatwist.model.replica import Replica
 
@@ -25,15 +27,20 @@ class _Noted:
     registry_version: int
     at_s: float
     union: DotSet
+    has_names: bool
     entries: tuple[tuple[Key, Dot], ...]
 
 
 class Collection:
-    """The collection of one partition's tombstones on one owner."""
+    """The collection of one partition's tombstones on one owner.
 
-    __slots__ = ("_clocks", "_empty", "_noted")
+    :param named_s: how long tombstones that remember named writes are kept at least.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_clocks", "_empty", "_named_s", "_noted")
+
+    def __init__(self, named_s: float = KEPT_MS / 1000) -> None:
+        self._named_s = named_s
         self._clocks: dict[bytes, DotSet] = {}
         self._empty: set[bytes] = set()
         self._noted: _Noted | None = None
@@ -58,7 +65,10 @@ class Collection:
 
     def is_waiting(self, now_s: float, grace_s: float) -> bool:
         """Whether all there is to do is to wait for a grace period to pass; nobody needs to be asked."""
-        return self._noted is not None and now_s - self._noted.at_s < grace_s
+        return self._noted is not None and now_s - self._noted.at_s < self._wait_s(self._noted, grace_s)
+
+    def _wait_s(self, noted: _Noted, grace_s: float) -> float:
+        return max(grace_s, self._named_s) if noted.has_names else grace_s
 
     def steps(
         self,
@@ -90,7 +100,9 @@ class Collection:
             yield from self._note(replica, clocks, registry_version, lapse_ms, now_s)
             return
         noted = self._noted
-        if now_s - noted.at_s < grace_s or not all(clock.covers_all(noted.union) for clock in clocks):
+        if now_s - noted.at_s < self._wait_s(noted, grace_s) or not all(
+            clock.covers_all(noted.union) for clock in clocks
+        ):
             return
         self._noted = None
         for start in range(0, len(noted.entries), PAGE_RECORDS):
@@ -104,6 +116,7 @@ class Collection:
         for clock in clocks:
             union.join(clock)
         entries: list[tuple[Key, Dot]] = []
+        has_names = False
         keys = list(replica.tombstones)
         for start in range(0, len(keys), PAGE_RECORDS):
             for key in keys[start : start + PAGE_RECORDS]:
@@ -114,6 +127,7 @@ class Collection:
                     and all(clock.covers(record.dot) for clock in clocks)
                 ):
                     entries.append((key, record.dot))
+                    has_names = has_names or bool(record.named)
             yield []
         if entries:
-            self._noted = _Noted(registry_version, now_s, union, tuple(entries))
+            self._noted = _Noted(registry_version, now_s, union, has_names, tuple(entries))

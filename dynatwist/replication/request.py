@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
-from hashlib import blake2b
 
 import msgspec
 
 from dynatwist.model.dots import Dot
+from dynatwist.model.named import Named, tag_of
 from dynatwist.model.record import Key, Record
 
 from .quorum import Level
@@ -32,6 +32,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     :ivar if_match: ETags of which one must be held; empty for no condition.
     :ivar if_none_match: the key must be absent.
     :ivar seen: dots of the partition, from a causal token, that have to be merged before.
+    :ivar name: of a write that is made once; see `dynatwist.model.named`.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     if_match: tuple[str, ...] = ()
     if_none_match: bool = False
     seen: tuple[Dot, ...] = ()
+    name: bytes = b""
 
     @property
     def is_write(self) -> bool:
@@ -67,6 +69,8 @@ class Code(Enum):
     """Said by nodes of former versions, of a key that was deleted and created too often in a short time."""
     TOO_LARGE = "too_large"
     MALFORMED = "malformed"
+    MISMATCH = "mismatch"
+    """Something else was written under the name that its client gave it."""
     UNAVAILABLE = "unavailable"
     """Nothing was done."""
     UNCERTAIN = "uncertain"
@@ -81,12 +85,14 @@ class Result(msgspec.Struct, frozen=True, array_like=True):
 
     :ivar record: what is held now; of a get, only a live one.
     :ivar replicas: ``REACHED/OWNERS``.
+    :ivar was: what a repeated write was made as, where others have written since: the answer to it, beside its value.
     """
 
     code: Code
     record: Record | None = None
     replicas: str = ""
     text: str = ""
+    was: Named | None = None
 
 
 BEHIND = "this node's log is too far behind to take in more; try again, or another node"
@@ -98,7 +104,10 @@ RESULT = msgspec.msgpack.Decoder(Result)
 
 
 def etag(record: Record) -> str:
-    """The ETag of a record, quoted: a hash of its dot and stamp, since dots are numbered per partition."""
-    dot, stamp = record.dot, record.stamp
-    text = dot.actor + dot.seq.to_bytes(8) + stamp.ms.to_bytes(8) + stamp.counter.to_bytes(8)
-    return '"' + blake2b(text, digest_size=12).hexdigest() + '"'
+    """The ETag of a record."""
+    return quoted(tag_of(record.dot, record.stamp))
+
+
+def quoted(tag: bytes) -> str:
+    """The ETag that a record's tag is."""
+    return '"' + tag.hex() + '"'

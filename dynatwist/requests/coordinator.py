@@ -125,13 +125,13 @@ class Coordinator:
         held = store.held(operation.key)
         asked_ms = self._lapse_ms(held)
         fresh = held is not None and not held.is_dead(asked_ms)
-        if fresh and not operation.is_conditional and not origin.in_doubt:
+        if fresh and not operation.is_conditional and not operation.name and not origin.in_doubt:
             self._write(operation, origin, held, done)
             return
         if origin is HERE:  # the read may wait for a log that is stuck, or slow
             origin = Origin(until_s=self.cluster.runtime.monotonic_s() + FORWARD_TIMEOUT_S)
-        # Nothing is held, or a condition or a doubt depends on it: a stale replica must not decide alone. What a
-        # majority is to have is decided by what a majority has: what was acknowledged so before is seen.
+        # Nothing is held, or a condition, a name or a doubt depends on it: a stale replica must not decide alone. What
+        # a majority is to have is decided by what a majority has: what was acknowledged so before is seen.
         level = Level.MAJORITY if operation.level in (Level.MAJORITY, Level.ALL) else Level.QUORUM
 
         def read(reach: Reach, found: Record | None) -> None:

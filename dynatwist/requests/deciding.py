@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from dynatwist.cluster.cluster import Cluster
+from dynatwist.model.named import made_before
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.replication.quorum import Tally
-from dynatwist.replication.request import BEHIND, Code, Kind, Operation, Result, etag
+from dynatwist.replication.request import BEHIND, Code, Kind, Operation, Result, etag, quoted
 from dynatwist.sometimes import sometimes
 
 from .forwarding import HERE, Origin
@@ -18,6 +19,7 @@ SYSTEM_RESERVE_SHARE = 16
 """The memory limit is exceeded by one part in so many for users alone: registration, a changed secret and a logout go
 on when data have filled the rest."""
 FORGOTTEN = Result(Code.UNCERTAIN, text="written, and superseded since; what it was is not known any more")
+MISMATCH = Result(Code.MISMATCH, text="this Idempotency-Key stood for another write of the key; give each its own")
 
 
 class Deciding:
@@ -44,6 +46,9 @@ class Deciding:
         known = self._known(operation, origin, held)
         if known is not None:
             return known
+        again = self.made_before(operation, held)
+        if again is not None:
+            return held if again.code is Code.OK and again.was is None and held is not None else again
         after_ms = max(origin.after_ms, held.stamp.ms + 1) if origin.in_doubt and held is not None else origin.after_ms
         draft = self.draft(operation, origin, held, knows_most=knows_most)
         if isinstance(draft, Result):
@@ -66,7 +71,19 @@ class Deciding:
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
         besides = origin.in_doubt and operation.kind is Kind.PUT and knows_most
         expires_ms = self._end(operation, held, value)
-        return Draft(value, operation.uid, expires_ms, origin.op, origin.created, besides)
+        return Draft(value, operation.uid, expires_ms, origin.op, origin.created, besides, operation.name)
+
+    def made_before(self, operation: Operation, held: Record | None) -> Result | None:
+        """The answer to a write that was made already, under the name that its client gave it."""
+        before = made_before(held, operation.name, self._cluster.store.lapse_ms)
+        if before is None:
+            return None
+        if before.name != operation.name:
+            sometimes("a name that stood for another write is used again")
+            return MISMATCH
+        assert held is not None
+        sometimes("a write is sent again that was made already")
+        return Result(Code.OK, held, was=None if quoted(before.tag) == etag(held) else before)
 
     def has_room(self, key: Key, value: bytes) -> bool:
         """Whether memory has room for a value, or it takes no more than what it replaces."""

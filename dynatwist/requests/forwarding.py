@@ -10,6 +10,7 @@ import msgspec
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.clock import Stamp
 from dynatwist.model.flaws import BEYOND, MAX_OP_BYTES, MAX_OWNER_CHARS, is_moment, key_flaw, record_flaw, value_flaw
+from dynatwist.model.named import is_name
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import Forward, Outcome, Unable
 from dynatwist.net.pulse import STALL_S
@@ -174,6 +175,8 @@ def read_forwarded(message: Forward) -> tuple[Operation | None, str]:
         return None, "its time to live, its stamp or its id is none"
     if len(operation.uid) > MAX_OWNER_CHARS or not (message.created is None or is_moment(message.created)):
         return None, "its user or its moment of creation is none"
+    if operation.name and not is_name(operation.name):
+        return None, "the name of its write is none"
     flaw = key_flaw(operation.key)
     if not flaw and operation.kind in (Kind.PUT, Kind.PATCH):
         flaw = value_flaw(operation.value)

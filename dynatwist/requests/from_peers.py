@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 
+import msgspec
+
 from dynatwist.calls import call_each
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.fetch import answer_fetch
@@ -147,7 +149,7 @@ class FromPeers:
 
         def finished(result: Result) -> None:
             if op in recent:
-                recent[op] = (now_s, Result(result.code, None, result.replicas, result.text))
+                recent[op] = (now_s, msgspec.structs.replace(result, record=None))
             call_each(waiting, result)
 
         return finished

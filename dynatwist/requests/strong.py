@@ -131,6 +131,8 @@ class _Write:
         self._refusal = None
         if origin.op and held is not None and held.op == origin.op:
             self._refusal = Result(Code.OK, held)  # another proposer has made it
+        elif (again := self._deciding.made_before(self._operation, held)) is not None:
+            self._refusal = again
         elif self._run is not None and self._run.was_met:
             self._refusal = FORGOTTEN
         else:
@@ -162,7 +164,7 @@ class _Write:
             self.begin()
         else:
             refusal = self._refusal or Result(Code.UNAVAILABLE, text=NO_MAJORITY)
-            self._done(Result(refusal.code, refusal.record, replicas, refusal.text))
+            self._done(msgspec.structs.replace(refusal, replicas=replicas))
 
 
 def reach_of(cluster: Cluster, operation: Operation, end: Ended) -> str:

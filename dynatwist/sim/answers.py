@@ -24,6 +24,7 @@ class Shown(msgspec.Struct):
     owner: str
     etag: str
     expires_at: int = 0
+    superseded: bool = False
 
 
 SHOWN = msgspec.json.Decoder(Shown)
@@ -65,6 +66,8 @@ class Answers:
         owner = record.owner.partition("#")[0]
         true = record.value or b"null", record.version, record.stamp.ms, owner, record.expires_ms
         dots = fields.vector_clock.get(actor_text(record.dot.actor)) == record.dot.seq
+        if fields.superseded:
+            dots = not fields.vector_clock
         if told != true or not dots or (tag and tag != named):
             self._witness.say(f"P6: {'/'.join(key)}: {name_of(record)} is {true}, and shown as {body!r}")
         return record

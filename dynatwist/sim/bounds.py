@@ -9,6 +9,10 @@ from .plan import Plan
 FOUND_ALONE_AFTER_S = 120.0
 """The lowest seed founds alone after a while; here longer than anybody is cut off: a second cluster is a mistake."""
 
+NAMED_S = 6.0
+"""For so long deletes remember named writes: longer than clients of `dynatwist.sim.agreed` send a write again, and are
+answered."""
+
 
 def give_bounds(core: Core, plan: Plan) -> None:
     """Let a node go by the bounds of a plan; to be called before it starts."""
@@ -25,4 +29,5 @@ def give_bounds(core: Core, plan: Plan) -> None:
     if plan.is_busy:
         core.intake.bound(0.0)
     core.store.bound(plan.exact_creations)
+    core.repair.tombstones.bound(NAMED_S)
     core.registrar.bound(FOUND_ALONE_AFTER_S)

@@ -79,17 +79,24 @@ class Clients:
         then: OnCall = lambda call: None,
         tag: str = "",
         is_large: bool = False,
+        name: str = "",
+        repeats: Call | None = None,
     ) -> Call:
         """Send a request to a node.
 
         :param token: what the session saw.
         :param tag: the ETag that a write demands, or that a reader has.
         :param is_large: whether the value is as large as values may be in this seed.
+        :param name: its Idempotency-Key.
+        :param repeats: what is sent again, under the same name.
         :param then: called with the call once it is answered, which may be never.
         """
         call = self.begin(node, session, kind, key, level)
         call.ttl_s, call.if_absent, call.is_large = ttl_s, if_absent, is_large
         call.if_match, call.if_none_match = (tag, "") if call.is_write else ("", tag)
+        call.name, call.repeats = name, repeats
+        if repeats is not None:
+            call.number, call.user = repeats.number, repeats.user
         assert node.process is not None
         node.process.run(self._send, node, call, token, then)
         return call
@@ -118,6 +125,8 @@ class Clients:
         """What a write sends: its number, so that it is known again; where a seed has large values, some are."""
         if call.kind in (Kind.GET, Kind.DELETE):
             return b""
+        if call.repeats is not None:
+            return call.repeats.sent
         random = self._world.random
         name = b"p" if call.kind is Kind.PATCH else b"n"
         if not self._value_bytes or call.session == "probe" or not (call.is_large or random.random() >= 0.6):
@@ -144,7 +153,10 @@ class Clients:
         return {"Authorization": f"Bearer {token}"}
 
     def _send(self, node: SimNode, call: Call, token: str, then: OnCall) -> None:
-        is_plain = not (token or call.if_match or call.if_none_match or call.if_absent) and call.session != "probe"
+        is_plain = (
+            not (token or call.if_match or call.if_none_match or call.if_absent or call.name)
+            and call.session != "probe"
+        )
         if is_plain and self._by_socket.random() < BY_SOCKET:
             self._send_by_frame(node, call, then)
             return
@@ -156,6 +168,7 @@ class Clients:
             "X-Causal-Token": token,
             "If-Match": call.if_match,
             "If-None-Match": "*" if call.if_absent else call.if_none_match,
+            "Idempotency-Key": call.name,
         }
         headers |= {name: text for name, text in named.items() if text}
         ask = Ask(call.kind.value.upper(), (call.key[0], "key", call.key[1]), query, headers, self.value_of(call))

@@ -50,6 +50,8 @@ class Call:
     :ivar if_match: the ETag that it demands, or ``*``; empty for none.
     :ivar if_absent: whether it demands that nothing is held.
     :ivar if_none_match: the ETag that a reader has already.
+    :ivar name: its Idempotency-Key; empty for none.
+    :ivar repeats: the request that this one sends again, under the same name.
     :ivar is_large: whether its value is as large as this seed's values may be.
     :ivar record: written or read; ``None`` for an absent key.
     :ivar replicas: ``REACHED/OWNERS``, as the answer said.
@@ -73,6 +75,8 @@ class Call:
     if_match: str = ""
     if_absent: bool = False
     if_none_match: str = ""
+    name: str = ""
+    repeats: Call | None = None
     is_large: bool = False
 
     @property

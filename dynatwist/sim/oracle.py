@@ -170,10 +170,11 @@ class Oracle:
         final = self.final()
         calls = self._history.calls
         self.excused = 0
+        made = {call.name for call in calls if call.name and call.code not in NO_EFFECT}
         for call in calls:
             if call.is_acknowledged and call.record is not None:
                 self._judge_write(call.key, call.record, final.get(call.key))
-            elif call.is_write and call.code in NO_EFFECT:
+            elif call.is_write and call.code in NO_EFFECT and call.name not in made:
                 self._judge_refused(call)
             if call.kind is Kind.GET and call.record is not None:
                 self._judge_seen(call.key, call.record, "read")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dynatwist.agreement import registers, turns
 from dynatwist.agreement.rewriting import Rewriting
 from dynatwist.agreement.voting import Voting
+from dynatwist.model import record
 from dynatwist.model.clock import Stamp
 from dynatwist.repair.cells import CellPull
 from dynatwist.replication import proposal
+from dynatwist.replication.collection import Collection
 from dynatwist.replication.proposal import Proposal
 from dynatwist.replication.register import Cell, Registers
-from dynatwist.requests import strong
+from dynatwist.requests import deciding, strong
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.table_changes import TableChanges
 from dynatwist.storage import saved
@@ -302,3 +304,26 @@ def a_late_value_is_accepted_over_what_is_chosen(patch):
 
     patch.setattr(voting, "comes_after", lambda value, chosen: True)
     patch.setattr(register, "comes_after", lambda value, chosen: True)
+
+
+# Names of writes
+
+
+def a_name_is_not_looked_for(patch):
+    """A write that is sent again under its name is made again."""
+    patch.setattr(deciding, "made_before", lambda held, name, now_ms: None)
+
+
+def only_the_last_name_is_remembered(patch):
+    """A record forgets its writes' names when it is written over."""
+    patch.setattr(record, "remembered", lambda before, new, now_ms: (new,) if new is not None else ())
+
+
+def names_go_with_the_grace(patch):
+    """Deletes that remember names are collected as all others."""
+    edit(patch, Collection, "_wait_s", "max(grace_s, self._named_s)", "grace_s")
+
+
+def a_name_is_anybodys_body(patch):
+    """What is written under a name that is taken already is taken for what was."""
+    edit(patch, deciding.Deciding, "made_before", "before.name != operation.name", "False")

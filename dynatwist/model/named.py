@@ -1,0 +1,109 @@
+"""Writes to which their clients gave a name (``Idempotency-Key``), so that each is made once however often it is sent.
+
+A record remembers the last named writes of its key, its own among them. So whoever decides about a write by what is
+held sees whether it was made already, on whatever node and after whatever failure, also where others have written
+since. See `dynatwist.requests.deciding` for the answer to one that was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Protocol
+
+import msgspec
+
+from .clock import Stamp
+from .dots import Dot
+
+KEPT_MS = 600_000
+"""For so long after it was made a name stands for the same write: a client that was away for minutes may still ask
+what became of it, and nobody's names are kept for ever."""
+MAX_NAMED = 32
+"""Of one record, some sixty bytes each: by far more than clients that repeat after a failure have under way at once."""
+NAME_BYTES = 16
+"""Of the hash of a user and a name: two are never equal by chance."""
+BODY_BYTES = 8
+"""Of the hash of what is written: a client that uses a name twice by mistake is told, nobody is to be kept out."""
+TAG_BYTES = 12
+"""Of the hash that tells records apart."""
+
+
+class Named(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A write that has a name.
+
+    :ivar name: what `name_for` makes of user, name and body.
+    :ivar version: the record's that it became.
+    :ivar ms: wall milliseconds of the write.
+    :ivar tag: `tag_of` that record.
+    """
+
+    name: bytes
+    version: int
+    ms: int
+    tag: bytes
+
+
+class HasNamed(Protocol):
+    """What is looked at of a record."""
+
+    @property
+    def named(self) -> tuple[Named, ...]:
+        """Its last named writes."""
+
+
+def name_for(uid: str, name: str, *body: bytes) -> bytes:
+    """The name of a write, as records keep it.
+
+    :param uid: whose name it is.
+    :param name: as the client sent it.
+    :param body: all that makes the write what it is.
+    """
+    who = blake2b(f"{len(uid)} {uid}{name}".encode(), digest_size=NAME_BYTES, person=b"name").digest()
+    what = blake2b(digest_size=BODY_BYTES, person=b"body")
+    for part in body:
+        what.update(len(part).to_bytes(8) + part)
+    return who + what.digest()
+
+
+def is_name(name: bytes) -> bool:
+    """Whether a peer's bytes can be a name."""
+    return len(name) == NAME_BYTES + BODY_BYTES
+
+
+def tag_of(dot: Dot, stamp: Stamp) -> bytes:
+    """Tells a record from all others: dots alone are numbered per partition."""
+    text = dot.actor + dot.seq.to_bytes(8) + stamp.ms.to_bytes(8) + stamp.counter.to_bytes(8)
+    return blake2b(text, digest_size=TAG_BYTES).digest()
+
+
+def made_before(held: HasNamed | None, name: bytes, now_ms: int) -> Named | None:
+    """What was written under a name of the same user, if a record remembers it: the same write, or another body."""
+    if held is None or not name:
+        return None
+    for one in held.named:
+        if one.name[:NAME_BYTES] == name[:NAME_BYTES] and now_ms - one.ms <= KEPT_MS:
+            return one
+    return None
+
+
+def remembered(before: Iterable[Named], new: Named | None, now_ms: int) -> tuple[Named, ...]:
+    """What the next record of a key remembers; see `MAX_NAMED` and `KEPT_MS`.
+
+    :param before: what the record remembers that it is written over.
+    :param new: the write itself, if it has a name.
+    """
+    young = [one for one in before if now_ms - one.ms <= KEPT_MS]
+    if new is not None:
+        young.append(new)
+    return tuple(young[-MAX_NAMED:])
+
+
+def is_flawless(named: tuple[Named, ...], beyond: int) -> bool:
+    """Whether a peer's list can be one.
+
+    :param beyond: above all numbers that there are.
+    """
+    return len(named) <= MAX_NAMED and all(
+        is_name(one.name) and len(one.tag) == TAG_BYTES and 0 <= one.version | one.ms < beyond for one in named
+    )
