@@ -198,7 +198,7 @@ class Core:
             findings=self.folder.findings,
             counters=self._counters,
         )
-        rotation = Rotation(self.cluster, self.keyring, config.token_lifetime_s)
+        rotation = Rotation(self.cluster, self.registers, self.keyring, config.token_lifetime_s)
         changes = TableChanges(self.cluster, self.registers, self.coordinator.tables)
         self.handlers = Handlers(context, rotation, changes, self.runtime.later)
 

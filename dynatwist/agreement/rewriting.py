@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Draft, Key, Record, had_seen, write_over
 from dynatwist.model.records import Packed, dot_of, pack, unpack
@@ -56,8 +54,7 @@ class Rewriting:
         if held is None and here is not None:  # others have collected what is still held here: it must not win
             sometimes("a key is created while its tombstone is collected")
             generation = max(generation, here.lineage.generation + 1)
-        record = write_over(held, (), generation, draft, dot, stamp, store.lapse_ms, store.exact_creations)
-        return record if held is not None else msgspec.structs.replace(record, version=version + 1)
+        return write_over(held, (), generation, draft, dot, stamp, store.lapse_ms, store.exact_creations, version)
 
     def made_in(self, held: Record) -> Record | None:
         """What this change has made, if it is held, or was written over."""

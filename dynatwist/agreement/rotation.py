@@ -3,24 +3,43 @@
 Each step is taken by every registered member, or the next one is refused; each may be repeated. So at any time every
 member accepts what any other sends, whoever fails in between. A member that is down would not know the new secret when
 it comes back: while one is, there is no beginning.
+
+Two administrators may do so at once, at two nodes. If one retired all secrets but the first while the other has the
+second one used, a member that hears of the use, and not of the rest, would be accepted by nobody. So each step is a
+*turn*: a number that is agreed on (the version of a register), of which the last one counts. Members are asked what
+they have under the number of the turn; from then on they take no step of an earlier turn, and before any step they make
+sure that the turn is the last one. So what all of them have said stays so until the turn's step is taken.
 """
 
 from __future__ import annotations
 
+import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.errors import StartError
+from dynatwist.model.record import Draft
 from dynatwist.model.registry import Member, Registry
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import KeysAre, Rekey, Unable
 from dynatwist.net.replies import Reply
+from dynatwist.sometimes import sometimes
 from dynatwist.storage.keyring import SECRET_BYTES, Keyring, NoSuchKeys, name_of
 
-STEP_TIMEOUT_S = 5.0
-"""For a step: two syncs of a small file, on a disk that takes a second for each, and more."""
+from . import awaited
+from .registers import Registers
+from .turns import Ended
+
+STEP_TIMEOUT_S = 8.0
+"""For a step: to make sure of the turn, and two syncs of a small file, on a disk that takes a second for each, and
+more."""
+TURN_TIMEOUT_S = 3.0
+"""For agreeing on a turn, or reading it: some ballots, while a round trip takes a hundredth."""
+TURN = ("_cluster", "secrets")
+"""The register whose version is the turn. Its value says what for, to people."""
+OWNER = "admin"
 
 
 class RotationRefused(Exception):
@@ -35,10 +54,12 @@ class Rotation:
 
     log = Logger()
 
-    def __init__(self, cluster: Cluster, keyring: Keyring, tokens_s: int) -> None:
+    def __init__(self, cluster: Cluster, registers: Registers, keyring: Keyring, tokens_s: int) -> None:
         self._cluster = cluster
+        self._registers = registers
         self._keyring = keyring
         self._tokens_s = tokens_s
+        self._turn = 0
         cluster.peers.on_call(Rekey, self._on_rekey)
 
     # As whoever was asked
@@ -56,7 +77,8 @@ class Rotation:
         """
         secret = self._cluster.runtime.randbytes(SECRET_BYTES)
         name = name_of(secret)
-        for member, names in await self._all_take(Rekey(self._cluster.version, "install", secret)):
+        turn = await self._take_turn("install", name)
+        for member, names in await self._all_take(Rekey(self._cluster.version, "install", secret, turn=turn)):
             if name not in names:
                 raise RotationRefused(f"{member.address} did not keep the new secret")
         return name
@@ -66,10 +88,11 @@ class Rotation:
 
         :raises RotationRefused: when one does not.
         """
-        for member, names in await self._all_take(Rekey(self._cluster.version)):
+        turn = await self._take_turn("use", name)
+        for member, names in await self._all_take(Rekey(self._cluster.version, turn=turn)):
             if name not in names:
                 raise RotationRefused(f"{member.address} does not know secret {name}; install it first")
-        await self._all_take(Rekey(self._cluster.version, "use", name=name))
+        await self._all_take(Rekey(self._cluster.version, "use", name=name, turn=turn))
         return name
 
     async def retire(self, keep_tokens: bool = True) -> str:
@@ -80,12 +103,13 @@ class Rotation:
         :raises RotationRefused: when one uses another.
         """
         name = self._keyring.keys.names()[0]
-        for member, names in await self._all_take(Rekey(self._cluster.version)):
+        turn = await self._take_turn("retire", name)
+        for member, names in await self._all_take(Rekey(self._cluster.version, turn=turn)):
             if names[0] != name:
                 raise RotationRefused(f"{member.address} does not use secret {name} yet")
         now_s = self._cluster.runtime.wall_ms() // 1000
         tokens_s = self._tokens_s if keep_tokens else 0
-        await self._all_take(Rekey(self._cluster.version, "retire", b"", name, now_s, tokens_s))
+        await self._all_take(Rekey(self._cluster.version, "retire", b"", name, now_s, tokens_s, turn))
         return name
 
     async def rotate(self, keep_tokens: bool = True) -> str:
@@ -93,11 +117,27 @@ class Rotation:
         await self.use(await self.install())
         return await self.retire(keep_tokens)
 
-    async def _all_take(self, message: Rekey) -> list[tuple[Member, tuple[str, ...]]]:
-        """Have every member take a step, if all of them can be asked."""
-        away = [one.address for one in self._members() if not self._cluster.peers.is_reachable(one.node_id)]
+    async def _take_turn(self, step: str, name: str) -> int:
+        """The number of a turn that is agreed on to be the last one, if all members can be asked."""
+        self._require_all()
+        value = msgspec.json.encode({"step": step, "name": name, "by": self._cluster.me.node_id.hex()})
+        _, mine = await awaited.rewrite(self._registers, TURN, lambda held: Draft(value, OWNER), TURN_TIMEOUT_S)
+        if mine is None:
+            raise RotationRefused("a majority of the members did not agree in time; try again")
+        return mine.version
+
+    def _require_all(self) -> None:
+        peers, members = self._cluster.peers, self._members()
+        away = [one.address for one in members if not peers.is_reachable(one.node_id)]
         if away:
             raise RotationRefused(f"{', '.join(away)} cannot be reached; start it, or forget it, then try again")
+        old = [one.address for one in members if peers.lacks_registers(one.node_id)]
+        if old:
+            raise RotationRefused(f"{', '.join(old)} runs an older release; upgrade all members first")
+
+    async def _all_take(self, message: Rekey) -> list[tuple[Member, tuple[str, ...]]]:
+        """Have every member take a step, if all of them can be asked."""
+        self._require_all()
         taken = []
         for member, reply in await self._ask(message):
             if not isinstance(reply, KeysAre):
@@ -128,6 +168,24 @@ class Rotation:
     # As a member
 
     def _on_rekey(self, arrival: Arrival, message: Rekey, respond: Respond) -> None:
+        if not message.turn and not message.step:
+            respond(KeysAre(self._keyring.keys.names()))
+            return
+
+        def looked(end: Ended) -> None:
+            last = end.record.version if end.record is not None else 0
+            if end.chosen is None:
+                respond(Unable("it does not reach a majority of the members"))
+            elif message.turn != last or message.turn < self._turn:
+                sometimes("a step of an earlier turn to change the secrets is refused")
+                respond(Unable("somebody else changes the secrets at the same time; see who accepts what"))
+            else:
+                self._turn = message.turn
+                self._take(message, respond)
+
+        self._registers.read(TURN, self._cluster.runtime.monotonic_s() + TURN_TIMEOUT_S, looked)
+
+    def _take(self, message: Rekey, respond: Respond) -> None:
         before = self._keyring.keys.names()
         try:
             if message.step == "install":

@@ -119,6 +119,7 @@ def write_over(
     stamp: Stamp,
     now_ms: int,
     exact_creations: int = EXACT_CREATIONS,
+    forgotten_version: int = 0,
 ) -> Record:
     """The record that a draft becomes on top of what a replica holds.
 
@@ -126,10 +127,11 @@ def write_over(
     :param seen: dots of the key that the replica merged besides.
     :param generation: the partition's G.
     :param exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
+    :param forgotten_version: to be exceeded where nothing is held.
     """
     owner, created = draft.owner, draft.created or stamp
     if held is None:
-        lineage, version = Lineage(generation, (created,)), 1
+        lineage, version = Lineage(generation, (created,)), min(forgotten_version + 1, MAX_VERSION)
         vv: tuple[Dot, ...] = ()
     else:
         vv, version = join_vv(held.dot, *seen, *held.vv), min(held.version + 1, MAX_VERSION)

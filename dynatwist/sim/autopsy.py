@@ -117,7 +117,9 @@ class Autopsy:
         mount = Mount(twin, Process(self._cluster.world, "look"))
         try:
             with unnoticed():
-                identity, _ = IdentityFile(mount, folder, self._cluster.keys, lambda size: bytes(size)).load()
+                identity, _ = IdentityFile(
+                    mount, folder, self._cluster.keys_of(node.number), lambda size: bytes(size)
+                ).load()
                 found = recover(mount, folder, data_key, True)
                 scrub(mount, folder, data_key, found)
         except (StartError, OSError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -112,11 +113,12 @@ class SimNode:
 
         def boot() -> None:
             try:
-                core = Core(self._cluster.config(self.number), self._cluster.keyring(), runtime)
+                core = Core(self._cluster.config(self.number), self._cluster.keyring(self.number), runtime)
             except StartError as error:
                 fatal(str(error))
                 return
             self.core = core
+            network.show(lambda: core.keyring.keys)
             self.node_id = core.identity.node_id
             self._cluster.hosts_by_id[self.node_id] = self.number
             self._cluster.on_core(self, core)
@@ -168,6 +170,8 @@ class SimCluster:
     :ivar time: what time it is by the hosts' wall clocks.
     :ivar hosts_by_id: the number of the host that has, or had, a node id.
     :ivar same_seeds: whether all nodes are started with the same ``--join`` list, themselves in it.
+    :param own_key_files: whether each host has a key file of its own, copied from the others' at its first start.
+    :ivar keys: what is in the key file that all hosts share, or that new ones get.
     """
 
     def __init__(
@@ -179,6 +183,7 @@ class SimCluster:
         drift_ppm: int = 0,
         bytes_per_s: float = float("inf"),
         same_seeds: bool = False,
+        own_key_files: bool = False,
         **settings: Any,
     ) -> None:
         self.world = world
@@ -192,14 +197,30 @@ class SimCluster:
         self.hosts_by_id: dict[bytes, int] = {}
         self._founded = False
         self.same_seeds = same_seeds
+        self._own_key_files: dict[int, ClusterKeys] | None = {} if own_key_files else None
 
-    def keyring(self) -> Keyring:
-        """For one process; all hosts share a key file."""
+    def keyring(self, number: int) -> Keyring:
+        """For one process."""
 
         def keep(change: Change) -> None:
-            self.keys = change(self.keys)
+            changed = change(self.keys_of(number))
+            if self._own_key_files is None:
+                self.keys = changed
+            else:
+                self._own_key_files[number] = changed
 
-        return Keyring(self.keys, keep)
+        return Keyring(self.keys_of(number), keep)
+
+    def keys_of(self, number: int) -> ClusterKeys:
+        """What is in a host's key file."""
+        return self.keys if self._own_key_files is None else self._own_key_files.setdefault(number, self.keys)
+
+    def add_storage_secret(self, secret: bytes) -> None:
+        """An operator puts a new storage secret into all key files."""
+        self.keys = with_storage(self.keys, secret)
+        if self._own_key_files is not None:
+            own = self._own_key_files
+            own |= {number: with_storage(keys, secret) for number, keys in own.items()}
 
     def config(self, number: int) -> NodeConfig:
         """The configuration of a node."""
@@ -263,6 +284,11 @@ class SimCluster:
             and all(core.cluster.peers.is_reachable(member.node_id) for member in registry.members)
             for core in cores
         ) and registry.ids == {core.identity.node_id for core in cores}
+
+
+def with_storage(keys: ClusterKeys, secret: bytes) -> ClusterKeys:
+    """Keys with another storage secret in use."""
+    return replace(keys, storage=(secret, *keys.storage))
 
 
 def user(name: str) -> Identity:

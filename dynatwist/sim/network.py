@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.error import TCPTimedOutError
 from twisted.python.failure import Failure
+
+from dynatwist.storage.keyring import ClusterKeys
 
 from .stream import SimStream
 from .world import Process, World
@@ -142,6 +144,19 @@ class SimHost:
         self.stream_ports: dict[int, Any] = {}
         self.packet_ports: dict[int, Any] = {}
         self.streams: dict[int, SimStream] = {}
+        self._keys: Callable[[], ClusterKeys] | None = None
+
+    def show(self, keys: Callable[[], ClusterKeys]) -> None:
+        """Whoever has no certificate by one of these secrets is not let in from now on, as TLS would have it."""
+        self._keys = keys
+
+    def takes(self, port: int, other: SimHost) -> bool:
+        """Whether another host can connect."""
+        is_open = self.process.alive and port in self.stream_ports
+        return is_open and self._lets_in(other) and other._lets_in(self)
+
+    def _lets_in(self, other: SimHost) -> bool:
+        return self._keys is None or other._keys is None or other._keys().names()[0] in self._keys().names()
 
     def listen(self, port: int, factory: Any) -> Any:
         """See `dynatwist.runtime.Network`."""
@@ -159,7 +174,7 @@ class SimHost:
             target = network.hosts.get(host)
             if network.is_cut(self.name, host) or network.is_cut(host, self.name):
                 world.later(DIAL_S, fail, self.process)
-            elif target is None or not target.process.alive or port not in target.stream_ports:
+            elif target is None or not target.takes(port, self):
                 world.later(network.delay_s(self.name, host), fail, self.process)
             else:
                 mine, theirs = SimStream(network, self), SimStream(network, target)

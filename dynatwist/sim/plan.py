@@ -187,6 +187,7 @@ class Plan:
     :ivar drift_ppm: by how much monotonic clocks are off at most.
     :ivar quiet_s: for how long nobody asks for anything before the fair weather is judged.
     :ivar same_seeds: whether all nodes have the same ``--join`` list.
+    :ivar own_key_files: whether each host has its own; see `dynatwist.sim.cluster`.
     :ivar scenes: how many are played after the storms; see `dynatwist.sim.scenes`.
     :ivar scene: the only one that is played, again and again; empty for any.
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
@@ -213,6 +214,7 @@ class Plan:
     drift_ppm: int = 0
     quiet_s: float = 0.0
     same_seeds: bool = False
+    own_key_files: bool = False
     scenes: int = 4
     scene: str = ""
 
@@ -220,6 +222,10 @@ class Plan:
         """One line for the trace."""
         faults = ", ".join(f"{n} {getattr(self.faults, n):.2g}" for n in NAMES if getattr(self.faults, n))
         return f"{self.nodes} nodes, {self.durability.value}, {self.load.rate_s:.0f} requests/s; {faults}"
+
+
+NEWCOMERS = ("joins", "wipes", "upheavals", "forgets", "double_burns", "strandings")
+"""Faults after which a host joins anew: its operator would have to copy the key file as it is in that very moment."""
 
 
 def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = None) -> Plan:
@@ -267,6 +273,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         agreed=Random(f"agreed {seed}").choice([0.0, 1.0, 4.0, 10.0]),
         rivals=Random(f"rivals {seed}").choice([0.0, 1.0, 3.0, 6.0]),
         same_seeds=Random(f"seeds {seed}").random() < 0.3,
+        own_key_files=not any(rates[kind] for kind in NEWCOMERS) and Random(f"key files {seed}").random() < 0.7,
         disk_reserve_bytes=disk.choice([0, 2_000, 8_000]),
         least_log_bytes=disk.choice([10_000, 50_000, 1_000_000]),
     )

@@ -100,6 +100,7 @@ class _Run:
             drift_ppm=plan.drift_ppm,
             bytes_per_s=plan.sizes.bytes_per_s,
             same_seeds=plan.same_seeds,
+            own_key_files=plan.own_key_files,
         )
 
     def _on_core(self, node: SimNode, core: Core) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynatwist.agreement.rotation import Rotation
 from dynatwist.api.batch import Batch
 from dynatwist.api.data import DataRoutes
 from dynatwist.auth.tickets import Tickets
@@ -300,3 +301,9 @@ def a_replay_in_several_turns_skips_an_event(patch):
 def a_replay_that_the_window_overtakes_is_not_told(patch):
     """A listener that comes back is not told that the window moved on while it was told what it missed."""
     edit(patch, Hub, "_replay", "subscription.reset(self._seq)", "pass")
+
+
+@under("rotations", "kills", "delays")
+def a_step_of_any_turn_is_taken(patch):
+    """A member takes a step of a change of secrets whoever has begun another one since."""
+    edit(patch, Rotation, "_on_rekey", "message.turn != last or message.turn < self._turn", "False")

@@ -21,9 +21,9 @@ from dynatwist.storage.register_store import RegisterStore
 from .edits import edit
 from .faults import under
 
-AWAY = ("partitions", "one_way", "slow_links", "crashes")
+AWAY = ("partitions", "one_way", "slow_links", "kills")
 """Who proposes is not heard by all, and others are."""
-LOST = ("burns", "lost_logs", "flips", "crashes", "partitions")
+LOST = ("wipes", "lost_logs", "flips", "kills", "partitions")
 """What an owner keeps is gone, and others go on."""
 CHANGES = ("upheavals", "joins", "forgets", "partitions")
 
@@ -36,7 +36,7 @@ def a_register_breaks_its_promise(patch):
     edit(patch, Cell, "accept", "self if ballot < self.promised else Cell", "Cell")
 
 
-@under("power_cuts", "crashes", *AWAY)
+@under("power_cuts", "kills", *AWAY)
 def a_promise_that_is_kept_in_memory(patch):
     """A promise is not in the log."""
 
@@ -47,7 +47,7 @@ def a_promise_that_is_kept_in_memory(patch):
     patch.setattr(RegisterStore, "promise", promise)
 
 
-@under("power_cuts", "crashes", *AWAY)
+@under("power_cuts", "kills", *AWAY)
 def a_vote_is_told_before_it_is_durable(patch):
     """An acceptor answers at once."""
     edit(patch, Voting, "poll", "wal.when_durable(wal.lsn, lambda: told(votes))", "told(votes)")
@@ -83,7 +83,7 @@ def registers_of_damaged_owners_keep_the_lower_promise(patch):
     edit(patch, Cell, "joined", "max(self.promised, other.promised)", "other.promised")
 
 
-@under("crashes", *AWAY)
+@under("kills", *AWAY)
 def registers_are_not_saved(patch):
     """A cold save leaves registers out."""
     edit(patch, saved, "item_of", "registers.cells.get(key)", "None")
@@ -163,7 +163,7 @@ def a_refusal_by_what_this_node_knows(patch):
     edit(patch, Proposal, "begin", "return self._look()  #", "return Chosen(cell.value, frozenset())  #")
 
 
-@under("crashes", *AWAY)
+@under("kills", *AWAY)
 def a_ballot_that_does_not_name_the_process(patch):
     """The ballots of all proposers are alike: a time, and a count that begins anew."""
 

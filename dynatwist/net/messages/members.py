@@ -60,6 +60,7 @@ class Rekey(Message, frozen=True, tag=42):
     :ivar name: of the secret to be used, or to be left.
     :ivar now_s: seconds since 1970.
     :ivar tokens_s: for how long users' tokens from retired secrets are good.
+    :ivar turn: whose it is; a step of an earlier one is refused. 0 to ask without one.
     """
 
     registry: int
@@ -68,6 +69,7 @@ class Rekey(Message, frozen=True, tag=42):
     name: str = ""
     now_s: int = 0
     tokens_s: int = 0
+    turn: int = 0
 
 
 class KeysAre(Message, frozen=True, tag=43):

@@ -33,6 +33,10 @@ class Operator:
                 self._retire(node)
             elif not node.running and not node.retired:
                 node.start()
+            elif core is not None and core.keyring.keys.cluster != self._cluster.keys_of(node.number).cluster:
+                self._storm.say(f"{node.host} was started with a key file that is another one by now")
+                node.kill()
+                node.start()
         for core in self._cluster.cores():
             if core.cluster.standing.is_ready:
                 for node_id in self.burnt_members():
