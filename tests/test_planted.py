@@ -191,7 +191,6 @@ QUICK = (
     "a_segment_is_whatever_has_its_name",
     "a_stretch_that_does_not_grow",
     "a_stretch_that_is_not_turned_over",
-    "a_torn_tail_is_not_cut",
     "all_but_one_are_all",
     "all_missing_records_looked_for_in_one_turn",
     "an_end_that_nobody_else_was_told_of",

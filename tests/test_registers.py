@@ -35,6 +35,7 @@ class Acceptor:
     def __init__(self):
         self.registers = Registers()
         self.held = b""
+        self.clock = set()
         self.votes = True
         self.generation = 0
         self.sources = set()
@@ -56,7 +57,10 @@ class Acceptor:
         return answer(cell, ask.value, ask.known, self.registers.floor.version)
 
     def merge(self, value):
-        """The usual merge: what is chosen later has a greater version."""
+        """The usual merge: what is chosen later has a greater version, and what the clock covers wins nothing."""
+        if dot_of(value) in self.clock:
+            return
+        self.clock.add(dot_of(value))
         if not self.held or beats(unpack(value), unpack(self.held)):
             self.held = value
             self.registers.learn(KEY, value)
@@ -64,13 +68,14 @@ class Acceptor:
     def burn(self):
         """It starts over, and does not vote until it has fetched from enough others."""
         self.registers.start_over()
-        self.held, self.votes, self.sources = b"", False, set()
+        self.held, self.clock, self.votes, self.sources = b"", set(), False, set()
 
     def fetch(self, number, other, needed):
         if self.votes or not other.votes:
             return
         if other.held:
             self.merge(other.held)
+        self.clock |= other.clock
         self.registers.forget([], other.registers.floor)
         self.generation = max(self.generation, other.generation)
         if KEY in other.registers.cells:
@@ -115,11 +120,7 @@ class Request:
         generation = acceptor.generation
         if held is None and acceptor.held:
             generation = max(generation, unpack(acceptor.held).lineage.generation + 1)
-        record = write_over(held, (), generation, Draft(value, "alice"), dot, stamp, 0)
-        if held is None:
-            record = type(record)(
-                *(getattr(record, f) if f != "version" else version + 1 for f in record.__struct_fields__)
-            )
+        record = write_over(held, (), generation, Draft(value, "alice"), dot, stamp, 0, forgotten_version=version)
         return pack(record)
 
 
@@ -176,6 +177,7 @@ class World:
         self.running.remove(request)
         self.steady[request.node] = step.following
         if step.value and step.following != NEVER:
+            self.learn(request.node, request.node, step.value)
             for owner in range(len(self.acceptors)):
                 self.under_way.append(("chosen", request, step, owner))
         waiting = self.queues[request.node]
@@ -188,10 +190,20 @@ class World:
         if kind == "ask":
             self.under_way.append(("vote", request, step, owner, self.acceptors[owner].ask(step)))
         elif kind == "chosen":
-            if self.acceptors[owner].votes and dot_of(step.value) not in self.collected:
-                self.acceptors[owner].merge(step.value)
+            self.learn(owner, request.node, step.value)
         elif request in self.running:
             self.tell(request, request.proposal.hear(step.number, bytes([owner]), vote[0]))
+
+    def learn(self, owner, proposer, value):
+        """An owner merges what it has accepted; if that is something else by now, what its proposer holds."""
+        acceptor, held = self.acceptors[owner], self.acceptors[proposer].held
+        if not acceptor.votes:
+            return
+        cell = acceptor.registers.cells.get(KEY)
+        if owner == proposer or (cell is not None and cell.value and dot_of(cell.value) == dot_of(value)):
+            acceptor.merge(value)
+        elif held and dot_of(value) not in acceptor.clock:
+            acceptor.merge(held)
 
     def lose(self, at):
         kind, request, step, owner, *_ = self.under_way.pop(at)
@@ -218,7 +230,7 @@ class World:
         self.acceptors[owner].fetch(other, self.acceptors[other], count - majority(count) + 1)
 
     def collect(self):
-        """All owners hold the same tombstone: it may be dropped, whatever is under way."""
+        """All owners hold the same tombstone, and the same clock by then: it may be dropped, whatever is under way."""
         held = {one.held for one in self.acceptors}
         if (
             all(one.votes for one in self.acceptors)
@@ -227,6 +239,9 @@ class World:
             and unpack(value).value is None
         ):
             self.collected.add(dot_of(value))
+            clock = set().union(*(one.clock for one in self.acceptors))
+            for one in self.acceptors:
+                one.clock |= clock
 
     def drop(self, owner):
         """One owner drops it; others do so later."""

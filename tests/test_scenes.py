@@ -25,7 +25,7 @@ SEES = {
     "who_is_struck_out_and_away_is_lost_at_once": ("members_that_are_struck_out_while_they_are_away", 3),
     "an_amended_change_forgets_the_members_before_it": ("a_change_that_is_amended", 0),
     "a_save_that_failed_counts_as_done": ("saves_that_fail", 1),
-    "the_generation_of_the_first_that_is_dropped": ("generations_that_are_collected_together", 0),
+    "the_generation_of_the_first_that_is_dropped": ("generations_that_are_collected_together", 5),
     "an_answer_that_does_not_ask_again": ("an_end_that_clocks_do_not_agree_on", 0),
     "a_prefix_that_is_compared_the_other_way_round": ("a_listener_whose_node_is_cut_off", 0),
     "a_frame_for_all_that_is_due": ("much_that_an_owner_missed", 0),

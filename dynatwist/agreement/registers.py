@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 from dynatwist.calls import call_safely
 from dynatwist.cluster.cluster import Cluster
@@ -40,6 +40,12 @@ STEADY = 100_000
 """Registers of which a node remembers that a majority has promised it the next ballot: some ten megabytes."""
 COMPLETE_S = 3.0
 """For finding out what became of something that was accepted here: nobody waits for it."""
+
+
+@lru_cache(maxsize=1024)
+def owners_of(groups: tuple[tuple[bytes, ...], ...]) -> tuple[bytes, ...]:
+    """The members of some sets of owners, in order."""
+    return tuple(sorted(frozenset().union(*groups)))
 
 
 class Registers:
@@ -114,7 +120,7 @@ class Registers:
     def can_be_reached(self, partition: int) -> bool:
         """Whether a majority of the owners can be asked now."""
         groups = self._cluster.ownership.groups(partition)
-        reachable = set(filter(self._cluster.peers.is_reachable, frozenset().union(*groups)))
+        reachable = set(filter(self._cluster.peers.is_reachable, owners_of(groups)))
         return bool(groups) and is_majority_of_each(reachable, groups)
 
     def _complete(self, key: Key) -> None:
@@ -126,6 +132,10 @@ class Registers:
         """What a majority of the present owners has promised this process; it is used once."""
         version, ballot = self._steady.pop(key, (0, NEVER))
         return ballot if version == self._cluster.version else NEVER
+
+    def is_steady(self, key: Key) -> bool:
+        """Whether a majority of owners has promised this process the next ballot."""
+        return key in self._steady
 
     def keep_steady(self, key: Key, version: int, ballot: Ballot) -> None:
         """What a majority of the owners by a version of the registry has promised this process, and it has not used."""
@@ -158,9 +168,9 @@ class Registers:
             else:
                 cluster.store.hint(owner, key)
 
-    def ask(self, question: Question, owners: frozenset[bytes], heard: Callable[[bytes, Vote | None], None]) -> None:
+    def ask(self, question: Question, owners: tuple[bytes, ...], heard: Callable[[bytes, Vote | None], None]) -> None:
         """Ask some owners one question."""
-        for owner in sorted(owners):
+        for owner in owners:
             self._polls.ask(owner, question, partial(heard, owner))
 
     @property
@@ -274,7 +284,7 @@ class Run:
                 self._begin_anew()
 
         question = Question(self.key, ask.ballot, ask.following, ask.value, ask.known, self._op)
-        self._registers.ask(question, frozenset().union(*self._groups), heard)
+        self._registers.ask(question, owners_of(self._groups), heard)
 
     def _let_go(self) -> None:
         """It asks only, so others may go on; reads that wait for a change wait for theirs."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Draft, Key, Record, had_seen, write_over
-from dynatwist.model.records import Packed, dot_of, pack, unpack
+from dynatwist.model.records import Packed, pack, unpack
 from dynatwist.model.ring import partition_of
 from dynatwist.sometimes import sometimes
 from dynatwist.storage.store import Store
@@ -24,8 +24,8 @@ class Rewriting:
         self._store = store
         self._key = key
         self._draft = draft
-        self._made: list[Record] = []
-        self._drafted: list[Record] = []
+        self._made: list[tuple[Record, Packed]] = []
+        self._drafted: list[tuple[Record, Packed]] = []
 
     def __call__(self, found: Packed, version: int) -> Packed | None:
         """See `dynatwist.replication.proposal.Change`."""
@@ -37,14 +37,15 @@ class Rewriting:
         if draft is None:
             return None
         record = self._write(held, draft, version)
-        self._drafted.append(record)
-        return pack(record)
+        packed = pack(record)
+        self._drafted.append((record, packed))
+        return packed
 
     def proposed(self, value: Packed) -> None:
         """What was drafted last is about to be asked to be accepted: it may be chosen from now on."""
-        record = self._drafted.pop()
-        assert record.dot == dot_of(value)
-        self._made.append(record)
+        drafted = self._drafted.pop()
+        assert drafted[1] is value
+        self._made.append(drafted)
 
     def _write(self, held: Record | None, draft: Draft, version: int) -> Record:
         store, replica = self._store, self._store.replica_of(self._key)
@@ -58,7 +59,9 @@ class Rewriting:
 
     def made_in(self, held: Record) -> Record | None:
         """What this change has made, if it is held, or was written over."""
-        return next((record for record in reversed(self._made) if had_seen(held, record.dot)), None)
+        if not self._made:
+            return None
+        return next((record for record, _ in reversed(self._made) if had_seen(held, record.dot)), None)
 
     def result(self, ended: Ended) -> Record | None:
         """What this change has made that is chosen; the names of all else that it had made are given up.
@@ -67,9 +70,12 @@ class Rewriting:
         """
         if ended.chosen is None:
             return None
-        chosen = ended.record
-        mine = self.made_in(chosen) if chosen is not None else None
-        lost = [one.dot for one in (*self._made, *self._drafted) if one is not mine]
+        if len(self._made) == 1 and self._made[0][1] is ended.chosen.value:
+            mine: Record | None = self._made[0][0]
+        else:
+            chosen = ended.record
+            mine = self.made_in(chosen) if chosen is not None else None
+        lost = [one.dot for one, _ in (*self._made, *self._drafted) if one is not mine]
         if lost:
             self._store.join(partition_of(*self._key), DotSet(lost), 0)
         return mine

@@ -145,4 +145,7 @@ def is_majority_of_each(those: set[bytes] | frozenset[bytes], groups: Iterable[C
 
     :param groups: see `Registry.groups`.
     """
-    return all(len(those.intersection(group)) >= majority(len(group)) for group in groups)
+    for group in groups:  # noqa: SIM110 - half as long as all(), and called for each vote
+        if len(those.intersection(group)) < majority(len(group)):
+            return False
+    return True

@@ -18,7 +18,7 @@ for (LOOK), or completed (ACCEPT of what was met) before the refusal is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from enum import Enum, auto
 
 import msgspec
@@ -120,15 +120,15 @@ class Proposal:
     def __init__(
         self,
         *,
-        groups: Iterable[Iterable[bytes]],
+        groups: Collection[Collection[bytes]],
         mine: Callable[[], Cell],
         change: Change | None,
         ballot_after: Callable[[Ballot], Ballot],
         is_repeated: bool = False,
         proposed: Callable[[Packed], None] = lambda value: None,
     ) -> None:
-        self._groups = [frozenset(group) for group in groups]
-        self._owners: frozenset[bytes] = frozenset().union(*self._groups)
+        self._groups = groups
+        self._owners: frozenset[bytes] = frozenset().union(*groups)
         self._mine = mine
         self._change = change
         self._ballot_after = ballot_after
@@ -212,7 +212,7 @@ class Proposal:
         promised = {owner for owner, vote in self._votes.items() if vote.promised == self._ballot}
         if not self._is_majority(promised):
             return self._missed(promised)
-        votes = [self._votes[owner] for owner in promised]
+        votes = [vote for owner, vote in self._votes.items() if owner in promised]
         found = _latest([(vote.accepted, self._value_of(vote)) for vote in votes])
         if not self._take(found):
             if not found or (votes[0].accepted != NEVER and len({vote.accepted for vote in votes}) == 1):

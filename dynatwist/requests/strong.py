@@ -98,7 +98,8 @@ class _Write:
         cluster, operation = self._cluster, self._operation
         self._asked_ms = cluster.store.lapse_ms
         known = self._known()
-        if self._origin.in_doubt or self._draft(known) is not None:
+        is_plain = not operation.is_conditional and self._registers.is_steady(operation.key)  # hardly ever refused
+        if self._origin.in_doubt or is_plain or self._draft(known) is not None:
             self._propose(known)
             return
 
@@ -152,10 +153,12 @@ class _Write:
         :param mine: what this request has made of it.
         """
         cluster, operation = self._cluster, self._operation
-        replicas, found = reach_of(cluster, operation, end), end.record
+        replicas = reach_of(cluster, operation, end)
         if mine is not None:
             self._done(Result(Code.OK, mine, replicas))
-        elif end.chosen is None and end.in_doubt:
+            return
+        found = end.record
+        if end.chosen is None and end.in_doubt:
             self._done(Result(Code.UNCERTAIN, None, replicas, "no majority of the owners has answered in time; look"))
         elif end.chosen is None:
             self._done(Result(Code.UNAVAILABLE, None, replicas, NO_MAJORITY))

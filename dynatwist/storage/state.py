@@ -117,7 +117,11 @@ class State:
         return effect
 
     def _apply(self, entry: AnyEntry) -> Effect:
-        match entry:
+        match entry:  # the usual ones first
+            case Accepted(partition, key, ballot, following, raw):
+                return self._keep(partition, key, self.cell(key).accept(ballot, following, bytes(raw)))
+            case Learnt():
+                return self._learn(entry)
             case Taken():
                 return self._take(entry)
             case Joined():
@@ -140,10 +144,6 @@ class State:
                 return self._set_meta(entry)
             case Promised(partition, key, ballot):
                 return self._keep(partition, key, self.cell(key).promise(ballot))
-            case Accepted(partition, key, ballot, following, raw):
-                return self._keep(partition, key, self.cell(key).accept(ballot, following, bytes(raw)))
-            case Learnt():
-                return self._learn(entry)
             case CellJoined(partition, key, cell):
                 return self._keep(partition, key, self.cell(key).joined(cell))
             case Forgotten(partition, keys, floor):

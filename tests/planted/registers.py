@@ -217,7 +217,7 @@ def a_change_is_made_twice(patch):
 
 def versions_begin_anew(patch):
     """A key that was deleted and collected begins with version 1 again."""
-    edit(patch, Rewriting, "_write", "version=version + 1", "version=1")
+    edit(patch, Rewriting, "_write", "store.exact_creations, version)", "store.exact_creations, 0)")
 
 
 @under(*AWAY)
@@ -244,7 +244,7 @@ def registers_that_become_records_during_a_save_are_left_out(patch):
 
 def what_was_drafted_counts_as_made(patch):
     """A change counts as made though it was drafted only, and never proposed."""
-    edit(patch, Rewriting, "__call__", "self._drafted.append(record)", "self._made.append(record)")
+    edit(patch, Rewriting, "__call__", "self._drafted.append((record, packed))", "self._made.append((record, packed))")
     patch.setattr(Rewriting, "proposed", lambda self, value: None)
 
 

@@ -168,8 +168,8 @@ def slow_to_collect(cluster, *nodes):
     """These do not follow a collection: their next look and their next round are up to a second away."""
     rounds = {node: node.core.repair.run_round for node in nodes}
     for node in nodes:
-        node.core.repair._tombstones._wanted = list
-        node.core.repair._tombstones._collections.clear()
+        node.core.repair.tombstones._wanted = list
+        node.core.repair.tombstones._collections.clear()
         node.core.repair.run_round = lambda peer: None
     return lambda: [setattr(node.core.repair, "run_round", run) for node, run in rounds.items()]
 
@@ -205,7 +205,7 @@ def a_tombstone_that_is_accepted_again_after_its_collection_is_forgotten_again()
     assert ask(world, first, "get", KEY, level="majority").code is Code.ABSENT
     go_on()
     for node in late:
-        del node.core.repair._tombstones._wanted
+        del node.core.repair.tombstones._wanted
     world.run(world.now_s + 60)
     assert [store.registers.kept(KEY) for store in stores] == [None, None, None]
 
