@@ -82,7 +82,7 @@ class Core:
             config=config,
             runtime=runtime,
             mark_ms=lambda: self.cluster.times.walls.mark_ms,
-            withdraw=lambda: self.hub.reset(),
+            withdraw=lambda: self.relays.withdraw(),
         )
         self.store = self.folder.store
         self._build_cluster(opened.identity_file)

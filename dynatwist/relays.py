@@ -67,6 +67,13 @@ class Relays:
             if self._is_for(node, key):
                 self._cluster.links.tell(node, message)
 
+    def withdraw(self) -> None:
+        """What was announced may not be held any more: whoever listens, here or elsewhere, has to read afresh."""
+        self._hub.reset()
+        message = Relay([], self._hub.cursor, True)
+        for node in self._listening:
+            self._cluster.links.tell(node, message)
+
     def _is_for(self, node: bytes, key: Key) -> bool:
         tables = self._listening.get(node, ())
         return ("" in tables or key[0] in tables) and node not in self._cluster.ownership.owners(partition_of(*key))
@@ -127,6 +134,9 @@ class Relays:
         cluster.links.call(node, Listen(self._hub.interest.names(), since), replied)
 
     def _on_relay(self, arrival: Arrival, message: Relay) -> None:
+        if message.gap:
+            sometimes("an owner withdraws what it has relayed")
+            self._hub.reset()
         self._take(arrival.node, message.records, message.cursor)
 
     def _take(self, node: bytes, records: list[tuple[Key, Record]], cursor: str) -> None:

@@ -15,13 +15,14 @@ from functools import lru_cache, partial
 
 from dynatwist.calls import call_safely
 from dynatwist.cluster.cluster import Cluster
+from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed, dot_of, unpack
 from dynatwist.model.registry import is_majority_of_each
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import Question
 from dynatwist.replication.proposal import Ask, Chosen, Proposal, Step, Stuck, Unsettled, Vote
-from dynatwist.replication.register import NEVER, Ballot
+from dynatwist.replication.register import NEVER, Ballot, comes_after
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
@@ -156,8 +157,7 @@ class Registers:
     def _tell(self, key: Key, chosen: Chosen) -> None:
         cluster, dot = self._cluster, dot_of(chosen.value)
         if not self.voting.learn(key, dot):
-            cluster.store.merge(key, unpack(chosen.value), chosen.value)
-            self.voting.learn(key, dot)
+            self._merge(key, chosen)
         if chosen.following == NEVER:
             return
         for owner in cluster.ownership.owners(partition_of(*key)):
@@ -167,6 +167,27 @@ class Registers:
                 self._polls.tell(owner, key, dot)
             else:
                 cluster.store.hint(owner, key)
+
+    def _merge(self, key: Key, chosen: Chosen) -> None:
+        """Have what is chosen, and was not accepted here last, be a record; unless it was superseded meanwhile.
+
+        A record that comes behind the delete that supersedes it is not one that other owners know of when they collect
+        the delete.
+        """
+        store, partition = self._cluster.store, partition_of(*key)
+        held = store.replicas[partition].records.packed(key)
+        if held is not None and comes_after(held, chosen.value):
+            sometimes("what a proposer had chosen was superseded before it heard of that")
+            store.join(partition, DotSet([dot_of(chosen.value)]), 0)
+        elif (
+            held is None
+            and not store.registers.kept(key)
+            and chosen.following < store.registers.floor(partition).ballot
+        ):
+            sometimes("what a proposer had chosen was deleted and collected before it heard of that")
+        else:
+            store.merge(key, unpack(chosen.value), chosen.value)
+            self.voting.learn(key, dot_of(chosen.value))
 
     def ask(self, question: Question, owners: tuple[bytes, ...], heard: Callable[[bytes, Vote | None], None]) -> None:
         """Ask some owners one question."""

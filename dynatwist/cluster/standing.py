@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dynatwist.model.record import Key
 from dynatwist.model.registry import is_majority_of_each
-from dynatwist.model.ring import ALL_PARTITIONS, partition_of
+from dynatwist.model.ring import ALL_PARTITIONS, SYSTEM_PARTITION, partition_of
 from dynatwist.replication.filling import Filling
 from dynatwist.runtime import Runtime
 from dynatwist.storage.store import Store
@@ -97,7 +97,10 @@ class Standing:
 
     def may_coordinate(self, partition: int) -> bool:
         """Whether this node may carry out requests on a partition."""
-        is_whole, ownership = self._store.replicas[partition].whole, self._ownership
+        replicas, ownership = self._store.replicas, self._ownership
+        is_whole = replicas[partition].whole
+        if not replicas[SYSTEM_PARTITION].whole and partition != SYSTEM_PARTITION:
+            return False  # it does not know how the records of tables are kept: a strong one would be written by itself
         if partition in self._settled and is_whole and not self._is_stopping:
             return True
         if not ownership.owns(partition) or ownership.is_joining(partition) or self._is_stopping:

@@ -220,11 +220,18 @@ class Store:
         self._commit(Joined(partition, clock.to_wire(), generation))
 
     def drop(self, partition: int, entries: Iterable[tuple[Key, Dot]], generation: int) -> None:
-        """Forget collected tombstones and raise G, in one log entry."""
+        """Forget collected tombstones and raise G, in one log entry; or what others have deleted and collected.
+
+        Of the latter, listeners may have heard that it is there, if this node was left alone with it. Nobody knows the
+        delete any more, so they have to read afresh.
+        """
         records = self.replicas[partition].records
         held = [(key, dot) for key, dot in entries if records.dot(key) == dot]
         self.registers.follow_drop(partition, held)
-        self._commit(Dropped(partition, held, generation))
+        effect = self._commit(Dropped(partition, held, generation))
+        if type(effect) is Gone and not all(record.is_dead(self.lapse_ms) for record in effect.records.values()):
+            sometimes("a record is dropped that others have deleted and collected")
+            self.wal.when_durable(self.wal.lsn, self._withdraw)
 
     def reset(self, partition: int, whole: bool) -> None:
         """Start a partition over, empty: handed off, or newly taken over."""

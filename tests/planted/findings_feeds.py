@@ -304,3 +304,8 @@ def listeners_hear_of_everybodys_records(patch):
         return True
 
     patch.setattr(live.Sights, "of", lambda self, identity: everybody)
+
+
+def what_is_dropped_is_not_withdrawn(patch):
+    """Listeners have heard of a record that others had deleted, and are not told when it is dropped."""
+    edit(patch, Store, "drop", "type(effect) is Gone and", "False and")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dynatwist.agreement import registers, turns
 from dynatwist.agreement.rewriting import Rewriting
 from dynatwist.agreement.voting import Voting
+from dynatwist.cluster.standing import Standing
 from dynatwist.model import record
 from dynatwist.model.clock import Stamp
+from dynatwist.model.records import unpack
 from dynatwist.repair.cells import CellPull
 from dynatwist.replication import proposal
 from dynatwist.replication.collection import Collection
@@ -327,3 +329,20 @@ def names_go_with_the_grace(patch):
 def a_name_is_anybodys_body(patch):
     """What is written under a name that is taken already is taken for what was."""
     edit(patch, deciding.Deciding, "made_before", "before.name != operation.name", "False")
+
+
+# What histories found later
+
+
+def an_owner_without_the_settings_coordinates(patch):
+    """A node that does not hold all of the system's partition carries out requests, on strong tables by itself."""
+    edit(patch, Standing, "may_coordinate", "not replicas[SYSTEM_PARTITION].whole and", "False and")
+
+
+def what_is_chosen_is_merged_however_late(patch):
+    """A proposer that hears late that its value was chosen merges it, though it was deleted and collected."""
+
+    def merge(self, key, chosen):
+        self._cluster.store.merge(key, unpack(chosen.value), chosen.value)
+
+    patch.setattr(registers.Registers, "_merge", merge)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
 from dynatwist.model.ring import partition_of
+from dynatwist.replication.request import Code
 from tests.test_feed import KEYS, record
-from tests.test_findings import settled
+from tests.test_findings import ask, settled
 from tests.test_relays import key_of_others, put
 
 from .members import changing
@@ -155,7 +156,28 @@ def a_change_of_owners_is_told_to_listeners():
     assert Notice.RESET in heard(subscription)
 
 
+def whoever_heard_of_what_others_have_deleted_is_told_to_read_afresh():
+    """An owner that was left alone has told of a record; the others have deleted it, and collected the delete."""
+    world, cluster = settled(4)
+    away = cluster.nodes[0]
+    keys = (("t", f"k{number}") for number in range(100))
+    owners = away.core.cluster.ownership.owners
+    key = next(key for key in keys if away.node_id not in owners(partition_of(*key)))
+    owner = next(node for node in cluster.nodes if node.node_id in owners(partition_of(*key)))
+    subscription = listener()
+    away.core.hub.subscribe(subscription, None)
+    world.run(world.now_s + 1)
+    assert ask(world, owner, "put", key).code is Code.OK
+    world.run(world.now_s + 1)
+    assert len(heard(subscription)) == 1
+    store, partition = owner.core.store, partition_of(*key)
+    owner.process.run(store.drop, partition, [(key, store.held(key).dot)], 1)
+    world.run(world.now_s + 0.5)
+    assert heard(subscription)[:1] == [Notice.RESET]
+
+
 SCENARIOS = {
+    "what_is_dropped_is_not_withdrawn": whoever_heard_of_what_others_have_deleted_is_told_to_read_afresh,
     "a_cursor_of_another_process_is_taken": a_cursor_counts_at_the_process_that_gave_it,
     "a_cursor_right_before_the_window_is_taken": whoever_missed_the_event_before_the_window_is_told_so,
     "a_reset_that_is_not_told_on_return": whoever_left_before_a_reset_is_told_on_return,

@@ -10,7 +10,7 @@ from dynatwist.agreement.registers import Run
 from dynatwist.agreement.rewriting import Rewriting
 from dynatwist.model.record import Draft
 from dynatwist.model.records import pack, unpack
-from dynatwist.model.ring import partition_of
+from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Poll, Question
 from dynatwist.replication.quorum import Level
@@ -301,7 +301,44 @@ def a_member_that_knows_a_table_as_closing_reads_what_is_agreed_on():
     assert ask(world, late, "get", KEY, level="majority").code is Code.OK
 
 
+def an_owner_that_does_not_know_the_settings_leaves_requests_to_others():
+    """Its log was lost; it holds all of the key's partition again, and not yet all of the system's."""
+    world, cluster = strong()
+    first, second, damaged = cluster.nodes
+    assert ask(world, first, "put", KEY, level="majority").code is Code.OK
+    damaged.core.repair._wholeness.check = lambda: False
+    damaged.core.repair._wholeness.serve_lone = lambda: None
+    damaged.process.run(damaged.core.store.cease_whole, SYSTEM_PARTITION)
+    damaged.process.run(damaged.core.store.drop, partition_of(*KEY), [(KEY, damaged.core.store.held(KEY).dot)], 0)
+    for node in (first, second):
+        isolate(cluster, node)
+    world.run(world.now_s + 10)
+    told = ask(world, damaged, "get", KEY)
+    assert told.code is Code.UNAVAILABLE
+
+
+def what_was_deleted_and_collected_does_not_return_with_its_slow_proposer():
+    """A proposer hears that its value was chosen when somebody else has deleted that, and all have collected it."""
+    world, cluster = strong(tombstone_grace_s=0.5)
+    first = cluster.nodes[0]
+    partition, over = partition_of(*KEY), []
+    registers, tell = first.core.registers, first.core.registers._tell
+    registers._tell = lambda key, chosen: over.append(chosen) if key == KEY and not over else tell(key, chosen)
+    put = Operation(Kind.PUT, KEY, Level.MAJORITY, b'{"n":1}', "alice")
+    first.process.run(first.core.coordinator.submit, put, lambda _: None)
+    assert world.run_until(lambda: bool(over), 5, step_s=0.001)
+    assert ask(world, cluster.nodes[1], "delete", KEY, level="majority").code is Code.OK
+    assert world.run_until(lambda: all(n.core.store.held(KEY) is None for n in cluster.nodes), 60)
+    assert first.core.store.registers.kept(KEY) is None
+    first.process.run(tell, KEY, over[0])
+    world.run(world.now_s + 2)
+    assert ask(world, first, "get", KEY, level="majority").code is Code.ABSENT
+    assert not first.core.store.replicas[partition].records
+
+
 SCENARIOS = {
+    "an_owner_without_the_settings_coordinates": an_owner_that_does_not_know_the_settings_leaves_requests_to_others,
+    "what_is_chosen_is_merged_however_late": what_was_deleted_and_collected_does_not_return_with_its_slow_proposer,
     "a_ballot_is_used_for_two_values": what_one_accepted_under_a_ballot_does_not_count_for_another_value,
     "registers_that_become_records_during_a_save_are_left_out": a_register_that_becomes_a_record_during_a_save_is_in_it,
     "what_was_drafted_counts_as_made": a_change_that_was_never_proposed_is_not_made,

@@ -11,10 +11,12 @@ class Relay(Message, frozen=True, tag=32):
     """Records that won at an owner, for listeners at a node that does not own them; one-way.
 
     :ivar cursor: of the sender's feed, right behind them.
+    :ivar gap: what was relayed before may not be what is held any more, and nothing that wins says so.
     """
 
     records: list[tuple[Key, Record]]
     cursor: str
+    gap: bool = False
 
 
 class Listen(Message, frozen=True, tag=38):
