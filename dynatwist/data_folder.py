@@ -54,6 +54,7 @@ class DataFolder:
             number=self.recovered.next_segment,
             wall_ms=mark_ms,
             at_turn_end=runtime.at_turn_end,
+            later=runtime.later,
             fatal=runtime.fatal,
             room=self.room,
         )

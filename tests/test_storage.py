@@ -31,7 +31,7 @@ from dynatwist.storage.seal import FRAME_HEADER, Sealer, UnknownFormat, open_fil
 from dynatwist.storage.segment_writer import SegmentWriter
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.store import Store
-from dynatwist.storage.wal import Wal
+from dynatwist.storage.wal import TOLD_A_TURN, Wal
 
 KEY = bytes(range(32))
 KEYS = ClusterKeys((b"c" * 32,), (b"s" * 32,))
@@ -221,6 +221,7 @@ class Bench:
             number=recovered.next_segment,
             wall_ms=lambda: 1000,
             at_turn_end=self.later.append,
+            later=self.later.append,
             fatal=self.fatal.append,
         )
         self.store = Store(recovered=recovered, wal=self.wal, actor=actor_of(b"n" * 8, epoch), wall_ms=lambda: 1000)
@@ -279,6 +280,19 @@ class TestStore:
         bench.turn()
         assert bench.announced == [(("t", "k"), b"{}")]
         assert readable == [1]
+
+    def test_those_who_wait_for_a_group_go_on_in_several_turns_and_in_their_order(self):
+        bench = Bench()
+        bench.store.write(("t", "k"), Draft(b"{}", "alice"))
+        count, order = 2 * TOLD_A_TURN + 1, []
+        for number in range(count):
+            bench.wal.when_durable(bench.wal.lsn, lambda number=number: order.append(number))
+        bench.later.pop(0)()
+        assert order == list(range(TOLD_A_TURN))
+        bench.wal.when_durable(bench.wal.lsn, lambda: order.append(count))
+        assert order == list(range(TOLD_A_TURN)), "nobody overtakes those who wait"
+        bench.turn()
+        assert order == list(range(count + 1))
 
     def test_one_group_takes_all_that_gathered(self):
         bench = Bench()

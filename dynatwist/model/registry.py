@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -149,3 +150,9 @@ def is_majority_of_each(those: set[bytes] | frozenset[bytes], groups: Iterable[C
         if len(those.intersection(group)) < majority(len(group)):
             return False
     return True
+
+
+@lru_cache(maxsize=1024)
+def owners_of(groups: tuple[tuple[bytes, ...], ...]) -> tuple[bytes, ...]:
+    """The members of some sets of owners, in order."""
+    return tuple(sorted(frozenset().union(*groups)))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from dynatwist.agreement.registers import Registers, Run
+from dynatwist.agreement.registers import Registers
 from dynatwist.agreement.rewriting import Rewriting
+from dynatwist.agreement.run import Run
 from dynatwist.agreement.turns import Ended
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.record import Draft, Record

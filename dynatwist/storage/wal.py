@@ -24,6 +24,10 @@ MAX_GATHERED_BYTES = 16 << 20
 ENTRY_BYTES = 200
 """An entry's share of memory besides its record, roughly."""
 
+TOLD_A_TURN = 32
+"""Whoever waits for the log may be about to decide a request, which takes a tenth of a millisecond; while a slow disk
+writes one group, thousands may come to wait. So many go on in one turn of the reactor."""
+
 
 class Wal:
     """The log being written.
@@ -35,6 +39,7 @@ class Wal:
     :param writer: the thread.
     :param number: of the segment to open now; greater than any there is.
     :param wall_ms: the wall reading to note with each group; see `dynatwist.cluster.walls`.
+    :param later: has something done in a later turn of the reactor.
     :param fatal: called with a reason when a write or sync fails for good; the process must not go on.
     :param room: what is left on the disk.
     :ivar stuck: why nothing can be written now; empty while it can.
@@ -54,6 +59,7 @@ class Wal:
         number: int,
         wall_ms: Callable[[], int],
         at_turn_end: Callable[[Callable[[], None]], object],
+        later: Callable[[Callable[[], None]], object],
         fatal: Callable[[str], None],
         room: DiskRoom | None = None,
     ) -> None:
@@ -63,6 +69,7 @@ class Wal:
         self._next = NextGroup(number, durability)
         self._wall_ms = wall_ms
         self._at_turn_end = at_turn_end
+        self._later = later
         self._fatal = fatal
         self._room = room
         self.stuck = ""
@@ -79,6 +86,7 @@ class Wal:
         self.durable_lapse_ms = 0
         self._on_written: Callable[[], None] = lambda: None
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._is_telling = False
         self._busy = False
         self._scheduled = False
         self._closed = False
@@ -116,7 +124,7 @@ class Wal:
 
         Calls are made in the order of their numbers, which must not decrease from call to call; pass `Wal.lsn`.
         """
-        if lsn <= self.durable_lsn:
+        if lsn <= self.durable_lsn and not self._is_due():
             call()
         else:
             self._waiting.append((lsn, call))
@@ -227,9 +235,24 @@ class Wal:
     def _tell(self, upto: int) -> None:
         """The log is durable up to a number: tell whoever waits for that."""
         call_safely(self._on_durable, upto)
-        while self._waiting and self._waiting[0][0] <= upto:
-            call_safely(self._waiting.popleft()[1])
+        if not self._is_telling:
+            self._tell_some()
         call_safely(self._on_written)
+
+    def _is_due(self) -> bool:
+        """Whether somebody waits who could go on now."""
+        return bool(self._waiting) and self._waiting[0][0] <= self.durable_lsn
+
+    def _tell_some(self) -> None:
+        waiting = self._waiting
+        for _ in range(TOLD_A_TURN):
+            if not waiting or waiting[0][0] > self.durable_lsn:
+                break
+            call_safely(waiting.popleft()[1])
+        self._is_telling = self._is_due()
+        if self._is_telling:
+            sometimes("so many wait for the log that they go on in several turns")
+            self._later(self._tell_some)
 
     def close(self, closed: Callable[[], None]) -> None:
         """Sync and close behind what was appended so far; what comes later is neither written nor acknowledged."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynatwist.agreement import registers, turns
+from dynatwist.agreement import registers, run, turns
 from dynatwist.agreement.rewriting import Rewriting
 from dynatwist.agreement.voting import Voting
 from dynatwist.cluster.standing import Standing
@@ -198,7 +198,7 @@ def registers_by_the_new_owners_alone(patch):
     """While members change, the old owners need not agree."""
     edit(
         patch,
-        registers.Run,
+        run.Run,
         "start",
         "cluster.ownership.groups(partition)",
         "cluster.ownership.groups(partition)[-1:]",
@@ -208,7 +208,7 @@ def registers_by_the_new_owners_alone(patch):
 @under(*CHANGES)
 def votes_by_another_registry_count(patch):
     """What was asked by one registry goes on though there is another."""
-    edit(patch, registers.Run, "_ask", "if self._version == self._registers.cluster.version:", "if True:")
+    edit(patch, run.Run, "_ask", "if self._version == self._registers.cluster.version:", "if True:")
 
 
 @under(*AWAY)

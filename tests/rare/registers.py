@@ -6,8 +6,8 @@ import json
 
 from twisted.internet.defer import ensureDeferred
 
-from dynatwist.agreement.registers import Run
 from dynatwist.agreement.rewriting import Rewriting
+from dynatwist.agreement.run import Run
 from dynatwist.model.record import Draft
 from dynatwist.model.records import pack, unpack
 from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
