@@ -172,7 +172,6 @@ QUICK = (
     "a_dot_left_out_of_a_digest",
     "a_drop_does_not_raise_the_generation",
     "a_history_that_gets_too_long_is_refused",
-    "a_listing_loses_what_did_not_fit_its_limit",
     "a_listing_shows_the_keys_of_others",
     "a_listing_shows_tombstones",
     "a_majority_of_those_reachable",

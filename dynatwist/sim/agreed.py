@@ -33,6 +33,8 @@ NAMED = 0.3
 """Share of writes that have a name, and are sent again."""
 AGAIN_WITHIN_S = 3.0
 """Some before they are answered, some when others have written since."""
+MOST_LOST = 8
+"""The same of writes of which nobody has heard: each may have had its effect at any time, or none."""
 REFUSED = ("precondition_failed", "not_found")
 """Answers that tell something of what is there."""
 
@@ -71,13 +73,23 @@ class Agreed:
         random = self._random
         place = random.randrange(KEYS)
         key = AGREED_TABLE, self._names[place]
-        if len(self._calls.get(key, ())) > MOST:
+        if self._is_much(key):
             self._count += 1
             self._names[place] = f"a{self._count}"
         for _ in range(random.choice((1, 1, 2, 3))):
             self._ask(random.choice(nodes), key, random.choices(KINDS, WEIGHTS)[0])
         for _ in range(random.randint(0, 2)):
             self._cluster.world.later(random.uniform(0, WATCHED_WITHIN_S), lambda: self._look(key))
+
+    def _is_much(self, key: Key) -> bool:
+        """Whether it would take too long to judge more requests on a key."""
+        calls = self._calls.get(key, ())
+        now_s = self._cluster.world.now_s
+        lost = sum(
+            call.is_write and now_s - call.started_s > AGAIN_WITHIN_S and call.code not in ("ok", *NO_EFFECT)
+            for call, _ in calls
+        )
+        return len(calls) > MOST or lost > MOST_LOST
 
     def _look(self, key: Key) -> None:
         nodes = self._cluster.ready_nodes()
