@@ -76,16 +76,49 @@ class Bench:
             print(line)
 
     @staticmethod
-    def lines(table: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
+    def lines(table: dict[str, dict[str, dict[str, float]]], ours_is: str = "DynaTwist") -> Iterator[str]:
         """The table, for people."""
         yield f"{'work, connections':19}{'server':13}median/s{'spread':>16}{'p50 ms':>8}{'p99 ms':>8}{'ratio':>8}"
         for work, by_name in table.items():
-            ours = by_name["DynaTwist"]["rate"]
+            ours = by_name[ours_is]["rate"]
             for name, one in by_name.items():
                 rates = f"{one['rate']:10,.0f}{one['low']:8,.0f}-{one['high']:<7,.0f}"
-                ratio = "" if name == "DynaTwist" else f"{ours / one['rate']:.2f}"
+                ratio = "" if name == ours_is else f"{ours / one['rate']:.2f}"
                 errors = f"  {one['errors']:.0f} errors" if one["errors"] else ""
-                yield f"{work:19}{name:11}{rates}{one['p50_ms']:8.2f}{one['p99_ms']:8.2f}{ratio:>8}{errors}".rstrip()
+                yield f"{work:19}{name:13}{rates}{one['p50_ms']:8.2f}{one['p99_ms']:8.2f}{ratio:>8}{errors}".rstrip()
+
+    # Strong tables
+
+    def strong(self) -> None:
+        """Strong tables beside ordinary ones, and beside etcd."""
+        found: dict[str, dict[str, list[Measured]]] = {}
+        usual, strong = DynaTwist(folder=self.folder), DynaTwist(folder=self.folder, name="strong table")
+        servers: list[DynaTwist | Etcd] = [strong, usual]
+        try:
+            strong.make_strong()
+            if shutil.which("etcd"):
+                servers.append(Etcd(self.folder))
+            for server in servers:
+                server.run("PUT", max(10, self.seconds), 32)
+            for _ in range(self.rounds):
+                for work in ("PUT", "GET"):
+                    for server in servers:
+                        measured = server.run(work, self.seconds, 32)
+                        if measured is not None:
+                            found.setdefault(f"{work}, 32", {}).setdefault(server.name, []).append(measured)
+                for waits in (True, False):
+                    for server in (one for one in servers if one is not usual):
+                        measured = server.contended(self.seconds, 32, waits=waits)
+                        work = "one key, 32" if waits else "the same at once"
+                        found.setdefault(work, {}).setdefault(server.name, []).append(measured)
+        finally:
+            for server in servers:
+                server.close()
+        self.results["strong"] = {
+            work: {name: _summary(runs) for name, runs in by_name.items()} for work, by_name in found.items()
+        }
+        for line in self.lines(self.results["strong"], "strong table"):  # type: ignore[arg-type]
+            print(line)
 
     # The plots
 
@@ -208,7 +241,18 @@ def _summary(runs: list[Measured]) -> dict[str, float]:
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
-    sections = ("table", "connections", "value_size", "nodes", "records", "safety", "tls", "listeners", "attacks")
+    sections = (
+        "table",
+        "connections",
+        "value_size",
+        "nodes",
+        "records",
+        "safety",
+        "tls",
+        "listeners",
+        "strong",
+        "attacks",
+    )
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)} (default: all)")
     parser.add_argument("--seconds", type=int, default=5, help="of each run")
     parser.add_argument("--rounds", type=int, default=3, help="runs of which the median is taken")
@@ -224,7 +268,7 @@ def main() -> None:
         sys.exit("bench: wrk is not installed; try: apt install wrk")
     bench = Bench(arguments)
     for name in arguments.sections or sections:
-        if name in ("table", "attacks"):
+        if name in ("table", "strong", "attacks"):
             getattr(bench, name)()
         else:
             bench.plot(name, getattr(bench, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import socket
@@ -16,6 +17,7 @@ from typing import Protocol
 from tests.real import RealCluster, certificate, free_port, wait_until
 
 from .clients import Measured, redis_benchmark, wrk
+from .contention import Contract, EtcdGateway, contended
 
 VALUE_BYTES = 100
 KEYS = 10_000
@@ -96,6 +98,18 @@ class DynaTwist(Speaker):
         wait_until(is_ready, 20)
         return Speaker("DynaTwist, HTTPS", url, self.token)
 
+    def make_strong(self) -> None:
+        """Have the table that is measured be linearizable; it has to be empty."""
+        token = self.cluster.admin_token()
+        answer = self.cluster.nodes[0].request("PUT", "/admin/tables/bench", {"consistency": "strong"}, token)
+        assert answer.status == 200, answer.body
+
+    def contended(self, seconds: int, clients: int, *, waits: bool) -> Measured:
+        """One key that many change; see `bench.contention`."""
+        node = self.cluster.nodes[0]
+        assert node.put("bench", "counter", {"n": 0}, self.token).status == 201
+        return contended(node.port, Contract(self.token, "/bench/key/counter"), seconds, clients, waits=waits)
+
     def close(self) -> None:
         """Stop it."""
         self.cluster.close()
@@ -146,7 +160,8 @@ class Etcd:
             )  # fmt: skip
         for client, _ in ports:
             _wait_for(client)
-        self._url = f"http://127.0.0.1:{ports[0][0]}"
+        self._port = ports[0][0]
+        self._url = f"http://127.0.0.1:{self._port}"
         time.sleep(2)  # for its election
 
     def run(
@@ -157,6 +172,13 @@ class Etcd:
             return None
         mode = "serializable" if work == "GET one" else "linearizable"
         return wrk("etcd.lua", self._url, seconds, connections, work[:3], str(keys), str(value_bytes), mode)
+
+    def contended(self, seconds: int, clients: int, *, waits: bool) -> Measured:
+        """One key that many change, by transactions; see `bench.contention`."""
+        body = json.dumps({"key": EtcdGateway.KEY, "value": base64.b64encode(b"0").decode()}).encode()
+        with urllib.request.urlopen(f"{self._url}/v3/kv/put", body, timeout=5) as answer:
+            assert answer.status == 200
+        return contended(self._port, EtcdGateway(), seconds, clients, waits=waits)
 
     def close(self) -> None:
         """Stop it."""

@@ -1,8 +1,9 @@
 """The Python client: treq underneath, Deferreds and async/await."""
 
-from .client import Client, Record
+from .client import Client
 from .errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
 from .lock import Lock, Locked, LockLost
+from .record import Record
 from .watch import Change
 
 __all__ = [

@@ -9,7 +9,7 @@ reads the record, and knows then. Or gives the write an `idempotency_key`: then 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -20,8 +20,10 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from dynatwist.twisted_inside.client import was_not_sent
 
+from .contention import UPDATE_TIMEOUT_S, updated
 from .errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
 from .lock import USUAL_TTL_S, Lock
+from .record import Record
 from .watch import Change, Watch
 
 CONNECT_TIMEOUT_S = 2.0
@@ -45,28 +47,6 @@ _ERRORS: dict[int, type[KvError]] = {
     412: PreconditionFailed,
     503: Unavailable,
 }
-
-
-class Record(msgspec.Struct, frozen=True):
-    """A record.
-
-    :ivar value: the JSON object.
-    :ivar vector_clock: the writes of this key that its writer had seen.
-    :ivar version: grows with every accepted write.
-    :ivar timestamp: milliseconds since the epoch.
-    :ivar etag: for ``if_match``.
-    :ivar superseded: of a repeated write: it was made before, and others have written since. What it became is told,
-        but for the vector clock and a patch's value, which nobody remembers.
-    """
-
-    value: dict[str, Any]
-    vector_clock: dict[str, int]
-    version: int
-    timestamp: int
-    owner: str
-    etag: str = ""
-    expires_at: int | None = None
-    superseded: bool = False
 
 
 class Client:
@@ -176,6 +156,25 @@ class Client:
         fields = msgspec.json.decode(body)
         fields["value"] = fields["value"] or {}
         return msgspec.convert(fields, Record)
+
+    async def update(
+        self,
+        table: str,
+        key: str,
+        change: Callable[[dict[str, Any] | None], Mapping[str, Any] | None],
+        *,
+        timeout_s: float = UPDATE_TIMEOUT_S,
+    ) -> Record | None:
+        """Change a record by what it is: read it, write what is made of it if nobody has written since, else again.
+
+        Exact in a strong table; in others as exact as a condition is.
+
+        :param change: makes the new value of the one there is, ``None`` where there is none; called once a try. If it
+            answers ``None``, all is left as it is.
+        :returns: the record that was written, or that is there and stays; ``None`` where there is none.
+        :raises PreconditionFailed: others were quicker for all of `timeout_s`.
+        """
+        return await updated(self, self._reactor, table, key, change, timeout_s)
 
     async def get(self, table: str, key: str, *, r: str | None = None) -> Record:
         """Read a record.

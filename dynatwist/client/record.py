@@ -1,0 +1,29 @@
+"""A record, as a client has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A record.
+
+    :ivar value: the JSON object.
+    :ivar vector_clock: the writes of this key that its writer had seen.
+    :ivar version: grows with every accepted write.
+    :ivar timestamp: milliseconds since the epoch.
+    :ivar etag: for ``if_match``.
+    :ivar superseded: of a repeated write: it was made before, and others have written since. What it became is told,
+        but for the vector clock and a patch's value, which nobody remembers.
+    """
+
+    value: dict[str, Any]
+    vector_clock: dict[str, int]
+    version: int
+    timestamp: int
+    owner: str
+    etag: str = ""
+    expires_at: int | None = None
+    superseded: bool = False
