@@ -2,7 +2,8 @@
 
 Each client writes keys of its own, one after another, so it knows what has to be there: of a key that is written again
 and again the last value acknowledged, or one whose fate is uncertain; of a key that was deleted, nothing; of sessions
-those whose time has not come. Needs root for partitions and full disks (network namespaces, tmpfs).
+those whose time has not come. Others share keys of a strong table, a lock, and names: there is to be an order
+of all that they are told. Needs root for partitions and full disks (network namespaces, tmpfs).
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import click
 from dynatwist.storage.keyfile import parse
 from tests.real import wait_until
 
+from .agreed import TABLE, Agreed, Histories, Holder, Leases, Names
 from .clients import Client, LargeWriter, Locker, Sessions, Writer
 from .hosts import Host, can_isolate, make_network, remove_network
 from .mischief import FAULTS, PHASES, Mischief, wait_settled
 from .report import Report
 
 WRITERS = 4
+AGREED, HOLDERS = 4, 3
 REPLICAS = 3
 MOST_RSS_MB, MOST_LOG_MB, MOST_TEXT_MB = 600, 250, 5
 """Bounds of a node's memory, its write-ahead log, and the log that people read; the load keeps far below a hundred
@@ -43,6 +46,8 @@ class Soak:
         self.report = Report()
         self.hosts: list[Host] = []
         self.retired: list[Host] = []
+        self.histories = Histories(self.report.is_wrong)
+        self.leases = Leases()
         self._made = 0
         for _ in range(nodes):
             self.hosts.append(self._make())
@@ -81,6 +86,7 @@ class Soak:
             host.node.start()
         assert wait_settled(self.hosts, SETTLED_S), "the nodes did not come up"
         token = wait_until(lambda: self.hosts[0].node.register("soak"), 10)
+        self._make_strong()
         clients = self._clients(token)
         for client in clients:
             client.start()
@@ -101,11 +107,20 @@ class Soak:
         click.echo(f"faults: {dict(mischief.struck)}")
         self.report.end()
 
+    def _make_strong(self) -> None:
+        node = self.hosts[0].node
+        password = parse((self.folder / "cluster.key").read_text(), "").admin_password()
+        admin = node.request("POST", "/admin/login", {"password": password}).json["token"]
+        answer = node.request("PUT", f"/admin/tables/{TABLE}", {"consistency": "strong"}, admin, timeout_s=20)
+        assert answer.status == 200, answer.body
+
     def _clients(self, token: str) -> list[Client]:
         kinds: list[tuple[type[Client], float]] = [(Writer, 0.7 / WRITERS)] * WRITERS
         kinds += [(LargeWriter, 0.015), (Sessions, 0.1), (Locker, 0.1)]
+        kinds += [(Agreed, 0.05)] * AGREED + [(Holder, 0.01)] * HOLDERS + [(Names, 0.002)]
+        Agreed.histories, Holder.leases = self.histories, self.leases
         return [
-            kind(number, self.hosts, token, self.report, seed=self.seed, rate=max(0.5, share * self.rate))
+            kind(number, self.hosts, token, self.report, seed=self.seed, rate=max(0.3, share * self.rate))
             for number, (kind, share) in enumerate(kinds)
         ]
 
@@ -137,6 +152,9 @@ class Soak:
 
     def _judge(self, clients: list[Client]) -> None:
         report, began_s = self.report, time.monotonic()
+        self.histories.judge_the_rest()
+        told = f"{self.histories.requests} requests on {self.histories.judged} keys of a strong table judged"
+        click.echo(f"{told}; a lock taken {self.leases.taken} times")
         if not wait_settled(self.hosts, SETTLED_S):
             report.is_wrong(f"not every node is ready and whole {SETTLED_S:.0f} s after the last fault")
         report.lasted("all were ready and whole at the end after", time.monotonic() - began_s)

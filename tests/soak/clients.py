@@ -41,6 +41,8 @@ class Known:
 class Client(threading.Thread):
     """Takes one step after another, at a steady pace."""
 
+    table = "soak"
+
     def __init__(self, number: int, hosts: list[Host], token: str, report: Report, *, seed: int, rate: float) -> None:
         super().__init__(daemon=True)
         self.number, self.hosts, self.token, self.report = number, hosts, token, report
@@ -72,7 +74,7 @@ class Client(threading.Thread):
         struck, faults = bool(host.struck), faults_on(self.hosts)
         began_s = time.monotonic()
         try:
-            answer = host.node.request(method, f"/soak/{path}", body, self.token, TIMEOUT_S, **headers)
+            answer = host.node.request(method, f"/{self.table}/{path}", body, self.token, TIMEOUT_S, **headers)
         except (OSError, http.client.HTTPException):
             answer = None
         took_s = time.monotonic() - began_s
