@@ -77,6 +77,7 @@ class _Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
 _tail = msgspec.msgpack.Decoder(_Tail).decode
 _outline = msgspec.msgpack.Decoder(_Outline).decode
 _NOTHING = b"\xc0"
+_EMPTY_LIST = 0x90
 _value = msgspec.msgpack.Decoder(_Value).decode
 _head = msgspec.msgpack.Decoder(_Head).decode
 NAME_BYTES = 29
@@ -91,6 +92,11 @@ def dot_of(packed: Packed) -> Dot:
 def op_of(packed: Packed) -> bytes:
     """The id of the request that a packed record was written by; may be empty."""
     return _tail(packed).op
+
+
+def count_named(packed: Packed) -> int:
+    """How many named writes a packed record remembers; most remember none, and end with an empty list."""
+    return 0 if packed[-1] == _EMPTY_LIST else len(unpack(packed).named)
 
 
 def name_of(packed: Packed | None) -> bytes:

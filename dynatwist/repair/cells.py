@@ -67,7 +67,8 @@ class CellPages:
         if at >= len(keys):
             del self._walks[arrival.node]
             at = -1
-        reply = CellsAre(cells, registers.floor(partition), number, at)
+        is_whole = cluster.store.replicas[partition].whole
+        reply = CellsAre(cells, registers.floor(partition), number, at, is_whole)
         wal = cluster.store.wal
         wal.when_durable(wal.lsn, lambda: respond(reply))
 
@@ -75,21 +76,25 @@ class CellPages:
 class CellPull:
     """Joins a peer's registers of some partitions, one after another.
 
-    :param done: called once, with the partitions of which the peer has told all that its registers hold.
+    :param done: called once, with the partitions of which the peer has told all that its registers hold; and with those
+        among them that it did not hold all of by then, though it may have done so when its records were fetched.
     """
 
-    def __init__(self, cluster: Cluster, peer: bytes, partitions: list[int], done: Callable[[set[int]], None]) -> None:
+    def __init__(
+        self, cluster: Cluster, peer: bytes, partitions: list[int], done: Callable[[set[int], set[int]], None]
+    ) -> None:
         self._cluster = cluster
         self._peer = peer
         self._left = partitions[::-1]
         self._done = done
         self._pulled: set[int] = set()
+        self._damaged: set[int] = set()
         self._version = cluster.version
         self._next()
 
     def _next(self) -> None:
         if not self._left:
-            self._done(self._pulled)
+            self._done(self._pulled, self._damaged)
         else:
             self._pull(self._left[-1], self._cluster.store.replicas[self._left[-1]].resets, 0, 0)
 
@@ -98,8 +103,11 @@ class CellPull:
             is_same = self._cluster.store.replicas[partition].resets == resets
             if not isinstance(reply, CellsAre) or not is_same or self._version != self._cluster.version:
                 self._cluster.learn(reply)
-                self._done(set())
+                self._done(set(), set())
                 return
+            if not reply.is_whole:
+                sometimes("registers come from an owner that does not hold all of them")
+                self._damaged.add(partition)
             self._join(partition, reply)
             if reply.at > at:
                 sometimes("registers come in several pages")

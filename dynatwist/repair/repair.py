@@ -164,7 +164,11 @@ class Repair:
         if not wanted or self._cluster.peers.lacks_registers(node):
             self._fetched(node, partitions, whole)
         else:
-            CellPull(self._cluster, node, wanted, lambda pulled: self._fetched(node, sorted(pulled), whole))
+
+            def pulled(some: set[int], damaged: set[int]) -> None:
+                self._fetched(node, sorted(some), whole - damaged)
+
+            CellPull(self._cluster, node, wanted, pulled)
 
     def _may_have_voted(self, partition: int) -> bool:
         """Whether this node may have voted on registers of a partition that it does not hold all of now."""

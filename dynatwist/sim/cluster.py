@@ -170,8 +170,8 @@ class SimCluster:
     :ivar time: what time it is by the hosts' wall clocks.
     :ivar hosts_by_id: the number of the host that has, or had, a node id.
     :ivar same_seeds: whether all nodes are started with the same ``--join`` list, themselves in it.
-    :param own_key_files: whether each host has a key file of its own, copied from the others' at its first start.
-    :ivar keys: what is in the key file that all hosts share, or that new ones get.
+    :param own_key_files: whether each host has a key file of its own, copied from a member's at its first start.
+    :ivar keys: what is in the key file that all hosts share, or that the first ones get.
     """
 
     def __init__(
@@ -213,7 +213,12 @@ class SimCluster:
 
     def keys_of(self, number: int) -> ClusterKeys:
         """What is in a host's key file."""
-        return self.keys if self._own_key_files is None else self._own_key_files.setdefault(number, self.keys)
+        own = self._own_key_files
+        if own is None:
+            return self.keys
+        if number not in own:
+            own[number] = next((own[node.number] for node in self.ready_nodes() if node.number in own), self.keys)
+        return own[number]
 
     def add_storage_secret(self, secret: bytes) -> None:
         """An operator puts a new storage secret into all key files."""

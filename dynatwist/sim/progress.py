@@ -11,6 +11,7 @@ from dynatwist.storage.store import Store
 
 from .burials import Burials
 from .cluster import SimNode
+from .durable import once_durable
 from .history import name_of
 from .known import Known
 from .ledger import Ledger
@@ -36,7 +37,7 @@ class Progress:
         elif self.is_held(core.store, known):
             self._judge_step(known, node)
             self._judge_burial(known, node, core)
-        core.store.wal.when_durable(core.store.wal.lsn, partial(self._has, known, node, core))
+        once_durable(core.store.wal, partial(self._has, known, node, core))
 
     def _judge_step(self, known: Known, node: SimNode) -> None:
         """P3: not back to what it had replaced."""

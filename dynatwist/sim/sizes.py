@@ -16,7 +16,8 @@ import msgspec
 from dynatwist.core import Core
 from dynatwist.model.record import Record
 from dynatwist.net.framing import FRAME_SIZES, FrameSizes
-from dynatwist.storage.index import RECORD_OVERHEAD_BYTES, TABLE_OVERHEAD_BYTES
+from dynatwist.storage.index import NAMED_BYTES, RECORD_OVERHEAD_BYTES, TABLE_OVERHEAD_BYTES
+from dynatwist.storage.store import CELL_BYTES
 
 SMALL_ENTRY_BYTES = 600
 """Of a request that is remembered without its record: id, answer, and its text."""
@@ -86,16 +87,18 @@ def draw_sizes(seed: int) -> Sizes:
 
 def size_of(name: str, record: Record | None) -> int:
     """What a record counts for against the memory limit, from its definition."""
-    return 0 if record is None else len(name) + len(record.value or b"") + RECORD_OVERHEAD_BYTES
+    if record is None:
+        return 0
+    return len(name) + len(record.value or b"") + RECORD_OVERHEAD_BYTES + NAMED_BYTES * len(record.named)
 
 
 def stored_bytes(core: Core) -> int:
-    """What all records of a node count for, and their tables."""
+    """What all records of a node count for, their tables, and its registers."""
     held = [item for replica in core.store.replicas for item in replica.records.items()]
     tables = {table for (table, _), _ in held}
-    return sum(size_of(key[1], record) for key, record in held) + sum(
-        len(table) + TABLE_OVERHEAD_BYTES for table in tables
-    )
+    cells = sum(len(registers.cells) for registers in core.store.state.registers)
+    records = sum(size_of(key[1], record) for key, record in held)
+    return records + sum(len(table) + TABLE_OVERHEAD_BYTES for table in tables) + CELL_BYTES * cells
 
 
 def held_bytes(root: Any) -> int:

@@ -11,6 +11,7 @@ from dynatwist.model.ring import SYSTEM_PARTITION
 
 from .burials import Burials
 from .cluster import SimNode
+from .durable import once_durable
 from .known import Known
 from .ledger import Ledger
 from .order import is_preferred
@@ -67,7 +68,7 @@ class Wholeness:
                 self._not_whole[node.number] |= {one.number for one in core.store.replicas if not one.whole}
                 self._aside[node.number] = {one for one in aside if core.store.replicas[one.partition].aside}
 
-        core.store.wal.when_durable(core.store.wal.lsn, durable)
+        once_durable(core.store.wal, durable)
 
     def _judge_damage(self, node: SimNode, core: Core) -> None:
         """Nothing happened to its disk since it was up: so nothing is damaged, and nothing counts that did not."""
@@ -129,7 +130,7 @@ class Wholeness:
             self._say(f"P12: {node.host} sets partition {partition} aside, though nothing of it was lost")
         self._starts_over(node, partition)
         if partition == SYSTEM_PARTITION:  # the last; one that dies before that is durable is told once more
-            core.store.wal.when_durable(core.store.wal.lsn, lambda: self._may_be_told.discard(node.number))
+            once_durable(core.store.wal, lambda: self._may_be_told.discard(node.number))
         self._ceases_whole(node, core, partition)
 
     def became_whole(self, node: SimNode, core: Core, partition: int) -> None:
@@ -168,4 +169,4 @@ class Wholeness:
             if node.core is core and not core.store.replicas[partition].whole:
                 self._not_whole[node.number].add(partition)
 
-        core.store.wal.when_durable(core.store.wal.lsn, durable)
+        once_durable(core.store.wal, durable)

@@ -11,7 +11,7 @@ from sortedcontainers import SortedList
 
 from dynatwist.model.ends import Ends
 from dynatwist.model.record import Key, Record
-from dynatwist.model.records import value_of
+from dynatwist.model.records import count_named, value_of
 from dynatwist.model.ring import is_system_table
 
 from .effects import Gone, Held
@@ -20,6 +20,8 @@ from .tables import LiveCounts
 
 RECORD_OVERHEAD_BYTES = 400
 """A record's dot, stamps and names, and its share of dictionaries and lists, roughly."""
+NAMED_BYTES = 70
+"""The name of a write, as records remember it."""
 TABLE_OVERHEAD_BYTES = 1000
 """A table costs an ordered list of its keys, also one with a single key."""
 
@@ -87,6 +89,8 @@ class Index:
         old, new = before.value if before is not None else None, record.value
         if before is None or old is None or new is None or before.expires_ms or record.expires_ms:
             self._change(effect.key, before, record)
+        elif before.named or record.named:
+            self.size_bytes += _size("", record) - _size("", before)
         else:
             self.size_bytes += len(new) - len(old)
 
@@ -108,6 +112,7 @@ class Index:
                 packed = replica.records.packed(key)
                 assert packed is not None
                 self.size_bytes += len(name) + len(value_of(packed) or b"") + RECORD_OVERHEAD_BYTES
+                self.size_bytes += NAMED_BYTES * count_named(packed)
                 if key not in replica.tombstones:
                     self.live.add(table, 1)
             self.ends.add_all(list(replica.ends.items()))
@@ -151,7 +156,9 @@ class Index:
 
 def _size(name: str, record: Record | None) -> int:
     """A record's share of memory, roughly."""
-    return 0 if record is None else len(name) + len(record.value or b"") + RECORD_OVERHEAD_BYTES
+    if record is None:
+        return 0
+    return len(name) + len(record.value or b"") + RECORD_OVERHEAD_BYTES + NAMED_BYTES * len(record.named)
 
 
 def _table_size(table: str) -> int:

@@ -39,7 +39,7 @@ from dynatwist.model.records import Packed, Records, dot_of, pack, unpack
 from dynatwist.model.replica import Outcome, Replica
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.replication.hints import HintQueues
-from dynatwist.replication.register import Cell, Registers
+from dynatwist.replication.register import Cell, Floor, Registers
 
 from .effects import Covered, Effect, Gone, Held, Lost, Noted, Unchanged
 from .entries import (
@@ -67,16 +67,18 @@ class State:
 
     :ivar replicas: by number of the partition.
     :ivar registers: the same; see `dynatwist.replication.register`.
+    :ivar cells: how many registers there are.
     :ivar meta: small named values, as the registry.
     :ivar hints: which keys other nodes missed.
     :ivar lapse_ms: the time that is over, by which records expire; it never falls. See `dynatwist.replication.lapse`.
     """
 
-    __slots__ = ("_changed", "hints", "lapse_ms", "meta", "registers", "replicas")
+    __slots__ = ("_changed", "cells", "hints", "lapse_ms", "meta", "registers", "replicas")
 
     def __init__(self) -> None:
         self.replicas = [Replica(number) for number in range(ALL_PARTITIONS)]
         self.registers = [Registers() for _ in range(ALL_PARTITIONS)]
+        self.cells = 0
         self.meta: dict[str, bytes] = {}
         self.hints = HintQueues()
         self.lapse_ms = 0
@@ -129,10 +131,10 @@ class State:
             case Dropped():
                 return self._drop(entry)
             case Reset(partition, whole):
-                self.registers[partition].start_over()
+                self._forget_cells(partition)
                 return Gone(partition, self.replicas[partition].reset(whole))
             case SetAside(partition):
-                self.registers[partition].start_over()
+                self._forget_cells(partition)
                 return Gone(partition, self.replicas[partition].set_aside())
             case Wholeness(partition, whole):
                 return _noted(partition, self.replicas[partition].count_as_whole(whole))
@@ -147,7 +149,7 @@ class State:
             case CellJoined(partition, key, cell):
                 return self._keep(partition, key, self.cell(key).joined(cell))
             case Forgotten(partition, keys, floor):
-                return _noted(partition, self.registers[partition].forget(keys, floor))
+                return self._forget(partition, keys, floor)
         raise TypeError(f"no entry: {entry!r}")
 
     def _merge(self, replica: Replica, key: Key, record: Record, packed: Packed) -> Effect:
@@ -165,7 +167,26 @@ class State:
         return Covered(replica.number, key, record, came_back)
 
     def _keep(self, partition: int, key: Key, cell: Cell) -> Effect:
-        return _noted(partition, self.registers[partition].keep(key, cell))
+        registers = self.registers[partition]
+        before = len(registers.cells)
+        is_change = registers.keep(key, cell)
+        self.cells += len(registers.cells) - before
+        return _noted(partition, is_change)
+
+    def _forget(self, partition: int, keys: list[Key], floor: Floor) -> Effect:
+        registers = self.registers[partition]
+        before = len(registers.cells)
+        is_change = registers.forget(keys, floor)
+        self.cells += len(registers.cells) - before
+        return _noted(partition, is_change)
+
+    def _forget_cells(self, partition: int) -> None:
+        self.cells -= len(self.registers[partition].cells)
+        self.registers[partition].start_over()
+
+    def count_cells(self) -> None:
+        """Count the registers anew, where they came otherwise than by entries: from a cold save."""
+        self.cells = sum(len(registers.cells) for registers in self.registers)
 
     def _learn(self, entry: Learnt) -> Effect:
         """Where the log is replayed over a save of later, the register has gone on, and so has the record."""

@@ -35,6 +35,9 @@ from .write_clock import WriteClock
 Observer = Callable[[AnyEntry, Effect], None]
 """Told of each entry once it was carried out and logged, also of those that changed nothing, and of their effects."""
 
+CELL_BYTES = 350
+"""What a register takes beside its value, which is the record's as a rule: two ballots, and a place in a dictionary."""
+
 
 class Store:
     """See the module.
@@ -76,6 +79,7 @@ class Store:
         self.conflicts = 0
         self.alarms = 0
         self._index = Index(state)
+        state.count_cells()
         self.registers = RegisterStore(state, self._commit)
         self.requests = Requests(state.held)
         self._winners = Winners(wal)
@@ -125,8 +129,8 @@ class Store:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that the records take, roughly."""
-        return self._index.size_bytes
+        """Memory that the records and registers take, roughly."""
+        return self._index.size_bytes + CELL_BYTES * self.state.cells
 
     def remember(self, key: Key, record: Record) -> None:
         """Know from another owner what a request became."""
@@ -147,7 +151,7 @@ class Store:
 
     def has_room_for(self, key: Key, value: bytes, most_bytes: int) -> bool:
         """Whether a value may be held within a bound of `size_bytes`; or it takes no more than what it replaces."""
-        return self._index.has_room_for(key, value, self.held(key), most_bytes)
+        return self._index.has_room_for(key, value, self.held(key), most_bytes - CELL_BYTES * self.state.cells)
 
     def bound(self, exact_creations: int) -> None:
         """Another `exact_creations` than the usual one, from now on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from dynatwist.calls import call_safely
+from dynatwist.calls import call_each, call_safely
 from dynatwist.sometimes import sometimes
 
 from .durability import Durability
@@ -81,7 +81,7 @@ class Wal:
         self.durable_lsn = 0
         self.recovered: Position = segments.reached
         self.position: Position = segments.reached
-        self._on_durable: Callable[[int], None] = lambda upto: None
+        self._on_durable: list[Callable[[int], None]] = []
         self._lapse_ms: Callable[[], int] = lambda: 0
         self.durable_lapse_ms = 0
         self._on_written: Callable[[], None] = lambda: None
@@ -98,7 +98,7 @@ class Wal:
 
     def tell_first(self, call: Callable[[int], None]) -> None:
         """Tell somebody up to which number the log is durable, before anybody who waits for that."""
-        self._on_durable = call
+        self._on_durable.append(call)
 
     def after_each_group(self, call: Callable[[], None]) -> None:
         """Tell somebody of each group that was written."""
@@ -234,7 +234,7 @@ class Wal:
 
     def _tell(self, upto: int) -> None:
         """The log is durable up to a number: tell whoever waits for that."""
-        call_safely(self._on_durable, upto)
+        call_each(self._on_durable, upto)
         if not self._is_telling:
             self._tell_some()
         call_safely(self._on_written)

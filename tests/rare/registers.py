@@ -336,7 +336,44 @@ def what_was_deleted_and_collected_does_not_return_with_its_slow_proposer():
     assert not first.core.store.replicas[partition].records
 
 
+def while_a_member_leaves_the_old_owners_have_to_agree_too():
+    """Of four members one is struck out; two of the three that stay are no majority of the four."""
+    world, cluster = settled(4)
+    first, _, third, leaving = cluster.nodes
+    for node in (third, leaving):
+        node.core.registers.voting.votes_on = lambda partition: False
+    first.process.run(first.core.registrar.forget, leaving.node_id)
+    assert world.run_until(lambda: first.core.cluster.registry.changing, 10, step_s=0.001)
+    assert append(world, first, "first", limit_s=0.5) is None
+    assert first.core.cluster.registry.changing
+
+
+def what_was_voted_by_an_older_registry_is_asked_anew():
+    """Votes are on their way while a member is struck out: its vote, which came with them, does not count any more."""
+    world, cluster = settled(4)
+    first, *others = cluster.nodes
+    polls, held = first.core.registers._polls, []
+    ask = polls.ask
+    polls.ask = lambda owner, question, heard: ask(owner, question, lambda vote: held.append((heard, vote)))
+    draft, over = Draft(b'{"names":["first"]}', "x"), []
+    made, until_s = Rewriting(first.core.store, RIVAL, lambda _: draft), first.process.seconds() + 60
+    first.process.run(first.core.registers.change, RIVAL, made, until_s, over.append)
+    assert world.run_until(lambda: len(held) == 4, 5, step_s=0.001)
+    version = first.core.cluster.version
+    first.process.run(first.core.registrar.forget, others[-1].node_id)
+    assert world.run_until(lambda: first.core.cluster.version == version + 2, 20, step_s=0.01)
+    asked = []
+    polls.ask = lambda owner, question, heard: asked.append((owner, question.value)) or ask(owner, question, heard)
+    for heard, vote in held:
+        first.process.run(heard, vote)
+    assert world.run_until(lambda: bool(over), 10, step_s=0.001)
+    assert [value for _, value in asked[:3]] == [None] * 3, "it asks for promises anew"
+    assert others[-1].node_id not in {owner for owner, _ in asked}
+
+
 SCENARIOS = {
+    "registers_by_the_new_owners_alone": while_a_member_leaves_the_old_owners_have_to_agree_too,
+    "votes_by_another_registry_count": what_was_voted_by_an_older_registry_is_asked_anew,
     "an_owner_without_the_settings_coordinates": an_owner_that_does_not_know_the_settings_leaves_requests_to_others,
     "what_is_chosen_is_merged_however_late": what_was_deleted_and_collected_does_not_return_with_its_slow_proposer,
     "a_ballot_is_used_for_two_values": what_one_accepted_under_a_ballot_does_not_count_for_another_value,

@@ -66,12 +66,14 @@ class CellsAre(Message, frozen=True, tag=48):
     """Reply: registers, and their floor; durable.
 
     :ivar at: how many of the walk's registers were sent by now; -1 when these are the last ones.
+    :ivar is_whole: whether the sender holds all of the partition.
     """
 
     cells: list[tuple[Key, Cell]]
     floor: Floor
     walk: int
     at: int
+    is_whole: bool = True
 
 
 class CountTable(Message, frozen=True, tag=49):
