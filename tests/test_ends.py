@@ -20,7 +20,7 @@ AHEAD_MS = 9_000
 
 
 def settled():
-    world = World(1)
+    world = World(3)
     cluster = SimCluster(world, 3)
     for node in cluster.nodes:
         node.start()

@@ -354,7 +354,7 @@ def test_a_turn_is_short_though_there_are_many_sessions():
     for number in range(100_000):
         store.write(("t", f"session{number}"), Draft(b'{"user":"someone"}', "alice", store.wall_ms() + 3_600_000))
     world.run(world.now_s + 1)
-    tombstones = node.core.repair._tombstones
+    tombstones = node.core.repair.tombstones
     took = []
     real = tombstones._drop_known
 

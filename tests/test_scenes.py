@@ -16,7 +16,7 @@ TIMES = 4
 SEES = {
     "an_owner_that_is_not_whole_compares": ("a_write_that_one_owner_missed", 0),
     "a_read_that_reached_too_few_is_answered": ("a_write_that_only_one_owner_has", 5),
-    "a_condition_is_decided_by_one_replica": ("a_condition_at_an_owner_that_missed_a_write", 0),
+    "a_condition_is_decided_by_one_replica": ("a_condition_at_an_owner_that_missed_a_write", 7),
     "a_full_owner_keeps_its_place": ("conditions_at_an_owner_that_is_not_well", 7),
     "a_listing_without_the_keys_on_which_owners_differ": ("a_table_that_is_listed_in_pages", 2),
     "a_prefix_that_is_a_key_is_not_listed": ("a_table_that_is_listed_in_pages", 0),

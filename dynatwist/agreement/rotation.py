@@ -26,7 +26,7 @@ from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import KeysAre, Rekey, Unable
 from dynatwist.net.replies import Reply
 from dynatwist.sometimes import sometimes
-from dynatwist.storage.keyring import SECRET_BYTES, Keyring, NoSuchKeys, name_of
+from dynatwist.storage.keyring import SECRET_BYTES, Change, Keyring, NoSuchKeys, name_of
 
 from . import awaited
 from .registers import Registers
@@ -88,11 +88,12 @@ class Rotation:
 
         :raises RotationRefused: when one does not.
         """
-        turn = await self._take_turn("use", name)
-        for member, names in await self._all_take(Rekey(self._cluster.version, turn=turn)):
+        turn, version = await self._take_turn("use", name), self._cluster.version
+        for member, names in await self._all_take(Rekey(version, turn=turn)):
             if name not in names:
                 raise RotationRefused(f"{member.address} does not know secret {name}; install it first")
-        await self._all_take(Rekey(self._cluster.version, "use", name=name, turn=turn))
+        self._require_same(version)
+        await self._all_take(Rekey(version, "use", name=name, turn=turn))
         return name
 
     async def retire(self, keep_tokens: bool = True) -> str:
@@ -103,13 +104,14 @@ class Rotation:
         :raises RotationRefused: when one uses another.
         """
         name = self._keyring.keys.names()[0]
-        turn = await self._take_turn("retire", name)
-        for member, names in await self._all_take(Rekey(self._cluster.version, turn=turn)):
+        turn, version = await self._take_turn("retire", name), self._cluster.version
+        for member, names in await self._all_take(Rekey(version, turn=turn)):
             if names[0] != name:
                 raise RotationRefused(f"{member.address} does not use secret {name} yet")
+        self._require_same(version)
         now_s = self._cluster.runtime.wall_ms() // 1000
         tokens_s = self._tokens_s if keep_tokens else 0
-        await self._all_take(Rekey(self._cluster.version, "retire", b"", name, now_s, tokens_s, turn))
+        await self._all_take(Rekey(version, "retire", b"", name, now_s, tokens_s, turn))
         return name
 
     async def rotate(self, keep_tokens: bool = True) -> str:
@@ -126,7 +128,14 @@ class Rotation:
             raise RotationRefused("a majority of the members did not agree in time; try again")
         return mine.version
 
+    def _require_same(self, version: int) -> None:
+        if self._cluster.version != version:
+            raise RotationRefused("members have changed meanwhile; try again")
+
     def _require_all(self) -> None:
+        registry = self._cluster.registry
+        if registry is not None and registry.changing:
+            raise RotationRefused("a member joins or leaves; try again when that is over")
         peers, members = self._cluster.peers, self._members()
         away = [one.address for one in members if not peers.is_reachable(one.node_id)]
         if away:
@@ -171,6 +180,11 @@ class Rotation:
         if not message.turn and not message.step:
             respond(KeysAre(self._keyring.keys.names()))
             return
+        try:
+            self._change_of(message)(self._keyring.keys)
+        except NoSuchKeys as error:
+            respond(Unable(f"this step is none: {error}"))
+            return
 
         def looked(end: Ended) -> None:
             last = end.record.version if end.record is not None else 0
@@ -188,12 +202,7 @@ class Rotation:
     def _take(self, message: Rekey, respond: Respond) -> None:
         before = self._keyring.keys.names()
         try:
-            if message.step == "install":
-                self._keyring.install(message.secret)
-            elif message.step == "use":
-                self._keyring.use(message.name)
-            elif message.step == "retire":
-                self._keyring.retire(message.name, message.now_s, message.tokens_s)
+            self._keyring.change(self._change_of(message))
         except NoSuchKeys as error:
             respond(Unable(f"this step is none: {error}"))
             return
@@ -208,3 +217,20 @@ class Rotation:
                 others=", ".join(after[1:]) or "none",
             )
         respond(KeysAre(after))
+
+    def _change_of(self, message: Rekey) -> Change:
+        """What a step makes of this node's keys.
+
+        :raises NoSuchKeys: when it names a secret that this node does not have; the change itself may raise it too.
+        """
+        match message.step:
+            case "install":
+                return lambda keys: keys.installed(message.secret)
+            case "use" | "retire" if message.name not in self._keyring.keys.names():
+                raise NoSuchKeys(f"this node does not have secret {message.name[:16]}")
+            case "use":
+                return lambda keys: keys.used(message.name)
+            case "retire":
+                return lambda keys: keys.retired(message.name, message.now_s, message.tokens_s)
+            case _:
+                return lambda keys: keys

@@ -36,21 +36,17 @@ def record_json(record: Record, tag: str = "") -> bytes:
 def written_json(operation: Operation, result: Result) -> bytes:
     """The record that a write became, as its answer.
 
-    Of one that was made before, and that others have written over since, all that is still known: no vector clock, and
-    of a patch no value. It says so: ``"superseded": true``.
+    Of one that was made before, and that others have written over since, all that is still known: no vector clock, no
+    owner, and of a patch no value. It says so: ``"superseded": true``.
     """
     record, was = result.record, result.was
     assert record is not None
     if was is None:
         return record_json(record)
     value = operation.value if operation.kind is Kind.PUT else b"null"
-    return b'{"value":%b,"vector_clock":{},"version":%d,"timestamp":%d,"owner":%b,"etag":%b,"superseded":true}' % (
-        value,
-        was.version,
-        was.ms,
-        _owner_json(record.owner),
-        tag_of_written(result).encode(),
-    )
+    return b'{"value":%b,"vector_clock":{},"version":%d,"timestamp":%d,"etag":%b,"superseded":true}' % (
+        value, was.version, was.ms, tag_of_written(result).encode(),
+    )  # fmt: skip
 
 
 def tag_of_written(result: Result) -> str:

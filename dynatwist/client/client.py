@@ -173,6 +173,7 @@ class Client:
             answers ``None``, all is left as it is.
         :returns: the record that was written, or that is there and stays; ``None`` where there is none.
         :raises PreconditionFailed: others were quicker for all of `timeout_s`.
+        :raises Unavailable: as for all writes; with code ``uncertain`` where nobody knows whether it was changed.
         """
         return await updated(self, self._reactor, table, key, change, timeout_s)
 
@@ -277,6 +278,7 @@ class Client:
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> bytes:
         last: KvError = Unavailable(0, "unreachable", "no node answers")
+        doubt: KvError | None = None
         for attempt in range(ROUNDS * len(self._urls)):
             if attempt and attempt % len(self._urls) == 0:
                 await self._pause()
@@ -286,15 +288,17 @@ class Client:
                 if error.status != 503 or (error.code == "uncertain" and not repeatable):
                     raise
                 last = error
+                if error.code == "uncertain":
+                    doubt = error
             except Exception as error:
                 if was_not_sent(error):
                     last = Unavailable(0, "unreachable", f"{self._urls[0]}: {error}")
                 elif repeatable:
-                    last = self._uncertain(error)
+                    last = doubt = self._uncertain(error)
                 else:
                     raise self._uncertain(error) from None
             self._urls.append(self._urls.pop(0))
-        raise last
+        raise doubt or last  # one of the tries may have been carried out, whatever the others were told
 
     def _uncertain(self, error: Exception) -> Unavailable:
         """Whatever the connection died of: the request may have arrived."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from twisted.internet.task import deferLater
 
@@ -64,9 +63,9 @@ async def updated(
         value = change(held.value if held is not None else None)
         if value is None:
             return held
-        tag, name = held.etag if held is not None else None, uuid4().hex
+        tag = held.etag if held is not None else None
         try:
-            return await client.put(table, key, value, if_match=tag, if_none_match=held is None, idempotency_key=name)
+            return await client.put(table, key, value, if_match=tag, if_none_match=held is None)
         except PreconditionFailed:
             now_s = reactor.seconds()
             if now_s >= until_s:

@@ -16,14 +16,14 @@ class Record(msgspec.Struct, frozen=True):
     :ivar timestamp: milliseconds since the epoch.
     :ivar etag: for ``if_match``.
     :ivar superseded: of a repeated write: it was made before, and others have written since. What it became is told,
-        but for the vector clock and a patch's value, which nobody remembers.
+        but for vector clock, owner, and a patch's value, which nobody remembers.
     """
 
     value: dict[str, Any]
     vector_clock: dict[str, int]
     version: int
     timestamp: int
-    owner: str
+    owner: str = ""
     etag: str = ""
     expires_at: int | None = None
     superseded: bool = False

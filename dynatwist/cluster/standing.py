@@ -99,8 +99,8 @@ class Standing:
         """Whether this node may carry out requests on a partition."""
         replicas, ownership = self._store.replicas, self._ownership
         is_whole = replicas[partition].whole
-        if not replicas[SYSTEM_PARTITION].whole and partition != SYSTEM_PARTITION:
-            return False  # it does not know how the records of tables are kept: a strong one would be written by itself
+        if not replicas[SYSTEM_PARTITION].whole and partition != SYSTEM_PARTITION and not self._knows_settings():
+            return False
         if partition in self._settled and is_whole and not self._is_stopping:
             return True
         if not ownership.owns(partition) or ownership.is_joining(partition) or self._is_stopping:
@@ -112,6 +112,13 @@ class Standing:
                 self._settled.add(partition)
             return True
         return self.is_left_alone(partition) and not self._store.replicas[partition].aside
+
+    def _knows_settings(self) -> bool:
+        """Whether this node, whose system partition was damaged, has all of it that some other member has.
+
+        Until then it does not know how the records of tables are kept, and would write a strong one by itself.
+        """
+        return bool(self.filling.sources(SYSTEM_PARTITION, self._store.replicas[SYSTEM_PARTITION].resets))
 
     def is_left_alone(self, partition: int) -> bool:
         """Whether this owner, though not whole, is the best that there is: the time to wait for a whole one is over."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.net.messages import Status
 
 
@@ -32,7 +31,7 @@ class Statuses:
     def says_ready(self, node: bytes, partition: int) -> bool:
         """Whether a peer has said that it holds all of a partition and serves clients."""
         status = self._statuses.get(node)
-        return status is not None and status.ready and not {partition, SYSTEM_PARTITION}.intersection(status.not_whole)
+        return status is not None and status.ready and partition not in status.not_whole
 
     def yields(self, node: bytes) -> int:
         """How far a peer has said that it yields; not at all where it has not said so."""

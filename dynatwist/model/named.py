@@ -92,6 +92,7 @@ def remembered(before: Iterable[Named], new: Named | None, now_ms: int) -> tuple
 
     :param before: what the record remembers that it is written over.
     :param new: the write itself, if it has a name.
+    :param now_ms: the time that is over, by the clocks of a majority: one clock may be hours ahead.
     """
     young = [one for one in before if now_ms - one.ms <= KEPT_MS]
     if new is not None:

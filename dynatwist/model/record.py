@@ -145,5 +145,5 @@ def write_over(
     named = held.named if held is not None else ()
     if named or draft.name:
         new = Named(draft.name, version, stamp.ms, tag_of(dot, stamp)) if draft.name else None
-        named = remembered(named, new, stamp.ms)
+        named = remembered(named, new, now_ms)
     return Record(dot, draft.value, vv, stamp, lineage, version, owner, draft.expires_ms, draft.op, named)

@@ -74,10 +74,25 @@ class _Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
     op: bytes = b""
 
 
+class _Names(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A record of which the named writes are wanted."""
+
+    dot: msgspec.Raw
+    value: msgspec.Raw
+    vv: msgspec.Raw
+    stamp: msgspec.Raw
+    lineage: msgspec.Raw
+    version: int
+    owner: msgspec.Raw
+    expires_ms: int = 0
+    op: msgspec.Raw = msgspec.Raw(b"")
+    named: tuple[msgspec.Raw, ...] = ()
+
+
+_names = msgspec.msgpack.Decoder(_Names).decode
 _tail = msgspec.msgpack.Decoder(_Tail).decode
 _outline = msgspec.msgpack.Decoder(_Outline).decode
 _NOTHING = b"\xc0"
-_EMPTY_LIST = 0x90
 _value = msgspec.msgpack.Decoder(_Value).decode
 _head = msgspec.msgpack.Decoder(_Head).decode
 NAME_BYTES = 29
@@ -95,8 +110,8 @@ def op_of(packed: Packed) -> bytes:
 
 
 def count_named(packed: Packed) -> int:
-    """How many named writes a packed record remembers; most remember none, and end with an empty list."""
-    return 0 if packed[-1] == _EMPTY_LIST else len(unpack(packed).named)
+    """How many named writes a packed record remembers."""
+    return len(_names(packed).named)
 
 
 def name_of(packed: Packed | None) -> bytes:

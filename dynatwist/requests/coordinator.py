@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from dynatwist.agreement.registers import Registers
 from dynatwist.cluster.cluster import Cluster
+from dynatwist.model.named import Named
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, pack
 from dynatwist.model.registry import majority
@@ -231,15 +232,17 @@ class Coordinator:
         written = self.deciding.decide(operation, origin, held, knows_most=knows_most)
         if isinstance(written, Record):
             self._replicate(operation, written, done)
+        elif written.was is not None and held is not None:  # that many have it is promised anew
+            self._replicate(operation, held, done, was=written.was)
         elif held is not None and 0 < held.expires_ms <= store.lapse_ms:
             store.readable.when_over(held.expires_ms, lambda: done(written))
         else:
             done(written)
 
-    def _replicate(self, operation: Operation, record: Record, done: OnResult) -> None:
+    def _replicate(self, operation: Operation, record: Record, done: OnResult, was: Named | None = None) -> None:
         def written(reach: Reach) -> None:
             if reach.is_enough:
-                done(Result(Code.OK, record, str(reach)))
+                done(Result(Code.OK, record, str(reach), was=was))
             else:
                 text = "written, but not known to be on enough replicas; it may still take effect"
                 done(Result(Code.UNCERTAIN, record, str(reach), text))

@@ -67,7 +67,7 @@ class Deciding:
         value = self._value(operation, held)
         if isinstance(value, Result):
             return value
-        if value is not None and not self.has_room(operation.key, value):
+        if value is not None and not self.has_room(operation.key, value, has_name=bool(operation.name)):
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
         besides = origin.in_doubt and operation.kind is Kind.PUT and knows_most
         expires_ms = self._end(operation, held, value)
@@ -85,9 +85,9 @@ class Deciding:
         sometimes("a write is sent again that was made already")
         return Result(Code.OK, held, was=None if quoted(before.tag) == etag(held) else before)
 
-    def has_room(self, key: Key, value: bytes) -> bool:
+    def has_room(self, key: Key, value: bytes, *, has_name: bool = False) -> bool:
         """Whether memory has room for a value, or it takes no more than what it replaces."""
-        return self._cluster.store.has_room_for(key, value, self._most_bytes(key))
+        return self._cluster.store.has_room_for(key, value, self._most_bytes(key), has_name=has_name)
 
     def _value(self, operation: Operation, held: Record | None) -> bytes | Result | None:
         """What is held afterwards, nothing after a delete; or why a patch makes no value."""

@@ -21,8 +21,8 @@ class Shown(msgspec.Struct):
     vector_clock: dict[str, int]
     version: int
     timestamp: int
-    owner: str
     etag: str
+    owner: str = ""
     expires_at: int = 0
     superseded: bool = False
 
@@ -63,7 +63,7 @@ class Answers:
         if record is None:
             return None
         told = bytes(fields.value), fields.version, fields.timestamp, fields.owner, fields.expires_at
-        owner = record.owner.partition("#")[0]
+        owner = record.owner.partition("#")[0] if not fields.superseded else ""
         true = record.value or b"null", record.version, record.stamp.ms, owner, record.expires_ms
         dots = fields.vector_clock.get(actor_text(record.dot.actor)) == record.dot.seq
         if fields.superseded:

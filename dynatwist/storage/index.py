@@ -60,13 +60,17 @@ class Index:
         """The tables that hold a key or a tombstone, system tables left out."""
         return sorted(table for table in self._names if not is_system_table(table))
 
-    def has_room_for(self, key: Key, value: bytes, held: Record | None, most_bytes: int) -> bool:
+    def has_room_for(
+        self, key: Key, value: bytes, held: Record | None, most_bytes: int, *, has_name: bool = False
+    ) -> bool:
         """Whether a value may be held within a bound of `size_bytes`; or it takes no more than what it replaces.
 
         :param held: what is held for the key.
+        :param has_name: whether the write has one, to be remembered beside those of before.
         """
         left_bytes = most_bytes - self.size_bytes
         size_bytes = len(key[1]) + len(value) + RECORD_OVERHEAD_BYTES
+        size_bytes += NAMED_BYTES * (has_name + (len(held.named) if held is not None else 0))
         if key[0] not in self._names:
             size_bytes += _table_size(key[0])
         return size_bytes <= left_bytes or size_bytes - _size(key[1], held) <= max(0, left_bytes)

@@ -10,7 +10,6 @@ import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import blake2b
 
 from dynatwist.calls import call_each
@@ -151,19 +150,8 @@ class Keyring:
         self._keep = keep
         self.on_change: list[Callable[[ClusterKeys], None]] = []
 
-    def install(self, secret: bytes) -> None:
-        """Accept another cluster secret."""
-        self._change(lambda keys: keys.installed(secret))
-
-    def use(self, name: str) -> None:
-        """Seal and sign with this one from now on."""
-        self._change(partial(ClusterKeys.used, name=name))
-
-    def retire(self, name: str, now_s: int, tokens_s: int) -> None:
-        """Accept no other than this one any more; see `ClusterKeys.retired`."""
-        self._change(lambda keys: keys.retired(name, now_s, tokens_s))
-
-    def _change(self, change: Change) -> None:
+    def change(self, change: Change) -> None:
+        """Go by other keys from now on; to change nothing is harmless."""
         changed = change(self.keys)
         self._keep(change)
         if changed != self.keys:

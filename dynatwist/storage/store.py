@@ -149,9 +149,10 @@ class Store:
             return "it bears this process's name, and another one wrote it: does a copy of this machine run?"
         return ""
 
-    def has_room_for(self, key: Key, value: bytes, most_bytes: int) -> bool:
+    def has_room_for(self, key: Key, value: bytes, most_bytes: int, *, has_name: bool = False) -> bool:
         """Whether a value may be held within a bound of `size_bytes`; or it takes no more than what it replaces."""
-        return self._index.has_room_for(key, value, self.held(key), most_bytes - CELL_BYTES * self.state.cells)
+        most_bytes -= CELL_BYTES * self.state.cells
+        return self._index.has_room_for(key, value, self.held(key), most_bytes, has_name=has_name)
 
     def bound(self, exact_creations: int) -> None:
         """Another `exact_creations` than the usual one, from now on."""

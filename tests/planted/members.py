@@ -9,6 +9,7 @@ from dynatwist.model.registry import is_majority_of_each
 from dynatwist.model.replica import Replica
 from dynatwist.repair import tombstones
 from dynatwist.repair.answers import RoundAnswers
+from dynatwist.repair.cells import CellPages
 from dynatwist.repair.hand_off import HandOff
 from dynatwist.repair.rounds import RoundRun
 from dynatwist.repair.takeover import Takeover
@@ -172,6 +173,7 @@ def one_group_met_is_enough(patch):
 def a_source_does_not_say_that_it_is_not_whole(patch):
     """A damaged owner with nothing to give counts as a source."""
     edit(patch, RoundAnswers, "_on_summaries", "sorted(message.summaries.keys() & set(filling))", "[]")
+    edit(patch, CellPages, "_on_pull", "cluster.store.replicas[partition].whole", "True")
 
 
 def whoever_answered_is_a_source(patch):
