@@ -131,7 +131,13 @@ class Core:
         limits = config.limits
         self.coordinator = Coordinator(self.cluster, self.registers, limits.value_bytes, limits.store_bytes)
         self.acceptors = Acceptors(self.cluster)
-        self.registrar = Registrar(self.cluster, self.acceptors, list(config.join), config.replicas)
+        self.registrar = Registrar(
+            cluster=self.cluster,
+            acceptors=self.acceptors,
+            seeds=list(config.join),
+            replicas=config.replicas,
+            secrets=lambda: self.keyring.keys.names(),
+        )
         self.repair = Repair(self.cluster)
 
     def _build_users(self) -> None:

@@ -392,3 +392,22 @@ def test_with_a_member_down_nothing_is_begun(three_machines):
     assert len(done.stderr.splitlines()) == 1
     assert (cluster.folder / "cluster.key").read_text() == before
     check_logs(cluster)
+
+
+def test_a_host_whose_key_file_lacks_a_secret_does_not_become_a_member():
+    """It would be a member that cannot connect to others once they use that secret, and its links of before end."""
+    world = World(14)
+    cluster = SimCluster(world, 3, own_key_files=True)
+    for node in cluster.nodes:
+        node.start()
+    assert world.run_until(cluster.is_settled, 60)
+    late = cluster.add()
+    cluster.keys_of(late.number)
+    finished(world, cluster.cores()[0].handlers.keys.rotation.install())
+    late.start()
+    world.run(world.now_s + 10)
+    assert late.node_id not in cluster.registry().ids
+    late.kill()
+    cluster.copy_key_file(late.number)
+    late.start()
+    assert world.run_until(cluster.is_settled, 60)

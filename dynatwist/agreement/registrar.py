@@ -7,6 +7,7 @@ by what it fetched under its last version (see `dynatwist.replication.filling`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -52,17 +53,27 @@ class Registrar:
 
     :param seeds: the ``--join`` list.
     :param replicas: N, of a cluster founded here, or expected of one joined.
+    :param secrets: names of the cluster secrets that this node accepts.
     :ivar found_without_majority_after_s: see `FOUND_WITHOUT_MAJORITY_AFTER_S`.
     """
 
     log = Logger()
 
-    def __init__(self, cluster: Cluster, acceptors: Acceptors, seeds: list[tuple[str, int]], replicas: int) -> None:
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        acceptors: Acceptors,
+        seeds: list[tuple[str, int]],
+        replicas: int,
+        secrets: Callable[[], tuple[str, ...]],
+    ) -> None:
         self._cluster = cluster
         self._acceptors = acceptors
         self._hearsay = Hearsay(cluster, acceptors)
         self._seeds = seeds
         self._replicas = replicas
+        self._secrets = secrets
         self._wanted: dict[bytes, tuple[Member, float]] = {}
         self._unwanted: set[bytes] = set()
         self._proposing = False
@@ -138,7 +149,7 @@ class Registrar:
                 self.log.error("cannot join: {reason}", reason=reply.reason)
 
         node = cluster.runtime.random.choice(founded)
-        cluster.links.call(node, Join(cluster.me, self._replicas), replied, timeout_s=2.0)
+        cluster.links.call(node, Join(cluster.me, self._replicas, self._secrets()), replied, timeout_s=2.0)
 
     def _on_join(self, arrival: Arrival, message: Join, respond: Respond) -> None:
         registry = self._cluster.registry
@@ -153,6 +164,10 @@ class Registrar:
                     f"{message.replicas}: use --replicas {registry.replicas}"
                 )
             )
+        elif message.secrets and (lacking := set(self._secrets()).difference(message.secrets)):
+            self._wanted.pop(arrival.node, None)
+            text = f"the key file of {message.member.address} lacks secret {', '.join(sorted(lacking))}"
+            respond(Refused(f"{text}: copy a member's key file as it is now, and start it again"))
         else:
             if registry.find(arrival.node) != message.member:
                 self._want(message.member)

@@ -217,8 +217,15 @@ class SimCluster:
         if own is None:
             return self.keys
         if number not in own:
-            own[number] = next((own[node.number] for node in self.ready_nodes() if node.number in own), self.keys)
+            self.copy_key_file(number)
         return own[number]
+
+    def copy_key_file(self, number: int) -> None:
+        """A host gets the key file of a member, as it is now."""
+        assert self._own_key_files is not None
+        own = self._own_key_files
+        ready = (node.number for node in self.ready_nodes() if node.number != number)
+        own[number] = next((own[other] for other in ready if other in own), self.keys)
 
     def add_storage_secret(self, secret: bytes) -> None:
         """An operator puts a new storage secret into all key files."""

@@ -11,10 +11,14 @@ from .base import Message
 
 
 class Join(Message, frozen=True, tag=26):
-    """Make me a member. Reply `Done`, `Unable` or `Refused`; the registry follows by itself."""
+    """Make me a member. Reply `Done`, `Unable` or `Refused`; the registry follows by itself.
+
+    :ivar secrets: names of the cluster secrets that the sender accepts; releases of before do not say.
+    """
 
     member: Member
     replicas: int
+    secrets: tuple[str, ...] = ()
 
 
 class Prepare(Message, frozen=True, tag=27):
