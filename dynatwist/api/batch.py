@@ -10,12 +10,11 @@ from twisted.internet.defer import Deferred
 from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Kind, Operation
+from dynatwist.replication.request import Kind, Operation, etag, quoted
 
 from .intake import Intake
 from .limits import Limits, check_depth, check_idempotency_key
 from .record_door import Outcome, RecordDoor, Terms
-from .views import tag_of_written, version_of_written
 
 STEP = 16
 """Operations begun between two looks at the clock."""
@@ -114,8 +113,12 @@ def _told(operation: Operation, outcome: Outcome) -> bytes:
     if isinstance(outcome, ApiError):
         return _failed(outcome)
     status = 200 if operation.kind is Kind.DELETE else 201
-    tag = tag_of_written(outcome).encode()
-    return b'{"status":%d,"version":%d,"etag":%b}' % (status, version_of_written(outcome), tag)
+    record = outcome.record
+    assert record is not None
+    if outcome.was is None:
+        return b'{"status":%d,"version":%d,"etag":%b}' % (status, record.version, etag(record).encode())
+    was = outcome.was
+    return b'{"status":%d,"version":%d,"etag":%b}' % (status, was.version, quoted(was.tag).encode())
 
 
 def _failed(error: ApiError) -> bytes:

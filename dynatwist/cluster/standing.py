@@ -99,7 +99,8 @@ class Standing:
         """Whether this node may carry out requests on a partition."""
         replicas, ownership = self._store.replicas, self._ownership
         is_whole = replicas[partition].whole
-        if not replicas[SYSTEM_PARTITION].whole and partition != SYSTEM_PARTITION and not self._knows_settings():
+        knows_settings = replicas[SYSTEM_PARTITION].whole or partition == SYSTEM_PARTITION or self._knows_settings()
+        if not knows_settings:
             return False
         if partition in self._settled and is_whole and not self._is_stopping:
             return True

@@ -46,7 +46,7 @@ class Deciding:
         known = self._known(operation, origin, held)
         if known is not None:
             return known
-        again = self.made_before(operation, held)
+        again = self.made_before(operation, held) if operation.name else None
         if again is not None:
             return held if again.code is Code.OK and again.was is None and held is not None else again
         after_ms = max(origin.after_ms, held.stamp.ms + 1) if origin.in_doubt and held is not None else origin.after_ms
