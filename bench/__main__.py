@@ -69,10 +69,13 @@ class Bench:
         finally:
             for server in servers:
                 server.close()
-        self.results["table"] = {
-            work: {name: _summary(runs) for name, runs in by_name.items()} for work, by_name in found.items()
-        }
-        for line in self.lines(self.results["table"]):  # type: ignore[arg-type]
+        self._tell("table", found, "DynaTwist")
+
+    def _tell(self, section: str, found: dict[str, dict[str, list[Measured]]], ours_is: str) -> None:
+        """Keep and print what a section with a table has found, by work and server."""
+        table = {work: {name: _summary(runs) for name, runs in by_name.items()} for work, by_name in found.items()}
+        self.results[section] = table
+        for line in self.lines(table, ours_is):
             print(line)
 
     @staticmethod
@@ -114,11 +117,7 @@ class Bench:
         finally:
             for server in servers:
                 server.close()
-        self.results["strong"] = {
-            work: {name: _summary(runs) for name, runs in by_name.items()} for work, by_name in found.items()
-        }
-        for line in self.lines(self.results["strong"], "strong table"):  # type: ignore[arg-type]
-            print(line)
+        self._tell("strong", found, "strong table")
 
     # The plots
 

@@ -12,8 +12,6 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 from dynatwist.client import Client, PreconditionFailed
 from dynatwist.client.contention import MOST_DOUBLINGS, Contention
 
-from .real import RealCluster, check_logs
-
 
 def test_who_fails_waits_up_to_twice_as_long_each_time_and_no_longer_than_that():
     waits = [[(contention := Contention(Random(seed))).failed(0.01)] for seed in range(200)]
@@ -24,14 +22,10 @@ def test_who_fails_waits_up_to_twice_as_long_each_time_and_no_longer_than_that()
             assert 0 <= contention.failed(0.01) <= 0.01 * 2 ** min(failures, MOST_DOUBLINGS)
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    made = RealCluster.start(3)
-    answer = made.nodes[0].request("PUT", "/admin/tables/counters", {"consistency": "strong"}, made.admin_token())
+@pytest.fixture(scope="module", autouse=True)
+def strong_table(cluster):
+    answer = cluster.nodes[0].request("PUT", "/admin/tables/counters", {"consistency": "strong"}, cluster.admin_token())
     assert answer.status == 200
-    yield made
-    check_logs(made)
-    made.close()
 
 
 async def client(cluster, number=0):

@@ -15,7 +15,6 @@ from dynatwist.model.named import KEPT_MS, MAX_NAMED, Named, is_flawless, made_b
 from dynatwist.model.record import Draft, Record, write_over
 from dynatwist.replication.request import Kind, Operation, etag, quoted
 
-from .real import RealCluster, check_logs
 from .test_doors import WebSocket
 
 ACTOR = b"a" * 16
@@ -31,26 +30,26 @@ class TestWhatARecordRemembers:
         one, two = name_for("alice", "one", b"{}"), name_for("alice", "two", b"{}")
         first = written(None, one)
         last = written(written(written(first, two, seq=2)), b"", seq=3)
-        found = made_before(last, one, 2_000)
+        found = made_before(last.named, one, 2_000)
         assert (found.version, quoted(found.tag)) == (1, etag(first))
-        assert made_before(last, two, 2_000).version == 2
+        assert made_before(last.named, two, 2_000).version == 2
 
     def test_deletes_remember_too(self):
         name = name_for("alice", "one", b"{}")
         gone = written(written(None, name), value=None, seq=2)
-        assert made_before(gone, name, 2_000).version == 1
+        assert made_before(gone.named, name, 2_000).version == 1
 
     def test_others_names_are_others_and_another_body_is_found(self):
         held = written(None, name_for("alice", "one", b"{}"))
-        assert made_before(held, name_for("bob", "one", b"{}"), 2_000) is None
+        assert made_before(held.named, name_for("bob", "one", b"{}"), 2_000) is None
         other = name_for("alice", "one", b'{"n":1}')
-        assert made_before(held, other, 2_000).name != other
+        assert made_before(held.named, other, 2_000).name != other
 
     def test_a_name_counts_for_ten_minutes(self):
         name = name_for("alice", "one", b"{}")
         held = written(None, name, ms=1_000)
-        assert made_before(held, name, 1_000 + KEPT_MS) is not None
-        assert made_before(held, name, 1_001 + KEPT_MS) is None
+        assert made_before(held.named, name, 1_000 + KEPT_MS) is not None
+        assert made_before(held.named, name, 1_001 + KEPT_MS) is None
         assert written(held, ms=1_001 + KEPT_MS, seq=2).named == ()
 
     def test_the_last_ones_are_kept(self):
@@ -75,14 +74,6 @@ class TestWhatARecordRemembers:
         for value, kind in ((Operation(Kind.PUT, ("t", "k")), Operation), (written(None), Record)):
             fields = msgspec.msgpack.decode(msgspec.msgpack.encode(value))
             assert msgspec.msgpack.decode(msgspec.msgpack.encode(fields[:-1]), type=kind) == value
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    made = RealCluster.start(3)
-    yield made
-    check_logs(made)
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -146,13 +146,19 @@ class TestKeys:
         assert ring.keys == keys
 
 
-def test_in_bad_weather_a_rotation_loses_nobody():
-    """Simulated: packets are lost, doubled, overtaken and garbled; all restart one after another on the way."""
-    world = World(11)
-    cluster = SimCluster(world, 4)
+def settled(seed: int, nodes: int, **settings: bool) -> tuple[World, SimCluster]:
+    """A simulated cluster whose nodes know each other."""
+    world = World(seed)
+    cluster = SimCluster(world, nodes, **settings)
     for node in cluster.nodes:
         node.start()
     assert world.run_until(cluster.is_settled, 60)
+    return world, cluster
+
+
+def test_in_bad_weather_a_rotation_loses_nobody():
+    """Simulated: packets are lost, doubled, overtaken and garbled; all restart one after another on the way."""
+    world, cluster = settled(11, 4)
     cluster.network.weather.loss = 0.2
     cluster.network.weather.duplication = 0.2
     cluster.network.weather.garbling = 0.2
@@ -185,11 +191,7 @@ def test_in_bad_weather_a_rotation_loses_nobody():
     ],
 )
 def test_a_members_step_that_is_none_is_refused_and_changes_nothing(step):
-    world = World(12)
-    cluster = SimCluster(world, 3)
-    for node in cluster.nodes:
-        node.start()
-    assert world.run_until(cluster.is_settled, 60)
+    world, cluster = settled(12, 3)
     one, two = cluster.cores()[:2]
     finished(world, one.handlers.keys.rotation.install())
     before, replies = two.keyring.keys, []
@@ -202,11 +204,7 @@ def test_a_members_step_that_is_none_is_refused_and_changes_nothing(step):
 
 def test_a_step_of_an_earlier_turn_is_refused_by_whoever_has_heard_of_a_later_one():
     """Somebody has begun to have a secret used, and is slow; meanwhile somebody else has all others retired."""
-    world = World(13)
-    cluster = SimCluster(world, 3, own_key_files=True)
-    for node in cluster.nodes:
-        node.start()
-    assert world.run_until(cluster.is_settled, 60)
+    world, cluster = settled(13, 3, own_key_files=True)
     one, two, three = cluster.cores()
     slow, quick = one.handlers.keys.rotation, two.handlers.keys.rotation
     name = finished(world, slow.install())
@@ -224,11 +222,7 @@ def test_a_step_of_an_earlier_turn_is_refused_by_whoever_has_heard_of_a_later_on
 
 @pytest.mark.parametrize("seed", range(6))
 def test_of_two_rotations_at_once_both_may_be_refused_and_nobody_is_lost(seed):
-    world = World(seed)
-    cluster = SimCluster(world, 4, own_key_files=True)
-    for node in cluster.nodes:
-        node.start()
-    assert world.run_until(cluster.is_settled, 60)
+    world, cluster = settled(seed, 4, own_key_files=True)
     cluster.network.weather.delays = 0.5
     outcomes: list[object] = []
     for node in cluster.nodes[:2]:
@@ -245,11 +239,8 @@ def test_of_two_rotations_at_once_both_may_be_refused_and_nobody_is_lost(seed):
 def test_a_member_that_dies_between_the_steps_of_two_rotations_comes_back(seed):
     """One has a secret used while another has it retired, and a member has heard of the use alone: four of three
     hundred such seeds in which nobody let it in again, before steps were turns."""
-    world, random = World(seed), Random(seed)
-    cluster = SimCluster(world, 4, own_key_files=True)
-    for node in cluster.nodes:
-        node.start()
-    assert world.run_until(cluster.is_settled, 60)
+    world, cluster = settled(seed, 4, own_key_files=True)
+    random = Random(seed)
     cluster.network.weather.delays = 0.5
     one, two, _, victim = random.sample(cluster.nodes, 4)
     kept = finished(world, one.core.handlers.keys.rotation.install())
@@ -396,11 +387,7 @@ def test_with_a_member_down_nothing_is_begun(three_machines):
 
 def test_a_host_whose_key_file_lacks_a_secret_does_not_become_a_member():
     """It would be a member that cannot connect to others once they use that secret, and its links of before end."""
-    world = World(14)
-    cluster = SimCluster(world, 3, own_key_files=True)
-    for node in cluster.nodes:
-        node.start()
-    assert world.run_until(cluster.is_settled, 60)
+    world, cluster = settled(14, 3, own_key_files=True)
     late = cluster.add()
     cluster.keys_of(late.number)
     finished(world, cluster.cores()[0].handlers.keys.rotation.install())

@@ -7,17 +7,9 @@ import time
 
 import pytest
 
-from .real import RealCluster, check_logs, wait_until
+from .real import wait_until
 
 pytestmark = pytest.mark.processes
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    made = RealCluster.start(3)
-    yield made
-    check_logs(made)
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -88,12 +88,11 @@ class Rotation:
 
         :raises RotationRefused: when one does not.
         """
-        turn, version = await self._take_turn("use", name), self._cluster.version
-        for member, names in await self._all_take(Rekey(version, turn=turn)):
+        asked, told = await self._ask_in_turn("use", name)
+        for member, names in told:
             if name not in names:
                 raise RotationRefused(f"{member.address} does not know secret {name}; install it first")
-        self._require_same(version)
-        await self._all_take(Rekey(version, "use", name=name, turn=turn))
+        await self._all_take(msgspec.structs.replace(asked, step="use", name=name))
         return name
 
     async def retire(self, keep_tokens: bool = True) -> str:
@@ -104,14 +103,14 @@ class Rotation:
         :raises RotationRefused: when one uses another.
         """
         name = self._keyring.keys.names()[0]
-        turn, version = await self._take_turn("retire", name), self._cluster.version
-        for member, names in await self._all_take(Rekey(version, turn=turn)):
+        asked, told = await self._ask_in_turn("retire", name)
+        for member, names in told:
             if names[0] != name:
                 raise RotationRefused(f"{member.address} does not use secret {name} yet")
-        self._require_same(version)
         now_s = self._cluster.runtime.wall_ms() // 1000
         tokens_s = self._tokens_s if keep_tokens else 0
-        await self._all_take(Rekey(version, "retire", b"", name, now_s, tokens_s, turn))
+        step = msgspec.structs.replace(asked, step="retire", name=name, now_s=now_s, tokens_s=tokens_s)
+        await self._all_take(step)
         return name
 
     async def rotate(self, keep_tokens: bool = True) -> str:
@@ -128,9 +127,17 @@ class Rotation:
             raise RotationRefused("a majority of the members did not agree in time; try again")
         return mine.version
 
-    def _require_same(self, version: int) -> None:
-        if self._cluster.version != version:
+    async def _ask_in_turn(self, step: str, name: str) -> tuple[Rekey, list[tuple[Member, tuple[str, ...]]]]:
+        """Begin a turn, and ask all members what they accept, which stays so until the turn's step.
+
+        :returns: the question, of which the step differs in what it does; and the answers.
+        """
+        turn = await self._take_turn(step, name)
+        asked = Rekey(self._cluster.version, turn=turn)
+        told = await self._all_take(asked)
+        if self._cluster.version != asked.registry:
             raise RotationRefused("members have changed meanwhile; try again")
+        return asked, told
 
     def _require_all(self) -> None:
         registry = self._cluster.registry

@@ -10,11 +10,12 @@ from twisted.internet.defer import Deferred
 from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Kind, Operation, etag, quoted
+from dynatwist.replication.request import Kind, Operation
 
 from .intake import Intake
-from .limits import Limits, check_depth, check_idempotency_key
+from .limits import Limits, check_depth
 from .record_door import Outcome, RecordDoor, Terms
+from .views import tag_of_written, version_of_written
 
 STEP = 16
 """Operations begun between two looks at the clock."""
@@ -97,9 +98,7 @@ class Batch:
         value = bytes(op.value)
         if op.op == "put" and not value.startswith(b"{"):
             raise ApiError(400, "not_an_object", '"value" must be a JSON object')
-        terms = self._terms
-        if op.idempotency_key is not None:
-            terms = terms._replace(name=check_idempotency_key(op.idempotency_key))
+        terms = self._terms.named(op.idempotency_key)
         return self._door.write(self._identity, Kind(op.op), self._table, op.key, value, terms)
 
     def _over(self, index: int, outcome: bytes) -> None:
@@ -113,12 +112,8 @@ def _told(operation: Operation, outcome: Outcome) -> bytes:
     if isinstance(outcome, ApiError):
         return _failed(outcome)
     status = 200 if operation.kind is Kind.DELETE else 201
-    record = outcome.record
-    assert record is not None
-    if outcome.was is None:
-        return b'{"status":%d,"version":%d,"etag":%b}' % (status, record.version, etag(record).encode())
-    was = outcome.was
-    return b'{"status":%d,"version":%d,"etag":%b}' % (status, was.version, quoted(was.tag).encode())
+    tag = tag_of_written(outcome).encode()
+    return b'{"status":%d,"version":%d,"etag":%b}' % (status, version_of_written(outcome), tag)
 
 
 def _failed(error: ApiError) -> bytes:

@@ -48,6 +48,13 @@ class Terms(NamedTuple):
     causal: CausalToken = NOTHING_SEEN
     name: str = ""
 
+    def named(self, given: object) -> Terms:
+        """The same with an Idempotency-Key, if one was given.
+
+        :raises ApiError: 400 for one that is none.
+        """
+        return self if given is None else self._replace(name=check_idempotency_key(given))
+
 
 def terms_of(request: Request) -> Terms:
     """The terms that a request names.
@@ -58,9 +65,8 @@ def terms_of(request: Request) -> Terms:
     if none_match and none_match != ("*",):
         raise ApiError(400, "bad_condition", "If-None-Match on a write takes only *")
     ttl_ms = request.integer("ttl", 0, 1, MAX_TTL_S) * 1000
-    given = request.headers.get("idempotency-key")
-    name = check_idempotency_key(given) if given is not None else ""
-    return Terms(request.level("w"), ttl_ms, request.etags("if-match"), bool(none_match), request.causal(), name)
+    terms = Terms(request.level("w"), ttl_ms, request.etags("if-match"), bool(none_match), request.causal())
+    return terms.named(request.headers.get("idempotency-key"))
 
 
 class RecordDoor:

@@ -18,7 +18,7 @@ from .audit import REFUSED
 from .connected import Connected
 from .context import Context
 from .data import LONG_BYTES
-from .limits import check_depth, check_idempotency_key, check_key, check_table, string_of
+from .limits import check_depth, check_key, check_table, string_of
 from .live import Listening, Sights
 from .record_door import RecordDoor, terms_of
 from .request import Request
@@ -203,9 +203,7 @@ class Session:
             identity = self._current()
             if kind is not Kind.DELETE and bytes(memoryview(frame.value)[:1]) != b"{":
                 raise ApiError(400, "not_an_object", '"value" must be a JSON object')
-            terms = terms_of(request)
-            if frame.idempotency_key is not None:
-                terms = terms._replace(name=check_idempotency_key(frame.idempotency_key))
+            terms = terms_of(request).named(frame.idempotency_key)
             operation = self._door.write(identity, kind, table, key, bytes(frame.value), terms)
             result = await self._door.carry_out(identity, operation)
         record = result.record

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Protocol
 
 import msgspec
 
@@ -44,14 +43,6 @@ class Named(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tag: bytes
 
 
-class HasNamed(Protocol):
-    """What is looked at of a record."""
-
-    @property
-    def named(self) -> tuple[Named, ...]:
-        """Its last named writes."""
-
-
 def name_for(uid: str, name: str, *body: bytes) -> bytes:
     """The name of a write, as records keep it.
 
@@ -77,11 +68,12 @@ def tag_of(dot: Dot, stamp: Stamp) -> bytes:
     return blake2b(text, digest_size=TAG_BYTES).digest()
 
 
-def made_before(held: HasNamed | None, name: bytes, now_ms: int) -> Named | None:
-    """What was written under a name of the same user, if a record remembers it: the same write, or another body."""
-    if held is None or not name:
-        return None
-    for one in held.named:
+def made_before(named: tuple[Named, ...], name: bytes, now_ms: int) -> Named | None:
+    """What was written under a name of the same user, if a record remembers it: the same write, or another body.
+
+    :param named: what the record remembers.
+    """
+    for one in named:
         if one.name[:NAME_BYTES] == name[:NAME_BYTES] and now_ms - one.ms <= KEPT_MS:
             return one
     return None

@@ -61,7 +61,7 @@ class _Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class _Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A record of which the request's id is wanted."""
+    """A record of which what stands at its end is wanted."""
 
     dot: msgspec.Raw
     value: msgspec.Raw
@@ -72,25 +72,11 @@ class _Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
     owner: msgspec.Raw
     expires_ms: int = 0
     op: bytes = b""
-
-
-class _Names(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A record of which the named writes are wanted."""
-
-    dot: msgspec.Raw
-    value: msgspec.Raw
-    vv: msgspec.Raw
-    stamp: msgspec.Raw
-    lineage: msgspec.Raw
-    version: int
-    owner: msgspec.Raw
-    expires_ms: int = 0
-    op: msgspec.Raw = msgspec.Raw(b"")
     named: tuple[msgspec.Raw, ...] = ()
 
 
-_names = msgspec.msgpack.Decoder(_Names).decode
 _tail = msgspec.msgpack.Decoder(_Tail).decode
+_bytes = msgspec.msgpack.Decoder(bytes | None).decode
 _outline = msgspec.msgpack.Decoder(_Outline).decode
 _NOTHING = b"\xc0"
 _value = msgspec.msgpack.Decoder(_Value).decode
@@ -109,9 +95,10 @@ def op_of(packed: Packed) -> bytes:
     return _tail(packed).op
 
 
-def count_named(packed: Packed) -> int:
-    """How many named writes a packed record remembers."""
-    return len(_names(packed).named)
+def weight_of(packed: Packed) -> tuple[int, int]:
+    """How many bytes the value of a packed record has, 0 for a tombstone; and how many named writes it remembers."""
+    tail = _tail(packed)
+    return len(_bytes(tail.value) or b""), len(tail.named)
 
 
 def name_of(packed: Packed | None) -> bytes:

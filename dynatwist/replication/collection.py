@@ -3,9 +3,9 @@
 First every registered owner's durable clock must be known to cover the tombstone; then the owner notes J, the union
 of those clocks. The tombstone is dropped when every owner's durable clock covers J (so no owner can still be about to
 send what the tombstone deleted) and the grace period, counted from the noting, has passed; it is longer where writes
-have names that still count (see `dynatwist.model.named`). A member that does not own
-the partition must hold nothing of it: one that owned it until lately may still hand off a record that the tombstone
-has beaten, and nobody else has met.
+have names that still count (see `dynatwist.model.named`). A member that does not own the partition must hold nothing
+of it: one that owned it until lately may still hand off a record that the tombstone has beaten, and nobody else has
+met.
 """
 
 from __future__ import annotations

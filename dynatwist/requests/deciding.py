@@ -46,7 +46,7 @@ class Deciding:
         known = self._known(operation, origin, held)
         if known is not None:
             return known
-        again = self.made_before(operation, held) if operation.name else None
+        again = self.made_before(operation, held)
         if again is not None:
             return held if again.code is Code.OK and again.was is None and held is not None else again
         after_ms = max(origin.after_ms, held.stamp.ms + 1) if origin.in_doubt and held is not None else origin.after_ms
@@ -75,13 +75,14 @@ class Deciding:
 
     def made_before(self, operation: Operation, held: Record | None) -> Result | None:
         """The answer to a write that was made already, under the name that its client gave it."""
-        before = made_before(held, operation.name, self._cluster.store.lapse_ms)
+        if not operation.name or held is None:
+            return None
+        before = made_before(held.named, operation.name, self._cluster.store.lapse_ms)
         if before is None:
             return None
         if before.name != operation.name:
             sometimes("a name that stood for another write is used again")
             return MISMATCH
-        assert held is not None
         sometimes("a write is sent again that was made already")
         return Result(Code.OK, held, was=None if quoted(before.tag) == etag(held) else before)
 

@@ -167,11 +167,11 @@ class SimCluster:
     :param drift_ppm: by how much the hosts' monotonic clocks are off at most.
     :param bytes_per_s: that a connection carries, each way.
     :param settings: of every node's `NodeConfig`, beyond addresses.
+    :param own_key_files: whether each host has a key file of its own, copied from a member's at its first start.
+    :ivar keys: what is in the key file that all hosts share, or that the first ones get.
     :ivar time: what time it is by the hosts' wall clocks.
     :ivar hosts_by_id: the number of the host that has, or had, a node id.
     :ivar same_seeds: whether all nodes are started with the same ``--join`` list, themselves in it.
-    :param own_key_files: whether each host has a key file of its own, copied from a member's at its first start.
-    :ivar keys: what is in the key file that all hosts share, or that the first ones get.
     """
 
     def __init__(

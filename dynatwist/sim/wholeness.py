@@ -18,9 +18,6 @@ from .order import is_preferred
 from .progress import Progress
 from .world import World
 
-NOTED_S = 0.1
-"""After its log has that all is set aside, a node notes in another file that it was told; disks may be slow."""
-
 
 class Wholeness:
     """See the module.
@@ -132,16 +129,8 @@ class Wholeness:
         if node.number not in self._may_be_told and not core.cluster.ownership.is_joining(partition):
             self._say(f"P12: {node.host} sets partition {partition} aside, though nothing of it was lost")
         self._starts_over(node, partition)
-        if partition == SYSTEM_PARTITION:  # the last; one that dies before it has noted that is told once more
-
-            def noted() -> None:
-                if node.core is core:
-                    self._may_be_told.discard(node.number)
-
-            def durable() -> None:
-                self._world.later(NOTED_S, noted)
-
-            once_durable(core.store.wal, durable)
+        if partition == SYSTEM_PARTITION:  # the last; one that dies before that is durable is told once more
+            core.store.wal.when_durable(core.store.wal.lsn, lambda: self._may_be_told.discard(node.number))
         self._ceases_whole(node, core, partition)
 
     def became_whole(self, node: SimNode, core: Core, partition: int) -> None:

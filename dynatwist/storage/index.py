@@ -11,7 +11,7 @@ from sortedcontainers import SortedList
 
 from dynatwist.model.ends import Ends
 from dynatwist.model.record import Key, Record
-from dynatwist.model.records import count_named, value_of
+from dynatwist.model.records import weight_of
 from dynatwist.model.ring import is_system_table
 
 from .effects import Gone, Held
@@ -115,8 +115,8 @@ class Index:
                     names[table] = [name]
                 packed = replica.records.packed(key)
                 assert packed is not None
-                self.size_bytes += len(name) + len(value_of(packed) or b"") + RECORD_OVERHEAD_BYTES
-                self.size_bytes += NAMED_BYTES * count_named(packed)
+                value_bytes, named = weight_of(packed)
+                self.size_bytes += len(name) + value_bytes + RECORD_OVERHEAD_BYTES + NAMED_BYTES * named
                 if key not in replica.tombstones:
                     self.live.add(table, 1)
             self.ends.add_all(list(replica.ends.items()))

@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from dynatwist.storage.keyfile import parse
-from tests.real import wait_until
+from tests.real import Node, wait_until
 
 from .agreed import TABLE, Agreed, Histories, Holder, Leases, Names
 from .clients import Client, LargeWriter, Locker, Sessions, Writer
@@ -70,13 +70,12 @@ class Soak:
         new.node.start()
 
     def _forget(self, host: Host, others: list[Host]) -> bool:
-        password = parse((self.folder / "cluster.key").read_text(), "").admin_password()
         for other in others:
-            answer = other.node.try_request("POST", "/admin/login", {"password": password})
-            if answer is None or answer.status != 200:
+            token = self._admin(other.node)
+            if token is None:
                 continue
             path = f"/admin/members/{host.address}:{host.node.port}/forget"
-            answer = other.node.try_request("POST", path, None, answer.json["token"])
+            answer = other.node.try_request("POST", path, None, token)
             if answer is not None and answer.status in (202, 404):
                 return True
         return False
@@ -107,10 +106,15 @@ class Soak:
         click.echo(f"faults: {dict(mischief.struck)}")
         self.report.end()
 
+    def _admin(self, node: Node) -> str | None:
+        """The administrator's token, if a node gives one."""
+        password = parse((self.folder / "cluster.key").read_text(), "").admin_password()
+        answer = node.try_request("POST", "/admin/login", {"password": password})
+        return answer.json["token"] if answer is not None and answer.status == 200 else None
+
     def _make_strong(self) -> None:
         node = self.hosts[0].node
-        password = parse((self.folder / "cluster.key").read_text(), "").admin_password()
-        admin = node.request("POST", "/admin/login", {"password": password}).json["token"]
+        admin = self._admin(node)
         answer = node.request("PUT", f"/admin/tables/{TABLE}", {"consistency": "strong"}, admin, timeout_s=20)
         assert answer.status == 200, answer.body
 
