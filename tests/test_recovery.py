@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from random import Random
 
 import msgspec
@@ -16,7 +17,7 @@ from dynatwist.model.records import pack
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.disk import UNLIMITED_BYTES, SimDisk
 from dynatwist.sim.mount import Mount
-from dynatwist.sim.world import Process, World
+from dynatwist.sim.world import Killed, Process, World
 from dynatwist.storage.cold import ColdFolder
 from dynatwist.storage.durability import Durability
 from dynatwist.storage.entries import Group, SegmentStart
@@ -53,6 +54,20 @@ def filled():
     bench.put("y")
     bench.put("z")
     return bench
+
+
+@pytest.mark.parametrize("crash_at", range(1, 7))
+def test_no_power_cut_takes_back_how_far_a_start_found_the_log(crash_at):
+    """Peers are told, and would take the data folder for an old backup; the process before may have died anywhere."""
+    bench = filled()
+    bench.disk.crash_after = crash_at
+    with suppress(Killed):
+        dying = Bench(bench.disk, epoch=b"f" * 8)
+        dying.put("last")
+    bench.disk.survive_kill()
+    told = Bench(bench.disk, epoch=b"g" * 8).wal.recovered
+    bench.disk.lose_power()
+    assert Bench(bench.disk, epoch=b"h" * 8).wal.recovered >= told
 
 
 class TestDamageThatWasMended:

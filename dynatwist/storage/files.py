@@ -166,9 +166,13 @@ class RealFileSystem:
 
     def make_folder(self, path: str) -> None:
         """See `FileSystem`."""
-        if not os.path.isdir(path):
-            os.makedirs(path, mode=0o700, exist_ok=True)
-            self.sync_folder(os.path.dirname(path) or "/")
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path) or "."
+        self.make_folder(parent)
+        with suppress(FileExistsError):
+            os.mkdir(path, mode=0o700)
+        self.sync_folder(parent)
 
     def rename(self, old: str, new: str) -> None:
         """See `FileSystem`."""

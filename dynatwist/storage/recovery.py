@@ -197,7 +197,7 @@ def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expe
         _check_end(segment, number == wanted[-1], found)
         before = segment
     if before is not None:
-        _finish_last(fs, f"{folder}/{segment_name(before.number)}", before, found)
+        _finish_last(fs, folder, before, found)
 
 
 def _next_segment(numbers: list[int], start: int, found: Recovered) -> int:
@@ -237,16 +237,19 @@ def _check_end(segment: Segment, is_last: bool, found: Recovered) -> None:
         found.damage_all(f"{name} has lost its beginning")
 
 
-def _finish_last(fs: FileSystem, path: str, last: Segment, found: Recovered) -> None:
-    """Cut what is torn off the newest segment, and have the rest durable before it is shown."""
+def _finish_last(fs: FileSystem, folder: str, last: Segment, found: Recovered) -> None:
+    """Cut what is torn off the newest segment, and have the rest durable before it is shown.
+
+    A process that was killed had written more, perhaps, than it had synced: clients are shown it from now on, and peers
+    are told how far it reaches. Its name may not be durable either.
+    """
+    name = segment_name(last.number)
     found.last_segment, found.last_salt = (last.number, last.size_bytes), last.opened.salt
     if last.opened.torn:
         lost = last.size_bytes - last.opened.good_bytes
         found.last_segment = (last.number, last.opened.good_bytes)
-        found.findings.append(
-            f"wal/{segment_name(last.number)}: its last {lost} bytes were cut short by a crash and are cut off"
-        )
-        fs.truncate(path, last.opened.good_bytes)
+        found.findings.append(f"wal/{name}: its last {lost} bytes were cut short by a crash and are cut off")
+        fs.truncate(f"{folder}/{name}", last.opened.good_bytes)
     elif last.is_readable:
-        # A process that was killed had written more, perhaps, than it had synced; it is shown to clients from now on.
-        fs.sync(path)
+        fs.sync(f"{folder}/{name}")
+    fs.sync_folder(folder)
