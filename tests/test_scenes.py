@@ -36,6 +36,7 @@ SEES = {
 }
 """By defect: the scene that sees it, and a seed; histories move, so the two seeds behind it may do as well."""
 
+
 def played(scene: str, seed: int) -> list[str]:
     """What is found where one scene is played some times, after hardly a storm."""
     return simulate(seed, plan=replace(draw(seed), scene=scene, scenes=TIMES, storm_s=0.3)).violations

@@ -46,7 +46,7 @@ def what_is_set_aside_at_a_start_is_not_logged(patch):
 
 @under("crashes_at_sync", "power_cuts")
 def the_name_of_the_last_segment_is_not_durable(patch):
-    """A process was killed before it had synced the log's folder; the next one tells peers of a segment all the same."""
+    """A process was killed before it synced the log's folder; the next one tells peers of a segment all the same."""
     edit(patch, recovery, "_finish_last", "fs.sync_folder(folder)", "pass")
 
 
@@ -112,7 +112,7 @@ def a_segment_that_was_never_written_stays(patch):
 @under("kills", "power_cuts")
 def what_a_torn_log_has_is_not_synced(patch):
     """A log is read after a kill, and what a power cut would take of it is shown."""
-    edit(patch, recovery, "_finish_last", "fs.sync(f\"{folder}/{name}\")", "pass")
+    edit(patch, recovery, "_finish_last", 'fs.sync(f"{folder}/{name}")', "pass")
 
 
 @under("unreadable")
