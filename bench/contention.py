@@ -1,7 +1,8 @@
 """One key that many clients raise by compare-and-set: how many raises a second, each by a read and a write that has to
 find what was read.
 
-A client that fails waits as `dynatwist.client.contention` says, at every server alike; or not at all.
+A client that fails is shown what is held, and waits as `dynatwist.client.contention` says, at every server alike; or
+not at all.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import time
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from dynatwist.client.contention import Contention
 
@@ -43,6 +44,9 @@ class Dialect(Protocol):
     def writing(self, read: Read) -> tuple[str, str, bytes]:
         """The same of a write of one more than was read, if nobody has written since."""
 
+    def shown(self, head: str, body: bytes) -> Read | None:
+        """What is held instead, if the answer to a write says so; it was not made then."""
+
     def is_written(self, head: str, body: bytes) -> bool:
         """Whether it was."""
 
@@ -60,18 +64,26 @@ class Contract:
 
     def read(self, head: str, body: bytes) -> Read:
         """See `Dialect`."""
-        record = json.loads(body)
-        return Read(record["value"]["n"], record["etag"])
+        return _read_of(json.loads(body))
 
     def writing(self, read: Read) -> tuple[str, str, bytes]:
         """See `Dialect`."""
-        return f"PUT {self._path}", f'{self._auth}If-Match: "{read.tag}"\r\n', b'{"n":%d}' % (read.number + 1)
+        lines = f'{self._auth}If-Match: "{read.tag}"\r\nPrefer: return=representation\r\n'
+        return f"PUT {self._path}", lines, b'{"n":%d}' % (read.number + 1)
+
+    def shown(self, head: str, body: bytes) -> Read | None:
+        """See `Dialect`."""
+        return None if self.is_written(head, body) else _read_of(json.loads(body)["record"])
 
     def is_written(self, head: str, body: bytes) -> bool:
         """See `Dialect`."""
         status = head.split(" ", 2)[1]
         assert status in ("201", "412"), (head, body)
         return status == "201"
+
+
+def _read_of(record: dict[str, Any]) -> Read:
+    return Read(record["value"]["n"], record["etag"])
 
 
 class EtcdGateway:
@@ -94,8 +106,15 @@ class EtcdGateway:
         transaction = {
             "compare": [{"key": self.KEY, "target": "MOD", "result": "EQUAL", "mod_revision": read.tag}],
             "success": [{"request_put": {"key": self.KEY, "value": value}}],
+            "failure": [{"request_range": {"key": self.KEY}}],
         }
         return "POST /v3/kv/txn", "", json.dumps(transaction).encode()
+
+    def shown(self, head: str, body: bytes) -> Read | None:
+        """See `Dialect`."""
+        if self.is_written(head, body):
+            return None
+        return self.read(head, json.dumps(json.loads(body)["responses"][0]["response_range"]).encode())
 
     def is_written(self, head: str, body: bytes) -> bool:
         """See `Dialect`."""
@@ -129,12 +148,16 @@ async def _client(port: int, dialect: Dialect, until_s: float, waits: bool, took
     connection, random = await asyncio.open_connection("127.0.0.1", port), Random()
     while time.monotonic() < until_s:
         contention, began_s, is_done = Contention(random), time.monotonic(), False
+        read = dialect.read(*await _ask(connection, *dialect.reading()))
         while not is_done and time.monotonic() < until_s:
             try_s = time.monotonic()
-            read = dialect.read(*await _ask(connection, *dialect.reading()))
-            is_done = dialect.is_written(*await _ask(connection, *dialect.writing(read)))
-            if not is_done and waits:
-                await asyncio.sleep(contention.failed(time.monotonic() - try_s))
+            shown = dialect.shown(*await _ask(connection, *dialect.writing(read)))
+            is_done = shown is None
+            wait_s = contention.failed(time.monotonic() - try_s) if not is_done and waits else 0.0
+            if wait_s:
+                await asyncio.sleep(wait_s)
+                shown = dialect.read(*await _ask(connection, *dialect.reading()))
+            read = shown or read
         if is_done:
             tooks_s.append(time.monotonic() - began_s)
     connection[1].close()

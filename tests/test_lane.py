@@ -161,7 +161,11 @@ SEQUENCES = {
         request(PUT, b"/%b/key/k" % n, t, b'{"a":2}', b"If-None-Match: *"),
         request(PUT, b"/%b/key/k" % n, t, b'{"a":2}', b'If-None-Match: "abc"'),
         request(PUT, b"/%b/key/k" % n, t, b'{"a":2}', b'If-Match: "abc"'),
+        request(PUT, b"/%b/key/k" % n, t, b'{"a":2}', b'If-Match: "abc"', b"Prefer: return=representation"),
+        request(PATCH, b"/%b/key/none" % n, t, b'{"a":2}', b'If-Match: "abc"', b"Prefer: a, return=representation"),
+        request(PATCH, b"/%b/key/k" % n, t, b'{"b":2}', b"If-Match: *"),
         request(DELETE, b"/%b/key/k" % n, t, b"", b"If-Match: *"),
+        request(PUT, b"/%b/key/k" % n, t, b"{}", b"If-Match: *", b"If-Match: *"),
         request(GET, b"/%b/key/k" % n, t, b"", b"If-None-Match: *"),
     ],
     "causal tokens": lambda t, n: [
@@ -398,7 +402,7 @@ class TestParsing:
 
     @pytest.mark.parametrize(
         "block",
-        [b"Expect: 100-continue", b"Upgrade: x", b"Connection: close", b"If-Match: *", b"A: 1\r\na: 2", b" A: 1", b"A",
+        [b"Expect: 100-continue", b"Upgrade: x", b"Connection: close", b"A: 1\r\na: 2", b" A: 1", b"A",
          b"A : 1", b"A: \xe9", b"A:", b"Content-Length: 1x", b"Content-Length: +1", b"Content-Length: 9999999999",
          b"Transfer-Encoding: chunked", b"Cookie: a=b", b"A: b\nC: d", b"A: b\rC: d"],
     )  # fmt: skip

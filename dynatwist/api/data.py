@@ -13,16 +13,16 @@ from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Kind, Operation, Result
+from dynatwist.replication.request import Kind, Operation, Result, etag
 from dynatwist.requests.listing import ListingUnavailable
 
 from .batch import Batch
 from .context import Context
 from .limits import MAX_BATCH, check_key, check_table, parse_object
 from .pieces import SHORT_BYTES, answer_in_pieces
-from .record_door import Outcome, RecordDoor, terms_of
-from .request import Answer, Request, error_answer, json_answer
-from .views import record_json, tag_of_written, version_of_written, written_json
+from .record_door import Outcome, RecordDoor, Refused, terms_of
+from .request import REPRESENTATION, Answer, Request, error_answer, json_answer
+from .views import record_json, refused_json, tag_of_written, version_of_written, written_json
 
 LONG_BYTES = 64 << 10
 """Longer answers have to find room among those that are not read yet; what is shorter fits a socket's buffer."""
@@ -92,11 +92,12 @@ class DataRoutes:
         def done(outcome: Outcome) -> None:
             holder = identity.uid if identity is not None else ""
             try:
-                answer = (
-                    error_answer(outcome, holder)
-                    if isinstance(outcome, ApiError)
-                    else self._answer_of(identity, request, operation, outcome)
-                )
+                if isinstance(outcome, Refused) and request.prefers_representation:
+                    answer = _shown(outcome, request, operation, holder)
+                elif isinstance(outcome, ApiError):
+                    answer = error_answer(outcome, holder)
+                else:
+                    answer = self._answer_of(identity, request, operation, outcome)
             except ApiError as error:
                 answer = error_answer(error, holder)
             respond(answer)
@@ -214,6 +215,17 @@ class DataRoutes:
             ops=ops,
         )
         return Answer(200, b'{"results":[' + b",".join(await batch.results) + b"]}", holder=identity.uid)
+
+
+def _shown(refused: Refused, request: Request, operation: Operation, holder: str) -> Answer:
+    """A refusal with what is held (RFC 8144, section 3), so that whoever was refused need not read it."""
+    held, headers = refused.held, {**refused.headers, "Preference-Applied": REPRESENTATION}
+    if held is not None:
+        if held.value is not None and len(held.value) > LONG_BYTES:
+            return error_answer(refused, holder)
+        headers["ETag"] = etag(held)
+        headers["X-Causal-Token"] = request.causal().with_dot(partition_of(*operation.key), held.dot).render()
+    return Answer(refused.status, refused_json(refused, held), headers=headers, holder=holder)
 
 
 async def _listed(page: Awaitable[T]) -> T:

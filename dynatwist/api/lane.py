@@ -36,12 +36,11 @@ _REQUEST_LINE = re.compile(
 _HEADER = re.compile(rb"([A-Za-z][A-Za-z0-9-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*\Z")
 _KINDS = {b"GET": Kind.GET, b"PUT": Kind.PUT, b"PATCH": Kind.PATCH, b"DELETE": Kind.DELETE}
 _LEAVE = frozenset(
-    (
-        "transfer-encoding", "expect", "upgrade", "connection", "if-match", "if-none-match", "content-encoding",
-        "cookie", "origin", "sec-fetch-site",
-    )
-)  # fmt: skip
-"""Headers that change how a request is to be read or answered, or tell that a browser sent it."""
+    ("transfer-encoding", "expect", "upgrade", "connection", "content-encoding", "cookie", "origin", "sec-fetch-site")
+)
+"""Headers that change how a request is to be read, or tell that a browser sent it."""
+_VARYING = frozenset(("x-causal-token", "if-match", "if-none-match", "idempotency-key"))
+"""Headers that differ from request to request."""
 
 Respond = Callable[[bytes, str], None]
 """Takes an answer, and the user to whom it is given, if that is known."""
@@ -51,13 +50,15 @@ class Head:
     """The headers of a request, understood.
 
     :ivar length: of the body.
+    :ivar varies: whether the next request will have other headers.
     """
 
-    __slots__ = ("headers", "length")
+    __slots__ = ("headers", "length", "varies")
 
     def __init__(self, headers: dict[str, str], length: int) -> None:
         self.headers = headers
         self.length = length
+        self.varies = not _VARYING.isdisjoint(headers)
 
 
 def parse_headers(block: bytes) -> Head | None:
@@ -121,7 +122,7 @@ class FastLane:
         if end < 0 or table.decode() in RESERVED_TABLES:
             return 0
         head = self._head(data[line.end() : end])
-        if head is None:
+        if head is None or (method == b"GET" and "if-none-match" in head.headers):  # perhaps 304, which has no body
             return 0
         size = end + 4 + head.length
         if size > len(data) or head.length > self._max_body_bytes:
@@ -139,7 +140,7 @@ class FastLane:
             return self._heads[block]
         except KeyError:
             head = parse_headers(block)
-            if b"ausal-" not in block:  # these differ from request to request
+            if head is None or not head.varies:
                 if len(self._heads) >= HEADS_REMEMBERED:
                     self._heads.clear()
                 self._heads[block] = head

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.model.named import name_for
+from dynatwist.model.record import Record
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, Result
@@ -29,6 +30,17 @@ MAX_TTL_S = 10 * 365 * 24 * 3600
 
 Outcome = Result | ApiError
 Done = Callable[[Outcome], None]
+
+
+class Refused(ApiError):
+    """412: what is held is not what a write's condition asks for.
+
+    :ivar held: what is; ``None`` where nothing is.
+    """
+
+    def __init__(self, error: ApiError, held: Record | None) -> None:
+        super().__init__(error.status, error.code, error.text, error.headers)
+        self.held = held if held is not None and held.value is not None else None
 
 
 class Terms(NamedTuple):
@@ -123,7 +135,9 @@ class RecordDoor:
         """
 
         def over(result: Result) -> None:
-            if result.code is not Code.OK or result.record is None:
+            if result.code is Code.PRECONDITION and self._may_see(identity, result.record):
+                done(Refused(failure_of(result), result.record))
+            elif result.code is not Code.OK or result.record is None:
                 done(failure_of(result))
             elif operation.kind is Kind.GET and not self._context.may_read(identity, result.record):
                 done(ApiError(403, "forbidden", "the key belongs to another user"))
@@ -131,6 +145,9 @@ class RecordDoor:
                 done(result)
 
         self._context.coordinator.submit(operation, over)
+
+    def _may_see(self, identity: Identity | None, held: Record | None) -> bool:
+        return held is None or self._context.may_read(identity, held)
 
     def attempt(self, identity: Identity | None, operation: Operation) -> Deferred[Outcome]:
         """The same, for those who wait. The Deferred never fails."""

@@ -13,6 +13,8 @@ from dynatwist.replication.quorum import Level
 from .causal import NOTHING_SEEN, CausalToken
 
 JSON = "application/json"
+REPRESENTATION = "return=representation"
+"""What ``Prefer`` says to be shown what is held (RFC 7240, section 4.2)."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -50,6 +52,11 @@ class Request(msgspec.Struct, frozen=True):
         """What ``X-Causal-Token`` names; empty when none was sent."""
         text = self.headers.get("x-causal-token")
         return CausalToken.parse(text) if text else NOTHING_SEEN
+
+    @property
+    def prefers_representation(self) -> bool:
+        """Whether the client wants to be shown what is held."""
+        return REPRESENTATION in self.headers.get("prefer", "").replace(" ", "").split(",")
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number in the query."""

@@ -49,6 +49,12 @@ def written_json(operation: Operation, result: Result) -> bytes:
     )  # fmt: skip
 
 
+def refused_json(error: ApiError, held: Record | None) -> bytes:
+    """An error object with the record that is held, ``null`` where there is none."""
+    shown = b"null" if held is None else record_json(held)
+    return b'{"error":%b,"code":%b,"record":%b}' % (_encode(error.text), _encode(error.code), shown)
+
+
 def tag_of_written(result: Result) -> str:
     """The ETag of the record that a write became, or that was read."""
     assert result.record is not None

@@ -130,11 +130,14 @@ class Client:
         :param ttl: seconds until it expires.
         :param if_match: ETag that must be held; `if_none_match`: the key must be absent.
         :param idempotency_key: names this write, for ten minutes: sent again, it is the same write.
+        :raises PreconditionFailed: says what is held instead.
         :raises Unavailable: see there, as for all writes.
         """
         headers = {"If-Match": f'"{if_match}"'} if if_match else {}
         if if_none_match:
             headers["If-None-Match"] = "*"
+        if headers:
+            headers["Prefer"] = "return=representation"
         path = _path(table, key, w=w, ttl=ttl)
         body = await self._write("PUT", path, value, headers, idempotency_key)
         return msgspec.json.decode(body, type=Record)
@@ -318,17 +321,32 @@ class Client:
             self._causal = causal[-1]
         if response.code < 400:
             return content
-        try:
-            error = msgspec.json.decode(content)
-            text, code = str(error["error"]), str(error["code"])
-        except (msgspec.MsgspecError, KeyError, TypeError):
-            text, code = f"HTTP status {response.code}", "unknown"
-        raise _ERRORS.get(response.code, KvError)(response.code, code, text)
+        raise _error_of(response.code, content)
 
     def _pause(self) -> Deferred[None]:
         done: Deferred[None] = Deferred()
         self._reactor.callLater(PAUSE_S, done.callback, None)
         return done
+
+
+class _Error(msgspec.Struct):
+    error: str
+    code: str
+    record: Record | msgspec.UnsetType | None = msgspec.UNSET
+
+
+_ERROR = msgspec.json.Decoder(_Error)
+
+
+def _error_of(status: int, content: bytes) -> KvError:
+    try:
+        told = _ERROR.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        told = _Error(f"HTTP status {status}", "unknown")
+    error = _ERRORS.get(status, KvError)(status, told.code, told.error)
+    if isinstance(error, PreconditionFailed) and told.record is not msgspec.UNSET:
+        error.show(told.record)
+    return error
 
 
 def _quoted(text: str) -> str:

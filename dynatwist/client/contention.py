@@ -1,8 +1,9 @@
 """Changing a record that others change too: read it, write it if nobody has since, and otherwise try again.
 
-Of those that try at once one succeeds, and the others have asked for nothing. So whoever fails waits for a random time
-that doubles with each failure (full jitter, as in Brooker, "Exponential Backoff And Jitter", 2015), and then reads
-anew: with 32 clients on one key most tries succeed, where without waiting one of 32 does.
+Whoever fails is shown what is held, and tries once more with that, at once: two clients then take turns. Where there
+are more, one of them succeeds at a time, and the others have asked for nothing. So whoever fails again waits for a
+random time that grows fourfold with each failure (full jitter, as in Brooker, "Exponential Backoff And Jitter", 2015),
+and then reads anew: with 32 clients on one key half of the tries succeed, where without waiting one of 32 does.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 LEAST_S = 0.002
 """Of what a try is taken to last: a quicker one was answered by a node on the same machine."""
-MOST_DOUBLINGS = 6
+GROWTH = 4
+"""Measured with 32 clients: twofold, a fifth fewer changes are made, since more tries fail."""
+MOST_GROWTHS = 3
 """Some hundred clients find room within 64 tries' time; a longer wait would only leave the record unused."""
 UPDATE_TIMEOUT_S = 10.0
 """So long others may be quicker, each time; with 32 clients on one key a change takes a tenth of a second."""
@@ -40,13 +43,14 @@ class Contention:
         self._failures = 0
 
     def failed(self, took_s: float) -> float:
-        """Somebody else was quicker; answers how many seconds to wait.
+        """Somebody else was quicker; answers how many seconds to wait, none the first time.
 
-        :param took_s: how long the try lasted, from the beginning of the read.
+        :param took_s: how long the try lasted.
         """
         self._failures += 1
-        most_s = max(took_s, LEAST_S) * 2 ** min(self._failures, MOST_DOUBLINGS)
-        return self._random.uniform(0.0, most_s)
+        if self._failures == 1:
+            return 0.0
+        return self._random.uniform(0.0, max(took_s, LEAST_S) * GROWTH ** min(self._failures - 1, MOST_GROWTHS))
 
 
 async def updated(
@@ -54,20 +58,29 @@ async def updated(
 ) -> Record | None:
     """See `Client.update`."""
     contention, until_s = Contention(Random()), reactor.seconds() + timeout_s
+    held = await _read(client, table, key)
     while True:
         began_s = reactor.seconds()
-        try:
-            held = await client.get(table, key)
-        except NotFound:
-            held = None
         value = change(held.value if held is not None else None)
         if value is None:
             return held
         tag = held.etag if held is not None else None
         try:
             return await client.put(table, key, value, if_match=tag, if_none_match=held is None)
-        except PreconditionFailed:
+        except PreconditionFailed as error:
             now_s = reactor.seconds()
             if now_s >= until_s:
                 raise
-            await deferLater(reactor, contention.failed(now_s - began_s))
+            wait_s = contention.failed(now_s - began_s)
+            if error.is_shown and not wait_s:
+                held = error.held
+            else:
+                await deferLater(reactor, wait_s)
+                held = await _read(client, table, key)
+
+
+async def _read(client: Client, table: str, key: str) -> Record | None:
+    try:
+        return await client.get(table, key)
+    except NotFound:
+        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .record import Record
+
 
 class KvError(Exception):
     """An error object from a node.
@@ -29,7 +31,18 @@ class NotFound(KvError):
 
 
 class PreconditionFailed(KvError):
-    """412: ``if_match`` or ``if_none_match`` did not hold."""
+    """412: ``if_match`` or ``if_none_match`` did not hold.
+
+    :ivar is_shown: whether the node said what is held.
+    :ivar held: which record that is; ``None`` where nothing is.
+    """
+
+    is_shown = False
+    held: Record | None = None
+
+    def show(self, held: Record | None) -> None:
+        """This is held."""
+        self.is_shown, self.held = True, held
 
 
 class Unavailable(KvError):
