@@ -109,8 +109,9 @@ class Registers:
     def can_be_reached(self, partition: int) -> bool:
         """Whether a majority of the owners can be asked now."""
         groups = self._cluster.ownership.groups(partition)
-        reachable = set(filter(self._cluster.peers.is_reachable, owners_of(groups)))
-        return bool(groups) and is_majority_of_each(reachable, groups)
+        owners = owners_of(groups)
+        reachable = [owner for owner in owners if self._cluster.peers.is_reachable(owner)]
+        return bool(groups) and (len(reachable) == len(owners) or is_majority_of_each(set(reachable), groups))
 
     def _complete(self, key: Key) -> None:
         self.read(key, self._cluster.runtime.monotonic_s() + COMPLETE_S, lambda ended: None)

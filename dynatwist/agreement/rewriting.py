@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Draft, Key, Record, had_seen, write_over
-from dynatwist.model.records import Packed, pack, unpack
+from dynatwist.model.records import Packed, pack
 from dynatwist.model.ring import partition_of
 from dynatwist.sometimes import sometimes
 from dynatwist.storage.store import Store
@@ -29,7 +29,7 @@ class Rewriting:
 
     def __call__(self, found: Packed, version: int) -> Packed | None:
         """See `dynatwist.replication.proposal.Change`."""
-        held = unpack(found) if found else None
+        held = self._store.registers.record(self._key, found) if found else None
         if held is not None and self.made_in(held) is not None:
             sometimes("a proposer finds that its change was chosen")
             return None

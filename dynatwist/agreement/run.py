@@ -149,6 +149,8 @@ class Run:
 
     def _ask(self, proposal: Proposal, ask: Ask) -> None:
         def heard(owner: bytes, vote: Vote | None) -> None:
+            if self._is_over:  # a majority was enough
+                return
             if vote is not None:
                 self._voted.add(owner)
             if self._version == self._registers.cluster.version:

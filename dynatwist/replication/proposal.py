@@ -232,6 +232,8 @@ class Proposal:
 
     def _missed(self, good: set[bytes]) -> Step | None:
         """Not enough yet, and perhaps not any more."""
+        if not self._lost and len(good) == len(self._votes):
+            return None
         if self._is_majority(self._owners - self._lost - (self._votes.keys() - good)):
             return None
         if len(self._votes) == len(good):

@@ -36,7 +36,9 @@ def vote_flaw(key: Key, vote: Vote) -> str:
     """Why a vote is none; empty when it is one."""
     if not 0 <= vote.version < BEYOND:
         return "its version is none"
-    return cell_flaw(key, Cell(vote.promised, vote.accepted, vote.value or b""))
+    if vote.value:
+        return cell_flaw(key, Cell(vote.promised, vote.accepted, vote.value))
+    return "" if is_ballot(vote.promised) and is_ballot(vote.accepted) else "one of its ballots is none"
 
 
 def floor_flaw(floor: Floor) -> str:

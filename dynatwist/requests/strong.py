@@ -14,7 +14,6 @@ from dynatwist.agreement.run import Run
 from dynatwist.agreement.turns import Ended
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.record import Draft, Record
-from dynatwist.model.records import unpack
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, Result
@@ -115,8 +114,9 @@ class _Write:
 
     def _known(self) -> Record | None:
         """What this node has accepted, which may be old."""
-        value = self._cluster.store.registers.cell(self._operation.key).value
-        return unpack(value) if value else None
+        registers, key = self._cluster.store.registers, self._operation.key
+        value = registers.cell(key).value
+        return registers.record(key, value) if value else None
 
     def _propose(self, known: Record | None) -> None:
         cluster, operation, origin = self._cluster, self._operation, self._origin

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from dynatwist.model.dots import Dot
-from dynatwist.model.record import Key
+from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, dot_of, unpack, value_of
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.register import Ballot, Cell, Floor
@@ -42,6 +42,12 @@ class RegisterStore:
     def kept(self, key: Key) -> Cell | None:
         """The cell of a key, if there is one."""
         return self._state.registers[partition_of(*key)].cells.get(key)
+
+    def record(self, key: Key, value: Packed) -> Record:
+        """What a register of this node holds as a record; mostly it is the one that is held for the key."""
+        records = self._state.replica_of(key).records
+        held = records.get(key) if records.packed(key) is value else None
+        return held or unpack(value)
 
     def is_merged(self, key: Key) -> bool:
         """Whether what a cell has accepted is a record by now, or it has accepted nothing."""
