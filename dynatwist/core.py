@@ -19,8 +19,12 @@ from dynatwist.api.handlers import Handlers
 from dynatwist.api.intake import Intake
 from dynatwist.api.source import Proxies
 from dynatwist.audit_log import AuditLog
+from dynatwist.auth.agreed import Agreed
 from dynatwist.auth.cluster_secrets import admin_passwords, token_keys
+from dynatwist.auth.groups import GROUPS_TABLE, Groups, group_of
 from dynatwist.auth.passwords import Passwords
+from dynatwist.auth.rights import Rights
+from dynatwist.auth.services import SERVICES_TABLE, Services, service_of
 from dynatwist.auth.tokens import Tokens
 from dynatwist.auth.users import Users
 from dynatwist.budget import Budget
@@ -151,10 +155,17 @@ class Core:
             registering=self.budget.registrations,
             cost=config.argon2,
         )
+        has_room, store, tables = self.coordinator.deciding.has_room, self.store, self.coordinator.tables
+        groups = Agreed(self.cluster, self.registers, has_room, table=GROUPS_TABLE, value_of=group_of)
+        services = Agreed(self.cluster, self.registers, has_room, table=SERVICES_TABLE, value_of=service_of)
+        self.groups = Groups(store, groups)
+        self.services = Services(store, services, self.coordinator, runtime.wall_ms, runtime.randbytes)
+        self.rights = Rights(tables, self.groups, self.services, anonymous_read=config.anonymous_read)
         self.users = Users(
             cluster=self.cluster,
             coordinator=self.coordinator,
             registers=self.registers,
+            services=self.services,
             passwords=passwords,
             tokens=tokens,
             admin_passwords=admins,
@@ -190,6 +201,9 @@ class Core:
             listing=Listing(self.cluster, self.coordinator),
             registrar=self.registrar,
             users=self.users,
+            groups=self.groups,
+            services=self.services,
+            rights=self.rights,
             hub=self.hub,
             metrics=Metrics(),
             saver=self.folder.saver,

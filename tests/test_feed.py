@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
+from dynatwist.feed.sight import EVERYTHING, Everything
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Lineage, Record, beats
@@ -106,7 +107,7 @@ class HubMachine(RuleBasedStateMachine):
     def subscribe(self, listener, cursor):
         listener.subscription = Subscription(
             **dict(zip(("table", "key", "prefix"), listener.filter, strict=True)),
-            may_see=lambda record: True,
+            sight=EVERYTHING,
             wake=lambda: None,
         )
         told = self.hub.subscribe(listener.subscription, cursor)
@@ -242,13 +243,23 @@ def test_long_histories(seed, machine_type):
         machine.teardown()
 
 
+class AllBut(Everything):
+    """Of whoever may see all records but those of one moment."""
+
+    def __init__(self, ms):
+        self.ms = ms
+
+    def sees(self, key, record):
+        return record.stamp.ms != self.ms
+
+
 class TestOwnedKeys:
     """What wins at a store that has held all that was announced is news, however much was announced between."""
 
     def test_an_owner_doubts_nothing_of_its_own(self):
         hub = Hub("e", is_settled=lambda key: True)
         hub.bound(HubBounds(announced_bytes=1))
-        subscription = Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None)
+        subscription = Subscription(table="t", key=None, prefix="", sight=EVERYTHING, wake=lambda: None)
         hub.subscribe(subscription, None)
         for ms in range(1, 30):
             for key in (("t", "a"), ("t", "b")):
@@ -260,8 +271,7 @@ class TestOwnedKeys:
         hub = Hub("e", is_settled=lambda key: True)
         hub.bound(HubBounds(announced_bytes=1))
         heard, new = (
-            Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None)
-            for _ in range(2)
+            Subscription(table="t", key=None, prefix="", sight=EVERYTHING, wake=lambda: None) for _ in range(2)
         )
         hub.subscribe(heard, None)
         hub.publish(("t", "a"), record(("t", "a"), 1, 2))
@@ -276,9 +286,7 @@ class TestOwnedKeys:
         """(Found by the simulator.) The listener may not see the older one, and is not told that it lags."""
         hub = Hub("e")
         hub.bound(HubBounds(announced_bytes=1))
-        heard = Subscription(
-            table="t", key=None, prefix="", may_see=lambda record: record.stamp.ms != 1, wake=lambda: None
-        )
+        heard = Subscription(table="t", key=None, prefix="", sight=AllBut(1), wake=lambda: None)
         hub.subscribe(heard, None)
         hub.publish(("t", "a"), record(("t", "a"), 1, 2))
         hub.publish(("t", "b"), record(("t", "b"), 1, 3))
@@ -297,7 +305,7 @@ def test_who_is_told_to_read_afresh_hears_nothing_that_was_announced_before():
     hub = Hub("e", has_time=lambda: False, postpone=later.append)
     hub.bound(HubBounds(fans=2, at_once=1))
     heard, other = (
-        Subscription(table=None, key=None, prefix="", may_see=lambda record: True, wake=lambda: None) for _ in range(2)
+        Subscription(table=None, key=None, prefix="", sight=EVERYTHING, wake=lambda: None) for _ in range(2)
     )
     hub.subscribe(heard, None)
     hub.subscribe(other, None)
@@ -320,7 +328,7 @@ def test_who_is_told_to_read_afresh_hears_nothing_that_was_announced_before():
 def test_a_cursor_that_makes_no_sense_is_answered_with_a_reset(cursor):
     hub = Hub("e")
     hub.publish(("t", "a"), record(("t", "a"), 1, 1))
-    subscription = Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=lambda: None)
+    subscription = Subscription(table="t", key="a", prefix="", sight=EVERYTHING, wake=lambda: None)
     assert hub.subscribe(subscription, cursor) == cursor
     assert subscription.take() is Notice.RESET
     assert subscription.take() is None
@@ -328,8 +336,8 @@ def test_a_cursor_that_makes_no_sense_is_answered_with_a_reset(cursor):
 
 def test_an_end_without_a_beginning_takes_nobody_elses_interest():
     hub = Hub("e")
-    hub.subscribe(Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=lambda: None), None)
-    hub.unsubscribe(Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=lambda: None))
+    hub.subscribe(Subscription(table="t", key="a", prefix="", sight=EVERYTHING, wake=lambda: None), None)
+    hub.unsubscribe(Subscription(table="t", key="a", prefix="", sight=EVERYTHING, wake=lambda: None))
     assert hub.interest.names() == ["t"]
     assert len(hub) == 1
 
@@ -340,7 +348,7 @@ def test_who_comes_back_after_nobody_was_interested_is_told_to_read_afresh():
     hub = Hub("e", hears_all=lambda: False)
     hub.interest.tell(lambda: None, ending.append)
     first, again, late = (
-        Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=lambda: None) for _ in range(3)
+        Subscription(table="t", key="a", prefix="", sight=EVERYTHING, wake=lambda: None) for _ in range(3)
     )
     cursor = hub.subscribe(first, None)
     hub.publish(("t", "b"), record(("t", "b"), 1, 1))
@@ -364,8 +372,7 @@ def test_who_listens_after_one_whose_connection_breaks_hears_all_the_same():
         raise OSError("broken")
 
     listeners = [
-        Subscription(table="t", key="a", prefix="", may_see=lambda record: True, wake=wake)
-        for wake in (broken, lambda: None)
+        Subscription(table="t", key="a", prefix="", sight=EVERYTHING, wake=wake) for wake in (broken, lambda: None)
     ]
     for one in listeners:
         hub.subscribe(one, None)

@@ -11,6 +11,7 @@ from twisted.internet.defer import ensureDeferred
 
 from dynatwist.agreement.rewriting import Rewriting
 from dynatwist.feed.hub import Hub, Subscription
+from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Draft
@@ -513,7 +514,7 @@ def test_an_old_record_is_not_announced_behind_a_newer_one():
 
     one, two = make(1, 1, seq=1), make(1, 2, seq=2)
     two = two.__class__(two.dot, two.value, two.vv, two.stamp, one.lineage, 2, two.owner)
-    subscription = Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None)
+    subscription = Subscription(table="t", key=None, prefix="", sight=EVERYTHING, wake=lambda: None)
     hub.subscribe(subscription, None)
     hub.publish(("t", "k"), two)
     for number in range(16_384):
@@ -872,14 +873,12 @@ def test_who_subscribes_while_events_wait_to_be_handed_out_hears_the_last_one_or
 
     later = []
     hub = Hub("e", lambda: False, later.append)  # a busy reactor: one slice a turn
-    first = [
-        Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None) for _ in range(33)
-    ]
+    first = [Subscription(table="t", key=None, prefix="", sight=EVERYTHING, wake=lambda: None) for _ in range(33)]
     for one in first:
         hub.subscribe(one, None)
     for number in range(70):  # more than MAX_FANS wait
         hub.publish(("t", f"k{number}"), make(1, 10, seq=number + 1))
-    newcomer = Subscription(table="t", key="k69", prefix="", may_see=lambda record: True, wake=lambda: None)
+    newcomer = Subscription(table="t", key="k69", prefix="", sight=EVERYTHING, wake=lambda: None)
     hub.subscribe(newcomer, None)
     old = make(1, 10, seq=70)
     new = old.__class__(Dot(old.dot.actor, 71), b'{"n":2}', (), old.stamp._replace(ms=20), old.lineage, 2, old.owner)

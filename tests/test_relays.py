@@ -6,6 +6,7 @@ import pytest
 
 from dynatwist.core import Core
 from dynatwist.feed.hub import Event, Notice, Subscription
+from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.record import Key
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.request import Code, Kind, Operation, Result
@@ -48,7 +49,7 @@ def heard_across_a_cut() -> list[object]:
         for node in others
         if node.core and node.core.identity.node_id in lonely.core.cluster.ownership.owners(partition_of(*key))
     )
-    listener = Subscription(table=key[0], key=key[1], prefix="", may_see=lambda record: True, wake=lambda: None)
+    listener = Subscription(table=key[0], key=key[1], prefix="", sight=EVERYTHING, wake=lambda: None)
     lonely.core.hub.subscribe(listener, None)
     world.run(world.now_s + 2)
     put(world, owner, key, b'{"n":1}')
@@ -82,7 +83,7 @@ def test_a_table_is_relayed_for_a_while_after_its_last_listener_left():
     core.relays.interest_s = 60.0
 
     def listen_for(seconds: float) -> None:
-        listener = Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None)
+        listener = Subscription(table="t", key=None, prefix="", sight=EVERYTHING, wake=lambda: None)
         core.hub.subscribe(listener, None)
         world.run(world.now_s + seconds)
         core.hub.unsubscribe(listener)

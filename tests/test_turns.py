@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from dynatwist.api.heavy import PAUSES, WORK_S_PER_BYTE, Heavy
 from dynatwist.api.intake import TURN_S, Intake
 from dynatwist.feed.hub import MAX_FANS, Hub, Notice, Subscription
+from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Lineage, Record
@@ -248,9 +249,7 @@ class TestHeavy:
 
 class Listening:
     def __init__(self, hub, table="t", key="k"):
-        self.subscription = Subscription(
-            table=table, key=key, prefix="", may_see=lambda record: True, wake=lambda: None
-        )
+        self.subscription = Subscription(table=table, key=key, prefix="", sight=EVERYTHING, wake=lambda: None)
         hub.subscribe(self.subscription, None)
 
     def heard(self):
@@ -326,6 +325,6 @@ class TestHandingOut:
         cursor = hub.cursor
         hub.reset()
         hub.unsubscribe(listener.subscription)
-        back = Subscription(table="t", key="k", prefix="", may_see=lambda record: True, wake=lambda: None)
+        back = Subscription(table="t", key="k", prefix="", sight=EVERYTHING, wake=lambda: None)
         hub.subscribe(back, cursor)
         assert back.take() is Notice.RESET

@@ -63,7 +63,7 @@ class AccountRoutes:
         self._context.require_ready()
         if request.token is not None:
             identity = self._context.identify(request)
-            if identity.is_admin:
+            if self._context.rights.is_admin(identity):
                 return
             if identity.name != name:
                 raise ApiError(403, "forbidden", "this is another user's account")
@@ -81,7 +81,7 @@ class AccountRoutes:
                 await self._users.check_secret(name, string_of(fields, member), source_of(request.address))
                 return
         identity: Identity = self._context.identify(request)
-        if identity.name != name and not identity.is_admin:
+        if identity.name != name and not self._context.rights.is_admin(identity):
             raise ApiError(403, "forbidden", "this is another user's account")
 
     async def ticket(self, request: Request) -> Answer:

@@ -11,7 +11,12 @@ from .request import Answer, Request
 
 REFUSED = frozenset((401, 403, 421, 429))
 """What of the data routes is noted: answers that refuse somebody, not those that depend on the data."""
-QUIET = frozenset(("accounts.ticket", "admin.tables", "admin.keys", "admin.users", "admin.members", "keys.show"))
+QUIET = frozenset(
+    (
+        "accounts.ticket", "admin.tables", "admin.keys", "admin.users", "admin.members", "keys.show", "groups.list",
+        "groups.show", "services.list", "tables.show",
+    )
+)  # fmt: skip
 """Routes that show lists and change nothing; only their refusals are noted."""
 
 

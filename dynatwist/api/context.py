@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import dynatwist
 from dynatwist.agreement.registrar import Registrar
+from dynatwist.auth.groups import Groups
+from dynatwist.auth.rights import Rights
+from dynatwist.auth.services import Services
 from dynatwist.auth.tokens import Identity
 from dynatwist.auth.users import Users
 from dynatwist.budget import Budget
@@ -14,7 +17,7 @@ from dynatwist.cluster.cluster import Cluster
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Hub
 from dynatwist.metrics import Metrics
-from dynatwist.model.record import Record
+from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
@@ -43,6 +46,9 @@ class Context:
     listing: Listing
     registrar: Registrar
     users: Users
+    groups: Groups
+    services: Services
+    rights: Rights
     hub: Hub
     metrics: Metrics
     saver: ColdSaver
@@ -80,27 +86,27 @@ class Context:
                 raise ApiError(503, "starting", text, {"Retry-After": "1"}) from None
             raise
 
-    def identify_reader(self, request: Request) -> Identity | None:
-        """Who reads; ``None`` for anybody where ``--anonymous-read`` allows it."""
-        if request.token is None and self.anonymous_read:
+    def identify_reader(self, request: Request, table: str) -> Identity | None:
+        """Who reads in a table; ``None`` for anybody where anybody may read something of it."""
+        if request.token is None and not self.rights.of(None, table).reads_nothing:
             return None
         return self.identify(request)
 
-    async def identify_listener(self, request: Request) -> Identity | None:
-        """Who listens: by token, or by ``?ticket=``, which is used by that."""
+    async def identify_listener(self, request: Request, table: str = "") -> Identity | None:
+        """Who listens to a table, or opens a websocket: by token, or by ``?ticket=``, which is used by that."""
         ticket = request.query.get("ticket")
         if request.token is None and ticket is not None:
             identity = await self.users.tickets.redeem(ticket)
             if identity is None or not self.users.is_current(identity):
                 raise ApiError(401, "bad_ticket", "the ticket is not valid, used or expired; ask for a new one")
             return identity
-        return self.identify_reader(request)
+        return self.identify_reader(request, table)
 
     def require_admin(self, request: Request) -> Identity:
-        """The administrator, or 403."""
+        """An administrator, or 403."""
         identity = self.identify(request)
-        if not identity.is_admin:
-            raise ApiError(403, "admin_only", "only the administrator may do this")
+        if not self.rights.is_admin(identity):
+            raise ApiError(403, "admin_only", "only an administrator may do this")
         return identity
 
     def holder_of(self, identity: Identity | None, request: Request) -> str:
@@ -117,10 +123,6 @@ class Context:
         identity = self.users.tokens.verify(request.token) if request.token is not None else None
         return identity.name if identity is not None and self.users.is_current(identity) else ""
 
-    def may_read(self, identity: Identity | None, record: Record) -> bool:
+    def may_read(self, identity: Identity | None, key: Key, record: Record) -> bool:
         """Whether somebody may see a record."""
-        return self.may_read_of(identity, record.owner)
-
-    def may_read_of(self, identity: Identity | None, owner: str) -> bool:
-        """Whether somebody may see what belongs to a uid."""
-        return self.anonymous_read or (identity is not None and (identity.is_admin or owner == identity.uid))
+        return self.rights.at(identity, key).read.covers(record, identity.uid if identity is not None else "")

@@ -81,7 +81,7 @@ class DataRoutes:
         """
         context = self.context
         context.require_ready()
-        identity = context.identify_reader(request) if kind is Kind.GET else context.identify(request)
+        identity = context.identify_reader(request, table) if kind is Kind.GET else context.identify(request)
         door = self.door
         if kind is Kind.GET:
             operation = door.read(table, key, request.level("r"), request.causal())
@@ -135,10 +135,11 @@ class DataRoutes:
         self, identity: Identity | None, table: str, prefix: str, after: str, level: Level, limit: int
     ) -> AsyncIterator[list[bytes]]:
         left = limit or sys.maxsize
-        listing, may_read = self.context.listing, self.context.may_read_of
+        listing, uid = self.context.listing, identity.uid if identity is not None else ""
         while True:
             page = await _listed(listing.names(table, prefix, after, level))
-            names = [name for name, owner in page.names if may_read(identity, owner)][:left]
+            access = self.context.rights.of(identity, table)
+            names = [name for name, owner in page.names if access.at(name).read.covers_of(owner, uid)][:left]
             yield [msgspec.json.encode(name) for name in names]
             left -= len(names)
             if page.next_after is None or not left:
@@ -186,13 +187,13 @@ class DataRoutes:
             yield [
                 msgspec.json.encode(name) + b":" + record_json(record)
                 for name, record in page.records
-                if self.context.may_read(identity, record)
+                if self.context.may_read(identity, (table, name), record)
             ]
             after = page.next_after
 
     def _enter_reading(self, request: Request, table: str) -> Identity | None:
         self.context.require_ready()
-        identity = self.context.identify_reader(request)
+        identity = self.context.identify_reader(request, table)
         self.context.require_unread_room(self.context.holder_of(identity, request), LONG_BYTES)
         check_table(table, self.context.limits)
         return identity

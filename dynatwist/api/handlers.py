@@ -20,6 +20,7 @@ from .data import DataRoutes
 from .keys import KeyRoutes
 from .live import LiveRoutes, Sights
 from .locks import LockRoutes
+from .principals import GroupRoutes, ServiceRoutes
 from .request import Answer
 from .session import Session
 from .status import StatusRoutes
@@ -52,6 +53,8 @@ class Handlers:
         self.keys = KeyRoutes(context, rotation)
         self.locks = LockRoutes(context)
         self.tables = TableRoutes(context, table_changes)
+        self.groups = GroupRoutes(context)
+        self.services = ServiceRoutes(context)
         self.connected = Connected(context.users.still_counts, later)
         self._sights = Sights(context)
         self.live = LiveRoutes(context, self._sights, self.connected)

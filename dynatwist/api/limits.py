@@ -189,9 +189,15 @@ def check_idempotency_key(name: object) -> str:
 def check_user(name: str) -> str:
     """A user's name that can be registered."""
     _check_name(name, "user", MAX_USER_CHARS)
-    if name == "admin" or name.startswith("_") or "#" in name or name == "ticket":
-        raise ApiError(403, "reserved_name", "this name is reserved; choose another, without '#' or a leading '_'")
+    if name == "admin" or name.startswith(("_", "service:")) or "#" in name or name == "ticket":
+        text = "this name is reserved; choose another, without '#', a leading '_' or 'service:'"
+        raise ApiError(403, "reserved_name", text)
     return name
+
+
+def check_group(name: str) -> str:
+    """A group's name."""
+    return _check_name(name, "group", MAX_USER_CHARS)
 
 
 DECODED_BYTES = 4 << 10
@@ -264,13 +270,15 @@ _SHAPES = bytes(ord("0") if byte in b"0123456789." else ord("e") if byte in b"eE
 _LONG_SHAPE = b"0" * 200
 
 
-def parse_value(body: bytes, limits: Limits) -> bytes:
+def parse_value(body: bytes, limits: Limits, most_bytes: int = 0) -> bytes:
     """A value as it is kept: a JSON object, minified, every number and string as it was sent.
 
+    :param most_bytes: what its table takes; 0 for as many as the node does.
     :raises ApiError: 413 or 400, with the position of the fault.
     """
-    if len(body) > limits.value_bytes:
-        raise ApiError(413, "too_large", f"the value has {len(body)} bytes; the limit is {limits.value_bytes}")
+    most_bytes = min(most_bytes or limits.value_bytes, limits.value_bytes)
+    if len(body) > most_bytes:
+        raise ApiError(413, "too_large", f"the value has {len(body)} bytes; the limit is {most_bytes}")
     if len(body) > DECODED_BYTES:
         parse_object(body, limits)
         _check_numbers(body)

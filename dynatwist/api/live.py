@@ -8,7 +8,8 @@ from weakref import WeakValueDictionary
 from dynatwist.auth.tokens import Identity
 from dynatwist.budget import Charge
 from dynatwist.feed.hub import Event, Notice, Subscription
-from dynatwist.model.record import Record
+from dynatwist.feed.sight import Sight
+from dynatwist.model.record import Key, Record
 
 from .connected import Connected
 from .context import Context
@@ -16,32 +17,42 @@ from .limits import check_key, check_table
 from .request import Request
 from .views import sse_json
 
-Sight = Callable[[Record], bool]
+
+class _Sight:
+    """What one identity may see, while its token counts."""
+
+    __slots__ = ("__weakref__", "_context", "_identity")
+
+    def __init__(self, context: Context, identity: Identity | None) -> None:
+        self._context = context
+        self._identity = identity
+
+    @property
+    def version(self) -> int:
+        """See `Sight`."""
+        return self._context.rights.version
+
+    def sees(self, key: Key, record: Record) -> bool:
+        """See `Sight`."""
+        identity = self._identity
+        if identity is not None and not self._context.users.is_current(identity):
+            return False
+        return self._context.may_read(identity, key, record)
 
 
 class Sights:
-    """What each identity may see; one function for all subscriptions of it, so that an event asks once."""
+    """What each identity may see; one for all subscriptions of it, so that an event asks once."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._by_identity: WeakValueDictionary[Identity | None, Sight] = WeakValueDictionary()
+        self._by_identity: WeakValueDictionary[Identity | None, _Sight] = WeakValueDictionary()
 
     def of(self, identity: Identity | None) -> Sight:
         """Asked for each event: may this listener see it, and does its token still count?"""
         sight = self._by_identity.get(identity)
         if sight is None:
-            sight = self._by_identity[identity] = self._made(identity)
+            sight = self._by_identity[identity] = _Sight(self._context, identity)
         return sight
-
-    def _made(self, identity: Identity | None) -> Sight:
-        context = self._context
-
-        def may_see(record: Record) -> bool:
-            if identity is not None and not context.users.is_current(identity):
-                return False
-            return context.may_read(identity, record)
-
-        return may_see
 
 
 class Listening:
@@ -100,7 +111,7 @@ class LiveRoutes:
             charges[0].give_back()
             raise
         cursor = request.headers.get("last-event-id") or request.query.get("from")
-        subscription = Subscription(table=table, key=key, prefix="", may_see=self._sights.of(identity), wake=wake)
+        subscription = Subscription(table=table, key=key, prefix="", sight=self._sights.of(identity), wake=wake)
         context.hub.subscribe(subscription, cursor)
         return Stream(Listening(context, subscription, charges), self._connected, identity, end)
 

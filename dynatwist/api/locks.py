@@ -20,6 +20,7 @@ from dynatwist.auth.user import owner_name
 from dynatwist.budget import Charge
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Hub, Subscription
+from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.record import Key, Record
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, Result, etag
@@ -148,9 +149,7 @@ class _News:
         self._clock = clock
         self._waiting: Deferred[None] | None = None
         self._has_news = False
-        self._subscription = Subscription(
-            table=key[0], key=key[1], prefix="", may_see=lambda record: True, wake=self._heard
-        )
+        self._subscription = Subscription(table=key[0], key=key[1], prefix="", sight=EVERYTHING, wake=self._heard)
         hub.subscribe(self._subscription, None)
 
     def _heard(self) -> None:

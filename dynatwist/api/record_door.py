@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from dynatwist.auth.tokens import Identity
@@ -81,6 +82,12 @@ def terms_of(request: Request) -> Terms:
     return terms.named(request.headers.get("idempotency-key"))
 
 
+def _without_value(result: Result) -> Result:
+    """What a patch has made, for somebody who may change it and not read it."""
+    assert result.record is not None
+    return msgspec.structs.replace(result, record=msgspec.structs.replace(result.record, value=b"null"))
+
+
 class RecordDoor:
     """See the module."""
 
@@ -105,9 +112,12 @@ class RecordDoor:
         :param body: JSON of a value or patch; nothing is made of it for a delete.
         :raises ApiError: 400 or 413 for a name or a value that is none.
         """
+        context = self._context
         check_table(table, self._limits)
         check_key(key, self._limits)
-        value = b"" if kind is Kind.DELETE else parse_value(body, self._limits)
+        settings = context.coordinator.tables.settings(table)
+        value = b"" if kind is Kind.DELETE else parse_value(body, self._limits, settings.max_value)
+        ttl_ms = terms.ttl_ms or (settings.default_ttl * 1000 if kind is Kind.PUT else 0)
         name = b""
         if terms.name:
             name = name_for(identity.uid, terms.name, kind.value.encode(), value, b"%d" % terms.ttl_ms)
@@ -117,12 +127,13 @@ class RecordDoor:
             terms.level,
             value,
             identity.uid,
-            identity.is_admin,
-            terms.ttl_ms,
+            context.rights.is_admin(identity),
+            ttl_ms,
             terms.if_match,
             terms.if_absent,
             terms.causal.dots(partition_of(table, key)),
             name,
+            context.rights.of(identity, table).at(key).may,
         )
 
     # What comes of it
@@ -135,19 +146,21 @@ class RecordDoor:
         """
 
         def over(result: Result) -> None:
-            if result.code is Code.PRECONDITION and self._may_see(identity, result.record):
+            if result.code is Code.PRECONDITION and self._may_see(identity, operation, result.record):
                 done(Refused(failure_of(result), result.record))
             elif result.code is not Code.OK or result.record is None:
                 done(failure_of(result))
-            elif operation.kind is Kind.GET and not self._context.may_read(identity, result.record):
+            elif operation.kind is Kind.GET and not self._context.may_read(identity, operation.key, result.record):
                 done(ApiError(403, "forbidden", "the key belongs to another user"))
+            elif operation.kind is Kind.PATCH and not self._may_see(identity, operation, result.record):
+                done(_without_value(result))
             else:
                 done(result)
 
         self._context.coordinator.submit(operation, over)
 
-    def _may_see(self, identity: Identity | None, held: Record | None) -> bool:
-        return held is None or self._context.may_read(identity, held)
+    def _may_see(self, identity: Identity | None, operation: Operation, held: Record | None) -> bool:
+        return held is None or self._context.may_read(identity, operation.key, held)
 
     def attempt(self, identity: Identity | None, operation: Operation) -> Deferred[Outcome]:
         """The same, for those who wait. The Deferred never fails."""

@@ -91,6 +91,7 @@ class Session:
         self._subscriptions: dict[str, tuple[bytes, Listening]] = {}
         self._ready: dict[str, None] = {}
         self._is_subscribing = False
+        self._has_read = context.anonymous_read
         self._charge = Charge(context.budget.streams, source_of(address))
         self._charge.take()
         if identity is not None:
@@ -104,7 +105,7 @@ class Session:
     @property
     def is_stranger(self) -> bool:
         """Whether nobody has shown a token on it, where one is asked for."""
-        return self._identity is None and not self._context.anonymous_read
+        return self._identity is None and not self._has_read
 
     def _become(self, identity: Identity) -> None:
         """Somebody has shown a token: the first one, or a fresh one of the same user.
@@ -196,7 +197,7 @@ class Session:
         levels = {name: str(value) for name in ("r", "w", "ttl") if (value := getattr(frame, name)) is not None}
         request = Request(query=levels, address=self._address)
         if kind is Kind.GET:
-            reader = self._reader()
+            reader = self._reader(table)
             operation = self._door.read(table, key, request.level("r"))
             result = await self._door.carry_out(reader, operation)
         else:
@@ -208,7 +209,7 @@ class Session:
             result = await self._door.carry_out(identity, operation)
         record = result.record
         assert record is not None
-        if self._identity is not None and self._identity.is_admin:
+        if self._context.rights.is_admin(self._identity):
             self._note(kind.value, "ok", (table, key))
         if kind is Kind.DELETE:
             return b""
@@ -228,8 +229,9 @@ class Session:
             raise ApiError(401, "bad_token", "the token is not valid any more; log in again")
         return self._identity
 
-    def _reader(self) -> Identity | None:
-        if self._identity is None and self._context.anonymous_read:
+    def _reader(self, table: str) -> Identity | None:
+        if self._identity is None and not self._context.rights.of(None, table).reads_nothing:
+            self._has_read = True
             return None
         return self._current()
 
@@ -238,11 +240,11 @@ class Session:
     def _subscribe(self, frame: Frame) -> bytes:
         context = self._context
         context.require_ready()
-        identity = self._reader()
         table, key, prefix, cursor = frame.table, frame.key, frame.prefix, frame.from_
         if not isinstance(table, str) or not all(one is None or isinstance(one, str) for one in (key, prefix, cursor)):
             raise ApiError(400, "malformed", '"table", and "key", "prefix" or "from" where given, must be strings')
         check_table(table, context.limits)
+        identity = self._reader(table)
         if key is not None:
             check_key(key, context.limits)
         if prefix and len(prefix.encode(errors="replace")) > context.limits.key_bytes:
@@ -261,7 +263,7 @@ class Session:
             table=table,
             key=key,
             prefix=prefix or "",
-            may_see=self._sights.of(identity),
+            sight=self._sights.of(identity),
             wake=partial(self._woken, name),
         )
         self._is_subscribing = True

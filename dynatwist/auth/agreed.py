@@ -1,8 +1,10 @@
-"""Users as registers: read and changed by agreement of a majority of the members, one name at a time."""
+"""Small tables of the system whose records are agreed on by a majority of the members, one name at a time: users,
+groups, service tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -14,7 +16,7 @@ from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.sometimes import sometimes
 
-from .user import ADMIN_UID, USERS_TABLE, User, user_of
+from .user import ADMIN_UID
 
 AGREE_TIMEOUT_S = 3.0
 """A client waits for its registration so long at most: some ballots, while a round trip takes a hundredth."""
@@ -23,18 +25,31 @@ READ_TIMEOUT_S = 1.0
 
 HasRoom = Callable[[Key, bytes], bool]
 """Whether memory has room for a value."""
+T = TypeVar("T", bound=msgspec.Struct)
 
 
-class AgreedUsers:
+class Agreed(Generic[T]):
     """See the module.
 
-    :param has_room: asked before a user is made.
+    :param has_room: asked before something is made.
+    :param table: its name.
+    :param value_of: what a record of it is; ``None`` for none, or a deleted one.
     """
 
-    def __init__(self, cluster: Cluster, registers: Registers, has_room: HasRoom) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        registers: Registers,
+        has_room: HasRoom,
+        *,
+        table: str,
+        value_of: Callable[[Record | None], T | None],
+    ) -> None:
         self._cluster = cluster
         self._registers = registers
         self._has_room = has_room
+        self._table = table
+        self._value_of = value_of
 
     def can_be_reached(self) -> bool:
         """Whether a majority of the members can be asked, all of them of a release that knows registers."""
@@ -44,54 +59,54 @@ class AgreedUsers:
         """503 when it cannot."""
         if self._is_mixed():
             sometimes("users are not changed while members of an older release are there")
-            raise ApiError(503, "upgrading", "a member runs an older release: users are changed once all are upgraded")
+            raise ApiError(503, "upgrading", "a member runs an older release: this is changed once all are upgraded")
         if not self._registers.can_be_reached(SYSTEM_PARTITION):
             raise ApiError(503, "no_majority", "this needs a majority of the members, which is not reachable")
 
     def _is_mixed(self) -> bool:
         return any(map(self._cluster.peers.lacks_registers, self._cluster.ownership.members))
 
-    async def read(self, name: str) -> tuple[User | None, bool]:
-        """The user of a name; and whether that is known: a majority may have been too slow to tell."""
-        ended = await awaited.read(self._registers, (USERS_TABLE, name), READ_TIMEOUT_S)
-        return user_of(ended.record), ended.chosen is not None
+    async def read(self, name: str) -> tuple[T | None, bool]:
+        """What a name stands for; and whether that is known: a majority may have been too slow to tell."""
+        ended = await awaited.read(self._registers, (self._table, name), READ_TIMEOUT_S)
+        return self._value_of(ended.record), ended.chosen is not None
 
-    async def change(self, name: str, change: Callable[[User | None], User | None]) -> User | None:
-        """Make something of the user of a name; what it answers for a user as he is, is not written.
+    async def change(self, name: str, change: Callable[[T | None], T | None]) -> T | None:
+        """Make something of what a name stands for; what `change` answers for something as it is, is not written.
 
-        :param change: the user that is to be; ``None`` for none, and then nothing is changed.
-        :returns: the user that is agreed on afterwards.
+        :param change: what is to be; ``None`` for nothing, and then nothing is changed.
+        :returns: what is agreed on afterwards.
         :raises ApiError: 503 when that is not known, 507 when memory is full.
         """
         is_full = False
 
         def draft(held: Record | None) -> Draft | None:
             nonlocal is_full
-            before = user_of(held)
+            before = self._value_of(held)
             after = change(before)
             is_full = False
             if after is None or after == before:
                 return None
             value = msgspec.json.encode(after)
-            is_full = not self._has_room((USERS_TABLE, name), value)
+            is_full = not self._has_room((self._table, name), value)
             return None if is_full else Draft(value, ADMIN_UID)
 
         record = await self._rewrite(name, draft)
         if is_full:
             raise ApiError(507, "memory_full", "this node's memory limit is reached; delete something first")
-        return user_of(record)
+        return self._value_of(record)
 
     async def remove(self, name: str) -> bool:
-        """Have a name be nobody's; answers whether it was somebody's.
+        """Have a name stand for nothing; answers whether it stood for something.
 
-        :raises ApiError: 503 when nobody knows whether it is.
+        :raises ApiError: 503 when nobody knows whether it does.
         """
         was_there = False
 
         def draft(held: Record | None) -> Draft | None:
             nonlocal was_there
-            was_there = was_there or user_of(held) is not None
-            return Draft(None, ADMIN_UID) if user_of(held) is not None else None
+            was_there = was_there or self._value_of(held) is not None
+            return Draft(None, ADMIN_UID) if self._value_of(held) is not None else None
 
         await self._rewrite(name, draft)
         return was_there
@@ -99,7 +114,7 @@ class AgreedUsers:
     async def _rewrite(self, name: str, draft: Callable[[Record | None], Draft | None]) -> Record | None:
         """What is agreed on after a change."""
         self.require_majority()
-        ended, mine = await awaited.rewrite(self._registers, (USERS_TABLE, name), draft, AGREE_TIMEOUT_S)
+        ended, mine = await awaited.rewrite(self._registers, (self._table, name), draft, AGREE_TIMEOUT_S)
         if ended.chosen is not None:
             return mine or ended.record
         if ended.in_doubt:

@@ -25,6 +25,8 @@ class Role(Enum):
 
     USER = "user"
     ADMIN = "admin"
+    SERVICE = "service"
+    """Of a program; see `dynatwist.auth.services`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ class Identity:
     mark: str = ""
 
     @property
-    def is_admin(self) -> bool:
-        """Whether this is the administrator."""
+    def has_admin_role(self) -> bool:
+        """Whether this is the administrator, by the password. Others may be administrators by their group."""
         return self.role is Role.ADMIN
 
 
@@ -150,7 +152,9 @@ class Tokens:
         """Whether a token that was verified before would be now, by its time, its key and an administrator's mark."""
         if self._wall_ms() >= identity.expires_s * 1000:
             return False
-        if identity.is_admin and identity.mark not in self._keys.admin_marks:
+        if identity.role is Role.SERVICE:
+            return True
+        if identity.has_admin_role and identity.mark not in self._keys.admin_marks:
             return False
         return any(_name_of(key) == identity.signed_by for key in self._verifying())
 

@@ -21,8 +21,9 @@ from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.replication.request import Code, Kind, Operation
 from dynatwist.requests.coordinator import Coordinator
 
-from .agreed import AgreedUsers
+from .agreed import Agreed
 from .passwords import Passwords
+from .services import PREFIX, Services
 from .throttle import ADMINISTRATOR, Attempt, Throttle
 from .tickets import Tickets
 from .tokens import Identity, Role, TokenKeys, Tokens
@@ -41,13 +42,16 @@ class Users:
         cluster: Cluster,
         coordinator: Coordinator,
         registers: Registers,
+        services: Services,
         passwords: Passwords,
         tokens: Tokens,
         admin_passwords: tuple[str, ...],
     ) -> None:
         self._cluster = cluster
         self._coordinator = coordinator
-        self._agreed = AgreedUsers(cluster, registers, coordinator.deciding.has_room)
+        has_room = coordinator.deciding.has_room
+        self._agreed = Agreed(cluster, registers, has_room, table=USERS_TABLE, value_of=user_of)
+        self._services = services
         self._passwords = passwords
         self.tokens = tokens
         self.tickets = Tickets(cluster, coordinator, tokens, self.is_current)
@@ -73,15 +77,22 @@ class Users:
 
     def authenticate(self, token: str) -> Identity:
         """Whose token it is; 401 when it is nobody's, or not any more."""
-        identity = self.tokens.verify(token)
-        if identity is None or not self.is_current(identity):
+        if token.startswith(PREFIX):
+            identity = self._services.verify(token)
+        else:
+            identity = self.tokens.verify(token)
+            if identity is not None and not self.is_current(identity):
+                identity = None
+        if identity is None:
             raise ApiError(401, "bad_token", "the token is not valid, or not any more; log in again")
         return identity
 
     def is_current(self, identity: Identity) -> bool:
         """Whether an identity that was verified once still counts."""
-        if identity.is_admin:
+        if identity.has_admin_role:
             return True
+        if identity.role is Role.SERVICE:
+            return self._services.is_current(identity)
         user = self._find(identity.name)
         return user is not None and (user.uid, user.generation) == (identity.uid, identity.generation)
 
@@ -237,6 +248,11 @@ class Users:
             raise ApiError(401, "wrong_password", "wrong password")
         attempt.succeeded()
         return self.tokens.issue("admin", ADMIN_UID, 0, Role.ADMIN)
+
+    def uid_of(self, name: str) -> str:
+        """The uid of a user, as known here; empty where there is none of that name."""
+        user = self._find(name)
+        return user.uid if user is not None else ""
 
     def page(self, after: str, limit: int) -> list[tuple[str, User]]:
         """Some users in order, as known here.

@@ -160,6 +160,10 @@ class Peers:
         """Whether a peer is known to be of a release that knows no registers."""
         return self._statuses.lacks_registers(node)
 
+    def lacks_grants(self, node: bytes) -> bool:
+        """Whether a peer is known to be of a release that knows no rules of access."""
+        return self._statuses.lacks_grants(node)
+
     def status_of(self, node: bytes) -> Status | None:
         """What a peer has said of itself, if anything."""
         return self._statuses.of(node)

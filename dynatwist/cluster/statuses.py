@@ -43,6 +43,11 @@ class Statuses:
         status = self._statuses.get(node)
         return status is not None and not status.has_registers
 
+    def lacks_grants(self, node: bytes) -> bool:
+        """Whether a peer is known to be of a release that knows no rules of access."""
+        status = self._statuses.get(node)
+        return status is not None and not status.has_grants
+
     def says_damaged(self, node: bytes, partition: int) -> bool:
         """Whether a peer has said that it does not hold all of a partition."""
         status = self._statuses.get(node)

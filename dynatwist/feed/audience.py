@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from dynatwist.model.record import Key, Record
+from dynatwist.model.record import Key
 
 from .event import Event
+from .sight import Sight
 from .subscription import Subscription
 
-Groups = dict[Callable[[Record], bool], dict[Subscription, None]]
+Groups = dict[Sight, dict[Subscription, None]]
 """Subscriptions by what they may see, which is the same of all that one user has."""
 
 
@@ -40,12 +39,12 @@ class Audience:
         if key is None:
             return list(self._members)
         found: list[Subscription] = []
-        for may_see, group in self._by_key.get(key, {}).items():
-            if event is None or event.is_shown(may_see):
+        for sight, group in self._by_key.get(key, {}).items():
+            if event is None or event.is_shown(sight):
                 found.extend(group)
         for table in (key[0], None):
-            for may_see, group in self._by_table.get(table, {}).items():
-                if event is None or event.is_shown(may_see):
+            for sight, group in self._by_table.get(table, {}).items():
+                if event is None or event.is_shown(sight):
                     found.extend(one for one in group if one.matches(key))
         return found
 
@@ -55,17 +54,17 @@ class Audience:
 
     def join(self, subscription: Subscription) -> None:
         """It is told of events from now on."""
-        self._groups_of(subscription).setdefault(subscription.may_see, {})[subscription] = None
+        self._groups_of(subscription).setdefault(subscription.sight, {})[subscription] = None
 
     def leave(self, subscription: Subscription) -> bool:
         """It listens no more; false when it never did."""
         if self._members.pop(subscription, self) is self:
             return False
         groups = self._groups_of(subscription)
-        group = groups.get(subscription.may_see, {})
+        group = groups.get(subscription.sight, {})
         group.pop(subscription, None)
         if not group:
-            groups.pop(subscription.may_see, None)
+            groups.pop(subscription.sight, None)
         if subscription.key is not None and subscription.table is not None:
             if not self._by_key.get((subscription.table, subscription.key), True):
                 del self._by_key[subscription.table, subscription.key]

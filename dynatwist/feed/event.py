@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
 
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, unpack
+
+from .sight import Sight
 
 EVENT_OVERHEAD_BYTES = 300
 """What an event costs beside its packed record, about: the object, its place in a queue, its key."""
@@ -22,7 +23,7 @@ class Event:
     :ivar encoded: room for the encodings, each made once however many listen.
     """
 
-    __slots__ = ("_epoch", "_packed", "_record", "_shown", "doubt", "encoded", "key", "seq", "size_bytes")
+    __slots__ = ("_epoch", "_packed", "_record", "_shown", "_version", "doubt", "encoded", "key", "seq", "size_bytes")
 
     def __init__(self, key: Key, packed: Packed, epoch: str, seq: int, doubt: int = 0) -> None:
         self.key = key
@@ -32,7 +33,8 @@ class Event:
         self.seq = seq
         self.doubt = doubt
         self.size_bytes = len(packed) + EVENT_OVERHEAD_BYTES
-        self._shown: dict[Callable[[Record], bool], bool] = {}
+        self._shown: dict[Sight, bool] = {}
+        self._version = 0
         self.encoded: dict[str, bytes] | None = None
 
     @property
@@ -42,11 +44,14 @@ class Event:
             self._record = unpack(self._packed)
         return self._record
 
-    def is_shown(self, may_see: Callable[[Record], bool]) -> bool:
-        """Whether somebody may see it; asked once of each."""
-        shown = self._shown.get(may_see)
+    def is_shown(self, sight: Sight) -> bool:
+        """Whether somebody may see it; asked once of each, as long as nobody's rights change."""
+        if sight.version != self._version:
+            self._version = sight.version
+            self._shown.clear()
+        shown = self._shown.get(sight)
         if shown is None:
-            shown = self._shown[may_see] = may_see(self.record)
+            shown = self._shown[sight] = sight.sees(self.key, self.record)
         return shown
 
     @property

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from dynatwist.model.record import Key, Record
+from dynatwist.model.record import Key
 from dynatwist.sometimes import sometimes
 
 from .event import Event, Notice
+from .sight import Sight
 
 QUEUE_EVENTS = 256
 """As many as a listener may be behind; one that is further behind reads afresh sooner than it catches up."""
@@ -25,14 +26,14 @@ class Subscription:
     :param table: whose changes; ``None`` for all tables.
     :param key: this key only.
     :param prefix: keys that begin so; empty for all.
-    :param may_see: asked for each event; one function for all subscriptions of a user.
+    :param sight: asked for each event; one for all subscriptions of a user.
     :param wake: called when the queue ceases to be empty.
     :ivar after: the hub's; events with this number or a lesser one are not for this listener.
     """
 
     __slots__ = (
         "_bytes", "_max_bytes", "_max_events", "_queue", "_trusted", "_wake",
-        "after", "closed", "key", "may_see", "prefix", "table",
+        "after", "closed", "key", "prefix", "sight", "table",
     )  # fmt: skip
 
     def __init__(
@@ -41,13 +42,13 @@ class Subscription:
         table: str | None,
         key: str | None,
         prefix: str,
-        may_see: Callable[[Record], bool],
+        sight: Sight,
         wake: Callable[[], None],
     ) -> None:
         self.table = table
         self.key = key
         self.prefix = prefix
-        self.may_see = may_see
+        self.sight = sight
         self._wake = wake
         self._queue: deque[Event | Notice] = deque()
         self._bytes = 0
@@ -78,7 +79,7 @@ class Subscription:
         if event.seq <= self._trusted:
             sometimes("an event is handed out to a listener that reads afresh what it said")
             return
-        if not event.is_shown(self.may_see):
+        if not event.is_shown(self.sight):
             return
         size_bytes = event.size_bytes
         has_room = len(self._queue) < self._max_events and self._bytes + size_bytes <= self._max_bytes
@@ -123,15 +124,18 @@ class Subscription:
             self._wake()
 
     def take(self) -> Event | Notice | None:
-        """The next thing to send, or ``None``."""
-        if not self._queue:
-            return None
-        item = self._queue.popleft()
-        if isinstance(item, Event):
-            self._bytes -= item.size_bytes
-        elif item is Notice.LAGGED:
-            self._bytes = 0
-        return item
+        """The next thing to send, or ``None``. What its user may not see any more is left out."""
+        while self._queue:
+            item = self._queue.popleft()
+            if isinstance(item, Event):
+                self._bytes -= item.size_bytes
+                if not item.is_shown(self.sight):
+                    sometimes("what waits to be sent may not be seen any more")
+                    continue
+            elif item is Notice.LAGGED:
+                self._bytes = 0
+            return item
+        return None
 
     def __len__(self) -> int:
         return len(self._queue)

@@ -6,6 +6,7 @@ from enum import Enum
 
 import msgspec
 
+from dynatwist.model.access import OWN, May
 from dynatwist.model.dots import Dot
 from dynatwist.model.named import Named, tag_of
 from dynatwist.model.record import Key, Record
@@ -27,12 +28,13 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
 
     :ivar value: JSON object for a put, RFC 7396 patch for a patch.
     :ivar uid: who asks; decides ownership of what is created.
-    :ivar any_owner: whether records of others may be changed.
+    :ivar any_owner: whether records of others may be changed; what members of former releases go by.
     :ivar ttl_ms: life of what is written; 0 for ever.
     :ivar if_match: ETags of which one must be held; empty for no condition.
     :ivar if_none_match: the key must be absent.
     :ivar seen: dots of the partition, from a causal token, that have to be merged before.
     :ivar name: of a write that is made once; see `dynatwist.model.named`.
+    :ivar may: what whoever asks may write under the key.
     """
 
     kind: Kind
@@ -46,6 +48,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     if_none_match: bool = False
     seen: tuple[Dot, ...] = ()
     name: bytes = b""
+    may: May = OWN
 
     @property
     def is_write(self) -> bool:

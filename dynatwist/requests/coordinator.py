@@ -51,7 +51,7 @@ class Coordinator:
         self.tables = Tables(cluster.store)
         self._writes = Writes(cluster)
         self._compares = Compares(cluster)
-        self.deciding = Deciding(cluster, max_value_bytes, max_store_bytes)
+        self.deciding = Deciding(cluster, self.tables, max_value_bytes, max_store_bytes)
         self._strong = Strong(cluster, registers, self.deciding)
         self.candidates = Candidates(cluster)
         self.from_peers = FromPeers(cluster, self.candidates, self._carry_out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dynatwist.cluster.cluster import Cluster
+from dynatwist.model.access import Scope
 from dynatwist.model.named import made_before
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.ring import is_system_table, partition_of
@@ -14,6 +15,7 @@ from dynatwist.sometimes import sometimes
 
 from .forwarding import HERE, Origin
 from .mergepatch import patched
+from .tables import Tables
 
 SYSTEM_RESERVE_SHARE = 16
 """The memory limit is exceeded by one part in so many for users alone: registration, a changed secret and a logout go
@@ -29,8 +31,9 @@ class Deciding:
     :param max_store_bytes: bound on memory, beyond which writes that add are refused.
     """
 
-    def __init__(self, cluster: Cluster, max_value_bytes: int, max_store_bytes: int) -> None:
+    def __init__(self, cluster: Cluster, tables: Tables, max_value_bytes: int, max_store_bytes: int) -> None:
         self._cluster = cluster
+        self._tables = tables
         self._max_value_bytes = max_value_bytes
         self._max_store_bytes = max_store_bytes
 
@@ -101,8 +104,9 @@ class Deciding:
             value = patched(held.value or b"{}", operation.value)
         except (msgspec.MsgspecError, RecursionError):  # a number beyond all that can be decoded, from a peer
             return Result(Code.MALFORMED, text="the value held cannot be merged with; put a whole one instead")
-        if len(value) > self._max_value_bytes:
-            return Result(Code.TOO_LARGE, text=f"the merged value exceeds {self._max_value_bytes} bytes")
+        most_bytes = self._tables.settings(operation.key[0]).max_value or self._max_value_bytes
+        if len(value) > min(most_bytes, self._max_value_bytes):
+            return Result(Code.TOO_LARGE, text=f"the merged value exceeds {most_bytes} bytes")
         return value
 
     def _end(self, operation: Operation, held: Record | None, value: bytes | None) -> int:
@@ -155,8 +159,8 @@ class Deciding:
         partition = partition_of(*operation.key)
         if not cluster.standing.may_coordinate(partition):
             return Result(Code.UNAVAILABLE, text="this node is not ready to write")
-        if held is not None and not operation.any_owner and held.owner != operation.uid:
-            return Result(Code.FORBIDDEN, text="the key belongs to another user")
+        if not operation.any_owner and (forbidden := _forbidden(operation, held)):
+            return Result(Code.FORBIDDEN, text=forbidden)
         if held is None and operation.kind is not Kind.PUT:
             code = Code.PRECONDITION if operation.if_match else Code.ABSENT
             return Result(code, text="there is no such key")
@@ -180,6 +184,20 @@ class Deciding:
         """The bound on memory for a write; users have a reserve, so that no other user's data lock them out."""
         reserve_bytes = self._max_store_bytes // SYSTEM_RESERVE_SHARE if is_system_table(key[0]) else 0
         return self._max_store_bytes + reserve_bytes
+
+
+def _forbidden(operation: Operation, held: Record | None) -> str:
+    """Why whoever asks may not write that; empty where nothing speaks against it."""
+    may = operation.may
+    if held is None:
+        is_refused = operation.kind is Kind.PUT and not may.create
+        return "you may not create records under this key" if is_refused else ""
+    scope = may.delete if operation.kind is Kind.DELETE else may.update
+    if scope.covers(held, operation.uid):
+        return ""
+    if scope is Scope.OWN:
+        return "the key belongs to another user"
+    return f"you may not {'delete' if operation.kind is Kind.DELETE else 'change'} records under this key"
 
 
 def _adds(operation: Operation, held: Record | None) -> bool:

@@ -1,4 +1,4 @@
-"""Changing how a table's records are kept, while nothing is in it.
+"""Changing the settings of a table; how its records are kept is changed while nothing is in it.
 
 A table that clients write at any owner, and one that is agreed on key by key, do not mix: so all members have to know
 before the first record is there. A change closes the table, asks every member whether it refuses writes by now, waits
@@ -7,6 +7,8 @@ there is no change. Whoever finds a table closed, since a change was interrupted
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults
@@ -23,7 +25,7 @@ from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import CountTable, TableCounted
 from dynatwist.net.replies import Reply
 
-from .tables import TABLES_TABLE, Consistency, Settings, Tables, settings_of
+from .tables import PLAIN, TABLES_TABLE, Consistency, Settings, Tables, settings_of
 
 AGREE_TIMEOUT_S = 3.0
 """For one agreement on the settings: some ballots, while a round trip takes a hundredth."""
@@ -34,6 +36,8 @@ TOLD_IN_S = 3.0
 DRAIN_S = 2.0
 """So long a write that an owner had begun may be under way: what it asks others first, and what it waits for."""
 OWNER = "admin"
+
+Change = Callable[[Settings], Settings]
 
 
 class TableChanges:
@@ -54,15 +58,25 @@ class TableChanges:
         _require_agreement(ended)
         return settings_of(ended.record)
 
-    async def set(self, table: str, consistency: Consistency) -> Settings:
-        """Have a table's records kept in another way.
+    async def set(self, table: str, change: Change) -> Settings:
+        """Change a table's settings.
 
-        :raises ApiError: 409 when something is in it, 503 when not all members can be asked.
+        :param change: makes the new ones of those there are; perhaps called more than once.
+        :raises ApiError: 409 when its records are to be kept in another way and something is in it, 503 when not all
+            members can be asked then.
         """
-        if (await self.read(table)).consistency is consistency:
-            return Settings(consistency)
+        found = await self.read(table)
+        wanted = change(found)
+        if wanted.access != found.access:
+            self._require_grants()
+        if wanted.consistency is found.consistency:
+            return (await self._agree(table, change))[1]
         self._require_all()
-        before = await self._agree(table, Consistency.CLOSING)
+        return await self._change_consistency(table, change, wanted.consistency)
+
+    async def _change_consistency(self, table: str, change: Change, wanted: Consistency) -> Settings:
+        found, _ = await self._agree(table, _kept_as(Consistency.CLOSING))
+        before = found.consistency if found.consistency is not Consistency.CLOSING else Consistency.AVAILABLE
         try:
             await self._close_everywhere(table)
             counted = await self._count(table)
@@ -70,13 +84,12 @@ class TableChanges:
                 raise ApiError(503, "unavailable", "a member is damaged, or has just joined; try again in a while")
             live = max(one.live for one in counted)
         except ApiError:
-            await self._agree(table, before)
+            await self._agree(table, _kept_as(before))
             raise
         if live:
-            await self._agree(table, before)
+            await self._agree(table, _kept_as(before))
             raise ApiError(409, "not_empty", f"{live} records are in the table; it is set while it is empty")
-        await self._agree(table, consistency)
-        return Settings(consistency)
+        return (await self._agree(table, lambda held: _kept_as(wanted)(change(held))))[1]
 
     def _require_all(self) -> None:
         registry, peers = self._cluster.registry, self._cluster.peers
@@ -89,19 +102,27 @@ class TableChanges:
         if old:
             raise ApiError(503, "upgrading", f"{', '.join(old)} runs an older release; upgrade all members first")
 
-    async def _agree(self, table: str, consistency: Consistency) -> Consistency:
-        """Agree on settings; answers those of before, or what a change of before had interrupted."""
-        before = Consistency.AVAILABLE
+    def _require_grants(self) -> None:
+        """A member of a release that knows no rules would let everybody do what they forbid."""
+        registry, peers = self._cluster.registry, self._cluster.peers
+        assert registry is not None
+        old = [one.address for one in registry.members if peers.lacks_grants(one.node_id)]
+        if old:
+            raise ApiError(503, "upgrading", f"{', '.join(old)} runs an older release; upgrade all members first")
+
+    async def _agree(self, table: str, change: Change) -> tuple[Settings, Settings]:
+        """Agree on settings; answers those of before, and those that are agreed on now."""
+        before = after = PLAIN
 
         def draft(held: Record | None) -> Draft | None:
-            nonlocal before
-            before = settings_of(held).consistency
-            value = msgspec.json.encode(Settings(consistency))
-            return Draft(value, OWNER) if before is not consistency else None
+            nonlocal before, after
+            before = settings_of(held)
+            after = change(before)
+            return Draft(msgspec.json.encode(after), OWNER) if after != before else None
 
         ended, _ = await awaited.rewrite(self._registers, (TABLES_TABLE, table), draft, AGREE_TIMEOUT_S)
         _require_agreement(ended)
-        return before if before is not Consistency.CLOSING else Consistency.AVAILABLE
+        return before, after
 
     async def _close_everywhere(self, table: str) -> None:
         runtime = self._cluster.runtime
@@ -146,6 +167,10 @@ class TableChanges:
         else:  # what was chosen may be on its way
             until_s = self._cluster.runtime.monotonic_s() + AGREE_TIMEOUT_S
             self._registers.read((TABLES_TABLE, table), until_s, counted)
+
+
+def _kept_as(consistency: Consistency) -> Change:
+    return lambda held: msgspec.structs.replace(held, consistency=consistency)
 
 
 def _require_agreement(ended: Ended) -> None:

@@ -126,7 +126,7 @@ class StreamConnection(Connection):
             headers["last-event-id"] = interest.cursor
         request = Request(headers=headers)
         try:
-            identity = core.handlers.context.identify_reader(request)
+            identity = core.handlers.context.identify_reader(request, interest.table)
             self._stream = core.handlers.live.subscribe(
                 request, identity, interest.table, interest.key, wake=self._woken, end=self.leave
             )
@@ -168,7 +168,7 @@ class SocketConnection(Connection):
 
     def _connect(self, core: Core, headers: dict[str, str]) -> None:
         try:
-            identity = core.handlers.context.identify_reader(Request(headers=headers))
+            identity = core.handlers.context.identify_reader(Request(headers=headers), "")
         except ApiError:
             self.is_refused = True
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dynatwist.feed.hub import Notice, Subscription
+from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 
@@ -148,7 +149,7 @@ class Listeners:
             self._world.later(delay_s, lambda: self._drain(heard), heard.process)
 
         heard.subscription = Subscription(
-            table=heard.table, key=heard.key, prefix=heard.prefix, may_see=lambda record: True, wake=wake
+            table=heard.table, key=heard.key, prefix=heard.prefix, sight=EVERYTHING, wake=wake
         )
         heard.cursor = cursor or core.hub.cursor
         core.hub.subscribe(heard.subscription, cursor)

@@ -195,7 +195,7 @@ class KleinApp:
     async def _subscribe(self, request: BoundedRequest, table: str, key: str) -> None:
         asked = self._parsed(request)
         self._context.require_ready()
-        identity = await self._context.identify_listener(asked)
+        identity = await self._context.identify_listener(asked, segment(table))
         stream = SseStream(request, self._reactor, self._metrics, self.streams)
         listening = self._handlers.live.subscribe(
             asked, identity, segment(table), segment(key), wake=stream.wake, end=stream.close

@@ -14,6 +14,7 @@ from dynatwist.api.causal import MAX_DOTS, CausalToken
 from dynatwist.api.limits import Limits, check_depth, parse_object, parse_value
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Hub, Notice, Subscription
+from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot, actor_of
 from dynatwist.model.lineage import Lineage
@@ -37,7 +38,7 @@ def _hub() -> Hub:
 
 
 _HUB = _hub()
-_HUB.subscribe(Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None), None)
+_HUB.subscribe(Subscription(table="t", key=None, prefix="", sight=EVERYTHING, wake=lambda: None), None)
 LAST = int(_HUB.cursor.rpartition("-")[2])
 """Of the numbers that were spent: one on the interest of the listener that stays, too."""
 
@@ -45,7 +46,7 @@ LAST = int(_HUB.cursor.rpartition("-")[2])
 def cursor(data: bytes) -> None:
     """``Last-Event-ID``: who comes back is told what it missed, or ``reset``, and nothing else."""
     text = data.decode("latin-1")
-    heard = Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None)
+    heard = Subscription(table="t", key=None, prefix="", sight=EVERYTHING, wake=lambda: None)
     _HUB.subscribe(heard, text)
     items = []
     while (item := heard.take()) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
+from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.request import Code
 from tests.test_feed import KEYS, record
@@ -13,7 +14,7 @@ from .members import changing
 
 
 def listener() -> Subscription:
-    return Subscription(table="t", key=None, prefix="", may_see=lambda record: True, wake=lambda: None)
+    return Subscription(table="t", key=None, prefix="", sight=EVERYTHING, wake=lambda: None)
 
 
 def publish(hub: Hub, count: int, first: int = 1) -> None:
@@ -62,7 +63,7 @@ def whoever_returns_to_a_table_that_nobody_was_interested_in_is_told_so():
     hub = Hub("e", hears_all=lambda: False)
     first, other = (
         listener(),
-        Subscription(table="u", key=None, prefix="", may_see=lambda record: True, wake=lambda: None),
+        Subscription(table="u", key=None, prefix="", sight=EVERYTHING, wake=lambda: None),
     )
     cursor = hub.subscribe(first, None)
     hub.subscribe(other, None)
@@ -111,7 +112,7 @@ def at_a_stranger():
     key = key_of_others(lonely.core)
     owners = lonely.core.cluster.ownership.owners(partition_of(*key))
     owner = next(node for node in others if node.node_id in owners)
-    listener = Subscription(table=key[0], key=key[1], prefix="", may_see=lambda record: True, wake=lambda: None)
+    listener = Subscription(table=key[0], key=key[1], prefix="", sight=EVERYTHING, wake=lambda: None)
     return world, cluster, lonely, owner, listener
 
 

@@ -61,9 +61,11 @@ class Status(Message, frozen=True, tag=31):
     :ivar not_whole: partitions that are not whole.
     :ivar yields: how far it lets other owners go first; see `dynatwist.cluster.yielding`. Older releases do not say.
     :ivar has_registers: whether its release knows registers; see `dynatwist.replication.register`.
+    :ivar has_grants: whether its release knows rules of access; see `dynatwist.model.access`.
     """
 
     ready: bool
     not_whole: list[PartitionNumber]
     yields: int = 0
     has_registers: bool = False
+    has_grants: bool = False
