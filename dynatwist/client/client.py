@@ -21,7 +21,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from dynatwist.twisted_inside.client import was_not_sent
 
 from .contention import UPDATE_TIMEOUT_S, updated
-from .errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
+from .errors import KvError, Unavailable, error_of
 from .lock import USUAL_TTL_S, Lock
 from .record import Record
 from .watch import Change, Watch
@@ -38,15 +38,6 @@ KEEP_IDLE_S = 30
 """How long a connection is kept that nothing is sent on. Nodes close idle ones after 75 s (`web.channel`). A client
 that closes first sends no write into a connection that just ends, of which nobody could tell what became of it."""
 T = TypeVar("T")
-
-
-_ERRORS: dict[int, type[KvError]] = {
-    401: Unauthorized,
-    403: Forbidden,
-    404: NotFound,
-    412: PreconditionFailed,
-    503: Unavailable,
-}
 
 
 class Client:
@@ -321,32 +312,12 @@ class Client:
             self._causal = causal[-1]
         if response.code < 400:
             return content
-        raise _error_of(response.code, content)
+        raise error_of(response.code, content)
 
     def _pause(self) -> Deferred[None]:
         done: Deferred[None] = Deferred()
         self._reactor.callLater(PAUSE_S, done.callback, None)
         return done
-
-
-class _Error(msgspec.Struct):
-    error: str
-    code: str
-    record: Record | msgspec.UnsetType | None = msgspec.UNSET
-
-
-_ERROR = msgspec.json.Decoder(_Error)
-
-
-def _error_of(status: int, content: bytes) -> KvError:
-    try:
-        told = _ERROR.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        told = _Error(f"HTTP status {status}", "unknown")
-    error = _ERRORS.get(status, KvError)(status, told.code, told.error)
-    if isinstance(error, PreconditionFailed) and told.record is not msgspec.UNSET:
-        error.show(told.record)
-    return error
 
 
 def _quoted(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from .record import Record
 
 
@@ -51,3 +53,33 @@ class Unavailable(KvError):
     After a write whose ``code`` is ``uncertain`` the write may have taken effect, or may still do so. With any other
     code it did not.
     """
+
+
+_ERRORS: dict[int, type[KvError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    412: PreconditionFailed,
+    503: Unavailable,
+}
+
+
+class _Error(msgspec.Struct):
+    error: str
+    code: str
+    record: Record | msgspec.UnsetType | None = msgspec.UNSET
+
+
+_ERROR = msgspec.json.Decoder(_Error)
+
+
+def error_of(status: int, content: bytes) -> KvError:
+    """What an answer of a node with an error status says."""
+    try:
+        told = _ERROR.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        told = _Error(f"HTTP status {status}", "unknown")
+    error = _ERRORS.get(status, KvError)(status, told.code, told.error)
+    if isinstance(error, PreconditionFailed) and told.record is not msgspec.UNSET:
+        error.show(told.record)
+    return error
