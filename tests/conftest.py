@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+from dynatwist.sim.logs import forget_what_is_logged
+
 from .real import RealCluster, check_logs
 
 # A shell that runs the tests in the background has them ignore SIGINT, and every process that they start would inherit
@@ -36,4 +38,5 @@ class PassedParts:
 
 
 def pytest_configure(config):
+    forget_what_is_logged()
     config.pluginmanager.register(PassedParts(config))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from dynatwist.storage.wal import Wal
 
-_Waiting = deque[tuple[int, Callable[[], None]]]
-_waiting: WeakKeyDictionary[Wal, _Waiting] = WeakKeyDictionary()
+_tellers: WeakKeyDictionary[Wal, ref[_Teller]] = WeakKeyDictionary()
+"""The log holds its teller; were it held here, nothing of a node that died while somebody waited would ever go."""
 
 
 def once_durable(wal: Wal, call: Callable[[], None]) -> None:
@@ -17,13 +17,22 @@ def once_durable(wal: Wal, call: Callable[[], None]) -> None:
     if wal.lsn <= wal.durable_lsn:
         call()
         return
-    waiting = _waiting.get(wal)
-    if waiting is None:
-        waiting = _waiting[wal] = deque()
-        wal.tell_first(lambda upto, waiting=waiting: _tell(waiting, upto))  # type: ignore[misc]
-    waiting.append((wal.lsn, call))
+    known = _tellers.get(wal)
+    teller = known() if known is not None else None
+    if teller is None:
+        teller = _Teller()
+        _tellers[wal] = ref(teller)
+        wal.tell_first(teller.tell)
+    teller.waiting.append((wal.lsn, call))
 
 
-def _tell(waiting: _Waiting, upto: int) -> None:
-    while waiting and waiting[0][0] <= upto:
-        waiting.popleft()[1]()
+class _Teller:
+    """Tells those who wait for one log."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[int, Callable[[], None]]] = deque()
+
+    def tell(self, upto: int) -> None:
+        """The log is durable up to a number."""
+        while self.waiting and self.waiting[0][0] <= upto:
+            self.waiting.popleft()[1]()

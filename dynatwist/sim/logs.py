@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
-from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.logger import ILogObserver, globalLogBeginner, globalLogPublisher
 from zope.interface import implementer
 
 from .world import Killed, World
 
 CUT_FOR_LENGTH = ("peer link dropped", "a message for {peer} was longer")
 """What a node logs when a peer sends a frame that is too long, or would have to."""
+
+
+@cache
+def forget_what_is_logged() -> None:
+    """Until somebody begins to log, Twisted keeps what is logged, and with it who logged it: all nodes of a world."""
+    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
 
 
 @contextmanager
@@ -29,6 +36,7 @@ def logged(world: World) -> Iterator[None]:
         elif world.tracing and failure is None:
             world.say("log: " + str(event.get("log_format", "")).format_map(event))
 
+    forget_what_is_logged()
     globalLogPublisher.addObserver(observe)
     try:
         yield
