@@ -130,7 +130,7 @@ class Core:
             is_awake=False,
         )
         self.relays = Relays(self.cluster, self.hub)
-        self.store.announce_to(self.relays.announce)
+        self.store.announce_to(self.relays.announce, self.relays.announce_end)
         self.registers = Registers(self.cluster)
         limits = config.limits
         self.coordinator = Coordinator(self.cluster, self.registers, limits.value_bytes, limits.store_bytes)
@@ -253,7 +253,7 @@ class Core:
                 self.cluster.yielding.look,
                 self.cluster.yielding.try_log,
             ),
-            each_quarter=self.handlers.connected.look,
+            each_quarter=(self.handlers.connected.look, self.cluster.times.look),
         )
 
     # Running

@@ -23,7 +23,8 @@ SECOND_S = 1.0
 
 
 QUARTER_S = 0.25
-"""How often a node looks who is logged out: gone within a second, the way of the news between nodes included."""
+"""How often a node looks who is logged out, and what has ended: gone, and heard of, within a second, the way of the
+news between nodes included."""
 
 
 class Every:
@@ -63,7 +64,7 @@ class Housekeeping:
         durability: Durability,
         snapshot_interval_s: float,
         each_second: Sequence[Callable[[], object]],
-        each_quarter: Callable[[], object],
+        each_quarter: Sequence[Callable[[], object]],
     ) -> None:
         self._saver = saver
         self._wal = wal
@@ -75,7 +76,8 @@ class Housekeeping:
         self._save_failed = False
         self._snapshots = LoopingCall(self._cold_save)
         self._seconds = LoopingCall(call_safely, self._second)
-        self._quarters = LoopingCall(call_safely, each_quarter)
+        self._each_quarter = each_quarter
+        self._quarters = LoopingCall(self._quarter)
         for loop in self._loops:
             loop.clock = clock  # type: ignore[assignment]
         wal.after_each_group(self._save_if_due)
@@ -98,6 +100,10 @@ class Housekeeping:
         for loop in self._loops:
             if loop.running:
                 loop.stop()
+
+    def _quarter(self) -> None:
+        for call in self._each_quarter:
+            call_safely(call)
 
     def _second(self) -> None:
         self._look_at_the_disk()

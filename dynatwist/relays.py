@@ -6,6 +6,8 @@ asks from there, so nothing is skipped; where that is not possible its listeners
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.feed.hub import Hub
@@ -58,11 +60,22 @@ class Relays:
 
     def announce(self, key: Key, record: Record, packed: Packed, replaced: Packed | None) -> None:
         """A record won here and is durable: tell whoever listens, here or at a node that does not own it."""
-        if not self._hub.is_awake:
-            return
+        if not self._hub.is_awake or (record.value is not None and record.is_dead(self._cluster.store.lapse_ms)):
+            return  # nobody listens; or its end is announced, which is all that there is to tell
         if is_system_table(key[0]) or self._hub.publish(key, record, packed, replaced) is None or not self._listening:
             return
         message = Relay([(key, record)], self._hub.cursor)
+        for node in self._listening:
+            if self._is_for(node, key):
+                self._cluster.links.tell(node, message)
+
+    def announce_end(self, key: Key, record: Record, packed: Packed) -> None:
+        """A record has ended by itself, and that is durable: tell whoever listens, as of one that won."""
+        if not self._hub.is_awake or is_system_table(key[0]):
+            return
+        if self._hub.publish_end(key, record, packed) is None or not self._listening:
+            return
+        message = Relay([(key, record)], self._hub.cursor, is_over=True)
         for node in self._listening:
             if self._is_for(node, key):
                 self._cluster.links.tell(node, message)
@@ -89,7 +102,9 @@ class Relays:
         if sum(event.size_bytes for event in missed) > self.resume_bytes:
             sometimes("a node with listeners missed more than fits into one answer")
             events, missed = None, []
-        respond(Listening([(event.key, event.record) for event in missed], self._hub.cursor, events is None))
+        over = [number for number, event in enumerate(missed) if event.is_over]
+        records = [(event.key, event.record) for event in missed]
+        respond(Listening(records, self._hub.cursor, events is None, over))
 
     # As a node with listeners
 
@@ -129,7 +144,7 @@ class Relays:
             if reply.gap or late or (node in self._doubtful and not since):
                 self._hub.reset()
             self._doubtful.discard(node)
-            self._take(node, reply.records, reply.cursor)
+            self._take(node, reply.records, reply.cursor, frozenset(reply.over))
 
         cluster.links.call(node, Listen(self._hub.interest.names(), since), replied)
 
@@ -137,12 +152,20 @@ class Relays:
         if message.gap:
             sometimes("an owner withdraws what it has relayed")
             self._hub.reset()
-        self._take(arrival.node, message.records, message.cursor)
+        over = range(len(message.records)) if message.is_over else range(0)
+        self._take(arrival.node, message.records, message.cursor, over)
 
-    def _take(self, node: bytes, records: list[tuple[Key, Record]], cursor: str) -> None:
+    def _take(self, node: bytes, records: list[tuple[Key, Record]], cursor: str, over: Container[int]) -> None:
+        """What an owner has told.
+
+        :param over: the places of those records that have ended.
+        """
         self._cursors[node] = cursor
-        for key, record in records:
-            self._hub.publish(key, record)
+        for number, (key, record) in enumerate(records):
+            if number in over:
+                self._hub.publish_end(key, record)
+            else:
+                self._hub.publish(key, record)
 
     def _on_registry(self, before: Registry | None, after: Registry) -> None:
         """What this node owned until now is relayed to it from now on; in between something may be missed."""

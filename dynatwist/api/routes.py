@@ -48,6 +48,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("PUT", "/<a>/key/<b>", "data.put"),
     ("PATCH", "/<a>/key/<b>", "data.patch"),
     ("DELETE", "/<a>/key/<b>", "data.delete"),
+    ("POST", "/<a>/key/<b>/touch", "data.touch"),
     ("POST", "/<a>/lock/<b>", "locks.take"),
     ("POST", "/<a>/lock/<b>/renew", "locks.renew"),
     ("POST", "/<a>/lock/<b>/release", "locks.release"),

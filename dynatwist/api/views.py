@@ -79,7 +79,7 @@ def _owner_json(uid: str) -> bytes:
 
 def sse_json(event: Event) -> bytes:
     """``{"Updated": record}`` or ``"Deleted"``."""
-    return b'"Deleted"' if event.record.value is None else b'{"Updated":' + record_json(event.record) + b"}"
+    return b'"Deleted"' if event.is_deleted else b'{"Updated":' + record_json(event.record) + b"}"
 
 
 def event_fields(event: Event) -> bytes:
@@ -88,10 +88,13 @@ def event_fields(event: Event) -> bytes:
         event.encoded = {}
     encoded = event.encoded.get("ws")
     if encoded is None:
-        kind = b'"Deleted"' if event.record.value is None else b'"Updated"'
-        record = b"null" if event.record.value is None else record_json(event.record)
-        encoded = b'"type":%b,"table":%b,"key":%b,"record":%b,"cursor":%b' % (
-            kind, _encode(event.key[0]), _encode(event.key[1]), record, _encode(event.cursor),
+        kind, record, reason = b'"Updated"', b"null", b""
+        if event.is_deleted:
+            kind, reason = b'"Deleted"', b',"reason":"expired"' if event.is_over else b',"reason":"deleted"'
+        else:
+            record = record_json(event.record)
+        encoded = b'"type":%b,"table":%b,"key":%b,"record":%b,"cursor":%b%b' % (
+            kind, _encode(event.key[0]), _encode(event.key[1]), record, _encode(event.cursor), reason,
         )  # fmt: skip
         event.encoded["ws"] = encoded
     return encoded

@@ -151,6 +151,14 @@ class Client:
         fields["value"] = fields["value"] or {}
         return msgspec.convert(fields, Record)
 
+    async def touch(self, table: str, key: str, ttl: int) -> Record:
+        """Have a record end so many seconds from now, as it is.
+
+        :raises NotFound: there is none, or it has ended.
+        """
+        body = await self._request("POST", f"{_path(table, key)}/touch{_query(ttl=ttl)}", repeatable=True)
+        return msgspec.json.decode(body, type=Record)
+
     async def update(
         self,
         table: str,

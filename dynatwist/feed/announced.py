@@ -16,8 +16,8 @@ dictionary."""
 LONG_BYTES = 512
 """A packed record longer than this is remembered without its value. Packing it again so takes longer than all the rest
 of an announcement, and of a short record it spares little."""
-Announcement = tuple[int, Packed, int]
-"""(number of the event, the record, packed, perhaps without its value, `Event.doubt`)."""
+Announcement = tuple[int, Packed, int, bool]
+"""(number of the event, the record, packed, perhaps without its value, `Event.doubt`, `Event.is_over`)."""
 
 
 class Announced:
@@ -40,8 +40,8 @@ class Announced:
         """What was announced last of a key, if that is remembered."""
         return self._entries.get(key)
 
-    def note(self, key: Key, record: Record, packed: Packed, seq: int, doubt: int) -> None:
-        """A record is announced.
+    def note(self, key: Key, record: Record, packed: Packed, seq: int, doubt: int, *, is_over: bool = False) -> None:
+        """A record is announced, or its end.
 
         :param packed: the same record.
         :param seq: the number of its event, greater than any before.
@@ -51,14 +51,14 @@ class Announced:
         former = entries.get(key)
         if len(packed) > LONG_BYTES:
             packed = pack(Record(record.dot, None, (), record.stamp, record.lineage, 0, ""))
-        entries[key] = seq, packed, doubt
+        entries[key] = seq, packed, doubt, is_over
         if former is not None:
             entries.move_to_end(key)
             self._size_bytes += len(packed) - len(former[1])
         else:
             self._size_bytes += _size(key, packed)
         while self._size_bytes > self._bound_bytes and len(entries) > 1:
-            oldest, (self.forgotten, packed, _) = entries.popitem(last=False)
+            oldest, (self.forgotten, packed, _, _) = entries.popitem(last=False)
             self._size_bytes -= _size(oldest, packed)
             sometimes("what was announced of a key is forgotten")
 
@@ -74,6 +74,12 @@ class Announced:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def is_news_of_an_end(last: Announcement, record: Record) -> bool:
+    """Whether nobody was told that a record has ended, nor of anything newer of its key."""
+    announced = unpack(last[1])
+    return not last[3] if announced.dot == record.dot else beats(record, announced)
 
 
 def is_news(last: Announcement, record: Record, replaced: Packed | None) -> bool:

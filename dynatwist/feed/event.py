@@ -14,19 +14,25 @@ EVENT_OVERHEAD_BYTES = 300
 
 
 class Event:
-    """One record that won.
+    """One record that won, or that ended by itself.
 
     :ivar seq: its number; each event of one hub has a greater one than those before.
     :ivar doubt: 0 for what is certainly newer than all that was announced of its key. Else the number of the newest
         event that the hub had forgotten: a listener that heard any so old may have heard something newer of this key.
+    :ivar is_over: whether the record has ended by itself.
     :ivar size_bytes: what it costs a queue, about.
     :ivar encoded: room for the encodings, each made once however many listen.
     """
 
-    __slots__ = ("_epoch", "_packed", "_record", "_shown", "_version", "doubt", "encoded", "key", "seq", "size_bytes")
+    __slots__ = (
+        "_epoch", "_packed", "_record", "_shown", "_version", "doubt", "encoded", "is_over", "key", "seq", "size_bytes",
+    )  # fmt: skip
 
-    def __init__(self, key: Key, packed: Packed, epoch: str, seq: int, doubt: int = 0) -> None:
+    def __init__(
+        self, key: Key, packed: Packed, epoch: str, seq: int, doubt: int = 0, *, is_over: bool = False
+    ) -> None:
         self.key = key
+        self.is_over = is_over
         self._packed = packed
         self._record: Record | None = None
         self._epoch = epoch
@@ -38,8 +44,13 @@ class Event:
         self.encoded: dict[str, bytes] | None = None
 
     @property
+    def is_deleted(self) -> bool:
+        """Whether nothing is there any more."""
+        return self.is_over or self.record.value is None
+
+    @property
     def record(self) -> Record:
-        """What won."""
+        """What won, or ended."""
         if self._record is None:
             self._record = unpack(self._packed)
         return self._record

@@ -21,7 +21,7 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, pack
 from dynatwist.sometimes import sometimes
 
-from .announced import ANNOUNCED_BYTES, Announced, is_news
+from .announced import ANNOUNCED_BYTES, Announced, Announcement, is_news, is_news_of_an_end
 from .audience import Audience
 from .event import Event, Notice
 from .fans import HANDED_AT_ONCE, MAX_FAN_BYTES, MAX_FANS, Fans
@@ -127,21 +127,35 @@ class Hub:
         """
         if not self.is_awake:
             return None
-        announced = self._announced
-        last = announced.last(key)
-        if last is None:
-            doubt = announced.forgotten
-        elif is_news(last, record, replaced):
-            doubt = last[2]  # what was announced in doubt may have been older than what was forgotten; so may this be
-        else:
+        last = self._announced.last(key)
+        if last is not None and not is_news(last, record, replaced):
             return None
+        return self._publish(key, record, packed, last, is_over=False)
+
+    def publish_end(self, key: Key, record: Record, packed: Packed | None = None) -> Event | None:
+        """A record has ended by itself, durably; answers the event, if that is news.
+
+        :param packed: the same record, as the store here holds it; ``None`` when an owner has told of its end.
+        """
+        if not self.is_awake:
+            return None
+        last = self._announced.last(key)
+        if last is not None and not is_news_of_an_end(last, record):
+            return None
+        return self._publish(key, record, packed, last, is_over=True)
+
+    def _publish(
+        self, key: Key, record: Record, packed: Packed | None, last: Announcement | None, *, is_over: bool
+    ) -> Event:
+        # What was announced in doubt may have been older than what was forgotten; so may this be.
+        doubt = self._announced.forgotten if last is None else last[2]
         if doubt and packed is not None and self._is_settled(key):
             doubt = 0
         if packed is None:
             packed = pack(record)
         self._seq += 1
-        announced.note(key, record, packed, self._seq, doubt)
-        event = Event(key, packed, self._epoch, self._seq, doubt)
+        self._announced.note(key, record, packed, self._seq, doubt, is_over=is_over)
+        event = Event(key, packed, self._epoch, self._seq, doubt, is_over=is_over)
         self._window.add(event)
         if self._audience.has(key):
             self._fans.add(event)

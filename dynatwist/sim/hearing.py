@@ -6,6 +6,7 @@ from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 
 from .answers import Answers
+from .ended import Ended
 from .history import name_of
 from .interests import Interest
 from .order import is_preferred
@@ -22,10 +23,11 @@ class Hearing:
     :ivar say: hears of violations.
     """
 
-    def __init__(self, world: World, answers: Answers, witness: Witness) -> None:
+    def __init__(self, world: World, answers: Answers, witness: Witness, ended: Ended) -> None:
         self._world = world
         self._answers = answers
         self._witness = witness
+        self._ended = ended
         self.say = witness.say
 
     def told(self, interest: Interest) -> None:
@@ -49,12 +51,18 @@ class Hearing:
             self.say(f"P9: {name} {name_of(record)} is {record.owner}'s")
         self._judge_durable(name, key, record, is_deleted=shown is None)
         before = interest.last.get(key)
+        if before is not None and shown is None and before.dot == record.dot and record.value is not None:
+            interest.ended.add(key)
+            return
         if before is not None and self._witness.burials.is_outlived(self._witness.ledger.of(key)[before.dot]):
             before = None  # the key has begun anew
         if before is not None and not is_preferred(record, before):
             self.say(f"P8: {name} {name_of(record)} is heard after {name_of(before)}")
         else:
             interest.last[key] = record
+            interest.ended.discard(key)
+            if shown is None and record.value is not None:
+                interest.ended.add(key)
 
     def _judge_durable(self, name: str, key: Key, record: Record, is_deleted: bool) -> None:
         known = self._witness.ledger.of(key)[record.dot]
@@ -66,13 +74,16 @@ class Hearing:
         self._world.later(0.0, durable)  # the log tells the witness in the same turn
 
     def _oldest_delete(self, interest: Interest, key: Key) -> Record | None:
-        """The least record that can be what a listener is told of as a delete."""
+        """The least record that can be what a listener is told of as a delete, or that has ended by itself."""
         before, found = interest.last.get(key), None
         for known in self._witness.ledger.of(key).values():
             record = known.record
-            if record.value is not None or not interest.may_see(record):
+            if not (record.value is None or self._ended.has(record)) or not interest.may_see(record):
                 continue
-            if before is None or is_preferred(record, before):
+            if before is not None and before.dot == record.dot and record.value is not None:
+                if key not in interest.ended:
+                    return record
+            elif before is None or is_preferred(record, before):
                 found = record if found is None or is_preferred(found, record) else found
         return found
 
@@ -99,6 +110,13 @@ class Hearing:
 
     def _judge_key(self, interest: Interest, key: Key, record: Record, born_s: float) -> None:
         last = interest.last.get(key)
+        if (
+            last is not None
+            and last.dot == record.dot
+            and self._ended.is_long_over(record)
+            and key not in interest.ended
+        ):
+            self.say(f"P8: {interest.text(key)}: {name_of(record)} has ended, and that was not told")
         if last is not None and (last.dot == record.dot or last.value is record.value is None):
             return
         begun_s = max(interest.since_s, interest.told_s) + SOON_S

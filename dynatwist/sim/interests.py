@@ -18,6 +18,7 @@ class Interest:
     :ivar since_s: when it began.
     :ivar told_s: when it was last told to read afresh.
     :ivar last: per key the newest record heard. Of a delete only that is told: the oldest that it can be.
+    :ivar ended: the keys of which it has heard that the newest record has ended by itself.
     """
 
     who: str
@@ -29,17 +30,22 @@ class Interest:
     told_s: float = -1.0
     cursor: str = ""
     last: dict[Key, Record] = field(default_factory=dict)
+    ended: set[Key] = field(default_factory=set)
 
     def begin(self, now_s: float) -> None:
         """It is subscribed; where it was not told a cursor yet, it begins anew."""
         if not self.cursor:
             self.since_s = now_s
-            self.last.clear()
+            self._forget()
 
     def told(self, now_s: float) -> None:
         """It is told that something may be missing."""
         self.told_s = now_s
+        self._forget()
+
+    def _forget(self) -> None:
         self.last.clear()
+        self.ended.clear()
 
     def matches(self, key: Key) -> bool:
         """Whether a key is listened to."""

@@ -10,6 +10,7 @@ from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 
 from .cluster import SimCluster, SimNode
+from .ended import Ended
 from .history import name_of
 from .order import is_preferred
 from .witness import Witness
@@ -24,6 +25,7 @@ class _Heard:
 
     :ivar since_s: when it began.
     :ivar last: per key the newest record heard.
+    :ivar ended: the keys of which it has heard that this one has ended by itself.
     :ivar told_s: when it was last told that something may be missing.
     :ivar key: the only key that it listens to, or ``None``.
     :ivar prefix: of the keys that it listens to.
@@ -35,6 +37,7 @@ class _Heard:
     slow: bool
     since_s: float
     last: dict[Key, Record] = field(default_factory=dict)
+    ended: set[Key] = field(default_factory=set)
     told_s: float = -1.0
     cursor: str = ""
     subscription: Subscription | None = None
@@ -57,6 +60,7 @@ class Listeners:
         self._cluster = cluster
         self._witness = witness
         self._world = cluster.world
+        self._ended = Ended(cluster)
         self._count = count
         self._tables = tables
         self._open: list[_Heard] = []
@@ -160,10 +164,26 @@ class Listeners:
             if isinstance(item, Notice):
                 heard.told_s = self._world.now_s
                 heard.last.clear()
+                heard.ended.clear()
                 self._world.say(f"a listener at {heard.node.host} to {heard.table} is told {item.value}")
                 continue
             heard.cursor = item.cursor
-            self._hear(heard, item.key, item.record)
+            if item.is_over:
+                self._hear_end(heard, item.key, item.record)
+            else:
+                self._hear(heard, item.key, item.record)
+
+    def _hear_end(self, heard: _Heard, key: Key, record: Record) -> None:
+        text = f"{'/'.join(key)} at {heard.node.host}: the end of {name_of(record)}"
+        before = heard.last.get(key)
+        if not self._ended.has(record):
+            self._witness.say(f"P8: {text} is heard before it is over")
+        elif before is not None and before.dot == record.dot and key in heard.ended:
+            self._witness.say(f"P8: {text} is heard twice")
+        elif before is not None and before.dot != record.dot and not is_preferred(record, before):
+            self._witness.say(f"P8: {text} is heard after {name_of(before)}")
+        heard.last[key] = record
+        heard.ended.add(key)
 
     def _hear(self, heard: _Heard, key: Key, record: Record) -> None:
         self._world.say(f"heard {'/'.join(key)} {record.value!r} {name_of(record)} at {heard.node.host}")
@@ -181,6 +201,7 @@ class Listeners:
             )
         if before is None or is_preferred(record, before):
             heard.last[key] = record
+            heard.ended.discard(key)
 
     def judge(self, final: dict[Key, Record], born_s: dict[tuple[Key, Dot], float]) -> None:
         """After everything has come to rest: has everybody heard the last of each key?
@@ -203,6 +224,10 @@ class Listeners:
     def _judge_key(self, heard: _Heard, key: Key, record: Record, born_s: float) -> None:
         last = heard.last.get(key)
         begun_s = max(heard.since_s, heard.told_s) + 0.05
+        if last is not None and last.dot == record.dot and self._ended.is_long_over(record) and key not in heard.ended:
+            self._witness.say(
+                f"P8: {'/'.join(key)} at {heard.node.host}: {name_of(record)} has ended, and was not told"
+            )
         if last is not None and is_preferred(last, record):
             self._witness.say(f"P8: {'/'.join(key)}: heard {name_of(last)}, owners hold older {name_of(record)}")
         elif born_s > begun_s and (last is None or last.dot != record.dot):

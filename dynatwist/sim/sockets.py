@@ -14,6 +14,7 @@ from .answers import Answers
 from .clients import Clients
 from .cluster import SimCluster, SimNode
 from .connections import Connection, SocketConnection, StreamConnection
+from .ended import Ended
 from .hearing import Hearing
 from .interests import Interest
 from .keys import OWNERS, ROOT
@@ -44,7 +45,7 @@ class Sockets:
         self._cluster = cluster
         self._world = cluster.world
         self._clients = clients
-        self._hearing = Hearing(cluster.world, answers, witness)
+        self._hearing = Hearing(cluster.world, answers, witness, Ended(cluster))
         self._count = count
         self._tables = tables
         self._connections: list[Connection] = []

@@ -75,17 +75,20 @@ class Index:
             size_bytes += _table_size(key[0])
         return size_bytes <= left_bytes or size_bytes - _size(key[1], held) <= max(0, left_bytes)
 
-    def bury(self, limit: int) -> bool:
-        """Count records that are over among the tombstones.
+    def bury(self, limit: int) -> list[Key]:
+        """Count records that are over among the tombstones; answers which, in the order of their ends.
 
         :param limit: how many at most.
-        :returns: whether there are more.
         """
         over = self.ends.take_over(self._state.lapse_ms, limit)
         for key in over:
             self._state.replica_of(key).end(key)
             self.live.add(key[0], -1)
-        return len(over) == limit
+        return over
+
+    def is_over(self, key: Key, record: Record) -> bool:
+        """Whether a record that ends by itself counts among the tombstones already."""
+        return self.ends.is_over(key, record.expires_ms)
 
     def held(self, effect: Held) -> None:
         """A record is held now; most replace a value by a value, and change nothing but the account of bytes."""

@@ -29,7 +29,7 @@ from .register_store import RegisterStore
 from .requests import Requests
 from .tables import LiveCounts
 from .wal import Wal
-from .winners import Announce, Winners
+from .winners import Announce, AnnounceEnd, Over, Winners
 from .write_clock import WriteClock
 
 Observer = Callable[[AnyEntry, Effect], None]
@@ -84,6 +84,7 @@ class Store:
         self.requests = Requests(state.held)
         self._winners = Winners(wal)
         self.readable = Readable(state, wal, self._winners.undurable, self._index.ends)
+        self._over_at_start_ms = state.lapse_ms
         self._observers: tuple[Observer, ...] = ()
         for number in sorted(recovered.damaged):  # which the start has carried out
             self.wal.append(SetAside(number))
@@ -137,9 +138,9 @@ class Store:
         held = self.held(key)
         self.requests.note(key, record, None if held is not None and held.dot == record.dot else pack(record))
 
-    def announce_to(self, announce: Announce) -> None:
-        """Have each winning record told there, in order, once it is durable."""
-        self._winners.announce_to(announce)
+    def announce_to(self, announce: Announce, announce_end: AnnounceEnd) -> None:
+        """Have each winning record told there, and each that ends by itself, in order, once that is durable."""
+        self._winners.announce_to(announce, announce_end)
 
     def name_flaw(self, key: Key, record: Record) -> str:
         """Why a record that a peer sends cannot bear the name it bears; empty when it can."""
@@ -170,12 +171,23 @@ class Store:
         self.state.pass_by(lapse_ms)
 
     def bury(self, limit: int) -> bool:
-        """Count records that are over among the tombstones.
+        """Count records that are over among the tombstones, and announce that they have ended.
+
+        What had ended when this process started was announced before, or nobody listens who has heard of it.
 
         :param limit: how many at most.
         :returns: whether there are more.
         """
-        return self._index.bury(limit)
+        over = self._index.bury(limit)
+        ended: list[Over] = []
+        for key in over:
+            records = self.replica_of(key).records
+            record, packed = records.get(key), records.packed(key)
+            if record is not None and packed is not None and record.expires_ms > self._over_at_start_ms:
+                ended.append(Over(key, record, packed))
+        if ended:
+            self._winners.over(ended)
+        return len(over) == limit
 
     # Changes; each is logged, and durable once the log is
 
@@ -299,6 +311,10 @@ class Store:
             self._index.held(effect)
             self.requests.held(effect)
             self._winners.held(effect, lsn)
+            record = effect.record
+            if record.value is not None and record.expires_ms > 0 and self._index.is_over(effect.key, record):
+                sometimes("a record arrives that has ended")
+                self._winners.over([Over(effect.key, record, effect.packed)])
         elif type(effect) is Lost:
             self.clock.see(effect.record.stamp)
             self.conflicts += effect.is_concurrent

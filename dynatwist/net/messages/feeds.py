@@ -12,11 +12,13 @@ class Relay(Message, frozen=True, tag=32):
 
     :ivar cursor: of the sender's feed, right behind them.
     :ivar gap: what was relayed before may not be what is held any more, and nothing that wins says so.
+    :ivar is_over: whether they have ended by themselves, rather than won.
     """
 
     records: list[tuple[Key, Record]]
     cursor: str
     gap: bool = False
+    is_over: bool = False
 
 
 class Listen(Message, frozen=True, tag=38):
@@ -34,8 +36,10 @@ class Listening(Message, frozen=True, tag=39):
     """What won since the cursor named, and where the feed is now.
 
     :ivar gap: the cursor is too old, or of another process: something may have been missed.
+    :ivar over: which of the records have ended by themselves, by their places in the list; the others have won.
     """
 
     records: list[tuple[Key, Record]]
     cursor: str
     gap: bool = False
+    over: list[int] = []
