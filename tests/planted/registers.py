@@ -285,7 +285,7 @@ def _again(self, key, followers, ended):
 
 def what_is_aside_is_not_counted(patch):
     """A damaged member says that it holds nothing of a table, though it has something set aside."""
-    edit(patch, TableChanges, "set", "if not all(one.is_whole for one in counted):", "if False:")
+    edit(patch, TableChanges, "_change_consistency", "if not all(one.is_whole for one in counted):", "if False:")
 
 
 def a_closing_table_is_read_by_the_old_rules(patch):

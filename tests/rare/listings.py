@@ -10,6 +10,9 @@ from twisted.python.failure import Failure
 
 from dynatwist.api.data import DataRoutes
 from dynatwist.api.limits import Limits
+from dynatwist.auth.rights import Access
+from dynatwist.auth.tokens import Identity, Role
+from dynatwist.model.access import OWN, Granted, Scope
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Result
 from dynatwist.requests.listing import Names
@@ -39,10 +42,13 @@ def a_page_ends_where_the_first_node_ends():
     assert found == names
 
 
+ALICE = Identity("alice", "alice", Role.USER, 0, 1 << 40)
+
+
 class _Context:
     """Of a table of two pages, the first of another user, in which there are any number of keys besides."""
 
-    listing = coordinator = property(lambda self: self)
+    listing = coordinator = rights = property(lambda self: self)
     limits = Limits()
 
     async def names(self, table, prefix, after, level):
@@ -51,10 +57,10 @@ class _Context:
     def submit(self, operation, done):
         done(Result(Code.OK, record(("t", "a"), 1, 1)))
 
-    def may_read_of(self, identity, owner):
-        return owner == "alice"
+    def of(self, identity, table):
+        return Access({"": Granted(Scope.OWN, OWN)})
 
-    def may_read(self, identity, record):
+    def may_read(self, identity, key, record):
         return True
 
 
@@ -69,7 +75,7 @@ def shown(pieces):
 
 def a_limit_counts_what_is_shown():
     routes = DataRoutes(_Context())
-    assert shown(routes._names(None, "t", "", "", Level.ONE, 2)) == [b'"b"', b'"c"']
+    assert shown(routes._names(ALICE, "t", "", "", Level.ONE, 2)) == [b'"b"', b'"c"']
 
 
 def all_that_are_asked_for_are_shown():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 from twisted.internet.defer import ensureDeferred
 
 from dynatwist.agreement.rewriting import Rewriting
@@ -269,6 +270,10 @@ def a_read_behind_changes_that_fail_is_answered_in_its_time():
     assert ended[0] < began_s + 2.5
 
 
+def as_strong(held):
+    return msgspec.structs.replace(held, consistency=Consistency.STRONG)
+
+
 def changes_of(node):
     return TableChanges(node.core.cluster, node.core.registers, node.core.coordinator.tables)
 
@@ -285,7 +290,7 @@ def a_member_that_has_something_aside_keeps_a_table_from_becoming_strong():
     cluster.network.heal()
     world.run(world.now_s + 4)
     over = []
-    other.process.run(lambda: ensureDeferred(changes_of(other).set("locks", Consistency.STRONG)).addBoth(over.append))
+    other.process.run(lambda: ensureDeferred(changes_of(other).set("locks", as_strong)).addBoth(over.append))
     assert world.run_until(lambda: bool(over), 20, step_s=0.05)
     assert other.core.coordinator.tables.consistency("locks") is not Consistency.STRONG
 
@@ -294,7 +299,7 @@ def a_member_that_knows_a_table_as_closing_reads_what_is_agreed_on():
     world, cluster = settled(3)
     first, second, late = cluster.nodes
     over = []
-    first.process.run(lambda: ensureDeferred(changes_of(first).set("locks", Consistency.STRONG)).addBoth(over.append))
+    first.process.run(lambda: ensureDeferred(changes_of(first).set("locks", as_strong)).addBoth(over.append))
     known = late.core.coordinator.tables
     assert world.run_until(lambda: known.consistency("locks") is Consistency.CLOSING, 10, step_s=0.001)
     world.run(world.now_s + 1.5)
