@@ -178,6 +178,13 @@ def check_key(key: str, limits: Limits) -> str:
     return _check_name(key, "key", limits.key_bytes)
 
 
+def check_prefix(prefix: str, limits: Limits) -> str:
+    """The beginning of keys, perhaps empty."""
+    if len(prefix.encode(errors="replace")) > limits.key_bytes:
+        raise ApiError(400, "bad_prefix", f"the prefix is longer than any key: {limits.key_bytes} bytes")
+    return prefix
+
+
 def check_idempotency_key(name: object) -> str:
     """An Idempotency-Key within bounds."""
     if isinstance(name, str) and 0 < len(name.encode(errors="replace")) <= MAX_IDEMPOTENCY_KEY_BYTES:

@@ -13,9 +13,10 @@ from dynatwist.model.record import Key, Record
 
 from .connected import Connected
 from .context import Context
-from .limits import check_key, check_table
+from .initial import Initial
+from .limits import check_key, check_prefix, check_table
 from .request import Request
-from .views import sse_json
+from .views import named_sse_json, sse_json
 
 
 class _Sight:
@@ -58,15 +59,44 @@ class Sights:
 class Listening:
     """One subscription with what it is charged for.
 
+    :param initial: what there is, to be told first.
     :ivar subscription: what is to be sent.
+    :ivar initial: see the parameter.
     """
 
-    __slots__ = ("_charges", "_context", "subscription")
+    __slots__ = ("_charges", "_context", "initial", "subscription")
 
-    def __init__(self, context: Context, subscription: Subscription, charges: tuple[Charge, ...]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        subscription: Subscription,
+        charges: tuple[Charge, ...],
+        initial: Initial | None = None,
+    ) -> None:
         self._context = context
         self.subscription = subscription
         self._charges = charges
+        self.initial = initial
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something to take."""
+        if self.initial is not None and not self.initial.is_over:
+            return self.initial.has_more
+        return len(self.subscription) > 0
+
+    def take(self) -> Event | Notice | None:
+        """The next thing to send, or ``None``."""
+        initial = self.initial
+        if initial is None:
+            return self.subscription.take()
+        if not initial.is_over:
+            item = initial.take()
+            return Notice.SYNCED if initial.is_over else item
+        while (heard := self.subscription.take()) is not None:
+            if not isinstance(heard, Event) or not initial.is_older(heard):
+                return heard
+        return None
 
     def close(self) -> None:
         """It ends; harmless when repeated."""
@@ -88,20 +118,25 @@ class LiveRoutes:
         request: Request,
         identity: Identity | None,
         table: str,
-        key: str,
+        key: str | None,
         *,
         wake: Callable[[], None],
         end: Callable[[], None],
     ) -> Stream:
         """The subscription of an SSE request.
 
+        :param key: ``None`` for all keys, or those with a prefix that the request names.
         :param identity: who asks, by `Context.identify_listener`.
         :param end: called when its token counts no more; the stream is to be closed then.
         """
         context = self._context
         context.require_ready()
         check_table(table, context.limits)
-        check_key(key, context.limits)
+        prefix = request.query.get("prefix", "") if key is None else ""
+        check_prefix(prefix, context.limits)
+        if key is not None:
+            check_key(key, context.limits)
+        wants_initial = request.switch("initial")
         holder = context.holder_of(identity, request)
         charges = Charge(context.budget.streams, holder), Charge(context.budget.subscriptions, holder)
         charges[0].take()
@@ -111,9 +146,10 @@ class LiveRoutes:
             charges[0].give_back()
             raise
         cursor = request.headers.get("last-event-id") or request.query.get("from")
-        subscription = Subscription(table=table, key=key, prefix="", sight=self._sights.of(identity), wake=wake)
-        context.hub.subscribe(subscription, cursor)
-        return Stream(Listening(context, subscription, charges), self._connected, identity, end)
+        subscription = Subscription(table=table, key=key, prefix=prefix, sight=self._sights.of(identity), wake=wake)
+        told_from = context.hub.subscribe(subscription, cursor)
+        initial = Initial(context, identity, subscription, told_from) if wants_initial and cursor is None else None
+        return Stream(Listening(context, subscription, charges, initial), self._connected, identity, end)
 
 
 class Stream:
@@ -137,6 +173,17 @@ class Stream:
         if identity is not None:
             connected.join(identity, end)
 
+    def take(self) -> bytes | None:
+        """The next chunk to send, or ``None``."""
+        listening = self._listening
+        item = listening.take()
+        if item is None:
+            return None
+        if item is Notice.SYNCED:
+            assert listening.initial is not None
+            return _chunk(b"event: synced\nid: %b\ndata: {}\n\n" % listening.initial.cursor.encode())
+        return sse_bytes(item, names_key=self.subscription.key is None)
+
     def close(self) -> None:
         """It ends; harmless when repeated."""
         self._listening.close()
@@ -144,15 +191,21 @@ class Stream:
             self._connected.leave(self._identity, self._end)
 
 
-def sse_bytes(item: Event | Notice) -> bytes:
-    """What goes down an SSE connection, as a chunk of HTTP/1.1; of an event, made once for all listeners."""
+def sse_bytes(item: Event | Notice, *, names_key: bool = False) -> bytes:
+    """What goes down an SSE connection, as a chunk of HTTP/1.1; of an event, made once for all listeners.
+
+    :param names_key: whether its listener listens to more than one key.
+    """
     if isinstance(item, Notice):
         return _chunk(b"event: %b\ndata: {}\n\n" % item.value.encode())
     if item.encoded is None:
         item.encoded = {}
-    encoded = item.encoded.get("chunk")
+    kind = "named chunk" if names_key else "chunk"
+    encoded = item.encoded.get(kind)
     if encoded is None:
-        encoded = item.encoded["chunk"] = _chunk(b"id: %b\ndata: %b\n\n" % (item.cursor.encode(), sse_json(item)))
+        at = b"" if item.is_initial else b"id: %b\n" % item.cursor.encode()
+        data = named_sse_json(item) if names_key else sse_json(item)
+        encoded = item.encoded[kind] = _chunk(b"%bdata: %b\n\n" % (at, data))
     return encoded
 
 

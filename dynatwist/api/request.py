@@ -67,6 +67,13 @@ class Request(msgspec.Struct, frozen=True):
             raise ApiError(400, f"bad_{name}", f"?{name}= must be a whole number from {low} to {high}")
         return int(text)
 
+    def switch(self, name: str) -> bool:
+        """What is ``true`` or ``false`` in the query; false when it is not there."""
+        text = self.query.get(name, "false")
+        if text not in ("true", "false"):
+            raise ApiError(400, f"bad_{name}", f"?{name}= must be true or false")
+        return text == "true"
+
     def etags(self, name: str) -> tuple[str, ...]:
         """The ETags of a conditional header."""
         text = self.headers.get(name)

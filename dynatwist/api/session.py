@@ -11,14 +11,15 @@ import msgspec
 from dynatwist.auth.tokens import Identity
 from dynatwist.budget import Charge
 from dynatwist.errors import ApiError
-from dynatwist.feed.hub import Event, Subscription
+from dynatwist.feed.hub import Event, Notice, Subscription
 from dynatwist.replication.request import Kind
 
 from .audit import REFUSED
 from .connected import Connected
 from .context import Context
 from .data import LONG_BYTES
-from .limits import check_depth, check_key, check_table, string_of
+from .initial import Initial
+from .limits import check_depth, check_key, check_prefix, check_table, string_of
 from .live import Listening, Sights
 from .record_door import RecordDoor, terms_of
 from .request import Request
@@ -49,6 +50,7 @@ class Frame(msgspec.Struct):
     w: Any = None
     ttl: Any = None
     idempotency_key: Any = None
+    initial: Any = False
     from_: Any = msgspec.field(default=None, name="from")
 
 
@@ -247,8 +249,9 @@ class Session:
         identity = self._reader(table)
         if key is not None:
             check_key(key, context.limits)
-        if prefix and len(prefix.encode(errors="replace")) > context.limits.key_bytes:
-            raise ApiError(400, "bad_prefix", f"the prefix is longer than any key: {context.limits.key_bytes} bytes")
+        check_prefix(prefix or "", context.limits)
+        if not isinstance(frame.initial, bool):
+            raise ApiError(400, "malformed", '"initial" must be true or false')
         if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise ApiError(429, "too_many", f"one socket holds at most {MAX_SUBSCRIPTIONS} subscriptions")
         if not isinstance(frame.id, int | str):
@@ -267,8 +270,12 @@ class Session:
             wake=partial(self._woken, name),
         )
         self._is_subscribing = True
-        self._subscriptions[name] = encoded, Listening(context, subscription, (charge,))
         told_from = context.hub.subscribe(subscription, cursor)
+        initial = None
+        if frame.initial and cursor is None:
+            initial = Initial(context, identity, subscription, told_from)
+            self._ready[name] = None
+        self._subscriptions[name] = encoded, Listening(context, subscription, (charge,), initial)
         return b',"sub":' + encoded + b',"cursor":' + msgspec.json.encode(told_from)
 
     def _woken(self, name: str) -> None:
@@ -293,13 +300,17 @@ class Session:
             name = next(iter(self._ready))
             del self._ready[name]
             encoded, listening = self._subscriptions[name]
-            item = listening.subscription.take()
+            item = listening.take()
             if item is None:
                 continue
-            if len(listening.subscription):
+            if listening.has_more:
                 self._ready[name] = None
             if isinstance(item, Event):
                 return b'{"op":"event","sub":' + encoded + b"," + event_fields(item) + b"}"
+            if item is Notice.SYNCED:
+                assert listening.initial is not None
+                at = msgspec.json.encode(listening.initial.cursor)
+                return b'{"op":"synced","sub":%b,"cursor":%b}' % (encoded, at)
             cursor = msgspec.json.encode(self._context.hub.cursor)  # what is read afresh is at least as new
             return b'{"op":"%b","sub":%b,"cursor":%b}' % (item.value.encode(), encoded, cursor)
         return None

@@ -82,6 +82,13 @@ def sse_json(event: Event) -> bytes:
     return b'"Deleted"' if event.is_deleted else b'{"Updated":' + record_json(event.record) + b"}"
 
 
+def named_sse_json(event: Event) -> bytes:
+    """``{"Updated": record, "key"}`` or ``{"Deleted": "expired" or "deleted", "key"}``, for listeners to many keys."""
+    if event.is_deleted:
+        return b'{"Deleted":%b,"key":%b}' % (b'"expired"' if event.is_over else b'"deleted"', _encode(event.key[1]))
+    return b'{"Updated":%b,"key":%b}' % (record_json(event.record), _encode(event.key[1]))
+
+
 def event_fields(event: Event) -> bytes:
     """The members of a websocket event that are equal for all listeners, encoded once."""
     if event.encoded is None:
@@ -93,8 +100,9 @@ def event_fields(event: Event) -> bytes:
             kind, reason = b'"Deleted"', b',"reason":"expired"' if event.is_over else b',"reason":"deleted"'
         else:
             record = record_json(event.record)
-        encoded = b'"type":%b,"table":%b,"key":%b,"record":%b,"cursor":%b%b' % (
-            kind, _encode(event.key[0]), _encode(event.key[1]), record, _encode(event.cursor), reason,
+        at = b',"initial":true' if event.is_initial else b',"cursor":' + _encode(event.cursor)
+        encoded = b'"type":%b,"table":%b,"key":%b,"record":%b%b%b' % (
+            kind, _encode(event.key[0]), _encode(event.key[1]), record, at, reason,
         )  # fmt: skip
         event.encoded["ws"] = encoded
     return encoded

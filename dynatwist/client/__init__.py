@@ -3,6 +3,7 @@
 from .client import Client
 from .errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
 from .lock import Lock, Locked, LockLost
+from .mirror import Mirror
 from .record import Record
 from .watch import Change
 
@@ -14,6 +15,7 @@ __all__ = [
     "Lock",
     "LockLost",
     "Locked",
+    "Mirror",
     "NotFound",
     "PreconditionFailed",
     "Record",

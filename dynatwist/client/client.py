@@ -23,8 +23,9 @@ from dynatwist.twisted_inside.client import was_not_sent
 from .contention import UPDATE_TIMEOUT_S, updated
 from .errors import KvError, Unavailable, error_of
 from .lock import USUAL_TTL_S, Lock
+from .mirror import Mirror
 from .record import Record
-from .watch import Change, Watch
+from .watch import Change, Watch, Where
 
 CONNECT_TIMEOUT_S = 2.0
 """Then the next node is tried."""
@@ -216,15 +217,17 @@ class Client:
         self, table: str, key: str | None = None, prefix: str | None = None, from_cursor: str | None = None
     ) -> AsyncIterator[Change]:
         """Changes of a key, a prefix or a whole table, as they happen; resumed after a lost connection."""
-        return Watch(
-            reactor=self._reactor,
-            urls=self._urls,
-            token=lambda: self.token,
-            table=table,
-            key=key,
-            prefix=prefix,
-            cursor=from_cursor,
-        )
+        return self._watch(table, key, prefix, from_cursor)
+
+    def mirror(self, table: str, prefix: str = "") -> Mirror:
+        """What this user may read of a table, kept current: ``async with kv.mirror("presence") as present``."""
+        return Mirror(self._watch(table, None, prefix, None, initial=True))
+
+    def _watch(
+        self, table: str, key: str | None, prefix: str | None, cursor: str | None, *, initial: bool = False
+    ) -> Watch:
+        where = Where(table, key, prefix, cursor, initial)
+        return Watch(self._reactor, self._urls, lambda: self.token, where)
 
     def lock(
         self, table: str, key: str, *, ttl_s: int = USUAL_TTL_S, wait_s: float | None = None, note: Any = None

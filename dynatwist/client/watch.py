@@ -28,9 +28,11 @@ QUEUE = 10_000
 class Change(msgspec.Struct, frozen=True):
     """One change.
 
-    :ivar type: ``Updated``, ``Deleted``; ``lagged`` or ``reset`` when something was missed: then read afresh.
+    :ivar type: ``Updated``, ``Deleted``; ``lagged`` or ``reset`` when something was missed: then read afresh. A watch
+        that begins with what there is says ``begin`` instead, then all there is as ``Updated``, then ``synced``.
     :ivar record: as JSON; ``None`` unless updated.
     :ivar cursor: the position right behind it.
+    :ivar reason: of a delete: ``deleted``, or ``expired`` by itself.
     """
 
     type: str
@@ -38,6 +40,7 @@ class Change(msgspec.Struct, frozen=True):
     key: str = ""
     record: dict[str, Any] | None = None
     cursor: str = ""
+    reason: str = ""
 
 
 class WatchRefused(Exception):
@@ -87,28 +90,39 @@ class _Sockets(WebSocketClientFactory):
         return socket
 
 
+class Where(msgspec.Struct, frozen=True):
+    """What is watched, and from where.
+
+    :ivar initial: whether it begins with what there is, also where something was missed.
+    """
+
+    table: str
+    key: str | None = None
+    prefix: str | None = None
+    cursor: str | None = None
+    initial: bool = False
+
+
 class Watch:
     """An asynchronous iterator of `Change`; goes on at another node when a connection is lost.
 
     What was heard may be heard again; what was missed is told by ``reset``.
+
     """
 
     def __init__(
         self,
-        *,
         reactor: Any,
         urls: list[str],
         token: Callable[[], str | None],
-        table: str,
-        key: str | None,
-        prefix: str | None,
-        cursor: str | None,
+        where: Where,
     ) -> None:
         self._reactor = reactor
+        self._where = where
+        self._is_stale = False
         self._urls = list(urls)
         self._token = token
-        self._table, self._key, self._prefix = table, key, prefix
-        self._cursor = cursor
+        self._cursor = where.cursor
         self._changes: deque[Change | Exception] = deque(maxlen=QUEUE)
         self._waiting: Deferred[None] | None = None
         self._socket: _Socket | None = None
@@ -156,31 +170,49 @@ class Watch:
         endpoint.connect(factory).addErrback(lambda _: self._again())
 
     def _opened(self, socket: _Socket) -> None:
-        self._socket = socket
+        self._socket, self._is_stale = socket, False
         token = self._token()
         if token is not None:
             socket.sendMessage(msgspec.json.encode({"op": "auth", "id": 1, "token": token}))
-        subscribe = {"op": "subscribe", "id": 2, "table": self._table}
-        for name, value in (("key", self._key), ("prefix", self._prefix), ("from", self._cursor)):
+        subscribe: dict[str, object] = {"op": "subscribe", "id": 2, "table": self._where.table}
+        if self._where.initial and self._cursor is None:
+            subscribe["initial"] = True
+            self._add(Change("begin"))
+        for name, value in (("key", self._where.key), ("prefix", self._where.prefix), ("from", self._cursor)):
             if value is not None:
                 subscribe[name] = value
         socket.sendMessage(msgspec.json.encode(subscribe))
 
     def _received(self, message: dict[str, Any]) -> None:
+        if self._is_stale:  # a new connection begins with all there is
+            return
         if message.get("op") in ("lagged", "reset"):
-            self._add(Change(str(message["op"])))
+            self._missed(str(message["op"]))
         elif message.get("op") == "event":
-            self._cursor = message["cursor"]
+            self._cursor = message.get("cursor", self._cursor)
             self._add(msgspec.convert(message, Change))
+        elif message.get("op") == "synced":
+            self._cursor = message["cursor"]
+            self._add(Change("synced"))
         elif "error" in message and message.get("code") not in ("starting", "unavailable"):
             self._ended = True
             self._add(WatchRefused(message["error"]))
         elif message.get("id") == 2 and "error" not in message:
             self._pause_s = FIRST_PAUSE_S
-            self._cursor = self._cursor or message.get("cursor")
+            if not self._where.initial:
+                self._cursor = self._cursor or message.get("cursor")
             if not self._subscribed.called:
                 self._subscribed.callback(None)
         elif "error" in message and self._socket is not None:
+            self._socket.sendClose()
+
+    def _missed(self, word: str) -> None:
+        """Something was missed: whoever wants all that there is begins anew with it."""
+        if not self._where.initial:
+            self._add(Change(word))
+            return
+        self._cursor, self._is_stale = None, True
+        if self._socket is not None:
             self._socket.sendClose()
 
     def _closed(self) -> None:
@@ -197,6 +229,9 @@ class Watch:
     def _add(self, change: Change | Exception) -> None:
         if len(self._changes) == QUEUE:
             self._changes.clear()
+            if self._where.initial:
+                self._missed("lagged")
+                return
             change = Change("lagged")
         self._changes.append(change)
         self._wake()

@@ -20,19 +20,30 @@ class Event:
     :ivar doubt: 0 for what is certainly newer than all that was announced of its key. Else the number of the newest
         event that the hub had forgotten: a listener that heard any so old may have heard something newer of this key.
     :ivar is_over: whether the record has ended by itself.
+    :ivar is_initial: whether it is what there was when somebody began to listen; nobody can resume behind it.
     :ivar size_bytes: what it costs a queue, about.
     :ivar encoded: room for the encodings, each made once however many listen.
     """
 
     __slots__ = (
-        "_epoch", "_packed", "_record", "_shown", "_version", "doubt", "encoded", "is_over", "key", "seq", "size_bytes",
+        "_epoch", "_packed", "_record", "_shown", "_version",
+        "doubt", "encoded", "is_initial", "is_over", "key", "seq", "size_bytes",
     )  # fmt: skip
 
     def __init__(
-        self, key: Key, packed: Packed, epoch: str, seq: int, doubt: int = 0, *, is_over: bool = False
+        self,
+        key: Key,
+        packed: Packed,
+        epoch: str,
+        seq: int,
+        doubt: int = 0,
+        *,
+        is_over: bool = False,
+        is_initial: bool = False,
     ) -> None:
         self.key = key
         self.is_over = is_over
+        self.is_initial = is_initial
         self._packed = packed
         self._record: Record | None = None
         self._epoch = epoch
@@ -78,3 +89,5 @@ class Notice(Enum):
     """It was too slow, or its hub had too much to do; events were dropped. Read afresh."""
     RESET = "reset"
     """What it missed is not known any more. Read afresh."""
+    SYNCED = "synced"
+    """All that there is was told; what changes comes now."""

@@ -28,12 +28,13 @@ class Subscription:
     :param prefix: keys that begin so; empty for all.
     :param sight: asked for each event; one for all subscriptions of a user.
     :param wake: called when the queue ceases to be empty.
+    :ivar wake: see the parameter.
     :ivar after: the hub's; events with this number or a lesser one are not for this listener.
     """
 
     __slots__ = (
-        "_bytes", "_max_bytes", "_max_events", "_queue", "_trusted", "_wake",
-        "after", "closed", "key", "prefix", "sight", "table",
+        "_bytes", "_max_bytes", "_max_events", "_queue", "_trusted",
+        "after", "closed", "key", "prefix", "sight", "table", "wake",
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +50,7 @@ class Subscription:
         self.key = key
         self.prefix = prefix
         self.sight = sight
-        self._wake = wake
+        self.wake = wake
         self._queue: deque[Event | Notice] = deque()
         self._bytes = 0
         self._max_events, self._max_bytes = QUEUE_EVENTS, QUEUE_BYTES
@@ -89,7 +90,7 @@ class Subscription:
         self._queue.append(event)
         self._bytes += size_bytes
         if len(self._queue) == 1:
-            self._wake()
+            self.wake()
 
     @property
     def is_lagging(self) -> bool:
@@ -109,7 +110,7 @@ class Subscription:
         self._bytes = self._max_bytes  # stays full until it is read
         self._queue.append(Notice.LAGGED)
         if was_empty:
-            self._wake()
+            self.wake()
 
     def reset(self, upto: int) -> None:
         """Something may have been missed: it is to read afresh.
@@ -121,7 +122,7 @@ class Subscription:
             return  # it has yet to read that it has to, and does so after this
         self._queue.append(Notice.RESET)
         if len(self._queue) == 1:
-            self._wake()
+            self.wake()
 
     def take(self) -> Event | Notice | None:
         """The next thing to send, or ``None``. What its user may not see any more is left out."""

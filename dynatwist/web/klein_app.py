@@ -79,6 +79,7 @@ class KleinApp:
         for method, path, name in ROUTES:
             self._route(method, path, name, core.handlers.named(name))
         self._plain_route("/<a>/subscribe/<b>", self._subscribe)
+        self._plain_route("/<a>/subscribe", self._subscribe)
         self._plain_route("/ws", self._websocket)
         self._plain_route("/admin", self._dashboard)
         self._plain_route("/admin/assets/<a>", self._dashboard)
@@ -192,13 +193,18 @@ class KleinApp:
 
     # What is more than a request and an answer
 
-    async def _subscribe(self, request: BoundedRequest, table: str, key: str) -> None:
+    async def _subscribe(self, request: BoundedRequest, table: str, key: str | None = None) -> None:
         asked = self._parsed(request)
         self._context.require_ready()
         identity = await self._context.identify_listener(asked, segment(table))
         stream = SseStream(request, self._reactor, self._metrics, self.streams)
         listening = self._handlers.live.subscribe(
-            asked, identity, segment(table), segment(key), wake=stream.wake, end=stream.close
+            asked,
+            identity,
+            segment(table),
+            segment(key) if key is not None else None,
+            wake=stream.wake,
+            end=stream.close,
         )
         if listening.holder:
             request.channel.belongs_to(listening.holder)

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from dynatwist.api.live import Stream, sse_bytes
+from dynatwist.api.live import Stream
 from dynatwist.metrics import Metrics
 from dynatwist.runtime import Clock, Timer, cancel
 
@@ -57,12 +57,11 @@ class SseStream:
         """Something is queued."""
         if self._stream is None:
             return
-        subscription = self._stream.subscription
         while not self._paused and not self._ended:
-            item = subscription.take()
-            if item is None:
+            chunk = self._stream.take()
+            if chunk is None:
                 return
-            self._request.send_chunk(sse_bytes(item))
+            self._request.send_chunk(chunk)
 
     def close(self) -> None:
         """End the stream from this side: the node stops, or the listener's token counts no more."""

@@ -1,0 +1,178 @@
+"""A table, or the part of it under a prefix, as a dictionary that is kept current.
+
+Whatever was missed while no node could be reached is made good: from the cursor where that is possible, else by what
+there is now; then keys that are gone by then are told as deleted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
+
+from .record import Record
+from .watch import Change, Watch
+
+MOST_CHANGES = 10_000
+"""Changes that wait for one reader of them; then it is told ``lagged``, and looks at the dictionary."""
+
+
+class Mirror(Mapping[str, Record]):
+    """See the module; made by `Client.mirror`. Look keys up as in any dictionary.
+
+    :param watch: of what is mirrored, that begins with what there is.
+    """
+
+    log = Logger()
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._records: dict[str, Record] = {}
+        self._told: set[str] | None = None
+        self._waiting: list[Deferred[None]] = []
+        self._readers: list[Changes] = []
+        self._failure: Exception | None = None
+        self.is_synced = False
+        ensureDeferred(self._follow()).addErrback(lambda failure: self.log.failure("a mirror ends", failure=failure))
+
+    def __getitem__(self, key: str) -> Record:
+        return self._records[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    async def wait_synced(self) -> None:
+        """Until all that there was has been heard; at once if it was.
+
+        :raises WatchRefused: the node does not let this user listen.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if not self.is_synced:
+            waits: Deferred[None] = Deferred()
+            self._waiting.append(waits)
+            await waits
+
+    def changes(self) -> Changes:
+        """What changes from now on, as it does, for ``async for``."""
+        reader = Changes(self._readers.remove)
+        self._readers.append(reader)
+        return reader
+
+    def close(self) -> None:
+        """It is kept current no more."""
+        self._watch.close()
+
+    async def __aenter__(self) -> Mirror:
+        await self.wait_synced()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    # What is heard
+
+    async def _follow(self) -> None:
+        try:
+            async for change in self._watch:
+                self._hear(change)
+        except Exception as error:
+            self._failure = error
+        waiting, self._waiting = self._waiting, []
+        for waits in waiting:
+            waits.errback(self._failure or RuntimeError("the mirror was closed"))
+        for reader in list(self._readers):
+            reader.end()
+
+    def _hear(self, change: Change) -> None:
+        match change.type:
+            case "begin":
+                self._told = set()
+            case "synced":
+                self._synced()
+            case "Updated":
+                self._updated(change)
+            case "Deleted":
+                self._deleted(change)
+
+    def _updated(self, change: Change) -> None:
+        if self._told is not None:
+            self._told.add(change.key)
+        assert change.record is not None
+        record = msgspec.convert(change.record, Record)
+        before = self._records.get(change.key)
+        if before is None or before.etag != record.etag:
+            self._records[change.key] = record
+            self._tell(change)
+
+    def _deleted(self, change: Change) -> None:
+        if self._records.pop(change.key, None) is not None:
+            self._tell(change)
+
+    def _synced(self) -> None:
+        """All that there is was told: what was not is gone."""
+        told, self._told = self._told, None
+        for key in [] if told is None else self._records.keys() - told:
+            self._deleted(Change("Deleted", key=key))
+        self.is_synced = True
+        waiting, self._waiting = self._waiting, []
+        for waits in waiting:
+            waits.callback(None)
+
+    def _tell(self, change: Change) -> None:
+        for reader in self._readers:
+            reader.add(change)
+
+
+class Changes:
+    """Changes of a mirror, as they happen.
+
+    :param closed: told when nobody reads on.
+    """
+
+    def __init__(self, closed: Callable[[Changes], object]) -> None:
+        self._closed = closed
+        self._changes: deque[Change] = deque()
+        self._waiting: Deferred[None] | None = None
+        self._is_over = False
+
+    def __aiter__(self) -> Changes:
+        return self
+
+    async def __anext__(self) -> Change:
+        while not self._changes:
+            if self._is_over:
+                raise StopAsyncIteration
+            self._waiting = Deferred()
+            await self._waiting
+        return self._changes.popleft()
+
+    def add(self, change: Change) -> None:
+        """One more."""
+        if len(self._changes) >= MOST_CHANGES:
+            self._changes.clear()
+            change = Change("lagged")
+        self._changes.append(change)
+        self._wake()
+
+    def end(self) -> None:
+        """No more come."""
+        self._is_over = True
+        self._wake()
+
+    def close(self) -> None:
+        """Nobody reads on."""
+        if not self._is_over:
+            self._closed(self)
+        self.end()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
