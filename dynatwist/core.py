@@ -155,11 +155,11 @@ class Core:
             registering=self.budget.registrations,
             cost=config.argon2,
         )
-        has_room, store, tables = self.coordinator.deciding.has_room, self.store, self.coordinator.tables
-        groups = Agreed(self.cluster, self.registers, has_room, table=GROUPS_TABLE, value_of=group_of)
-        services = Agreed(self.cluster, self.registers, has_room, table=SERVICES_TABLE, value_of=service_of)
+        coordinator, store, tables = self.coordinator, self.store, self.coordinator.tables
+        groups = Agreed(self.cluster, self.registers, coordinator, table=GROUPS_TABLE, value_of=group_of)
+        services = Agreed(self.cluster, self.registers, coordinator, table=SERVICES_TABLE, value_of=service_of)
         self.groups = Groups(store, groups)
-        self.services = Services(store, services, self.coordinator, runtime.wall_ms, runtime.randbytes)
+        self.services = Services(store, services, coordinator, runtime.wall_ms, runtime.randbytes)
         self.rights = Rights(tables, self.groups, self.services, anonymous_read=config.anonymous_read)
         self.users = Users(
             cluster=self.cluster,
@@ -219,7 +219,7 @@ class Core:
             counters=self._counters,
         )
         rotation = Rotation(self.cluster, self.registers, self.keyring, config.token_lifetime_s)
-        changes = TableChanges(self.cluster, self.registers, self.coordinator.tables)
+        changes = TableChanges(self.cluster, self.registers, self.coordinator)
         self.handlers = Handlers(context, rotation, changes, self.runtime.later)
 
     def _counters(self) -> dict[str, int]:

@@ -12,8 +12,9 @@ from dynatwist.agreement import awaited
 from dynatwist.agreement.registers import Registers
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.errors import ApiError
-from dynatwist.model.record import Draft, Key, Record
+from dynatwist.model.record import Draft, Record
 from dynatwist.model.ring import SYSTEM_PARTITION
+from dynatwist.requests.coordinator import Coordinator
 from dynatwist.sometimes import sometimes
 
 from .user import ADMIN_UID
@@ -23,15 +24,12 @@ AGREE_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 1.0
 """For looking up who logs in; then what this node can find out without a majority counts."""
 
-HasRoom = Callable[[Key, bytes], bool]
-"""Whether memory has room for a value."""
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Agreed(Generic[T]):
     """See the module.
 
-    :param has_room: asked before something is made.
     :param table: its name.
     :param value_of: what a record of it is; ``None`` for none, or a deleted one.
     """
@@ -40,14 +38,14 @@ class Agreed(Generic[T]):
         self,
         cluster: Cluster,
         registers: Registers,
-        has_room: HasRoom,
+        coordinator: Coordinator,
         *,
         table: str,
         value_of: Callable[[Record | None], T | None],
     ) -> None:
         self._cluster = cluster
         self._registers = registers
-        self._has_room = has_room
+        self._coordinator = coordinator
         self._table = table
         self._value_of = value_of
 
@@ -88,7 +86,7 @@ class Agreed(Generic[T]):
             if after is None or after == before:
                 return None
             value = msgspec.json.encode(after)
-            is_full = not self._has_room((self._table, name), value)
+            is_full = not self._coordinator.deciding.has_room((self._table, name), value)
             return None if is_full else Draft(value, ADMIN_UID)
 
         record = await self._rewrite(name, draft)
@@ -116,6 +114,7 @@ class Agreed(Generic[T]):
         self.require_majority()
         ended, mine = await awaited.rewrite(self._registers, (self._table, name), draft, AGREE_TIMEOUT_S)
         if ended.chosen is not None:
+            await self._coordinator.spread((self._table, name))  # whoever was answered may ask another node at once
             return mine or ended.record
         if ended.in_doubt:
             raise ApiError(503, "uncertain", "the members did not agree in time; it may still take effect")

@@ -49,8 +49,7 @@ class Users:
     ) -> None:
         self._cluster = cluster
         self._coordinator = coordinator
-        has_room = coordinator.deciding.has_room
-        self._agreed = Agreed(cluster, registers, has_room, table=USERS_TABLE, value_of=user_of)
+        self._agreed = Agreed(cluster, registers, coordinator, table=USERS_TABLE, value_of=user_of)
         self._services = services
         self._passwords = passwords
         self.tokens = tokens

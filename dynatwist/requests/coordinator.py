@@ -6,7 +6,7 @@ otherwise both may succeed, and one of them loses the merge.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from dynatwist.agreement.registers import Registers
 from dynatwist.cluster.cluster import Cluster
@@ -31,6 +31,8 @@ from .strong import Strong, is_for_one
 from .tables import Consistency, Tables
 from .writes import Writes
 
+SPREAD_S = 0.25
+"""For others to hear of a user, a group, a token: a few round trips and syncs. Who does not, hears a little later."""
 LOG_PATIENCE_S = 0.1
 """For as long ``r=one`` waits for this node's own log, before it asks any owner that has the record durably."""
 
@@ -55,6 +57,16 @@ class Coordinator:
         self._strong = Strong(cluster, registers, self.deciding)
         self.candidates = Candidates(cluster)
         self.from_peers = FromPeers(cluster, self.candidates, self._carry_out)
+
+    def spread(self, key: Key) -> Deferred[None]:
+        """Have all owners that can be reached hold what is held here; fires when they do, or after `SPREAD_S`."""
+        spread: Deferred[None] = Deferred()
+        packed = self.cluster.store.replica_of(key).records.packed(key)
+        if packed is None:
+            return succeed(None)
+        until_s = self.cluster.runtime.monotonic_s() + SPREAD_S
+        self._writes.replicate(key, packed, Level.ALL, lambda reach: spread.callback(None), until_s)
+        return spread
 
     # Where a request goes
 

@@ -25,7 +25,8 @@ from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import CountTable, TableCounted
 from dynatwist.net.replies import Reply
 
-from .tables import PLAIN, TABLES_TABLE, Consistency, Settings, Tables, settings_of
+from .coordinator import Coordinator
+from .tables import PLAIN, TABLES_TABLE, Consistency, Settings, settings_of
 
 AGREE_TIMEOUT_S = 3.0
 """For one agreement on the settings: some ballots, while a round trip takes a hundredth."""
@@ -43,10 +44,11 @@ Change = Callable[[Settings], Settings]
 class TableChanges:
     """See the module."""
 
-    def __init__(self, cluster: Cluster, registers: Registers, tables: Tables) -> None:
+    def __init__(self, cluster: Cluster, registers: Registers, coordinator: Coordinator) -> None:
         self._cluster = cluster
         self._registers = registers
-        self._tables = tables
+        self._coordinator = coordinator
+        self._tables = coordinator.tables
         cluster.peers.on_call(CountTable, self._on_count)
 
     async def read(self, table: str) -> Settings:
@@ -122,6 +124,7 @@ class TableChanges:
 
         ended, _ = await awaited.rewrite(self._registers, (TABLES_TABLE, table), draft, AGREE_TIMEOUT_S)
         _require_agreement(ended)
+        await self._coordinator.spread((TABLES_TABLE, table))
         return before, after
 
     async def _close_everywhere(self, table: str) -> None:

@@ -275,7 +275,7 @@ def as_strong(held):
 
 
 def changes_of(node):
-    return TableChanges(node.core.cluster, node.core.registers, node.core.coordinator.tables)
+    return TableChanges(node.core.cluster, node.core.registers, node.core.coordinator)
 
 
 def a_member_that_has_something_aside_keeps_a_table_from_becoming_strong():
