@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import ensureDeferred
 
 from dynatwist.api.request import Request
+from dynatwist.auth.tokens import Role
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Draft
 from dynatwist.model.records import pack
@@ -305,13 +306,15 @@ def test_long_answers_take_little_memory(route):
     for number in range(100):
         node.core.store.write(("t", f"k{number}"), Draft(b'{"v":"' + b"x" * MIB + b'"}', "admin"))
     world.run(world.now_s + 1)
-    node.core.handlers.context.anonymous_read = True
+    token = node.core.users.tokens.issue("admin", "admin", 0, Role.ADMIN)
     body = msgspec.json.encode({"keys": [f"k{number}" for number in range(100)]})
     sent, over = 0, []
 
     async def read():
         nonlocal sent
-        answer = await getattr(node.core.handlers.data, route)(Request(body=body), "t")
+        answer = await getattr(node.core.handlers.data, route)(
+            Request(headers={"authorization": f"Bearer {token}"}, body=body), "t"
+        )
         async for piece in answer.stream:
             sent += len(piece)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace as change
 
-from dynatwist.api.context import Context
+from dynatwist.auth import rights
 from dynatwist.auth.tokens import Tokens
 from dynatwist.auth.users import Users
+from dynatwist.model.access import Granted, Scope
 from dynatwist.requests.coordinator import Coordinator
 from fuzz.ownership import Ownership, check
 from fuzz.target import Found
@@ -63,7 +64,13 @@ class TestOneSocketAndTwoTokens:
 
 
 def everybody_reads(monkeypatch):
-    monkeypatch.setattr(Context, "may_read_of", lambda self, identity, owner: True)
+    compiled_for = rights.compiled_for
+
+    def compiled(*given):
+        access = compiled_for(*given)
+        return rights.Access({"": Granted(Scope.ANY, access.at("").may)})
+
+    monkeypatch.setattr(rights, "compiled_for", compiled)
 
 
 def whoever_has_the_name_is_the_user(monkeypatch):
