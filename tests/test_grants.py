@@ -158,6 +158,25 @@ class TestRules:
             assert node.request("GET", "/other/key/a").status == 401
 
 
+class TestLocks:
+    def test_rules_hold_for_locks_too(self, cluster, admin, people):
+        node = cluster.nodes[0]
+        assert settings(cluster, admin, "latches", consistency="strong")["consistency"] == "strong"
+        taken = node.request("POST", "/latches/lock/l", {"note": "mine"}, people["ann"])
+        assert taken.status == 201
+        found = node.request("POST", "/latches/lock/l", {}, people["ben"])
+        assert (found.status, found.json["holder"]["note"]) == (409, "mine")
+        settings(cluster, admin, "latches", access=[{"read": ["owner"], "write": ["user:ann"]}])
+        assert node.request("POST", "/latches/lock/other", {}, people["ben"]).status == 403
+        found = node.request("POST", "/latches/lock/l", {}, people["ben"])
+        assert found.status in (403, 409)
+        assert b"mine" not in found.body
+        token = node.request("POST", "/admin/tokens", {"name": "idle", "access": []}, admin).json["token"]
+        assert node.request("POST", "/latches/lock/third", {}, token).status == 403
+        released = node.request("POST", "/latches/lock/l/release", None, people["ann"], If_Match=taken.headers["etag"])
+        assert released.status == 200
+
+
 class TestGroups:
     def test_a_group_is_set_shown_and_deleted(self, cluster, admin, people):
         node = cluster.nodes[0]
@@ -236,9 +255,18 @@ class TestServiceTokens:
         assert node.put("devices", "k", {}, token).status == 201
         wait_until(lambda: node.put("devices", "k", {}, token).status == 401, 10)
 
+    def test_what_is_no_text_is_named(self, cluster, admin):
+        for method, path, body in (
+            ("PUT", "/admin/groups/g", b'{"members":["\xff"]}'),
+            ("POST", "/admin/tokens", b'{"name":"\xff","access":[]}'),
+            ("PUT", "/admin/tables/t", b'{"access":[{"prefix":"\xff"}]}'),
+        ):
+            assert cluster.nodes[0].request(method, path, body, admin).status == 400
+
     @pytest.mark.parametrize(
         "body",
         [
+            {"name": "x", "access": [{"table": "t", "prefix": "x" * 2000, "rights": []}]},
             {"name": "x"},
             {"name": "x", "access": [{"table": "t", "rights": ["own"]}]},
             {"name": "x", "access": [{"table": "_users", "rights": ["read"]}]},

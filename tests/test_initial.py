@@ -150,6 +150,15 @@ async def test_the_websocket_likewise(four, ann, filled):
 
 class TestMirror:
     @pytest_twisted.ensureDeferred
+    async def test_a_table_of_many_pages_is_there_though_nothing_changes(self, four, ann):
+        ops = [{"op": "put", "key": f"k{number:04}", "value": {"n": 0}} for number in range(700)]
+        assert four.nodes[0].request("POST", "/pages/batch", {"ops": ops}, ann).status == 200
+        kv = await client(four, ann, 3)
+        async with kv.mirror("pages") as mirror:
+            assert len(mirror) == 700
+        await kv.close()
+
+    @pytest_twisted.ensureDeferred
     async def test_it_is_what_the_table_is(self, four, ann, filled):
         kv = await client(four, ann)
         async with kv.mirror(filled, "a/") as mirror:

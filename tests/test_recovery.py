@@ -70,6 +70,12 @@ def test_no_power_cut_takes_back_how_far_a_start_found_the_log(crash_at):
     assert Bench(bench.disk, epoch=b"h" * 8).wal.recovered >= told
 
 
+def test_a_name_that_is_not_durable_is_seen(monkeypatch):
+    planted.the_name_of_the_last_segment_is_not_durable(monkeypatch)
+    with pytest.raises(AssertionError):
+        test_no_power_cut_takes_back_how_far_a_start_found_the_log(2)
+
+
 class TestDamageThatWasMended:
     """The damaged file lies there until cold saves replace it; only what it concerned is set aside, once."""
 

@@ -32,6 +32,29 @@ from .source import Proxies, source_of
 VERSION = dynatwist.__version__
 
 
+MOST_REMEMBERED = 200_000
+"""Keys that all listeners together were told first, and that are remembered for some seconds: a hundred megabytes."""
+
+
+class Remembered:
+    """How many keys are remembered of what listeners were told first; see `dynatwist.api.initial`."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def has_room(self, count: int) -> bool:
+        """Whether so many more may be."""
+        return self._count + count <= MOST_REMEMBERED
+
+    def take(self, count: int) -> None:
+        """So many more are."""
+        self._count += count
+
+    def give_back(self, count: int) -> None:
+        """So many are not any more."""
+        self._count -= count
+
+
 @dataclass(slots=True)
 class Context:
     """See the module.
@@ -62,6 +85,7 @@ class Context:
     audit: Audit = field(default_factory=Audit)
     findings: list[str] = field(default_factory=list)
     counters: Callable[[], dict[str, int]] = dict
+    remembered: Remembered = field(default_factory=Remembered)
 
     def require_ready(self) -> None:
         """503 while the data routes must not answer."""
@@ -70,6 +94,9 @@ class Context:
             if self.cluster.ownership.is_removed:
                 raise ApiError(503, "removed", "this node was removed from its cluster", headers)
             raise ApiError(503, "starting", "this node has not met enough of its cluster yet; try again", headers)
+        if not self.cluster.standing.knows_settings:  # it would go by the usual rules
+            text = "this node does not know all rules of tables yet; try again"
+            raise ApiError(503, "starting", text, {"Retry-After": "1"})
 
     def identify(self, request: Request) -> Identity:
         """Who asks; 401 for nobody."""

@@ -2,7 +2,8 @@
 
 The subscription stands before the first page is read, so nothing between is missed. What had happened before a record
 was read, and is heard behind it, is left out; else a listener would go back for a moment. Pages are read one at a time,
-as fast as the connection takes them.
+as fast as the connection takes them. Of all keys that are told at one node, so many are remembered for that
+(`Remembered`); of further ones something older may be heard behind them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.feed.event import Event
 from dynatwist.feed.subscription import Subscription
@@ -24,6 +24,7 @@ from dynatwist.model.records import pack
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation
 from dynatwist.requests.listing import ListingUnavailable
+from dynatwist.runtime import Timer, cancel
 
 from .context import Context
 
@@ -32,8 +33,6 @@ AGAIN_S = 0.5
 REMEMBERED_S = 10.0
 """So long after all was told it is remembered what was: news of before is relayed within seconds, or its listeners are
 told to read afresh."""
-MOST_REMEMBERED = 100_000
-"""Keys of one subscription: some twenty megabytes. Of further ones something older may be heard behind them."""
 
 _Shown = tuple[Dot, tuple[int, int], Lineage]
 
@@ -47,10 +46,9 @@ class Initial:
 
     log = Logger()
 
-    def __init__(self, context: Context, identity: Identity | None, subscription: Subscription, cursor: str) -> None:
+    def __init__(self, context: Context, subscription: Subscription, cursor: str) -> None:
         assert subscription.table is not None
         self._context = context
-        self._identity = identity
         self._subscription = subscription
         self._table: str = subscription.table
         self.cursor = cursor
@@ -58,21 +56,23 @@ class Initial:
         self._after: str | None = ""
         self._is_reading = False
         self._shown: dict[str, _Shown] = {}
-        self._until_s = float("inf")
+        self._forgetting: Timer | None = None
         self.is_over = False
 
     @property
     def has_more(self) -> bool:
         """Whether there is something to take."""
-        return bool(self._ready) or self._after is None
+        return bool(self._ready) or not self._is_reading
 
     def take(self) -> Event | None:
         """The next record; ``None`` where there is none yet, or no more."""
-        if self._ready:
-            return self._ready.popleft()
+        while self._ready:
+            event = self._ready.popleft()
+            if event.is_shown(self._subscription.sight):  # rights may have changed since it was read
+                return event
         if self._after is None:
             self.is_over = True
-            self._until_s = self._context.cluster.runtime.monotonic_s() + REMEMBERED_S
+            self._forgetting = self._context.cluster.runtime.clock.callLater(REMEMBERED_S, self.close)
         elif not self._is_reading:
             self._is_reading = True
             ensureDeferred(self._read()).addErrback(self._failed)
@@ -80,11 +80,6 @@ class Initial:
 
     def is_older(self, event: Event) -> bool:
         """Whether an event tells what was so before a record was told."""
-        if not self._shown:
-            return False
-        if self._context.cluster.runtime.monotonic_s() > self._until_s:
-            self._shown.clear()
-            return False
         shown = self._shown.get(event.key[1])
         if shown is None:
             return False
@@ -92,6 +87,12 @@ class Initial:
         if shown[0] == record.dot:
             return not event.is_over
         return record.lineage == shown[2] and record.stamp[:2] < shown[1]
+
+    def close(self) -> None:
+        """Nothing that was told is remembered any more; harmless when repeated."""
+        cancel(self._forgetting)
+        self._context.remembered.give_back(len(self._shown))
+        self._shown.clear()
 
     async def _read(self) -> None:
         assert self._after is not None
@@ -107,11 +108,10 @@ class Initial:
         except (ListingUnavailable, ApiError):
             self._context.cluster.runtime.clock.callLater(AGAIN_S, self._again)
             return
-        access = self._context.rights.of(self._identity, self._table)
-        uid = self._identity.uid if self._identity is not None else ""
         for name, record in records:
-            if access.at(name).read.covers(record, uid):
-                self._tell((self._table, name), record)
+            key = self._table, name
+            if self._subscription.sight.sees(key, record):
+                self._tell(key, record)
         self._again()
 
     async def _one(self, key: str) -> list[tuple[str, Record]]:
@@ -123,7 +123,8 @@ class Initial:
         raise ListingUnavailable
 
     def _tell(self, key: Key, record: Record) -> None:
-        if len(self._shown) < MOST_REMEMBERED:
+        if self._context.remembered.has_room(1):
+            self._context.remembered.take(1)
             self._shown[key[1]] = record.dot, record.stamp[:2], record.lineage
         self._ready.append(Event(key, pack(record), "", 0, is_initial=True))
 

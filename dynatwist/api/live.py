@@ -38,6 +38,8 @@ class _Sight:
         identity = self._identity
         if identity is not None and not self._context.users.is_current(identity):
             return False
+        if not self._context.cluster.standing.knows_settings:
+            return False
         return self._context.may_read(identity, key, record)
 
 
@@ -101,6 +103,8 @@ class Listening:
     def close(self) -> None:
         """It ends; harmless when repeated."""
         self._context.hub.unsubscribe(self.subscription)
+        if self.initial is not None:
+            self.initial.close()
         for charge in self._charges:
             charge.give_back()
 
@@ -148,7 +152,7 @@ class LiveRoutes:
         cursor = request.headers.get("last-event-id") or request.query.get("from")
         subscription = Subscription(table=table, key=key, prefix=prefix, sight=self._sights.of(identity), wake=wake)
         told_from = context.hub.subscribe(subscription, cursor)
-        initial = Initial(context, identity, subscription, told_from) if wants_initial and cursor is None else None
+        initial = Initial(context, subscription, told_from) if wants_initial and cursor is None else None
         return Stream(Listening(context, subscription, charges, initial), self._connected, identity, end)
 
 

@@ -21,6 +21,7 @@ from dynatwist.budget import Charge
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Hub, Subscription
 from dynatwist.feed.sight import EVERYTHING
+from dynatwist.model.access import May, Scope
 from dynatwist.model.record import Key, Record
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, Result, etag
@@ -55,8 +56,16 @@ class LockRoutes:
         identity = self._check(request, table, key)
         given = parse_object(request.body, self._context.limits, "ttl", "note") if request.body else {}
         value = msgspec.json.encode({"note": given.get("note")})
+        granted = self._context.rights.at(identity, (table, key)).may
         operation = Operation(
-            Kind.PUT, (table, key), Level.MAJORITY, value, identity.uid, True, _ttl_ms(given), if_none_match=True
+            Kind.PUT,
+            (table, key),
+            Level.MAJORITY,
+            value,
+            identity.uid,
+            ttl_ms=_ttl_ms(given),
+            if_none_match=True,
+            may=May(granted.create, Scope.ANY, Scope.NONE),  # whoever's it is: a lock that is held is not written over
         )
         wait_s = request.integer("wait", 0, 0, MAX_WAIT_S)
         until_s = self._context.cluster.runtime.monotonic_s() + wait_s
@@ -64,7 +73,8 @@ class LockRoutes:
         if result.code is Code.PRECONDITION and wait_s:
             result = await self._in_line(identity, operation, until_s)
         if result.code is Code.PRECONDITION and result.record is not None:
-            return json_answer(409, {"error": "the lock is held", "code": "locked", "holder": _holder(result.record)})
+            holder = self._holder(identity, operation.key, result.record)
+            return json_answer(409, {"error": "the lock is held", "code": "locked", "holder": holder})
         return _answer(201, result)
 
     async def renew(self, request: Request, table: str, key: str) -> Answer:
@@ -76,13 +86,19 @@ class LockRoutes:
         if held.code is Code.OK and held.record is not None and "note" not in given:
             given = {**given, "note": msgspec.Raw(_note(held.record))}
         value = msgspec.json.encode({"note": given.get("note")})
-        operation = Operation(Kind.PUT, (table, key), Level.MAJORITY, value, identity.uid, False, _ttl_ms(given), tags)
+        may = self._context.rights.at(identity, (table, key)).may
+        operation = Operation(
+            Kind.PUT, (table, key), Level.MAJORITY, value, identity.uid, False, _ttl_ms(given), tags, may=may
+        )
         return _answer(200, await self._context.coordinator.execute(operation))
 
     async def release(self, request: Request, table: str, key: str) -> Answer:
         """200; 412 when the lock is not held by what the ETag names any more."""
         identity = self._check(request, table, key)
-        operation = Operation(Kind.DELETE, (table, key), Level.MAJORITY, b"", identity.uid, False, 0, _tags(request))
+        may = self._context.rights.at(identity, (table, key)).may
+        operation = Operation(
+            Kind.DELETE, (table, key), Level.MAJORITY, b"", identity.uid, False, 0, _tags(request), may=may
+        )
         result = await self._context.coordinator.execute(operation)
         if result.code is not Code.OK or result.record is None:
             raise failure_of(result)
@@ -99,6 +115,14 @@ class LockRoutes:
                 409, "not_strong", f"locks need a strong table; an administrator makes one by PUT /admin/tables/{table}"
             )
         return identity
+
+    def _holder(self, identity: Identity, key: Key, record: Record) -> dict[str, object]:
+        """Who holds a lock, for those who find it held; where rules say who may read, for these only."""
+        holder: dict[str, object] = {"version": record.version, "expires_at": record.expires_ms}
+        context = self._context
+        if context.coordinator.tables.settings(key[0]).access is None or context.may_read(identity, key, record):
+            holder |= {"owner": owner_name(record.owner), "note": msgspec.Raw(_note(record))}
+        return holder
 
     # Waiting
 
@@ -205,15 +229,6 @@ def _note(record: Record) -> bytes:
         note: msgspec.Raw = msgspec.Raw(b"null")
 
     return bytes(msgspec.json.decode(record.value or b"{}", type=Held).note)
-
-
-def _holder(record: Record) -> dict[str, object]:
-    return {
-        "owner": owner_name(record.owner),
-        "note": msgspec.Raw(_note(record)),
-        "version": record.version,
-        "expires_at": record.expires_ms,
-    }
 
 
 def _answer(status: int, result: Result) -> Answer:

@@ -9,7 +9,7 @@ from dynatwist.auth.services import RIGHTS, Grant, Service
 from dynatwist.errors import ApiError
 
 from .context import Context
-from .limits import check_depth, check_group, check_table, check_user
+from .limits import check_depth, check_group, check_prefix, check_table, check_user
 from .record_door import MAX_TTL_S
 from .request import Answer, Request, json_answer
 
@@ -64,7 +64,7 @@ class GroupRoutes:
         try:
             check_depth(request.body, self._context.limits)
             members = _MEMBERS.decode(request.body).members
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ApiError(400, "malformed", f'the body must be {{"members": [NAME, ...]}}: {error}') from None
         if len(members) > MAX_MEMBERS:
             raise ApiError(400, "malformed", f"a group has at most {MAX_MEMBERS} members")
@@ -100,14 +100,17 @@ class ServiceRoutes:
         try:
             check_depth(request.body, limits)
             wanted = _WANTED.decode(request.body)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             shape = '{"name", "access": [{"table", "prefix", "rights": [...]}], "lifetime": SECONDS or null}'
             raise ApiError(400, "malformed", f"the body must be {shape}: {error}") from None
         if len(wanted.access) > MAX_GRANTS:
             raise ApiError(400, "malformed", f"a service token has at most {MAX_GRANTS} grants")
         if wanted.lifetime is not None and not 1 <= wanted.lifetime <= MAX_TTL_S:
             raise ApiError(400, "malformed", f"lifetime is null, or a number of seconds from 1 to {MAX_TTL_S}")
-        access = tuple(Grant(check_table(one.table, limits), one.prefix, _rights_of(one)) for one in wanted.access)
+        access = tuple(
+            Grant(check_table(one.table, limits), check_prefix(one.prefix, limits), _rights_of(one))
+            for one in wanted.access
+        )
         number, token = await self._context.services.create(check_user(wanted.name), access, wanted.lifetime)
         return json_answer(201, {"id": number, "name": wanted.name, "token": token})
 

@@ -273,7 +273,7 @@ class Session:
         told_from = context.hub.subscribe(subscription, cursor)
         initial = None
         if frame.initial and cursor is None:
-            initial = Initial(context, identity, subscription, told_from)
+            initial = Initial(context, subscription, told_from)
             self._ready[name] = None
         self._subscriptions[name] = encoded, Listening(context, subscription, (charge,), initial)
         return b',"sub":' + encoded + b',"cursor":' + msgspec.json.encode(told_from)

@@ -24,6 +24,7 @@ class Mirror(Mapping[str, Record]):
     """See the module; made by `Client.mirror`. Look keys up as in any dictionary.
 
     :param watch: of what is mirrored, that begins with what there is.
+    :ivar is_synced: whether all that there was has been heard, and it is kept current.
     """
 
     log = Logger()
@@ -84,11 +85,12 @@ class Mirror(Mapping[str, Record]):
                 self._hear(change)
         except Exception as error:
             self._failure = error
+        self.is_synced = False
         waiting, self._waiting = self._waiting, []
         for waits in waiting:
             waits.errback(self._failure or RuntimeError("the mirror was closed"))
         for reader in list(self._readers):
-            reader.end()
+            reader.end(self._failure)
 
     def _hear(self, change: Change) -> None:
         match change.type:
@@ -141,12 +143,15 @@ class Changes:
         self._changes: deque[Change] = deque()
         self._waiting: Deferred[None] | None = None
         self._is_over = False
+        self._failure: Exception | None = None
 
     def __aiter__(self) -> Changes:
         return self
 
     async def __anext__(self) -> Change:
         while not self._changes:
+            if self._failure is not None:
+                raise self._failure
             if self._is_over:
                 raise StopAsyncIteration
             self._waiting = Deferred()
@@ -161,9 +166,12 @@ class Changes:
         self._changes.append(change)
         self._wake()
 
-    def end(self) -> None:
-        """No more come."""
-        self._is_over = True
+    def end(self, failure: Exception | None = None) -> None:
+        """No more come.
+
+        :param failure: why, if not for being closed.
+        """
+        self._is_over, self._failure = True, failure
         self._wake()
 
     def close(self) -> None:

@@ -25,6 +25,13 @@ QUEUE = 10_000
 """Events that wait for a slow reader; then it is told to read afresh, as a node would tell it."""
 
 
+REFUSALS = (
+    "no_token", "bad_token", "forbidden", "another_user", "malformed", "bad_table", "bad_key", "bad_prefix",
+    "reserved_table", "system_table", "not_an_object", "unknown_op",
+)  # fmt: skip
+"""What no other node would answer otherwise. After anything else the next one is asked."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """One change.
 
@@ -170,6 +177,9 @@ class Watch:
         endpoint.connect(factory).addErrback(lambda _: self._again())
 
     def _opened(self, socket: _Socket) -> None:
+        if self._ended:
+            socket.sendClose()
+            return
         self._socket, self._is_stale = socket, False
         token = self._token()
         if token is not None:
@@ -194,9 +204,11 @@ class Watch:
         elif message.get("op") == "synced":
             self._cursor = message["cursor"]
             self._add(Change("synced"))
-        elif "error" in message and message.get("code") not in ("starting", "unavailable"):
+        elif "error" in message and message.get("code") in REFUSALS:
             self._ended = True
             self._add(WatchRefused(message["error"]))
+            if self._socket is not None:
+                self._socket.sendClose()
         elif message.get("id") == 2 and "error" not in message:
             self._pause_s = FIRST_PAUSE_S
             if not self._where.initial:

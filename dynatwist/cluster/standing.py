@@ -114,6 +114,11 @@ class Standing:
             return True
         return self.is_left_alone(partition) and not self._store.replicas[partition].aside
 
+    @property
+    def knows_settings(self) -> bool:
+        """Whether this node knows how tables are kept, and who may do what in them."""
+        return self._store.replicas[SYSTEM_PARTITION].whole or self._knows_settings()
+
     def _knows_settings(self) -> bool:
         """Whether this node, whose system partition was damaged, has all of it that some other member has.
 

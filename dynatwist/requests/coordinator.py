@@ -248,6 +248,8 @@ class Coordinator:
             self._replicate(operation, held, done, was=written.was)
         elif held is not None and 0 < held.expires_ms <= store.lapse_ms:
             store.readable.when_over(held.expires_ms, lambda: done(written))
+        elif written.record is not None:  # what it shows may not be durable yet
+            store.readable.when_key(operation.key, lambda: done(written))
         else:
             done(written)
 

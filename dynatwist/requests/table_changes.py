@@ -71,14 +71,32 @@ class TableChanges:
         wanted = change(found)
         if wanted.access != found.access:
             self._require_grants()
-        if wanted.consistency is found.consistency:
-            return (await self._agree(table, change))[1]
-        self._require_all()
-        return await self._change_consistency(table, change, wanted.consistency)
+        if wanted.consistency is not found.consistency:
+            self._require_all()
+            return await self._change_consistency(table, change, wanted.consistency)
+        changed = await self._agree(table, lambda held: change(held) if held.consistency is found.consistency else None)
+        return _required(changed)
 
     async def _change_consistency(self, table: str, change: Change, wanted: Consistency) -> Settings:
-        found, _ = await self._agree(table, _kept_as(Consistency.CLOSING))
-        before = found.consistency if found.consistency is not Consistency.CLOSING else Consistency.AVAILABLE
+        """Close the table, and open it as it is wanted, if nothing is in it.
+
+        The change that has closed it last has a claim on it, and no other one opens it.
+        """
+        claim = self._cluster.runtime.randbytes(8).hex()
+        before = _required(await self._agree(table, lambda held: _closed(held, claim))).was
+
+        async def open_as(consistency: Consistency, also: Change) -> Settings:
+            def opened(held: Settings) -> Settings | None:
+                if held.consistency is not Consistency.CLOSING or held.claim != claim:
+                    return None
+                plain = msgspec.structs.replace(also(held), was=Consistency.AVAILABLE, claim="")
+                return msgspec.structs.replace(plain, consistency=consistency)
+
+            return _required(await self._agree(table, opened))
+
+        def as_it_is(held: Settings) -> Settings:
+            return held
+
         try:
             await self._close_everywhere(table)
             counted = await self._count(table)
@@ -86,12 +104,12 @@ class TableChanges:
                 raise ApiError(503, "unavailable", "a member is damaged, or has just joined; try again in a while")
             live = max(one.live for one in counted)
         except ApiError:
-            await self._agree(table, _kept_as(before))
+            await open_as(before, as_it_is)
             raise
         if live:
-            await self._agree(table, _kept_as(before))
+            await open_as(before, as_it_is)
             raise ApiError(409, "not_empty", f"{live} records are in the table; it is set while it is empty")
-        return (await self._agree(table, lambda held: _kept_as(wanted)(change(held))))[1]
+        return await open_as(wanted, change)
 
     def _require_all(self) -> None:
         registry, peers = self._cluster.registry, self._cluster.peers
@@ -112,20 +130,20 @@ class TableChanges:
         if old:
             raise ApiError(503, "upgrading", f"{', '.join(old)} runs an older release; upgrade all members first")
 
-    async def _agree(self, table: str, change: Change) -> tuple[Settings, Settings]:
-        """Agree on settings; answers those of before, and those that are agreed on now."""
-        before = after = PLAIN
+    async def _agree(self, table: str, change: Callable[[Settings], Settings | None]) -> Settings | None:
+        """Agree on settings; answers those that are agreed on now, ``None`` where `change` would have none."""
+        after: Settings | None = PLAIN
 
         def draft(held: Record | None) -> Draft | None:
-            nonlocal before, after
+            nonlocal after
             before = settings_of(held)
             after = change(before)
-            return Draft(msgspec.json.encode(after), OWNER) if after != before else None
+            return Draft(msgspec.json.encode(after), OWNER) if after is not None and after != before else None
 
         ended, _ = await awaited.rewrite(self._registers, (TABLES_TABLE, table), draft, AGREE_TIMEOUT_S)
         _require_agreement(ended)
         await self._coordinator.spread((TABLES_TABLE, table))
-        return before, after
+        return after
 
     async def _close_everywhere(self, table: str) -> None:
         runtime = self._cluster.runtime
@@ -172,8 +190,17 @@ class TableChanges:
             self._registers.read((TABLES_TABLE, table), until_s, counted)
 
 
-def _kept_as(consistency: Consistency) -> Change:
-    return lambda held: msgspec.structs.replace(held, consistency=consistency)
+def _closed(held: Settings, claim: str) -> Settings:
+    """Closed by a change. Whoever had closed it before was interrupted, or comes too late to open it."""
+    if held.consistency is Consistency.CLOSING:
+        return msgspec.structs.replace(held, claim=claim)
+    return msgspec.structs.replace(held, consistency=Consistency.CLOSING, was=held.consistency, claim=claim)
+
+
+def _required(settings: Settings | None) -> Settings:
+    if settings is None:
+        raise ApiError(409, "changed_meanwhile", "somebody else changes the settings of the table; look, and try again")
+    return settings
 
 
 def _require_agreement(ended: Ended) -> None:

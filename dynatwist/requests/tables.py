@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     :ivar access: who may do what; ``None`` for the usual rule.
     :ivar default_ttl: seconds that a record lives that is put without ``?ttl=``; 0 for ever.
     :ivar max_value: bytes of a value at most; 0 for as many as the node takes.
+    :ivar was: how records were kept before the table was closed.
+    :ivar claim: names the change that has closed it.
     :ivar bound: by name, the uid of a user who was registered when the rules were set. A later user of the name is not
         meant by them.
     """
@@ -46,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     default_ttl: int = 0
     max_value: int = 0
     bound: dict[str, str] = {}
+    was: Consistency = Consistency.AVAILABLE
+    claim: str = ""
 
 
 _decode = msgspec.json.Decoder(Settings).decode

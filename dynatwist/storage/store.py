@@ -35,6 +35,8 @@ from .write_clock import WriteClock
 Observer = Callable[[AnyEntry, Effect], None]
 """Told of each entry once it was carried out and logged, also of those that changed nothing, and of their effects."""
 
+MOST_ENDS_WAITING = 1000
+"""Records and ends that wait for the log before no more are buried: some milliseconds of announcements."""
 CELL_BYTES = 350
 """What a register takes beside its value, which is the record's as a rule: two ballots, and a place in a dictionary."""
 
@@ -175,9 +177,13 @@ class Store:
 
         What had ended when this process started was announced before, or nobody listens who has heard of it.
 
+        Where many wait for the log already, none; else all would be announced in the turn in which a slow disk is back.
+
         :param limit: how many at most.
         :returns: whether there are more.
         """
+        if self._winners.waits > MOST_ENDS_WAITING:
+            return False
         over = self._index.bury(limit)
         ended: list[Over] = []
         for key in over:

@@ -46,6 +46,11 @@ class Winners:
         """Have each winning record told there, and each end, in order, once it is durable."""
         self._announce, self._announce_end = announce, announce_end
 
+    @property
+    def waits(self) -> int:
+        """How many records and ends wait for the log."""
+        return len(self._waiting)
+
     def over(self, ended: list[Over]) -> None:
         """These have ended, by the present lapse."""
         if max(one.record.expires_ms for one in ended) > self._wal.durable_lapse_ms:

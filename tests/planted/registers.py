@@ -288,6 +288,12 @@ def what_is_aside_is_not_counted(patch):
     edit(patch, TableChanges, "_change_consistency", "if not all(one.is_whole for one in counted):", "if False:")
 
 
+def whoever_comes_too_late_opens_a_table(patch):
+    """Of two changes of how a table is kept, the one that found the table closed undoes the other one."""
+    rule = "if held.consistency is not Consistency.CLOSING or held.claim != claim:"
+    edit(patch, TableChanges, "_change_consistency", rule, "if False:")
+
+
 def a_closing_table_is_read_by_the_old_rules(patch):
     """A member that has not heard that a table is open reads what it has of it."""
     edit(patch, Coordinator, "_carry_out", "consistency is Consistency.CLOSING and not operation.is_write", "False")

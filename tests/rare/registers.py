@@ -382,6 +382,30 @@ def what_was_voted_by_an_older_registry_is_asked_anew():
     assert others[-1].node_id not in {owner for owner, _ in asked}
 
 
+def two_changes_of_a_table_do_not_undo_each_other():
+    """One closes the table and opens it as strong; the other one found it closed, and comes too late."""
+    for delay_s in (0.05, 0.5, 1.0, 1.9):
+        world, cluster = settled(3)
+        first, second, _ = cluster.nodes
+        made, other = [], []
+
+        def as_available(held):
+            return msgspec.structs.replace(held, consistency=Consistency.AVAILABLE, default_ttl=50)
+
+        def change(node, how, over):
+            node.process.run(lambda: ensureDeferred(changes_of(node).set("locks", how)).addBoth(over.append))
+
+        change(first, as_strong, made)
+        world.run(world.now_s + delay_s)
+        change(second, as_available, other)
+        assert world.run_until(lambda made=made, other=other: made and other, 30, step_s=0.05)
+        told = [one.consistency for one in (*made, *other) if not hasattr(one, "value")]
+        assert len(told) <= 1, "two changes at once are answered as made"
+        kept = first.core.coordinator.tables.consistency("locks")
+        assert kept is not Consistency.STRONG or told == [Consistency.STRONG]
+        assert Consistency.STRONG not in told or kept is Consistency.STRONG
+
+
 SCENARIOS = {
     "registers_by_the_new_owners_alone": while_a_member_leaves_the_old_owners_have_to_agree_too,
     "votes_by_another_registry_count": what_was_voted_by_an_older_registry_is_asked_anew,
@@ -397,4 +421,5 @@ SCENARIOS = {
     "a_read_follows_whatever_comes": a_read_behind_changes_that_fail_is_answered_in_its_time,
     "what_is_aside_is_not_counted": a_member_that_has_something_aside_keeps_a_table_from_becoming_strong,
     "a_closing_table_is_read_by_the_old_rules": a_member_that_knows_a_table_as_closing_reads_what_is_agreed_on,
+    "whoever_comes_too_late_opens_a_table": two_changes_of_a_table_do_not_undo_each_other,
 }
