@@ -147,8 +147,8 @@ class Context:
 
     def who_asks(self, request: Request) -> str:
         """The name of whoever sent a request, for the audit log; empty for nobody known."""
-        identity = self.users.tokens.verify(request.token) if request.token is not None else None
-        return identity.name if identity is not None and self.users.is_current(identity) else ""
+        identity = self.users.whose(request.token) if request.token is not None else None
+        return identity.name if identity is not None else ""
 
     def may_read(self, identity: Identity | None, key: Key, record: Record) -> bool:
         """Whether somebody may see a record."""

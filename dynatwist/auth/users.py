@@ -76,15 +76,17 @@ class Users:
 
     def authenticate(self, token: str) -> Identity:
         """Whose token it is; 401 when it is nobody's, or not any more."""
-        if token.startswith(PREFIX):
-            identity = self._services.verify(token)
-        else:
-            identity = self.tokens.verify(token)
-            if identity is not None and not self.is_current(identity):
-                identity = None
+        identity = self.whose(token)
         if identity is None:
             raise ApiError(401, "bad_token", "the token is not valid, or not any more; log in again")
         return identity
+
+    def whose(self, token: str) -> Identity | None:
+        """The same; ``None`` when it is nobody's."""
+        if token.startswith(PREFIX):
+            return self._services.verify(token)
+        identity = self.tokens.verify(token)
+        return identity if identity is not None and self.is_current(identity) else None
 
     def is_current(self, identity: Identity) -> bool:
         """Whether an identity that was verified once still counts."""
