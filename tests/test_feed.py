@@ -381,3 +381,33 @@ def test_who_listens_after_one_whose_connection_breaks_hears_all_the_same():
     assert listeners[1].take().record.stamp.ms == 1
     assert hub.publish(("t", "a"), record(("t", "a"), 1, 2))
     assert listeners[1].take().record.stamp.ms == 2
+
+
+class Counted(Everything):
+    """Counts how often it is asked."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def sees(self, key, record):
+        self.asked += 1
+        return True
+
+
+def test_an_event_costs_what_matches_and_not_what_listens():
+    hub = Hub("e")
+    sights = [Counted() for _ in range(500)]
+    listeners = [
+        Subscription(table="t", key=None, prefix=f"p{number}/", sight=sight, wake=lambda: None)
+        for number, sight in enumerate(sights)
+    ]
+    everywhere = Subscription(table="t", key=None, prefix="", sight=EVERYTHING, wake=lambda: None)
+    for listener in (*listeners, everywhere):
+        hub.subscribe(listener, None)
+    hub.publish(("t", "p7/k"), record(("t", "p7/k"), 1, 1))
+    assert sum(sight.asked for sight in sights) == sights[7].asked == 1
+    assert [len(one) for one in (listeners[7], everywhere, listeners[8])] == [1, 1, 0]
+    for listener in (*listeners, everywhere):
+        hub.unsubscribe(listener)
+    assert len(hub) == 0
+    assert not hub._audience.has(("t", "p7/k"))

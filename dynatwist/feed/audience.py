@@ -1,6 +1,13 @@
-"""Who listens to what: subscriptions by key and by table, and by what each may see."""
+"""Who listens to what: subscriptions by key, and by table and prefix; and by what each may see.
+
+To find who listens to a key costs what matches it, not what listens: one look for the key, and one for each length that
+prefixes of its table have.
+"""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
 
 from dynatwist.model.record import Key
 
@@ -12,12 +19,47 @@ Groups = dict[Sight, dict[Subscription, None]]
 """Subscriptions by what they may see, which is the same of all that one user has."""
 
 
+class _Prefixes:
+    """Subscriptions to a table, by the prefix of keys that they want."""
+
+    __slots__ = ("_by_prefix", "_lengths")
+
+    def __init__(self) -> None:
+        self._by_prefix: dict[str, Groups] = {}
+        self._lengths: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._by_prefix)
+
+    def having(self, prefix: str) -> Groups:
+        """Those with a prefix, to be added to."""
+        groups = self._by_prefix.get(prefix)
+        if groups is None:
+            groups = self._by_prefix[prefix] = {}
+            self._lengths[len(prefix)] += 1
+        return groups
+
+    def drop(self, prefix: str) -> None:
+        """Nobody wants that prefix any more."""
+        del self._by_prefix[prefix]
+        self._lengths[len(prefix)] -= 1
+        if not self._lengths[len(prefix)]:
+            del self._lengths[len(prefix)]
+
+    def of(self, name: str) -> Iterator[Groups]:
+        """Those with prefixes that a name begins with."""
+        for length in self._lengths:
+            groups = self._by_prefix.get(name[:length])
+            if groups is not None:
+                yield groups
+
+
 class Audience:
     """See the module. A subscription enters first, and joins the others once it was told what it had missed."""
 
     def __init__(self) -> None:
         self._by_key: dict[Key, Groups] = {}
-        self._by_table: dict[str | None, Groups] = {}
+        self._by_table: dict[str | None, _Prefixes] = {}
         self._members: dict[Subscription, None] = {}
 
     def __len__(self) -> int:
@@ -29,7 +71,7 @@ class Audience:
 
     def has(self, key: Key) -> bool:
         """Whether anybody listens who could have to be told of a key."""
-        return key in self._by_key or key[0] in self._by_table or None in self._by_table
+        return next(self._groups_for(key), None) is not None
 
     def of(self, key: Key | None, event: Event | None) -> list[Subscription]:
         """Who listens to a key and may see an event; of no event, everybody; for no key, whoever listens to anything.
@@ -39,14 +81,20 @@ class Audience:
         if key is None:
             return list(self._members)
         found: list[Subscription] = []
-        for sight, group in self._by_key.get(key, {}).items():
-            if event is None or event.is_shown(sight):
-                found.extend(group)
-        for table in (key[0], None):
-            for sight, group in self._by_table.get(table, {}).items():
+        for groups in self._groups_for(key):
+            for sight, group in groups.items():
                 if event is None or event.is_shown(sight):
-                    found.extend(one for one in group if one.matches(key))
+                    found.extend(group)
         return found
+
+    def _groups_for(self, key: Key) -> Iterator[Groups]:
+        groups = self._by_key.get(key)
+        if groups is not None:
+            yield groups
+        for table in (key[0], None):
+            prefixes = self._by_table.get(table)
+            if prefixes is not None:
+                yield from prefixes.of(key[1])
 
     def enter(self, subscription: Subscription) -> None:
         """One more, which is not told of events yet."""
@@ -54,25 +102,36 @@ class Audience:
 
     def join(self, subscription: Subscription) -> None:
         """It is told of events from now on."""
-        self._groups_of(subscription).setdefault(subscription.sight, {})[subscription] = None
+        table, key = subscription.table, subscription.key
+        if key is not None and table is not None:
+            groups = self._by_key.setdefault((table, key), {})
+        else:
+            groups = self._by_table.setdefault(table, _Prefixes()).having(subscription.prefix)
+        groups.setdefault(subscription.sight, {})[subscription] = None
 
     def leave(self, subscription: Subscription) -> bool:
         """It listens no more; false when it never did."""
         if self._members.pop(subscription, self) is self:
             return False
-        groups = self._groups_of(subscription)
+        table, key = subscription.table, subscription.key
+        if key is not None and table is not None:
+            self._leave(self._by_key.get((table, key), {}), subscription)
+            if not self._by_key.get((table, key), True):
+                del self._by_key[table, key]
+        elif (prefixes := self._by_table.get(table)) is not None:
+            self._leave_prefix(prefixes, subscription)
+            if not len(prefixes):
+                del self._by_table[table]
+        return True
+
+    def _leave_prefix(self, prefixes: _Prefixes, subscription: Subscription) -> None:
+        groups = prefixes.having(subscription.prefix)
+        self._leave(groups, subscription)
+        if not groups:
+            prefixes.drop(subscription.prefix)
+
+    def _leave(self, groups: Groups, subscription: Subscription) -> None:
         group = groups.get(subscription.sight, {})
         group.pop(subscription, None)
         if not group:
             groups.pop(subscription.sight, None)
-        if subscription.key is not None and subscription.table is not None:
-            if not self._by_key.get((subscription.table, subscription.key), True):
-                del self._by_key[subscription.table, subscription.key]
-        elif not self._by_table.get(subscription.table, True):
-            del self._by_table[subscription.table]
-        return True
-
-    def _groups_of(self, subscription: Subscription) -> Groups:
-        if subscription.key is not None and subscription.table is not None:
-            return self._by_key.setdefault((subscription.table, subscription.key), {})
-        return self._by_table.setdefault(subscription.table, {})
