@@ -404,7 +404,7 @@ def test_an_event_costs_what_matches_and_not_what_listens():
     everywhere = Subscription(table="t", key=None, prefix="", sight=EVERYTHING, wake=lambda: None)
     for listener in (*listeners, everywhere):
         hub.subscribe(listener, None)
-    hub.publish(("t", "p7/k"), record(("t", "p7/k"), 1, 1))
+    hub.publish(("t", "p7/k"), record(KEYS[0], 1, 1))
     assert sum(sight.asked for sight in sights) == sights[7].asked == 1
     assert [len(one) for one in (listeners[7], everywhere, listeners[8])] == [1, 1, 0]
     for listener in (*listeners, everywhere):
