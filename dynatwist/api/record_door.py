@@ -146,7 +146,8 @@ class RecordDoor:
         """
 
         def over(result: Result) -> None:
-            if result.code is Code.PRECONDITION and self._may_see(identity, operation, result.record):
+            is_shown = result.is_shown and self._may_see(identity, operation, result.record)
+            if result.code is Code.PRECONDITION and is_shown:
                 done(Refused(failure_of(result), result.record))
             elif result.code is not Code.OK or result.record is None:
                 done(failure_of(result))

@@ -88,6 +88,7 @@ class Result(msgspec.Struct, frozen=True, array_like=True):
 
     :ivar record: what is held now; of a get, only a live one.
     :ivar replicas: ``REACHED/OWNERS``.
+    :ivar is_shown: whether `record` is what a refused condition was judged by; where it is, ``None`` stands for nothing.
     :ivar was: what a repeated write was made as, where others have written since: the answer to it, beside its value.
     """
 
@@ -96,6 +97,7 @@ class Result(msgspec.Struct, frozen=True, array_like=True):
     replicas: str = ""
     text: str = ""
     was: Named | None = None
+    is_shown: bool = True
 
 
 BEHIND = "this node's log is too far behind to take in more; try again, or another node"

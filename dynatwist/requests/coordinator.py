@@ -6,6 +6,7 @@ otherwise both may succeed, and one of them loses the merge.
 
 from __future__ import annotations
 
+import msgspec
 from twisted.internet.defer import Deferred, succeed
 
 from dynatwist.agreement.registers import Registers
@@ -248,8 +249,8 @@ class Coordinator:
             self._replicate(operation, held, done, was=written.was)
         elif held is not None and 0 < held.expires_ms <= store.lapse_ms:
             store.readable.when_over(held.expires_ms, lambda: done(written))
-        elif written.record is not None:  # what it shows may not be durable yet
-            store.readable.when_key(operation.key, lambda: done(written))
+        elif written.record is not None and not store.readable.has(operation.key):  # a crash might take it back
+            done(msgspec.structs.replace(written, record=None, is_shown=False))
         else:
             done(written)
 
