@@ -19,7 +19,7 @@ from dynatwist.replication.request import Kind, Operation
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 
-STEPS = int(os.environ.get("DYNATWIST_RIGHTS_STEPS", "1500"))
+STEPS = int(os.environ.get("DYNATWIST_RIGHTS_STEPS", "1000"))
 """So many steps altogether; 100,000 were taken when rights were made."""
 STEPS_EACH = 50
 

@@ -88,7 +88,7 @@ class Result(msgspec.Struct, frozen=True, array_like=True):
 
     :ivar record: what is held now; of a get, only a live one.
     :ivar replicas: ``REACHED/OWNERS``.
-    :ivar is_shown: whether `record` is what a refused condition was judged by; where it is, ``None`` stands for nothing.
+    :ivar is_shown: whether `record` is what a refused condition was judged by; ``None`` stands for nothing then.
     :ivar was: what a repeated write was made as, where others have written since: the answer to it, beside its value.
     """
 
