@@ -152,4 +152,5 @@ class Context:
 
     def may_read(self, identity: Identity | None, key: Key, record: Record) -> bool:
         """Whether somebody may see a record."""
-        return self.rights.at(identity, key).read.covers(record, identity.uid if identity is not None else "")
+        granted = self.rights.of(identity, key[0]).at(key[1])
+        return granted.read.covers_of(record.owner, identity.uid if identity is not None else "")

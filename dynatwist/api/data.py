@@ -98,12 +98,12 @@ class DataRoutes:
         def done(outcome: Outcome) -> None:
             holder = identity.uid if identity is not None else ""
             try:
-                if isinstance(outcome, Refused) and request.prefers_representation:
-                    answer = _shown(outcome, request, operation, holder)
-                elif isinstance(outcome, ApiError):
-                    answer = error_answer(outcome, holder)
-                else:
+                if not isinstance(outcome, ApiError):
                     answer = self._answer_of(identity, request, operation, outcome)
+                elif isinstance(outcome, Refused) and request.prefers_representation:
+                    answer = _shown(outcome, request, operation, holder)
+                else:
+                    answer = error_answer(outcome, holder)
             except ApiError as error:
                 answer = error_answer(error, holder)
             respond(answer)

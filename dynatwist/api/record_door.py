@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 from twisted.internet.defer import Deferred
 
+from dynatwist.auth.rights import EVERYTHING
 from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
 from dynatwist.model.named import name_for
@@ -115,6 +116,7 @@ class RecordDoor:
         context = self._context
         check_table(table, self._limits)
         check_key(key, self._limits)
+        access = context.rights.of(identity, table)
         settings = context.coordinator.tables.settings(table)
         value = b"" if kind is Kind.DELETE else parse_value(body, self._limits, settings.max_value)
         ttl_ms = terms.ttl_ms or (settings.default_ttl * 1000 if kind is Kind.PUT else 0)
@@ -127,13 +129,13 @@ class RecordDoor:
             terms.level,
             value,
             identity.uid,
-            context.rights.is_admin(identity),
+            access is EVERYTHING,
             ttl_ms,
             terms.if_match,
             terms.if_absent,
             terms.causal.dots(partition_of(table, key)),
             name,
-            context.rights.of(identity, table).at(key).may,
+            access.at(key).may,
         )
 
     # What comes of it
@@ -146,11 +148,8 @@ class RecordDoor:
         """
 
         def over(result: Result) -> None:
-            is_shown = result.is_shown and self._may_see(identity, operation, result.record)
-            if result.code is Code.PRECONDITION and is_shown:
-                done(Refused(failure_of(result), result.record))
-            elif result.code is not Code.OK or result.record is None:
-                done(failure_of(result))
+            if result.code is not Code.OK or result.record is None:
+                done(self._refusal(identity, operation, result))
             elif operation.kind is Kind.GET and not self._context.may_read(identity, operation.key, result.record):
                 done(ApiError(403, "forbidden", "the key belongs to another user"))
             elif operation.kind is Kind.PATCH and not self._may_see(identity, operation, result.record):
@@ -159,6 +158,12 @@ class RecordDoor:
                 done(result)
 
         self._context.coordinator.submit(operation, over)
+
+    def _refusal(self, identity: Identity | None, operation: Operation, result: Result) -> ApiError:
+        error = failure_of(result)
+        if result.code is Code.PRECONDITION and result.is_shown and self._may_see(identity, operation, result.record):
+            return Refused(error, result.record)
+        return error
 
     def _may_see(self, identity: Identity | None, operation: Operation, held: Record | None) -> bool:
         return held is None or self._context.may_read(identity, operation.key, held)

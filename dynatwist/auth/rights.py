@@ -41,15 +41,18 @@ class Access:
     :param granted: by prefix.
     """
 
-    __slots__ = ("_by_prefix", "_lengths", "reads_nothing")
+    __slots__ = ("_by_prefix", "_everywhere", "_lengths", "reads_nothing")
 
     def __init__(self, granted: dict[str, Granted]) -> None:
         self._by_prefix = granted
         self._lengths = sorted({len(prefix) for prefix in granted}, reverse=True)
+        self._everywhere = granted.get("") if len(granted) == 1 else None
         self.reads_nothing = all(one.read is Scope.NONE for one in granted.values())
 
     def at(self, key: str) -> Granted:
         """What is granted for a key: what the rule with the longest matching prefix says, alone."""
+        if self._everywhere is not None:
+            return self._everywhere
         by_prefix = self._by_prefix
         for length in self._lengths:
             granted = by_prefix.get(key[:length])
@@ -73,6 +76,8 @@ class Rights:
         self._services = services
         self._anonymous_read = anonymous_read
         self._compiled: dict[tuple[str, str], tuple[object, object, Access]] = {}
+        self._found: dict[tuple[str, str], Access] = {}
+        self._version = 0
 
     @property
     def version(self) -> int:
@@ -91,9 +96,20 @@ class Rights:
 
     def of(self, identity: Identity | None, table: str) -> Access:
         """What somebody may do in a table."""
+        version = self._tables.version
+        if version != self._version:
+            self._version = version
+            self._found.clear()
+        uid = identity.uid if identity is not None else ""
+        access = self._found.get((uid, table))
+        if access is None:
+            access = self._found[uid, table] = self._find(identity, uid, table)
+        return access
+
+    def _find(self, identity: Identity | None, uid: str, table: str) -> Access:
+        """The same, when something of the system's has changed; mostly nothing that matters here."""
         if self.is_admin(identity):
             return EVERYTHING
-        uid = identity.uid if identity is not None else ""
         kept = self._tables.kept(table)
         if identity is not None and identity.role is Role.SERVICE:
             depends: object = self._services.kept(identity)
@@ -104,6 +120,7 @@ class Rights:
             return compiled[2]
         if len(self._compiled) >= MOST_COMPILED:
             self._compiled.clear()
+            self._found.clear()
         access = self._compile(identity, table)
         self._compiled[uid, table] = kept, depends, access
         return access

@@ -37,7 +37,10 @@ class Scope(IntEnum):
 
     def covers_of(self, owner: str, uid: str) -> bool:
         """Whether what belongs to a uid is among them."""
-        return self == Scope.ANY or (self == Scope.OWN and owner == uid != "")
+        return self is _ANY or (self is _OWN and owner == uid != "")
+
+
+_OWN, _ANY = Scope.OWN, Scope.ANY  # an attribute of an enumeration takes as long as all the rest
 
 
 class May(msgspec.Struct, frozen=True, array_like=True, gc=False):
