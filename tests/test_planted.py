@@ -162,7 +162,6 @@ UNSEEN = {
 QUICK = (
     "a_batch_at_level_one",
     "a_batch_ends_at_the_first_refusal",
-    "a_batch_may_write_anybodys_records",
     "a_chunk_is_whatever_has_its_name",
     "a_clock_is_joined_before_the_records_are_durable",
     "a_clock_without_gaps",
@@ -172,7 +171,6 @@ QUICK = (
     "a_dot_left_out_of_a_digest",
     "a_drop_does_not_raise_the_generation",
     "a_history_that_gets_too_long_is_refused",
-    "a_listing_shows_the_keys_of_others",
     "a_listing_shows_tombstones",
     "a_majority_of_those_reachable",
     "a_name_is_not_looked_for",
@@ -197,7 +195,6 @@ QUICK = (
     "an_event_before_it_is_durable",
     "an_unreadable_segment_is_an_empty_one",
     "another_record_at_an_owner_is_taken_for_the_same",
-    "anybody_may_read_a_single_record",
     "anybody_may_write_anything",
     "anything_accepted_counts",
     "clock_saved_after_the_slices",

@@ -454,7 +454,7 @@ def played_often(histories):
 
 
 def test_what_sees_defects_sees_none_where_there_is_none():
-    played_often(2_000)
+    played_often(1_000)
 
 
 @pytest.mark.parametrize("defect", SEEN)

@@ -9,6 +9,7 @@ from dynatwist.api.batch import Batch
 from dynatwist.api.context import Context
 from dynatwist.api.data import DataRoutes
 from dynatwist.api.record_door import RecordDoor
+from dynatwist.feed import audience
 from dynatwist.feed.announced import Announced
 from dynatwist.feed.fans import Fan, Fans
 from dynatwist.feed.hub import Hub
@@ -257,15 +258,12 @@ def listeners_that_are_looked_up_when_an_event_is_announced(patch):
 
 def a_prefix_that_is_compared_the_other_way_round(patch):
     """A listener to a prefix hears of the keys that its prefix begins with."""
+    edit(patch, Subscription, "matches", "key[1].startswith(self.prefix)", "self.prefix.startswith(key[1])")
 
-    def matches(self, key):
-        if self.table is not None and key[0] != self.table:
-            return False
-        if self.key is not None:
-            return key[1] == self.key
-        return self.prefix.startswith(key[1]) if self.prefix else True
+    def of(self, name):
+        return [groups for prefix, groups in self._by_prefix.items() if prefix.startswith(name)]
 
-    patch.setattr(Subscription, "matches", matches)
+    patch.setattr(audience._Prefixes, "of", of)
 
 
 def a_resume_one_event_too_late(patch):
