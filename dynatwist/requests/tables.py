@@ -83,14 +83,17 @@ class Tables:
 
     def consistency(self, table: str) -> Consistency:
         """How a table's records are kept."""
-        return self._find(table)[0].consistency
+        found = self._known.get(table)
+        if found is None or self._store.replicas[SYSTEM_PARTITION].digests.root != self._root:
+            found = self._find(table)
+        return found[0].consistency
 
     def kept(self, table: str) -> Packed | None:
         """The settings as they are kept: another object when they have changed."""
         return self._find(table)[1]
 
     def _find(self, table: str) -> tuple[Settings, Packed | None]:
-        root = self.version
+        root = self._store.replicas[SYSTEM_PARTITION].digests.root
         if root != self._root or len(self._known) >= KNOWN:
             self._root = root
             self._known.clear()
