@@ -64,10 +64,7 @@ class Relays:
             return  # nobody listens; or its end is announced, which is all that there is to tell
         if is_system_table(key[0]) or self._hub.publish(key, record, packed, replaced) is None or not self._listening:
             return
-        message = Relay([(key, record)], self._hub.cursor)
-        for node in self._listening:
-            if self._is_for(node, key):
-                self._cluster.links.tell(node, message)
+        self._relay(key, Relay([(key, record)], self._hub.cursor))
 
     def announce_end(self, key: Key, record: Record, packed: Packed) -> None:
         """A record has ended by itself, and that is durable: tell whoever listens, as of one that won."""
@@ -75,7 +72,9 @@ class Relays:
             return
         if self._hub.publish_end(key, record, packed) is None or not self._listening:
             return
-        message = Relay([(key, record)], self._hub.cursor, is_over=True)
+        self._relay(key, Relay([(key, record)], self._hub.cursor, is_over=True))
+
+    def _relay(self, key: Key, message: Relay) -> None:
         for node in self._listening:
             if self._is_for(node, key):
                 self._cluster.links.tell(node, message)

@@ -152,5 +152,4 @@ class Context:
 
     def may_read(self, identity: Identity | None, key: Key, record: Record) -> bool:
         """Whether somebody may see a record."""
-        granted = self.rights.of(identity, key[0]).at(key[1])
-        return granted.read.covers_of(record.owner, identity.uid if identity is not None else "")
+        return self.rights.at(identity, key).read.covers(record.owner, identity.uid if identity is not None else "")

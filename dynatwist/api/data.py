@@ -145,7 +145,7 @@ class DataRoutes:
         while True:
             page = await _listed(listing.names(table, prefix, after, level))
             access = self.context.rights.of(identity, table)
-            names = [name for name, owner in page.names if access.at(name).read.covers_of(owner, uid)][:left]
+            names = [name for name, owner in page.names if access.at(name).read.covers(owner, uid)][:left]
             yield [msgspec.json.encode(name) for name in names]
             left -= len(names)
             if page.next_after is None or not left:

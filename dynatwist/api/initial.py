@@ -108,6 +108,8 @@ class Initial:
         except (ListingUnavailable, ApiError):
             self._context.cluster.runtime.clock.callLater(AGAIN_S, self._again)
             return
+        if self._subscription.closed:  # nobody would give back what is remembered
+            return
         for name, record in records:
             key = self._table, name
             if self._subscription.sight.sees(key, record):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from dynatwist.auth.groups import MAX_MEMBERS, Group
-from dynatwist.auth.services import RIGHTS, Grant, Service
+from dynatwist.auth.services import Grant, Service
 from dynatwist.errors import ApiError
+from dynatwist.model.access import RIGHTS, WRITE, WRITES
 
 from .context import Context
 from .limits import check_depth, check_group, check_prefix, check_table, check_user
@@ -15,7 +16,6 @@ from .request import Answer, Request, json_answer
 
 MAX_PAGE = 1000
 MAX_GRANTS = 100
-WRITE = "write"
 
 
 class _Members(msgspec.Struct, forbid_unknown_fields=True):
@@ -131,8 +131,8 @@ def _rights_of(granted: _Granted) -> tuple[str, ...]:
         if right not in RIGHTS and right != WRITE:
             known = "read, create, update, delete, and write for the last three"
             raise ApiError(400, "unknown_right", f"there is no right {right!r}; there are {known}")
-    rights = set(granted.rights) | ({"create", "update", "delete"} if WRITE in granted.rights else set())
-    return tuple(sorted(rights & RIGHTS))
+    rights = {*granted.rights, *(WRITES if WRITE in granted.rights else ())}
+    return tuple(sorted(rights - {WRITE}))
 
 
 def _shown_group(name: str, group: Group) -> dict[str, object]:

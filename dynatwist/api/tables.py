@@ -8,7 +8,20 @@ from typing import Any
 import msgspec
 
 from dynatwist.errors import ApiError
-from dynatwist.model.access import ANONYMOUS, ANY_TOKEN, CALLER, GROUP, OWNER, PUBLIC, USER, USUAL, Rule
+from dynatwist.model.access import (
+    ANONYMOUS,
+    ANY_TOKEN,
+    CALLER,
+    GROUP,
+    OWNER,
+    PUBLIC,
+    RIGHTS,
+    USER,
+    USUAL,
+    WRITE,
+    WRITES,
+    Rule,
+)
 from dynatwist.requests.table_changes import TableChanges
 from dynatwist.requests.tables import Consistency, Settings
 
@@ -18,9 +31,6 @@ from .record_door import MAX_TTL_S
 from .request import Answer, Request, json_answer
 
 FIELDS = ("consistency", "access", "default_ttl", "max_value")
-RIGHTS = ("read", "create", "update", "delete")
-WRITE = "write"
-"""In a rule: the last three of `RIGHTS`."""
 MAX_RULES = 100
 MAX_PRINCIPALS = 1000
 """Of one right; many users are a group."""
@@ -145,7 +155,7 @@ def _rule_of(given: dict[str, object], limits: Limits) -> Rule:
         raise ApiError(400, "bad_setting", f"the prefix {prefix!r} has {CALLER} more than once")
     write = _principals_of(given.get(WRITE, []), WRITE)
     rights = {name: _principals_of(given.get(name, []), name) for name in RIGHTS}
-    for name in RIGHTS[1:]:
+    for name in WRITES:
         rights[name] = tuple(dict.fromkeys((*rights[name], *write)))
     return Rule(prefix, **rights)
 

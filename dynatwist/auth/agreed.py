@@ -4,6 +4,7 @@ groups, service tokens."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Generic, TypeVar
 
 import msgspec
@@ -13,6 +14,7 @@ from dynatwist.agreement.registers import Registers
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.errors import ApiError
 from dynatwist.model.record import Draft, Record
+from dynatwist.model.records import Packed
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.sometimes import sometimes
@@ -48,6 +50,24 @@ class Agreed(Generic[T]):
         self._coordinator = coordinator
         self._table = table
         self._value_of = value_of
+
+    def held(self, name: str) -> T | None:
+        """What a name stands for, as known here."""
+        return self._value_of(self._cluster.store.held((self._table, name)))
+
+    def kept(self, name: str) -> Packed | None:
+        """The same as it is kept: another object when it has changed."""
+        return self._cluster.store.replicas[SYSTEM_PARTITION].records.packed((self._table, name))
+
+    def page(self, after: str, limit: int) -> list[tuple[str, T]]:
+        """Some names in order with what they stand for, as known here.
+
+        :param after: only names behind this one.
+        :param limit: how many at most.
+        """
+        names = self._cluster.store.keys(self._table, after=after)
+        there = ((name, value) for name in names if (value := self.held(name)) is not None)
+        return list(islice(there, limit))
 
     def can_be_reached(self) -> bool:
         """Whether a majority of the members can be asked, all of them of a release that knows registers."""

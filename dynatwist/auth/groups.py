@@ -7,6 +7,7 @@ when the group was set is meant by uid, so that a later user of the same name do
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import is_
 
 import msgspec
 
@@ -67,13 +68,13 @@ class Groups:
 
     def _look(self) -> None:
         """Have a group changed? Mostly nothing of the system's has."""
-        partition = self._store.replicas[SYSTEM_PARTITION]
-        if partition.digests.root == self._root:
+        root = self._store.replicas[SYSTEM_PARTITION].digests.root
+        if root == self._root:
             return
-        self._root = partition.digests.root
+        self._root = root
         names = list(self._store.keys(GROUPS_TABLE))
-        kept: list[object] = [partition.records.packed((GROUPS_TABLE, name)) for name in names]
-        if len(kept) == len(self._kept) and all(map(_is_same, kept, self._kept)):
+        kept: list[object] = [self._agreed.kept(name) for name in names]
+        if len(kept) == len(self._kept) and all(map(is_, kept, self._kept)):
             if len(self._of) > MAX_MEMBERS:
                 self._of.clear()
             return
@@ -81,10 +82,10 @@ class Groups:
         self._of.clear()
         self._by_name = {}
         for name in names:
-            group = group_of(partition.records.get((GROUPS_TABLE, name)))
-            for member in group.members if group is not None else ():
-                uid = group.bound.get(member, "") if group is not None else ""
-                self._by_name.setdefault(member, []).append((name, uid))
+            group = self._agreed.held(name)
+            if group is not None:
+                for member in group.members:
+                    self._by_name.setdefault(member, []).append((name, group.bound.get(member, "")))
 
     async def read(self, name: str) -> Group:
         """A group, as it is agreed on.
@@ -122,18 +123,7 @@ class Groups:
 
         :param after: only names behind this one.
         """
-        found: list[tuple[str, Group]] = []
-        for name in self._store.keys(GROUPS_TABLE, after=after):
-            group = group_of(self._store.replicas[SYSTEM_PARTITION].records.get((GROUPS_TABLE, name)))
-            if group is not None:
-                found.append((name, group))
-                if len(found) == limit:
-                    break
-        return found
-
-
-def _is_same(one: object, other: object) -> bool:
-    return one is other
+        return self._agreed.page(after, limit)
 
 
 def _no_group(name: str) -> ApiError:

@@ -17,6 +17,7 @@ from dynatwist.model.access import (
     NOTHING,
     OWNER,
     PUBLIC,
+    RIGHTS,
     USER,
     USUAL,
     Granted,
@@ -158,9 +159,7 @@ def compiled_for(rules: Iterable[Rule], identity: Identity | None, is_meant: Cal
         prefix = prefix_for(rule.prefix, identity)
         if prefix is None:
             continue
-        scopes = {
-            right: _scope(getattr(rule, right), identity, is_meant) for right in ("read", "create", "update", "delete")
-        }
+        scopes = {right: _scope(getattr(rule, right), identity, is_meant) for right in RIGHTS}
         may = May(scopes["create"] is not Scope.NONE, scopes["update"], scopes["delete"])
         granted[prefix] = Granted(scopes["read"], may)
     return Access(granted)

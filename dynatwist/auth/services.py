@@ -19,7 +19,6 @@ from twisted.internet.defer import Deferred
 from dynatwist.errors import ApiError
 from dynatwist.model.record import Record
 from dynatwist.model.records import Packed
-from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.replication.request import Kind, Operation
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.storage.store import Store
@@ -40,13 +39,11 @@ USED_FOR_MS = 366 * 24 * 3600 * 1000
 """A use of so long ago says nothing that never does not say."""
 MOST_VERIFIED = 10_000
 
-RIGHTS = frozenset(("read", "create", "update", "delete"))
-
 
 class Grant(msgspec.Struct, frozen=True):
     """What a service token may do under one prefix of one table.
 
-    :ivar rights: of `RIGHTS`.
+    :ivar rights: of `dynatwist.model.access.RIGHTS`.
     """
 
     table: str
@@ -104,7 +101,7 @@ class Services:
     def verify(self, token: str) -> Identity | None:
         """Whose service token it is; ``None`` when it is none, or not any more."""
         number = token[len(PREFIX) :].partition("_")[0]
-        packed = self._packed(number)
+        packed = self._agreed.kept(number)
         known = self._verified.get(token)
         if known is None or known[0] is not packed:
             identity = self._checked(token, number)
@@ -122,7 +119,7 @@ class Services:
         return known[1]
 
     def _checked(self, token: str, number: str) -> Identity | None:
-        service = self._find(number)
+        service = self._agreed.held(number)
         if service is None or not hmac.compare_digest(service.hash, _hash(token)):
             return None
         until_s = service.expires_ms // 1000 if service.expires_ms else NEVER_S
@@ -130,22 +127,16 @@ class Services:
 
     def is_current(self, identity: Identity) -> bool:
         """Whether a service token counts, that was verified once."""
-        return self._find(number_of(identity)) is not None and self._wall_ms() < identity.expires_s * 1000
+        return self._agreed.held(number_of(identity)) is not None and self._wall_ms() < identity.expires_s * 1000
 
     def grants(self, identity: Identity) -> tuple[Grant, ...]:
         """What a service token may do."""
-        service = self._find(number_of(identity))
+        service = self._agreed.held(number_of(identity))
         return service.access if service is not None else ()
 
     def kept(self, identity: Identity) -> Packed | None:
         """What is kept of a service token: another object when that has changed."""
-        return self._packed(number_of(identity))
-
-    def _packed(self, number: str) -> Packed | None:
-        return self._store.replicas[SYSTEM_PARTITION].records.packed((SERVICES_TABLE, number))
-
-    def _find(self, number: str) -> Service | None:
-        return service_of(self._store.replicas[SYSTEM_PARTITION].records.get((SERVICES_TABLE, number)))
+        return self._agreed.kept(number_of(identity))
 
     # When it was used
 
@@ -199,14 +190,7 @@ class Services:
 
         :param after: only numbers behind this one.
         """
-        found: list[tuple[str, Service]] = []
-        for number in self._store.keys(SERVICES_TABLE, after=after):
-            service = self._find(number)
-            if service is not None:
-                found.append((number, service))
-                if len(found) == limit:
-                    break
-        return found
+        return self._agreed.page(after, limit)
 
 
 def number_of(identity: Identity) -> str:

@@ -260,14 +260,7 @@ class Users:
 
         :param after: only names behind this one.
         """
-        found: list[tuple[str, User]] = []
-        for name in self._cluster.store.keys(USERS_TABLE, after=after):
-            user = self._find(name)
-            if user is not None:
-                found.append((name, user))
-                if len(found) == limit:
-                    break
-        return found
+        return self._agreed.page(after, limit)
 
 
 def require_strong(secret: str, min_chars: int = MIN_SECRET_CHARS) -> None:

@@ -114,7 +114,6 @@ class Watch:
     """An asynchronous iterator of `Change`; goes on at another node when a connection is lost.
 
     What was heard may be heard again; what was missed is told by ``reset``.
-
     """
 
     def __init__(

@@ -99,8 +99,7 @@ class Standing:
         """Whether this node may carry out requests on a partition."""
         replicas, ownership = self._store.replicas, self._ownership
         is_whole = replicas[partition].whole
-        knows_settings = replicas[SYSTEM_PARTITION].whole or partition == SYSTEM_PARTITION or self._knows_settings()
-        if not knows_settings:
+        if partition != SYSTEM_PARTITION and not self.knows_settings:
             return False
         if partition in self._settled and is_whole and not self._is_stopping:
             return True
@@ -116,15 +115,13 @@ class Standing:
 
     @property
     def knows_settings(self) -> bool:
-        """Whether this node knows how tables are kept, and who may do what in them."""
-        return self._store.replicas[SYSTEM_PARTITION].whole or self._knows_settings()
+        """Whether this node knows how tables are kept, and who may do what in them.
 
-    def _knows_settings(self) -> bool:
-        """Whether this node, whose system partition was damaged, has all of it that some other member has.
-
-        Until then it does not know how the records of tables are kept, and would write a strong one by itself.
+        One whose system partition was damaged does when it has all of that which some other member has. Until then it
+        would write a strong table by itself, and go by the usual rules.
         """
-        return bool(self.filling.sources(SYSTEM_PARTITION, self._store.replicas[SYSTEM_PARTITION].resets))
+        system = self._store.replicas[SYSTEM_PARTITION]
+        return system.whole or bool(self.filling.sources(SYSTEM_PARTITION, system.resets))
 
     def is_left_alone(self, partition: int) -> bool:
         """Whether this owner, though not whole, is the best that there is: the time to wait for a whole one is over."""

@@ -12,12 +12,13 @@ from enum import IntEnum
 
 import msgspec
 
-from .record import Record
-
 USER, GROUP = "user:", "group:"
 OWNER, ANY_TOKEN, ANONYMOUS = "owner", "*", "anonymous"
 CALLER = "{user}"
 """In a prefix, it stands for the caller's name."""
+RIGHTS = ("read", "create", "update", "delete")
+WRITE, WRITES = "write", RIGHTS[1:]
+"""The one stands for the others."""
 
 
 class Scope(IntEnum):
@@ -28,15 +29,12 @@ class Scope(IntEnum):
     """The caller's own."""
     ANY = 2
 
-    def covers(self, record: Record, uid: str) -> bool:
+    def covers(self, owner: str, uid: str) -> bool:
         """Whether a record is among them.
 
+        :param owner: of the record.
         :param uid: the caller's; empty for nobody.
         """
-        return self.covers_of(record.owner, uid)
-
-    def covers_of(self, owner: str, uid: str) -> bool:
-        """Whether what belongs to a uid is among them."""
         return self is _ANY or (self is _OWN and owner == uid != "")
 
 

@@ -193,7 +193,7 @@ def _forbidden(operation: Operation, held: Record | None) -> str:
         is_refused = operation.kind is Kind.PUT and not may.create
         return "you may not create records under this key" if is_refused else ""
     scope = may.delete if operation.kind is Kind.DELETE else may.update
-    if scope.covers(held, operation.uid):
+    if scope.covers(held.owner, operation.uid):
         return ""
     if scope is Scope.OWN:
         return "the key belongs to another user"

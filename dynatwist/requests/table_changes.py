@@ -69,8 +69,8 @@ class TableChanges:
         """
         found = await self.read(table)
         wanted = change(found)
-        if wanted.access != found.access:
-            self._require_grants()
+        if wanted.access != found.access:  # who knows no rules lets everybody do what they forbid
+            self._require_release(self._cluster.peers.lacks_grants)
         if wanted.consistency is not found.consistency:
             self._require_all()
             return await self._change_consistency(table, change, wanted.consistency)
@@ -115,18 +115,16 @@ class TableChanges:
         registry, peers = self._cluster.registry, self._cluster.peers
         assert registry is not None
         away = [one.address for one in registry.members if not peers.is_reachable(one.node_id)]
-        old = [one.address for one in registry.members if peers.lacks_registers(one.node_id)]
         if away or registry.changing:
             who = ", ".join(away) or "members change, and somebody"
             raise ApiError(503, "unavailable", f"{who} cannot be reached; all members have to know of this")
-        if old:
-            raise ApiError(503, "upgrading", f"{', '.join(old)} runs an older release; upgrade all members first")
+        self._require_release(peers.lacks_registers)
 
-    def _require_grants(self) -> None:
-        """A member of a release that knows no rules would let everybody do what they forbid."""
-        registry, peers = self._cluster.registry, self._cluster.peers
+    def _require_release(self, lacks: Callable[[bytes], bool]) -> None:
+        """No member may be of a release that lacks what is to be set."""
+        registry = self._cluster.registry
         assert registry is not None
-        old = [one.address for one in registry.members if peers.lacks_grants(one.node_id)]
+        old = [one.address for one in registry.members if lacks(one.node_id)]
         if old:
             raise ApiError(503, "upgrading", f"{', '.join(old)} runs an older release; upgrade all members first")
 

@@ -191,7 +191,7 @@ def a_page_begins_at_the_last_key_of_the_one_before(patch):
 
 def a_listing_shows_the_keys_of_others(patch):
     """Names are listed to whoever asks."""
-    edit(patch, DataRoutes, "_names", " if access.at(name).read.covers_of(owner, uid)", "")
+    edit(patch, DataRoutes, "_names", " if access.at(name).read.covers(owner, uid)", "")
 
 
 def a_listing_without_the_keys_on_which_owners_differ(patch):

@@ -342,7 +342,9 @@ def a_name_is_anybodys_body(patch):
 
 def an_owner_without_the_settings_coordinates(patch):
     """A node that does not hold all of the system's partition carries out requests, on strong tables by itself."""
-    edit(patch, Standing, "may_coordinate", "if not knows_settings:", "if False:")
+    edit(
+        patch, Standing, "may_coordinate", "if partition != SYSTEM_PARTITION and not self.knows_settings:", "if False:"
+    )
 
 
 def what_is_chosen_is_merged_however_late(patch):
