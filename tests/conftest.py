@@ -24,6 +24,15 @@ def cluster():
     made.close()
 
 
+@pytest.fixture(scope="module")
+def four():
+    """Four nodes and three copies: for each key there is a node that owns nothing of it."""
+    made = RealCluster.start(4)
+    yield made
+    check_logs(made)
+    made.close()
+
+
 class PassedParts:
     """Says which parts of the walkthrough have passed, also where another process ran them."""
 

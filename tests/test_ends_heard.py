@@ -10,19 +10,10 @@ from twisted.internet import reactor
 
 from dynatwist.client import Client, NotFound
 
-from .real import Listener, RealCluster, check_logs, wait_until
+from .real import Listener, wait_until
 from .test_live import connect
 
 pytestmark = pytest.mark.processes
-
-
-@pytest.fixture(scope="module")
-def four():
-    """Four nodes and three copies: for each key there is a node that owns nothing of it."""
-    made = RealCluster.start(4)
-    yield made
-    check_logs(made)
-    made.close()
 
 
 @pytest.fixture(scope="module")

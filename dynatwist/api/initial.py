@@ -40,18 +40,16 @@ _Shown = tuple[Dot, tuple[int, int], Lineage]
 class Initial:
     """See the module.
 
-    :param cursor: the hub's, from when the subscription stands.
     :ivar is_over: whether all was taken.
     """
 
     log = Logger()
 
-    def __init__(self, context: Context, subscription: Subscription, cursor: str) -> None:
+    def __init__(self, context: Context, subscription: Subscription) -> None:
         assert subscription.table is not None
         self._context = context
         self._subscription = subscription
         self._table: str = subscription.table
-        self.cursor = cursor
         self._ready: deque[Event] = deque()
         self._after: str | None = ""
         self._is_reading = False

@@ -61,35 +61,39 @@ class Sights:
 class Listening:
     """One subscription with what it is charged for.
 
-    :param initial: what there is, to be told first.
+    :param cursor: from where; ``None`` for now.
+    :param wants_initial: whether what there is is to be told first, if it does not go on from somewhere.
     :ivar subscription: what is to be sent.
-    :ivar initial: see the parameter.
+    :ivar cursor: from where it is told everything; see `Hub.subscribe`.
     """
 
-    __slots__ = ("_charges", "_context", "initial", "subscription")
+    __slots__ = ("_charges", "_context", "_initial", "cursor", "subscription")
 
     def __init__(
         self,
         context: Context,
         subscription: Subscription,
         charges: tuple[Charge, ...],
-        initial: Initial | None = None,
+        *,
+        cursor: str | None,
+        wants_initial: bool,
     ) -> None:
         self._context = context
         self.subscription = subscription
         self._charges = charges
-        self.initial = initial
+        self.cursor = context.hub.subscribe(subscription, cursor)
+        self._initial = Initial(context, subscription) if wants_initial and cursor is None else None
 
     @property
     def has_more(self) -> bool:
         """Whether there is something to take."""
-        if self.initial is not None and not self.initial.is_over:
-            return self.initial.has_more
+        if self._initial is not None and not self._initial.is_over:
+            return self._initial.has_more
         return len(self.subscription) > 0
 
     def take(self) -> Event | Notice | None:
         """The next thing to send, or ``None``."""
-        initial = self.initial
+        initial = self._initial
         if initial is None:
             return self.subscription.take()
         if not initial.is_over:
@@ -103,8 +107,8 @@ class Listening:
     def close(self) -> None:
         """It ends; harmless when repeated."""
         self._context.hub.unsubscribe(self.subscription)
-        if self.initial is not None:
-            self.initial.close()
+        if self._initial is not None:
+            self._initial.close()
         for charge in self._charges:
             charge.give_back()
 
@@ -151,9 +155,8 @@ class LiveRoutes:
             raise
         cursor = request.headers.get("last-event-id") or request.query.get("from")
         subscription = Subscription(table=table, key=key, prefix=prefix, sight=self._sights.of(identity), wake=wake)
-        told_from = context.hub.subscribe(subscription, cursor)
-        initial = Initial(context, subscription, told_from) if wants_initial and cursor is None else None
-        return Stream(Listening(context, subscription, charges, initial), self._connected, identity, end)
+        listening = Listening(context, subscription, charges, cursor=cursor, wants_initial=wants_initial)
+        return Stream(listening, self._connected, identity, end)
 
 
 class Stream:
@@ -184,8 +187,7 @@ class Stream:
         if item is None:
             return None
         if item is Notice.SYNCED:
-            assert listening.initial is not None
-            return _chunk(b"event: synced\nid: %b\ndata: {}\n\n" % listening.initial.cursor.encode())
+            return _chunk(b"event: synced\nid: %b\ndata: {}\n\n" % listening.cursor.encode())
         return sse_bytes(item, names_key=self.subscription.key is None)
 
     def close(self) -> None:

@@ -18,7 +18,6 @@ from .audit import REFUSED
 from .connected import Connected
 from .context import Context
 from .data import LONG_BYTES
-from .initial import Initial
 from .limits import check_depth, check_key, check_prefix, check_table, string_of
 from .live import Listening, Sights
 from .record_door import RecordDoor, terms_of
@@ -270,13 +269,11 @@ class Session:
             wake=partial(self._woken, name),
         )
         self._is_subscribing = True
-        told_from = context.hub.subscribe(subscription, cursor)
-        initial = None
-        if frame.initial and cursor is None:
-            initial = Initial(context, subscription, told_from)
+        listening = Listening(context, subscription, (charge,), cursor=cursor, wants_initial=frame.initial)
+        self._subscriptions[name] = encoded, listening
+        if listening.has_more:
             self._ready[name] = None
-        self._subscriptions[name] = encoded, Listening(context, subscription, (charge,), initial)
-        return b',"sub":' + encoded + b',"cursor":' + msgspec.json.encode(told_from)
+        return b',"sub":' + encoded + b',"cursor":' + msgspec.json.encode(listening.cursor)
 
     def _woken(self, name: str) -> None:
         """A queue is not empty any more. The answer to a subscribe goes before the events that it brings: its cursor is
@@ -308,9 +305,7 @@ class Session:
             if isinstance(item, Event):
                 return b'{"op":"event","sub":' + encoded + b"," + event_fields(item) + b"}"
             if item is Notice.SYNCED:
-                assert listening.initial is not None
-                at = msgspec.json.encode(listening.initial.cursor)
-                return b'{"op":"synced","sub":%b,"cursor":%b}' % (encoded, at)
+                return b'{"op":"synced","sub":%b,"cursor":%b}' % (encoded, msgspec.json.encode(listening.cursor))
             cursor = msgspec.json.encode(self._context.hub.cursor)  # what is read afresh is at least as new
             return b'{"op":"%b","sub":%b,"cursor":%b}' % (item.value.encode(), encoded, cursor)
         return None

@@ -121,15 +121,15 @@ class Times:
                 self.walls.note(node, peer_ms + int(1000 * (now_s - at_s)) - wall_ms, at_s)
         count = max(len(registry.ids), len(registry.previous_ids)) if registry is not None else 0
         self.refusal = self.walls.refusal(wall_ms, now_s, count)
-        self.lapse_ms()
+        self.look()
         self.near_ms()
         self._store.clock.look()
-        self.look()
 
     def look(self) -> None:
-        """Bury what is over; to be called a few times a second, so that listeners hear of an end within one."""
+        """See what is over, and bury it; to be called a few times a second, so that listeners hear of an end within
+        one."""
+        self.lapse_ms()
         if not self._is_burying:
-            self.lapse_ms()
             self._bury()
 
     def _bury(self) -> None:
