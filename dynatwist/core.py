@@ -41,11 +41,12 @@ from dynatwist.metrics import Metrics
 from dynatwist.model.registry import MAX_MEMBERS, Member
 from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
-from dynatwist.relays import Relays
+from dynatwist.relays.relays import Relays
 from dynatwist.repair.repair import Repair
 from dynatwist.replication.met import REPEATED_S
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
+from dynatwist.requests.missing import Missing
 from dynatwist.requests.table_changes import TableChanges
 from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import IdentityFile
@@ -125,7 +126,7 @@ class Core:
             self.intake.has_time,
             self.intake.postpone,
             budget_bytes=lambda: self.store.size_bytes,
-            is_settled=self.cluster.standing.has_all_of,
+            is_settled=lambda key: self.relays.is_settled(key),
             hears_all=lambda: self.cluster.ownership.owns_all,
             is_awake=False,
         )
@@ -195,10 +196,14 @@ class Core:
 
     def _build_handlers(self) -> None:
         config = self.config
+        listing = Listing(self.cluster, self.coordinator, self.relays.bookmarking.collected)
+        missing = Missing(self.cluster, listing)
+        self.relays.fetch_by(missing.of_node)
         context = Context(
             cluster=self.cluster,
             coordinator=self.coordinator,
-            listing=Listing(self.cluster, self.coordinator),
+            listing=listing,
+            missing=missing,
             registrar=self.registrar,
             users=self.users,
             groups=self.groups,
@@ -269,6 +274,7 @@ class Core:
         self.registers.voting.start()
         self.registrar.start()
         self.repair.start()
+        self.relays.bookmarking.start()
         self.folder.scrub(self._note)  # before the first cold save can remove anything
         self._housekeeping.start(save_now=bool(self.folder.recovered.damage))
 
@@ -278,6 +284,7 @@ class Core:
         self._housekeeping.stop()
         self.registrar.stop()
         self.repair.stop()
+        self.relays.bookmarking.stop()
         self.gossip.stop()
         done: Deferred[None] = Deferred()
         deadline = self.runtime.clock.callLater(STOP_TIMEOUT_S, lambda: self._close(done))

@@ -14,7 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
+from dynatwist.feed.bounds import HubBounds
+from dynatwist.feed.hub import Hub, Notice, Subscription
 from dynatwist.feed.sight import EVERYTHING, Everything
 from dynatwist.model.clock import Stamp
 from dynatwist.model.dots import Dot

@@ -21,6 +21,7 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
+from dynatwist.requests.missing import Missing
 from dynatwist.storage.snapshot import ColdSaver
 
 from .audit import Audit
@@ -67,6 +68,7 @@ class Context:
     cluster: Cluster
     coordinator: Coordinator
     listing: Listing
+    missing: Missing
     registrar: Registrar
     users: Users
     groups: Groups

@@ -81,15 +81,17 @@ class Listening:
         self._context = context
         self.subscription = subscription
         self._charges = charges
-        self.cursor = context.hub.subscribe(subscription, cursor)
-        self._initial = Initial(context, subscription) if wants_initial and cursor is None else None
+        is_afresh = wants_initial and cursor is None
+        self.cursor = context.hub.subscribe(subscription, cursor, is_afresh=is_afresh)
+        is_told_first = is_afresh or subscription.missed is not None
+        self._initial = Initial(context, subscription, cursor) if is_told_first else None
 
     @property
     def has_more(self) -> bool:
         """Whether there is something to take."""
         if self._initial is not None and not self._initial.is_over:
             return self._initial.has_more
-        return len(self.subscription) > 0
+        return self.subscription.has_more
 
     def take(self) -> Event | Notice | None:
         """The next thing to send, or ``None``."""
@@ -98,11 +100,18 @@ class Listening:
             return self.subscription.take()
         if not initial.is_over:
             item = initial.take()
-            return Notice.SYNCED if initial.is_over else item
+            if item is not None or initial.goes_on:
+                return item
         while (heard := self.subscription.take()) is not None:
             if not isinstance(heard, Event) or not initial.is_older(heard):
                 return heard
         return None
+
+    def place(self) -> str | None:
+        """The cursor of a listener that has read all that there is to tell it; ``None`` where something waits."""
+        if self._initial is not None and self._initial.goes_on:
+            return None
+        return self._context.hub.place_of(self.subscription)
 
     def close(self) -> None:
         """It ends; harmless when repeated."""
@@ -180,6 +189,11 @@ class Stream:
         if identity is not None:
             connected.join(identity, end)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something to take, or may be in a later turn."""
+        return self._listening.has_more
+
     def take(self) -> bytes | None:
         """The next chunk to send, or ``None``."""
         listening = self._listening
@@ -189,6 +203,14 @@ class Stream:
         if item is Notice.SYNCED:
             return _chunk(b"event: synced\nid: %b\ndata: {}\n\n" % listening.cursor.encode())
         return sse_bytes(item, names_key=self.subscription.key is None)
+
+    def beat(self) -> bytes:
+        """What is sent from time to time: where the listener is by now, if nothing waits for it.
+
+        An ``id`` alone is no event, and is remembered (HTML, section 9.2.6).
+        """
+        place = self._listening.place()
+        return b":\n\n" if place is None else b":\nid: %b\n\n" % place.encode()
 
     def close(self) -> None:
         """It ends; harmless when repeated."""

@@ -183,13 +183,15 @@ class Session:
                 return self._subscribe(frame)
             case "unsubscribe":
                 return self._unsubscribe(frame)
+            case "bookmark":
+                return self._bookmark(frame)
             case "get" | "put" | "patch" | "delete" as op:
                 return await self._operate(Kind(op), frame)
             case _:
                 raise ApiError(
                     400,
                     "unknown_op",
-                    '"op" must be auth, subscribe, unsubscribe, get, put, patch, delete or ping',
+                    '"op" must be auth, subscribe, unsubscribe, bookmark, get, put, patch, delete or ping',
                 )
 
     async def _operate(self, kind: Kind, frame: Frame) -> bytes:
@@ -283,13 +285,27 @@ class Session:
             self._wake()
 
     def _unsubscribe(self, frame: Frame) -> bytes:
+        name, listening = self._named(frame)
+        del self._subscriptions[name]
+        self._ready.pop(name, None)
+        listening.close()
+        return b""
+
+    def _bookmark(self, frame: Frame) -> bytes:
+        """Where a listener is that has heard nothing for long: its last event's cursor grows old meanwhile."""
+        return b',"cursor":' + msgspec.json.encode(self._named(frame)[1].place())
+
+    def _named(self, frame: Frame) -> tuple[str, Listening]:
         name = msgspec.json.encode(frame.sub).decode() if isinstance(frame.sub, int | str) else ""
-        entry = self._subscriptions.pop(name, None)
+        entry = self._subscriptions.get(name)
         if entry is None:
             raise ApiError(404, "no_such_subscription", '"sub" must be the id of a subscribe on this socket')
-        self._ready.pop(name, None)
-        entry[1].close()
-        return b""
+        return name, entry[1]
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something to take, or may be in a later turn."""
+        return any(listening.has_more for _, listening in self._subscriptions.values())
 
     def take(self) -> bytes | None:
         """The next event frame, or ``None``; the subscriptions that have some take turns."""

@@ -159,7 +159,14 @@ class Cluster:
 
     def _status(self) -> Status:
         """What the peers are told of this node."""
-        return Status(self.standing.is_ready, self.standing.not_whole(), self.yielding.yields, True, True)
+        return Status(
+            self.standing.is_ready,
+            self.standing.not_whole(),
+            self.yielding.yields,
+            has_registers=True,
+            has_grants=True,
+            has_bookmarks=True,
+        )
 
     def publish(self) -> None:
         """Tell the peers how this node is, if that has changed."""

@@ -164,6 +164,10 @@ class Peers:
         """Whether a peer is known to be of a release that knows no rules of access."""
         return self._statuses.lacks_grants(node)
 
+    def has_bookmarks(self, node: bytes) -> bool:
+        """Whether a peer has said that its release knows bookmarks."""
+        return self._statuses.has_bookmarks(node)
+
     def status_of(self, node: bytes) -> Status | None:
         """What a peer has said of itself, if anything."""
         return self._statuses.of(node)

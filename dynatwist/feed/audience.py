@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dynatwist.model.record import Key
 
 from .event import Event
+from .heard import Heard
 from .sight import Sight
 from .subscription import Subscription
 
@@ -61,6 +62,7 @@ class Audience:
         self._by_key: dict[Key, Groups] = {}
         self._by_table: dict[str | None, _Prefixes] = {}
         self._members: dict[Subscription, None] = {}
+        self._newcomers: dict[Subscription, None] = {}
 
     def __len__(self) -> int:
         return len(self._members)
@@ -109,8 +111,21 @@ class Audience:
             groups = self._by_table.setdefault(table, _Prefixes()).having(subscription.prefix)
         groups.setdefault(subscription.sight, {})[subscription] = None
 
+    def came_from_elsewhere(self, subscription: Subscription) -> None:
+        """It has heard what was announced at another node, and is not to hear that again."""
+        self._newcomers[subscription] = None
+
+    def settle(self, heard: Heard) -> None:
+        """So much was announced here: whoever has heard no more elsewhere need not be asked any longer."""
+        for subscription in list(self._newcomers):
+            known = subscription.known
+            if known is None or known.is_within(heard, subscription.partitions):
+                subscription.forget_known()
+                del self._newcomers[subscription]
+
     def leave(self, subscription: Subscription) -> bool:
         """It listens no more; false when it never did."""
+        self._newcomers.pop(subscription, None)
         if self._members.pop(subscription, self) is self:
             return False
         table, key = subscription.table, subscription.key

@@ -6,7 +6,9 @@ from enum import Enum
 
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, unpack
+from dynatwist.model.ring import partition_of
 
+from .heard import Heard
 from .sight import Sight
 
 EVENT_OVERHEAD_BYTES = 300
@@ -75,6 +77,11 @@ class Event:
         if shown is None:
             shown = self._shown[sight] = sight.sees(self.key, self.record)
         return shown
+
+    def is_known(self, heard: Heard) -> bool:
+        """Whether somebody who has heard so much has heard of it."""
+        partition = partition_of(*self.key)
+        return heard.has_end(partition, self.record) if self.is_over else heard.has(partition, self.record.dot)
 
     @property
     def cursor(self) -> str:

@@ -1,7 +1,8 @@
 """The subscription hub: an event goes in once, and to every subscription that wants it and whose user may see it.
 
 Queues are bounded. What does not fit is never silently skipped: the queue is emptied and the subscriber told `LAGGED`.
-A subscriber that comes back with a cursor inside the window repeats rather than skips; outside, it is told `RESET`.
+A subscriber that comes back with a cursor inside the window repeats rather than skips. Outside, or with a cursor of
+another node, it is told what it missed from what is held, if it is known what it has heard (`Bookmarks`); else `RESET`.
 Per key only what is newer than what was announced before goes on, whichever way it came. What was announced is
 remembered within bounds: a listener that may have heard something newer that is forgotten is told `LAGGED` instead.
 A hub that nobody has ever listened to keeps nothing: there is no cursor yet from which anybody could come back.
@@ -14,53 +15,26 @@ whose events do not fit are told `LAGGED` instead.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 
 from dynatwist.model.record import Key, Record
-from dynatwist.model.records import Packed, pack
+from dynatwist.model.records import Packed, dot_of, pack
 from dynatwist.sometimes import sometimes
 
-from .announced import ANNOUNCED_BYTES, Announced, Announcement, is_news, is_news_of_an_end
+from .announced import Announced, Announcement, is_news, is_news_of_an_end
 from .audience import Audience
+from .bookmarks import Bookmark, Bookmarks
+from .bounds import HubBounds
 from .event import Event, Notice
-from .fans import HANDED_AT_ONCE, MAX_FAN_BYTES, MAX_FANS, Fans
+from .fans import MAX_FANS, Fans
+from .heard import Heard
 from .interest import Interest
-from .subscription import QUEUE_BYTES, QUEUE_EVENTS, Subscription
-from .window import MOST_WINDOW_BYTES, WINDOW_EVENTS, Window
+from .subscription import Subscription
+from .window import MOST_WINDOW_BYTES, Window
 
 __all__ = ["MAX_FANS", "Event", "Hub", "HubBounds", "Notice", "Subscription"]
 
-REPLAYED_AT_ONCE = 32
-"""Events told to a listener that comes back between two looks at the clock."""
 MAX_CURSOR_CHARS = 64
 """An epoch in hexadecimal, a dash, a number."""
-
-
-@dataclass(frozen=True, slots=True)
-class HubBounds:
-    """What a hub keeps at most.
-
-    :ivar window_events: recent events, for listeners that come back.
-    :ivar window_bytes: the same.
-    :ivar announced_bytes: what is remembered of keys that were announced.
-    :ivar fans: events that wait to be handed out, and again so many keys whose listeners are to be told that they lag.
-    :ivar fan_bytes: the events that wait.
-    :ivar queue_events: of one listener.
-    :ivar queue_bytes: of one listener.
-    :ivar at_once: listeners that an event is handed to between two looks at the clock.
-    :ivar replayed: events that somebody who comes back is told between two looks at the clock.
-    """
-
-    window_events: int = WINDOW_EVENTS
-    window_bytes: int = MOST_WINDOW_BYTES
-    announced_bytes: int = ANNOUNCED_BYTES
-    fans: int = MAX_FANS
-    fan_bytes: int = MAX_FAN_BYTES
-    queue_events: int = QUEUE_EVENTS
-    queue_bytes: int = QUEUE_BYTES
-    at_once: int = HANDED_AT_ONCE
-    replayed: int = REPLAYED_AT_ONCE
 
 
 class Hub:
@@ -76,6 +50,7 @@ class Hub:
     :param is_awake: whether events are kept from the start, and not only from the first listener on.
     :ivar is_awake: whether events are kept.
     :ivar interest: in which tables somebody is interested.
+    :ivar bookmarks: what cursors stand for, those of other nodes too.
     """
 
     def __init__(
@@ -100,6 +75,7 @@ class Hub:
         self.interest = Interest()
         self._fans = Fans(has_time, postpone, self._audience.of)
         self._seq = 0
+        self.bookmarks = Bookmarks(epoch)
         self._window = Window(budget_bytes)
         self._announced = Announced()
 
@@ -168,6 +144,8 @@ class Hub:
         self._window.clear(self._seq)
         self._fans.clear()
         for subscription in self._audience.members():
+            if subscription.is_behind:
+                self._join(subscription)
             subscription.reset(self._seq)
 
     def since(self, cursor: str) -> list[Event] | None:
@@ -188,10 +166,11 @@ class Hub:
         """Somebody listens, here or at a node to which events are relayed: keep events from now on."""
         self.is_awake = True
 
-    def subscribe(self, subscription: Subscription, cursor: str | None) -> str:
-        """Begin to listen.
+    def subscribe(self, subscription: Subscription, cursor: str | None, *, is_afresh: bool = False) -> str:
+        """Begin to listen. Where that leaves `Subscription.missed`, it is to be told what was missed first.
 
         :param cursor: from where; ``None`` for now.
+        :param is_afresh: whether it is told what there is before it takes anything.
         :returns: the cursor from which it is told everything, if that is known; else the one that was given, which is
             answered with a reset the next time too, should it not read the first one.
         """
@@ -205,42 +184,105 @@ class Hub:
         self._audience.enter(subscription)
         self.interest.rise(name, self._seq)
         if cursor is None:
-            self._join(subscription)
+            if is_afresh:
+                subscription.catch_up(_Behind(self, subscription, self._seq))
+            else:
+                self._join(subscription)
             return self.cursor
+        self._resume(subscription, cursor)
+        return cursor
+
+    def _resume(self, subscription: Subscription, cursor: str) -> None:
         seq = self._position(cursor)
-        if seq is not None and not self._hears_all() and seq < self.interest.since(name):
+        if seq is not None and not self._has_all_behind(subscription, seq):
             sometimes("a listener comes back after nobody had been interested in its table")
             seq = None
         if seq is not None and self._window.behind(seq, self._seq, 0) is not None:
-            self._replay(subscription, seq)
-            return cursor
-        subscription.reset(self._seq)
-        self._join(subscription)
-        return cursor
+            self._follow(subscription, seq)
+            return
+        heard = self._heard(cursor)
+        if heard is None:
+            subscription.reset(self._seq)
+            self._join(subscription)
+            return
+        self._audience.came_from_elsewhere(subscription)
+        seq = self.bookmarks.position(heard, subscription.partitions)
+        is_kept = seq is not None and self._window.behind(seq, self._seq, 0) is not None
+        if seq is not None and is_kept and self._has_all_behind(subscription, seq):
+            sometimes("a listener that comes from another node is told the events that it missed")
+            self._follow(subscription, seq, heard)
+        else:
+            sometimes("a listener is told from what is held what it missed")
+            self._follow(subscription, self._seq, heard, heard)
 
-    def _replay(self, subscription: Subscription, seq: int) -> None:
-        """Tell it what it missed, then have it join the others; in later turns, if there is much."""
-        while not subscription.closed:
-            events = self._window.behind(seq, self._seq, self._bounds.replayed)
-            if events is None:
-                sometimes("the window moves on while a listener is told what it missed")
-                subscription.reset(self._seq)
-            if not events:
-                self._join(subscription)
-                return
-            for event in events:
-                if subscription.matches(event.key):
-                    subscription.offer(event)
-                seq = event.seq
-            if seq < self._seq and not self._has_time():
-                sometimes("a listener is told in several turns what it missed")
-                self._postpone(partial(self._replay, subscription, seq))
-                return
+    def _has_all_behind(self, subscription: Subscription, seq: int) -> bool:
+        """Whether all that won behind a number was announced here, of what a subscription is interested in."""
+        return self._hears_all() or seq >= self.interest.since(subscription.table or "")
+
+    def _heard(self, cursor: str) -> Heard | None:
+        """What whoever has a cursor has heard."""
+        epoch, _, number = cursor.rpartition("-")
+        if len(cursor) > MAX_CURSOR_CHARS or not (number.isascii() and number.isdecimal()):
+            return None
+        return self.bookmarks.find(epoch, int(number))
+
+    def _follow(
+        self, subscription: Subscription, seq: int, known: Heard | None = None, missed: Heard | None = None
+    ) -> None:
+        """Have it take the events behind a number, and then join the others."""
+        if missed is None and seq >= self._seq and known is None:
+            self._join(subscription)
+            return
+        subscription.catch_up(_Behind(self, subscription, seq), known, missed)
+
+    def offer_behind(self, subscription: Subscription, seq: int) -> int | None:
+        """Offer a listener some events behind a number, or have it join the others where there are none.
+
+        :returns: the number of the last one that was looked at; ``None`` when it has joined.
+        """
+        events = self._window.behind(seq, self._seq, self._bounds.replayed)
+        if events is None:
+            sometimes("the window moves on while a listener is told what it missed")
+            subscription.reset(self._seq)
+        if not events:
+            self._join(subscription)
+            return None
+        for event in events:
+            if subscription.matches(event.key) and not (subscription.known is not None and self._is_superseded(event)):
+                subscription.offer(event)
+        if not self._has_time():
+            sometimes("a listener is told in several turns what it missed")
+        return events[-1].seq
+
+    def _is_superseded(self, event: Event) -> bool:
+        """Whether something newer of its key was announced: who comes from elsewhere has perhaps heard that already."""
+        last = self._announced.last(event.key)
+        return last is not None and last[0] != event.seq
+
+    def has_told(self, cursor: str, key: Key, record: Record, *, is_over: bool) -> bool:
+        """Whether a record, or its end, was announced by this process in front of a cursor, as far as is remembered."""
+        seq, last = self._position(cursor), self._announced.last(key)
+        if seq is None or last is None or last[0] > seq:
+            return False
+        return dot_of(last[1]) == record.dot and last[3] == is_over
+
+    def may_go_on(self, subscription: Subscription) -> bool:
+        """Whether there is time in this turn; else a listener that is behind is woken in a later one."""
+        if self._has_time():
+            return True
+        self._postpone(subscription.wake)
+        return False
 
     def _join(self, subscription: Subscription) -> None:
         if not subscription.closed:
+            subscription.caught_up()
             subscription.after = self._seq
             self._audience.join(subscription)
+
+    def place_of(self, subscription: Subscription) -> str | None:
+        """The cursor of a listener that has read all that was announced; ``None`` where something waits for it."""
+        is_current = not (subscription.has_more or len(self._fans) or subscription.known is not None)
+        return self.cursor if is_current else None
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop listening; harmless when repeated, or when it never listened."""
@@ -248,10 +290,52 @@ class Hub:
         if self._audience.leave(subscription):
             self.interest.fall(subscription.table or "")
 
+    def bookmark(self, before: int, heard: Heard, now_s: float) -> Bookmark:
+        """Remember what the events up to now stand for.
+
+        :param before: the number up to which they are all covered; see `position`.
+        :param heard: what is covered by what was announced.
+        """
+        made = Bookmark(before, self._seq, heard.pack())
+        self.bookmarks.note_own(made, heard, now_s)
+        self._audience.settle(heard)
+        return made
+
+    @property
+    def position(self) -> int:
+        """The number of the newest event."""
+        return self._seq
+
+    @property
+    def epoch(self) -> str:
+        """What cursors of this process begin with."""
+        return self._epoch
+
     @property
     def size_bytes(self) -> int:
-        """What it remembers, about: window, announced keys, events that wait."""
-        return self._window.size_bytes + self._announced.size_bytes + self._fans.size_bytes
+        """What it remembers, about: window, announced keys, events that wait, bookmarks."""
+        return self._window.size_bytes + self._announced.size_bytes + self._fans.size_bytes + self.bookmarks.size_bytes
 
     def __len__(self) -> int:
         return len(self._audience)
+
+
+class _Behind:
+    """The events behind a number, for one listener."""
+
+    __slots__ = ("_hub", "_seq", "_subscription")
+
+    def __init__(self, hub: Hub, subscription: Subscription, seq: int) -> None:
+        self._hub = hub
+        self._subscription = subscription
+        self._seq = seq
+
+    def pull(self) -> None:
+        """See `Backlog`."""
+        while not self._subscription.closed:
+            last = self._hub.offer_behind(self._subscription, self._seq)
+            if last is None:
+                return
+            self._seq = last
+            if len(self._subscription) or not self._hub.may_go_on(self._subscription):
+                return

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from dynatwist.model.record import Key
+from dynatwist.model.ring import PARTITIONS, partition_of
 from dynatwist.sometimes import sometimes
 
 from .event import Event, Notice
+from .heard import Heard
 from .sight import Sight
 
 QUEUE_EVENTS = 256
 """As many as a listener may be behind; one that is further behind reads afresh sooner than it catches up."""
 QUEUE_BYTES = 1 << 20
 """The same for large values: what a listener that reads nothing costs the node at most."""
+
+
+class Backlog(Protocol):
+    """Events that a listener is behind."""
+
+    def pull(self) -> None:
+        """Offer it some of them; where there are no more, have it join the others. If there is no time in this turn,
+        wake it in a later one."""
 
 
 class Subscription:
@@ -30,11 +41,14 @@ class Subscription:
     :param wake: called when the queue ceases to be empty.
     :ivar wake: see the parameter.
     :ivar after: the hub's; events with this number or a lesser one are not for this listener.
+    :ivar known: what it has heard elsewhere, and is not to hear again; ``None`` where this process has it all.
+    :ivar missed: what it has heard elsewhere, where events do not tell what came since: that is to be told from what is
+        held, before anything is taken.
     """
 
     __slots__ = (
-        "_bytes", "_max_bytes", "_max_events", "_queue", "_trusted",
-        "after", "closed", "key", "prefix", "sight", "table", "wake",
+        "_backlog", "_bytes", "_most", "_queue", "_trusted",
+        "after", "closed", "key", "known", "missed", "prefix", "sight", "table", "wake",
     )  # fmt: skip
 
     def __init__(
@@ -53,8 +67,11 @@ class Subscription:
         self.wake = wake
         self._queue: deque[Event | Notice] = deque()
         self._bytes = 0
-        self._max_events, self._max_bytes = QUEUE_EVENTS, QUEUE_BYTES
+        self._most = QUEUE_EVENTS, QUEUE_BYTES
         self._trusted = 0
+        self._backlog: Backlog | None = None
+        self.known: Heard | None = None
+        self.missed: Heard | None = None
         self.after = 0
         self.closed = False
 
@@ -67,7 +84,36 @@ class Subscription:
         :param max_bytes: bound on the queue.
         """
         self.after, self._trusted = after, trusted
-        self._max_events, self._max_bytes = max_events, max_bytes
+        self._most = max_events, max_bytes
+
+    @property
+    def partitions(self) -> Iterable[int]:
+        """The partitions that what it wants may be in."""
+        if self.table is not None and self.key is not None:
+            return (partition_of(self.table, self.key),)
+        return range(PARTITIONS)
+
+    def catch_up(self, backlog: Backlog, known: Heard | None = None, missed: Heard | None = None) -> None:
+        """Take events from there, as they are read, before it is told what happens.
+
+        :param known: see the attribute.
+        :param missed: see the attribute.
+        """
+        self._backlog, self.known, self.missed = backlog, known, missed
+        self.wake()
+
+    def caught_up(self) -> None:
+        """It is told what happens from now on."""
+        self._backlog = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has not caught up yet."""
+        return self._backlog is not None
+
+    def forget_known(self) -> None:
+        """This process has all that was heard elsewhere."""
+        self.known = None
 
     def matches(self, key: Key) -> bool:
         """Whether a change of this key is wanted."""
@@ -80,16 +126,22 @@ class Subscription:
         if event.seq <= self._trusted:
             sometimes("an event is handed out to a listener that reads afresh what it said")
             return
-        if not event.is_shown(self.sight):
+        if not event.is_shown(self.sight) or (self.known is not None and event.is_known(self.known)):
             return
         size_bytes = event.size_bytes
-        has_room = len(self._queue) < self._max_events and self._bytes + size_bytes <= self._max_bytes
+        max_events, max_bytes = self._most
+        has_room = len(self._queue) < max_events and self._bytes + size_bytes <= max_bytes
         if not has_room or event.doubt > self._trusted:
             self.lag(event.seq)
             return
         self._queue.append(event)
         self._bytes += size_bytes
         if len(self._queue) == 1:
+            self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        """The queue ceases to be empty. Who is behind reads already: that is what queues something."""
+        if self._backlog is None:
             self.wake()
 
     @property
@@ -107,10 +159,10 @@ class Subscription:
             return
         was_empty = not self._queue
         self._queue.clear()
-        self._bytes = self._max_bytes  # stays full until it is read
+        self._bytes = self._most[1]  # stays full until it is read
         self._queue.append(Notice.LAGGED)
         if was_empty:
-            self.wake()
+            self._wake_reader()
 
     def reset(self, upto: int) -> None:
         """Something may have been missed: it is to read afresh.
@@ -122,11 +174,11 @@ class Subscription:
             return  # it has yet to read that it has to, and does so after this
         self._queue.append(Notice.RESET)
         if len(self._queue) == 1:
-            self.wake()
+            self._wake_reader()
 
     def take(self) -> Event | Notice | None:
         """The next thing to send, or ``None``. What its user may not see any more is left out."""
-        while self._queue:
+        while self._queue or self._goes_on():
             item = self._queue.popleft()
             if isinstance(item, Event):
                 self._bytes -= item.size_bytes
@@ -137,6 +189,17 @@ class Subscription:
                 self._bytes = 0
             return item
         return None
+
+    def _goes_on(self) -> bool:
+        """Queue some of what it is behind, if it is."""
+        if self._backlog is not None:
+            self._backlog.pull()
+        return bool(self._queue)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something to take, or may be."""
+        return bool(self._queue) or self._backlog is not None
 
     def __len__(self) -> int:
         return len(self._queue)

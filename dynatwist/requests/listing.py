@@ -6,7 +6,7 @@ owners.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -14,10 +14,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.fetch import fetch
 from dynatwist.cluster.switchboard import Respond
+from dynatwist.feed.collected import Collected
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Brief, brief_of
-from dynatwist.model.ring import partition_of
+from dynatwist.model.ring import PARTITIONS, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Scan as ScanMessage
 from dynatwist.net.messages import Scanned
@@ -101,11 +102,12 @@ class Listing:
     :ivar scan_bytes: see `SCAN_BYTES`.
     """
 
-    def __init__(self, cluster: Cluster, coordinator: Coordinator) -> None:
+    def __init__(self, cluster: Cluster, coordinator: Coordinator, collected: Collected) -> None:
         self._cluster = cluster
         self._coordinator = coordinator
+        self._collected = collected
         self.page_bytes, self.scan_bytes = PAGE_BYTES, SCAN_BYTES
-        cluster.peers.on_call(ScanMessage, self._on_scan)
+        cluster.peers.on_call(ScanMessage, self.answer)
 
     def bound(self, page_bytes: int, scan_bytes: int) -> None:
         """Answer with pages of another size than the usual one, from now on."""
@@ -170,7 +172,7 @@ class Listing:
     def _counted(self, partition: int, answered: Collection[bytes]) -> list[bytes]:
         """The whole owners of a partition that answered."""
         owners = self._cluster.ownership.owners(partition)
-        return [node for node in owners if node in answered and self._is_whole(node, partition)]
+        return [node for node in owners if node in answered and self.is_whole(node, partition)]
 
     async def _scan_all(self, wanted: _Stretch) -> dict[bytes, Scan]:
         cluster = self._cluster
@@ -188,7 +190,7 @@ class Listing:
                 done.callback(None)
 
         message = ScanMessage(cluster.version, wanted.table, wanted.prefix, wanted.after, wanted.limit)
-        self._on_scan(Arrival(me), message, lambda reply: heard(me, reply))
+        self.answer(Arrival(me), message, lambda reply: heard(me, reply))
         for node in sorted(others):
             cluster.links.ask(
                 node,
@@ -206,9 +208,10 @@ class Listing:
 
     def _is_covered(self, answered: Collection[bytes], level: Level) -> bool:
         registry = self._cluster.registry
-        return registry is not None and is_covered(registry, level, answered, self._is_whole)
+        return registry is not None and is_covered(registry, level, answered, self.is_whole)
 
-    def _is_whole(self, node: bytes, partition: int) -> bool:
+    def is_whole(self, node: bytes, partition: int) -> bool:
+        """Whether what a node scans of a partition counts."""
         if node == self._cluster.me.node_id:
             return self._cluster.store.replicas[partition].whole or self._cluster.standing.may_coordinate(partition)
         return self._cluster.peers.is_whole_at(node, partition)
@@ -250,7 +253,8 @@ class Listing:
         fetch(self._cluster, node, keys, take, fetched.callback, FETCH_TIMEOUT_S)
         return fetched
 
-    def _on_scan(self, arrival: Arrival, message: ScanMessage, respond: Respond) -> None:
+    def answer(self, arrival: Arrival, message: ScanMessage, respond: Respond) -> None:
+        """What this node holds of a stretch of a table, once all of that is durable."""
         cluster = self._cluster
         store = cluster.store
         entries: list[tuple[str, Dot]] = []
@@ -271,5 +275,12 @@ class Listing:
             entries.append((name, dot))
             briefs.append(brief)
             room -= len(name) + len(brief.owner) + ENTRY_BYTES
-        answer = Scanned(entries, more, briefs)
+        collected = list(self._gone_lately()) if message.wants_collected else None
+        answer = Scanned(entries, more, briefs, collected)
         store.readable.when_all(lambda: respond(answer))
+
+    def _gone_lately(self) -> Iterator[tuple[int, int, list[Dot]]]:
+        for partition in range(PARTITIONS):
+            floor, dots = self._collected.of(partition)
+            if (floor or dots) and self._cluster.ownership.owns(partition):
+                yield partition, floor, dots

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import ensureDeferred
 
-from dynatwist.api.live import Stream, sse_bytes
+from dynatwist.api.live import Stream
 from dynatwist.api.request import Request
 from dynatwist.api.session import Session
 from dynatwist.core import Core
@@ -68,6 +68,7 @@ class Connection(ABC):
         self._clients = clients
         self._hearing = hearing
         self._is_due = False
+        self._is_reading = False
 
     def open(self) -> None:
         """Begin to listen, or go on behind what was heard last."""
@@ -75,7 +76,8 @@ class Connection(ABC):
         assert core is not None
         headers = {name.lower(): text for name, text in self._clients.bearer(self._node, self._who).items()}
         for interest in self.interests:
-            interest.begin(self.process.world.now_s)
+            is_precise = core.hub.since(interest.cursor) is not None
+            interest.begin(self.process.world.now_s, is_precise=is_precise)
         self._connect(core, headers)
 
     @abstractmethod
@@ -84,6 +86,9 @@ class Connection(ABC):
     @abstractmethod
     def _read(self) -> None:
         """All that waits to be read."""
+
+    @abstractmethod
+    def _has_more(self) -> bool: ...
 
     @abstractmethod
     def _close(self) -> None: ...
@@ -100,8 +105,8 @@ class Connection(ABC):
             self.process.run(self.open)
 
     def _woken(self) -> None:
-        """There is something to read."""
-        if self._delay_s == 0.0:
+        """There is something to read. Whoever is slow reads all that there is when it reads."""
+        if self._delay_s == 0.0 or self._is_reading:
             self.drain()
         elif not self._is_due:
             self._is_due = True
@@ -112,6 +117,7 @@ class Connection(ABC):
         """Read all that waits."""
         self._is_due = False
         self._read()
+        self._is_reading = self.is_open and self._has_more()
 
 
 class StreamConnection(Connection):
@@ -137,8 +143,11 @@ class StreamConnection(Connection):
         self.drain()
 
     def _read(self) -> None:
-        while self.is_open and (item := self._stream.subscription.take()) is not None:
-            self._hear(sse_bytes(item))
+        while self.is_open and (chunk := self._stream.take()) is not None:
+            self._hear(chunk)
+
+    def _has_more(self) -> bool:
+        return self._stream.has_more
 
     def _close(self) -> None:
         self._stream.close()
@@ -183,6 +192,9 @@ class SocketConnection(Connection):
     def _read(self) -> None:
         while self.is_open and (frame := self._session.take()) is not None:
             self._hear(frame)
+
+    def _has_more(self) -> bool:
+        return self._session.has_more
 
     def _close(self) -> None:
         self._session.close()

@@ -42,6 +42,10 @@ class Hearing:
         name = interest.text(key)
         if not interest.matches(key):
             self.say(f"P8: {name} is not what it listens to")
+        if key in interest.again:
+            interest.again.discard(key)
+            interest.last.pop(key, None)
+            interest.ended.discard(key)
         record = self._oldest_delete(interest, key) if shown is None else self._answers.shown(key, shown)
         if record is None:
             if shown is None:

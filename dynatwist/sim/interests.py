@@ -18,6 +18,7 @@ class Interest:
     :ivar since_s: when it began.
     :ivar told_s: when it was last told to read afresh.
     :ivar last: per key the newest record heard. Of a delete only that is told: the oldest that it can be.
+    :ivar again: the keys of which it may be told again what it has heard, or what was before, once.
     :ivar ended: the keys of which it has heard that the newest record has ended by itself.
     """
 
@@ -31,12 +32,18 @@ class Interest:
     cursor: str = ""
     last: dict[Key, Record] = field(default_factory=dict)
     ended: set[Key] = field(default_factory=set)
+    again: set[Key] = field(default_factory=set)
 
-    def begin(self, now_s: float) -> None:
-        """It is subscribed; where it was not told a cursor yet, it begins anew."""
+    def begin(self, now_s: float, *, is_precise: bool) -> None:
+        """It is subscribed; where it was not told a cursor yet, it begins anew.
+
+        :param is_precise: whether the node knows which events came behind the cursor; else it may tell some again.
+        """
         if not self.cursor:
             self.since_s = now_s
             self._forget()
+        elif not is_precise:
+            self.again = set(self.last)
 
     def told(self, now_s: float) -> None:
         """It is told that something may be missing."""
@@ -46,6 +53,7 @@ class Interest:
     def _forget(self) -> None:
         self.last.clear()
         self.ended.clear()
+        self.again.clear()
 
     def matches(self, key: Key) -> bool:
         """Whether a key is listened to."""

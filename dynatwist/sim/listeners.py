@@ -1,9 +1,11 @@
-"""Subscribers of a simulated cluster, quick and slow ones, that come back with their cursor when their node dies."""
+"""Subscribers of a simulated cluster, quick and slow ones, that wander between nodes with their cursors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from random import Random
 
+from dynatwist.api.live import Listening
 from dynatwist.feed.hub import Notice, Subscription
 from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.dots import Dot
@@ -17,6 +19,8 @@ from .witness import Witness
 from .world import Process
 
 SLOW_S = 6.0
+REPEATS_S = 15.0
+"""So long after a move a listener may hear again what it has heard: the node fetches what was not relayed to it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +33,8 @@ class _Heard:
     :ivar told_s: when it was last told that something may be missing.
     :ivar key: the only key that it listens to, or ``None``.
     :ivar prefix: of the keys that it listens to.
+    :ivar before_move: what it had heard last of each key when it came from another process, and of what it has heard
+        nothing since: there a moment's changes may be heard again.
     """
 
     node: SimNode
@@ -40,9 +46,21 @@ class _Heard:
     ended: set[Key] = field(default_factory=set)
     told_s: float = -1.0
     cursor: str = ""
-    subscription: Subscription | None = None
+    listening: Listening | None = None
     key: str | None = None
     prefix: str = ""
+    before_move: set[Key] = field(default_factory=set)
+    moved_s: float = -REPEATS_S
+
+    def moves(self, now_s: float) -> None:
+        """It goes on at another process."""
+        self.before_move, self.moved_s = set(self.last), now_s
+
+    def close(self) -> None:
+        """Its connection ends."""
+        assert self.listening is not None
+        self.listening.close()
+        self.listening = None
 
     def covers(self, key: Key) -> bool:
         """Whether it has to hear of a key."""
@@ -65,6 +83,9 @@ class Listeners:
         self._tables = tables
         self._open: list[_Heard] = []
         self._away: list[_Heard] = []
+        self._astray: list[_Heard] = []
+        self._reading: set[_Heard] = set()
+        self._random = Random(f"listeners {self._world.seed}")
         self._running = False
         self.announced: dict[tuple[Key, Dot], Record] = {}
 
@@ -84,36 +105,49 @@ class Listeners:
         random = self._world.random
         self._world.later(random.uniform(0.3, 1.5), self._tend)
         for heard in [heard for heard in self._open if not heard.process.alive]:
-            self._open.remove(heard)
-            self._begin(heard)
+            self._wander(heard)
         if self._open and random.random() < 0.1:
             heard = random.choice(self._open)
             if heard.process.alive and not heard.process.paused:
                 heard.process.run(self._leave_and_return, heard)
-        while len(self._open) < self._count and self._begin(None):
+        while len(self._open) < self._count and self._begin():
             pass
 
     def _leave_and_return(self, heard: _Heard) -> None:
-        """A connection broke; the client connects again with its cursor."""
-        core = heard.node.core
-        assert core is not None
-        assert heard.subscription is not None
-        core.hub.unsubscribe(heard.subscription)
-        self._subscribe(heard, heard.cursor)
+        """A connection broke; the client connects again with its cursor, to any node."""
+        heard.close()
+        self._wander(heard)
 
-    def _begin(self, former: _Heard | None) -> bool:
+    def _wander(self, heard: _Heard) -> None:
+        """Go on at any node that is ready, sooner or later."""
+        self._open.remove(heard)
+        nodes = self._cluster.ready_nodes()
+        if not nodes:
+            self._astray.append(heard)
+            return
+        node = self._random.choice(nodes)
+        assert node.process is not None
+        if heard.process is not node.process:
+            heard.moves(self._world.now_s)
+        heard.node, heard.process = node, node.process
+        self._open.append(heard)
+        node.process.run(self._subscribe, heard, heard.cursor or None)
+
+    def _begin(self) -> bool:
         random = self._world.random
         nodes = self._cluster.ready_nodes()
         if not nodes:
             return False
+        while self._astray:
+            self._open.append(self._astray[-1])
+            self._wander(self._astray.pop())
         node = random.choice(nodes)
         assert node.process is not None
         slow = random.random() < 0.25
-        table = former.table if former else random.choice(self._tables)
+        table = random.choice(self._tables)
         heard = _Heard(node, node.process, table, slow, self._world.now_s)
         self._open.append(heard)
-        cursor = former.cursor if former else None
-        node.process.run(self._subscribe, heard, cursor or None)
+        node.process.run(self._subscribe, heard, None)
         return True
 
     # What scenes ask for
@@ -129,8 +163,7 @@ class Listeners:
         """All connections to a node break."""
         for heard in [heard for heard in self._open if heard.node is node]:
             if heard.process.alive and not heard.process.paused and node.core is not None:
-                assert heard.subscription is not None
-                heard.process.run(node.core.hub.unsubscribe, heard.subscription)
+                heard.process.run(heard.close)
                 self._open.remove(heard)
                 self._away.append(heard)
 
@@ -140,6 +173,8 @@ class Listeners:
             return
         for heard in [heard for heard in self._away if heard.node is node]:
             self._away.remove(heard)
+            if heard.process is not node.process:
+                heard.moves(self._world.now_s)
             heard.process = node.process
             self._open.append(heard)
             node.process.run(self._subscribe, heard, heard.cursor)
@@ -149,20 +184,26 @@ class Listeners:
         assert core is not None
 
         def wake() -> None:
-            delay_s = SLOW_S if heard.slow else 0.0
+            delay_s = SLOW_S if heard.slow and heard not in self._reading else 0.0
             self._world.later(delay_s, lambda: self._drain(heard), heard.process)
 
-        heard.subscription = Subscription(
-            table=heard.table, key=heard.key, prefix=heard.prefix, sight=EVERYTHING, wake=wake
-        )
-        heard.cursor = cursor or core.hub.cursor
-        core.hub.subscribe(heard.subscription, cursor)
+        subscription = Subscription(table=heard.table, key=heard.key, prefix=heard.prefix, sight=EVERYTHING, wake=wake)
+        context = core.handlers.context
+        heard.listening = Listening(context, subscription, (), cursor=cursor, wants_initial=False)
+        heard.cursor = heard.listening.cursor
+        wake()
 
     def _drain(self, heard: _Heard) -> None:
-        assert heard.subscription is not None
-        while (item := heard.subscription.take()) is not None:
+        self._read(heard)
+        self._reading.discard(heard)
+        if heard.listening is not None and heard.listening.has_more:
+            self._reading.add(heard)
+
+    def _read(self, heard: _Heard) -> None:
+        while heard.listening is not None and (item := heard.listening.take()) is not None:
             if isinstance(item, Notice):
                 heard.told_s = self._world.now_s
+                heard.cursor = heard.node.core.hub.cursor if heard.node.core is not None else ""
                 heard.last.clear()
                 heard.ended.clear()
                 self._world.say(f"a listener at {heard.node.host} to {heard.table} is told {item.value}")
@@ -178,12 +219,15 @@ class Listeners:
         before = heard.last.get(key)
         if not self._ended.has(record):
             self._witness.say(f"P8: {text} is heard before it is over")
+        elif key in heard.before_move:
+            pass
         elif before is not None and before.dot == record.dot and key in heard.ended:
             self._witness.say(f"P8: {text} is heard twice")
         elif before is not None and before.dot != record.dot and not is_preferred(record, before):
             self._witness.say(f"P8: {text} is heard after {name_of(before)}")
         heard.last[key] = record
         heard.ended.add(key)
+        heard.before_move.discard(key)
 
     def _hear(self, heard: _Heard, key: Key, record: Record) -> None:
         self._world.say(f"heard {'/'.join(key)} {record.value!r} {name_of(record)} at {heard.node.host}")
@@ -194,6 +238,11 @@ class Listeners:
         if known is None or not known.held_by:
             self._witness.say(f"P8: {'/'.join(key)} {name_of(record)} was announced before anybody had it durably")
         before = heard.last.get(key)
+        if key in heard.before_move:
+            heard.before_move.discard(key)
+            before = None
+        if before is not None and before.dot == record.dot and self._world.now_s < heard.moved_s + REPEATS_S:
+            return
         if before is not None and not is_preferred(record, before):
             self._witness.say(
                 f"P8: {'/'.join(key)} at {heard.node.host}: {record.value!r} {name_of(record)} was heard after "

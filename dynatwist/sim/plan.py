@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from random import Random
 
-from dynatwist.feed.hub import HubBounds
+from dynatwist.feed.bounds import HubBounds
 from dynatwist.model.lineage import EXACT_CREATIONS
-from dynatwist.relays import INTEREST_S
+from dynatwist.relays.relays import INTEREST_S
 from dynatwist.storage.durability import Durability
 
 from .sizes import Sizes, draw_sizes

@@ -68,7 +68,8 @@ class Sockets:
         self._world.later(random.uniform(0.2, 1.0), self._tend)
         self._connections = [one for one in self._connections if one.process.alive and not one.is_refused]
         nodes = self._cluster.ready_nodes()
-        while nodes and sum(not one.is_refused for one in self._connections) < self._count:
+        missing = self._count - sum(not one.is_refused for one in self._connections)
+        for _ in range(missing if nodes else 0):  # some are refused at once, and come another time
             self._arrive(random.choice(nodes))
         for one in self._connections:
             if one.is_open and random.random() < LEAVING:

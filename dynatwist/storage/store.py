@@ -168,6 +168,11 @@ class Store:
         """The time that is over, by which records expire; it never falls. See `dynatwist.replication.lapse`."""
         return self.state.lapse_ms
 
+    @property
+    def buried_ms(self) -> int:
+        """Whatever ends by itself and is held has been buried, if it ends by then."""
+        return min(self._index.ends.next_ms - 1, self.lapse_ms)
+
     def pass_by(self, lapse_ms: int) -> None:
         """So much time is over."""
         self.state.pass_by(lapse_ms)

@@ -18,7 +18,8 @@ HEARTBEAT_S = 15.0
 
 @implementer(IPushProducer)
 class SseStream:
-    """One listener. Starts silent; a comment every 15 s keeps the connection, and finds out dead ones."""
+    """One listener. Starts silent; a comment every 15 s keeps the connection, finds out dead ones,
+    and says where the listener is."""
 
     def __init__(self, request: BoundedRequest, clock: Clock, metrics: Metrics, streams: set[SseStream]) -> None:
         self._request = request
@@ -69,8 +70,8 @@ class SseStream:
 
     def _beat(self) -> None:
         self._heartbeat = self._clock.callLater(HEARTBEAT_S, self._beat)
-        if not self._paused:
-            self._request.write(b":\n\n")
+        if not self._paused and self._stream is not None:
+            self._request.write(self._stream.beat())
 
     def _end(self) -> None:
         if self._ended:

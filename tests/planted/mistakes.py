@@ -15,7 +15,7 @@ from dynatwist.model.dots import Dot
 from dynatwist.model.records import unpack
 from dynatwist.model.replica import Replica
 from dynatwist.net.messages import Done
-from dynatwist.relays import Relays
+from dynatwist.relays.relays import Relays
 from dynatwist.repair import hand_off, repair
 from dynatwist.replication import quorum
 from dynatwist.replication.collection import Collection

@@ -9,7 +9,7 @@ from dynatwist.auth.tickets import Tickets
 from dynatwist.feed.hub import Hub
 from dynatwist.feed.window import Window
 from dynatwist.net.lives import Lives
-from dynatwist.relays import Relays
+from dynatwist.relays.relays import Relays
 from dynatwist.replication.forwarding import Forwarding
 from dynatwist.replication.reading import Reading
 from dynatwist.requests import listing

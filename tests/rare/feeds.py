@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dynatwist.feed.hub import Hub, HubBounds, Notice, Subscription
+from dynatwist.feed.bounds import HubBounds
+from dynatwist.feed.hub import Hub, Notice, Subscription
 from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.request import Code

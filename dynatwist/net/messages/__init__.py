@@ -7,7 +7,7 @@ that the sender went by: an older one is answered with `StaleRegistry`.
 from __future__ import annotations
 
 from .base import WIRE_VERSION
-from .feeds import Listen, Listening, Relay
+from .feeds import BookmarkIs, Listen, Listening, Relay
 from .greeting import Done, Hello, Leaving, Ping, Refused, StaleRegistry, Status, Unable
 from .members import Accept, Join, KeysAre, Prepare, RegistryIs, Rekey, Settle, Voted
 from .records import Compare, DotHeld, Fetch, Fetched, Forward, Held, Outcome, ReadDot, Replicate, Scan, Scanned
@@ -62,6 +62,7 @@ AnyMessage = (
     | RegistryIs
     | Status
     | Relay
+    | BookmarkIs
     | Listen
     | Listening
     | Leaving
@@ -84,6 +85,7 @@ __all__ = [
     "WIRE_VERSION",
     "Accept",
     "AnyMessage",
+    "BookmarkIs",
     "BucketEntries",
     "Buckets",
     "BucketsAre",

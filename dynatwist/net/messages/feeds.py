@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from dynatwist.model.record import Key, Record
 
 from .base import Message
@@ -43,3 +47,19 @@ class Listening(Message, frozen=True, tag=39):
     cursor: str
     gap: bool = False
     over: list[int] = []
+
+
+class BookmarkIs(Message, frozen=True, tag=60):
+    """Whoever has heard the events of a process up to a number has heard of so much; one-way. See
+    `dynatwist.feed.bookmarks`. Of the sender's own process it comes behind all events that it covers.
+
+    :ivar epoch: of the process, as its cursors say.
+    :ivar heard: as `dynatwist.feed.heard.Heard.pack` makes it.
+    :ivar age_ms: for so long it has been known; 0 of one that the sender has just made.
+    """
+
+    epoch: Annotated[str, Meta(max_length=64)]
+    before: Annotated[int, Meta(ge=0)]
+    after: Annotated[int, Meta(ge=0)]
+    heard: bytes
+    age_ms: Annotated[int, Meta(ge=0)] = 0

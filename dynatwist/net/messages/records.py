@@ -7,7 +7,7 @@ from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Brief
 
-from .base import Message
+from .base import Generation, Message, PartitionNumber
 
 
 class Replicate(Message, frozen=True, tag=7):
@@ -112,21 +112,29 @@ class Outcome(Message, frozen=True, tag=13):
 
 
 class Scan(Message, frozen=True, tag=14):
-    """Entries of a table, in order of keys, from the partitions that the answerer owns. Reply `Scanned`."""
+    """Entries of a table, in order of keys, from the partitions that the answerer owns. Reply `Scanned`.
+
+    :ivar wants_collected: whether it is to be said which tombstones went lately.
+    """
 
     registry: int
     table: str
     prefix: str
     after: str
     limit: int
+    wants_collected: bool = False
 
 
 class Scanned(Message, frozen=True, tag=15):
     """Reply: (key, dot) in order, tombstones included; `more` when the limit cut it short.
 
     :ivar briefs: what can be said of each record; none, from older releases.
+    :ivar collected: of partitions of which tombstones went, as `dynatwist.feed.collected` has it: (partition, the
+        generation up to which it is not known which ones, those that went since); ``None`` where nobody asked, or the
+        release does not know.
     """
 
     entries: list[tuple[str, Dot]]
     more: bool
     briefs: list[Brief] = []
+    collected: list[tuple[PartitionNumber, Generation, list[Dot]]] | None = None

@@ -1,25 +1,34 @@
 """Feeds at nodes that do not own a key: what wins at an owner is relayed to whoever has listeners for it.
 
 Every node listens at all others, and remembers for each the cursor up to which it was told. When a link comes back it
-asks from there, so nothing is skipped; where that is not possible its listeners are told to read afresh.
+asks from there, so nothing is skipped. Where that is not possible, since the other process is a new one, or too much
+has happened, it fetches what the other one holds and has not told (`Missed`). Only where tombstones may be gone that
+its listeners were not told of, they are told to read afresh.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Awaitable, Callable, Container
+
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import Logger
 
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
+from dynatwist.feed.heard import Heard
 from dynatwist.feed.hub import Hub
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed
 from dynatwist.model.registry import Registry
-from dynatwist.model.ring import is_system_table, partition_of
+from dynatwist.model.ring import PARTITIONS, is_system_table, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Listen, Listening, Relay
 from dynatwist.net.replies import Reply
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
+
+from .bookmarking import Bookmarking
+from .streams import Streams
 
 LATE_S = 0.25
 """Who was asked to relay and answers later than this may not have relayed what listeners already count on."""
@@ -31,16 +40,37 @@ INTEREST_S = 60.0
 """For so long a table is relayed to a node after its last listener left: clients connect again within seconds."""
 
 
+AFTER_CHANGE_S = 10.0
+"""For so long after members have changed all is relayed to all who listen: somebody may still go by the members of
+before, and take a node for an owner that is none any more."""
+
+Missed = Callable[[bytes, str, Heard, Callable[[Key, Record], None]], Awaitable[bool]]
+"""Fetches what a node holds of a table and somebody has not heard, and calls with each record, those that are over
+among them. Answers whether that is all: false where tombstones may be gone. Fails where the node does not answer."""
+
+
+class NoAnswer(Exception):
+    """A node does not answer now."""
+
+
 class Relays:
     """See the module.
 
     :ivar resume_bytes: see `RESUME_BYTES`.
     :ivar interest_s: see `INTEREST_S`.
+    :ivar bookmarking: says what was announced here.
     """
+
+    log = Logger()
 
     def __init__(self, cluster: Cluster, hub: Hub) -> None:
         self._cluster = cluster
         self._hub = hub
+        self._streams = Streams(cluster.me.node_id)
+        self.bookmarking = Bookmarking(cluster, hub, self._streams)
+        self._missed: Missed | None = None
+        self._settles_at_s = 0.0
+        self._catching: dict[bytes, Heard] = {}
         self._listening: dict[bytes, list[str]] = {}
         self._cursors: dict[bytes, str] = {}
         self._doubtful: set[bytes] = set()
@@ -50,18 +80,30 @@ class Relays:
         cluster.peers.on_call(Listen, self._on_listen)
         cluster.peers.on_notice(Relay, self._on_relay)
         cluster.peers.on_linked.append(self._linked)
+        cluster.peers.on_unlinked.append(self._streams.breaks)
         cluster.on_registry.append(self._on_registry)
 
     def bound(self, resume_bytes: int, interest_s: float) -> None:
         """Go by another `resume_bytes` and `interest_s` than the usual ones, from now on."""
         self.resume_bytes, self.interest_s = resume_bytes, interest_s
 
+    def fetch_by(self, missed: Missed) -> None:
+        """How to fetch what was not relayed."""
+        self._missed = missed
+
     # As an owner
+
+    def is_settled(self, key: Key) -> bool:
+        """Whether the store here has held all that was ever announced of a key."""
+        return not self._streams.has_any_of(partition_of(*key)) and self._cluster.standing.has_all_of(key)
 
     def announce(self, key: Key, record: Record, packed: Packed, replaced: Packed | None) -> None:
         """A record won here and is durable: tell whoever listens, here or at a node that does not own it."""
         if not self._hub.is_awake or (record.value is not None and record.is_dead(self._cluster.store.lapse_ms)):
             return  # nobody listens; or its end is announced, which is all that there is to tell
+        if self._streams.has(key, record):
+            sometimes("a new owner comes to hold what its listeners were told before")
+            return
         if is_system_table(key[0]) or self._hub.publish(key, record, packed, replaced) is None or not self._listening:
             return
         self._relay(key, Relay([(key, record)], self._hub.cursor))
@@ -88,11 +130,21 @@ class Relays:
 
     def _is_for(self, node: bytes, key: Key) -> bool:
         tables = self._listening.get(node, ())
-        return ("" in tables or key[0] in tables) and node not in self._cluster.ownership.owners(partition_of(*key))
+        if "" not in tables and key[0] not in tables:
+            return False
+        return node not in self._cluster.ownership.owners(partition_of(*key)) or self._may_be_taken_wrong
+
+    @property
+    def _may_be_taken_wrong(self) -> bool:
+        """Whether members change, or have a moment ago: not everybody goes by the same owners."""
+        registry = self._cluster.registry
+        is_changing = registry is not None and registry.changing
+        return is_changing or self._cluster.runtime.monotonic_s() < self._settles_at_s
 
     def _on_listen(self, arrival: Arrival, message: Listen, respond: Respond) -> None:
         if message.tables:
             self._hub.wake()
+            self.bookmarking.make()
             self._listening[arrival.node] = message.tables
         else:
             self._listening.pop(arrival.node, None)
@@ -118,6 +170,7 @@ class Relays:
         self._fading[table] = self._cluster.runtime.clock.callLater(self.interest_s, fade)
 
     def _interest_changed(self) -> None:
+        self.bookmarking.make()  # in front of the first event, so that a cursor of that counts elsewhere
         for node in self._cluster.links.linked():
             if self._cluster.ownership.is_member(node):
                 self._listen(node, "")
@@ -132,6 +185,7 @@ class Relays:
     def _listen(self, node: bytes, since: str) -> None:
         cluster = self._cluster
         asked_s = cluster.runtime.monotonic_s()
+        self._streams.breaks(node)
 
         def replied(reply: Reply) -> None:
             if not isinstance(reply, Listening):
@@ -140,12 +194,69 @@ class Relays:
                     cluster.runtime.clock.callLater(LATE_S, self._listen, node, since)
                 return
             late = not since and cluster.runtime.monotonic_s() - asked_s > LATE_S
-            if reply.gap or late or (node in self._doubtful and not since):
-                self._hub.reset()
+            has_gap = reply.gap or late or (node in self._doubtful and not since)
             self._doubtful.discard(node)
             self._take(node, reply.records, reply.cursor, frozenset(reply.over))
+            if has_gap:
+                self._catch_up(node)
+            else:
+                self._streams.mend(node)
 
         cluster.links.call(node, Listen(self._hub.interest.names(), since), replied)
+
+    # What was not relayed
+
+    def _catch_up(self, node: bytes) -> None:
+        """Fetch what a node has announced and not relayed; until then its bookmarks do not count."""
+        self._streams.breaks(node)
+        heard, tables = self._heard_of(node), self._hub.interest.names()
+        if heard is None or "" in tables or not self._cluster.peers.has_bookmarks(node):
+            self._hub.reset()
+            self._streams.mend(node)
+            return
+        sometimes("what a node has not relayed is fetched")
+        self._catching[node] = heard
+        ensureDeferred(self._fetch(node, tables, heard)).addErrback(
+            lambda failure: self.log.failure("what was not relayed could not be fetched", failure=failure)
+        )
+
+    def _heard_of(self, node: bytes) -> Heard | None:
+        """What was heard of all partitions that a node owns and this one does not; ``None`` where that is not known."""
+        ownership = self._cluster.ownership
+        parts = self._streams.parts()
+        for partition in range(PARTITIONS):
+            owners = ownership.owners(partition)
+            if node in owners and self._cluster.me.node_id not in owners and partition not in parts:
+                return None
+        return Heard(parts, self._streams.lapse_ms)
+
+    async def _fetch(self, node: bytes, tables: list[str], heard: Heard) -> None:
+        assert self._missed is not None
+        for table in tables:
+            try:
+                is_all = await self._missed(node, table, heard, self._hear)
+            except NoAnswer:
+                if self._catching.get(node) is heard and self._cluster.links.is_reachable(node):
+                    self._cluster.runtime.clock.callLater(LATE_S, self._catch_up, node)
+                return
+            if self._catching.get(node) is not heard:
+                return  # the link broke meanwhile, and it began anew
+            if not is_all:
+                sometimes("tombstones may be gone that a node has not relayed")
+                self._hub.reset()
+                break
+        del self._catching[node]
+        self._streams.mend(node)
+
+    def _hear(self, key: Key, record: Record) -> None:
+        """One more that was not relayed."""
+        if record.value is not None and record.is_dead(self._cluster.store.lapse_ms):
+            self._hub.publish_end(key, record)
+        else:
+            self._hub.publish(key, record)
+        self._streams.note(key, record, self._cluster.ownership)
+
+    # What is relayed
 
     def _on_relay(self, arrival: Arrival, message: Relay) -> None:
         if message.gap:
@@ -165,9 +276,9 @@ class Relays:
                 self._hub.publish_end(key, record)
             else:
                 self._hub.publish(key, record)
+            self._streams.note(key, record, self._cluster.ownership)
 
     def _on_registry(self, before: Registry | None, after: Registry) -> None:
-        """What this node owned until now is relayed to it from now on; in between something may be missed."""
         cluster = self._cluster
         for node in {*self._listening, *self._cursors}:
             if not cluster.ownership.is_member(node):
@@ -177,5 +288,19 @@ class Relays:
         for node in cluster.links.linked():
             if node not in known and cluster.ownership.is_member(node):
                 self._linked(node)
-        if before is not None and before.changing and not after.changing:
-            self._hub.reset()
+        if before is None or (not before.changing and not after.changing):
+            return
+        self._settles_at_s = cluster.runtime.monotonic_s() + AFTER_CHANGE_S
+        if not after.changing:
+            self._members_changed(before)
+
+    def _members_changed(self, before: Registry) -> None:
+        """What this node owned until now is relayed to it from now on; what was not in between, it fetches."""
+        cluster = self._cluster
+        me, store = cluster.me.node_id, cluster.store
+        for partition in range(PARTITIONS):
+            if me in before.all_owners(partition) and not cluster.ownership.owns(partition):
+                self._streams.own_no_more(store.replicas[partition], store.buried_ms)
+        for node in cluster.links.linked():
+            if self._hub.interest.names() and cluster.ownership.is_member(node):
+                self._catch_up(node)

@@ -1,0 +1,132 @@
+"""Makes a bookmark a second, while anybody listens, and tells the other members: see `dynatwist.feed.bookmarks`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.feed.bookmarks import INTERVAL_S, Bookmark
+from dynatwist.feed.collected import Collected
+from dynatwist.feed.heard import Heard, Part, unpacked
+from dynatwist.feed.hub import Hub
+from dynatwist.model.ring import PARTITIONS
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import BookmarkIs, Hello
+from dynatwist.runtime import Timer, cancel
+from dynatwist.storage.effects import Effect, Gone
+from dynatwist.storage.entries import AnyEntry, Dropped, Reset, SetAside, Wholeness
+
+from .streams import Streams
+
+KEPT_AS = "bookmarks"
+"""Among the small named values that a node keeps."""
+KEEP_EVERY_S = 60.0
+"""A client that was connected until all nodes were killed may hear a minute's changes again."""
+
+
+class Bookmarking:
+    """See the module.
+
+    :ivar collected: which tombstones went here lately.
+    """
+
+    def __init__(self, cluster: Cluster, hub: Hub, streams: Streams) -> None:
+        self._cluster = cluster
+        self._hub = hub
+        self._streams = streams
+        self._is_due = True
+        self._is_making = False
+        self._keep_at_s = 0.0
+        self._met: dict[bytes, bytes] = {}
+        self._timer: Timer | None = None
+        self.collected = Collected([replica.generation for replica in cluster.store.replicas])
+        hub.bookmarks.recall(cluster.store.meta.get(KEPT_AS, b""), cluster.runtime.monotonic_s())
+        cluster.store.observe(self._changed)
+        cluster.peers.on_notice(BookmarkIs, self._on_bookmark)
+        cluster.peers.on_greeted.append(self._greeted)
+
+    def start(self) -> None:
+        """Begin to make them."""
+        self._timer = self._cluster.runtime.clock.callLater(INTERVAL_S, self.start)
+        self.make()
+        if self._cluster.runtime.monotonic_s() >= self._keep_at_s:
+            self._keep()
+
+    def stop(self) -> None:
+        """Make no more."""
+        cancel(self._timer)
+        self._keep()
+
+    def _keep(self) -> None:
+        """Keep some over a restart of all members, if there are others than those that are kept."""
+        self._keep_at_s = self._cluster.runtime.monotonic_s() + KEEP_EVERY_S
+        kept, store = self._hub.bookmarks.kept(), self._cluster.store
+        if self._hub.is_awake and kept != store.meta.get(KEPT_AS):
+            store.set_meta(KEPT_AS, kept)
+
+    def _changed(self, entry: AnyEntry, effect: Effect) -> None:
+        self._is_due = True
+        kind = type(entry)
+        if kind is Dropped and type(effect) is Gone:
+            assert isinstance(entry, Dropped)
+            replica = self._cluster.store.replicas[entry.partition]
+            dots = [record.dot for record in effect.records.values()]
+            self.collected.note(entry.partition, dots, replica.generation)
+        elif isinstance(entry, Reset | SetAside | Wholeness):
+            replica = self._cluster.store.replicas[entry.partition]
+            self.collected.begin(entry.partition, replica.generation)
+
+    def make(self) -> None:
+        """Make one, if anybody listens and anything has changed; it counts once what it covers is durable."""
+        if not self._hub.is_awake or self._is_making or not self._is_due:
+            return
+        self._is_due, self._is_making = False, True
+        store = self._cluster.store
+        self._streams.settle(store.replicas, self._cluster.ownership)
+        before = self._hub.position
+        heard = Heard(dict(self._parts()), min(store.buried_ms, self._streams.lapse_ms))
+        store.wal.when_durable(store.wal.lsn, lambda: self._made(before, heard))
+
+    def _parts(self) -> Iterable[tuple[int, Part]]:
+        store, ownership = self._cluster.store, self._cluster.ownership
+        yield from self._streams.parts().items()
+        for replica in store.replicas[:PARTITIONS]:
+            if ownership.owns(replica.number) and replica.whole and not ownership.is_joining(replica.number):
+                yield replica.number, Part(replica.clock.copy(), replica.generation)
+
+    def _made(self, before: int, heard: Heard) -> None:
+        self._is_making = False
+        now_s = self._cluster.runtime.monotonic_s()
+        self._tell_all(self._hub.epoch, self._hub.bookmark(before, heard, now_s))
+
+    def _tell_all(self, epoch: str, bookmark: Bookmark) -> None:
+        for node in self._cluster.links.linked():
+            self._tell(node, epoch, bookmark, 0)
+
+    def _tell(self, node: bytes, epoch: str, bookmark: Bookmark, age_ms: int) -> None:
+        if self._cluster.peers.has_bookmarks(node) and self._cluster.ownership.is_member(node):
+            message = BookmarkIs(epoch, bookmark.before, bookmark.after, bookmark.heard, age_ms)
+            self._cluster.links.tell(node, message)
+
+    def _greeted(self, node: bytes, hello: Hello) -> None:
+        """A peer that has just started is told what it may be asked about, once it has said what it understands."""
+        if self._met.get(node) != hello.epoch:
+            self._met[node] = hello.epoch
+            self._cluster.runtime.clock.callLater(INTERVAL_S, self._tell_history, node)
+
+    def _tell_history(self, node: bytes) -> None:
+        for epoch, bookmark, age_s in self._hub.bookmarks.history(self._cluster.runtime.monotonic_s()):
+            self._tell(node, epoch, bookmark, 1 + int(1000 * age_s))
+
+    def _on_bookmark(self, arrival: Arrival, message: BookmarkIs) -> None:
+        if message.epoch == self._hub.epoch:
+            return
+        now_s = self._cluster.runtime.monotonic_s()
+        bookmark = Bookmark(message.before, message.after, message.heard)
+        self._hub.bookmarks.note(message.epoch, bookmark, now_s - message.age_ms / 1000)
+        if message.age_ms or not self._hub.is_awake or self._cluster.ownership.owns_all:
+            return
+        heard = unpacked(message.heard)
+        if heard is not None:
+            self._streams.take(arrival.node, heard, self._cluster.ownership)
+            self._is_due = True

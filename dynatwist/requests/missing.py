@@ -1,0 +1,248 @@
+"""What a listener has missed, from what is held: anti-entropy towards whoever listens.
+
+All members that can be reached scan the part of a table that they own. A record is *news* if its dot is not covered by
+what the listener has heard, or if it has ended since by itself. Where owners differ, the greatest record counts: if
+that is not news, nothing of the key is, since what lost to it is older. Tombstones are told like all else. Where one
+may be gone that was not told of, the listener has to read afresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from dynatwist.cluster.cluster import Cluster
+from dynatwist.cluster.fetch import fetch
+from dynatwist.feed.heard import Heard
+from dynatwist.model.dots import Dot
+from dynatwist.model.record import Key, Record, beats
+from dynatwist.model.records import Brief
+from dynatwist.model.ring import PARTITIONS, partition_of
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import Scan, Scanned
+from dynatwist.net.replies import NoAnswer, Reply
+from dynatwist.relays.relays import NoAnswer as NodeIsAway
+
+from .listing import PAGE_BYTES, PAGE_KEYS, Listing, ListingUnavailable
+
+SCAN_TIMEOUT_S = 1.0
+"""For one member to scan a slice; then those that have answered are to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A stretch of what was missed.
+
+    :ivar records: those that are over and tombstones among them, in order of keys.
+    :ivar next_after: where the next stretch begins; ``None`` when this is the last.
+    :ivar is_all: false where a delete may have been missed that nobody knows of any more.
+    """
+
+    records: list[tuple[Key, Record]]
+    next_after: str | None
+    is_all: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What is asked for.
+
+    :ivar key: this one only.
+    """
+
+    table: str
+    prefix: str = ""
+    key: str | None = None
+    after: str = ""
+
+    @property
+    def message_parts(self) -> tuple[str, str, int]:
+        """(prefix, after, limit) of the scan for it."""
+        return (self.prefix, self.after, PAGE_KEYS) if self.key is None else (self.key, "", 1)
+
+    def wants(self, name: str) -> bool:
+        """Whether a key that was scanned is asked for."""
+        return self.key is None or name == self.key
+
+    @property
+    def partitions(self) -> Iterable[int]:
+        """Those that it may be in."""
+        return range(PARTITIONS) if self.key is None else (partition_of(self.table, self.key),)
+
+
+class Missing:
+    """See the module."""
+
+    def __init__(self, cluster: Cluster, listing: Listing) -> None:
+        self._cluster = cluster
+        self._listing = listing
+
+    async def page(self, wanted: Stretch, heard: Heard) -> News:
+        """Some of what a listener has missed.
+
+        :raises ListingUnavailable: when some part of the table has no owner that answers.
+        """
+        cluster = self._cluster
+        version = -1
+        scans: dict[bytes, Scanned] = {}
+        while version != cluster.version:
+            version = cluster.version
+            others = [node for node in sorted(cluster.ownership.members) if cluster.links.is_reachable(node)]
+            scans = await self._scan([cluster.me.node_id, *others], wanted)
+        if not all(any(self._counts(node, number) for node in scans) for number in wanted.partitions):
+            raise ListingUnavailable
+        return await self._news(wanted, heard, scans)
+
+    async def of_node(self, node: bytes, table: str, heard: Heard, hear: Callable[[Key, Record], None]) -> bool:
+        """What one node holds that this one does not own, and somebody has not heard; see `Relays.fetch_by`."""
+        after: str | None = ""
+        while after is not None:
+            wanted = Stretch(table, after=after)
+            scans = await self._scan([node], wanted)
+            if node not in scans:
+                raise NodeIsAway
+            try:
+                news = await self._news(wanted, heard, scans)
+            except ListingUnavailable:
+                raise NodeIsAway from None
+            if not news.is_all:
+                return False
+            for key, record in news.records:
+                if not self._cluster.ownership.owns(partition_of(*key)):
+                    hear(key, record)
+            after = news.next_after
+        return True
+
+    # Scanning
+
+    async def _scan(self, nodes: list[bytes], wanted: Stretch) -> dict[bytes, Scanned]:
+        cluster = self._cluster
+        prefix, after, limit = wanted.message_parts
+        message = Scan(cluster.version, wanted.table, prefix, after, limit, wants_collected=True)
+        scans: dict[bytes, Scanned] = {}
+
+        def ask(node: bytes) -> Deferred[None]:
+            done: Deferred[None] = Deferred()
+
+            def heard(reply: Reply) -> None:
+                if done.called:
+                    return
+                cluster.learn(reply)
+                if isinstance(reply, Scanned) and len(reply.briefs) == len(reply.entries):
+                    scans[node] = reply
+                done.callback(None)
+
+            if node == cluster.me.node_id:
+                self._listing.answer(Arrival(node), message, heard)
+            else:
+                cluster.links.ask(node, message, heard, lambda: heard(NoAnswer.UNSENT), SCAN_TIMEOUT_S)
+            return done
+
+        await gatherResults([ask(node) for node in nodes])
+        return scans
+
+    def _counts(self, node: bytes, partition: int) -> bool:
+        """Whether a node that has answered holds all of a partition."""
+        if node not in self._cluster.ownership.owners(partition):
+            return False
+        return self._listing.is_whole(node, partition)
+
+    # What is news
+
+    async def _news(self, wanted: Stretch, heard: Heard, scans: dict[bytes, Scanned]) -> News:
+        is_all = not any(self._may_lack(node, scan, heard, wanted) for node, scan in scans.items())
+        horizon = min((scan.entries[-1][0] for scan in scans.values() if scan.more and scan.entries), default=None)
+        if wanted.key is not None:
+            horizon = None
+        found = self._found(wanted, scans, horizon)
+        over_ms = self._cluster.store.lapse_ms
+        names: list[str] = []
+        room = PAGE_BYTES
+        for name in sorted(found):
+            partition = partition_of(wanted.table, name)
+            if not any(_is_news(heard, partition, dot, brief, over_ms) for dot, brief in found[name].values()):
+                continue
+            room -= max(brief.size_bytes for _, brief in found[name].values())
+            if names and room < 0:
+                horizon = names[-1]
+                break
+            names.append(name)
+        records = await self._resolve(wanted.table, names, found)
+        told = [(key, one) for key, one in records if _is_record_news(heard, partition_of(*key), one, over_ms)]
+        return News(told, horizon, is_all)
+
+    def _found(
+        self, wanted: Stretch, scans: dict[bytes, Scanned], horizon: str | None
+    ) -> dict[str, dict[bytes, tuple[Dot, Brief]]]:
+        """By key and node, what was scanned."""
+        found: dict[str, dict[bytes, tuple[Dot, Brief]]] = {}
+        for node, scan in scans.items():
+            for (name, dot), brief in zip(scan.entries, scan.briefs, strict=True):
+                if wanted.wants(name) and (horizon is None or name <= horizon):
+                    found.setdefault(name, {})[node] = dot, brief
+        return found
+
+    def _may_lack(self, node: bytes, scan: Scanned, heard: Heard, wanted: Stretch) -> bool:
+        """Whether a node may have collected a tombstone that a listener was not told of."""
+        if scan.collected is None:
+            return True
+        partitions = set(wanted.partitions)
+        return any(
+            heard.may_lack_delete(partition, floor, dots)
+            for partition, floor, dots in scan.collected
+            if partition in partitions and self._counts(node, partition)
+        )
+
+    async def _resolve(
+        self, table: str, names: list[str], found: dict[str, dict[bytes, tuple[Dot, Brief]]]
+    ) -> list[tuple[Key, Record]]:
+        """The greatest records of some keys, of those that were scanned."""
+        greatest: dict[Key, Record] = {}
+        for node, keys in _asked(table, names, found, self._cluster.me.node_id):
+            for key, record in await self._fetch(node, keys, found):
+                held = greatest.get(key)
+                if held is None or beats(record, held):
+                    greatest[key] = record
+        return [((table, name), greatest[table, name]) for name in names if (table, name) in greatest]
+
+    async def _fetch(
+        self, node: bytes, keys: list[Key], found: dict[str, dict[bytes, tuple[Dot, Brief]]]
+    ) -> list[tuple[Key, Record]]:
+        if node == self._cluster.me.node_id:
+            held = ((key, self._cluster.store.held(key)) for key in keys)
+            # What came since may not be durable, and is announced when it is.
+            return [(key, one) for key, one in held if one is not None and one.dot == found[key[1]][node][0]]
+        fetched: Deferred[bool] = Deferred()
+        records: list[tuple[Key, Record]] = []
+        fetch(self._cluster, node, keys, records.extend, fetched.callback)
+        if not await fetched:
+            raise ListingUnavailable
+        return records
+
+
+def _is_news(heard: Heard, partition: int, dot: Dot, brief: Brief, over_ms: int) -> bool:
+    if not heard.has(partition, dot):
+        return True
+    return not brief.is_deleted and heard.lapse_ms < brief.expires_ms <= over_ms
+
+
+def _is_record_news(heard: Heard, partition: int, record: Record, over_ms: int) -> bool:
+    if not heard.has(partition, record.dot):
+        return True
+    return record.value is not None and heard.lapse_ms < record.expires_ms <= over_ms
+
+
+def _asked(
+    table: str, names: list[str], found: dict[str, dict[bytes, tuple[Dot, Brief]]], me: bytes
+) -> Iterator[tuple[bytes, list[Key]]]:
+    """Whom to ask for which keys: of each record that was scanned one of those who hold it, this node first."""
+    asked: dict[bytes, list[Key]] = {}
+    for name in names:
+        by_dot: dict[Dot, bytes] = {}
+        for node in sorted(found[name], key=lambda node: node != me):
+            by_dot.setdefault(found[name][node][0], node)
+        for node in by_dot.values():
+            asked.setdefault(node, []).append((table, name))
+    yield from asked.items()
