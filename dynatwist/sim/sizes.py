@@ -16,6 +16,7 @@ import msgspec
 from dynatwist.core import Core
 from dynatwist.model.record import Record
 from dynatwist.net.framing import FRAME_SIZES, FrameSizes
+from dynatwist.replication.conflicts import CONFLICT_BYTES, SETTLED_BYTES, Conflict
 from dynatwist.storage.index import NAMED_BYTES, RECORD_OVERHEAD_BYTES, TABLE_OVERHEAD_BYTES
 from dynatwist.storage.store import CELL_BYTES
 
@@ -93,12 +94,19 @@ def size_of(name: str, record: Record | None) -> int:
 
 
 def stored_bytes(core: Core) -> int:
-    """What all records of a node count for, their tables, and its registers."""
+    """What all records of a node count for, their tables, its registers and its conflicts."""
     held = [item for replica in core.store.replicas for item in replica.records.items()]
     tables = {table for (table, _), _ in held}
     cells = sum(len(registers.cells) for registers in core.store.state.registers)
     records = sum(size_of(key[1], record) for key, record in held)
-    return records + sum(len(table) + TABLE_OVERHEAD_BYTES for table in tables) + CELL_BYTES * cells
+    conflicts = sum(conflict_bytes(conflict) for _, conflict in core.store.state.conflicts.newest())
+    conflicts += SETTLED_BYTES * len(core.store.state.conflicts.settled())
+    return records + sum(len(table) + TABLE_OVERHEAD_BYTES for table in tables) + CELL_BYTES * cells + conflicts
+
+
+def conflict_bytes(conflict: Conflict) -> int:
+    """What a conflict counts for, from its definition."""
+    return len(conflict.key[0]) + len(conflict.key[1]) + len(conflict.lost) + CONFLICT_BYTES
 
 
 def held_bytes(root: Any) -> int:
