@@ -44,6 +44,7 @@ from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.relays import Relays
 from dynatwist.repair.repair import Repair
 from dynatwist.replication.met import REPEATED_S
+from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.table_changes import TableChanges
@@ -220,7 +221,13 @@ class Core:
         )
         rotation = Rotation(self.cluster, self.registers, self.keyring, config.token_lifetime_s)
         changes = TableChanges(self.cluster, self.registers, self.coordinator)
-        self.handlers = Handlers(context, rotation, changes, self.runtime.later)
+        self.handlers = Handlers(
+            context,
+            rotation=rotation,
+            table_changes=changes,
+            conflicts=Conflicts(self.cluster),
+            later=self.runtime.later,
+        )
 
     def _counters(self) -> dict[str, int]:
         return counters_of(

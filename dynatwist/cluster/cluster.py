@@ -159,7 +159,7 @@ class Cluster:
 
     def _status(self) -> Status:
         """What the peers are told of this node."""
-        return Status(self.standing.is_ready, self.standing.not_whole(), self.yielding.yields, True, True)
+        return Status(self.standing.is_ready, self.standing.not_whole(), self.yielding.yields, True, True, True)
 
     def publish(self) -> None:
         """Tell the peers how this node is, if that has changed."""
