@@ -43,6 +43,7 @@ from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.relays import Relays
 from dynatwist.repair.repair import Repair
+from dynatwist.replication.conflicts import MAX_BYTES, MEMORY_SHARE
 from dynatwist.replication.met import REPEATED_S
 from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.coordinator import Coordinator
@@ -90,6 +91,7 @@ class Core:
             withdraw=lambda: self.relays.withdraw(),
         )
         self.store = self.folder.store
+        self.store.conflicts.bound(min(MAX_BYTES, config.limits.store_bytes // MEMORY_SHARE))
         self._build_cluster(opened.identity_file)
         self._build_requests()
         self._build_users()

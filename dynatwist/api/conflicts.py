@@ -30,7 +30,7 @@ class ConflictRoutes:
 
     def __init__(self, context: Context, conflicts: Conflicts) -> None:
         self._context = context
-        self._conflicts = conflicts
+        self.conflicts = conflicts
 
     async def list(self, request: Request) -> Answer:
         """``[{"id", "table", "key", "lost": record, "won": {...}, "at"}]``, the newest first."""
@@ -44,7 +44,7 @@ class ConflictRoutes:
         position = _id_of(after, "after") if after else b""
         limit = request.integer("limit", USUAL_PAGE, 1, MAX_PAGE)
         context.require_unread_room(identity.uid, LONG_BYTES)
-        page = await self._conflicts.page(table or "", position, limit, lambda one: self._may_see(identity, one))
+        page = await self.conflicts.page(table or "", position, limit, lambda one: self._may_see(identity, one))
         body = b"[" + b",".join([self._json(identity, one) for one in page.conflicts]) + b"]"
         context.require_unread_room(identity.uid, len(body))
         headers = self._said_of(page.missing)
@@ -57,13 +57,13 @@ class ConflictRoutes:
         context = self._context
         context.require_ready()
         identity = context.identify(request)
-        found, missing = await self._conflicts.find(_id_of(name, "id"))
+        found, missing = await self.conflicts.find(_id_of(name, "id"))
         if found is None or not self._may_see(identity, found):
             text = "there is no such conflict, or it is settled already"
             raise ApiError(404, "not_found", text, self._said_of(missing))
         if not self._may_settle(identity, found):
             raise ApiError(403, "forbidden", "you may not update this record, and so not settle what it is about")
-        count, missing = await self._conflicts.settle(found)
+        count, missing = await self.conflicts.settle(found)
         headers = self._said_of(missing)
         if not count:
             text = "no member has noted it durably; it may be settled yet: try again"

@@ -32,6 +32,8 @@ MAX_CONFLICTS = 10_000
 """As the contract with clients has it."""
 MAX_BYTES = 16 << 20
 """Of a node. Usual values are so short that the count is met first; of the largest ones it has sixteen."""
+MEMORY_SHARE = 16
+"""And of a node with little memory no more than one part in so many: writes have the rest."""
 MAX_SETTLED = 10_000
 """Ids, of twenty bytes: as many as a node that was away can have kept."""
 CONFLICT_BYTES = 600
@@ -118,9 +120,11 @@ class KeptConflicts:
         self._kept_bytes = 0
         self.dropped = 0
 
-    def bound(self, most: int, most_bytes: int) -> None:
-        """Keep so much, from now on."""
-        self.most, self.most_bytes = most, most_bytes
+    def bound(self, most_bytes: int) -> None:
+        """Keep so many bytes of them, and a quarter of that in ids, from now on."""
+        self.most_bytes = most_bytes
+        self.most_settled = min(MAX_SETTLED, most_bytes // 4 // SETTLED_BYTES)
+        self._shrink()
 
     @property
     def size_bytes(self) -> int:
@@ -152,12 +156,7 @@ class KeptConflicts:
         self._kept[name] = conflict
         self._kept_bytes += conflict.size_bytes
         self._note(partition_of(*conflict.key), name)
-        gone = 0
-        while len(self._kept) > self.most or self._kept_bytes > self.most_bytes:
-            self._let_go(self._kept.peekitem(0)[0])
-            gone += 1
-        self.dropped += gone
-        return gone != 1 or name in self._kept
+        return self._shrink() != 1 or name in self._kept
 
     def settle(self, partition: int, conflict: ConflictId) -> bool:
         """A conflict is settled: it is kept no more, and whoever brings it again brings nothing new.
@@ -170,8 +169,7 @@ class KeptConflicts:
             return was_kept
         self._settled[conflict] = partition
         self._note(partition, conflict)
-        if len(self._settled) > self.most_settled:
-            self._forget(*reversed(self._settled.popitem(0)))
+        self._shrink()
         return was_kept or conflict in self._settled
 
     # Looks
@@ -193,9 +191,26 @@ class KeptConflicts:
         """
         return list(self._settled.irange(upto or None, after or None, (True, False), reverse=True))
 
+    def is_part_of(self, others: KeptConflicts) -> bool:
+        """Whether others have all of these, and of those that are settled the ids."""
+        is_kept = all(others.get(name) == conflict for name, conflict in self._kept.items())
+        return is_kept and all(map(others.is_settled, self._settled))
+
     def of_partition(self, partition: int) -> list[ConflictId]:
         """The ids of all that are kept, and of those that are settled, of the keys of a partition: for a cold save."""
         return sorted(self._ids.get(partition, ()))
+
+    def _shrink(self) -> int:
+        """Let the oldest go, down to the bounds; answers how many conflicts went."""
+        gone = 0
+        while len(self._kept) > self.most or self._kept_bytes > self.most_bytes:
+            self._let_go(self._kept.peekitem(0)[0])
+            gone += 1
+        while len(self._settled) > self.most_settled:
+            conflict, partition = self._settled.popitem(0)
+            self._forget(partition, conflict)
+        self.dropped += gone
+        return gone
 
     def _note(self, partition: int, conflict: ConflictId) -> None:
         self._ids.setdefault(partition, set()).add(conflict)

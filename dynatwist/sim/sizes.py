@@ -58,6 +58,8 @@ class Sizes:
         core.cluster.links.bound(self.frames)
         core.cluster.bound(core.cluster.step_records, low)
         core.handlers.context.listing.bound(low, low)
+        core.handlers.conflicts.conflicts.bound(low, low)
+        core.store.conflicts.bound(8 * low)
         core.repair.hints.bound(core.repair.hints.batch, low)
         core.repair.answers.bound(min(core.repair.answers.page_bytes, low), core.repair.answers.page_records)
         core.repair.cell_pages.bound(low, 10)
@@ -140,7 +142,12 @@ def _inside(one: Any) -> Iterator[Any]:
         yield from getattr(one, "__dict__", {}).values()
 
 
-FOLLOWED = ("dynatwist.storage.requests", "dynatwist.replication.hints", "dynatwist.feed.hub")
+FOLLOWED = (
+    "dynatwist.storage.requests",
+    "dynatwist.replication.hints",
+    "dynatwist.replication.conflicts",
+    "dynatwist.feed.hub",
+)
 """Modules whose objects are tables, or in tables."""
 
 
@@ -158,6 +165,7 @@ def overfull(core: Core, sizes: Sizes) -> Iterator[str]:
             core.coordinator.from_peers.answers,
             len(core.coordinator.from_peers.answers) * SMALL_ENTRY_BYTES,
         ),
+        ("conflicts", store.state.conflicts, 2 * store.state.conflicts.most_bytes),
         ("hints", store.hints, len(store.hints) * SMALL_ENTRY_BYTES),
     ):
         if (held := held_bytes(table)) > bound:

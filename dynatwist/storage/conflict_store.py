@@ -63,6 +63,10 @@ class ConflictStore:
 
     # Changes
 
+    def bound(self, most_bytes: int) -> None:
+        """Keep no more bytes than that, from now on."""
+        self._state.conflicts.bound(most_bytes)
+
     def meet(self, effect: Held | Lost) -> None:
         """A merge has found two records neither of whose writers had seen the other: keep the one that lost.
 

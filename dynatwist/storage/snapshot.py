@@ -265,8 +265,8 @@ class _Save:
             pieces.append(self._add(Slice(replica.number, items)))
         saver, conflicts = self._saver, self._store.state.conflicts
         for part in contested(conflicts, replica.number, saver.slice_records, saver.slice_bytes):
+            yield True  # one slice a step: the chunk before may have to be written first
             pieces.append(self._add(part))
-            yield True
         self._entries.append(SavedPartition(replica.number, clock, generation, whole, pieces, floor))
         yield True
 
