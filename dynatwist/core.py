@@ -43,7 +43,9 @@ from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
 from dynatwist.relays.relays import Relays
 from dynatwist.repair.repair import Repair
+from dynatwist.replication.conflicts import MAX_BYTES, MEMORY_SHARE
 from dynatwist.replication.met import REPEATED_S
+from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.missing import Missing
@@ -90,6 +92,7 @@ class Core:
             withdraw=lambda: self.relays.withdraw(),
         )
         self.store = self.folder.store
+        self.store.conflicts.bound(min(MAX_BYTES, config.limits.store_bytes // MEMORY_SHARE))
         self._build_cluster(opened.identity_file)
         self._build_requests()
         self._build_users()
@@ -225,7 +228,13 @@ class Core:
         )
         rotation = Rotation(self.cluster, self.registers, self.keyring, config.token_lifetime_s)
         changes = TableChanges(self.cluster, self.registers, self.coordinator)
-        self.handlers = Handlers(context, rotation, changes, self.runtime.later)
+        self.handlers = Handlers(
+            context,
+            rotation=rotation,
+            table_changes=changes,
+            conflicts=Conflicts(self.cluster),
+            later=self.runtime.later,
+        )
 
     def _counters(self) -> dict[str, int]:
         return counters_of(

@@ -50,6 +50,8 @@ class Anything:
             case inspect.StrType():
                 return random.choice(TEXTS)
             case inspect.BytesType() | inspect.RawType():
+                if isinstance(kind, inspect.BytesType) and kind.min_length:
+                    return random.choice((0, 1, 200)).to_bytes(kind.min_length - 2) + random.randbytes(2)
                 return random.choice((*BYTES, *self.seen))
             case inspect.NoneType():
                 return None

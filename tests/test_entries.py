@@ -15,6 +15,7 @@ from dynatwist.model.dots import Dot, DotSet
 from dynatwist.model.record import Draft, write_over
 from dynatwist.model.records import pack
 from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
+from dynatwist.replication.conflicts import id_of
 from dynatwist.storage.effects import Covered, Gone, Held, Lost, logged
 from dynatwist.storage.entries import AnyEntry, Entry, Group, Joined, Merged, SetAside
 from dynatwist.storage.recovery import recover
@@ -113,6 +114,10 @@ class Asked:
     def set_meta(self, number, value):
         self.store.set_meta(f"vote {number}", value)
 
+    def settle(self, number):
+        key, record = PEERS_RECORDS[number]
+        self.store.conflicts.settle(partition_of(*key), id_of(key, pack(record)))
+
     def burn_dot(self, partition):
         self.store.burn_dot(partition)
 
@@ -143,6 +148,7 @@ ASKED = {
     "hint": (3, small, keys),
     "unhint": (3, small, st.lists(keys, max_size=2)),
     "set_meta": (2, small, st.sampled_from([b"", b"a", b"b"])),
+    "settle": (3, peers),
     "burn_dot": (2, partitions),
     "pass_time": (3, st.integers(0, 3000), small),
 }
@@ -184,6 +190,9 @@ def durable(state) -> dict[str, object]:
         found[f"registers of {number}"] = {"/".join(key): cell for key, cell in registers.cells.items()}
         found[f"floor of {number}"] = registers.floor
         found[f"digests of {number}"] = replica.digests.root, replica.digests.to_wire().rstrip(b"\0")
+        found[f"conflicts of {number}"] = {
+            name.hex(): state.conflicts.get(name) for name in state.conflicts.of_partition(number)
+        }
         found[f"tombstones and ends of {number}"] = sorted(replica.tombstones.keys() | replica.ends.keys())
     return msgspec.msgpack.decode(msgspec.msgpack.encode(found))  # a copy
 

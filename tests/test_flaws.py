@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import ensureDeferred
 from twisted.logger import globalLogPublisher
 
 from dynatwist.cluster.starts import MOST_STARTS
@@ -23,6 +24,8 @@ from dynatwist.net import messages
 from dynatwist.net.framing import FrameError, FrameReader, encode
 from dynatwist.net.messages import Done, DotHeld, Fetched, Listening, Pulled, Relay, Replicate, Unable
 from dynatwist.net.sieve import sifted
+from dynatwist.replication.conflicts import id_of
+from dynatwist.requests.conflicts import Conflicts
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 
@@ -148,6 +151,8 @@ REPLIES = {
     messages.Prepare: (messages.Voted,),
     messages.Accept: (messages.Voted,),
     messages.Listen: (messages.Listening,),
+    messages.ListConflicts: (messages.ConflictsAre,),
+    messages.FetchConflicts: (messages.ConflictsFetched,),
 }
 NOT_SENT = messages.Hello | messages.Refused | messages.Rekey
 """Said once; the other two are tested elsewhere."""
@@ -218,6 +223,33 @@ def test_whatever_a_member_says_nothing_fails_and_nothing_flawed_is_kept(seed):
         for replica in node.core.store.replicas:
             flaws = {record_flaw(key, record) for key, record in replica.records.items()}
             assert flaws <= {""}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_a_member_says_of_conflicts_pages_are_sound(seed):
+    """They are in order, end, and show records that could have been written; those of the others are among them."""
+    captured = Captured(seed)
+    node = captured.others[0]
+    for number in range(9):
+        first = write_over(None, (), 0, Draft(b"{}", "alice"), Dot(ACTOR, 50 + number), Stamp(5, 0, ACTOR), 0)
+        for actor in (ACTOR, b"b" * 16):
+            draft, stamp = Draft(b'{"by":"%b"}' % actor, "alice"), Stamp(100 + number, 0, actor)
+            record = write_over(first, (), 0, draft, Dot(actor, 100 + number), stamp, 0)
+            node.process.run(node.core.store.merge, ("c", f"k{number}"), record)
+    assert len(node.core.store.conflicts) == 9
+    pages = []
+    for _ in range(30):
+        listing = Conflicts(node.core.cluster).page("", b"", 5, lambda found: True)
+        node.process.run(lambda listing=listing: ensureDeferred(listing).addCallback(pages.append))
+        captured.world.run(captured.world.now_s + 3)
+    assert len(pages) == 30
+    for page in pages:
+        ids = [one.found.id for one in page.conflicts]
+        assert ids == sorted(ids, reverse=True)
+        assert len(ids) <= 5
+        assert all(not record_flaw(one.found.key, one.lost) for one in page.conflicts)
+        assert all(id_of(one.found.key, pack(one.lost)) == one.found.id for one in page.conflicts)
+    assert any(page.conflicts for page in pages)
 
 
 class TestAMemberThatSendsARecordThatIsNone:

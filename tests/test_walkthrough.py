@@ -33,6 +33,11 @@ def same_everywhere(cluster, table, key, token):
     return records[0] if all(record == records[0] for record in records) else None
 
 
+def lost_values(node, token, key):
+    conflicts = node.request("GET", "/conflicts?table=users", token=token).json
+    return [one["lost"]["value"] for one in conflicts if one["key"] == key]
+
+
 def test_part_1_clean_start(cluster):
     """Part 1: a clean start, with nothing left over."""
     for node in cluster.nodes:
@@ -81,7 +86,7 @@ def test_part_4_conflict_after_a_frozen_node(cluster, users):
 
 
 def test_part_4b_truly_concurrent_writes(cluster, users):
-    """Part 4b: writes that cannot know of each other; equal everywhere, and counted."""
+    """Part 4b: writes that cannot know of each other; equal everywhere, counted, and the loser is kept."""
     one, two, three = cluster.nodes
     alice = users["alice"]
     assert one.put("users", "contested", {"by": "nobody"}, alice, "?w=all").status == 201
@@ -103,6 +108,10 @@ def test_part_4b_truly_concurrent_writes(cluster, users):
     assert final["value"] == {"by": "three"}
     assert len(final["vector_clock"]) >= 2
     wait_until(lambda: sum(node.stats()["conflicts"] for node in cluster.nodes) > before, what="a conflict counted")
+    for node in cluster.nodes:
+        wait_until(
+            lambda node=node: lost_values(node, alice, "contested") == [{"by": "one"}], what="the loser is listed"
+        )
 
 
 def test_part_5_a_thousand_puts(cluster, users):

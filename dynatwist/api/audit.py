@@ -78,7 +78,7 @@ class Audit:
         is_refused = answer.status in REFUSED
         part = route.partition(".")[0]
         is_noted = part in ("accounts", "admin", "keys") and route not in QUIET
-        if part == "data" and who == "admin" and answer.status < 400:
+        if part in ("data", "conflicts") and who == "admin" and answer.status < 400:
             is_noted = True
         if is_refused or is_noted:
             outcome = "created" if answer.status == 201 else "ok" if answer.status < 400 else _code_of(answer)

@@ -10,10 +10,12 @@ from operator import attrgetter
 
 from dynatwist.agreement.rotation import Rotation
 from dynatwist.auth.tokens import Identity
+from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.table_changes import TableChanges
 
 from .accounts import AccountRoutes
 from .admin import AdminRoutes
+from .conflicts import ConflictRoutes
 from .connected import Connected
 from .context import Context
 from .data import DataRoutes
@@ -34,6 +36,7 @@ class Handlers:
 
     :param rotation: of the cluster's secrets.
     :param table_changes: of how tables are kept.
+    :param conflicts: of all members.
     :param later: runs a function in the next turn of the reactor.
     :ivar connected: whoever has a stream or a websocket.
     """
@@ -41,8 +44,10 @@ class Handlers:
     def __init__(
         self,
         context: Context,
+        *,
         rotation: Rotation,
         table_changes: TableChanges,
+        conflicts: Conflicts,
         later: Callable[[Callable[[], None]], object],
     ) -> None:
         self.context = context
@@ -52,6 +57,7 @@ class Handlers:
         self.admin = AdminRoutes(context, self.data)
         self.keys = KeyRoutes(context, rotation)
         self.locks = LockRoutes(context)
+        self.conflicts = ConflictRoutes(context, conflicts)
         self.tables = TableRoutes(context, table_changes)
         self.groups = GroupRoutes(context)
         self.services = ServiceRoutes(context)

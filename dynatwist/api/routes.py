@@ -44,6 +44,8 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/admin/keys/use", "keys.use"),
     ("POST", "/admin/keys/retire", "keys.retire"),
     ("POST", "/admin/keys/rotate", "keys.rotate"),
+    ("GET", "/conflicts", "conflicts.list"),
+    ("DELETE", "/conflicts/<a>", "conflicts.settle"),
     ("GET", "/<a>/key/<b>", "data.get"),
     ("PUT", "/<a>/key/<b>", "data.put"),
     ("PATCH", "/<a>/key/<b>", "data.patch"),

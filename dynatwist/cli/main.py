@@ -11,6 +11,7 @@ import msgspec
 from dynatwist import __version__
 
 from . import cluster, lock, worlds
+from .conflicts import conflicts
 from .key import key_commands
 from .session import save_token
 from .work import run, show
@@ -188,6 +189,7 @@ for _command in (
     cluster.forget,
     cluster.save,
     cluster.admin_password,
+    conflicts,
     lock.lock,
     lock.elect,
     worlds.demo,

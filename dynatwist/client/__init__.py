@@ -1,6 +1,7 @@
 """The Python client: treq underneath, Deferreds and async/await."""
 
 from .client import Client
+from .conflicts import Conflict
 from .errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
 from .lock import Lock, Locked, LockLost
 from .mirror import Mirror
@@ -10,6 +11,7 @@ from .watch import Change
 __all__ = [
     "Change",
     "Client",
+    "Conflict",
     "Forbidden",
     "KvError",
     "Lock",

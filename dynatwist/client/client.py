@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
 
 import msgspec
 import treq
@@ -20,10 +19,12 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from dynatwist.twisted_inside.client import was_not_sent
 
+from .conflicts import Conflict, listed
 from .contention import UPDATE_TIMEOUT_S, updated
 from .errors import KvError, Unavailable, error_of
 from .lock import USUAL_TTL_S, Lock
 from .mirror import Mirror
+from .paths import query, quoted, record_path
 from .record import Record
 from .watch import Change, Watch, Where
 
@@ -89,7 +90,7 @@ class Client:
 
         :raises Unauthorized: wrong secret.
         """
-        answer = await self._json("POST", f"/auth/{_quoted(name)}", {"secret": secret}, repeatable=True)
+        answer = await self._json("POST", f"/auth/{quoted(name)}", {"secret": secret}, repeatable=True)
         self.token = answer["token"]
 
     register = login
@@ -100,7 +101,7 @@ class Client:
 
     async def logout(self, name: str) -> None:
         """Have all of the user's tokens stop working."""
-        await self._json("POST", f"/auth/{_quoted(name)}/logout", {}, repeatable=True)
+        await self._json("POST", f"/auth/{quoted(name)}/logout", {}, repeatable=True)
         self.token = None
 
     # Records
@@ -130,7 +131,7 @@ class Client:
             headers["If-None-Match"] = "*"
         if headers:
             headers["Prefer"] = "return=representation"
-        path = _path(table, key, w=w, ttl=ttl)
+        path = record_path(table, key, w=w, ttl=ttl)
         body = await self._write("PUT", path, value, headers, idempotency_key)
         return msgspec.json.decode(body, type=Record)
 
@@ -147,7 +148,7 @@ class Client:
 
         :param idempotency_key: see `put`.
         """
-        body = await self._write("PATCH", _path(table, key, w=w), changes, {}, idempotency_key)
+        body = await self._write("PATCH", record_path(table, key, w=w), changes, {}, idempotency_key)
         fields = msgspec.json.decode(body)
         fields["value"] = fields["value"] or {}
         return msgspec.convert(fields, Record)
@@ -157,7 +158,7 @@ class Client:
 
         :raises NotFound: there is none, or it has ended.
         """
-        body = await self._request("POST", f"{_path(table, key)}/touch{_query(ttl=ttl)}", repeatable=True)
+        body = await self._request("POST", f"{record_path(table, key)}/touch{query(ttl=ttl)}", repeatable=True)
         return msgspec.json.decode(body, type=Record)
 
     async def update(
@@ -185,7 +186,7 @@ class Client:
 
         :raises NotFound: there is none.
         """
-        body = await self._request("GET", _path(table, key, r=r), repeatable=True)
+        body = await self._request("GET", record_path(table, key, r=r), repeatable=True)
         return msgspec.json.decode(body, type=Record)
 
     async def delete(self, table: str, key: str, *, w: str | None = None, idempotency_key: str | None = None) -> None:
@@ -194,22 +195,22 @@ class Client:
         :param idempotency_key: see `put`.
         :raises NotFound: there is none.
         """
-        await self._write("DELETE", _path(table, key, w=w), None, {}, idempotency_key)
+        await self._write("DELETE", record_path(table, key, w=w), None, {}, idempotency_key)
 
     async def keys(self, table: str, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
         """The keys that this user may read, in order."""
-        query = _query(prefix=prefix or None, after=after or None, limit=limit)
-        found: list[str] = await self._json("GET", f"/{_quoted(table)}/keys{query}", repeatable=True)
+        asked = query(prefix=prefix or None, after=after or None, limit=limit)
+        found: list[str] = await self._json("GET", f"/{quoted(table)}/keys{asked}", repeatable=True)
         return found
 
     async def get_many(self, table: str, keys: Iterable[str]) -> dict[str, Record]:
         """Those of some records that exist and this user may read."""
-        body = await self._request("POST", f"/{_quoted(table)}/keys", {"keys": list(keys)}, repeatable=True)
+        body = await self._request("POST", f"/{quoted(table)}/keys", {"keys": list(keys)}, repeatable=True)
         return msgspec.json.decode(body, type=dict[str, Record])
 
     async def batch(self, table: str, ops: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Many puts and deletes in one request; an outcome each."""
-        answer = await self._json("POST", f"/{_quoted(table)}/batch", {"ops": list(ops)})
+        answer = await self._json("POST", f"/{quoted(table)}/batch", {"ops": list(ops)})
         results: list[dict[str, Any]] = answer["results"]
         return results
 
@@ -239,6 +240,17 @@ class Client:
         :param note: shown to those who find it held.
         """
         return Lock(self, self._reactor, table, key, ttl_s=ttl_s, wait_s=wait_s, note=note)
+
+    async def conflicts(self, table: str | None = None, *, limit: int | None = None) -> list[Conflict]:
+        """Values that lost a concurrent write, the newest first; those that this user may read."""
+        return await listed(lambda path: self._request("GET", path, repeatable=True), table, limit)
+
+    async def settle(self, conflict: str) -> None:
+        """A conflict, by its id, is dealt with: it is listed no more.
+
+        :raises NotFound: there is none, or it is settled already.
+        """
+        await self._request("DELETE", f"/conflicts/{quoted(conflict)}", repeatable=True)
 
     # The cluster
 
@@ -329,16 +341,3 @@ class Client:
         done: Deferred[None] = Deferred()
         self._reactor.callLater(PAUSE_S, done.callback, None)
         return done
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="")
-
-
-def _query(**parameters: Any) -> str:
-    given = {name: value for name, value in parameters.items() if value is not None}
-    return f"?{urlencode(given)}" if given else ""
-
-
-def _path(table: str, key: str, **parameters: Any) -> str:
-    return f"/{_quoted(table)}/key/{_quoted(key)}{_query(**parameters)}"

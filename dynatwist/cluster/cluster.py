@@ -166,6 +166,7 @@ class Cluster:
             has_registers=True,
             has_grants=True,
             has_bookmarks=True,
+            has_conflicts=True,
         )
 
     def publish(self) -> None:

@@ -168,6 +168,10 @@ class Peers:
         """Whether a peer has said that its release knows bookmarks."""
         return self._statuses.has_bookmarks(node)
 
+    def has_conflicts(self, node: bytes) -> bool:
+        """Whether a reachable peer is known to be of a release that keeps conflicts; another one may not be asked."""
+        return self.links.is_reachable(node) and self._statuses.has_conflicts(node)
+
     def status_of(self, node: bytes) -> Status | None:
         """What a peer has said of itself, if anything."""
         return self._statuses.of(node)

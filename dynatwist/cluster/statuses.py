@@ -53,6 +53,11 @@ class Statuses:
         status = self._statuses.get(node)
         return status is not None and status.has_bookmarks
 
+    def has_conflicts(self, node: bytes) -> bool:
+        """Whether a peer has said that it is of a release that keeps conflicts."""
+        status = self._statuses.get(node)
+        return status is not None and status.has_conflicts
+
     def says_damaged(self, node: bytes, partition: int) -> bool:
         """Whether a peer has said that it does not hold all of a partition."""
         status = self._statuses.get(node)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, MutableMapping
 
 import msgspec
 
+from .clock import Stamp
 from .dots import Dot
 from .record import Key, Record
 
@@ -24,6 +25,15 @@ class _Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The beginning of a record; the rest is skipped."""
 
     dot: Dot
+
+
+class _Moment(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A record of which only its names are looked at."""
+
+    dot: Dot
+    value: msgspec.Raw
+    vv: msgspec.Raw
+    stamp: Stamp
 
 
 class _Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -81,6 +91,7 @@ _outline = msgspec.msgpack.Decoder(_Outline).decode
 _NOTHING = b"\xc0"
 _value = msgspec.msgpack.Decoder(_Value).decode
 _head = msgspec.msgpack.Decoder(_Head).decode
+_moment = msgspec.msgpack.Decoder(_Moment).decode
 NAME_BYTES = 29
 """Two array headers, sixteen bytes of actor with theirs, and the longest number."""
 
@@ -88,6 +99,12 @@ NAME_BYTES = 29
 def dot_of(packed: Packed) -> Dot:
     """The dot of a packed record, without all the rest."""
     return _head(packed).dot
+
+
+def stamp_of(packed: Packed) -> tuple[Dot, Stamp]:
+    """The dot and the stamp of a packed record, without all the rest."""
+    moment = _moment(packed)
+    return moment.dot, moment.stamp
 
 
 def op_of(packed: Packed) -> bytes:

@@ -144,6 +144,8 @@ def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
             yield f"P1: {node.host}: registers of partition {mine.number} would be other after {how} now"
     if core.store.hints.all() != found.state.hints.all():
         yield f"P1: {node.host}: hints would be other after {how} now"
+    if not core.store.state.conflicts.is_part_of(found.state.conflicts):
+        yield f"P1: {node.host}: conflicts would be fewer after {how} now"
     if core.store.meta != found.state.meta:
         yield f"P1: {node.host}: named values would be other after {how} now"
     if found.state.lapse_ms < core.store.wal.durable_lapse_ms:

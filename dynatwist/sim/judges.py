@@ -8,6 +8,7 @@ from . import checks
 from .answers import Answers
 from .autopsy import Autopsy
 from .cluster import SimCluster, SimNode
+from .contests import Contests
 from .history import History
 from .oracle import Oracle
 from .ownership import Ownership
@@ -33,12 +34,14 @@ class Judges:
         self.answers = Answers(self.witness)
         self.oracle = Oracle(cluster, history, self.witness, self.answers)
         self._autopsy = Autopsy(cluster, checks.finds)
+        self._contests: dict[SimNode, Contests] = {}
         self.found: list[str] = []
 
     def watch(self, node: SimNode, core: Core) -> None:
         """Stand beside a node that is about to start."""
         self.witness.watch(node, core)
         self._ownership.watch(core)
+        self._contests[node] = Contests(core)
         self.votes.watch(core)
         self.found += self._autopsy.at_start(node, core)
 
@@ -57,3 +60,4 @@ class Judges:
             self.found += self._autopsy.of(node) if checks.is_quiet(node) else ()
             if node.core is not None:
                 self.found += overfull(node.core, self._plan.sizes)
+                self.found += self._contests[node].missing()

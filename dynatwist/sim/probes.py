@@ -15,6 +15,7 @@ from dynatwist.replication.request import Kind, etag
 
 from .clients import Clients
 from .cluster import SimCluster, SimNode
+from .contests import Listings
 from .history import CROWD_TABLE, Call, name_of
 from .witness import Witness
 
@@ -47,6 +48,7 @@ class Probes:
         """All probes."""
         self._read_everywhere(final)
         self._list(final)
+        Listings(self.cluster, self.violations).run()
         self._write_everywhere(self._writers(), "with all nodes up")
         self._compete()
         if len(self.cluster.active()) >= 3 and len(self._writers()) == len(self.cluster.active()):

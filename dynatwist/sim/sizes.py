@@ -16,6 +16,7 @@ import msgspec
 from dynatwist.core import Core
 from dynatwist.model.record import Record
 from dynatwist.net.framing import FRAME_SIZES, FrameSizes
+from dynatwist.replication.conflicts import CONFLICT_BYTES, SETTLED_BYTES, Conflict
 from dynatwist.storage.index import NAMED_BYTES, RECORD_OVERHEAD_BYTES, TABLE_OVERHEAD_BYTES
 from dynatwist.storage.store import CELL_BYTES
 
@@ -57,6 +58,8 @@ class Sizes:
         core.cluster.links.bound(self.frames)
         core.cluster.bound(core.cluster.step_records, low)
         core.handlers.context.listing.bound(low, low)
+        core.handlers.conflicts.conflicts.bound(low, low)
+        core.store.conflicts.bound(8 * low)
         core.repair.hints.bound(core.repair.hints.batch, low)
         core.repair.answers.bound(min(core.repair.answers.page_bytes, low), core.repair.answers.page_records)
         core.repair.cell_pages.bound(low, 10)
@@ -93,12 +96,19 @@ def size_of(name: str, record: Record | None) -> int:
 
 
 def stored_bytes(core: Core) -> int:
-    """What all records of a node count for, their tables, and its registers."""
+    """What all records of a node count for, their tables, its registers and its conflicts."""
     held = [item for replica in core.store.replicas for item in replica.records.items()]
     tables = {table for (table, _), _ in held}
     cells = sum(len(registers.cells) for registers in core.store.state.registers)
     records = sum(size_of(key[1], record) for key, record in held)
-    return records + sum(len(table) + TABLE_OVERHEAD_BYTES for table in tables) + CELL_BYTES * cells
+    conflicts = sum(conflict_bytes(conflict) for _, conflict in core.store.state.conflicts.newest())
+    conflicts += SETTLED_BYTES * len(core.store.state.conflicts.settled())
+    return records + sum(len(table) + TABLE_OVERHEAD_BYTES for table in tables) + CELL_BYTES * cells + conflicts
+
+
+def conflict_bytes(conflict: Conflict) -> int:
+    """What a conflict counts for, from its definition."""
+    return len(conflict.key[0]) + len(conflict.key[1]) + len(conflict.lost) + CONFLICT_BYTES
 
 
 def held_bytes(root: Any) -> int:
@@ -132,7 +142,12 @@ def _inside(one: Any) -> Iterator[Any]:
         yield from getattr(one, "__dict__", {}).values()
 
 
-FOLLOWED = ("dynatwist.storage.requests", "dynatwist.replication.hints", "dynatwist.feed.hub")
+FOLLOWED = (
+    "dynatwist.storage.requests",
+    "dynatwist.replication.hints",
+    "dynatwist.replication.conflicts",
+    "dynatwist.feed.hub",
+)
 """Modules whose objects are tables, or in tables."""
 
 
@@ -150,6 +165,7 @@ def overfull(core: Core, sizes: Sizes) -> Iterator[str]:
             core.coordinator.from_peers.answers,
             len(core.coordinator.from_peers.answers) * SMALL_ENTRY_BYTES,
         ),
+        ("conflicts", store.state.conflicts, 2 * store.state.conflicts.most_bytes),
         ("hints", store.hints, len(store.hints) * SMALL_ENTRY_BYTES),
     ):
         if (held := held_bytes(table)) > bound:

@@ -1,8 +1,8 @@
 """What an entry changed, told as a value: indexes, feeds, accounts and witnesses go by it, and look at no replica.
 
 An effect names all records that are held now and were not before, and all that were held and are not any more. What
-else changed (a clock, a generation, hints, named values) it does not spell out: nobody keeps an account of these. Each
-says whether there `is_change` at all; what is none is neither logged nor saved.
+else changed (a clock, a generation, hints, conflicts, named values) it does not spell out: nobody keeps an account of
+these. Each says whether there `is_change` at all; what is none is neither logged nor saved.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Unchanged(msgspec.Struct, frozen=True, gc=False):
 
 
 class Noted(msgspec.Struct, frozen=True, gc=False):
-    """The same records are held; something else changed: a clock, a generation, wholeness, a hint, a named value.
+    """The same records are held; something else changed: a clock, a generation, wholeness, a hint, a conflict, a named
+    value.
 
     :ivar partition: where; ``None`` for hints and named values.
     """

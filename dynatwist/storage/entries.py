@@ -6,6 +6,7 @@ import msgspec
 
 from dynatwist.model.dots import Dot, WireDots
 from dynatwist.model.record import Key, Record
+from dynatwist.replication.conflicts import ConflictId, Winner
 from dynatwist.replication.register import Ballot, Cell, Floor
 
 
@@ -142,6 +143,28 @@ class CellJoined(Entry, frozen=True, tag=15):
     cell: Cell
 
 
+class Contested(Entry, frozen=True, tag=16):
+    """Two records met neither of whose writers had seen the other, and one of them lost.
+
+    :ivar lost: that one, as `dynatwist.model.records.pack` makes it.
+    :ivar won: the other one.
+    """
+
+    key: Key
+    lost: msgspec.Raw
+    won: Winner
+
+
+class Settled(Entry, frozen=True, tag=17):
+    """A conflict is settled; see `dynatwist.replication.conflicts`.
+
+    :ivar partition: of its key.
+    """
+
+    partition: int
+    conflict: ConflictId
+
+
 AnyEntry = (
     Merged
     | Taken
@@ -158,6 +181,8 @@ AnyEntry = (
     | Learnt
     | Forgotten
     | CellJoined
+    | Contested
+    | Settled
 )
 
 

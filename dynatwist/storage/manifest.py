@@ -8,6 +8,7 @@ import msgspec
 
 from dynatwist.model.dots import Dot, WireDots
 from dynatwist.model.record import Key
+from dynatwist.replication.conflicts import Conflict, ConflictId
 from dynatwist.replication.register import Cell, Floor
 
 MANIFEST_KIND = b"MANI"
@@ -37,10 +38,16 @@ class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Slice(msgspec.Struct, frozen=True, array_like=True):
-    """Some records of one partition: the payload of one frame of a chunk."""
+    """Some records of one partition: the payload of one frame of a chunk.
+
+    :ivar conflicts: some of those that its keys are in; none in slices of former releases.
+    :ivar settled: ids of some of those that are settled; none in slices of former releases.
+    """
 
     partition: int
     items: list[Item]
+    conflicts: list[Conflict] = []
+    settled: list[ConflictId] = []
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True):

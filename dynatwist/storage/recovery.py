@@ -147,7 +147,12 @@ def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) ->
             found.damage_some(f"cold/{piece.chunk} {harm or 'is not as long as it was'}", concerned)
         if payload is None:
             continue
-        for item in msgspec.msgpack.decode(payload, type=Slice).items:
+        part = msgspec.msgpack.decode(payload, type=Slice)
+        for conflict in part.conflicts:
+            found.state.conflicts.add(conflict)
+        for name in part.settled:
+            found.state.conflicts.settle(saved.number, name)
+        for item in part.items:
             packed = b"" if item.record == NOTHING else bytes(item.record)
             if item.cell is not None:
                 cell = item.cell

@@ -27,10 +27,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MAGIC = b"DYNAKV"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Written. Since 3 the log may have more kinds of entries, and entries and identities more fields, than in 2. Since 4
-each frame has a nonce of its own, and manifests and segments name the salts of the files that they refer to."""
-READ_VERSIONS = (2, 3, 4)
+each frame has a nonce of its own, and manifests and segments name the salts of the files that they refer to. Since 5
+the log may have conflicts, and slices of partitions too."""
+READ_VERSIONS = (2, 3, 4, 5)
 """Read: a data folder of the release before is taken over as it is, and its files go as new ones replace them."""
 _FILE_HEADER = struct.Struct(">6sH4s16s")
 _CRC_BYTES = 4

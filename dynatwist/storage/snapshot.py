@@ -32,7 +32,7 @@ from .manifest import (
 )
 from .recovered import Recovered
 from .room import DiskRoom
-from .saved import item_of, walk
+from .saved import contested, item_of, walk
 from .store import Store
 
 SLICE_RECORDS = 256
@@ -263,6 +263,10 @@ class _Save:
                 yield True
         if items:
             pieces.append(self._add(Slice(replica.number, items)))
+        saver, conflicts = self._saver, self._store.state.conflicts
+        for part in contested(conflicts, replica.number, saver.slice_records, saver.slice_bytes):
+            yield True  # one slice a step: the chunk before may have to be written first
+            pieces.append(self._add(part))
         self._entries.append(SavedPartition(replica.number, clock, generation, whole, pieces, floor))
         yield True
 

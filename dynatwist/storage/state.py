@@ -21,6 +21,8 @@ Entry          What `State.apply` does
 `Learnt`       merges what a register has accepted
 `Forgotten`    forgets registers, and raises their floor
 `CellJoined`   joins what another owner's register holds
+`Contested`    keeps a record that lost against another one whose writer had not seen it
+`Settled`      forgets it, and remembers that it is settled
 =============  ==================================================================================================
 
 An entry may be applied to a state that has it already, or has later ones: a cold save goes on while records change, and
@@ -38,6 +40,7 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, Records, dot_of, pack, unpack
 from dynatwist.model.replica import Outcome, Replica
 from dynatwist.model.ring import ALL_PARTITIONS, partition_of
+from dynatwist.replication.conflicts import Conflict, KeptConflicts
 from dynatwist.replication.hints import HintQueues
 from dynatwist.replication.register import Cell, Floor, Registers
 
@@ -46,6 +49,7 @@ from .entries import (
     Accepted,
     AnyEntry,
     CellJoined,
+    Contested,
     Dropped,
     Forgotten,
     Hinted,
@@ -56,6 +60,7 @@ from .entries import (
     Promised,
     Reset,
     SetAside,
+    Settled,
     Taken,
     Unhinted,
     Wholeness,
@@ -70,10 +75,12 @@ class State:
     :ivar cells: how many registers there are.
     :ivar meta: small named values, as the registry.
     :ivar hints: which keys other nodes missed.
+    :ivar conflicts: what lost against writes that had not seen it. They stay when a partition starts over: nobody else
+        may have met the pair.
     :ivar lapse_ms: the time that is over, by which records expire; it never falls. See `dynatwist.replication.lapse`.
     """
 
-    __slots__ = ("_changed", "cells", "hints", "lapse_ms", "meta", "registers", "replicas")
+    __slots__ = ("_changed", "cells", "conflicts", "hints", "lapse_ms", "meta", "registers", "replicas")
 
     def __init__(self) -> None:
         self.replicas = [Replica(number) for number in range(ALL_PARTITIONS)]
@@ -81,6 +88,7 @@ class State:
         self.cells = 0
         self.meta: dict[str, bytes] = {}
         self.hints = HintQueues()
+        self.conflicts = KeptConflicts()
         self.lapse_ms = 0
         self._changed: set[int] = set()
 
@@ -150,6 +158,10 @@ class State:
                 return self._keep(partition, key, self.cell(key).joined(cell))
             case Forgotten(partition, keys, floor):
                 return self._forget(partition, keys, floor)
+            case Contested(key, lost, won):
+                return _noted(partition_of(*key), self.conflicts.add(Conflict(key, bytes(lost), won)))
+            case Settled(partition, conflict):
+                return _noted(partition, self.conflicts.settle(partition, conflict))
         raise TypeError(f"no entry: {entry!r}")
 
     def _merge(self, replica: Replica, key: Key, record: Record, packed: Packed) -> Effect:

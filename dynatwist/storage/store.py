@@ -20,6 +20,7 @@ from dynatwist.model.replica import Replica
 from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
 from dynatwist.sometimes import sometimes
 
+from .conflict_store import ConflictStore
 from .effects import Effect, Gone, Held, Lost, logged
 from .entries import AnyEntry, Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .index import Index
@@ -55,7 +56,7 @@ class Store:
     :ivar requests: what forwarded requests became, whose records were merged here lately.
     :ivar registers: this node's part in what is agreed.
     :ivar readable: what may be shown.
-    :ivar conflicts: how many pairs of concurrent records met here.
+    :ivar conflicts: pairs of concurrent records that met here.
     :ivar alarms: see `alarm`.
     """
 
@@ -78,7 +79,7 @@ class Store:
         self.clock.restore(recovered.mark)
         self.exact_creations = EXACT_CREATIONS
         wal.keep_lapse(lambda: state.lapse_ms)
-        self.conflicts = 0
+        self.conflicts = ConflictStore(state, self._commit)
         self.alarms = 0
         self._index = Index(state)
         state.count_cells()
@@ -132,8 +133,8 @@ class Store:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that the records and registers take, roughly."""
-        return self._index.size_bytes + CELL_BYTES * self.state.cells
+        """Memory that the records, registers and conflicts take, roughly."""
+        return self._index.size_bytes + CELL_BYTES * self.state.cells + self.conflicts.size_bytes
 
     def remember(self, key: Key, record: Record) -> None:
         """Know from another owner what a request became."""
@@ -154,7 +155,7 @@ class Store:
 
     def has_room_for(self, key: Key, value: bytes, most_bytes: int, *, has_name: bool = False) -> bool:
         """Whether a value may be held within a bound of `size_bytes`; or it takes no more than what it replaces."""
-        most_bytes -= CELL_BYTES * self.state.cells
+        most_bytes -= CELL_BYTES * self.state.cells + self.conflicts.size_bytes
         return self._index.has_room_for(key, value, self.held(key), most_bytes, has_name=has_name)
 
     def bound(self, exact_creations: int) -> None:
@@ -313,12 +314,13 @@ class Store:
             self._follow(effect, self.wal.append(entry if type(effect) is Held else logged(entry, effect)))
         for observer in self._observers:
             observer(entry, effect)
+        if (type(effect) is Held or type(effect) is Lost) and effect.is_concurrent:
+            self.conflicts.meet(effect)
         return effect
 
     def _follow(self, effect: Effect, lsn: int) -> None:
         if type(effect) is Held:
             self.clock.see(effect.record.stamp)
-            self.conflicts += effect.is_concurrent
             self._index.held(effect)
             self.requests.held(effect)
             self._winners.held(effect, lsn)
@@ -328,7 +330,6 @@ class Store:
                 self._winners.over([Over(effect.key, record, effect.packed)])
         elif type(effect) is Lost:
             self.clock.see(effect.record.stamp)
-            self.conflicts += effect.is_concurrent
             self.requests.lost(effect)
         elif type(effect) is Gone:
             self._index.gone(effect)

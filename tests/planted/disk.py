@@ -9,6 +9,7 @@ from dynatwist.model.ends import Ends
 from dynatwist.replication import lapse
 from dynatwist.storage import recovery, saved, segment, snapshot, store
 from dynatwist.storage.cold import ColdFolder
+from dynatwist.storage.conflict_store import ConflictStore
 from dynatwist.storage.effects import Lost, logged
 from dynatwist.storage.entries import Reset, SetAside, Unhinted
 from dynatwist.storage.identity import IdentityFile
@@ -17,6 +18,7 @@ from dynatwist.storage.recovered import Recovered
 from dynatwist.storage.segment import Segment
 from dynatwist.storage.segment_writer import SegmentWriter
 from dynatwist.storage.snapshot import ColdSaver
+from dynatwist.storage.state import State
 from dynatwist.storage.store import Store
 from dynatwist.storage.wal import Wal
 
@@ -378,3 +380,34 @@ def the_mark_of_the_wall_clock_is_not_kept(patch):
 def what_lost_is_logged_as_if_it_had_won(patch):
     """A record that loses a merge is logged whole, and replayed over a save that no longer has what beat it."""
     patch.setattr(store, "logged", lambda entry, effect: entry if isinstance(effect, Lost) else logged(entry, effect))
+
+
+# Conflicts
+
+
+def what_loses_is_not_kept(patch):
+    """Of two concurrent writes the one that arrives and loses is counted, and gone."""
+    edit(patch, ConflictStore, "meet", "winner is None or", "winner is None or type(effect) is Lost or")
+
+
+def conflicts_are_not_saved(patch):
+    """They are in the log alone, which a cold save cuts."""
+    patch.setattr(snapshot, "contested", lambda *arguments: iter(()))
+
+
+def conflicts_go_with_their_partition(patch):
+    """A partition that starts over forgets what its keys were in conflict about."""
+    apply = State.apply
+
+    def forgetting(self, entry, *rest):
+        if isinstance(entry, Reset | SetAside):
+            for name in self.conflicts.of_partition(entry.partition):
+                self.conflicts.settle(entry.partition, name)
+        return apply(self, entry, *rest)
+
+    patch.setattr(State, "apply", forgetting)
+
+
+def two_slices_of_a_save_in_one_step(patch):
+    """Each may have to write a chunk first; then there are two chains of steps, and the save ends twice."""
+    edit(patch, snapshot._Save, "_partition", "yield True  # one slice a step", "pass  # one slice a step")

@@ -7,6 +7,7 @@ that the sender went by: an older one is answered with `StaleRegistry`.
 from __future__ import annotations
 
 from .base import WIRE_VERSION
+from .conflicts import ConflictsAre, ConflictsFetched, FetchConflicts, ListConflicts, SettleConflicts
 from .feeds import BookmarkIs, Listen, Listening, Relay
 from .greeting import Done, Hello, Leaving, Ping, Refused, StaleRegistry, Status, Unable
 from .members import Accept, Join, KeysAre, Prepare, RegistryIs, Rekey, Settle, Voted
@@ -79,6 +80,11 @@ AnyMessage = (
     | CountTable
     | TableCounted
     | CompareCells
+    | ListConflicts
+    | ConflictsAre
+    | FetchConflicts
+    | ConflictsFetched
+    | SettleConflicts
 )
 
 __all__ = [
@@ -94,6 +100,8 @@ __all__ = [
     "ClocksAre",
     "Compare",
     "CompareCells",
+    "ConflictsAre",
+    "ConflictsFetched",
     "CountTable",
     "Differing",
     "Done",
@@ -101,6 +109,7 @@ __all__ = [
     "DurableClocks",
     "EntriesAre",
     "Fetch",
+    "FetchConflicts",
     "Fetched",
     "Forward",
     "Held",
@@ -108,6 +117,7 @@ __all__ = [
     "Join",
     "KeysAre",
     "Leaving",
+    "ListConflicts",
     "Listen",
     "Listening",
     "Outcome",
@@ -130,6 +140,7 @@ __all__ = [
     "Scan",
     "Scanned",
     "Settle",
+    "SettleConflicts",
     "StaleRegistry",
     "Status",
     "Summaries",

@@ -63,6 +63,7 @@ class Status(Message, frozen=True, tag=31):
     :ivar has_registers: whether its release knows registers; see `dynatwist.replication.register`.
     :ivar has_grants: whether its release knows rules of access; see `dynatwist.model.access`.
     :ivar has_bookmarks: whether its release knows bookmarks; see `dynatwist.feed.bookmarks`.
+    :ivar has_conflicts: whether its release keeps conflicts; see `dynatwist.replication.conflicts`.
     """
 
     ready: bool
@@ -71,3 +72,4 @@ class Status(Message, frozen=True, tag=31):
     has_registers: bool = False
     has_grants: bool = False
     has_bookmarks: bool = False
+    has_conflicts: bool = False
