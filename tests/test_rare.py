@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from .planted import plants
-from .rare import feeds, listings, members, registers, requests
+from .rare import cursors, feeds, listings, members, registers, requests
 
-SCENARIOS = {**feeds.SCENARIOS, **listings.SCENARIOS, **members.SCENARIOS, **registers.SCENARIOS, **requests.SCENARIOS}
+SCENARIOS = {
+    name: scenario
+    for module in (cursors, feeds, listings, members, registers, requests)
+    for name, scenario in module.SCENARIOS.items()
+}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -236,7 +236,7 @@ class Relays:
             try:
                 is_all = await self._missed(node, table, heard, self._hear)
             except NoAnswer:
-                if self._catching.get(node) is heard and self._cluster.links.is_reachable(node):
+                if self._catching.get(node) is heard and node in self._cluster.links.linked():
                     self._cluster.runtime.clock.callLater(LATE_S, self._catch_up, node)
                 return
             if self._catching.get(node) is not heard:

@@ -21,6 +21,7 @@ from dynatwist.model.record import Key, Record, beats
 from dynatwist.model.records import Brief
 from dynatwist.model.ring import PARTITIONS, partition_of
 from dynatwist.net.arrival import Arrival
+from dynatwist.net.link import CALL_TIMEOUT_S
 from dynatwist.net.messages import Scan, Scanned
 from dynatwist.net.replies import NoAnswer, Reply
 from dynatwist.relays.relays import NoAnswer as NodeIsAway
@@ -136,8 +137,10 @@ class Missing:
 
             if node == cluster.me.node_id:
                 self._listing.answer(Arrival(node), message, heard)
-            else:
+            elif len(nodes) > 1:  # whoever stalls is not waited for, where others may have answered
                 cluster.links.ask(node, message, heard, lambda: heard(NoAnswer.UNSENT), SCAN_TIMEOUT_S)
+            else:
+                cluster.links.ask(node, message, heard, timeout_s=CALL_TIMEOUT_S)
             return done
 
         await gatherResults([ask(node) for node in nodes])

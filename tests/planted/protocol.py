@@ -6,13 +6,16 @@ from dynatwist.agreement.rotation import Rotation
 from dynatwist.api.batch import Batch
 from dynatwist.api.data import DataRoutes
 from dynatwist.auth.tickets import Tickets
+from dynatwist.feed.bookmarks import Bookmarks
 from dynatwist.feed.hub import Hub
 from dynatwist.feed.window import Window
 from dynatwist.net.lives import Lives
+from dynatwist.relays.bookmarking import Bookmarking
 from dynatwist.relays.relays import Relays
+from dynatwist.relays.streams import Streams
 from dynatwist.replication.forwarding import Forwarding
 from dynatwist.replication.reading import Reading
-from dynatwist.requests import listing
+from dynatwist.requests import listing, missing
 from dynatwist.requests.candidates import Candidates
 from dynatwist.requests.compare import CompareRun, Compares
 from dynatwist.requests.coordinator import Coordinator
@@ -20,6 +23,7 @@ from dynatwist.requests.deciding import Deciding
 from dynatwist.requests.forwarding import ForwardRun
 from dynatwist.requests.from_peers import FromPeers
 from dynatwist.requests.listing import Listing
+from dynatwist.requests.missing import Missing
 from dynatwist.requests.reads import ReadRun
 from dynatwist.requests.writes import WriteRun
 from dynatwist.storage.index import Index
@@ -230,7 +234,7 @@ def a_listing_that_one_group_covers(patch):
 
 def a_listing_believes_owners_that_are_not_whole(patch):
     """What an owner that is not whole does not hold is not listed."""
-    edit(patch, Listing, "_is_whole", "return self._cluster.peers.is_whole_at(node, partition)", "return True")
+    edit(patch, Listing, "is_whole", "return self._cluster.peers.is_whole_at(node, partition)", "return True")
 
 
 def a_prefix_that_is_a_key_is_not_listed(patch):
@@ -242,18 +246,19 @@ def a_prefix_that_is_a_key_is_not_listed(patch):
 
 
 def a_gap_of_a_relayed_feed_is_not_told(patch):
-    """A node whose peers do not remember what it missed does not tell its listeners."""
-    edit(patch, Relays, "_listen", "if reply.gap or late or", "if late or")
+    """A node whose peers do not remember what it missed does not fetch that."""
+    edit(patch, Relays, "_listen", "has_gap = reply.gap or late or", "has_gap = late or")
 
 
 def a_relay_that_begins_late_is_not_told(patch):
     """Who is asked to relay and answers late may not have relayed what listeners count on."""
-    edit(patch, Relays, "_listen", "if reply.gap or late or", "if reply.gap or")
+    edit(patch, Relays, "_listen", "has_gap = reply.gap or late or", "has_gap = reply.gap or")
 
 
 def a_feed_goes_on_over_a_change_of_owners(patch):
-    """What this node owned until now is relayed to it from now on, and nobody is told of what came between."""
-    edit(patch, Relays, "_on_registry", "self._hub.reset()", "pass")
+    """What this node heard of a partition as an owner is forgotten when it ceases to be one."""
+    edit(patch, Relays, "_members_changed",
+         "self._streams.own_no_more(store.replicas[partition], store.buried_ms)", "pass")  # fmt: skip
 
 
 def a_cursor_of_another_process_is_taken(patch):
@@ -279,7 +284,7 @@ def a_reset_that_is_not_told_on_return(patch):
 
 def a_return_to_a_table_that_nobody_was_interested_in(patch):
     """A listener is told what its node was told, though for a while it was told nothing of that table."""
-    edit(patch, Hub, "subscribe", "and not self._hears_all() and", "and False and")
+    edit(patch, Hub, "_has_all_behind", "return self._hears_all() or", "return True or")
 
 
 def a_cursor_from_before_nobody_was_interested(patch):
@@ -288,19 +293,53 @@ def a_cursor_from_before_nobody_was_interested(patch):
 
 
 def a_replay_in_several_turns_skips_an_event(patch):
-    """A listener that comes back misses one where its replay goes on in a later turn."""
-    edit(
-        patch,
-        Hub,
-        "_replay",
-        "self._postpone(partial(self._replay, subscription, seq))",
-        "self._postpone(partial(self._replay, subscription, seq + 1))",
-    )
+    """A listener that comes back misses one where its replay goes on behind a piece."""
+    edit(patch, Hub, "offer_behind", "return events[-1].seq", "return events[-1].seq + 1")
 
 
 def a_replay_that_the_window_overtakes_is_not_told(patch):
     """A listener that comes back is not told that the window moved on while it was told what it missed."""
-    edit(patch, Hub, "_replay", "subscription.reset(self._seq)", "pass")
+    edit(patch, Hub, "offer_behind", "subscription.reset(self._seq)", "pass")
+
+
+# Cursors that count on every node
+
+
+def a_cursor_stands_for_the_next_bookmark(patch):
+    """What was announced right behind a cursor counts as heard."""
+    edit(patch, Bookmarks, "find", "if kept.bookmark.after > number:", "if False:")
+
+
+def a_bookmark_covers_what_is_not_durable_yet(patch):
+    """It is made at once, though what it covers is announced only once the log has it."""
+    edit(patch, Bookmarking, "make", "store.wal.when_durable(store.wal.lsn, lambda: self._made(before, heard))",
+         "self._made(before, heard)")  # fmt: skip
+
+
+def a_listener_from_elsewhere_begins_behind_a_bookmark(patch):
+    """It takes the events behind the number at which the bookmark was made known, not behind the one it covers."""
+    edit(patch, Bookmarks, "position", "return bookmark.before", "return bookmark.after")
+
+
+def deletes_that_were_missed_are_not_told(patch):
+    """What is told from what is held leaves out tombstones."""
+    edit(patch, missing, "_is_record_news", "if not heard.has(partition, record.dot):",
+         "if record.value is not None and not heard.has(partition, record.dot):")  # fmt: skip
+
+
+def tombstones_that_are_gone_are_not_missed(patch):
+    """A listener is not told that deletes may have been collected that it has not heard of."""
+    edit(patch, Missing, "_may_lack", "return any(", "return False and any(")
+
+
+def a_stream_that_is_broken_counts(patch):
+    """A bookmark of an owner counts though not all that it covers was relayed."""
+    edit(patch, Streams, "take", "if node not in self._unbroken:", "if False:")
+
+
+def an_old_value_is_told_where_owners_differ(patch):
+    """Of two records of a key, the one that was not heard is told, though it has lost to the one that was."""
+    edit(patch, missing, "_is_record_news", "if not heard.has(partition, record.dot):", "if True:")
 
 
 @under("rotations", "kills", "delays")
