@@ -64,9 +64,10 @@ class Rewriting:
         return next((record for record, _ in reversed(self._made) if had_seen(held, record.dot)), None)
 
     def result(self, ended: Ended) -> Record | None:
-        """What this change has made that is chosen; the names of all else that it had made are given up.
+        """What this change has made that is chosen; the names of what it had made in vain are given up.
 
-        Where nobody knows what is chosen, none is given up: it may be.
+        What was asked to be accepted may be chosen as long as nothing is that is as new: an owner may have accepted it,
+        of which the answer tells nothing, and the next proposer may find it there.
         """
         if ended.chosen is None:
             return None
@@ -75,7 +76,15 @@ class Rewriting:
         else:
             chosen = ended.record
             mine = self.made_in(chosen) if chosen is not None else None
-        lost = [one.dot for one, _ in (*self._made, *self._drafted) if one is not mine]
+        lost = [record.dot for record, _ in self._drafted]
+        lost += [one.dot for one, _ in self._made if one is not mine and self._is_in_vain(one, ended.record)]
         if lost:
             self._store.join(partition_of(*self._key), DotSet(lost), 0)
         return mine
+
+    @staticmethod
+    def _is_in_vain(made: Record, chosen: Record | None) -> bool:
+        if chosen is not None and chosen.version >= made.version:
+            return True
+        sometimes("what a change has made may be chosen yet, though its request is over")
+        return False

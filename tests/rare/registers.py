@@ -9,11 +9,13 @@ from twisted.internet.defer import ensureDeferred, succeed
 
 from dynatwist.agreement.rewriting import Rewriting
 from dynatwist.agreement.run import Run
+from dynatwist.agreement.turns import Ended
 from dynatwist.model.record import Draft
 from dynatwist.model.records import pack, unpack
 from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Poll, Question
+from dynatwist.replication.proposal import Chosen
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, etag
 from dynatwist.requests.table_changes import TableChanges
@@ -408,7 +410,24 @@ def two_changes_of_a_table_do_not_undo_each_other():
         assert Consistency.STRONG not in told or kept is Consistency.STRONG
 
 
+def what_was_proposed_may_be_chosen_after_its_request_is_over():
+    """A request ends by hearing of what it was written over; the next proposer finds what it made at one owner."""
+    world, cluster = strong()
+    node = cluster.nodes[0]
+    store = node.core.store
+    assert ask(world, node, "put", KEY, b'{"n":1}', "majority").code is Code.OK
+    world.run(world.now_s + 1)
+    base = store.replica_of(KEY).records.packed(KEY)
+    rewriting = Rewriting(store, KEY, lambda held: Draft(b'{"n":2}', "alice"))
+    made = rewriting(base, 1)
+    assert made is not None
+    rewriting.proposed(made)
+    node.process.run(rewriting.result, Ended(Chosen(base, frozenset())))
+    assert store.merge(KEY, unpack(made)).is_change, "what may be chosen yet counts as merged"
+
+
 SCENARIOS = {
+    "what_may_be_chosen_yet_is_given_up": what_was_proposed_may_be_chosen_after_its_request_is_over,
     "registers_by_the_new_owners_alone": while_a_member_leaves_the_old_owners_have_to_agree_too,
     "votes_by_another_registry_count": what_was_voted_by_an_older_registry_is_asked_anew,
     "an_owner_without_the_settings_coordinates": an_owner_that_does_not_know_the_settings_leaves_requests_to_others,
