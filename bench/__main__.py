@@ -176,6 +176,17 @@ class Bench:
             finally:
                 server.close()
 
+    def names(self) -> Iterator[Point]:
+        """What names of writes cost a PUT, 32 connections: on a node alone (1), and on three."""
+        for count in (1, 3):
+            server = DynaTwist(count, folder=self.folder)
+            try:
+                server.fill(10_000)
+                for work in ("PUT", "PUT named"):
+                    yield self._point(server, work, count, 32)
+            finally:
+                server.close()
+
     def tls(self) -> Iterator[Point]:
         """What HTTPS costs, 32 connections that stay open: a node without it (0), and one with it (1)."""
         server = DynaTwist(folder=self.folder)
@@ -247,6 +258,7 @@ def main() -> None:
         "nodes",
         "records",
         "safety",
+        "names",
         "tls",
         "listeners",
         "strong",
