@@ -18,6 +18,10 @@ from .limits import check_key, check_prefix, check_table
 from .request import Request
 from .views import named_sse_json, sse_json
 
+GATHERED_BYTES = 16 << 10
+"""Sent at once, or one piece that is longer: a page of what there is, and little beside what a connection may have
+waiting (64 KiB) before it is asked to read."""
+
 
 class _Sight:
     """What one identity may see, while its token counts."""
@@ -195,6 +199,19 @@ class Stream:
         self._listening.close()
         if self._identity is not None:
             self._connected.leave(self._identity, self._end)
+
+
+def gathered(take: Callable[[], bytes | None]) -> list[bytes]:
+    """What there is to send, as much as goes in one call of the system; empty when there is nothing.
+
+    :param take: takes the next piece, or ``None``.
+    """
+    pieces: list[bytes] = []
+    left_bytes = GATHERED_BYTES
+    while left_bytes > 0 and (piece := take()) is not None:
+        pieces.append(piece)
+        left_bytes -= len(piece)
+    return pieces
 
 
 def sse_bytes(item: Event | Notice, *, names_key: bool = False) -> bytes:
