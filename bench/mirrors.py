@@ -26,6 +26,7 @@ from .servers import DynaTwist
 TABLE = "bench"
 HANDSHAKES = 256
 """Under way at once: more would wait in the kernel's queue of the node's port, which drops what does not fit."""
+TEXT, PING = 0x81, 0x89
 LIMIT_S = 300.0
 """Of each phase; one that lasts longer has failed."""
 
@@ -100,8 +101,11 @@ class Mirror:
             self.is_open = True
             self._subscribe()
         at = 0
-        for begin, end in _frames(data):
-            self._take(_TOLD.decode(data[begin:end]))
+        for kind, begin, end in _frames(data):
+            if kind == TEXT:
+                self._take(_TOLD.decode(data[begin:end]))
+            elif kind == PING:
+                self._socket.send(b"\x8a%c\0\0\0\0" % (0x80 | (end - begin)) + data[begin:end])
             at = end
         self._left = data[at:]
 
@@ -137,8 +141,8 @@ class Mirror:
         self._socket.close()
 
 
-def _frames(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where whole text frames of a node begin and end in some bytes; pings and the like are passed over."""
+def _frames(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Of whole frames of a node in some bytes: what kind it is, where its payload begins, and where it ends."""
     at = 0
     while at + 2 <= len(data):
         size, begin = data[at + 1], at + 2
@@ -148,8 +152,7 @@ def _frames(data: bytes) -> Iterator[tuple[int, int]]:
             size, begin = int.from_bytes(data[at + 2 : at + 10]), at + 10
         if begin > len(data) or begin + size > len(data):
             return
-        if data[at] == 0x81:
-            yield begin, begin + size
+        yield data[at], begin, begin + size
         at = begin + size
 
 
