@@ -16,6 +16,7 @@ import socket
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -24,8 +25,8 @@ from .fanout import UPGRADE, WIDE, Writer, address_of, open_files, text_frame
 from .servers import DynaTwist
 
 TABLE = "bench"
-HANDSHAKES = 256
-"""Under way at once: more would wait in the kernel's queue of the node's port, which drops what does not fit."""
+HANDSHAKES = 64
+"""Under way at once: clients that come back all together, and a node that takes in some each turn."""
 TEXT, PING = 0x81, 0x89
 LIMIT_S = 300.0
 """Of each phase; one that lasts longer has failed."""
@@ -53,6 +54,10 @@ class Shown(msgspec.Struct):
 
 _TOLD = msgspec.json.Decoder(Told)
 _SHOWN = msgspec.json.Decoder(Shown)
+
+
+class Ended(Exception):
+    """A connection was refused, or has ended."""
 
 
 class Mirror:
@@ -87,17 +92,24 @@ class Mirror:
         self._socket.send(self._head)
 
     def readable(self) -> None:
-        """There is something to read."""
-        data = self._left + self._socket.recv(1 << 18)
-        if not data:
-            sys.exit("bench: a node has closed the connection of a mirror")
+        """There is something to read.
+
+        :raises Ended: there is no more.
+        """
+        try:
+            read = self._socket.recv(1 << 18)
+        except ConnectionError:
+            read = b""
+        if not read:
+            raise Ended("closed")
+        data = self._left + read
         if not self.is_open:
             head, found, data = data.partition(b"\r\n\r\n")
             if not found:
                 self._left = head
                 return
             if b" 101 " not in head[:20]:
-                sys.exit(f"bench: a mirror was refused: {head[:300]!r}")
+                raise Ended(head[9:12].decode())
             self.is_open = True
             self._subscribe()
         at = 0
@@ -160,39 +172,50 @@ class Mirrors:
     """All of them, driven by one epoll.
 
     :param token: of their user.
+    :ivar again: connections that had to be made anew, by why.
     """
 
     def __init__(self, count: int, token: str) -> None:
         self._mirrors = [Mirror() for _ in range(count)]
         self._head = f"GET /ws HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n{UPGRADE}\r\n".encode()
+        self._by_fd: dict[int, Mirror] = {}
+        self.again: Counter[str] = Counter()
 
     def follow(self, url: str, is_current: Callable[[Mirror], bool]) -> list[float]:
         """Connect all to a node; answers after how many seconds each was current, in order."""
-        poll, by_fd = select.epoll(), {}
+        poll = select.epoll()
         began_s = time.monotonic()
-        waiting, done, handshakes = list(self._mirrors), [], 0
-        while len(done) < len(self._mirrors):
-            while waiting and handshakes < HANDSHAKES:
+        waiting, greeting = list(self._mirrors), set[Mirror]()
+        current: dict[Mirror, float] = {}
+        while len(current) < len(self._mirrors):
+            while waiting and len(greeting) < HANDSHAKES:
                 mirror = waiting.pop()
-                handshakes += 1
+                greeting.add(mirror)
                 opened = mirror.connect(address_of(url), self._head)
-                by_fd[opened.fileno()] = mirror
+                self._by_fd[opened.fileno()] = mirror
                 poll.register(opened, select.EPOLLOUT)
             for fd, event in poll.poll(1.0):
-                mirror = by_fd[fd]
-                if event & select.EPOLLOUT:
-                    mirror.writable()
-                    poll.modify(fd, select.EPOLLIN)
+                mirror = self._by_fd[fd]
+                try:
+                    if event & select.EPOLLOUT:
+                        mirror.writable()
+                        poll.modify(fd, select.EPOLLIN)
+                        continue
+                    mirror.readable()
+                except (Ended, ConnectionError) as error:
+                    self.again[str(error)] += 1
+                    mirror.close()
+                    greeting.discard(mirror)
+                    waiting.append(mirror)
                     continue
-                was_open, was_current = mirror.is_open, mirror.is_open and is_current(mirror)
-                mirror.readable()
-                handshakes -= mirror.is_open and not was_open
-                if mirror.is_open and not was_current and is_current(mirror):
-                    done.append(time.monotonic() - began_s)
+                if mirror.is_open:
+                    greeting.discard(mirror)
+                    if mirror not in current and is_current(mirror):
+                        current[mirror] = time.monotonic() - began_s
             if time.monotonic() > began_s + LIMIT_S:
-                sys.exit(f"bench: {len(self._mirrors) - len(done)} mirrors are not current after {LIMIT_S:g} s")
+                sys.exit(f"bench: only {len(current)} of {len(self._mirrors)} mirrors are current after {LIMIT_S:g} s")
         poll.close()
-        return done
+        return list(current.values())
 
     def leave(self) -> None:
         """End all connections."""
@@ -234,7 +257,7 @@ def mirrors(server: DynaTwist, count: int, keys: int, changed: int) -> str:
     return (
         f"{count} mirrors of {keys} records, {changed} changed: filled in {filled[-1]:.1f} s; current again after "
         f"{current[-1]:.1f} s, half of them after {statistics.median(current):.1f} s; {anew} began anew, "
-        f"{count - anew} went on"
+        f"{count - anew} went on; connections that were made anew: {dict(all_of_them.again) or 'none'}"
     )
 
 
