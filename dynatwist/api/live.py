@@ -201,17 +201,20 @@ class Stream:
             self._connected.leave(self._identity, self._end)
 
 
-def gathered(take: Callable[[], bytes | None]) -> list[bytes]:
-    """What there is to send, as much as goes in one call of the system; empty when there is nothing.
+def gathered(take: Callable[[], bytes | None]) -> tuple[list[bytes], bool]:
+    """What there is to send, as much as goes in one call of the system; and whether that was all.
 
     :param take: takes the next piece, or ``None``.
     """
     pieces: list[bytes] = []
     left_bytes = GATHERED_BYTES
-    while left_bytes > 0 and (piece := take()) is not None:
+    while left_bytes > 0:
+        piece = take()
+        if piece is None:
+            return pieces, True
         pieces.append(piece)
         left_bytes -= len(piece)
-    return pieces
+    return pieces, False
 
 
 def sse_bytes(item: Event | Notice, *, names_key: bool = False) -> bytes:

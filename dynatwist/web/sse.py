@@ -58,10 +58,11 @@ class SseStream:
         if self._stream is None:
             return
         while not self._paused and not self._ended:
-            chunks = gathered(self._stream.take)
-            if not chunks:
+            chunks, is_all = gathered(self._stream.take)
+            if chunks:
+                self._request.send_chunks(chunks)
+            if is_all:
                 return
-            self._request.send_chunks(chunks)
 
     def close(self) -> None:
         """End the stream from this side: the node stops, or the listener's token counts no more."""

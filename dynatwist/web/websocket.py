@@ -192,10 +192,11 @@ class KvSocket(OpenSocket):
     def _drain(self) -> None:
         """Send events while there is room."""
         while not self._paused and self.is_standing and self.session is not None:
-            frames = gathered(self.session.take)
-            if not frames:
+            frames, is_all = gathered(self.session.take)
+            if frames:
+                self.send_frames_now(frames)
+            if is_all:
                 return
-            self.send_frames_now(frames)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
         """The socket is gone."""
