@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from dynatwist.auth.tokens import Identity
@@ -184,6 +185,11 @@ class Stream:
         if identity is not None:
             connected.join(identity, end)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there may be something to take."""
+        return self._listening.has_more
+
     def take(self) -> bytes | None:
         """The next chunk to send, or ``None``."""
         listening = self._listening
@@ -201,20 +207,27 @@ class Stream:
             self._connected.leave(self._identity, self._end)
 
 
-def gathered(take: Callable[[], bytes | None]) -> tuple[list[bytes], bool]:
-    """What there is to send, as much as goes in one call of the system; and whether that was all.
+class Source(Protocol):
+    """Something that has pieces to send."""
 
-    :param take: takes the next piece, or ``None``.
-    """
+    @property
+    def has_more(self) -> bool:
+        """Whether there may be one."""
+
+    def take(self) -> bytes | None:
+        """The next one, or ``None``."""
+
+
+def gathered(source: Source) -> list[bytes]:
+    """What there is to send, as much as goes in one call of the system; empty when there is nothing."""
     pieces: list[bytes] = []
     left_bytes = GATHERED_BYTES
-    while left_bytes > 0:
-        piece = take()
-        if piece is None:
-            return pieces, True
+    while left_bytes > 0 and (piece := source.take()) is not None:
         pieces.append(piece)
+        if not source.has_more:
+            break
         left_bytes -= len(piece)
-    return pieces, False
+    return pieces
 
 
 def sse_bytes(item: Event | Notice, *, names_key: bool = False) -> bytes:

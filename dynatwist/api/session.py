@@ -291,6 +291,11 @@ class Session:
         entry[1].close()
         return b""
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there may be something to take."""
+        return bool(self._ready)
+
     def take(self) -> bytes | None:
         """The next event frame, or ``None``; the subscriptions that have some take turns."""
         while self._ready:

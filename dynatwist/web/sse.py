@@ -58,10 +58,10 @@ class SseStream:
         if self._stream is None:
             return
         while not self._paused and not self._ended:
-            chunks, is_all = gathered(self._stream.take)
+            chunks = gathered(self._stream)
             if chunks:
                 self._request.send_chunks(chunks)
-            if is_all:
+            if not chunks or not self._stream.has_more:
                 return
 
     def close(self) -> None:

@@ -192,10 +192,10 @@ class KvSocket(OpenSocket):
     def _drain(self) -> None:
         """Send events while there is room."""
         while not self._paused and self.is_standing and self.session is not None:
-            frames, is_all = gathered(self.session.take)
+            frames = gathered(self.session)
             if frames:
                 self.send_frames_now(frames)
-            if is_all:
+            if not frames or self.session is None or not self.session.has_more:
                 return
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
