@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .attacks import attacks
 from .clients import Measured
-from .fanout import fanout
+from .fanout import WIDE, fanout, prefixes, told
 from .plots import draw
 from .servers import DynaTwist, Etcd, Redis, Server, Speaker
 
@@ -176,6 +176,17 @@ class Bench:
             finally:
                 server.close()
 
+    def names(self) -> Iterator[Point]:
+        """What names of writes cost a PUT, 32 connections: on a node alone (1), and on three."""
+        for count in (1, 3):
+            server = DynaTwist(count, folder=self.folder)
+            try:
+                server.fill(10_000)
+                for work in ("PUT", "PUT named"):
+                    yield self._point(server, work, count, 32)
+            finally:
+                server.close()
+
     def tls(self) -> Iterator[Point]:
         """What HTTPS costs, 32 connections that stay open: a node without it (0), and one with it (1)."""
         server = DynaTwist(folder=self.folder)
@@ -189,8 +200,7 @@ class Bench:
 
     def listeners(self) -> Iterator[Point]:
         """How long an event takes to the last of many listeners of one node; they are all one user's."""
-        wide = [f"--max-{what}=100000" for what in ("streams", "user-streams", "user-subscriptions")]
-        server = DynaTwist(3, *wide, "--max-address-connections=100000", folder=self.folder)
+        server = DynaTwist(3, *WIDE, folder=self.folder)
         try:
             for count in (10, 100, 1_000, 10_000):
                 for kind in ("SSE", "websocket"):
@@ -198,6 +208,32 @@ class Bench:
                     yield kind, count, 0.0, 1000 * statistics.median(found), 1000 * found[-1]
         finally:
             server.close()
+
+    def fanout(self) -> None:
+        """To the last listener of a node of three: the least, the median and the worst of several writes."""
+        print(f"\nfanout: {self.fanout.__doc__}")
+        self.results["fanout"] = lines = []
+        for line in self._fanout():
+            print(f"  {line}", flush=True)
+            lines.append(line)
+
+    def _fanout(self) -> Iterator[str]:
+        server = DynaTwist(3, *WIDE, folder=self.folder)
+        try:
+            for count, kind in ((1_000, "SSE"), (10_000, "SSE"), (1_000, "websocket"), (10_000, "websocket")):
+                found = fanout(server.url, server.token, count, 4 * self.rounds, kind == "websocket")
+                yield told(f"{count} listeners, {kind}", found)
+        finally:
+            server.close()
+        servers = [DynaTwist(1, *WIDE, folder=self.folder), DynaTwist(1, folder=self.folder)]
+        try:
+            beside = servers[1].url, servers[1].token
+            yield "1,000 prefixes with ten listeners each, by SSE, on a node alone:"
+            for what, found in prefixes(servers[0].url, servers[0].token, beside, 1_000, self.rounds):
+                yield told(what, found)
+        finally:
+            for server in servers:
+                server.close()
 
     def attacks(self) -> None:
         """What honest clients notice of attacks."""
@@ -247,8 +283,10 @@ def main() -> None:
         "nodes",
         "records",
         "safety",
+        "names",
         "tls",
         "listeners",
+        "fanout",
         "strong",
         "attacks",
     )
@@ -267,7 +305,7 @@ def main() -> None:
         sys.exit("bench: wrk is not installed; try: apt install wrk")
     bench = Bench(arguments)
     for name in arguments.sections or sections:
-        if name in ("table", "strong", "attacks"):
+        if name in ("table", "strong", "fanout", "attacks"):
             getattr(bench, name)()
         else:
             bench.plot(name, getattr(bench, name))

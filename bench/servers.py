@@ -46,7 +46,7 @@ class Speaker:
     def run(
         self, work: str, seconds: int, connections: int, keys: int = KEYS, value_bytes: int = VALUE_BYTES
     ) -> Measured | None:
-        """See `Server`. ``PUT one`` and ``PUT all`` are levels of writing."""
+        """See `Server`. ``PUT one`` and ``PUT all`` are levels of writing; ``PUT named`` is with Idempotency-Key."""
         method, _, level = work.partition(" ")
         if method == "batch":
             count = 100
@@ -54,8 +54,10 @@ class Speaker:
                 "batch.lua", self.url, seconds, connections, self.token, str(keys), str(value_bytes), str(count)
             )
             return Measured(found.rate * count, found.p50_ms, found.p99_ms, found.errors)
-        query = f"?{'w' if method == 'PUT' else 'r'}={level}" if level else ""
-        return wrk("kv.lua", self.url, seconds, connections, self.token, method, str(keys), str(value_bytes), query)
+        named = "named" if level == "named" else ""
+        query = f"?{'w' if method == 'PUT' else 'r'}={level}" if level and not named else ""
+        told = (self.token, method, str(keys), str(value_bytes), query, named)
+        return wrk("kv.lua", self.url, seconds, connections, *told)
 
     def fill(self, keys: int, value_bytes: int = VALUE_BYTES) -> None:
         """Put k1 to k`keys`, in batches."""

@@ -17,6 +17,7 @@ from dynatwist.agreement.rotation import Rotation
 from dynatwist.api.context import VERSION, Context
 from dynatwist.api.handlers import Handlers
 from dynatwist.api.intake import Intake
+from dynatwist.api.pages import SharedPages
 from dynatwist.api.source import Proxies
 from dynatwist.audit_log import AuditLog
 from dynatwist.auth.agreed import Agreed
@@ -216,6 +217,7 @@ class Core:
             metrics=Metrics(),
             saver=self.folder.saver,
             intake=self.intake,
+            pages=SharedPages(listing, self.intake),
             budget=self.budget,
             limits=config.limits,
             private_status=config.private_status,

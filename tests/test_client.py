@@ -113,37 +113,36 @@ def door():
         port.stopListening()
 
 
-def refusal(code):
-    body = json.dumps({"error": "told by the test", "code": code}).encode()
-    return b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+def answer(content, status=200):
+    body = json.dumps(content).encode()
+    return b"HTTP/1.1 %d Told\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+def refusal(code, status=503):
+    return answer({"error": "told by the test", "code": code}, status)
 
 
 WRITES = {
-    "put": lambda kv: kv.put("t", "k", {"n": 1}),
-    "put, conditional": lambda kv: kv.put("t", "k", {"n": 1}, if_none_match=True),
-    "patch": lambda kv: kv.patch("t", "k", {"n": 1}),
-    "delete": lambda kv: kv.delete("t", "k"),
-    "batch": lambda kv: kv.batch("t", [{"op": "delete", "key": "k"}]),
-}
-NAMED = {
-    "put": lambda kv: kv.put("t", "k", {"n": 1}, idempotency_key="n"),
-    "patch": lambda kv: kv.patch("t", "k", {"n": 1}, idempotency_key="n"),
-    "delete": lambda kv: kv.delete("t", "k", idempotency_key="n"),
+    "put": lambda kv, **name: kv.put("t", "k", {"n": 1}, **name),
+    "put, conditional": lambda kv, **name: kv.put("t", "k", {"n": 1}, if_none_match=True, **name),
+    "patch": lambda kv, **name: kv.patch("t", "k", {"n": 1}, **name),
+    "delete": lambda kv, **name: kv.delete("t", "k", **name),
+    "batch": lambda kv, **name: kv.batch("t", [{"op": "delete", "key": "k", **name}]),
 }
 LOST = {"the answer is lost": None, "the node calls it uncertain": refusal("uncertain")}
 
 
 class TestWhatIsRepeated:
-    """What was carried out perhaps is not repeated: somebody else may have written since (findings A34)."""
+    """What was carried out perhaps is repeated only by its name: somebody else may have written since."""
 
     @pytest.mark.parametrize("lost", LOST)
     @pytest.mark.parametrize("write", WRITES)
     @pytest_twisted.ensureDeferred
-    async def test_no_write_of_unknown_fate(self, door, write, lost):
+    async def test_no_write_of_unknown_fate_without_a_name(self, door, write, lost):
         first, second = door(LOST[lost]), door(LOST[lost])
         kv = Client(reactor, [first[0], second[0]])
         with pytest.raises(Unavailable) as raised:
-            await WRITES[write](kv)
+            await WRITES[write](kv, idempotency_key="")
         assert raised.value.code == "uncertain"
         assert len(first[1]) == 1
         assert second[1] == []
@@ -154,12 +153,12 @@ class TestWhatIsRepeated:
         url, taken = door(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
         kv = Client(reactor, [url])
         await kv.stats()
-        kept = [protocol for protocols in kv._pool._connections.values() for protocol in protocols]
+        kept = [protocol for protocols in kv._nodes._pool._connections.values() for protocol in protocols]
         assert len(kept) == 1
         lost = [reader for reader in reactor.getReaders() if isinstance(getattr(reader, "protocol", None), Door)]
         lost[0].protocol._answer = None
         with pytest.raises(Unavailable) as raised:
-            await kv.delete("t", "k")
+            await kv.delete("t", "k", idempotency_key="")
         assert raised.value.code == "uncertain"
         assert taken == ["GET", "DELETE"]
         await kv.close()
@@ -170,19 +169,49 @@ class TestWhatIsRepeated:
         first, second = door(refusal("starting")), door(LOST["the answer is lost"])
         kv = Client(reactor, ["http://127.0.0.1:1", first[0], second[0]])
         with pytest.raises(Unavailable):
-            await WRITES[write](kv)
+            await WRITES[write](kv, idempotency_key="")
         assert [len(taken) for _, taken in (first, second)] == [1, 1]
         await kv.close()
 
     @pytest.mark.parametrize("lost", LOST)
-    @pytest.mark.parametrize("write", NAMED)
+    @pytest.mark.parametrize("write", WRITES)
     @pytest_twisted.ensureDeferred
-    async def test_and_writes_that_have_a_name(self, door, write, lost):
+    async def test_and_writes_by_the_names_that_the_client_gives_them(self, door, write, lost):
         first, second = door(LOST[lost]), door(LOST[lost])
         kv = Client(reactor, [first[0], second[0]])
-        with pytest.raises(Unavailable):
-            await NAMED[write](kv)
+        with pytest.raises(Unavailable) as raised:
+            await WRITES[write](kv)
+        assert raised.value.code == "uncertain"
         assert len(first[1]) == len(second[1]) > 1
+        await kv.close()
+
+    @pytest.mark.parametrize("code", ["bad_token", "full"])
+    @pytest_twisted.ensureDeferred
+    async def test_a_refusal_that_tells_nothing_of_the_try_before_leaves_it_uncertain(self, door, code):
+        first, second = door(), door(refusal(code, 401 if code == "bad_token" else 507))
+        kv = Client(reactor, [first[0], second[0]])
+        with pytest.raises(Unavailable) as raised:
+            await kv.put("t", "k", {"n": 1})
+        assert raised.value.code == "uncertain"
+        await kv.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_value_that_is_no_json_is_a_mistake_of_the_caller(self, door):
+        url, taken = door()
+        kv = Client(reactor, [url])
+        with pytest.raises(TypeError):
+            await kv.put("t", "k", {"n": object()})
+        assert taken == []
+        await kv.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_operations_of_a_batch_that_came_to_nothing_are_sent_once_more(self, door):
+        gone, down = {"status": 200}, {"status": 503, "code": "uncertain", "error": "told by the test"}
+        first, second = door(answer({"results": [gone, down, gone, down]})), door(answer({"results": [gone]}))
+        kv = Client(reactor, [first[0], second[0]])
+        ops = [{"op": "delete", "key": key} for key in ("a", "b", "c", "c")]
+        assert await kv.batch("t", ops) == [gone, gone, gone, down], "one of two of a key would come behind the other"
+        assert (first[1], second[1]) == (["POST"], ["POST"])
         await kv.close()
 
     @pytest.mark.parametrize("lost", LOST)

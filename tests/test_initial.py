@@ -107,9 +107,9 @@ def test_many_records_come_page_by_page_while_they_change(four, ann):
     for number in range(0, 1000, 100):
         four.nodes[0].put("many", f"k{number:04}", {"n": 1}, ann)
     wait_until(lambda: "synced" in stream.texts(), 20)
-    kept = {}
 
     def is_current():
+        kept = {}
         for _, _, data in stream.heard:
             if "key" in data:
                 before = kept.get(data["key"], 0)

@@ -69,6 +69,29 @@ def test_one_holds_it_until_it_is_released(cluster, alice, bob):
     assert first.request("POST", "/jobs/lock/a/renew", {}, alice, If_Match=renewed.headers["etag"]).status in (403, 412)
 
 
+def test_a_step_with_a_name_is_made_once_whatever_node_hears_it(cluster, alice, bob):
+    nodes = cluster.nodes
+
+    def step(node, what="", tag=None, **body):
+        told = {"ttl": 15, **body} if what != "/release" else {}
+        more = {"If_Match": tag} if tag else {}
+        return node.request("POST", f"/jobs/lock/named{what}", told, alice, Idempotency_Key=f"n{what}", **more)
+
+    taken = [step(node) for node in nodes]
+    assert [(one.status, one.body) for one in taken] == [(201, taken[0].body)] * 3
+    tag = taken[0].headers["etag"]
+    renewed = [step(node, "/renew", tag, note="mine") for node in nodes]
+    assert [(one.status, one.body) for one in renewed] == [(200, renewed[0].body)] * 3
+    assert step(nodes[0], "/renew", tag, note="another").json["code"] == "idempotency_mismatch"
+    released = [step(node, "/release", renewed[0].headers["etag"]) for node in nodes]
+    assert [(one.status, one.json) for one in released] == [(200, released[0].json)] * 3
+    assert take(nodes[1], "named", bob).status == 201, "it is free once"
+    ended = step(nodes[2])
+    assert (ended.status, ended.json["code"]) == (409, "lock_ended"), "it is another's now"
+    refused = nodes[0].request("POST", "/jobs/lock/named", {}, alice, Idempotency_Key="x" * 129)
+    assert (refused.status, refused.json["code"]) == (400, "bad_idempotency_key")
+
+
 def test_bad_requests_are_told_what_to_do_instead(cluster, alice):
     node = cluster.nodes[0]
     answer = node.request("POST", "/weak/lock/a", {}, alice)

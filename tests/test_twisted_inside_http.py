@@ -192,15 +192,17 @@ class TestRequests:
         channel.dataReceived(GET)
         channel.requests[0].write(b"a")
         assert channel.requests[0].is_begun, "Request.startedWriting does not tell any more that an answer is begun"
-        channel.requests[0].send_chunk(b"2\r\nbc\r\n")
+        channel.requests[0].send_chunks([b"2\r\nbc\r\n", b"1\r\nd\r\n"])
         body = channel.transport.value().partition(b"\r\n\r\n")[2]
-        assert body == b"1\r\na\r\n2\r\nbc\r\n", "Request.chunked does not tell any more that an answer goes in chunks"
+        assert body == b"1\r\na\r\n2\r\nbc\r\n1\r\nd\r\n", (
+            "Request.chunked does not tell any more that an answer goes in chunks"
+        )
 
     def test_older_clients_get_no_chunks(self, channel):
         channel.dataReceived(b"GET /a HTTP/1.0\r\n\r\n")
         channel.requests[0].write(b"a")
-        channel.requests[0].send_chunk(b"2\r\nbc\r\n")
-        assert channel.transport.value().endswith(b"\r\n\r\nabc"), "Request.chunked is set for HTTP/1.0 too"
+        channel.requests[0].send_chunks([b"2\r\nbc\r\n", b"1\r\nd\r\n"])
+        assert channel.transport.value().endswith(b"\r\n\r\nabcd"), "Request.chunked is set for HTTP/1.0 too"
 
     def test_a_request_knows_its_channel_while_it_can_be_answered(self, channel):
         channel.dataReceived(GET)

@@ -27,6 +27,7 @@ from dynatwist.storage.snapshot import ColdSaver
 from .audit import Audit
 from .intake import Intake
 from .limits import Limits
+from .pages import SharedPages
 from .request import Request
 from .source import Proxies, source_of
 
@@ -78,6 +79,7 @@ class Context:
     metrics: Metrics
     saver: ColdSaver
     intake: Intake
+    pages: SharedPages
     budget: Budget
     limits: Limits = field(default_factory=Limits)
     private_status: bool = False

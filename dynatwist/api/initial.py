@@ -25,7 +25,6 @@ from dynatwist.model.dots import Dot
 from dynatwist.model.lineage import Lineage
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import pack
-from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation
 from dynatwist.requests.listing import ListingUnavailable
 from dynatwist.requests.missing import Stretch
@@ -130,9 +129,7 @@ class Initial:
             records = await self._one(self._subscription.key)
             self._after = None
         else:
-            page = await self._context.listing.page(
-                self._table, self._subscription.prefix, self._after or "", Level.QUORUM
-            )
+            page = await self._context.pages.page(self._table, self._subscription.prefix, self._after or "")
             records, self._after = page.records, page.next_after
         return [((self._table, name), record) for name, record in records]
 

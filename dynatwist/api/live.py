@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from dynatwist.auth.tokens import Identity
@@ -17,6 +18,10 @@ from .initial import Initial
 from .limits import check_key, check_prefix, check_table
 from .request import Request
 from .views import named_sse_json, sse_json
+
+GATHERED_BYTES = 16 << 10
+"""Sent at once, or one piece that is longer: a page of what there is, and little beside what a connection may have
+waiting (64 KiB) before it is asked to read."""
 
 
 class _Sight:
@@ -217,6 +222,29 @@ class Stream:
         self._listening.close()
         if self._identity is not None:
             self._connected.leave(self._identity, self._end)
+
+
+class Source(Protocol):
+    """Something that has pieces to send."""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there may be one."""
+
+    def take(self) -> bytes | None:
+        """The next one, or ``None``."""
+
+
+def gathered(source: Source) -> list[bytes]:
+    """What there is to send, as much as goes in one call of the system; empty when there is nothing."""
+    pieces: list[bytes] = []
+    left_bytes = GATHERED_BYTES
+    while left_bytes > 0 and (piece := source.take()) is not None:
+        pieces.append(piece)
+        if not source.has_more:
+            break
+        left_bytes -= len(piece)
+    return pieces
 
 
 def sse_bytes(item: Event | Notice, *, names_key: bool = False) -> bytes:

@@ -5,6 +5,9 @@ record's version is the fencing number: it grows with each holder, for ever. A h
 before the end, since others take the lock as soon as a majority of the clocks has passed it.
 
 Those who wait for one lock at one node wait in a line: only the first one tries, when the lock is released or ends.
+
+With an ``Idempotency-Key`` each step is made once, and is answered again as it was: whoever did not hear that it has
+taken the lock asks once more, and has it.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Hub, Subscription
 from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.access import May, Scope
+from dynatwist.model.named import name_for
 from dynatwist.model.record import Key, Record
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, Result, etag
@@ -29,9 +33,9 @@ from dynatwist.requests.tables import Consistency
 from dynatwist.runtime import Clock, cancel
 
 from .context import Context
-from .limits import check_key, check_table, parse_object
+from .limits import check_idempotency_key, check_key, check_table, parse_object
 from .request import Answer, Request, json_answer
-from .views import failure_of, record_json
+from .views import failure_of, record_json, version_of_written
 
 USUAL_TTL_S = 15
 """A holder that dies keeps others waiting so long at most."""
@@ -65,6 +69,7 @@ class LockRoutes:
             identity.uid,
             ttl_ms=_ttl_ms(given),
             if_none_match=True,
+            name=_name(request, identity, b"take", value, b"%d" % _ttl_ms(given)),
             may=May(granted.create, Scope.ANY, Scope.NONE),  # whoever's it is: a lock that is held is not written over
         )
         wait_s = request.integer("wait", 0, 0, MAX_WAIT_S)
@@ -75,34 +80,49 @@ class LockRoutes:
         if result.code is Code.PRECONDITION and result.record is not None:
             holder = self._holder(identity, operation.key, result.record)
             return json_answer(409, {"error": "the lock is held", "code": "locked", "holder": holder})
-        return _answer(201, result)
+        return self._answer(201, result)
 
     async def renew(self, request: Request, table: str, key: str) -> Answer:
         """200 the record, with another ETag; 412 when the lock is not held by what the ETag names any more."""
         identity = self._check(request, table, key)
-        given = parse_object(request.body, self._context.limits, "ttl", "note") if request.body else {}
-        tags = _tags(request)
+        asked = parse_object(request.body, self._context.limits, "ttl", "note") if request.body else {}
+        given, tags = asked, _tags(request)
         held = await self._context.coordinator.execute(Operation(Kind.GET, (table, key), Level.MAJORITY))
         if held.code is Code.OK and held.record is not None and "note" not in given:
-            given = {**given, "note": msgspec.Raw(_note(held.record))}
+            given = {**asked, "note": msgspec.Raw(_note(held.record))}
         value = msgspec.json.encode({"note": given.get("note")})
         may = self._context.rights.at(identity, (table, key)).may
+        told = msgspec.json.encode(given["note"]) if "note" in asked else b""
         operation = Operation(
-            Kind.PUT, (table, key), Level.MAJORITY, value, identity.uid, False, _ttl_ms(given), tags, may=may
+            Kind.PUT,
+            (table, key),
+            Level.MAJORITY,
+            value,
+            identity.uid,
+            ttl_ms=_ttl_ms(given),
+            if_match=tags,
+            name=_name(request, identity, b"renew", told, b"%d" % _ttl_ms(given), *map(str.encode, tags)),
+            may=may,
         )
-        return _answer(200, await self._context.coordinator.execute(operation))
+        return self._answer(200, await self._context.coordinator.execute(operation))
 
     async def release(self, request: Request, table: str, key: str) -> Answer:
         """200; 412 when the lock is not held by what the ETag names any more."""
         identity = self._check(request, table, key)
-        may = self._context.rights.at(identity, (table, key)).may
+        may, tags = self._context.rights.at(identity, (table, key)).may, _tags(request)
         operation = Operation(
-            Kind.DELETE, (table, key), Level.MAJORITY, b"", identity.uid, False, 0, _tags(request), may=may
+            Kind.DELETE,
+            (table, key),
+            Level.MAJORITY,
+            uid=identity.uid,
+            if_match=tags,
+            name=_name(request, identity, b"release", *map(str.encode, tags)),
+            may=may,
         )
         result = await self._context.coordinator.execute(operation)
         if result.code is not Code.OK or result.record is None:
             raise failure_of(result)
-        return json_answer(200, {"status": "released", "version": result.record.version})
+        return json_answer(200, {"status": "released", "version": version_of_written(result)})
 
     def _check(self, request: Request, table: str, key: str) -> Identity:
         context = self._context
@@ -123,6 +143,15 @@ class LockRoutes:
         if context.coordinator.tables.settings(key[0]).access is None or context.may_read(identity, key, record):
             holder |= {"owner": owner_name(record.owner), "note": msgspec.Raw(_note(record))}
         return holder
+
+    def _answer(self, status: int, result: Result) -> Answer:
+        """The lock as its holder has it now; 409 when what was done under a name before is over."""
+        if result.code is not Code.OK or result.record is None:
+            raise failure_of(result)
+        if result.was is not None or result.record.is_dead(self._context.cluster.times.lapse_ms()):
+            raise ApiError(409, "lock_ended", "the lock was taken under this name, and has ended since")
+        tag = etag(result.record)
+        return Answer(status, record_json(result.record, tag), headers={"ETag": tag, "X-Replicas": result.replicas})
 
     # Waiting
 
@@ -231,8 +260,10 @@ def _note(record: Record) -> bytes:
     return bytes(msgspec.json.decode(record.value or b"{}", type=Held).note)
 
 
-def _answer(status: int, result: Result) -> Answer:
-    if result.code is not Code.OK or result.record is None:
-        raise failure_of(result)
-    tag = etag(result.record)
-    return Answer(status, record_json(result.record, tag), headers={"ETag": tag, "X-Replicas": result.replicas})
+def _name(request: Request, identity: Identity, *step: bytes) -> bytes:
+    """Of a step that is made once; empty where none was given.
+
+    :raises ApiError: 400 for one that is none.
+    """
+    given = request.headers.get("idempotency-key")
+    return b"" if given is None else name_for(identity.uid, check_idempotency_key(given), *step)

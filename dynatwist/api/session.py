@@ -303,9 +303,14 @@ class Session:
         return name, entry[1]
 
     @property
-    def has_more(self) -> bool:
-        """Whether there is something to take, or may be in a later turn."""
+    def is_behind(self) -> bool:
+        """Whether some subscription has something to be told, in this turn or a later one."""
         return any(listening.has_more for _, listening in self._subscriptions.values())
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there may be something to take."""
+        return bool(self._ready)
 
     def take(self) -> bytes | None:
         """The next event frame, or ``None``; the subscriptions that have some take turns."""

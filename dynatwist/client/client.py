@@ -1,45 +1,36 @@
-"""Requests to a cluster, with failover between its nodes.
+"""A cluster, as a program uses it: users, records, watches and locks, with failover between the nodes.
 
-The client repeats on another node what it may repeat: reads, logins, and whatever certainly was not carried out, since
-no node was reached or the node said so. A write whose answer was lost, or that a node calls ``uncertain``, raises
-`Unavailable` with that code and is not repeated, not even a put of a whole value or a delete: it may have been carried
-out, somebody else may have written since, and the repeated write would undo that one's write. Whoever gets this error
-reads the record, and knows then. Or gives the write an `idempotency_key`: then it is made once, and is repeated.
+The client repeats on another node what it may repeat: reads, logins, whatever certainly was not carried out, and writes
+of records. Each write has a name (`dynatwist.client.naming`), by which the nodes know it again: it is made once, though
+its answer was lost, or a node calls it ``uncertain``, and it is sent again. Somebody else may have written meanwhile;
+the record that is answered says so then (`Record.superseded`), and theirs stays.
+
+`Unavailable` with code ``uncertain`` is left for a write of whose tries one may have been carried out, and of which no
+node could tell; for one that was given an empty name; and for `call` and `ask`, whose requests have none. Whoever gets
+this error reads the record, and knows then.
+
+A record remembers the names of its last 32 writes. Where others have made more between two tries of one write (a node
+froze for five seconds, and the key is one that everybody changes) it counts as not made.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-import treq
-from twisted.internet.defer import Deferred
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.internet.task import deferLater
 
-from dynatwist.twisted_inside.client import was_not_sent
-
+from .batch import carried_out
 from .conflicts import Conflict, listed
 from .contention import UPDATE_TIMEOUT_S, updated
-from .errors import KvError, Unavailable, error_of
+from .failover import PAUSE_S, REQUEST_TIMEOUT_S, Failover
 from .lock import USUAL_TTL_S, Lock
 from .mirror import Mirror
+from .naming import Op, name_of, named
 from .paths import query, quoted, record_path
 from .record import Record
 from .watch import Change, Watch, Where
-
-CONNECT_TIMEOUT_S = 2.0
-"""Then the next node is tried."""
-REQUEST_TIMEOUT_S = 5.0
-"""A node answers everything within two seconds, but for what is large."""
-ROUNDS = 3
-"""How often each node is tried: one may be frozen and the next just starting, and both are there a moment later."""
-PAUSE_S = 0.2
-"""Between two tries: a node that is busy or starting has room again by then."""
-KEEP_IDLE_S = 30
-"""How long a connection is kept that nothing is sent on. Nodes close idle ones after 75 s (`web.channel`). A client
-that closes first sends no write into a connection that just ends, of which nobody could tell what became of it."""
-T = TypeVar("T")
 
 
 class Client:
@@ -52,16 +43,8 @@ class Client:
 
     def __init__(self, reactor: Any, urls: Iterable[str]) -> None:
         self._reactor = reactor
-        self._urls = [url.rstrip("/") for url in urls]
-        if not self._urls:
-            raise ValueError("give at least one URL, such as http://127.0.0.1:6661")
-        self._pool = HTTPConnectionPool(reactor, persistent=True)
-        self._pool.maxPersistentPerHost = 8
-        self._pool.cachedConnectionTimeout = KEEP_IDLE_S
-        self._pool.retryAutomatically = False  # it would repeat deletes, whose answer may be what was lost
-        self._http = treq.client.HTTPClient(Agent(reactor, connectTimeout=CONNECT_TIMEOUT_S, pool=self._pool))
+        self._nodes = Failover(reactor, [url.rstrip("/") for url in urls])
         self.token: str | None = None
-        self._causal: str | None = None
 
     @classmethod
     async def connect(cls, reactor: Any, urls: Iterable[str]) -> Client:
@@ -81,7 +64,7 @@ class Client:
 
     async def close(self) -> None:
         """Close the pooled connections."""
-        await self._pool.closeCachedConnections()
+        await self._nodes.close()
 
     # Users
 
@@ -122,7 +105,9 @@ class Client:
 
         :param ttl: seconds until it expires.
         :param if_match: ETag that must be held; `if_none_match`: the key must be absent.
-        :param idempotency_key: names this write, for ten minutes: sent again, it is the same write.
+        :param idempotency_key: names this write, for ten minutes: sent again, by whomever of this user's programs, it
+            is the same write. A fresh name when not given; empty for none, and then nothing is repeated that was made
+            perhaps.
         :raises PreconditionFailed: says what is held instead.
         :raises Unavailable: see there, as for all writes.
         """
@@ -209,10 +194,24 @@ class Client:
         return msgspec.json.decode(body, type=dict[str, Record])
 
     async def batch(self, table: str, ops: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Many puts and deletes in one request; an outcome each."""
-        answer = await self._json("POST", f"/{quoted(table)}/batch", {"ops": list(ops)})
-        results: list[dict[str, Any]] = answer["results"]
-        return results
+        """Many puts and deletes in one request; an outcome each.
+
+        :param ops: ``{"op": "put" or "delete", "key", "value"?, "idempotency_key"?}``; names as of `put`.
+        """
+        path = f"/{quoted(table)}/batch"
+
+        async def ask(ops: list[Op]) -> list[dict[str, Any]]:
+            has_names = all("idempotency_key" in op for op in ops)
+            answer = await self._json("POST", path, {"ops": ops}, repeatable=has_names)
+            results: list[dict[str, Any]] = answer["results"]
+            return results
+
+        async def ask_another(ops: list[Op]) -> list[dict[str, Any]]:
+            self._nodes.leave(self._nodes.urls[0])
+            await deferLater(self._reactor, PAUSE_S)
+            return await ask(ops)
+
+        return await carried_out(named(ops), ask, ask_another)
 
     def watch(
         self, table: str, key: str | None = None, prefix: str | None = None, from_cursor: str | None = None
@@ -228,7 +227,7 @@ class Client:
         self, table: str, key: str | None, prefix: str | None, cursor: str | None, *, initial: bool = False
     ) -> Watch:
         where = Where(table, key, prefix, cursor, initial)
-        return Watch(self._reactor, self._urls, lambda: self.token, where)
+        return Watch(self._reactor, self._nodes.urls, lambda: self.token, where)
 
     def lock(
         self, table: str, key: str, *, ttl_s: int = USUAL_TTL_S, wait_s: float | None = None, note: Any = None
@@ -268,9 +267,22 @@ class Client:
         """Any other route; not repeated once it may have reached a node."""
         return await self._json(method, path, body, repeatable=method == "GET")
 
-    async def ask(self, method: str, path: str, body: Any, headers: Mapping[str, str], *, timeout_s: float) -> bytes:
-        """Any route, with headers, that may take long; not repeated once it may have reached a node."""
-        return await self._request(method, path, body, headers, timeout_s=timeout_s)
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: Mapping[str, str],
+        *,
+        timeout_s: float,
+        repeatable: bool = False,
+    ) -> bytes:
+        """Any route, with headers, that may take long.
+
+        :param repeatable: whether it does no harm to carry it out again; if not, it is not repeated once it may have
+            reached a node.
+        """
+        return await self._request(method, path, body, headers, timeout_s=timeout_s, repeatable=repeatable)
 
     # Requests
 
@@ -280,9 +292,10 @@ class Client:
     async def _write(
         self, method: str, path: str, body: Any, headers: dict[str, str], idempotency_key: str | None
     ) -> bytes:
-        if idempotency_key is not None:
-            headers["Idempotency-Key"] = idempotency_key
-        return await self._request(method, path, body, headers, repeatable=idempotency_key is not None)
+        name = name_of(idempotency_key)
+        if name:
+            headers["Idempotency-Key"] = name
+        return await self._request(method, path, body, headers, repeatable=bool(name))
 
     async def _request(
         self,
@@ -294,50 +307,7 @@ class Client:
         repeatable: bool = False,
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> bytes:
-        last: KvError = Unavailable(0, "unreachable", "no node answers")
-        doubt: KvError | None = None
-        for attempt in range(ROUNDS * len(self._urls)):
-            if attempt and attempt % len(self._urls) == 0:
-                await self._pause()
-            try:
-                return await self._once(method, self._urls[0] + path, body, headers or {}, timeout_s)
-            except KvError as error:
-                if error.status != 503 or (error.code == "uncertain" and not repeatable):
-                    raise
-                last = error
-                if error.code == "uncertain":
-                    doubt = error
-            except Exception as error:
-                if was_not_sent(error):
-                    last = Unavailable(0, "unreachable", f"{self._urls[0]}: {error}")
-                elif repeatable:
-                    last = doubt = self._uncertain(error)
-                else:
-                    raise self._uncertain(error) from None
-            self._urls.append(self._urls.pop(0))
-        raise doubt or last  # one of the tries may have been carried out, whatever the others were told
-
-    def _uncertain(self, error: Exception) -> Unavailable:
-        """Whatever the connection died of: the request may have arrived."""
-        return Unavailable(0, "uncertain", f"{self._urls[0]} did not answer: {type(error).__name__}")
-
-    async def _once(self, method: str, url: str, body: Any, headers: Mapping[str, str], timeout_s: float) -> bytes:
-        sent: dict[bytes | str, bytes | str] = dict(headers.items())
+        sent = dict(headers or {})
         if self.token is not None:
             sent["Authorization"] = f"Bearer {self.token}"
-        if self._causal is not None:
-            sent["X-Causal-Token"] = self._causal
-        data = None if body is None else msgspec.json.encode(body)
-        response = await self._http.request(method, url, headers=sent, data=data, timeout=timeout_s)
-        content: bytes = await response.content()
-        causal = response.headers.getRawHeaders("X-Causal-Token")
-        if causal:
-            self._causal = causal[-1]
-        if response.code < 400:
-            return content
-        raise error_of(response.code, content)
-
-    def _pause(self) -> Deferred[None]:
-        done: Deferred[None] = Deferred()
-        self._reactor.callLater(PAUSE_S, done.callback, None)
-        return done
+        return await self._nodes.request(method, path, body, sent, repeatable=repeatable, timeout_s=timeout_s)

@@ -50,8 +50,8 @@ class PreconditionFailed(KvError):
 class Unavailable(KvError):
     """503, or no node answers.
 
-    After a write whose ``code`` is ``uncertain`` the write may have taken effect, or may still do so. With any other
-    code it did not.
+    After a write whose ``code`` is ``uncertain`` the write may have taken effect, or may still do so: no node could
+    tell, or it had no name to ask by. With any other code it did not.
     """
 
 

@@ -4,6 +4,9 @@ A lock is lost when somebody else has it, and when it could not be renewed until
 process's own clock: others may take it then. Whoever must not work without it looks at `Lock.is_held`, or awaits
 `Lock.lost`, and passes `Lock.fence` along with what it writes elsewhere: a store that refuses lower numbers than it has
 seen refuses a holder of before, however late its write comes.
+
+Each step has a name (`dynatwist.client.naming`), by which nodes know it again: a lock that was taken or renewed is
+held, though the answer was lost.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import LoopingCall, deferLater
 
 from .errors import KvError, Unavailable
+from .failover import REQUEST_TIMEOUT_S
+from .naming import name_of
 
 if TYPE_CHECKING:
     from .client import Client
@@ -34,6 +39,8 @@ LOST = (403, 404, 409, 412)
 """Answers to a renewal that say that the lock is not held any more."""
 LOST_ALREADY = ("precondition_failed", "forbidden", "not_found")
 """Codes of a renewal right after a wait: the lock that was waited for has ended before its holder heard of it."""
+ENDED = "lock_ended"
+"""A lock that was taken, and whose answer was lost, has ended before its holder heard of it."""
 
 
 class Locked(KvError):
@@ -67,6 +74,7 @@ class Lock:
         self._held: _Held | None = None
         self._fence = 0
         self._until_s = 0.0
+        self._renewal: tuple[str, float] | None = None
         self._watching: Any = None
         self._renewing = LoopingCall(self._renew)
         self._renewing.clock = reactor
@@ -97,30 +105,37 @@ class Lock:
         """
         seconds = self._reactor.seconds
         until_s = seconds() + self._wait_s if self._wait_s is not None else float("inf")
+        name, begun_s = name_of(None), seconds()
         while True:
             wait_s = int(min(WAIT_S, max(0.0, until_s - seconds())))
-            begun_s = seconds()
             try:
-                body = await self._ask(f"?wait={wait_s}", {"ttl": self._ttl_s, "note": self._note})
+                body = await self._take(name, wait_s)
                 await self._begin(body, begun_s)
                 return self
             except KvError as error:
                 may_wait = seconds() < until_s
-                if error.status == 409 and error.code == "locked":
+                if not (isinstance(error, Unavailable) and error.code == "uncertain"):
+                    name, begun_s = name_of(None), seconds()  # else it may be taken, and is found by the same name
+                if error.status == 409 and error.code in ("locked", ENDED):
                     if not may_wait:
                         raise Locked(error.status, error.code, str(error)) from None
                 elif may_wait and (isinstance(error, Unavailable) or error.code in LOST_ALREADY):
-                    await deferLater(self._reactor, AGAIN_S)  # it may be taken, by a request that was not heard of
+                    await deferLater(self._reactor, AGAIN_S)
                 else:
                     raise
 
+    async def _take(self, name: str, wait_s: int) -> bytes:
+        """Ask for it once; whoever waits goes on by itself where the answer is lost."""
+        told, limit_s = {"ttl": self._ttl_s, "note": self._note}, wait_s + REQUEST_TIMEOUT_S
+        return await self._ask(f"?wait={wait_s}", told, name, timeout_s=limit_s, repeatable=not wait_s)
+
     async def _begin(self, body: bytes, begun_s: float) -> None:
-        """Hold it. After a wait nobody here knows when it was taken: renewing it tells."""
+        """Hold it. Some time after the request was begun nobody here knows when it was taken: renewing it tells."""
         held = msgspec.json.decode(body, type=_Held)
-        self._fence = held.version
+        self._fence, self._renewal = held.version, None
         if self._reactor.seconds() - begun_s > MARGIN_S / 2:
             begun_s = self._reactor.seconds()
-            body = await self._ask("/renew", {"ttl": self._ttl_s}, held.etag)
+            body = await self._ask("/renew", {"ttl": self._ttl_s}, name_of(None), held.etag)
         self._hold(body, begun_s)
         self._renewing.start(self._ttl_s / RENEWALS_PER_TTL, now=False)
 
@@ -130,23 +145,40 @@ class Lock:
         self._stop_watching()
         self._watching = self._reactor.callLater(max(0.0, self._until_s - self._reactor.seconds()), self._lose)
 
-    async def _ask(self, what: str, body: Any, etag: str = "") -> bytes:
-        headers = {"If-Match": f'"{etag}"'} if etag else {}
-        return await self._client.ask("POST", self._path + what, body, headers, timeout_s=WAIT_S + 5.0)
+    async def _ask(
+        self,
+        what: str,
+        body: Any,
+        name: str,
+        etag: str = "",
+        *,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        repeatable: bool = True,
+    ) -> bytes:
+        headers = {"Idempotency-Key": name, **({"If-Match": f'"{etag}"'} if etag else {})}
+        return await self._client.ask(
+            "POST", self._path + what, body, headers, timeout_s=timeout_s, repeatable=repeatable
+        )
 
     def _renew(self) -> Deferred[None]:
         return ensureDeferred(self._try_to_renew())
 
     async def _try_to_renew(self) -> None:
-        held, begun_s = self._held, self._reactor.seconds()
+        held = self._held
         if held is None:
             return
+        if self._renewal is None:  # else the one before may have been made, and its answer was lost
+            self._renewal = name_of(None), self._reactor.seconds()
+        name, begun_s = self._renewal
         try:
-            body = await self._ask("/renew", {"ttl": self._ttl_s}, held.etag)
+            body = await self._ask("/renew", {"ttl": self._ttl_s}, name, held.etag)
         except KvError as error:
             if not isinstance(error, Unavailable):
                 self._lose()
+            elif error.code != "uncertain":
+                self._renewal = None
         else:
+            self._renewal = None
             if self._held is held:
                 self._hold(body, begun_s)
 
@@ -171,7 +203,7 @@ class Lock:
         self._stop()
         if held is not None:
             try:
-                await self._ask("/release", {}, held.etag)
+                await self._ask("/release", {}, name_of(None), held.etag)
             except KvError as error:
                 if error.status not in LOST and not isinstance(error, Unavailable):
                     raise

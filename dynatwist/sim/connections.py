@@ -194,7 +194,7 @@ class SocketConnection(Connection):
             self._hear(frame)
 
     def _has_more(self) -> bool:
-        return self._session.has_more
+        return self._session.is_behind
 
     def _close(self) -> None:
         self._session.close()

@@ -195,12 +195,13 @@ class OpenRequest(Request):
         """Whether some of the answer has been written."""
         return bool(self.startedWriting)
 
-    def send_chunk(self, chunk: bytes) -> None:
-        """Send some of the answer.
+    def send_chunks(self, chunks: list[bytes]) -> None:
+        """Send some of the answer, in one go.
 
-        :param chunk: within the frame of a chunk (RFC 9112, section 7.1). Twisted would make that for each client anew.
+        :param chunks: each within the frame of a chunk (RFC 9112, section 7.1). Twisted would make that for each client
+            anew.
         """
         if self.chunked:
-            self.channel.send_now(chunk)
+            self.channel.send_now(b"".join(chunks))
         else:  # HTTP/1.0 knows no chunks
-            self.write(chunk.split(b"\r\n", 1)[1][:-2])
+            self.write(b"".join([chunk.split(b"\r\n", 1)[1][:-2] for chunk in chunks]))

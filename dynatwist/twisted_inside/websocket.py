@@ -58,12 +58,13 @@ class OpenSocket(WebSocketServerProtocol):
         """A message is longer than is taken: close with code 1009."""
         self._max_message_size_exceeded(size_bytes, most_bytes, reason)
 
-    def send_frame_now(self, payload: bytes) -> None:
-        """Send one text message, at once if nothing waits before it, without Autobahn's way through all its options."""
+    def send_frames_now(self, payloads: list[bytes]) -> None:
+        """Send text messages in one go, at once if nothing waits before, without Autobahn's way through its options."""
         if self.send_queue:
-            self.sendMessage(payload)
+            for payload in payloads:
+                self.sendMessage(payload)
         else:
-            write_now(self.transport, text_head(len(payload)) + payload)
+            write_now(self.transport, b"".join([text_head(len(payload)) + payload for payload in payloads]))
 
     # What happens: for subclasses to override
 

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from dynatwist.api.live import Stream
+from dynatwist.api.live import Stream, gathered
 from dynatwist.metrics import Metrics
 from dynatwist.runtime import Clock, Timer, cancel
 
@@ -59,10 +59,11 @@ class SseStream:
         if self._stream is None:
             return
         while not self._paused and not self._ended:
-            chunk = self._stream.take()
-            if chunk is None:
+            chunks = gathered(self._stream)
+            if chunks:
+                self._request.send_chunks(chunks)
+            if not chunks or not self._stream.has_more:
                 return
-            self._request.send_chunk(chunk)
 
     def close(self) -> None:
         """End the stream from this side: the node stops, or the listener's token counts no more."""

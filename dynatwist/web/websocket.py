@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dynatwist.api.admission import SHORT_BYTES
+from dynatwist.api.live import gathered
 from dynatwist.api.pipeline import Pipeline
 from dynatwist.api.session import Session
 from dynatwist.auth.tokens import Identity
@@ -191,10 +192,11 @@ class KvSocket(OpenSocket):
     def _drain(self) -> None:
         """Send events while there is room."""
         while not self._paused and self.is_standing and self.session is not None:
-            frame = self.session.take()
-            if frame is None:
+            frames = gathered(self.session)
+            if frames:
+                self.send_frames_now(frames)
+            if not frames or self.session is None or not self.session.has_more:
                 return
-            self.send_frame_now(frame)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
         """The socket is gone."""
