@@ -46,6 +46,7 @@ from dynatwist.relays.relays import Relays
 from dynatwist.repair.repair import Repair
 from dynatwist.replication.conflicts import MAX_BYTES, MEMORY_SHARE
 from dynatwist.replication.met import REPEATED_S
+from dynatwist.replication.quorum import Level
 from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing
@@ -207,7 +208,7 @@ class Core:
             cluster=self.cluster,
             coordinator=self.coordinator,
             listing=listing,
-            missing=missing,
+            missing=SharedPages(missing.page, self.intake),
             registrar=self.registrar,
             users=self.users,
             groups=self.groups,
@@ -217,7 +218,9 @@ class Core:
             metrics=Metrics(),
             saver=self.folder.saver,
             intake=self.intake,
-            pages=SharedPages(listing, self.intake),
+            pages=SharedPages(
+                lambda table, prefix, after: listing.page(table, prefix, after, Level.QUORUM), self.intake
+            ),
             budget=self.budget,
             limits=config.limits,
             private_status=config.private_status,

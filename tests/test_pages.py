@@ -6,7 +6,6 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from dynatwist.api.pages import SharedPages
-from dynatwist.replication.quorum import Level
 from dynatwist.requests.listing import ListingUnavailable, Page
 
 PAGES = [Page([], f"page {number}") for number in range(3)]
@@ -51,10 +50,10 @@ def told_by(pages, *names):
 
 
 def test_who_asks_while_a_page_is_read_gets_the_next_reading(listing):
-    pages = SharedPages(listing, Intake(100))
+    pages = SharedPages(listing.page, Intake(100))
     first = told_by(pages, "p")
     later = told_by(pages, "p", "p")
-    assert [what for what, _ in listing.begun] == [("t", "p", "", Level.QUORUM)]
+    assert [what for what, _ in listing.begun] == [("t", "p", "")]
     listing.begun[0][1].callback(PAGES[0])
     assert (first, later, len(listing.begun)) == ([PAGES[0]], [], 2), "one more for both, begun after they asked"
     listing.begun[1][1].callback(PAGES[1])
@@ -64,13 +63,13 @@ def test_who_asks_while_a_page_is_read_gets_the_next_reading(listing):
 
 
 def test_other_pages_are_others(listing):
-    pages = SharedPages(listing, Intake(100))
+    pages = SharedPages(listing.page, Intake(100))
     told_by(pages, "p", "q")
     assert len(listing.begun) == 2
 
 
 def test_a_page_that_cannot_be_read_is_told_so_and_the_next_one_is_read(listing):
-    pages = SharedPages(listing, Intake(100))
+    pages = SharedPages(listing.page, Intake(100))
     first, later = told_by(pages, "p"), told_by(pages, "p")
     listing.begun[0][1].errback(ListingUnavailable())
     assert first[0].check(ListingUnavailable)
@@ -80,7 +79,7 @@ def test_a_page_that_cannot_be_read_is_told_so_and_the_next_one_is_read(listing)
 
 def test_a_turn_tells_as_many_as_it_has_time_for(listing):
     intake = Intake(2)
-    pages = SharedPages(listing, intake)
+    pages = SharedPages(listing.page, intake)
     told_by(pages, "p")
     told = told_by(pages, *"pppp")
     listing.begun[0][1].callback(PAGES[0])

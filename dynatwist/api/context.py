@@ -20,8 +20,8 @@ from dynatwist.metrics import Metrics
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.requests.coordinator import Coordinator
-from dynatwist.requests.listing import Listing
-from dynatwist.requests.missing import Missing
+from dynatwist.requests.listing import Listing, Page
+from dynatwist.requests.missing import News
 from dynatwist.storage.snapshot import ColdSaver
 
 from .audit import Audit
@@ -69,7 +69,7 @@ class Context:
     cluster: Cluster
     coordinator: Coordinator
     listing: Listing
-    missing: Missing
+    missing: SharedPages[News]
     registrar: Registrar
     users: Users
     groups: Groups
@@ -79,7 +79,7 @@ class Context:
     metrics: Metrics
     saver: ColdSaver
     intake: Intake
-    pages: SharedPages
+    pages: SharedPages[Page]
     budget: Budget
     limits: Limits = field(default_factory=Limits)
     private_status: bool = False

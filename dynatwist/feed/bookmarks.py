@@ -90,7 +90,7 @@ class Bookmarks:
         self.size_bytes += _size(bookmark)
         self._thin(epoch, kept[-1].at_s)
         while self.size_bytes > MAX_BYTES:
-            self._drop_oldest()
+            self._thin_largest()
 
     def note_own(self, bookmark: Bookmark, heard: Heard, now_s: float) -> None:
         """This process has made one."""
@@ -157,11 +157,20 @@ class Bookmarks:
                 left.append(one)
         self._by_epoch[epoch] = left
 
-    def _drop_oldest(self) -> None:
-        epoch = next(iter(self._by_epoch))
+    def _thin_largest(self) -> None:
+        """Leave out every second one of the process with most; where none has several, the process heard of last long
+        ago."""
+        epoch = max(self._by_epoch, key=lambda one: len(self._by_epoch[one]))
         kept = self._by_epoch[epoch]
-        self.size_bytes -= _size(kept.pop(0).bookmark)
-        if not kept:
+        if len(kept) < 3:
+            epoch = next(iter(self._by_epoch))
+            dropped, left = self._by_epoch[epoch], []
+        else:
+            dropped, left = kept[1:-1:2], [kept[0], *kept[2:-1:2], kept[-1]]
+        self.size_bytes -= sum(_size(one.bookmark) for one in dropped)
+        if left:
+            self._by_epoch[epoch] = left
+        else:
             del self._by_epoch[epoch]
 
 

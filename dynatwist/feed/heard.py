@@ -103,12 +103,15 @@ class Heard:
     def pack(self) -> bytes:
         """Its bytes, for `unpacked`."""
         places: dict[Actor, int] = {}
-        parts = []
-        for partition, (clock, generation) in self._parts.items():
-            entries = []
-            for actor, (upto, beyond) in clock.to_wire().items():
-                entries.append((places.setdefault(actor, len(places)), upto, beyond))
-            parts.append((partition, generation, entries))
+        place = places.setdefault
+        parts = [
+            (
+                partition,
+                generation,
+                [(place(actor, len(places)), upto, sorted(beyond)) for actor, upto, beyond in clock.spans()],
+            )
+            for partition, (clock, generation) in self._parts.items()
+        ]
         return _pack(_Packed(self.lapse_ms, list(places), parts))
 
 

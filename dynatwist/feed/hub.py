@@ -213,7 +213,8 @@ class Hub:
             self._follow(subscription, seq, heard)
         else:
             sometimes("a listener is told from what is held what it missed")
-            self._follow(subscription, self._seq, heard, heard)
+            # What was relayed here may be held by nobody who can be asked now, and is not relayed again.
+            self._follow(subscription, self._seq if self._hears_all() else self._window.gone, heard, heard)
 
     def _has_all_behind(self, subscription: Subscription, seq: int) -> bool:
         """Whether all that won behind a number was announced here, of what a subscription is interested in."""

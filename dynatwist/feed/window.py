@@ -75,6 +75,11 @@ class Window:
         return [self._events[index] for index in range(begin, end)]
 
     @property
+    def gone(self) -> int:
+        """The number behind which every event is kept."""
+        return self._gone
+
+    @property
     def size_bytes(self) -> int:
         """What it costs, about."""
         return self._size_bytes

@@ -20,6 +20,9 @@ from .streams import Streams
 
 KEPT_AS = "bookmarks"
 """Among the small named values that a node keeps."""
+SHARE = 200
+"""Bookmarks of a cluster whose nodes were started often have many actors, and take long: half a percent of the time at
+most."""
 KEEP_EVERY_S = 60.0
 """A client that was connected until all nodes were killed may hear a minute's changes again."""
 
@@ -36,7 +39,7 @@ class Bookmarking:
         self._streams = streams
         self._is_due = True
         self._is_making = False
-        self._keep_at_s = 0.0
+        self._keep_at_s = self._took_s = 0.0
         self._met: dict[bytes, bytes] = {}
         self._timer: Timer | None = None
         self.collected = Collected([replica.generation for replica in cluster.store.replicas])
@@ -47,7 +50,8 @@ class Bookmarking:
 
     def start(self) -> None:
         """Begin to make them."""
-        self._timer = self._cluster.runtime.clock.callLater(INTERVAL_S, self.start)
+        runtime = self._cluster.runtime
+        self._timer = runtime.clock.callLater(max(INTERVAL_S, SHARE * self._took_s), self.start)
         self.make()
         if self._cluster.runtime.monotonic_s() >= self._keep_at_s:
             self._keep()
@@ -98,6 +102,7 @@ class Bookmarking:
         self._is_making = False
         now_s = self._cluster.runtime.monotonic_s()
         self._tell_all(self._hub.epoch, self._hub.bookmark(before, heard, now_s))
+        self._took_s = self._cluster.runtime.monotonic_s() - now_s
 
     def _tell_all(self, epoch: str, bookmark: Bookmark) -> None:
         for node in self._cluster.links.linked():
