@@ -45,6 +45,7 @@ from dynatwist.relays import Relays
 from dynatwist.repair.repair import Repair
 from dynatwist.replication.met import REPEATED_S
 from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.leases import LeaseEnds
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.table_changes import TableChanges
 from dynatwist.runtime import Runtime
@@ -134,6 +135,7 @@ class Core:
         self.registers = Registers(self.cluster)
         limits = config.limits
         self.coordinator = Coordinator(self.cluster, self.registers, limits.value_bytes, limits.store_bytes)
+        self.lease_ends = LeaseEnds(self.cluster, self.coordinator)
         self.acceptors = Acceptors(self.cluster)
         self.registrar = Registrar(
             cluster=self.cluster,
@@ -249,6 +251,7 @@ class Core:
                 self.coordinator.from_peers.sweep,
                 Every(REPEATED_S, self.store.requests.age),
                 self.cluster.times.tick,
+                self.lease_ends.look,
                 self.registers.voting.tick,
                 self.cluster.yielding.look,
                 self.cluster.yielding.try_log,

@@ -85,7 +85,10 @@ def test_the_client_loads_no_server():
     for path in FILES:
         if unit(path) == "client":
             ours = {name for name in imports(path) if name.startswith("dynatwist")}
-            parts = ("child", "client", "contention", "errors", "lock", "mirror", "record", "watch")
+            parts = (
+                "child", "client", "connection", "contention", "errors",
+                "lock", "mirror", "paths", "presence", "record", "watch",
+            )  # fmt: skip
             of_client = {*(f"dynatwist.client.{part}" for part in parts), "dynatwist.twisted_inside.client"}
             assert ours <= of_client, path
         if unit(path) == "cli":

@@ -4,6 +4,7 @@ from .client import Client
 from .errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
 from .lock import Lock, Locked, LockLost
 from .mirror import Mirror
+from .presence import Presence
 from .record import Record
 from .watch import Change
 
@@ -18,6 +19,7 @@ __all__ = [
     "Mirror",
     "NotFound",
     "PreconditionFailed",
+    "Presence",
     "Record",
     "Unauthorized",
     "Unavailable",

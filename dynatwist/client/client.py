@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
 
 import msgspec
 import treq
@@ -24,6 +23,8 @@ from .contention import UPDATE_TIMEOUT_S, updated
 from .errors import KvError, Unavailable, error_of
 from .lock import USUAL_TTL_S, Lock
 from .mirror import Mirror
+from .paths import path_of, query_of, quoted
+from .presence import Presence
 from .record import Record
 from .watch import Change, Watch, Where
 
@@ -89,7 +90,7 @@ class Client:
 
         :raises Unauthorized: wrong secret.
         """
-        answer = await self._json("POST", f"/auth/{_quoted(name)}", {"secret": secret}, repeatable=True)
+        answer = await self._json("POST", f"/auth/{quoted(name)}", {"secret": secret}, repeatable=True)
         self.token = answer["token"]
 
     register = login
@@ -100,7 +101,7 @@ class Client:
 
     async def logout(self, name: str) -> None:
         """Have all of the user's tokens stop working."""
-        await self._json("POST", f"/auth/{_quoted(name)}/logout", {}, repeatable=True)
+        await self._json("POST", f"/auth/{quoted(name)}/logout", {}, repeatable=True)
         self.token = None
 
     # Records
@@ -130,7 +131,7 @@ class Client:
             headers["If-None-Match"] = "*"
         if headers:
             headers["Prefer"] = "return=representation"
-        path = _path(table, key, w=w, ttl=ttl)
+        path = path_of(table, key, w=w, ttl=ttl)
         body = await self._write("PUT", path, value, headers, idempotency_key)
         return msgspec.json.decode(body, type=Record)
 
@@ -147,7 +148,7 @@ class Client:
 
         :param idempotency_key: see `put`.
         """
-        body = await self._write("PATCH", _path(table, key, w=w), changes, {}, idempotency_key)
+        body = await self._write("PATCH", path_of(table, key, w=w), changes, {}, idempotency_key)
         fields = msgspec.json.decode(body)
         fields["value"] = fields["value"] or {}
         return msgspec.convert(fields, Record)
@@ -157,7 +158,7 @@ class Client:
 
         :raises NotFound: there is none, or it has ended.
         """
-        body = await self._request("POST", f"{_path(table, key)}/touch{_query(ttl=ttl)}", repeatable=True)
+        body = await self._request("POST", f"{path_of(table, key)}/touch{query_of(ttl=ttl)}", repeatable=True)
         return msgspec.json.decode(body, type=Record)
 
     async def update(
@@ -185,7 +186,7 @@ class Client:
 
         :raises NotFound: there is none.
         """
-        body = await self._request("GET", _path(table, key, r=r), repeatable=True)
+        body = await self._request("GET", path_of(table, key, r=r), repeatable=True)
         return msgspec.json.decode(body, type=Record)
 
     async def delete(self, table: str, key: str, *, w: str | None = None, idempotency_key: str | None = None) -> None:
@@ -194,22 +195,22 @@ class Client:
         :param idempotency_key: see `put`.
         :raises NotFound: there is none.
         """
-        await self._write("DELETE", _path(table, key, w=w), None, {}, idempotency_key)
+        await self._write("DELETE", path_of(table, key, w=w), None, {}, idempotency_key)
 
     async def keys(self, table: str, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
         """The keys that this user may read, in order."""
-        query = _query(prefix=prefix or None, after=after or None, limit=limit)
-        found: list[str] = await self._json("GET", f"/{_quoted(table)}/keys{query}", repeatable=True)
+        query = query_of(prefix=prefix or None, after=after or None, limit=limit)
+        found: list[str] = await self._json("GET", f"/{quoted(table)}/keys{query}", repeatable=True)
         return found
 
     async def get_many(self, table: str, keys: Iterable[str]) -> dict[str, Record]:
         """Those of some records that exist and this user may read."""
-        body = await self._request("POST", f"/{_quoted(table)}/keys", {"keys": list(keys)}, repeatable=True)
+        body = await self._request("POST", f"/{quoted(table)}/keys", {"keys": list(keys)}, repeatable=True)
         return msgspec.json.decode(body, type=dict[str, Record])
 
     async def batch(self, table: str, ops: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Many puts and deletes in one request; an outcome each."""
-        answer = await self._json("POST", f"/{_quoted(table)}/batch", {"ops": list(ops)})
+        answer = await self._json("POST", f"/{quoted(table)}/batch", {"ops": list(ops)})
         results: list[dict[str, Any]] = answer["results"]
         return results
 
@@ -228,6 +229,14 @@ class Client:
     ) -> Watch:
         where = Where(table, key, prefix, cursor, initial)
         return Watch(self._reactor, self._urls, lambda: self.token, where)
+
+    def presence(self, table: str, key: str, value: Mapping[str, Any], *, ttl: int | None = None) -> Presence:
+        """A record that is there as long as this program: ``async with kv.presence("present", "ann", {...}) as here``.
+
+        :param ttl: seconds for which the program, its node or the network may be gone before the record ends; 15 when
+            not given.
+        """
+        return Presence(self._reactor, self._urls, lambda: self.token, table, key, value, ttl)
 
     def lock(
         self, table: str, key: str, *, ttl_s: int = USUAL_TTL_S, wait_s: float | None = None, note: Any = None
@@ -329,16 +338,3 @@ class Client:
         done: Deferred[None] = Deferred()
         self._reactor.callLater(PAUSE_S, done.callback, None)
         return done
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="")
-
-
-def _query(**parameters: Any) -> str:
-    given = {name: value for name, value in parameters.items() if value is not None}
-    return f"?{urlencode(given)}" if given else ""
-
-
-def _path(table: str, key: str, **parameters: Any) -> str:
-    return f"/{_quoted(table)}/key/{_quoted(key)}{_query(**parameters)}"

@@ -164,6 +164,10 @@ class Peers:
         """Whether a peer is known to be of a release that knows no rules of access."""
         return self._statuses.lacks_grants(node)
 
+    def lacks_leases(self, node: bytes) -> bool:
+        """Whether a peer is known to be of a release that knows no leases."""
+        return self._statuses.lacks_leases(node)
+
     def status_of(self, node: bytes) -> Status | None:
         """What a peer has said of itself, if anything."""
         return self._statuses.of(node)

@@ -23,6 +23,7 @@ from dynatwist.sometimes import sometimes
 from .effects import Effect, Gone, Held, Lost, logged
 from .entries import AnyEntry, Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .index import Index
+from .leases import Leases
 from .readable import Readable
 from .recovery import Recovered
 from .register_store import RegisterStore
@@ -129,6 +130,11 @@ class Store:
     def live(self) -> LiveCounts:
         """Live keys by table."""
         return self._index.live
+
+    @property
+    def leases(self) -> Leases:
+        """The live records that depend on the life of a process."""
+        return self._index.leases
 
     @property
     def size_bytes(self) -> int:

@@ -49,6 +49,10 @@ class OpenSocket(WebSocketServerProtocol):
         """Take bytes of the client again."""
         self.transport.resumeProducing()
 
+    def ping_no_more(self) -> None:
+        """Have Autobahn send no pings by itself, but for one that is due: somebody else does from now on."""
+        self.autoPingInterval = 0
+
     def say_goodbye(self, code: int, reason: str) -> None:
         """Begin to close, with any code of RFC 6455, section 7.4.1; Autobahn's own verb takes only some of them."""
         if self.is_standing:

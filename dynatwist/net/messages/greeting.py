@@ -62,6 +62,7 @@ class Status(Message, frozen=True, tag=31):
     :ivar yields: how far it lets other owners go first; see `dynatwist.cluster.yielding`. Older releases do not say.
     :ivar has_registers: whether its release knows registers; see `dynatwist.replication.register`.
     :ivar has_grants: whether its release knows rules of access; see `dynatwist.model.access`.
+    :ivar has_leases: whether its release knows leases; see `dynatwist.model.lease`.
     """
 
     ready: bool
@@ -69,3 +70,4 @@ class Status(Message, frozen=True, tag=31):
     yields: int = 0
     has_registers: bool = False
     has_grants: bool = False
+    has_leases: bool = False
