@@ -1,9 +1,9 @@
 """Which process of a node was heard of last, and when: by that, owners end the records that depend on it.
 
-A process is heard of by any frame on its link, pings included, so at least twice a second. Where there is no link, it
-is heard of as long as membership, which probes through others too, says that its node is well, and no later process of
-the node was met; for that, this node has to hear of anybody: who is cut off knows nothing. What a process had before
-the next one of its node is gone with it: only the time since it was heard of last is still to pass.
+A process is heard of by any frame on its link, pings included, so at least twice a second. Where none comes for some
+time, it is heard of as long as membership, which probes through others too, says that its node is well, and no later
+process of the node was met; for that, this node has to hear of anybody: who is cut off knows nothing. What a process
+had before the next one of its node is gone with it: only the time since it was heard of last is still to pass.
 
 All times are of this process's monotonic clock. A process counts as heard of when this one starts, and when this one
 wakes from a sleep: what it did not hear before is nobody's fault.
@@ -22,6 +22,9 @@ from .peers import Peers
 
 SLEPT_S = 3.0
 """Two looks that are so far apart tell that this process was stopped between: they are due every second."""
+DOUBT_S = 5.0
+"""So long no frame has come before others are asked: by then membership has found out about a node that is gone, and
+nobody is taken for well because that is not known yet."""
 CUT_OFF_S = 3.0
 """Who has not read a frame of any peer for so long is cut off: idle links carry two a second."""
 
@@ -35,6 +38,7 @@ class Processes:
         self._monotonic_s = monotonic_s
         self._awake_since_s = self._looked_s = monotonic_s()
         self._heard_s: dict[Actor, float] = {}
+        self._by_others: set[Actor] = set()
 
     @property
     def me(self) -> Actor:
@@ -47,9 +51,11 @@ class Processes:
             return 0.0
         return self._monotonic_s() - max(self._awake_since_s, self._heard_s.get(actor, 0.0))
 
-    def look(self, actors: Collection[Actor]) -> None:
+    def look(self, actors: Collection[Actor], news: Collection[Actor]) -> None:
         """Note who was heard of.
 
+        :param news: those of which a record has come: it was put not long ago, perhaps, by somebody whom this node does
+            not reach yet. To end it at once would have it put again, and ended again.
         :param actors: the processes that somebody will ask about; others are forgotten, unless they are linked.
         """
         now_s = self._monotonic_s()
@@ -61,12 +67,17 @@ class Processes:
         heard_s = {actor: at_s for actor, at_s in self._heard_s.items() if actor in actors}
         for actor, at_s in linked.items():
             heard_s[actor] = max(at_s, heard_s.get(actor, 0.0))
-        if linked and now_s - max(linked.values()) < CUT_OFF_S:
-            for actor in actors:
-                if actor not in linked and self._is_well(actor):
-                    sometimes("a process is heard of by way of others")
-                    heard_s[actor] = now_s
+        heard_s.update(dict.fromkeys(news, now_s))
         self._heard_s = heard_s
+        if linked and now_s - max(linked.values()) < CUT_OFF_S:
+            self._look_by_others(actors, now_s)
+
+    def _look_by_others(self, actors: Collection[Actor], now_s: float) -> None:
+        doubtful = [actor for actor in actors if actor in self._by_others or self.silent_s(actor) >= DOUBT_S]
+        self._by_others = {actor for actor in doubtful if self._is_well(actor)}
+        for actor in self._by_others:
+            sometimes("a process is heard of by way of others")
+            self._heard_s[actor] = now_s
 
     def _linked_s(self) -> dict[Actor, float]:
         """The processes that are linked, and when a frame of each came last."""
@@ -83,4 +94,4 @@ class Processes:
         swim = self._peers.swim
         if swim is None or not swim.roster.knows(node) or self._identity.start_of(node)[1] != epoch:
             return False
-        return self._peers.links.hello_of(node) is None and swim.roster.peer(node).state is State.ALIVE
+        return swim.roster.peer(node).state is State.ALIVE

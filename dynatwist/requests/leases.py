@@ -51,7 +51,7 @@ class LeaseEnds:
     def look(self) -> None:
         """End what is due, some in each turn."""
         leases, processes = self._cluster.store.leases, self._cluster.processes
-        processes.look(leases.actors())
+        processes.look(leases.actors(), leases.take_news())
         if not self._is_ending and not self._cluster.standing.is_stopping:
             self._is_ending = True
             self._due = self._over()

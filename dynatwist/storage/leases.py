@@ -14,10 +14,12 @@ class Leases:
 
     def __init__(self) -> None:
         self._keys: dict[Actor, dict[int, dict[Key, None]]] = {}
+        self._news: set[Actor] = set()
 
     def add(self, key: Key, lease: Lease) -> None:
         """A record with a lease is held."""
         self._keys.setdefault(lease.actor, {}).setdefault(lease.ttl_s, {})[key] = None
+        self._news.add(lease.actor)
 
     def discard(self, key: Key, lease: Lease) -> None:
         """It is not any more."""
@@ -32,6 +34,11 @@ class Leases:
     def actors(self) -> list[Actor]:
         """The processes that records depend on."""
         return list(self._keys)
+
+    def take_news(self) -> set[Actor]:
+        """The processes of which a record has come since the last call."""
+        news, self._news = self._news, set()
+        return news
 
     def over(self, actor: Actor, silent_s: float) -> Iterator[Key]:
         """The records whose lease has ended, if a process was not heard of for so long, as they are held now."""
