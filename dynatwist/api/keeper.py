@@ -43,10 +43,10 @@ class Kept:
     :param subscription: to its key.
     :ivar record: as it was put last; ``None`` before the first time.
     :ivar putting: how many puts of it are not answered yet.
-    :ivar has_news: whether something was heard of its key that it has to be looked at for.
+    :ivar has_missed: whether something may have been missed of what happened to its key.
     """
 
-    __slots__ = ("charge", "has_news", "key", "putting", "record", "subscription")
+    __slots__ = ("_news", "charge", "has_missed", "key", "putting", "record", "subscription")
 
     def __init__(self, key: Key, charge: Charge, subscription: Subscription) -> None:
         self.key = key
@@ -54,12 +54,26 @@ class Kept:
         self.subscription = subscription
         self.record: Record | None = None
         self.putting = 0
-        self.has_news = False
+        self.has_missed = False
+        self._news: Record | None = None
 
     def hear(self) -> None:
         """Take what the subscription has."""
         while (item := self.subscription.take()) is not None:
-            self.has_news |= not isinstance(item, Event) or self.record is None or beats(item.record, self.record)
+            if not isinstance(item, Event):
+                self.has_missed = True
+            elif self._news is None or beats(item.record, self._news):
+                self._news = item.record
+
+    @property
+    def has_news(self) -> bool:
+        """Whether another record may be under its key by now."""
+        news, record = self._news, self.record
+        return self.has_missed or (news is not None and record is not None and beats(news, record))
+
+    def begin_to_look(self) -> None:
+        """What was heard until now is being looked at."""
+        self.has_missed, self._news = False, None
 
 
 class Keeper:
@@ -89,6 +103,7 @@ class Keeper:
         """
         identity = self._identity
         assert identity is not None
+        require_leases(self._context.cluster)
         operation = self._operation(identity, Kind.PUT, key, value, level, _ttl_s(ttl))
         kept = self._kept.get(key) or self._begin(identity, key)
         self._keeps()
@@ -111,7 +126,6 @@ class Keeper:
 
     def _operation(self, identity: Identity, kind: Kind, key: Key, value: bytes, level: Level, ttl_s: int) -> Operation:
         context = self._context
-        require_leases(context.cluster)
         if context.coordinator.tables.consistency(key[0]) is Consistency.STRONG:
             text = "ephemeral records are not for strong tables: that they end is not agreed on; use a lock, or a ttl"
             raise ApiError(400, "bad_ephemeral", text)
@@ -173,21 +187,32 @@ class Keeper:
 
     def _look(self, kept: Kept) -> None:
         """Have the record be there again, unless somebody has written since."""
-        kept.has_news = False
-        record, identity, context = kept.record, self._identity, self._context
-        if self._end is not None or record is None or record.lease is None or context.cluster.standing.is_stopping:
+        kept.begin_to_look()
+        record, context = kept.record, self._context
+        if self._end is not None or record is None or context.cluster.standing.is_stopping:
             self._looked(kept)
             return
         try:
-            if identity is None or not context.users.still_counts(identity):
-                raise ApiError(401, "bad_token", "")
-            value, ttl_s = record.value or b"", record.lease.ttl_s
-            operation = self._operation(identity, Kind.KEEP, kept.key, value, Level.QUORUM, ttl_s)
-        except ApiError:
-            self._give_up(kept, record)
+            context.require_ready()
+        except ApiError:  # it does not know the rules of now
+            self._look_again(kept)
             return
-        operation = msgspec.structs.replace(operation, if_match=(etag(record),))
-        context.coordinator.submit(operation, partial(self._found, kept, record))
+        operation = self._again(kept.key, record)
+        if operation is None:
+            self._give_up(kept, record)
+        else:
+            context.coordinator.submit(operation, partial(self._found, kept, record))
+
+    def _again(self, key: Key, record: Record) -> Operation | None:
+        """What puts a record again, if its user is still one and may do that."""
+        identity, lease = self._identity, record.lease
+        if identity is None or lease is None or not self._context.users.still_counts(identity):
+            return None
+        try:
+            operation = self._operation(identity, Kind.KEEP, key, record.value or b"", Level.QUORUM, lease.ttl_s)
+        except ApiError:
+            return None
+        return msgspec.structs.replace(operation, if_match=(etag(record),))
 
     def _found(self, kept: Kept, record: Record, result: Result) -> None:
         """The owner that decides about the key has answered.
@@ -203,10 +228,13 @@ class Keeper:
         elif result.code in NOT_NOW or not result.is_shown:
             if result.code is Code.UNCERTAIN:
                 self._seek(kept)
-            kept.has_news = True
-            self._context.cluster.runtime.clock.callLater(AGAIN_S, self._looked, kept)
+            self._look_again(kept)
         else:
             self._give_up(kept, record)
+
+    def _look_again(self, kept: Kept) -> None:
+        kept.has_missed = True
+        self._context.cluster.runtime.clock.callLater(AGAIN_S, self._looked, kept)
 
     def _is_ours(self, kept: Kept, record: Record, found: Record) -> bool:
         """Whether what is there was put for this socket, though the answer to that was lost."""

@@ -77,8 +77,9 @@ class Deciding:
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
         besides = origin.in_doubt and operation.kind is Kind.PUT and knows_most
         expires_ms = self._end(operation, held, value)
-        lease = operation.lease if operation.makes else None
-        return Draft(value, operation.uid, expires_ms, origin.op, origin.created, besides, operation.name, lease)
+        return Draft(
+            value, operation.uid, expires_ms, origin.op, origin.created, besides, operation.name, operation.lease
+        )
 
     def made_before(self, operation: Operation, held: Record | None) -> Result | None:
         """The answer to a write that was made already, under the name that its client gave it."""
@@ -93,12 +94,12 @@ class Deciding:
         sometimes("a write is sent again that was made already")
         return Result(Code.OK, held, was=None if quoted(before.tag) == etag(held) else before)
 
-    def _kept(self, operation: Operation, held: Record) -> Record | Result | None:
-        """A record that is there as it was put, or why it is not to be; ``None`` where it has ended with its lease."""
+    def _kept(self, operation: Operation, held: Record) -> Result | None:
+        """That a record is there as it was put, or why it is not to be; ``None`` where it has ended with its lease."""
         if held.expires_ms == ENDED_MS:
             return None
         if etag(held) in operation.if_match and not held.is_dead(self._cluster.store.lapse_ms):
-            return held
+            return Result(Code.OK, held)
         return Result(Code.PRECONDITION, held, text="somebody has written or deleted it since")
 
     def has_room(self, key: Key, value: bytes, *, has_name: bool = False) -> bool:

@@ -178,7 +178,7 @@ def read_forwarded(message: Forward) -> tuple[Operation | None, str]:
         return None, "its user or its moment of creation is none"
     if operation.name and not is_name(operation.name):
         return None, "the name of its write is none"
-    if operation.lease is not None and not lease.is_flawless(operation.lease):
+    if operation.lease is not None and not (operation.makes and lease.is_flawless(operation.lease)):
         return None, "the lease of its record is none"
     flaw = key_flaw(operation.key)
     if not flaw and operation.kind in (Kind.PUT, Kind.PATCH, Kind.KEEP):

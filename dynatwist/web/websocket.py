@@ -123,7 +123,7 @@ class KvSocket(OpenSocket):
 
     def _lost(self) -> None:
         """The client does not answer."""
-        self.dropConnection(abort=True)
+        self.give_up()
 
     def end(self, code: int, reason: str) -> None:
         """Close it from this side."""
@@ -133,7 +133,7 @@ class KvSocket(OpenSocket):
     @property
     def _ends_in_order(self) -> bool:
         """Whether the client said goodbye first, or is logged out; else it may come back for what it had."""
-        return self._is_logged_out or (bool(self.wasClean) and not self._says_goodbye)
+        return self._is_logged_out or (self.ends_cleanly and not self._says_goodbye)
 
     def handshake_refused(self, reason: str) -> bytes:
         """Autobahn looks at more than `check_handshake` does: at the names of subprotocols and origins."""
