@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -143,14 +144,16 @@ async def test_it_stays_while_nothing_happens_and_nobody_hears_of_it_again(four,
     await later(lambda: all(told(stream).count("deleted") == 4 for stream in streams), 3)
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 @pytest_twisted.ensureDeferred
-async def test_it_ends_when_its_program_is_killed(four, ann, bea):
+async def test_it_ends_when_its_program_is_killed_or_answers_no_more(four, ann, bea, how):
     stream = await deferToThread(listen, four.nodes[3], bea, "program")
     program = await deferToThread(run_program, ann, four.nodes[1])
-    program.kill()
-    program.wait()
+    program.send_signal(how)
     assert told(stream) == [{"at": "work"}]  # it might come back
     await later(lambda: told(stream) == [{"at": "work"}, "expired"], ENDED_S)
+    program.kill()
+    program.wait()
 
 
 @pytest_twisted.ensureDeferred

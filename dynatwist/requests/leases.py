@@ -59,7 +59,7 @@ class LeaseEnds:
 
     def _over(self) -> Iterator[Key]:
         leases, processes = self._cluster.store.leases, self._cluster.processes
-        for actor in leases.actors():
+        for actor in sorted(leases.actors()):
             yield from leases.over(actor, processes.silent_s(actor))
 
     def _step(self) -> None:

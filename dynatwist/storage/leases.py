@@ -31,9 +31,9 @@ class Leases:
         if not by_ttl:
             self._keys.pop(lease.actor, None)
 
-    def actors(self) -> list[Actor]:
+    def actors(self) -> frozenset[Actor]:
         """The processes that records depend on."""
-        return list(self._keys)
+        return frozenset(self._keys)
 
     def take_news(self) -> set[Actor]:
         """The processes of which a record has come since the last call."""
