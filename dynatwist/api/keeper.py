@@ -16,17 +16,19 @@ import msgspec
 from dynatwist.auth.tokens import Identity
 from dynatwist.budget import Charge
 from dynatwist.errors import ApiError
-from dynatwist.feed.hub import Event, Subscription
+from dynatwist.feed.hub import Subscription
 from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.lease import MAX_TTL_S, Lease
 from dynatwist.model.record import Key, Record, beats
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, Result, etag
 from dynatwist.requests.leases import require_leases
+from dynatwist.requests.strong import NOT_EPHEMERAL
 from dynatwist.requests.tables import Consistency
 from dynatwist.sometimes import sometimes
 
 from .context import Context
+from .kept import Kept
 from .leaving import AGAIN_S, NOT_NOW, UNCERTAIN_S, Leaving, Left
 from .record_door import RecordDoor, Terms
 
@@ -35,45 +37,6 @@ MOST_EPHEMERAL = 1024
 USUAL_TTL_S = 15
 """So long a client, its node or the network between may be gone before anybody is told: a node that is started anew, or
 a phone in a tunnel, is back by then."""
-
-
-class Kept:
-    """One ephemeral record.
-
-    :param subscription: to its key.
-    :ivar record: as it was put last; ``None`` before the first time.
-    :ivar putting: how many puts of it are not answered yet.
-    :ivar has_missed: whether something may have been missed of what happened to its key.
-    """
-
-    __slots__ = ("_news", "charge", "has_missed", "key", "putting", "record", "subscription")
-
-    def __init__(self, key: Key, charge: Charge, subscription: Subscription) -> None:
-        self.key = key
-        self.charge = charge
-        self.subscription = subscription
-        self.record: Record | None = None
-        self.putting = 0
-        self.has_missed = False
-        self._news: Record | None = None
-
-    def hear(self) -> None:
-        """Take what the subscription has."""
-        while (item := self.subscription.take()) is not None:
-            if not isinstance(item, Event):
-                self.has_missed = True
-            elif self._news is None or beats(item.record, self._news):
-                self._news = item.record
-
-    @property
-    def has_news(self) -> bool:
-        """Whether another record may be under its key by now."""
-        news, record = self._news, self.record
-        return self.has_missed or (news is not None and record is not None and beats(news, record))
-
-    def begin_to_look(self) -> None:
-        """What was heard until now is being looked at."""
-        self.has_missed, self._news = False, None
 
 
 class Keeper:
@@ -107,7 +70,7 @@ class Keeper:
         operation = self._operation(identity, Kind.PUT, key, value, level, _ttl_s(ttl))
         kept = self._kept.get(key) or self._begin(identity, key)
         self._keeps()
-        kept.putting += 1
+        kept.begin()
         self._leaving.begin(key)
         try:
             result = await self._door.carry_out(identity, operation)
@@ -121,14 +84,13 @@ class Keeper:
             return operation, result
         finally:
             self._leaving.over(key)
-            kept.putting -= 1
+            kept.over()
             self._settle(kept)
 
     def _operation(self, identity: Identity, kind: Kind, key: Key, value: bytes, level: Level, ttl_s: int) -> Operation:
         context = self._context
         if context.coordinator.tables.consistency(key[0]) is Consistency.STRONG:
-            text = "ephemeral records are not for strong tables: that they end is not agreed on; use a lock, or a ttl"
-            raise ApiError(400, "bad_ephemeral", text)
+            raise ApiError(400, "bad_ephemeral", NOT_EPHEMERAL)
         operation = self._door.write(identity, kind, *key, value, Terms(level))
         return msgspec.structs.replace(operation, ttl_ms=0, lease=Lease(context.cluster.processes.me, ttl_s))
 
@@ -149,12 +111,12 @@ class Keeper:
             if not beats(record, kept.record):
                 return
             self._leaving.let_go(kept.key, kept.record)
-        kept.record = record
+        kept.hold(record)
         self._leaving.keep(kept.key, record)
 
     def _settle(self, kept: Kept) -> None:
         """A put is over: the socket may have ended meanwhile, or something been heard of the key."""
-        if kept.putting:
+        if kept.is_busy:
             return
         if kept.record is None:
             self._let_go(kept)
@@ -176,12 +138,12 @@ class Keeper:
         kept = self._kept.get(key)
         if kept is not None:
             kept.hear()
-            if kept.has_news and not kept.putting:
+            if kept.has_news and not kept.is_busy:
                 self._look_soon(kept)
 
     def _look_soon(self, kept: Kept) -> None:
         """In a later turn: a node that was frozen hears of the ends of all that it keeps at once."""
-        kept.putting += 1
+        kept.begin()
         self._leaving.begin(kept.key)
         self._context.cluster.runtime.in_steps(partial(self._look, kept))
 
@@ -227,30 +189,35 @@ class Keeper:
             self._looked(kept)
         elif result.code in NOT_NOW or not result.is_shown:
             if result.code is Code.UNCERTAIN:
+                kept.doubt()
                 self._seek(kept)
             self._look_again(kept)
         else:
             self._give_up(kept, record)
 
     def _look_again(self, kept: Kept) -> None:
-        kept.has_missed = True
+        kept.miss()
         self._context.cluster.runtime.clock.callLater(AGAIN_S, self._looked, kept)
 
     def _is_ours(self, kept: Kept, record: Record, found: Record) -> bool:
         """Whether what is there was put for this socket, though the answer to that was lost."""
-        is_like_it = (found.lease, found.owner, found.value) == (record.lease, record.owner, record.value)
+        is_like_it = kept.in_doubt and (found.lease, found.owner, found.value) == (
+            record.lease,
+            record.owner,
+            record.value,
+        )
         return is_like_it and not self._leaving.keeps(kept.key, found)
 
     def _looked(self, kept: Kept) -> None:
         self._leaving.over(kept.key)
-        kept.putting -= 1
+        kept.over()
         self._settle(kept)
 
     def _give_up(self, kept: Kept, record: Record) -> None:
         """It is another's now, or was deleted, or its user may not put it; unless it was put anew meanwhile."""
         if kept.record is record:
             self._leaving.let_go(kept.key, record)
-            kept.record = None
+            kept.give_up()
         self._looked(kept)
 
     def _let_go(self, kept: Kept) -> None:
@@ -270,7 +237,7 @@ class Keeper:
         now_s = self._context.cluster.runtime.monotonic_s()
         self._end = in_order, now_s - silent_s
         for kept in list(self._kept.values()):
-            if not kept.putting:
+            if not kept.is_busy:
                 self._leave(kept, *self._end)
 
     def _leave(self, kept: Kept, in_order: bool, heard_s: float) -> None:
