@@ -150,7 +150,7 @@ async def test_it_ends_when_its_program_is_killed_or_answers_no_more(four, ann, 
     stream = await deferToThread(listen, four.nodes[3], bea, "program")
     program = await deferToThread(run_program, ann, four.nodes[1])
     program.send_signal(how)
-    assert told(stream) == [{"at": "work"}]  # it might come back
+    await later(lambda: told(stream) == [{"at": "work"}])  # it might come back
     await later(lambda: told(stream) == [{"at": "work"}, "expired"], ENDED_S)
     program.kill()
     program.wait()
