@@ -49,6 +49,7 @@ from dynatwist.replication.met import REPEATED_S
 from dynatwist.replication.quorum import Level
 from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.coordinator import Coordinator
+from dynatwist.requests.leases import LeaseEnds
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.missing import Missing
 from dynatwist.requests.table_changes import TableChanges
@@ -140,6 +141,7 @@ class Core:
         self.registers = Registers(self.cluster)
         limits = config.limits
         self.coordinator = Coordinator(self.cluster, self.registers, limits.value_bytes, limits.store_bytes)
+        self.lease_ends = LeaseEnds(self.cluster, self.coordinator)
         self.acceptors = Acceptors(self.cluster)
         self.registrar = Registrar(
             cluster=self.cluster,
@@ -268,6 +270,7 @@ class Core:
                 self.coordinator.from_peers.sweep,
                 Every(REPEATED_S, self.store.requests.age),
                 self.cluster.times.tick,
+                self.lease_ends.look,
                 self.registers.voting.tick,
                 self.cluster.yielding.look,
                 self.cluster.yielding.try_log,

@@ -27,12 +27,20 @@ JOBS = 2
 def run_some(first: int, seeds: int) -> None:
     """Run every second seed, under coverage from the first import on; print the rare states as JSON."""
     from dynatwist.sim.batch import Options, run_seed
+    from dynatwist.sim.presence import simulate_presence
+    from dynatwist.sometimes import Reached
 
     reached: set[str] = set()
     for seed in range(first, seeds, JOBS):
         report = run_seed(seed, Options())
         assert not report.violations, (seed, report.violations)
         reached |= report.reached
+        present = Reached()
+        present.start()
+        wrong, _ = simulate_presence(seed)
+        present.stop()
+        assert not wrong, (seed, wrong)
+        reached |= present.names
     print(json.dumps(sorted(reached)))
 
 

@@ -335,6 +335,18 @@ def test_a_cursor_that_makes_no_sense_is_answered_with_a_reset(cursor):
     assert subscription.take() is None
 
 
+def test_a_key_that_is_shorter_than_what_others_listen_to_is_heard_once():
+    hub = Hub("e")
+    short, long = (
+        Subscription(table="t", key=None, prefix=prefix, sight=EVERYTHING, wake=lambda: None)
+        for prefix in ("a", "a/b/c")
+    )
+    hub.subscribe(short, None)
+    hub.subscribe(long, None)
+    hub.publish(("t", "a"), record(("t", "a"), 1, 1))
+    assert [short.take() is not None, short.take(), long.take()] == [True, None, None]
+
+
 def test_an_end_without_a_beginning_takes_nobody_elses_interest():
     hub = Hub("e")
     hub.subscribe(Subscription(table="t", key="a", prefix="", sight=EVERYTHING, wake=lambda: None), None)

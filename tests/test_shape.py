@@ -41,6 +41,8 @@ REASONS = {
     "Repair": WIRING + " of what keeps owners equal",
     "Run": "one request to a register under way: whose it is, by which registry it goes, and what it has come to",
     "Proposal": "one request to a register: what it was given, and all that it has heard",
+    "Frame": "a value: one attribute for each member that a client may send",
+    "Session": "one websocket: whose it is, what it is charged, its subscriptions, ephemeral records, transport",
     "BoundedSite": "twisted.web.server.Site with its bounds",
 }
 """Why a class has more than `MOST_ATTRIBUTES`."""

@@ -40,6 +40,9 @@ class Socket(websocket.OpenSocket):
     def onMessage(self, payload, isBinary):
         self.happened.append(payload)
 
+    def onPong(self, payload):
+        self.happened.append("pong")
+
     def closing(self):
         self.happened.append("closing")
 
@@ -89,6 +92,28 @@ class TestWebsockets:
         assert (head[0], head[2:4]) == (0x88, (1013).to_bytes(2)), "sendCloseFrame does not take any code any more"
         assert len(transport.value()) <= 127, "a close frame is longer than RFC 6455 allows"
         assert not made.is_standing
+
+    def test_it_tells_whether_the_client_said_goodbye(self, opened):
+        made, _ = opened()
+        assert not made.ends_cleanly
+        made.dataReceived(frame((1001).to_bytes(2), 0x88))
+        assert made.ends_cleanly, "wasClean does not tell any more that a client has closed in order"
+
+    def test_a_connection_is_ended_without_a_word(self, opened):
+        made, transport = opened()
+        made.give_up()
+        assert not made.ends_cleanly, "dropConnection takes what was lost for closed in order"
+        assert transport.disconnecting, "dropConnection does not end a connection any more"
+
+    def test_pongs_are_told_and_autobahn_can_be_kept_from_pinging(self, opened):
+        made, transport = opened()
+        made.autoPingInterval = 30
+        made.ping_no_more()
+        transport.clear()
+        made._sendAutoPing()
+        made.dataReceived(frame(transport.value()[2:], 0x8A))
+        assert made.happened[-1] == "pong", "onPong is not called for the pongs of Autobahn's own pings any more"
+        assert made.autoPingPendingCall is None, "autoPingInterval does not keep Autobahn from pinging any more"
 
     def test_what_is_too_long_fails_the_socket(self, opened):
         made, transport = opened()

@@ -20,6 +20,7 @@ from .connected import Connected
 from .context import Context
 from .data import DataRoutes
 from .keys import KeyRoutes
+from .leaving import Leaving
 from .live import LiveRoutes, Sights
 from .locks import LockRoutes
 from .principals import GroupRoutes, ServiceRoutes
@@ -63,6 +64,7 @@ class Handlers:
         self.services = ServiceRoutes(context)
         self.connected = Connected(context.users.still_counts, later)
         self._sights = Sights(context)
+        self._leaving = Leaving(context)
         self.live = LiveRoutes(context, self._sights, self.connected)
 
     def named(self, name: str) -> Handler:
@@ -78,6 +80,7 @@ class Handlers:
         send: Callable[[bytes], None],
         wake: Callable[[], None],
         end: Callable[[], None],
+        keeps: Callable[[], None] = lambda: None,
     ) -> Session:
         """Begin what goes on over one websocket; see `Session`."""
         return Session(
@@ -90,4 +93,6 @@ class Handlers:
             send=send,
             wake=wake,
             end=end,
+            leaving=self._leaving,
+            keeps=keeps,
         )

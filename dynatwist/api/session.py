@@ -18,7 +18,10 @@ from .audit import REFUSED
 from .connected import Connected
 from .context import Context
 from .data import LONG_BYTES
-from .limits import check_depth, check_key, check_prefix, check_table, string_of
+from .frame import Frame, parsed
+from .keeper import Keeper, check_ephemeral
+from .leaving import Leaving
+from .limits import check_key, check_prefix, check_table, string_of
 from .live import Listening, Sights
 from .record_door import RecordDoor, terms_of
 from .request import Request
@@ -31,31 +34,6 @@ MAX_ID_BYTES = 128
 """Of the ``id`` of a frame: every event of a subscription repeats it."""
 
 
-class Frame(msgspec.Struct):
-    """What a client sends; other members are looked at, and made nothing of.
-
-    :ivar value: stays as it was sent.
-    """
-
-    op: Any = None
-    id: Any = None
-    table: Any = None
-    key: Any = None
-    prefix: Any = None
-    sub: Any = None
-    token: Any = None
-    value: msgspec.Raw = msgspec.Raw(b"")
-    r: Any = None
-    w: Any = None
-    ttl: Any = None
-    idempotency_key: Any = None
-    initial: Any = False
-    from_: Any = msgspec.field(default=None, name="from")
-
-
-_FRAME = msgspec.json.Decoder(Frame)
-
-
 class Session:
     """See the module.
 
@@ -64,6 +42,7 @@ class Session:
     :param send: sends one text frame.
     :param wake: called when a subscription has something to send; then call `take` until it is empty.
     :param end: called when the token counts no more; the socket is to be closed then.
+    :param keeps: called when records are put that live as long as the socket.
     :raises ApiError: when there are as many sockets as there may be.
     """
 
@@ -79,6 +58,8 @@ class Session:
         send: Callable[[bytes], None],
         wake: Callable[[], None],
         end: Callable[[], None],
+        leaving: Leaving,
+        keeps: Callable[[], None],
     ) -> None:
         self._context = context
         self._door = door
@@ -89,6 +70,7 @@ class Session:
         self._send = send
         self._wake = wake
         self._end = end
+        self._keeper = Keeper(context, door, leaving, keeps)
         self._subscriptions: dict[str, tuple[bytes, Listening]] = {}
         self._ready: dict[str, None] = {}
         self._is_subscribing = False
@@ -124,6 +106,7 @@ class Session:
         if self._identity is not None:
             self._connected.leave(self._identity, self._end)
         self._identity = identity
+        self._keeper.identify(identity)
         self._connected.join(identity, self._end)
 
     async def receive(self, payload: bytes) -> int:
@@ -135,7 +118,7 @@ class Session:
         status = 200
         message_id: Any = None
         try:
-            frame = self._parse(payload)
+            frame = parsed(payload, self._context.limits)
             message_id = frame.id if not isinstance(frame.id, dict | list) else None
             if isinstance(message_id, str) and len(message_id) > MAX_ID_BYTES:
                 message_id = None
@@ -157,16 +140,6 @@ class Session:
     def _note(self, what: str, outcome: str, on: tuple[str, ...] = ()) -> None:
         who = self._identity.name if self._identity is not None else ""
         self._context.audit.note(f"websocket.{what}", outcome, who=who, address=self._address, on=on)
-
-    def _parse(self, payload: bytes) -> Frame:
-        check_depth(payload, self._context.limits)
-        try:
-            payload.decode()
-            return _FRAME.decode(payload)
-        except msgspec.ValidationError:
-            raise ApiError(400, "not_an_object", 'a frame is a JSON object with a member "op"') from None
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            raise ApiError(400, "malformed_json", "the frame is not valid JSON") from None
 
     async def _perform(self, frame: Frame) -> bytes:
         match frame.op:
@@ -207,9 +180,14 @@ class Session:
             identity = self._current()
             if kind is not Kind.DELETE and bytes(memoryview(frame.value)[:1]) != b"{":
                 raise ApiError(400, "not_an_object", '"value" must be a JSON object')
-            terms = terms_of(request).named(frame.idempotency_key)
-            operation = self._door.write(identity, kind, table, key, bytes(frame.value), terms)
-            result = await self._door.carry_out(identity, operation)
+            if frame.ephemeral is not False:
+                check_ephemeral(kind, frame.ephemeral, frame.idempotency_key)
+                written = self._keeper.put((table, key), bytes(frame.value), request.level("w"), frame.ttl)
+                operation, result = await written
+            else:
+                terms = terms_of(request).named(frame.idempotency_key)
+                operation = self._door.write(identity, kind, table, key, bytes(frame.value), terms)
+                result = await self._door.carry_out(identity, operation)
         record = result.record
         assert record is not None
         if self._context.rights.is_admin(self._identity):
@@ -331,8 +309,13 @@ class Session:
             return b'{"op":"%b","sub":%b,"cursor":%b}' % (item.value.encode(), encoded, cursor)
         return None
 
-    def close(self) -> None:
-        """The socket is gone."""
+    def close(self, *, in_order: bool = False, silent_s: float = 0.0) -> None:
+        """The socket is gone.
+
+        :param in_order: whether its client said goodbye, or its token ended: what lives as long as the socket ends now.
+        :param silent_s: for how long nothing had been heard of the client.
+        """
+        self._keeper.close(in_order=in_order, silent_s=silent_s)
         for _, listening in self._subscriptions.values():
             listening.close()
         self._subscriptions.clear()

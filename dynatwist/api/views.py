@@ -17,7 +17,8 @@ _encode = msgspec.json.encode
 
 
 def record_json(record: Record, tag: str = "") -> bytes:
-    """``{"value", "vector_clock", "version", "timestamp", "owner", "etag"}``, and ``expires_at`` where it expires.
+    """``{"value", "vector_clock", "version", "timestamp", "owner", "etag"}``, ``expires_at`` where it expires, and
+    ``"ephemeral": true`` where its life depends on that of a connection.
 
     :param tag: its ETag, when that is known already.
     """
@@ -26,10 +27,12 @@ def record_json(record: Record, tag: str = "") -> bytes:
         clock[actor] = seq
     clock[record.dot.actor] = record.dot.seq
     dots = b",".join([b"%b:%d" % (_actor_json(actor), seq) for actor, seq in clock.items()])
-    expires = b',"expires_at":%d' % record.expires_ms if record.expires_ms else b""
+    ends = b',"expires_at":%d' % record.expires_ms if record.expires_ms else b""
+    if record.lease is not None:
+        ends += b',"ephemeral":true'
     return b'{"value":%b,"vector_clock":{%b},"version":%d,"timestamp":%d,"owner":%b,"etag":%b%b}' % (
         record.value or b"null", dots, record.version, record.stamp.ms,
-        _owner_json(record.owner), (tag or etag(record)).encode(), expires,
+        _owner_json(record.owner), (tag or etag(record)).encode(), ends,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from .conflicts import Conflict
 from .errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
 from .lock import Lock, Locked, LockLost
 from .mirror import Mirror
+from .presence import Presence
 from .record import Record
 from .watch import Change
 
@@ -20,6 +21,7 @@ __all__ = [
     "Mirror",
     "NotFound",
     "PreconditionFailed",
+    "Presence",
     "Record",
     "Unauthorized",
     "Unavailable",

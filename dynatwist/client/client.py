@@ -29,6 +29,7 @@ from .lock import USUAL_TTL_S, Lock
 from .mirror import Mirror
 from .naming import Op, name_of, named
 from .paths import query, quoted, record_path
+from .presence import Presence
 from .record import Record
 from .watch import Change, Watch, Where
 
@@ -228,6 +229,14 @@ class Client:
     ) -> Watch:
         where = Where(table, key, prefix, cursor, initial)
         return Watch(self._reactor, self._nodes.urls, lambda: self.token, where)
+
+    def presence(self, table: str, key: str, value: Mapping[str, Any], *, ttl: int | None = None) -> Presence:
+        """A record that is there as long as this program: ``async with kv.presence("present", "ann", {...}) as here``.
+
+        :param ttl: seconds for which the program, its node or the network may be gone before the record ends; 15 when
+            not given.
+        """
+        return Presence(self._reactor, self._nodes.urls, lambda: self.token, table, key, value, ttl)
 
     def lock(
         self, table: str, key: str, *, ttl_s: int = USUAL_TTL_S, wait_s: float | None = None, note: Any = None

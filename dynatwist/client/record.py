@@ -17,6 +17,7 @@ class Record(msgspec.Struct, frozen=True):
     :ivar etag: for ``if_match``.
     :ivar superseded: of a repeated write: it was made before, and others have written since. What it became is told,
         but for vector clock, owner, and a patch's value, which nobody remembers.
+    :ivar ephemeral: whether it ends with the connection of whoever put it.
     """
 
     value: dict[str, Any]
@@ -27,3 +28,4 @@ class Record(msgspec.Struct, frozen=True):
     etag: str = ""
     expires_at: int | None = None
     superseded: bool = False
+    ephemeral: bool = False

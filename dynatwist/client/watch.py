@@ -5,31 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IAddress
-from twisted.internet.ssl import optionsForClientTLS
 
-SUBPROTOCOL = "dynakv.v1.json"
-FIRST_PAUSE_S = 0.1
-"""Before the next node is tried, so that a cluster that restarts is not hammered."""
-MAX_PAUSE_S = 2.0
-"""A listener misses no more than this after its cluster is back."""
-OPEN_TIMEOUT_S = 5.0
-"""For a node to begin its stream, or the next one is tried."""
+from .connection import REFUSALS, Connection
+
 QUEUE = 10_000
 """Events that wait for a slow reader; then it is told to read afresh, as a node would tell it."""
-
-
-REFUSALS = (
-    "no_token", "bad_token", "forbidden", "another_user", "malformed", "bad_table", "bad_key", "bad_prefix",
-    "reserved_table", "system_table", "not_an_object", "unknown_op",
-)  # fmt: skip
-"""What no other node would answer otherwise. After anything else the next one is asked."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -52,49 +35,6 @@ class Change(msgspec.Struct, frozen=True):
 
 class WatchRefused(Exception):
     """The node does not let this user watch; the text says why."""
-
-
-class _Socket(WebSocketClientProtocol):
-    """One connection of a watch.
-
-    :param opened: called when it stands.
-    :param received: called with each message.
-    :param closed: called at its end.
-    """
-
-    def __init__(
-        self, opened: Callable[[_Socket], None], received: Callable[[dict[str, Any]], None], closed: Callable[[], None]
-    ) -> None:
-        super().__init__()
-        self._opened, self._received, self._closed = opened, received, closed
-
-    def onOpen(self) -> None:
-        self._opened(self)
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self._received(msgspec.json.decode(payload))
-
-    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
-        self._closed()
-
-
-class _Sockets(WebSocketClientFactory):
-    """Makes the connection of a watch.
-
-    :param make: makes its protocol.
-    """
-
-    noisy = False
-
-    def __init__(self, url: str, make: Callable[[], _Socket]) -> None:
-        super().__init__(url, protocols=[SUBPROTOCOL])
-        self._make = make
-        self.setProtocolOptions(openHandshakeTimeout=OPEN_TIMEOUT_S, autoPingInterval=10, autoPingTimeout=10)
-
-    def buildProtocol(self, addr: IAddress | None) -> _Socket:
-        socket = self._make()
-        socket.factory = self
-        return socket
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -123,19 +63,14 @@ class Watch:
         token: Callable[[], str | None],
         where: Where,
     ) -> None:
-        self._reactor = reactor
         self._where = where
         self._is_stale = False
-        self._urls = list(urls)
-        self._token = token
         self._cursor = where.cursor
         self._changes: deque[Change | Exception] = deque(maxlen=QUEUE)
         self._waiting: Deferred[None] | None = None
-        self._socket: _Socket | None = None
-        self._pause_s = FIRST_PAUSE_S
         self._ended = False
         self._subscribed: Deferred[None] = Deferred()
-        self._connect()
+        self._connection = Connection(reactor, urls, token=token, opened=self._opened, received=self._received)
 
     def subscribed(self) -> Deferred[None]:
         """Fires when the first subscription stands: from then on nothing is missed."""
@@ -158,31 +93,11 @@ class Watch:
     def close(self) -> None:
         """End the watch; iteration stops after what was heard already."""
         self._ended = True
-        if self._socket is not None:
-            self._socket.sendClose()
+        self._connection.close()
         self._wake()
 
-    def _connect(self) -> None:
-        if self._ended:
-            return
-        url = urlsplit(self._urls[0])
-        secure = url.scheme == "https"
-        host, port = url.hostname or "", url.port or (443 if secure else 80)
-        address = f"{'wss' if secure else 'ws'}://{host}:{port}/ws"
-        factory = _Sockets(address, lambda: _Socket(self._opened, self._received, self._closed))
-        endpoint: Any = HostnameEndpoint(self._reactor, host, port, timeout=OPEN_TIMEOUT_S)
-        if secure:
-            endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint)
-        endpoint.connect(factory).addErrback(lambda _: self._again())
-
-    def _opened(self, socket: _Socket) -> None:
-        if self._ended:
-            socket.sendClose()
-            return
-        self._socket, self._is_stale = socket, False
-        token = self._token()
-        if token is not None:
-            socket.sendMessage(msgspec.json.encode({"op": "auth", "id": 1, "token": token}))
+    def _opened(self) -> None:
+        self._is_stale = False
         subscribe: dict[str, object] = {"op": "subscribe", "id": 2, "table": self._where.table}
         if self._where.initial and self._cursor is None:
             subscribe["initial"] = True
@@ -190,7 +105,7 @@ class Watch:
         for name, value in (("key", self._where.key), ("prefix", self._where.prefix), ("from", self._cursor)):
             if value is not None:
                 subscribe[name] = value
-        socket.sendMessage(msgspec.json.encode(subscribe))
+        self._connection.send(subscribe)
 
     def _received(self, message: dict[str, Any]) -> None:
         if self._is_stale:  # a new connection begins with all there is
@@ -206,16 +121,15 @@ class Watch:
         elif "error" in message and message.get("code") in REFUSALS:
             self._ended = True
             self._add(WatchRefused(message["error"]))
-            if self._socket is not None:
-                self._socket.sendClose()
+            self._connection.close()
         elif message.get("id") == 2 and "error" not in message:
-            self._pause_s = FIRST_PAUSE_S
+            self._connection.settle()
             if not self._where.initial:
                 self._cursor = self._cursor or message.get("cursor")
             if not self._subscribed.called:
                 self._subscribed.callback(None)
-        elif "error" in message and self._socket is not None:
-            self._socket.sendClose()
+        elif "error" in message:
+            self._connection.drop()
 
     def _missed(self, word: str) -> None:
         """Something was missed: whoever wants all that there is begins anew with it."""
@@ -223,19 +137,7 @@ class Watch:
             self._add(Change(word))
             return
         self._cursor, self._is_stale = None, True
-        if self._socket is not None:
-            self._socket.sendClose()
-
-    def _closed(self) -> None:
-        self._socket = None
-        self._again()
-
-    def _again(self) -> None:
-        if self._ended:
-            return
-        self._urls.append(self._urls.pop(0))
-        self._reactor.callLater(self._pause_s, self._connect)
-        self._pause_s = min(MAX_PAUSE_S, self._pause_s * 2)
+        self._connection.drop()
 
     def _add(self, change: Change | Exception) -> None:
         if len(self._changes) == QUEUE:

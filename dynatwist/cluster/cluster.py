@@ -5,6 +5,7 @@
 `ownership`    who is a member and who owns what: one version of the registry; the next one is another ownership
 `peers`        the other nodes: links, messages, what each says of itself
 `standing`     whom this node has met, of what it holds all: may it serve?
+`processes`    which process of each node was heard of last
 `starts`       which start of each member was met; whether this data folder is an old backup
 `times`        what time it is
 =============  =======================================================================================================
@@ -27,6 +28,7 @@ from dynatwist.storage.store import Store
 from .identity import DurableIdentity
 from .ownership import Ownership
 from .peers import Peers
+from .processes import Processes
 from .standing import Standing
 from .starts import Starts
 from .times import Times
@@ -90,6 +92,7 @@ class Cluster:
         )
         self.yielding = Yielding(store.wal, runtime.monotonic_s, self.publish)
         self.starts = Starts(self.identity, store, peers.links)
+        self.processes = Processes(self.identity, peers, runtime.monotonic_s)
         self.times = Times(
             node=me.node_id,
             store=store,
@@ -167,6 +170,7 @@ class Cluster:
             has_grants=True,
             has_bookmarks=True,
             has_conflicts=True,
+            has_leases=True,
         )
 
     def publish(self) -> None:

@@ -58,6 +58,11 @@ class Statuses:
         status = self._statuses.get(node)
         return status is not None and status.has_conflicts
 
+    def lacks_leases(self, node: bytes) -> bool:
+        """Whether a peer is known to be of a release that knows no leases."""
+        status = self._statuses.get(node)
+        return status is not None and not status.has_leases
+
     def says_damaged(self, node: bytes, partition: int) -> bool:
         """Whether a peer has said that it does not hold all of a partition."""
         status = self._statuses.get(node)

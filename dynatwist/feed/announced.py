@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from dynatwist.model.lease import ENDED_MS
 from dynatwist.model.record import Key, Record, beats
 from dynatwist.model.records import Packed, name_of, pack, unpack
 from dynatwist.sometimes import sometimes
@@ -77,9 +78,17 @@ class Announced:
 
 
 def is_news_of_an_end(last: Announcement, record: Record) -> bool:
-    """Whether nobody was told that a record has ended, nor of anything newer of its key."""
+    """Whether nobody was told that a record has ended, nor of anything newer of its key.
+
+    A record whose lease has ended may be ended by two owners at once; that is one end.
+    """
     announced = unpack(last[1])
-    return not last[3] if announced.dot == record.dot else beats(record, announced)
+    if announced.dot == record.dot:
+        return not last[3]
+    if last[3] and record.expires_ms == ENDED_MS and record.lineage == announced.lineage:
+        sometimes("two owners end a record whose lease has ended")
+        return False
+    return beats(record, announced)
 
 
 def is_news(last: Announcement, record: Record, replaced: Packed | None) -> bool:

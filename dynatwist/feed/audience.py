@@ -50,6 +50,8 @@ class _Prefixes:
     def of(self, name: str) -> Iterator[Groups]:
         """Those with prefixes that a name begins with."""
         for length in self._lengths:
+            if length > len(name):  # else a prefix that is the whole name would be found by its own length, and by this
+                continue
             groups = self._by_prefix.get(name[:length])
             if groups is not None:
                 yield groups

@@ -6,6 +6,7 @@ from itertools import islice
 
 from sortedcontainers import SortedList
 
+from .lease import ENDED_MS
 from .record import Key
 
 NEVER_MS = 1 << 62
@@ -22,7 +23,7 @@ class Ends:
 
     def __init__(self) -> None:
         self._coming: SortedList = SortedList()
-        self._upto: tuple[int, Key] = 0, ("", "")
+        self._upto: tuple[int, Key] = ENDED_MS + 1, ("", "")  # that one is over from the beginning
         self.passed_ms = 0
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ import msgspec
 
 from dynatwist.sometimes import sometimes
 
+from . import lease as leases
 from .clock import Stamp
 from .dots import EPOCH_BYTES, NODE_ID_BYTES
 from .lineage import FILLED, turned
@@ -83,6 +84,7 @@ def record_flaw(key: Key, record: Record) -> str:
         and len(record.owner) <= MAX_OWNER_CHARS
         and len(record.op) <= MAX_OP_BYTES
         and (not record.named or is_flawless(record.named, BEYOND))
+        and (record.lease is None or leases.is_flawless(record.lease))
         and 0 < len(key[0]) <= MAX_TABLE_CHARS
         and 0 < len(key[1]) <= MAX_KEY_CHARS
     ):

@@ -11,6 +11,7 @@ import msgspec
 
 from .clock import Stamp
 from .dots import Dot
+from .lease import Lease
 from .lineage import EXACT_CREATIONS, Lineage
 from .named import Named, remembered, tag_of
 
@@ -36,6 +37,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     :ivar expires_ms: the wall time from which this record *is* a tombstone; 0 for never.
     :ivar op: id of the request that wrote it, so that a repeated one is the same write; may be empty.
     :ivar named: the last writes of the key to which clients gave a name; see `dynatwist.model.named`.
+    :ivar lease: whose life it depends on; ``None``, as nearly always, for nobody's.
     """
 
     dot: Dot
@@ -48,6 +50,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     expires_ms: int = 0
     op: bytes = b""
     named: tuple[Named, ...] = ()
+    lease: Lease | None = None
 
     def is_dead(self, now_ms: int) -> bool:
         """Whether this is a tombstone, by deletion or by expiry."""
@@ -99,6 +102,7 @@ class Draft(msgspec.Struct, frozen=True):
     :ivar created: the stamp that stands for a creation in the lineage, where it was given before the write.
     :ivar may_have_created: whether another replica may have created the key at that moment for the same request.
     :ivar name: that its client gave it; see `dynatwist.model.named`.
+    :ivar lease: whose life the record is to depend on; ``None`` for nobody's.
     """
 
     value: bytes | None
@@ -108,6 +112,7 @@ class Draft(msgspec.Struct, frozen=True):
     created: Stamp | None = None
     may_have_created: bool = False
     name: bytes = b""
+    lease: Lease | None = None
 
 
 def write_over(
@@ -146,4 +151,4 @@ def write_over(
     if named or draft.name:
         new = Named(draft.name, version, stamp.ms, tag_of(dot, stamp)) if draft.name else None
         named = remembered(named, new, now_ms)
-    return Record(dot, draft.value, vv, stamp, lineage, version, owner, draft.expires_ms, draft.op, named)
+    return Record(dot, draft.value, vv, stamp, lineage, version, owner, draft.expires_ms, draft.op, named, draft.lease)

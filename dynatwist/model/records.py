@@ -7,11 +7,13 @@ what its objects would, and Python's garbage collector has nothing to walk throu
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from typing import NamedTuple
 
 import msgspec
 
 from .clock import Stamp
 from .dots import Dot
+from .lease import Lease
 from .record import Key, Record
 
 Packed = bytes
@@ -83,6 +85,7 @@ class _Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
     expires_ms: int = 0
     op: bytes = b""
     named: tuple[msgspec.Raw, ...] = ()
+    lease: Lease | None = None
 
 
 _tail = msgspec.msgpack.Decoder(_Tail).decode
@@ -93,7 +96,7 @@ _value = msgspec.msgpack.Decoder(_Value).decode
 _head = msgspec.msgpack.Decoder(_Head).decode
 _moment = msgspec.msgpack.Decoder(_Moment).decode
 NAME_BYTES = 29
-"""Two array headers, sixteen bytes of actor with theirs, and the longest number."""
+"""Up to here: two array headers, sixteen bytes of actor with theirs, and the longest number."""
 
 
 def dot_of(packed: Packed) -> Dot:
@@ -112,19 +115,33 @@ def op_of(packed: Packed) -> bytes:
     return _tail(packed).op
 
 
-def weight_of(packed: Packed) -> tuple[int, int]:
-    """How many bytes the value of a packed record has, 0 for a tombstone; and how many named writes it remembers."""
+class Weight(NamedTuple):
+    """What an index has to know of a record.
+
+    :ivar value_bytes: 0 for a tombstone.
+    :ivar named: how many named writes it remembers.
+    :ivar lease: whose life it depends on.
+    """
+
+    value_bytes: int
+    named: int
+    lease: Lease | None
+
+
+def weight_of(packed: Packed) -> Weight:
+    """What an index has to know of a packed record, without all the rest."""
     tail = _tail(packed)
-    return len(_bytes(tail.value) or b""), len(tail.named)
+    return Weight(len(_bytes(tail.value) or b""), len(tail.named), tail.lease)
 
 
 def name_of(packed: Packed | None) -> bytes:
     """A few bytes that are equal for equal dots and only for these; empty for nothing held.
 
     They are the beginning of the packed record: its dot, and, where that is short, what follows. Equal dots mean equal
-    records, so what follows is then equal too.
+    records, so what follows is then equal too. The first byte is left out: it says how many fields there are, and
+    former releases pack fewer.
     """
-    return b"" if packed is None else packed[:NAME_BYTES]
+    return b"" if packed is None else packed[1:NAME_BYTES]
 
 
 def value_of(packed: Packed) -> bytes | None:

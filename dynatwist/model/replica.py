@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from .digest import BucketDigests, bucket_of
 from .dots import Actor, Dot, DotSet
+from .lease import ENDED_MS
 from .record import Key, Record, are_concurrent, beats, had_seen
 from .records import Packed, Records, pack
 
@@ -118,7 +119,7 @@ class Replica:
                 walk.note(key)
         self.digests.change(key, held, record.dot)
         self.records.hold(key, record, packed if packed is not None else pack(record))
-        if record.value is None:
+        if record.value is None or record.expires_ms == ENDED_MS:
             self.tombstones[key] = None
             self.ends.pop(key, None)
             return

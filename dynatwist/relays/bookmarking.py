@@ -88,7 +88,7 @@ class Bookmarking:
         store = self._cluster.store
         self._streams.settle(store.replicas, self._cluster.ownership)
         before = self._hub.position
-        heard = Heard(dict(self._parts()), min(store.buried_ms, self._streams.lapse_ms))
+        heard = Heard(dict(self._parts()), min(store.readable.buried_ms, self._streams.lapse_ms))
         store.wal.when_durable(store.wal.lsn, lambda: self._made(before, heard))
 
     def _parts(self) -> Iterable[tuple[int, Part]]:

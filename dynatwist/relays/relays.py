@@ -300,7 +300,7 @@ class Relays:
         me, store = cluster.me.node_id, cluster.store
         for partition in range(PARTITIONS):
             if me in before.all_owners(partition) and not cluster.ownership.owns(partition):
-                self._streams.own_no_more(store.replicas[partition], store.buried_ms)
+                self._streams.own_no_more(store.replicas[partition], store.readable.buried_ms)
         for node in cluster.links.linked():
             if self._hub.interest.names() and cluster.ownership.is_member(node):
                 self._catch_up(node)

@@ -8,6 +8,7 @@ import msgspec
 
 from dynatwist.model.access import OWN, May
 from dynatwist.model.dots import Dot
+from dynatwist.model.lease import Lease
 from dynatwist.model.named import Named, tag_of
 from dynatwist.model.record import Key, Record
 
@@ -21,20 +22,26 @@ class Kind(Enum):
     PUT = "put"
     PATCH = "patch"
     DELETE = "delete"
+    KEEP = "keep"
+    """To have a record with a lease be there as it was put, unless somebody has written since; see `Operation`."""
+    END = "end"
+    """To end a record whose lease has ended. Both are asked for by nodes, never by clients."""
 
 
 class Operation(msgspec.Struct, frozen=True, array_like=True):
     """One request on one key.
 
-    :ivar value: JSON object for a put, RFC 7396 patch for a patch.
+    :ivar value: JSON object for a put or keep, RFC 7396 patch for a patch.
     :ivar uid: who asks; decides ownership of what is created.
     :ivar any_owner: whether records of others may be changed; what members of former releases go by.
     :ivar ttl_ms: life of what is written; 0 for ever.
-    :ivar if_match: ETags of which one must be held; empty for no condition.
+    :ivar if_match: ETags of which one must be held; empty for no condition. Of a keep, what its writer put: that is
+        made anew where it has ended by its lease, and is refused where a client has written or deleted since.
     :ivar if_none_match: the key must be absent.
     :ivar seen: dots of the partition, from a causal token, that have to be merged before.
     :ivar name: of a write that is made once; see `dynatwist.model.named`.
     :ivar may: what whoever asks may write under the key.
+    :ivar lease: whose life the record is to depend on.
     """
 
     kind: Kind
@@ -49,6 +56,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     seen: tuple[Dot, ...] = ()
     name: bytes = b""
     may: May = OWN
+    lease: Lease | None = None
 
     @property
     def is_write(self) -> bool:
@@ -59,6 +67,11 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     def is_conditional(self) -> bool:
         """Whether it has to go through the first reachable owner."""
         return self.kind is Kind.PATCH or bool(self.if_match) or self.if_none_match
+
+    @property
+    def makes(self) -> bool:
+        """Whether it makes a record where there is none."""
+        return self.kind is Kind.PUT or self.kind is Kind.KEEP
 
 
 class Code(Enum):

@@ -6,6 +6,7 @@ import msgspec
 
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.access import Scope
+from dynatwist.model.lease import ENDED_MS
 from dynatwist.model.named import made_before
 from dynatwist.model.record import Draft, Key, Record
 from dynatwist.model.ring import is_system_table, partition_of
@@ -47,6 +48,8 @@ class Deciding:
             the moment of the first into the history: it would win over all that the majority does meanwhile.
         """
         known = self._known(operation, origin, held)
+        if known is None and operation.kind is Kind.KEEP and held is not None:
+            known = self._kept(operation, held)
         if known is not None:
             return known
         again = self.made_before(operation, held)
@@ -74,7 +77,9 @@ class Deciding:
             return Result(Code.FULL, text="this node's memory limit is reached; delete something first")
         besides = origin.in_doubt and operation.kind is Kind.PUT and knows_most
         expires_ms = self._end(operation, held, value)
-        return Draft(value, operation.uid, expires_ms, origin.op, origin.created, besides, operation.name)
+        return Draft(
+            value, operation.uid, expires_ms, origin.op, origin.created, besides, operation.name, operation.lease
+        )
 
     def made_before(self, operation: Operation, held: Record | None) -> Result | None:
         """The answer to a write that was made already, under the name that its client gave it."""
@@ -89,6 +94,14 @@ class Deciding:
         sometimes("a write is sent again that was made already")
         return Result(Code.OK, held, was=None if quoted(before.tag) == etag(held) else before)
 
+    def _kept(self, operation: Operation, held: Record) -> Result | None:
+        """That a record is there as it was put, or why it is not to be; ``None`` where it has ended with its lease."""
+        if held.expires_ms == ENDED_MS:
+            return None
+        if etag(held) in operation.if_match and not held.is_dead(self._cluster.store.lapse_ms):
+            return Result(Code.OK, held)
+        return Result(Code.PRECONDITION, held, text="somebody has written or deleted it since")
+
     def has_room(self, key: Key, value: bytes, *, has_name: bool = False) -> bool:
         """Whether memory has room for a value, or it takes no more than what it replaces."""
         return self._cluster.store.has_room_for(key, value, self._most_bytes(key), has_name=has_name)
@@ -97,9 +110,11 @@ class Deciding:
         """What is held afterwards, nothing after a delete; or why a patch makes no value."""
         if operation.kind is Kind.DELETE:
             return None
-        if operation.kind is not Kind.PATCH:
+        if operation.makes:
             return operation.value
         assert held is not None
+        if operation.kind is Kind.END:
+            return held.value
         try:
             value = patched(held.value or b"{}", operation.value)
         except (msgspec.MsgspecError, RecursionError):  # a number beyond all that can be decoded, from a peer
@@ -111,6 +126,8 @@ class Deciding:
 
     def _end(self, operation: Operation, held: Record | None, value: bytes | None) -> int:
         """When what is written ends by itself: as asked for; a patch that asks for nothing leaves it as it was."""
+        if operation.kind is Kind.END:
+            return ENDED_MS
         if operation.ttl_ms and value is not None:
             return self._cluster.store.clock.end_after(operation.ttl_ms)
         return held.expires_ms if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms else 0
@@ -161,12 +178,13 @@ class Deciding:
             return Result(Code.UNAVAILABLE, text="this node is not ready to write")
         if not operation.any_owner and (forbidden := _forbidden(operation, held)):
             return Result(Code.FORBIDDEN, text=forbidden)
-        if held is None and operation.kind is not Kind.PUT:
+        if held is None and not operation.makes:
             code = Code.PRECONDITION if operation.if_match else Code.ABSENT
             return Result(code, text="there is no such key")
         if operation.if_none_match and held is not None:
             return Result(Code.PRECONDITION, held, text="the key exists")
-        if operation.if_match and (held is None or not {etag(held), "*"}.intersection(operation.if_match)):
+        tags = operation.if_match if operation.kind is not Kind.KEEP else ()
+        if tags and (held is None or not {etag(held), "*"}.intersection(tags)):
             return Result(Code.PRECONDITION, held, text="the record is not the one named by If-Match")
         owners = cluster.ownership.owners(partition)
         if all(map(cluster.peers.is_reachable, owners)):
@@ -190,7 +208,7 @@ def _forbidden(operation: Operation, held: Record | None) -> str:
     """Why whoever asks may not write that; empty where nothing speaks against it."""
     may = operation.may
     if held is None:
-        is_refused = operation.kind is Kind.PUT and not may.create
+        is_refused = operation.makes and not may.create
         return "you may not create records under this key" if is_refused else ""
     scope = may.delete if operation.kind is Kind.DELETE else may.update
     if scope.covers(held.owner, operation.uid):
@@ -202,6 +220,6 @@ def _forbidden(operation: Operation, held: Record | None) -> str:
 
 def _adds(operation: Operation, held: Record | None) -> bool:
     """Whether a write takes room on the disk for good; a change of a user that there is, as a logout, takes none."""
-    if operation.kind is Kind.DELETE:
+    if operation.kind in (Kind.DELETE, Kind.END):
         return False
     return held is None or not is_system_table(operation.key[0])

@@ -8,6 +8,7 @@ from contextlib import suppress
 import msgspec
 
 from dynatwist.cluster.cluster import Cluster
+from dynatwist.model import lease
 from dynatwist.model.clock import Stamp
 from dynatwist.model.flaws import BEYOND, MAX_OP_BYTES, MAX_OWNER_CHARS, is_moment, key_flaw, record_flaw, value_flaw
 from dynatwist.model.named import is_name
@@ -177,7 +178,9 @@ def read_forwarded(message: Forward) -> tuple[Operation | None, str]:
         return None, "its user or its moment of creation is none"
     if operation.name and not is_name(operation.name):
         return None, "the name of its write is none"
+    if operation.lease is not None and not (operation.makes and lease.is_flawless(operation.lease)):
+        return None, "the lease of its record is none"
     flaw = key_flaw(operation.key)
-    if not flaw and operation.kind in (Kind.PUT, Kind.PATCH):
+    if not flaw and operation.kind in (Kind.PUT, Kind.PATCH, Kind.KEEP):
         flaw = value_flaw(operation.value)
     return (None, flaw) if flaw else (operation, "")

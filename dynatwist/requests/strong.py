@@ -24,6 +24,7 @@ from .forwarding import OnResult, Origin
 
 TIMEOUT_S = 1.5
 """For one request: many round trips, and two groups of a log on a disk that takes half a second for each."""
+NOT_EPHEMERAL = "ephemeral records are not for strong tables: that they end is not agreed on; use a lock, or a ttl"
 NO_MAJORITY = "a majority of the key's owners cannot be reached, and the table is strong"
 
 
@@ -43,6 +44,8 @@ class Strong:
         if operation.is_write and operation.level in (Level.ONE, Level.ALL):
             text = f"w={operation.level.value} is not for a strong table, which is written by a majority; leave w out"
             done(Result(Code.MALFORMED, text=text))
+        elif operation.lease is not None:
+            done(Result(Code.MALFORMED, text=NOT_EPHEMERAL))
         elif operation.is_write:
             _Write(self._cluster, self._registers, self._deciding, operation, origin, done).begin()
         else:

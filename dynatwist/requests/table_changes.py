@@ -26,6 +26,7 @@ from dynatwist.net.messages import CountTable, TableCounted
 from dynatwist.net.replies import Reply
 
 from .coordinator import Coordinator
+from .releases import require_release
 from .tables import PLAIN, TABLES_TABLE, Consistency, Settings, settings_of
 
 AGREE_TIMEOUT_S = 3.0
@@ -70,7 +71,7 @@ class TableChanges:
         found = await self.read(table)
         wanted = change(found)
         if wanted.access != found.access:  # who knows no rules lets everybody do what they forbid
-            self._require_release(self._cluster.peers.lacks_grants)
+            require_release(self._cluster, self._cluster.peers.lacks_grants)
         if wanted.consistency is not found.consistency:
             self._require_all()
             return await self._change_consistency(table, change, wanted.consistency)
@@ -118,15 +119,7 @@ class TableChanges:
         if away or registry.changing:
             who = ", ".join(away) or "members change, and somebody"
             raise ApiError(503, "unavailable", f"{who} cannot be reached; all members have to know of this")
-        self._require_release(peers.lacks_registers)
-
-    def _require_release(self, lacks: Callable[[bytes], bool]) -> None:
-        """No member may be of a release that lacks what is to be set."""
-        registry = self._cluster.registry
-        assert registry is not None
-        old = [one.address for one in registry.members if lacks(one.node_id)]
-        if old:
-            raise ApiError(503, "upgrading", f"{', '.join(old)} runs an older release; upgrade all members first")
+        require_release(self._cluster, peers.lacks_registers)
 
     async def _agree(self, table: str, change: Callable[[Settings], Settings | None]) -> Settings | None:
         """Agree on settings; answers those that are agreed on now, ``None`` where `change` would have none."""

@@ -15,6 +15,7 @@ from dynatwist.model.records import weight_of
 from dynatwist.model.ring import is_system_table
 
 from .effects import Gone, Held
+from .leases import Leases
 from .state import State
 from .tables import LiveCounts
 
@@ -31,6 +32,7 @@ class Index:
 
     :ivar live: live keys by table.
     :ivar ends: of the records that end by themselves.
+    :ivar leases: those that depend on the life of a process.
     :ivar size_bytes: memory that the records take, roughly.
     """
 
@@ -39,6 +41,7 @@ class Index:
         self._names: dict[str, SortedList] = {}
         self.live = LiveCounts()
         self.ends = Ends()
+        self.leases = Leases()
         self.size_bytes = 0
         self._index_all()
 
@@ -94,6 +97,8 @@ class Index:
         """A record is held now; most replace a value by a value, and change nothing but the account of bytes."""
         before, record = effect.before, effect.record
         old, new = before.value if before is not None else None, record.value
+        if record.lease is not None or (before is not None and before.lease is not None):
+            self._change_lease(effect.key, before, record)
         if before is None or old is None or new is None or before.expires_ms or record.expires_ms:
             self._change(effect.key, before, record)
         elif before.named or record.named:
@@ -104,6 +109,7 @@ class Index:
     def gone(self, effect: Gone) -> None:
         """Some records are not held any more."""
         for key, record in effect.records.items():
+            self._change_lease(key, record, None)
             self._change(key, record, None)
 
     def _index_all(self) -> None:
@@ -118,8 +124,10 @@ class Index:
                     names[table] = [name]
                 packed = replica.records.packed(key)
                 assert packed is not None
-                value_bytes, named = weight_of(packed)
+                value_bytes, named, lease = weight_of(packed)
                 self.size_bytes += len(name) + value_bytes + RECORD_OVERHEAD_BYTES + NAMED_BYTES * named
+                if lease is not None and key not in replica.tombstones and key not in replica.ends:
+                    self.leases.add(key, lease)
                 if key not in replica.tombstones:
                     self.live.add(table, 1)
             self.ends.add_all(list(replica.ends.items()))
@@ -134,6 +142,12 @@ class Index:
         elif after is None:
             self._remove_name(table, name)
         self.live.add(table, self._count(key, after, 1) + self._count(key, before, -1))
+
+    def _change_lease(self, key: Key, before: Record | None, after: Record | None) -> None:
+        if before is not None and before.lease is not None:
+            self.leases.discard(key, before.lease)
+        if after is not None and after.lease is not None and after.value is not None and not after.expires_ms:
+            self.leases.add(key, after.lease)
 
     def _add_name(self, table: str, name: str) -> None:
         if table not in self._names:

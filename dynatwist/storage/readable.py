@@ -33,6 +33,11 @@ class Readable:
         return key not in self._undurable
 
     @property
+    def buried_ms(self) -> int:
+        """Whatever is held and ends by itself by then counts among the tombstones."""
+        return min(self._ends.next_ms - 1, self._state.lapse_ms)
+
+    @property
     def is_all(self) -> bool:
         """Whether everything held now is durable."""
         return not self._undurable

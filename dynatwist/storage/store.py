@@ -24,6 +24,7 @@ from .conflict_store import ConflictStore
 from .effects import Effect, Gone, Held, Lost, logged
 from .entries import AnyEntry, Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .index import Index
+from .leases import Leases
 from .readable import Readable
 from .recovery import Recovered
 from .register_store import RegisterStore
@@ -132,6 +133,11 @@ class Store:
         return self._index.live
 
     @property
+    def leases(self) -> Leases:
+        """The live records that depend on the life of a process."""
+        return self._index.leases
+
+    @property
     def size_bytes(self) -> int:
         """Memory that the records, registers and conflicts take, roughly."""
         return self._index.size_bytes + CELL_BYTES * self.state.cells + self.conflicts.size_bytes
@@ -168,11 +174,6 @@ class Store:
     def lapse_ms(self) -> int:
         """The time that is over, by which records expire; it never falls. See `dynatwist.replication.lapse`."""
         return self.state.lapse_ms
-
-    @property
-    def buried_ms(self) -> int:
-        """Whatever ends by itself and is held has been buried, if it ends by then."""
-        return min(self._index.ends.next_ms - 1, self.lapse_ms)
 
     def pass_by(self, lapse_ms: int) -> None:
         """So much time is over."""
@@ -251,8 +252,7 @@ class Store:
     def drop(self, partition: int, entries: Iterable[tuple[Key, Dot]], generation: int) -> None:
         """Forget collected tombstones and raise G, in one log entry; or what others have deleted and collected.
 
-        Of the latter, listeners may have heard that it is there, if this node was left alone with it. Nobody knows the
-        delete any more, so they have to read afresh.
+        Of the latter, listeners may have heard, if this node was left alone with it: they have to read afresh.
         """
         records = self.replicas[partition].records
         held = [(key, dot) for key, dot in entries if records.dot(key) == dot]

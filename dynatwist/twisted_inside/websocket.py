@@ -37,6 +37,11 @@ class OpenSocket(WebSocketServerProtocol):
         return bool(self.failedByMe)
 
     @property
+    def ends_cleanly(self) -> bool:
+        """Whether both sides have said goodbye."""
+        return bool(self.wasClean)
+
+    @property
     def message_bytes(self) -> int:
         """How much the message that is being read has, by the frames that were announced so far."""
         return self.message_data_total_length
@@ -48,6 +53,14 @@ class OpenSocket(WebSocketServerProtocol):
     def go_on_reading(self) -> None:
         """Take bytes of the client again."""
         self.transport.resumeProducing()
+
+    def ping_no_more(self) -> None:
+        """Have Autobahn send no pings by itself, but for one that is due: somebody else does from now on."""
+        self.autoPingInterval = 0
+
+    def give_up(self) -> None:
+        """End the connection at once, without a word."""
+        self.dropConnection(abort=True)
 
     def say_goodbye(self, code: int, reason: str) -> None:
         """Begin to close, with any code of RFC 6455, section 7.4.1; Autobahn's own verb takes only some of them."""

@@ -28,6 +28,7 @@ from dynatwist.twisted_inside.websocket import OpenSocket
 from .channel import LINGER_S, BoundedChannel
 from .closing import closing_answer
 from .handshake import VERSION
+from .heartbeat import Heartbeat
 from .request import BoundedRequest
 
 SUBPROTOCOL = "dynakv.v1.json"
@@ -58,6 +59,8 @@ class KvSocket(OpenSocket):
     _paused = False
     _auth_timer: Timer | None = None
     _receiving: Charge | None = None
+    _says_goodbye = False
+    _is_logged_out = False
 
     def __init__(
         self, core: Core, channel: BoundedChannel, *, identity: Identity | None, address: str, sockets: set[KvSocket]
@@ -68,6 +71,7 @@ class KvSocket(OpenSocket):
         self._identity = identity
         self._address = address
         self._sockets = sockets
+        self._heartbeat = Heartbeat(core.runtime.clock, self.sendPing, self._lost)
 
     def makeConnection(self, transport: Any) -> None:
         """Take the connection over, with back-pressure: the HTTP channel is the transport's producer until then."""
@@ -89,6 +93,7 @@ class KvSocket(OpenSocket):
                 send=self._send_text,
                 wake=self._drain,
                 end=self._logged_out,
+                keeps=self._keeps,
             )
         except ApiError as error:
             self.end(CLOSE_TRY_LATER, error.text)
@@ -108,12 +113,28 @@ class KvSocket(OpenSocket):
             self.end(CLOSE_POLICY, f"no token was shown within {AUTH_TIMEOUT_S:g} s")
 
     def _logged_out(self) -> None:
-        """The token counts no more."""
+        """The token counts no more: what its user was to be seen by ends with it."""
+        self._is_logged_out = True
         self.end(CLOSE_POLICY, "the token is not valid any more; log in again")
+
+    def _keeps(self) -> None:
+        """Something is to end when the client does: it is asked more often."""
+        self.ping_no_more()
+        self._heartbeat.start()
+
+    def _lost(self) -> None:
+        """The client does not answer."""
+        self.give_up()
 
     def end(self, code: int, reason: str) -> None:
         """Close it from this side."""
+        self._says_goodbye = True
         self.say_goodbye(code, reason)
+
+    @property
+    def _ends_in_order(self) -> bool:
+        """Whether the client said goodbye first, or is logged out; else it may come back for what it had."""
+        return self._is_logged_out or (self.ends_cleanly and not self._says_goodbye)
 
     def handshake_refused(self, reason: str) -> bytes:
         """Autobahn looks at more than `check_handshake` does: at the names of subprotocols and origins."""
@@ -146,8 +167,13 @@ class KvSocket(OpenSocket):
                 return
         super().onMessageFrameData(payload)
 
+    def onPong(self, payload: bytes) -> None:
+        """The client is there."""
+        self._heartbeat.heard()
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """One message from the client."""
+        self._heartbeat.heard()
         if self.session is None:
             return
         if isBinary:
@@ -205,8 +231,9 @@ class KvSocket(OpenSocket):
             self._sockets.discard(self)
             self._core.handlers.context.metrics.websocket_connections -= 1
             self._pipeline.close()
-            self.session.close()
+            self.session.close(in_order=self._ends_in_order, silent_s=self._heartbeat.silent_s)
             self.session = None
+        self._heartbeat.stop()
         if self._receiving is not None:
             self._receiving.give_back()
 

@@ -258,7 +258,7 @@ def a_relay_that_begins_late_is_not_told(patch):
 def a_feed_goes_on_over_a_change_of_owners(patch):
     """What this node heard of a partition as an owner is forgotten when it ceases to be one."""
     edit(patch, Relays, "_members_changed",
-         "self._streams.own_no_more(store.replicas[partition], store.buried_ms)", "pass")  # fmt: skip
+         "self._streams.own_no_more(store.replicas[partition], store.readable.buried_ms)", "pass")  # fmt: skip
 
 
 def a_cursor_of_another_process_is_taken(patch):

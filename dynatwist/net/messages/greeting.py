@@ -64,6 +64,7 @@ class Status(Message, frozen=True, tag=31):
     :ivar has_grants: whether its release knows rules of access; see `dynatwist.model.access`.
     :ivar has_bookmarks: whether its release knows bookmarks; see `dynatwist.feed.bookmarks`.
     :ivar has_conflicts: whether its release keeps conflicts; see `dynatwist.replication.conflicts`.
+    :ivar has_leases: whether its release knows leases; see `dynatwist.model.lease`.
     """
 
     ready: bool
@@ -73,3 +74,4 @@ class Status(Message, frozen=True, tag=31):
     has_grants: bool = False
     has_bookmarks: bool = False
     has_conflicts: bool = False
+    has_leases: bool = False
