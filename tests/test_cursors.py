@@ -9,8 +9,14 @@ import time
 from contextlib import suppress
 
 import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+
+from dynatwist.client import Client
 
 from .real import RealCluster, check_logs, wait_until
+from .test_live import connect
 
 pytestmark = pytest.mark.processes
 
@@ -148,9 +154,9 @@ def first_words(node, table, token, cursor):
         headers = {"Authorization": f"Bearer {token}", "Last-Event-ID": cursor}
         connection.request("GET", f"/{table}/subscribe", headers=headers)
         answer = connection.getresponse()
-        answer.readline()
-        answer.readline()
-        return answer.readline().decode()
+        while (line := answer.readline().decode()) and line.strip() in ("", ":"):
+            pass
+        return line
     finally:
         connection.close()
 
@@ -233,3 +239,82 @@ def test_who_was_away_while_all_nodes_were_restarted_goes_on(cluster, ann):
         assert back.words == []
     finally:
         back.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_websocket_goes_on_at_another_node_with_a_key_or_a_prefix(cluster, ann):
+    """Deletes and ends among what it hears."""
+    one, two, *_ = cluster.nodes
+    ws = await connect(one, Authorization=f"Bearer {ann}")
+    for number, more in ((1, {"key": "a/1"}), (2, {"prefix": "a/"})):
+        await ws.ask(op="subscribe", id=number, table="parts", **more)
+    for key in ("a/1", "a/2", "b/1"):
+        await deferToThread(one.put, "parts", key, {"n": 1}, ann, "?ttl=3" if key == "a/2" else "")
+    cursors = {}
+    for _ in range(3):
+        frame = await ws.next()
+        cursors[frame["sub"]] = frame["cursor"]
+    ws.sendClose()
+    await deferToThread(one.delete, "parts", "a/1", ann)
+    await deferToThread(one.put, "parts", "b/1", {"n": 2}, ann)
+    await deferToThread(wait_until, lambda: two.get("parts", "a/2", ann).status == 404)
+    ws = await connect(two, Authorization=f"Bearer {ann}")
+    for number, more in ((1, {"key": "a/1"}), (2, {"prefix": "a/"})):
+        asked = {"op": "subscribe", "id": number, "table": "parts", "from": cursors[number], **more}
+        ws.sendMessage(json.dumps(asked).encode())
+    deleted = []
+    while len(deleted) < 3:
+        frame = await ws.next()
+        if frame.get("type") == "Deleted":  # what was heard in the last second may be heard again before
+            deleted.append((frame["sub"], frame["key"], frame["reason"]))
+    assert sorted(deleted) == [(1, "a/1", "deleted"), (2, "a/1", "deleted"), (2, "a/2", "expired")]
+    ws.sendClose()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_socket_that_hears_nothing_asks_where_it_is(cluster, ann):
+    one, two, *_ = cluster.nodes
+    ws = await connect(one, Authorization=f"Bearer {ann}")
+    first = (await ws.ask(op="subscribe", id=1, table="quiet", key="k"))["cursor"]
+    await deferToThread(one.put, "quiet", "another", {"n": 1}, ann)
+    await deferToThread(wait_until, lambda: one.get("quiet", "another", ann).status == 200)
+    place = (await ws.ask(op="bookmark", id=2, sub=1))["cursor"]
+    assert place != first
+    assert (await ws.ask(op="bookmark", id=3, sub=9))["code"] == "no_such_subscription"
+    ws.sendClose()
+    await deferToThread(one.put, "quiet", "k", {"n": 1}, ann)
+    ws = await connect(two, Authorization=f"Bearer {ann}")
+    await ws.ask(op="subscribe", id=1, table="quiet", key="k", **{"from": place})
+    assert (await ws.next())["record"]["value"] == {"n": 1}
+    ws.sendClose()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mirror_makes_good_what_it_missed_without_beginning_anew(cluster, ann):
+    one, *others = cluster.nodes
+    kv = await Client.connect(reactor, [f"http://{node.address}" for node in (one, *others)])
+    kv.token = ann
+    for number in range(30):
+        await kv.put("mirrored", f"k{number}", {"n": number})
+    async with kv.mirror("mirrored") as mirror:
+        changes = mirror.changes()
+        await deferToThread(one.kill)
+        await deferToThread(others[0].put, "mirrored", "k1", {"n": 100}, ann)
+        await deferToThread(others[0].delete, "mirrored", "k2", ann)
+        heard = set()
+        while heard != {("k1", "Updated"), ("k2", "Deleted")}:
+            change = await anext(changes)
+            assert change.type in ("Updated", "Deleted")
+            heard.add((change.key, change.type))
+        assert mirror["k1"].value == {"n": 100}
+        assert "k2" not in mirror
+        assert len(mirror) == 29
+    await kv.close()
+    one.start()
+    await deferToThread(wait_until, one.is_ready, 20)
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "0" * 16 + "-5", "-", "a" * 16 + "-" + "9" * 40, "é-1", "x" * 5000])
+def test_a_cursor_that_nobody_knows_is_a_reset(cluster, ann, cursor):
+    answer = first_words(cluster.nodes[0], "moves", ann, cursor) if cursor.isascii() else "event: reset"
+    assert answer.strip() == "event: reset"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynatwist.feed.bookmarks import MAX_BYTES, Bookmark, Bookmarks
-from dynatwist.feed.collected import REMEMBERED_DOTS, Collected
-from dynatwist.feed.heard import Heard, Part, unpacked
+from dynatwist.feed.collected import REMEMBERED, Collected, Floor
+from dynatwist.feed.heard import Heard, unpacked
 from dynatwist.model.dots import Dot, DotSet
 
 ACTORS = [bytes([number]) * 16 for number in range(4)]
@@ -18,13 +18,13 @@ dots = st.builds(Dot, st.sampled_from(ACTORS), st.integers(1, 12))
 clocks = st.lists(dots).map(DotSet)
 heards = st.builds(
     Heard,
-    st.dictionaries(st.integers(0, 256), st.builds(Part, clocks, st.integers(0, 9))),
+    st.dictionaries(st.integers(0, 256), clocks),
     st.integers(0, 1 << 50),
 )
 
 
 def as_text(heard):
-    return {number: (part.clock.to_wire(), part.generation) for number, part in heard.parts()}, heard.lapse_ms
+    return {number: clock.to_wire() for number, clock in heard.parts()}, heard.lapse_ms
 
 
 class TestHeard:
@@ -51,41 +51,55 @@ class TestHeard:
     def test_within_means_that_all_of_it_was_heard(self, one, other, partitions):
         if one.is_within(other, partitions):
             for number in partitions:
-                part = one.of(number)
-                assert part is not None
-                assert all(other.has(number, dot) for dot in part.clock)
+                clock = one.of(number)
+                assert clock is not None
+                assert all(other.has(number, dot) for dot in clock)
 
     def test_a_delete_may_be_missed_where_a_tombstone_went_that_was_not_heard(self):
-        heard = Heard({1: Part(DotSet([Dot(ACTORS[0], 1)]), 3)}, 0)
-        assert not heard.may_lack_delete(1, 3, [Dot(ACTORS[0], 1)])
-        assert heard.may_lack_delete(1, 3, [Dot(ACTORS[0], 2)])
-        assert heard.may_lack_delete(1, 4, [])
-        assert not heard.may_lack_delete(2, 0, [])
-        assert heard.may_lack_delete(2, 0, [Dot(ACTORS[0], 1)])
-        assert heard.may_lack_delete(2, 1, [])
+        one, two = Dot(ACTORS[0], 1), Dot(ACTORS[0], 2)
+        nothing = Floor(DotSet(), 9)
+        heard = Heard({1: DotSet([one])}, 5)
+        assert not heard.may_lack_delete(1, nothing, [])
+        assert not heard.may_lack_delete(1, Floor(DotSet([one]), 5), [(one, 0)])
+        assert heard.may_lack_delete(1, nothing, [(two, 0)])
+        assert heard.may_lack_delete(1, Floor(DotSet([one, two]), 5), [])
+        assert not heard.may_lack_delete(2, nothing, [])
+        assert heard.may_lack_delete(2, nothing, [(one, 0)])
+        assert heard.may_lack_delete(2, Floor(DotSet([one]), 5), [])
+
+    def test_an_end_may_be_missed_though_the_record_was_heard(self):
+        one = Dot(ACTORS[0], 1)
+        heard = Heard({1: DotSet([one])}, 5)
+        assert not heard.may_lack_delete(1, Floor(DotSet(), 0), [(one, 5)])
+        assert heard.may_lack_delete(1, Floor(DotSet(), 0), [(one, 6)])
+        assert heard.may_lack_delete(1, Floor(DotSet([one]), 6), [])
 
 
 class TestCollected:
     def test_it_names_what_went_since_the_start(self):
-        collected = Collected([0, 5])
-        collected.note(1, [Dot(ACTORS[0], 1)], 6)
-        assert collected.of(0) == (0, [])
-        assert collected.of(1) == (5, [Dot(ACTORS[0], 1)])
+        one, nothing = Dot(ACTORS[0], 1), Floor(DotSet(), 0)
+        collected = Collected([nothing, nothing])
+        collected.note(1, [(one, 0)], Floor(DotSet([one]), 3))
+        assert collected.of(0) == (nothing, [])
+        assert collected.of(1) == (nothing, [(one, 0)])
 
-    def test_of_too_many_it_is_only_known_that_they_went(self):
-        collected = Collected([0])
-        collected.note(0, [Dot(ACTORS[0], seq) for seq in range(1, REMEMBERED_DOTS + 2)], 7)
-        assert collected.of(0) == (7, [])
+    def test_of_too_many_it_is_only_known_what_covers_them(self):
+        dots = [Dot(ACTORS[0], seq) for seq in range(1, REMEMBERED + 2)]
+        collected = Collected([Floor(DotSet(), 0)])
+        collected.note(0, [(dot, 0) for dot in dots], Floor(DotSet(dots), 3))
+        assert collected.of(0) == (Floor(DotSet(dots), 3), [])
 
     def test_a_partition_that_starts_over_knows_of_nothing_before(self):
-        collected = Collected([2])
-        collected.note(0, [Dot(ACTORS[0], 1)], 3)
-        collected.begin(0, 9)
-        assert collected.of(0) == (9, [])
+        one = Dot(ACTORS[0], 1)
+        collected = Collected([Floor(DotSet(), 0)])
+        collected.note(0, [(one, 0)], Floor(DotSet([one]), 0))
+        later = Floor(DotSet([one, Dot(ACTORS[1], 1)]), 9)
+        collected.begin(0, later)
+        assert collected.of(0) == (later, [])
 
 
 def heard_upto(seq):
-    return Heard({0: Part(DotSet(Dot(ACTORS[0], number) for number in range(1, seq + 1)), 0)}, 0)
+    return Heard({0: DotSet(Dot(ACTORS[0], number) for number in range(1, seq + 1))}, 0)
 
 
 class TestBookmarks:

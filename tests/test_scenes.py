@@ -20,7 +20,7 @@ SEES = {
     "a_full_owner_keeps_its_place": ("conditions_at_an_owner_that_is_not_well", 7),
     "a_listing_without_the_keys_on_which_owners_differ": ("a_table_that_is_listed_in_pages", 2),
     "a_prefix_that_is_a_key_is_not_listed": ("a_table_that_is_listed_in_pages", 0),
-    "whoever_answered_is_a_source": ("a_joiner_that_finds_only_those_who_missed_something", 13),
+    "whoever_answered_is_a_source": ("a_joiner_that_finds_only_those_who_missed_something", 14),
     "a_source_does_not_say_that_it_is_not_whole": ("a_joiner_that_finds_only_those_who_missed_something", 1),
     "who_is_struck_out_and_away_is_lost_at_once": ("members_that_are_struck_out_while_they_are_away", 3),
     "an_amended_change_forgets_the_members_before_it": ("a_change_that_is_amended", 0),

@@ -23,6 +23,7 @@ REASONS = {
     "Core": WIRING,
     "Context": WIRING,
     "Cluster": WIRING,
+    "Handlers": WIRING + " of routes",
     "Peers": WIRING,
     "PeerLinks": WIRING,
     "Registrar": WIRING + "; beside them what it is about to propose",

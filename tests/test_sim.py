@@ -24,7 +24,7 @@ from dynatwist.storage.state import State
 
 from .test_model import make
 
-SEEDS = range(16)
+SEEDS = range(12)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

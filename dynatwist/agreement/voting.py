@@ -25,6 +25,8 @@ from dynatwist.replication.proposal import Vote, answer
 from dynatwist.replication.register import Cell, comes_after
 from dynatwist.replication.register_flaws import is_ballot, value_flaw
 from dynatwist.sometimes import sometimes
+from dynatwist.storage.effects import Effect
+from dynatwist.storage.entries import AnyEntry, CellJoined
 
 VOTES_OF_BEFORE = ("vote ", "abstains")
 """The small named values of former releases, which decided once and for ever whose a name is."""
@@ -52,6 +54,7 @@ class Voting:
         self._complete = complete
         self._unlearnt = dict.fromkeys(cluster.store.registers.unmerged(), 0.0)
         self._met = Met(cluster.runtime.monotonic_s())
+        cluster.store.observe(self._changed)
         cluster.peers.on_call(Poll, self._on_poll)
         cluster.peers.on_notice(Chose, self._on_chose)
 
@@ -60,6 +63,11 @@ class Voting:
         store = self._cluster.store
         for name in [name for name in store.meta if name.startswith(VOTES_OF_BEFORE)]:
             store.set_meta(name, b"")
+
+    def _changed(self, entry: AnyEntry, effect: Effect) -> None:
+        """What another owner has accepted may be chosen too, and those that accepted it be members no more."""
+        if type(entry) is CellJoined and effect.is_change:
+            self._unlearnt.setdefault(entry.key, self._cluster.runtime.monotonic_s())
 
     # Votes
 

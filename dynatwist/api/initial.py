@@ -84,8 +84,10 @@ class Initial:
                 return event
         if self._after is None:
             self.is_over = True
+            is_missed, self._heard = self._heard is not None, None
+            self._subscription.has_what_was_missed()
             self._forgetting = self._context.cluster.runtime.clock.callLater(REMEMBERED_S, self.close)
-            return Notice.SYNCED if self._heard is None else None
+            return None if is_missed else Notice.SYNCED
         if not self._is_reading:
             self._is_reading = True
             ensureDeferred(self._read()).addErrback(self._failed)
@@ -121,7 +123,17 @@ class Initial:
         for key, record in records:
             if self._subscription.sight.sees(key, record):
                 self._tell(key, record)
+            elif self._heard is not None and len(record.lineage.stamps) > 1:
+                self._hides(key)
         self._again()
+
+    def _hides(self, key: Key) -> None:
+        """What was missed of a key may not be seen, and the key was created anew: what could be seen may be gone.
+
+        To say so of that key would tell of what is hidden.
+        """
+        sometimes("what was missed of a key is another user's now")
+        self._subscription.reset(self._context.hub.position)
 
     async def _there_is(self) -> list[tuple[Key, Record]]:
         """The next page of all that there is."""
@@ -162,6 +174,7 @@ class Initial:
         if self._heard is None:
             self._ready.append(Event(key, pack(record), "", 0, is_over=is_over, is_initial=True))
         elif not self._context.hub.has_told(self._cursor, key, record, is_over=is_over):
+            self._subscription.tells(key)
             epoch, _, number = self._cursor.rpartition("-")
             self._ready.append(Event(key, pack(record), epoch, int(number), is_over=is_over))
 

@@ -8,9 +8,13 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 
 from .connection import REFUSALS, Connection
 
+BOOKMARK_S = 15.0
+"""A watch that hears nothing asks so often where it is: an old cursor is worth less, since deletes that it does not
+cover may be collected."""
 QUEUE = 10_000
 """Events that wait for a slow reader; then it is told to read afresh, as a node would tell it."""
 
@@ -53,7 +57,8 @@ class Where(msgspec.Struct, frozen=True):
 class Watch:
     """An asynchronous iterator of `Change`; goes on at another node when a connection is lost.
 
-    What was heard may be heard again; what was missed is told by ``reset``.
+    It goes on behind what was heard; a moment's changes may be heard again. Where deletes may have been missed,
+    ``reset`` says so.
     """
 
     def __init__(
@@ -71,6 +76,9 @@ class Watch:
         self._ended = False
         self._subscribed: Deferred[None] = Deferred()
         self._connection = Connection(reactor, urls, token=token, opened=self._opened, received=self._received)
+        self._asks = LoopingCall(lambda: self._connection.send({"op": "bookmark", "id": 3, "sub": 2}))
+        self._asks.clock = reactor
+        self._asks.start(BOOKMARK_S, now=False)
 
     def subscribed(self) -> Deferred[None]:
         """Fires when the first subscription stands: from then on nothing is missed."""
@@ -92,9 +100,14 @@ class Watch:
 
     def close(self) -> None:
         """End the watch; iteration stops after what was heard already."""
-        self._ended = True
-        self._connection.close()
+        self._end()
         self._wake()
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._asks.running:
+            self._asks.stop()
+        self._connection.close()
 
     def _opened(self) -> None:
         self._is_stale = False
@@ -110,7 +123,9 @@ class Watch:
     def _received(self, message: dict[str, Any]) -> None:
         if self._is_stale:  # a new connection begins with all there is
             return
-        if message.get("op") in ("lagged", "reset"):
+        if message.get("id") == 3:
+            self._cursor = message.get("cursor") or self._cursor
+        elif message.get("op") in ("lagged", "reset"):
             self._missed(str(message["op"]))
         elif message.get("op") == "event":
             self._cursor = message.get("cursor", self._cursor)
@@ -119,9 +134,8 @@ class Watch:
             self._cursor = message["cursor"]
             self._add(Change("synced"))
         elif "error" in message and message.get("code") in REFUSALS:
-            self._ended = True
             self._add(WatchRefused(message["error"]))
-            self._connection.close()
+            self._end()
         elif message.get("id") == 2 and "error" not in message:
             self._connection.settle()
             if not self._where.initial:

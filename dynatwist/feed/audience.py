@@ -119,9 +119,13 @@ class Audience:
 
     def settle(self, heard: Heard) -> None:
         """So much was announced here: whoever has heard no more elsewhere need not be asked any longer."""
+        asked: dict[tuple[Heard, int], bool] = {}  # many come from one node, and have heard the same
         for subscription in list(self._newcomers):
-            known = subscription.known
-            if known is None or known.is_within(heard, subscription.partitions):
+            known, partitions = subscription.known, subscription.partitions
+            one = (known, len(partitions) if len(partitions) > 1 else -partitions[0]) if known is not None else None
+            if one is not None and one not in asked:
+                asked[one] = one[0].is_within(heard, partitions)
+            if one is None or asked[one]:
                 subscription.forget_known()
                 del self._newcomers[subscription]
 

@@ -27,6 +27,8 @@ OVERHEAD_BYTES = 200
 OWN = 8
 """Of the last own ones it is looked whether a listener that comes from elsewhere has heard all that they cover; then
 events behind them are all that it can have missed."""
+UNPACKED = 8
+"""Bookmarks of others that are remembered as they are used, a hundred kilobytes each and more."""
 TOLD = 16
 """Of each process, to a node that has just started: a hundred kilobytes."""
 KEPT = 4
@@ -71,7 +73,7 @@ class Bookmarks:
         self._epoch = epoch
         self._by_epoch: OrderedDict[str, list[_Kept]] = OrderedDict()
         self._own: list[tuple[Bookmark, Heard]] = []
-        self._unpacked: tuple[bytes, Heard | None] = b"", None
+        self._unpacked: dict[bytes, Heard | None] = {}
         self._recalled: list[tuple[str, int, int, bytes]] = []
         self.size_bytes = 0
 
@@ -84,8 +86,10 @@ class Bookmarks:
         kept = self._by_epoch.setdefault(epoch, [])
         self._by_epoch.move_to_end(epoch)
         at = bisect_left(kept, bookmark.after, key=lambda one: one.bookmark.after)
-        if at < len(kept) and kept[at].bookmark.after == bookmark.after and bookmark.before <= kept[at].bookmark.before:
-            return  # another node has told it already
+        if at < len(kept) and kept[at].bookmark.after == bookmark.after:
+            if now_s <= kept[at].at_s:
+                return  # another node has told it already
+            self.size_bytes -= _size(kept.pop(at).bookmark)  # nothing was announced since, and more is heard
         kept.insert(at, _Kept(now_s, bookmark))
         self.size_bytes += _size(bookmark)
         self._thin(epoch, kept[-1].at_s)
@@ -106,9 +110,11 @@ class Bookmarks:
             found = kept.bookmark.heard
         if found is None:
             return None
-        if found != self._unpacked[0]:  # many come at once, when their node has died
-            self._unpacked = found, unpacked(found)
-        return self._unpacked[1]
+        if found not in self._unpacked:  # many come at once, when their node has died
+            self._unpacked[found] = unpacked(found)
+            if len(self._unpacked) > UNPACKED:
+                del self._unpacked[next(iter(self._unpacked))]
+        return self._unpacked[found]
 
     def position(self, heard: Heard, partitions: Iterable[int]) -> int | None:
         """The number behind which all events of this process are that a listener may have missed, if that is known."""

@@ -17,11 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dynatwist.model.record import Key, Record
-from dynatwist.model.records import Packed, dot_of, pack
+from dynatwist.model.records import Packed, dot_of, pack, unpack
 from dynatwist.sometimes import sometimes
 
 from .announced import Announced, Announcement, is_news, is_news_of_an_end
 from .audience import Audience
+from .behind import Behind
 from .bookmarks import Bookmark, Bookmarks
 from .bounds import HubBounds
 from .event import Event, Notice
@@ -162,6 +163,12 @@ class Hub:
 
     # Listeners
 
+    def lose_interest(self, name: str) -> None:
+        """Nobody has come back to a table: nothing of it needs to be relayed here any more. A bookmark from now on has
+        a number that no listener to that table has."""
+        self._seq += 1
+        self.interest.end(name)
+
     def wake(self) -> None:
         """Somebody listens, here or at a node to which events are relayed: keep events from now on."""
         self.is_awake = True
@@ -185,7 +192,7 @@ class Hub:
         self.interest.rise(name, self._seq)
         if cursor is None:
             if is_afresh:
-                subscription.catch_up(_Behind(self, subscription, self._seq))
+                subscription.catch_up(Behind(self, subscription, self._seq))
             else:
                 self._join(subscription)
             return self.cursor
@@ -208,13 +215,32 @@ class Hub:
         self._audience.came_from_elsewhere(subscription)
         seq = self.bookmarks.position(heard, subscription.partitions)
         is_kept = seq is not None and self._window.behind(seq, self._seq, 0) is not None
-        if seq is not None and is_kept and self._has_all_behind(subscription, seq):
+        if seq is not None and is_kept and self._announces_all(subscription):
             sometimes("a listener that comes from another node is told the events that it missed")
             self._follow(subscription, seq, heard)
         else:
             sometimes("a listener is told from what is held what it missed")
-            # What was relayed here may be held by nobody who can be asked now, and is not relayed again.
-            self._follow(subscription, self._seq if self._hears_all() else self._window.gone, heard, heard)
+            self._follow(subscription, self._first_unheld(cursor), heard, heard)
+
+    def tells_exactly(self, table: str, cursor: str) -> bool:
+        """Whether whoever comes back to a table with a cursor is told the events behind it, and nothing else."""
+        seq = self._position(cursor)
+        if seq is None or self._window.behind(seq, self._seq, 0) is None:
+            return False
+        return self._hears_all() or (self.interest.has(table) and seq >= self.interest.since(table))
+
+    def _first_unheld(self, cursor: str) -> int:
+        """The number behind which events are told besides what is held: what was relayed here may be held by nobody who
+        can be asked now, and is not relayed again."""
+        if self._hears_all():
+            return self._seq
+        return max(self._window.gone, min(self._position(cursor) or 0, self._seq))
+
+    def _announces_all(self, subscription: Subscription) -> bool:
+        """Whether all of what a subscription wants is announced here, whether or not anybody is interested: what owners
+        had announced before they relayed it is in no event here, and in no bookmark for a moment."""
+        table, key = subscription.table, subscription.key
+        return self._hears_all() or (table is not None and key is not None and self._is_settled((table, key)))
 
     def _has_all_behind(self, subscription: Subscription, seq: int) -> bool:
         """Whether all that won behind a number was announced here, of what a subscription is interested in."""
@@ -234,7 +260,7 @@ class Hub:
         if missed is None and seq >= self._seq and known is None:
             self._join(subscription)
             return
-        subscription.catch_up(_Behind(self, subscription, seq), known, missed)
+        subscription.catch_up(Behind(self, subscription, seq), known, missed)
 
     def offer_behind(self, subscription: Subscription, seq: int) -> int | None:
         """Offer a listener some events behind a number, or have it join the others where there are none.
@@ -256,9 +282,10 @@ class Hub:
         return events[-1].seq
 
     def _is_superseded(self, event: Event) -> bool:
-        """Whether something newer of its key was announced: who comes from elsewhere has perhaps heard that already."""
+        """Whether something newer of its key was announced to the same listeners: who comes from elsewhere has perhaps
+        heard that already."""
         last = self._announced.last(event.key)
-        return last is not None and last[0] != event.seq
+        return last is not None and last[0] != event.seq and unpack(last[1]).owner == event.record.owner
 
     def has_told(self, cursor: str, key: Key, record: Record, *, is_over: bool) -> bool:
         """Whether a record, or its end, was announced by this process in front of a cursor, as far as is remembered."""
@@ -319,24 +346,3 @@ class Hub:
 
     def __len__(self) -> int:
         return len(self._audience)
-
-
-class _Behind:
-    """The events behind a number, for one listener."""
-
-    __slots__ = ("_hub", "_seq", "_subscription")
-
-    def __init__(self, hub: Hub, subscription: Subscription, seq: int) -> None:
-        self._hub = hub
-        self._subscription = subscription
-        self._seq = seq
-
-    def pull(self) -> None:
-        """See `Backlog`."""
-        while not self._subscription.closed:
-            last = self._hub.offer_behind(self._subscription, self._seq)
-            if last is None:
-                return
-            self._seq = last
-            if len(self._subscription) or not self._hub.may_go_on(self._subscription):
-                return

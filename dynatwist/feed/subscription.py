@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dynatwist.model.record import Key
@@ -41,14 +41,13 @@ class Subscription:
     :param wake: called when the queue ceases to be empty.
     :ivar wake: see the parameter.
     :ivar after: the hub's; events with this number or a lesser one are not for this listener.
-    :ivar known: what it has heard elsewhere, and is not to hear again; ``None`` where this process has it all.
     :ivar missed: what it has heard elsewhere, where events do not tell what came since: that is to be told from what is
         held, before anything is taken.
     """
 
     __slots__ = (
-        "_backlog", "_bytes", "_most", "_queue", "_trusted",
-        "after", "closed", "key", "known", "missed", "prefix", "sight", "table", "wake",
+        "_backlog", "_bytes", "_elsewhere", "_most", "_queue", "_trusted",
+        "after", "closed", "key", "missed", "prefix", "sight", "table", "wake",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +69,7 @@ class Subscription:
         self._most = QUEUE_EVENTS, QUEUE_BYTES
         self._trusted = 0
         self._backlog: Backlog | None = None
-        self.known: Heard | None = None
+        self._elsewhere: tuple[Heard, set[Key]] | None = None
         self.missed: Heard | None = None
         self.after = 0
         self.closed = False
@@ -87,7 +86,7 @@ class Subscription:
         self._most = max_events, max_bytes
 
     @property
-    def partitions(self) -> Iterable[int]:
+    def partitions(self) -> Sequence[int]:
         """The partitions that what it wants may be in."""
         if self.table is not None and self.key is not None:
             return (partition_of(self.table, self.key),)
@@ -96,10 +95,11 @@ class Subscription:
     def catch_up(self, backlog: Backlog, known: Heard | None = None, missed: Heard | None = None) -> None:
         """Take events from there, as they are read, before it is told what happens.
 
-        :param known: see the attribute.
+        :param known: what it has heard elsewhere, and is not to hear again.
         :param missed: see the attribute.
         """
-        self._backlog, self.known, self.missed = backlog, known, missed
+        self._backlog, self.missed = backlog, missed
+        self._elsewhere = (known, set()) if known is not None else None
         self.wake()
 
     def caught_up(self) -> None:
@@ -112,8 +112,17 @@ class Subscription:
         return self._backlog is not None
 
     def forget_known(self) -> None:
-        """This process has all that was heard elsewhere."""
-        self.known = None
+        """What was heard elsewhere does not matter any more: this process has it all, or it is read afresh."""
+        self._elsewhere = None
+
+    @property
+    def known(self) -> Heard | None:
+        """What it has heard elsewhere; ``None`` where that does not matter."""
+        return self._elsewhere[0] if self._elsewhere is not None else None
+
+    def has_what_was_missed(self) -> None:
+        """It was told from what is held."""
+        self.missed = None
 
     def matches(self, key: Key) -> bool:
         """Whether a change of this key is wanted."""
@@ -126,7 +135,7 @@ class Subscription:
         if event.seq <= self._trusted:
             sometimes("an event is handed out to a listener that reads afresh what it said")
             return
-        if not event.is_shown(self.sight) or (self.known is not None and event.is_known(self.known)):
+        if not event.is_shown(self.sight) or (self._elsewhere is not None and self._has_heard(event)):
             return
         size_bytes = event.size_bytes
         max_events, max_bytes = self._most
@@ -138,6 +147,20 @@ class Subscription:
         self._bytes += size_bytes
         if len(self._queue) == 1:
             self._wake_reader()
+
+    def _has_heard(self, event: Event) -> bool:
+        """Whether it has heard an event elsewhere, and nothing of its key here since that may be older."""
+        assert self._elsewhere is not None
+        known, told = self._elsewhere
+        if event.key not in told and event.is_known(known):
+            return True
+        told.add(event.key)
+        return False
+
+    def tells(self, key: Key) -> None:
+        """Something of a key is told from what is held."""
+        if self._elsewhere is not None:
+            self._elsewhere[1].add(key)
 
     def _wake_reader(self) -> None:
         """The queue ceases to be empty. Who is behind reads already: that is what queues something."""
@@ -155,6 +178,7 @@ class Subscription:
         :param upto: the number of the last of them.
         """
         self._trusted = max(self._trusted, upto)
+        self.forget_known()
         if self.is_lagging:
             return
         was_empty = not self._queue
@@ -170,6 +194,7 @@ class Subscription:
         :param upto: the number of the last event that may have been missed.
         """
         self._trusted = max(self._trusted, upto)
+        self.forget_known()
         if self._queue and isinstance(self._queue[-1], Notice):
             return  # it has yet to read that it has to, and does so after this
         self._queue.append(Notice.RESET)

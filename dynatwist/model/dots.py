@@ -139,7 +139,7 @@ class DotSet:
         beyond = self._beyond
         for actor, upto in self._upto.items():
             yield actor, upto, beyond.get(actor, ())
-        for actor in beyond.keys() - self._upto.keys():
+        for actor in sorted(beyond.keys() - self._upto.keys()):
             yield actor, 0, beyond[actor]
 
     def to_wire(self) -> WireDots:

@@ -7,14 +7,16 @@ from collections.abc import Iterable
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.feed.bookmarks import INTERVAL_S, Bookmark
 from dynatwist.feed.collected import Collected
-from dynatwist.feed.heard import Heard, Part, unpacked
+from dynatwist.feed.heard import Heard, unpacked
 from dynatwist.feed.hub import Hub
+from dynatwist.model.dots import DotSet
 from dynatwist.model.ring import PARTITIONS
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import BookmarkIs, Hello
 from dynatwist.runtime import Timer, cancel
 from dynatwist.storage.effects import Effect, Gone
 from dynatwist.storage.entries import AnyEntry, Dropped, Reset, SetAside, Wholeness
+from dynatwist.storage.floors import floor_now, floor_of
 
 from .streams import Streams
 
@@ -39,10 +41,13 @@ class Bookmarking:
         self._streams = streams
         self._is_due = True
         self._is_making = False
+        self._made_at = 0
         self._keep_at_s = self._took_s = 0.0
         self._met: dict[bytes, bytes] = {}
         self._timer: Timer | None = None
-        self.collected = Collected([replica.generation for replica in cluster.store.replicas])
+        self.collected = Collected(
+            floor_of(replica, cluster.store.meta, cluster.store.lapse_ms) for replica in cluster.store.replicas
+        )
         hub.bookmarks.recall(cluster.store.meta.get(KEPT_AS, b""), cluster.runtime.monotonic_s())
         cluster.store.observe(self._changed)
         cluster.peers.on_notice(BookmarkIs, self._on_bookmark)
@@ -74,15 +79,21 @@ class Bookmarking:
         if kind is Dropped and type(effect) is Gone:
             assert isinstance(entry, Dropped)
             replica = self._cluster.store.replicas[entry.partition]
-            dots = [record.dot for record in effect.records.values()]
-            self.collected.note(entry.partition, dots, replica.generation)
+            gone = [(one.dot, one.expires_ms if one.value is not None else 0) for one in effect.records.values()]
+            self.collected.note(entry.partition, gone, floor_now(replica, self._cluster.store.lapse_ms))
         elif isinstance(entry, Reset | SetAside | Wholeness):
             replica = self._cluster.store.replicas[entry.partition]
-            self.collected.begin(entry.partition, replica.generation)
+            self.collected.begin(entry.partition, floor_now(replica, self._cluster.store.lapse_ms))
+
+    def has_news(self) -> None:
+        """More was heard than the last one covers."""
+        self._is_due = True
 
     def make(self) -> None:
         """Make one, if anybody listens and anything has changed; it counts once what it covers is durable."""
-        if not self._hub.is_awake or self._is_making or not self._is_due:
+        if not self._hub.is_awake or self._is_making:
+            return
+        if not self._is_due and self._hub.position == self._made_at:
             return
         self._is_due, self._is_making = False, True
         store = self._cluster.store
@@ -91,15 +102,16 @@ class Bookmarking:
         heard = Heard(dict(self._parts()), min(store.readable.buried_ms, self._streams.lapse_ms))
         store.wal.when_durable(store.wal.lsn, lambda: self._made(before, heard))
 
-    def _parts(self) -> Iterable[tuple[int, Part]]:
+    def _parts(self) -> Iterable[tuple[int, DotSet]]:
         store, ownership = self._cluster.store, self._cluster.ownership
         yield from self._streams.parts().items()
         for replica in store.replicas[:PARTITIONS]:
             if ownership.owns(replica.number) and replica.whole and not ownership.is_joining(replica.number):
-                yield replica.number, Part(replica.clock.copy(), replica.generation)
+                yield replica.number, replica.clock.copy()
 
     def _made(self, before: int, heard: Heard) -> None:
         self._is_making = False
+        self._made_at = before
         now_s = self._cluster.runtime.monotonic_s()
         self._tell_all(self._hub.epoch, self._hub.bookmark(before, heard, now_s))
         self._took_s = self._cluster.runtime.monotonic_s() - now_s
@@ -119,6 +131,11 @@ class Bookmarking:
             self._met[node] = hello.epoch
             self._cluster.runtime.clock.callLater(INTERVAL_S, self._tell_history, node)
 
+    def joined(self, nodes: Iterable[bytes]) -> None:
+        """So are those that are members from now on."""
+        for node in nodes:
+            self._cluster.runtime.clock.callLater(INTERVAL_S, self._tell_history, node)
+
     def _tell_history(self, node: bytes) -> None:
         for epoch, bookmark, age_s in self._hub.bookmarks.history(self._cluster.runtime.monotonic_s()):
             self._tell(node, epoch, bookmark, 1 + int(1000 * age_s))
@@ -132,6 +149,5 @@ class Bookmarking:
         if message.age_ms or not self._hub.is_awake or self._cluster.ownership.owns_all:
             return
         heard = unpacked(message.heard)
-        if heard is not None:
-            self._streams.take(arrival.node, heard, self._cluster.ownership)
+        if heard is not None and self._streams.take(arrival.node, heard, self._cluster.ownership):
             self._is_due = True

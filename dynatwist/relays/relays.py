@@ -70,7 +70,8 @@ class Relays:
         self.bookmarking = Bookmarking(cluster, hub, self._streams)
         self._missed: Missed | None = None
         self._settles_at_s = 0.0
-        self._catching: dict[bytes, Heard] = {}
+        self._catching: dict[bytes, tuple[Heard, int]] = {}
+        self._fetches = 0
         self._listening: dict[bytes, list[str]] = {}
         self._cursors: dict[bytes, str] = {}
         self._doubtful: set[bytes] = set()
@@ -165,7 +166,7 @@ class Relays:
 
         def fade() -> None:
             del self._fading[table]
-            self._hub.interest.end(table)
+            self._hub.lose_interest(table)
 
         self._fading[table] = self._cluster.runtime.clock.callLater(self.interest_s, fade)
 
@@ -197,10 +198,10 @@ class Relays:
             has_gap = reply.gap or late or (node in self._doubtful and not since)
             self._doubtful.discard(node)
             self._take(node, reply.records, reply.cursor, frozenset(reply.over))
-            if has_gap:
+            if has_gap or node in self._catching:
                 self._catch_up(node)
             else:
-                self._streams.mend(node)
+                self._mend(node)
 
         cluster.links.call(node, Listen(self._hub.interest.names(), since), replied)
 
@@ -209,14 +210,15 @@ class Relays:
     def _catch_up(self, node: bytes) -> None:
         """Fetch what a node has announced and not relayed; until then its bookmarks do not count."""
         self._streams.breaks(node)
-        heard, tables = self._heard_of(node), self._hub.interest.names()
+        tables, begun = self._hub.interest.names(), self._catching.get(node)
+        heard = begun[0] if begun is not None else self._heard_of(node)  # what was heard when the first gap came
         if heard is None or "" in tables or not self._cluster.peers.has_bookmarks(node):
-            self._hub.reset()
-            self._streams.mend(node)
+            self._caught_up(node, is_all=False)
             return
         sometimes("what a node has not relayed is fetched")
-        self._catching[node] = heard
-        ensureDeferred(self._fetch(node, tables, heard)).addErrback(
+        self._fetches += 1
+        self._catching[node] = heard, self._fetches
+        ensureDeferred(self._fetch(node, tables, heard, self._fetches)).addErrback(
             lambda failure: self.log.failure("what was not relayed could not be fetched", failure=failure)
         )
 
@@ -230,23 +232,31 @@ class Relays:
                 return None
         return Heard(parts, self._streams.lapse_ms)
 
-    async def _fetch(self, node: bytes, tables: list[str], heard: Heard) -> None:
+    async def _fetch(self, node: bytes, tables: list[str], heard: Heard, number: int) -> None:
+        """Fetch it table by table, unless another fetch begins; where the link breaks, one does when it is back."""
         assert self._missed is not None
+        is_all = True
         for table in tables:
             try:
-                is_all = await self._missed(node, table, heard, self._hear)
+                is_all = is_all and await self._missed(node, table, heard, self._hear)
             except NoAnswer:
-                if self._catching.get(node) is heard and node in self._cluster.links.linked():
+                if self._catching.get(node) == (heard, number) and node in self._cluster.links.linked():
                     self._cluster.runtime.clock.callLater(LATE_S, self._catch_up, node)
                 return
-            if self._catching.get(node) is not heard:
-                return  # the link broke meanwhile, and it began anew
-            if not is_all:
-                sometimes("tombstones may be gone that a node has not relayed")
-                self._hub.reset()
-                break
-        del self._catching[node]
-        self._streams.mend(node)
+            if self._catching.get(node) != (heard, number):
+                return
+        self._caught_up(node, is_all=is_all)
+
+    def _caught_up(self, node: bytes, *, is_all: bool) -> None:
+        if not is_all:
+            sometimes("what a node has not relayed is not known")
+            self._hub.reset()
+        self._catching.pop(node, None)
+        self._mend(node)
+
+    def _mend(self, node: bytes) -> None:
+        if self._streams.mend(node, self._cluster.ownership):
+            self.bookmarking.has_news()
 
     def _hear(self, key: Key, record: Record) -> None:
         """One more that was not relayed."""
@@ -284,7 +294,10 @@ class Relays:
             if not cluster.ownership.is_member(node):
                 self._listening.pop(node, None)
                 self._cursors.pop(node, None)
+                self._catching.pop(node, None)
+                self._streams.forget(node)
         known = before.ids | before.previous_ids if before is not None else frozenset()
+        self.bookmarking.joined(sorted(after.ids - known))
         for node in cluster.links.linked():
             if node not in known and cluster.ownership.is_member(node):
                 self._linked(node)

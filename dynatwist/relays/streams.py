@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dynatwist.cluster.ownership import Ownership
-from dynatwist.feed.heard import Heard, Part
+from dynatwist.feed.heard import Heard
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key, Record
 from dynatwist.model.replica import Replica
@@ -18,12 +18,11 @@ from dynatwist.sometimes import sometimes
 
 
 class _Stream:
-    __slots__ = ("clock", "generation", "lapse_ms")
+    __slots__ = ("clock", "lapses_ms")
 
     def __init__(self) -> None:
         self.clock = DotSet()
-        self.generation = 0
-        self.lapse_ms = 0
+        self.lapses_ms: dict[bytes, int] = {}
 
 
 class Streams:
@@ -36,6 +35,7 @@ class Streams:
         self._me = me
         self._streams: dict[int, _Stream] = {}
         self._unbroken: set[bytes] = set()
+        self._waiting: dict[bytes, Heard] = {}
 
     # Who is heard
 
@@ -43,13 +43,14 @@ class Streams:
         """Something that a node announces may not reach this one, from now on."""
         self._unbroken.discard(node)
 
-    def mend(self, node: bytes) -> None:
-        """All that a node has announced has reached this one."""
-        self._unbroken.add(node)
+    def mend(self, node: bytes, ownership: Ownership) -> bool:
+        """All that a node has announced has reached this one, also what a bookmark covers that came meanwhile.
 
-    def forget(self) -> None:
-        """Nothing that was heard counts any more: listeners read afresh."""
-        self._streams.clear()
+        :returns: whether that says anything new.
+        """
+        self._unbroken.add(node)
+        waiting = self._waiting.pop(node, None)
+        return waiting is not None and self.take(node, waiting, ownership)
 
     # What is heard
 
@@ -72,26 +73,41 @@ class Streams:
         stream = self._streams.get(partition_of(*key))
         return stream is not None and stream.clock.covers(record.dot)
 
-    def take(self, node: bytes, heard: Heard, ownership: Ownership) -> None:
-        """A bookmark of an owner, behind all events that it covers."""
+    def take(self, node: bytes, heard: Heard, ownership: Ownership) -> bool:
+        """A bookmark of an owner, behind all events that it covers.
+
+        :returns: whether it says anything new.
+        """
         if node not in self._unbroken:
-            return
-        for partition, part in heard.parts():
+            self._waiting[node] = heard
+            return False
+        is_news = False
+        for partition, clock in heard.parts():
             owners = ownership.owners(partition)
             if node in owners and self._me not in owners:
-                self._join(partition, part, heard.lapse_ms)
+                is_news |= self._join(partition, node, clock, heard.lapse_ms)
+        return is_news
 
-    def _join(self, partition: int, part: Part, lapse_ms: int) -> None:
+    def _join(self, partition: int, node: bytes, clock: DotSet, lapse_ms: int) -> bool:
         stream = self._streams.get(partition)
         if stream is None:
             stream = self._streams[partition] = _Stream()
-        stream.clock.join(part.clock)
-        stream.generation = max(stream.generation, part.generation)
-        stream.lapse_ms = max(stream.lapse_ms, lapse_ms)
+        if node != self._me:
+            stream.lapses_ms.pop(self._me, None)
+        stream.lapses_ms[node] = lapse_ms
+        return stream.clock.join(clock)
+
+    def forget(self, node: bytes) -> None:
+        """A node is no member any more: nobody waits for it to tell of ends."""
+        self._unbroken.discard(node)
+        self._waiting.pop(node, None)
+        for stream in self._streams.values():
+            if len(stream.lapses_ms) > 1:
+                stream.lapses_ms.pop(node, None)
 
     def own_no_more(self, replica: Replica, lapse_ms: int) -> None:
         """This node ceases to own a partition: it has announced what it held of it."""
-        self._join(replica.number, Part(replica.clock, replica.generation), lapse_ms)
+        self._join(replica.number, self._me, replica.clock, lapse_ms)
 
     def settle(self, replicas: Sequence[Replica], ownership: Ownership) -> None:
         """Forget what was heard of partitions that this node owns, once it holds all of that itself."""
@@ -100,11 +116,12 @@ class Streams:
             if ownership.owns(partition) and replica.whole and replica.clock.covers_all(stream.clock):
                 del self._streams[partition]
 
-    def parts(self) -> dict[int, Part]:
+    def parts(self) -> dict[int, DotSet]:
         """What is known, by partition, as it is now."""
-        return {number: Part(one.clock.copy(), one.generation) for number, one in self._streams.items()}
+        return {number: one.clock.copy() for number, one in self._streams.items()}
 
     @property
     def lapse_ms(self) -> int:
-        """Until when ends were told in all of these partitions."""
-        return min((stream.lapse_ms for stream in self._streams.values()), default=1 << 62)
+        """Until when ends were told in all of these partitions, by whichever owner has told least."""
+        lapses = (lapse_ms for stream in self._streams.values() for lapse_ms in stream.lapses_ms.values())
+        return min(lapses, default=1 << 62)

@@ -6,7 +6,7 @@ owners.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -14,11 +14,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.fetch import fetch
 from dynatwist.cluster.switchboard import Respond
-from dynatwist.feed.collected import Collected
-from dynatwist.model.dots import Dot
+from dynatwist.feed.collected import Collected, Gone
+from dynatwist.model.dots import Dot, WireDots
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Brief, brief_of
-from dynatwist.model.ring import PARTITIONS, partition_of
+from dynatwist.model.ring import partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Scan as ScanMessage
 from dynatwist.net.messages import Scanned
@@ -275,12 +275,12 @@ class Listing:
             entries.append((name, dot))
             briefs.append(brief)
             room -= len(name) + len(brief.owner) + ENTRY_BYTES
-        collected = list(self._gone_lately()) if message.wants_collected else None
+        collected = list(self._gone_lately(message.collected_of)) if message.collected_of is not None else None
         answer = Scanned(entries, more, briefs, collected)
         store.readable.when_all(lambda: respond(answer))
 
-    def _gone_lately(self) -> Iterator[tuple[int, int, list[Dot]]]:
-        for partition in range(PARTITIONS):
-            floor, dots = self._collected.of(partition)
-            if (floor or dots) and self._cluster.ownership.owns(partition):
-                yield partition, floor, dots
+    def _gone_lately(self, partitions: Iterable[int]) -> Iterator[tuple[int, WireDots, int, list[Gone]]]:
+        for partition in partitions:
+            floor, gone = self._collected.of(partition)
+            if (floor.clock or gone) and self._cluster.ownership.owns(partition):
+                yield partition, floor.clock.to_wire(), floor.lapse_ms, gone

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.fetch import fetch
+from dynatwist.feed.collected import Floor
 from dynatwist.feed.heard import Heard
-from dynatwist.model.dots import Dot
+from dynatwist.model.dots import Dot, DotSet
 from dynatwist.model.record import Key, Record, beats
 from dynatwist.model.records import Brief
 from dynatwist.model.ring import PARTITIONS, partition_of
@@ -25,9 +26,12 @@ from dynatwist.net.link import CALL_TIMEOUT_S
 from dynatwist.net.messages import Scan, Scanned
 from dynatwist.net.replies import NoAnswer, Reply
 from dynatwist.relays.relays import NoAnswer as NodeIsAway
+from dynatwist.replication.listing import Scan as ScanFound
 
 from .listing import PAGE_BYTES, PAGE_KEYS, Listing, ListingUnavailable
 
+AT_ONCE = 4
+"""Pages that are read for listeners at the same time; others wait, so that requests come between."""
 SCAN_TIMEOUT_S = 1.0
 """For one member to scan a slice; then those that have answered are to do."""
 
@@ -79,12 +83,26 @@ class Missing:
     def __init__(self, cluster: Cluster, listing: Listing) -> None:
         self._cluster = cluster
         self._listing = listing
+        self._turns = DeferredSemaphore(AT_ONCE)
 
     async def page(self, wanted: Stretch, heard: Heard) -> News:
         """Some of what a listener has missed.
 
         :raises ListingUnavailable: when some part of the table has no owner that answers.
         """
+        await self._turns.acquire()
+        try:
+            await self._next_turn()  # a page a turn, also where nobody else is asked
+            return await self._page(wanted, heard)
+        finally:
+            self._turns.release()
+
+    def _next_turn(self) -> Deferred[None]:
+        turn: Deferred[None] = Deferred()
+        self._cluster.runtime.later(lambda: turn.callback(None))
+        return turn
+
+    async def _page(self, wanted: Stretch, heard: Heard) -> News:
         cluster = self._cluster
         version = -1
         scans: dict[bytes, Scanned] = {}
@@ -100,6 +118,7 @@ class Missing:
         """What one node holds that this one does not own, and somebody has not heard; see `Relays.fetch_by`."""
         after: str | None = ""
         while after is not None:
+            await self._next_turn()
             wanted = Stretch(table, after=after)
             scans = await self._scan([node], wanted)
             if node not in scans:
@@ -121,7 +140,7 @@ class Missing:
     async def _scan(self, nodes: list[bytes], wanted: Stretch) -> dict[bytes, Scanned]:
         cluster = self._cluster
         prefix, after, limit = wanted.message_parts
-        message = Scan(cluster.version, wanted.table, prefix, after, limit, wants_collected=True)
+        message = Scan(cluster.version, wanted.table, prefix, after, limit, list(wanted.partitions))
         scans: dict[bytes, Scanned] = {}
 
         def ask(node: bytes) -> Deferred[None]:
@@ -131,7 +150,7 @@ class Missing:
                 if done.called:
                     return
                 cluster.learn(reply)
-                if isinstance(reply, Scanned) and len(reply.briefs) == len(reply.entries):
+                if isinstance(reply, Scanned) and _is_sound(reply, prefix, after):
                     scans[node] = reply
                 done.callback(None)
 
@@ -155,7 +174,10 @@ class Missing:
     # What is news
 
     async def _news(self, wanted: Stretch, heard: Heard, scans: dict[bytes, Scanned]) -> News:
-        is_all = not any(self._may_lack(node, scan, heard, wanted) for node, scan in scans.items())
+        is_relayed = self._cluster.me.node_id not in scans
+        is_all = not any(
+            self._may_lack(node, scan, heard, wanted, is_relayed=is_relayed) for node, scan in scans.items()
+        )
         horizon = min((scan.entries[-1][0] for scan in scans.values() if scan.more and scan.entries), default=None)
         if wanted.key is not None:
             horizon = None
@@ -187,14 +209,19 @@ class Missing:
                     found.setdefault(name, {})[node] = dot, brief
         return found
 
-    def _may_lack(self, node: bytes, scan: Scanned, heard: Heard, wanted: Stretch) -> bool:
-        """Whether a node may have collected a tombstone that a listener was not told of."""
+    def _may_lack(self, node: bytes, scan: Scanned, heard: Heard, wanted: Stretch, *, is_relayed: bool) -> bool:
+        """Whether a node may have collected a tombstone that a listener was not told of.
+
+        Where only another node was asked, it is about what this one does not own.
+        """
         if scan.collected is None:
             return True
-        partitions = set(wanted.partitions)
+        partitions, owns = set(wanted.partitions), self._cluster.ownership.owns
+        if is_relayed:
+            partitions = {partition for partition in partitions if not owns(partition)}
         return any(
-            heard.may_lack_delete(partition, floor, dots)
-            for partition, floor, dots in scan.collected
+            heard.may_lack_delete(partition, Floor(DotSet.from_wire(floor), floor_ms), gone)
+            for partition, floor, floor_ms, gone in scan.collected
             if partition in partitions and self._counts(node, partition)
         )
 
@@ -223,6 +250,12 @@ class Missing:
         if not await fetched:
             raise ListingUnavailable
         return records
+
+
+def _is_sound(reply: Scanned, prefix: str, after: str) -> bool:
+    """Whether it can be an answer: a node that says the same names again would be asked without end."""
+    entries = [(name, dot, None) for name, dot in reply.entries]
+    return len(reply.briefs) == len(reply.entries) and ScanFound(entries, reply.more).is_sound(prefix, after)
 
 
 def _is_news(heard: Heard, partition: int, dot: Dot, brief: Brief, over_ms: int) -> bool:

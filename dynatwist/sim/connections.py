@@ -76,7 +76,7 @@ class Connection(ABC):
         assert core is not None
         headers = {name.lower(): text for name, text in self._clients.bearer(self._node, self._who).items()}
         for interest in self.interests:
-            is_precise = core.hub.since(interest.cursor) is not None
+            is_precise = core.hub.tells_exactly(interest.table, interest.cursor)
             interest.begin(self.process.world.now_s, is_precise=is_precise)
         self._connect(core, headers)
 
@@ -188,6 +188,7 @@ class SocketConnection(Connection):
         for number, interest in enumerate(self.interests):
             subscribe = msgspec.json.encode(_subscribe(number, interest))
             ensureDeferred(self._session.receive(subscribe)).addErrback(self._clients.broke)
+        self.process.world.later(0.0, self.drain, self.process)  # also a slow one begins to read at once
 
     def _read(self) -> None:
         while self.is_open and (frame := self._session.take()) is not None:

@@ -103,7 +103,8 @@ class Hearing:
             if interest.matches(key) and interest.may_see(record):
                 self._judge_key(interest, key, record, born_s.get((key, record.dot), 0.0))
         for key, last in interest.last.items():
-            is_told_of = last.value is None or last.expires_ms or self._is_others_since(interest, key, last)
+            is_lost = self._witness.is_newest(key, last)  # nobody deleted it: its disks are gone
+            is_told_of = last.value is None or last.expires_ms or is_lost or self._is_others_since(interest, key, last)
             if key not in final and not is_told_of:
                 self.say(f"P8: {interest.who} at {interest.host}: {'/'.join(key)} is gone, and was not told")
 

@@ -53,7 +53,7 @@ class _Heard:
     moved_s: float = -REPEATS_S
 
     def moves(self, now_s: float) -> None:
-        """It goes on at another process."""
+        """It goes on where it may be told a moment's changes again."""
         self.before_move, self.moved_s = set(self.last), now_s
 
     def close(self) -> None:
@@ -127,8 +127,6 @@ class Listeners:
             return
         node = self._random.choice(nodes)
         assert node.process is not None
-        if heard.process is not node.process:
-            heard.moves(self._world.now_s)
         heard.node, heard.process = node, node.process
         self._open.append(heard)
         node.process.run(self._subscribe, heard, heard.cursor or None)
@@ -173,8 +171,6 @@ class Listeners:
             return
         for heard in [heard for heard in self._away if heard.node is node]:
             self._away.remove(heard)
-            if heard.process is not node.process:
-                heard.moves(self._world.now_s)
             heard.process = node.process
             self._open.append(heard)
             node.process.run(self._subscribe, heard, heard.cursor)
@@ -189,9 +185,11 @@ class Listeners:
 
         subscription = Subscription(table=heard.table, key=heard.key, prefix=heard.prefix, sight=EVERYTHING, wake=wake)
         context = core.handlers.context
+        if cursor is not None and not core.hub.tells_exactly(heard.table, cursor):
+            heard.moves(self._world.now_s)
         heard.listening = Listening(context, subscription, (), cursor=cursor, wants_initial=False)
         heard.cursor = heard.listening.cursor
-        wake()
+        self._world.later(0.0, lambda: self._drain(heard), heard.process)  # also a slow one begins to read at once
 
     def _drain(self, heard: _Heard) -> None:
         self._read(heard)
@@ -267,7 +265,8 @@ class Listeners:
                 if heard.covers(key):
                     self._judge_key(heard, key, record, born_s.get((key, record.dot), 0.0))
             for key, last in heard.last.items():
-                if key not in final and last.value is not None and not last.expires_ms:
+                is_lost = self._witness.is_newest(key, last)  # nobody deleted it: its disks are gone
+                if key not in final and last.value is not None and not last.expires_ms and not is_lost:
                     self._witness.say(f"P8: {'/'.join(key)} at {heard.node.host} is gone, and nobody was told")
 
     def _judge_key(self, heard: _Heard, key: Key, record: Record, born_s: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from dynatwist.model.dots import Dot
-from dynatwist.model.record import Key, Record
+from dynatwist.model.record import Key, Record, had_seen
 from dynatwist.model.registry import Registry, majority
 from dynatwist.replication.request import Kind
 
@@ -233,7 +233,7 @@ class Oracle:
     def _judge_seen(self, key: Key, record: Record, how: str) -> None:
         """What was shown to anybody has not been forgotten, unless it lies in damage."""
         known = self._witness.ledger.of(key).get(record.dot)
-        if known is None or not known.held_by:
+        if (known is None or not known.held_by) and not self._was_written_over_at_once(key, record):
             self._say(f"P1: {'/'.join(key)} {name_of(record)} was {how}, but nobody ever held it durably")
         if known is None or not known.holders or self._witness.burials.is_superseded(known):
             return
@@ -241,6 +241,13 @@ class Oracle:
             owners = core.cluster.ownership.owners(known.partition)
             if core.identity.node_id in owners and not core.store.replicas[known.partition].clock.covers(record.dot):
                 self._say(f"P1: {known.name} was {how}, but {core.cluster.me.host} forgot it")
+
+    def _was_written_over_at_once(self, key: Key, record: Record) -> bool:
+        """Whether what a majority had accepted of a register was written over before it was anybody's record."""
+        if key[0] not in (AGREED_TABLE, STRICT_TABLE):
+            return False
+        others = self._witness.ledger.of(key).values()
+        return any(one.held_by and had_seen(one.record, record.dot) for one in others)
 
     def _judge_refused(self, call: Call) -> None:
         if any(_number(known.record) == call.number for known in self._witness.ledger.of(call.key).values()):

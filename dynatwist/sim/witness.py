@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 
 from dynatwist.core import Core
-from dynatwist.model.record import Key
+from dynatwist.model.record import Key, Record
 from dynatwist.model.records import unpack
 from dynatwist.model.ring import is_system_table
 from dynatwist.requests.deciding import SYSTEM_RESERVE_SHARE
@@ -54,6 +54,10 @@ class Witness:
         self._progress = progress = Progress(ledger, burials, self.say)
         self._wholeness = Wholeness(world=world, ledger=ledger, burials=burials, progress=progress, say=self.say)
         self._on_whole: Callable[[], None] = lambda: None
+
+    def is_newest(self, key: Key, record: Record) -> bool:
+        """Whether nothing was ever written over a record."""
+        return not any(is_preferred(known.record, record) for known in self.ledger.of(key).values())
 
     def say(self, text: str) -> None:
         """A violation."""

@@ -23,6 +23,7 @@ from dynatwist.sometimes import sometimes
 from .conflict_store import ConflictStore
 from .effects import Effect, Gone, Held, Lost, logged
 from .entries import AnyEntry, Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
+from .floors import floor_to_keep, name_of_floor
 from .index import Index
 from .leases import Leases
 from .readable import Readable
@@ -257,6 +258,8 @@ class Store:
         records = self.replicas[partition].records
         held = [(key, dot) for key, dot in entries if records.dot(key) == dot]
         self.registers.follow_drop(partition, held)
+        if held:
+            self.set_meta(*floor_to_keep(self.replicas[partition], self.lapse_ms))
         effect = self._commit(Dropped(partition, held, generation))
         if type(effect) is Gone and not all(record.is_dead(self.lapse_ms) for record in effect.records.values()):
             sometimes("a record is dropped that others have deleted and collected")
@@ -337,14 +340,11 @@ class Store:
 
     def _start_over(self, entry: Reset | SetAside) -> None:
         self._commit(entry)
+        self.set_meta(name_of_floor(entry.partition), b"")
         self._log_meta_behind(entry.partition)
 
     def _log_meta_behind(self, partition: int) -> None:
-        """Log the small named values again where the system's partition starts over.
-
-        A start counts on them as soon as it counts on that partition, and those logged before may be in what was
-        damaged.
-        """
+        """Log the small named values again where the system's partition, with which they count, starts over."""
         if partition == SYSTEM_PARTITION:
             for name, value in self.meta.items():
                 self.wal.append(MetaSet(name, value))

@@ -13,6 +13,7 @@ from dynatwist.feed import audience
 from dynatwist.feed.announced import Announced
 from dynatwist.feed.fans import Fan, Fans
 from dynatwist.feed.hub import Hub
+from dynatwist.feed.sight import EVERYTHING
 from dynatwist.feed.subscription import Subscription
 from dynatwist.feed.window import Window
 from dynatwist.replication.reading import Reading
@@ -297,11 +298,7 @@ def a_cursor_of_a_resume_that_is_ahead_of_what_was_told(patch):
 
 def listeners_hear_of_everybodys_records(patch):
     """Nobody asks whether a listener may see what it hears."""
-
-    def everybody(record):
-        return True
-
-    patch.setattr(live.Sights, "of", lambda self, identity: everybody)
+    patch.setattr(live.Sights, "of", lambda self, identity: EVERYTHING)
 
 
 def what_is_dropped_is_not_withdrawn(patch):

@@ -359,3 +359,8 @@ def what_is_chosen_is_merged_however_late(patch):
 def what_may_be_chosen_yet_is_given_up(patch):
     """The name of what an owner has accepted counts as merged, since its request was told what it was written over."""
     edit(patch, Rewriting, "_is_in_vain", "return False", "return True")
+
+
+def cells_that_were_taken_over_are_nobodys(patch):
+    """Nobody finds out what became of a value that only members of before have accepted by themselves."""
+    edit(patch, Voting, "_changed", "if type(entry) is CellJoined", "if False")

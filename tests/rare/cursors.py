@@ -8,7 +8,7 @@ from dynatwist.api.live import Listening
 from dynatwist.feed.bookmarks import Bookmark, Bookmarks
 from dynatwist.feed.bounds import HubBounds
 from dynatwist.feed.event import Event
-from dynatwist.feed.heard import Heard, Part
+from dynatwist.feed.heard import Heard
 from dynatwist.feed.hub import Notice, Subscription
 from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.dots import Dot, DotSet
@@ -110,7 +110,7 @@ def what_was_heard_is_not_told_again_where_an_owner_lags_behind():
     written(world, fresh, key, b'{"n":2}')
     world.run(world.now_s + 1)
     assert stale.core.store.held(key).value == b'{"n":1}'
-    heard = Heard({partition_of(*key): Part(DotSet([fresh.core.store.held(key).dot]), 0)}, 1 << 50)
+    heard = Heard({partition_of(*key): DotSet([fresh.core.store.held(key).dot])}, 1 << 50)
     pages = []
 
     def ask_all():
@@ -140,7 +140,7 @@ def a_bookmark_waits_for_the_log():
 def a_cursor_stands_for_what_was_announced_before_it():
     bookmarks = Bookmarks("here")
     for number in (2, 4):
-        heard = Heard({0: Part(DotSet(Dot(ACTOR, seq) for seq in range(1, number + 1)), 0)}, 0)
+        heard = Heard({0: DotSet(Dot(ACTOR, seq) for seq in range(1, number + 1))}, 0)
         bookmarks.note("there", Bookmark(number, number, heard.pack()), float(number))
     found = bookmarks.find("there", 3)
     assert found is not None
@@ -149,7 +149,7 @@ def a_cursor_stands_for_what_was_announced_before_it():
 
 def a_bookmark_covers_events_up_to_its_first_number():
     bookmarks = Bookmarks("here")
-    heard = Heard({0: Part(DotSet([Dot(ACTOR, 1)]), 0)}, 0)
+    heard = Heard({0: DotSet([Dot(ACTOR, 1)])}, 0)
     bookmarks.note_own(Bookmark(1, 3, heard.pack()), heard, 0.0)
     assert bookmarks.position(heard, [0]) == 1
 
@@ -160,11 +160,10 @@ def a_broken_stream_does_not_count():
     ownership = lonely.core.cluster.ownership
     number = next(one for one in range(256) if ownership.owners(one).count(owner.node_id) and not ownership.owns(one))
     streams = Streams(lonely.node_id)
-    heard = Heard({number: Part(DotSet([Dot(ACTOR, 1)]), 0)}, 0)
+    heard = Heard({number: DotSet([Dot(ACTOR, 1)])}, 0)
     streams.take(owner.node_id, heard, ownership)
     assert streams.parts() == {}
-    streams.mend(owner.node_id)
-    streams.take(owner.node_id, heard, ownership)
+    assert streams.mend(owner.node_id, ownership)
     assert set(streams.parts()) == {number}
 
 

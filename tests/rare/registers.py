@@ -426,7 +426,25 @@ def what_was_proposed_may_be_chosen_after_its_request_is_over():
     assert store.merge(KEY, unpack(made)).is_change, "what may be chosen yet counts as merged"
 
 
+def what_was_taken_over_from_another_owner_is_found_out():
+    """All that accepted a value are gone; those that took their cells over find out that it is chosen."""
+    world, cluster = strong()
+    node = cluster.nodes[0]
+    store = node.core.store
+    assert ask(world, node, "put", KEY, b'{"n":1}', "majority").code is Code.OK
+    world.run(world.now_s + 1)
+    base = store.replica_of(KEY).records.packed(KEY)
+    made = Rewriting(store, KEY, lambda held: Draft(b'{"n":2}', "alice"))(base, 1)
+    ballot = store.clock.stamp()
+    cell = store.registers.cell(KEY).accept(ballot, ballot, made)
+    for one in cluster.nodes:
+        one.process.run(one.core.store.registers.join, KEY, cell)
+    world.run(world.now_s + 5)
+    assert all(one.core.store.held(KEY).value == b'{"n":2}' for one in cluster.nodes)
+
+
 SCENARIOS = {
+    "cells_that_were_taken_over_are_nobodys": what_was_taken_over_from_another_owner_is_found_out,
     "what_may_be_chosen_yet_is_given_up": what_was_proposed_may_be_chosen_after_its_request_is_over,
     "registers_by_the_new_owners_alone": while_a_member_leaves_the_old_owners_have_to_agree_too,
     "votes_by_another_registry_count": what_was_voted_by_an_older_registry_is_asked_anew,

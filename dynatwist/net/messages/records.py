@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dynatwist.model.clock import Stamp
-from dynatwist.model.dots import Dot
+from dynatwist.model.dots import Dot, WireDots
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Brief
 
-from .base import Generation, Message, PartitionNumber
+from .base import Message, PartitionNumber
 
 
 class Replicate(Message, frozen=True, tag=7):
@@ -114,7 +114,7 @@ class Outcome(Message, frozen=True, tag=13):
 class Scan(Message, frozen=True, tag=14):
     """Entries of a table, in order of keys, from the partitions that the answerer owns. Reply `Scanned`.
 
-    :ivar wants_collected: whether it is to be said which tombstones went lately.
+    :ivar collected_of: of which partitions it is to be said which tombstones went lately; ``None`` of none.
     """
 
     registry: int
@@ -122,19 +122,18 @@ class Scan(Message, frozen=True, tag=14):
     prefix: str
     after: str
     limit: int
-    wants_collected: bool = False
+    collected_of: list[PartitionNumber] | None = None
 
 
 class Scanned(Message, frozen=True, tag=15):
     """Reply: (key, dot) in order, tombstones included; `more` when the limit cut it short.
 
     :ivar briefs: what can be said of each record; none, from older releases.
-    :ivar collected: of partitions of which tombstones went, as `dynatwist.feed.collected` has it: (partition, the
-        generation up to which it is not known which ones, those that went since); ``None`` where nobody asked, or the
-        release does not know.
+    :ivar collected: of partitions of which tombstones went, as `dynatwist.feed.collected` has it: (partition, its
+        floor: a clock and a lapse, those that went since); ``None`` where nobody asked, or the release does not know.
     """
 
     entries: list[tuple[str, Dot]]
     more: bool
     briefs: list[Brief] = []
-    collected: list[tuple[PartitionNumber, Generation, list[Dot]]] | None = None
+    collected: list[tuple[PartitionNumber, WireDots, int, list[tuple[Dot, int]]]] | None = None
