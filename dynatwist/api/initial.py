@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dynatwist.errors import ApiError
+from dynatwist.feed.bookmarks import parsed
 from dynatwist.feed.event import Event, Notice
 from dynatwist.feed.heard import Heard
 from dynatwist.feed.subscription import Subscription
@@ -124,10 +125,10 @@ class Initial:
             if self._subscription.sight.sees(key, record):
                 self._tell(key, record)
             elif self._heard is not None and len(record.lineage.stamps) > 1:
-                self._hides(key)
+                self._hides()
         self._again()
 
-    def _hides(self, key: Key) -> None:
+    def _hides(self) -> None:
         """What was missed of a key may not be seen, and the key was created anew: what could be seen may be gone.
 
         To say so of that key would tell of what is hidden.
@@ -175,8 +176,8 @@ class Initial:
             self._ready.append(Event(key, pack(record), "", 0, is_over=is_over, is_initial=True))
         elif not self._context.hub.has_told(self._cursor, key, record, is_over=is_over):
             self._subscription.tells(key)
-            epoch, _, number = self._cursor.rpartition("-")
-            self._ready.append(Event(key, pack(record), epoch, int(number), is_over=is_over))
+            epoch, number = parsed(self._cursor)
+            self._ready.append(Event(key, pack(record), epoch, number or 0, is_over=is_over))
 
     def _again(self) -> None:
         self._is_reading = False

@@ -18,6 +18,8 @@ import msgspec
 
 from .heard import Heard, unpacked
 
+MAX_CURSOR_CHARS = 64
+"""An epoch in hexadecimal, a dash, a number."""
 INTERVAL_S = 1.0
 """Between two of a node's bookmarks: what is heard twice, at most, after a move to another node."""
 MAX_BYTES = 8 << 20
@@ -131,16 +133,13 @@ class Bookmarks:
     def history(self, now_s: float) -> Iterator[tuple[str, Bookmark, float]]:
         """(process, bookmark, its age in seconds): some of those remembered, for a node that has just started."""
         for epoch, kept in self._by_epoch.items():
-            step = -(-len(kept) // TOLD)
-            for one in kept[(len(kept) - 1) % step :: step]:  # the last one among them
+            for one in _some(kept, TOLD):
                 yield epoch, one.bookmark, now_s - one.at_s
 
     def kept(self) -> bytes:
         """Some of this process's, for the next process of this node: see `recall`. Empty where there are none."""
-        own = [one.bookmark for one in self._by_epoch.get(self._epoch, ())]
-        step = max(1, -(-len(own) // KEPT))
-        some = own[(len(own) - 1) % step :: step]
-        return _pack([(self._epoch, one.before, one.after, one.heard) for one in some] + self._recalled)
+        own = (one.bookmark for one in _some(self._by_epoch.get(self._epoch, []), KEPT))
+        return _pack([(self._epoch, one.before, one.after, one.heard) for one in own] + self._recalled)
 
     def recall(self, data: bytes, now_s: float) -> None:
         """Remember what earlier processes of this node have kept: all members may have been stopped at once."""
@@ -178,6 +177,19 @@ class Bookmarks:
             self._by_epoch[epoch] = left
         else:
             del self._by_epoch[epoch]
+
+
+def parsed(cursor: str) -> tuple[str, int | None]:
+    """(process, number of an event) of a cursor; no number for any other text."""
+    epoch, _, number = cursor.rpartition("-")
+    is_cursor = len(cursor) <= MAX_CURSOR_CHARS and number.isascii() and number.isdecimal()
+    return epoch, int(number) if is_cursor else None
+
+
+def _some(kept: list[_Kept], count: int) -> list[_Kept]:
+    """So many at most, evenly, the last one among them."""
+    step = max(1, -(-len(kept) // count))
+    return kept[(len(kept) - 1) % step :: step]
 
 
 def _size(bookmark: Bookmark) -> int:

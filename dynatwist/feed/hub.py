@@ -23,7 +23,7 @@ from dynatwist.sometimes import sometimes
 from .announced import Announced, Announcement, is_news, is_news_of_an_end
 from .audience import Audience
 from .behind import Behind
-from .bookmarks import Bookmark, Bookmarks
+from .bookmarks import Bookmark, Bookmarks, parsed
 from .bounds import HubBounds
 from .event import Event, Notice
 from .fans import MAX_FANS, Fans
@@ -33,9 +33,6 @@ from .subscription import Subscription
 from .window import MOST_WINDOW_BYTES, Window
 
 __all__ = ["MAX_FANS", "Event", "Hub", "HubBounds", "Notice", "Subscription"]
-
-MAX_CURSOR_CHARS = 64
-"""An epoch in hexadecimal, a dash, a number."""
 
 
 class Hub:
@@ -156,10 +153,8 @@ class Hub:
 
     def _position(self, cursor: str) -> int | None:
         """The number in a cursor of this hub; ``None`` for any other text."""
-        if len(cursor) > MAX_CURSOR_CHARS:
-            return None
-        epoch, _, number = cursor.rpartition("-")
-        return int(number) if epoch == self._epoch and number.isascii() and number.isdecimal() else None
+        epoch, seq = parsed(cursor)
+        return seq if epoch == self._epoch else None
 
     # Listeners
 
@@ -201,10 +196,10 @@ class Hub:
 
     def _resume(self, subscription: Subscription, cursor: str) -> None:
         seq = self._position(cursor)
-        if seq is not None and not self._has_all_behind(subscription, seq):
+        if seq is not None and not self._has_all_behind(subscription.table or "", seq):
             sometimes("a listener comes back after nobody had been interested in its table")
             seq = None
-        if seq is not None and self._window.behind(seq, self._seq, 0) is not None:
+        if seq is not None and self._is_kept(seq):
             self._follow(subscription, seq)
             return
         heard = self._heard(cursor)
@@ -214,8 +209,7 @@ class Hub:
             return
         self._audience.came_from_elsewhere(subscription)
         seq = self.bookmarks.position(heard, subscription.partitions)
-        is_kept = seq is not None and self._window.behind(seq, self._seq, 0) is not None
-        if seq is not None and is_kept and self._announces_all(subscription):
+        if seq is not None and self._announces_all(subscription) and self._is_kept(seq):
             sometimes("a listener that comes from another node is told the events that it missed")
             self._follow(subscription, seq, heard)
         else:
@@ -225,9 +219,10 @@ class Hub:
     def tells_exactly(self, table: str, cursor: str) -> bool:
         """Whether whoever comes back to a table with a cursor is told the events behind it, and nothing else."""
         seq = self._position(cursor)
-        if seq is None or self._window.behind(seq, self._seq, 0) is None:
-            return False
-        return self._hears_all() or (self.interest.has(table) and seq >= self.interest.since(table))
+        return seq is not None and self._is_kept(seq) and self._has_all_behind(table, seq)
+
+    def _is_kept(self, seq: int) -> bool:
+        return self._window.behind(seq, self._seq, 0) is not None
 
     def _first_unheld(self, cursor: str) -> int:
         """The number behind which events are told besides what is held: what was relayed here may be held by nobody who
@@ -242,16 +237,14 @@ class Hub:
         table, key = subscription.table, subscription.key
         return self._hears_all() or (table is not None and key is not None and self._is_settled((table, key)))
 
-    def _has_all_behind(self, subscription: Subscription, seq: int) -> bool:
-        """Whether all that won behind a number was announced here, of what a subscription is interested in."""
-        return self._hears_all() or seq >= self.interest.since(subscription.table or "")
+    def _has_all_behind(self, name: str, seq: int) -> bool:
+        """Whether all that won behind a number was announced here, of a table that somebody may be interested in."""
+        return self._hears_all() or (self.interest.has(name) and seq >= self.interest.since(name))
 
     def _heard(self, cursor: str) -> Heard | None:
         """What whoever has a cursor has heard."""
-        epoch, _, number = cursor.rpartition("-")
-        if len(cursor) > MAX_CURSOR_CHARS or not (number.isascii() and number.isdecimal()):
-            return None
-        return self.bookmarks.find(epoch, int(number))
+        epoch, seq = parsed(cursor)
+        return self.bookmarks.find(epoch, seq) if seq is not None else None
 
     def _follow(
         self, subscription: Subscription, seq: int, known: Heard | None = None, missed: Heard | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dynatwist.model.record import Key
-from dynatwist.model.ring import PARTITIONS, partition_of
+from dynatwist.model.ring import partitions_of
 from dynatwist.sometimes import sometimes
 
 from .event import Event, Notice
@@ -88,9 +88,7 @@ class Subscription:
     @property
     def partitions(self) -> Sequence[int]:
         """The partitions that what it wants may be in."""
-        if self.table is not None and self.key is not None:
-            return (partition_of(self.table, self.key),)
-        return range(PARTITIONS)
+        return partitions_of(self.table, self.key)
 
     def catch_up(self, backlog: Backlog, known: Heard | None = None, missed: Heard | None = None) -> None:
         """Take events from there, as they are read, before it is told what happens.

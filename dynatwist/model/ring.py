@@ -6,7 +6,7 @@ joins or leaves moves only the partitions it wins or held. The hash is blake2b, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -29,6 +29,11 @@ def partition_of(table: str, key: str) -> int:
     if is_system_table(table):
         return SYSTEM_PARTITION
     return blake2b(f"{table}\0{key}".encode(), digest_size=1, person=b"partition").digest()[0]
+
+
+def partitions_of(table: str | None, key: str | None) -> Sequence[int]:
+    """The partitions that a key of a data table may be in, or any key of it; ``None`` for any table, any key."""
+    return range(PARTITIONS) if table is None or key is None else (partition_of(table, key),)
 
 
 def _score(partition: int, member: bytes) -> bytes:

@@ -25,6 +25,8 @@ KEPT_AS = "bookmarks"
 SHARE = 200
 """Bookmarks of a cluster whose nodes were started often have many actors, and take long: half a percent of the time at
 most."""
+STARTS_OVER = frozenset({Reset, SetAside, Wholeness})
+"""Entries behind which it is not known what of a partition went before."""
 KEEP_EVERY_S = 60.0
 """A client that was connected until all nodes were killed may hear a minute's changes again."""
 
@@ -81,7 +83,8 @@ class Bookmarking:
             replica = self._cluster.store.replicas[entry.partition]
             gone = [(one.dot, one.expires_ms if one.value is not None else 0) for one in effect.records.values()]
             self.collected.note(entry.partition, gone, floor_now(replica, self._cluster.store.lapse_ms))
-        elif isinstance(entry, Reset | SetAside | Wholeness):
+        elif kind in STARTS_OVER:
+            assert isinstance(entry, Reset | SetAside | Wholeness)
             replica = self._cluster.store.replicas[entry.partition]
             self.collected.begin(entry.partition, floor_now(replica, self._cluster.store.lapse_ms))
 
@@ -113,12 +116,10 @@ class Bookmarking:
         self._is_making = False
         self._made_at = before
         now_s = self._cluster.runtime.monotonic_s()
-        self._tell_all(self._hub.epoch, self._hub.bookmark(before, heard, now_s))
-        self._took_s = self._cluster.runtime.monotonic_s() - now_s
-
-    def _tell_all(self, epoch: str, bookmark: Bookmark) -> None:
+        bookmark = self._hub.bookmark(before, heard, now_s)
         for node in self._cluster.links.linked():
-            self._tell(node, epoch, bookmark, 0)
+            self._tell(node, self._hub.epoch, bookmark, 0)
+        self._took_s = self._cluster.runtime.monotonic_s() - now_s
 
     def _tell(self, node: bytes, epoch: str, bookmark: Bookmark, age_ms: int) -> None:
         if self._cluster.peers.has_bookmarks(node) and self._cluster.ownership.is_member(node):
@@ -150,4 +151,4 @@ class Bookmarking:
             return
         heard = unpacked(message.heard)
         if heard is not None and self._streams.take(arrival.node, heard, self._cluster.ownership):
-            self._is_due = True
+            self.has_news()

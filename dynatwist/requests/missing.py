@@ -8,7 +8,7 @@ may be gone that was not told of, the listener has to read afresh.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
@@ -20,7 +20,7 @@ from dynatwist.feed.heard import Heard
 from dynatwist.model.dots import Dot, DotSet
 from dynatwist.model.record import Key, Record, beats
 from dynatwist.model.records import Brief
-from dynatwist.model.ring import PARTITIONS, partition_of
+from dynatwist.model.ring import partition_of, partitions_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.link import CALL_TIMEOUT_S
 from dynatwist.net.messages import Scan, Scanned
@@ -72,9 +72,9 @@ class Stretch:
         return self.key is None or name == self.key
 
     @property
-    def partitions(self) -> Iterable[int]:
+    def partitions(self) -> Sequence[int]:
         """Those that it may be in."""
-        return range(PARTITIONS) if self.key is None else (partition_of(self.table, self.key),)
+        return partitions_of(self.table, self.key)
 
 
 class Missing:
@@ -187,7 +187,8 @@ class Missing:
         room = PAGE_BYTES
         for name in sorted(found):
             partition = partition_of(wanted.table, name)
-            if not any(_is_news(heard, partition, dot, brief, over_ms) for dot, brief in found[name].values()):
+            said = found[name].values()
+            if not any(_is_news(heard, partition, dot, _end_of(brief), over_ms) for dot, brief in said):
                 continue
             room -= max(brief.size_bytes for _, brief in found[name].values())
             if names and room < 0:
@@ -195,7 +196,11 @@ class Missing:
                 break
             names.append(name)
         records = await self._resolve(wanted.table, names, found)
-        told = [(key, one) for key, one in records if _is_record_news(heard, partition_of(*key), one, over_ms)]
+        told = [
+            (key, one)
+            for key, one in records
+            if _is_news(heard, partition_of(*key), one.dot, one.expires_ms if one.value is not None else 0, over_ms)
+        ]
         return News(told, horizon, is_all)
 
     def _found(
@@ -258,16 +263,16 @@ def _is_sound(reply: Scanned, prefix: str, after: str) -> bool:
     return len(reply.briefs) == len(reply.entries) and ScanFound(entries, reply.more).is_sound(prefix, after)
 
 
-def _is_news(heard: Heard, partition: int, dot: Dot, brief: Brief, over_ms: int) -> bool:
-    if not heard.has(partition, dot):
-        return True
-    return not brief.is_deleted and heard.lapse_ms < brief.expires_ms <= over_ms
+def _is_news(heard: Heard, partition: int, dot: Dot, end_ms: int, over_ms: int) -> bool:
+    """Whether a record, or its end, was not told.
+
+    :param end_ms: when it ends by itself; 0 for never, and for tombstones.
+    """
+    return not heard.has(partition, dot) or heard.lapse_ms < end_ms <= over_ms
 
 
-def _is_record_news(heard: Heard, partition: int, record: Record, over_ms: int) -> bool:
-    if not heard.has(partition, record.dot):
-        return True
-    return record.value is not None and heard.lapse_ms < record.expires_ms <= over_ms
+def _end_of(brief: Brief) -> int:
+    return 0 if brief.is_deleted else brief.expires_ms
 
 
 def _asked(

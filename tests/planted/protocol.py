@@ -15,7 +15,7 @@ from dynatwist.relays.relays import Relays
 from dynatwist.relays.streams import Streams
 from dynatwist.replication.forwarding import Forwarding
 from dynatwist.replication.reading import Reading
-from dynatwist.requests import listing, missing
+from dynatwist.requests import listing
 from dynatwist.requests.candidates import Candidates
 from dynatwist.requests.compare import CompareRun, Compares
 from dynatwist.requests.coordinator import Coordinator
@@ -263,7 +263,7 @@ def a_feed_goes_on_over_a_change_of_owners(patch):
 
 def a_cursor_of_another_process_is_taken(patch):
     """The number in a cursor counts, whoever gave it."""
-    edit(patch, Hub, "_position", "epoch == self._epoch and ", "")
+    edit(patch, Hub, "_position", "seq if epoch == self._epoch else None", "seq")
 
 
 def a_cursor_right_before_the_window_is_taken(patch):
@@ -323,8 +323,7 @@ def a_listener_from_elsewhere_begins_behind_a_bookmark(patch):
 
 def deletes_that_were_missed_are_not_told(patch):
     """What is told from what is held leaves out tombstones."""
-    edit(patch, missing, "_is_record_news", "if not heard.has(partition, record.dot):",
-         "if record.value is not None and not heard.has(partition, record.dot):")  # fmt: skip
+    edit(patch, Missing, "_news", "for key, one in records\n", "for key, one in records if one.value is not None\n")
 
 
 def tombstones_that_are_gone_are_not_missed(patch):
@@ -339,7 +338,13 @@ def a_stream_that_is_broken_counts(patch):
 
 def an_old_value_is_told_where_owners_differ(patch):
     """Of two records of a key, the one that was not heard is told, though it has lost to the one that was."""
-    edit(patch, missing, "_is_record_news", "if not heard.has(partition, record.dot):", "if True:")
+    edit(
+        patch,
+        Missing,
+        "_news",
+        "if _is_news(heard, partition_of(*key), one.dot,",
+        "if True or _is_news(heard, 0, one.dot,",
+    )
 
 
 @under("rotations", "kills", "delays")
