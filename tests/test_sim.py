@@ -62,28 +62,21 @@ def test_regression_a_cold_save_after_a_restart_keeps_what_the_log_replayed():
 
 REGRESSIONS = {
     15: "a node restored from a backup that was taken since its last start counted as whole: its starts did not tell",
-    7: "a flipped version number stopped a node",
-    21: "a write was carried out twice when its first owner froze, and came back after a later one",
-    77: "a request under way when the storm ended was taken for a wrong read (a mistake of the oracle's)",
     101: "what a killed process had only written was shown, and gone after a power cut",
     113: "a read waited for what it had found to be durable, and showed what had come since",
     190: "a manifest was there before the log segment that it names",
-    244: "an empty log segment was taken for damage",
     370: "a forwarded write was carried out late, and a deleted value came back",
-    1022: "who began to listen while a node was out of reach was not told that its events are missing",
     1056: "a peer that had not told its state yet counted as damaged, so one source was enough to become whole",
-    2038: "a log segment with a garbled beginning was taken for damage",
     2132: "hints for a node that was struck out stayed for ever",
     2239: "owners asked in doubt had no time to find out who is frozen",
     878030404: "a causal token kept the greatest number of each actor only",
     878030745: "an owner's refusal was the answer, though the one asked in doubt had written",
-    954237485: "a joiner said that it was whole before that was durable, crashed, and was an owner without its data",
-    954236885: "what had been fetched before a partition was set aside again counted towards becoming whole",
     928973359: "a registry adopted while two nodes greeted each other never reached the joiner",
     20157902: "who had slept through a join and a removal brought back the node that was struck out",
     20408: "the forwarding node's own attempt had no deadline, and wrote after another owner's answer",
 }
-"""Seeds that failed once, and why."""
+"""Seeds that failed once, and why. Where the world has changed since, a seed is another history; what keeps the defect
+away then is its scene or planted defect. So seeds that take long go when they have become old."""
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
@@ -155,7 +148,6 @@ def test_an_owner_keeps_its_vote_on_a_register_over_a_crash(power):
 
 SHORT_REGRESSIONS = {
     450498746: "a link that was slow from its first frame on hid how old a request was, and it was carried out twice",
-    856389053: "(a mistake of the witness's) what only a member has that was struck out while cut off is kept",
     856388896: "(a mistake of the operator's) a node that asked to join again and was switched off stayed a member",
     2745490: "(a mistake of the witness's) a damaged replica that nobody reaches serves what verifies, however old",
 }
@@ -168,7 +160,7 @@ def test_short_regression(seed):
 
 
 def test_the_same_seed_gives_the_same_trace_byte_for_byte_whatever_the_hash_seed():
-    code = "from dynatwist.sim.run import simulate; print(*simulate(3, minutes=1, tracing=True).trace, sep='\\n')"
+    code = "from dynatwist.sim.run import simulate; print(*simulate(3, minutes=0.5, tracing=True).trace, sep='\\n')"
     traces = {
         subprocess.run(
             [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True
@@ -281,6 +273,6 @@ class TestLevels:
 
 def test_a_history_leaves_nothing_behind():
     """A campaign of two thousand runs in one process; Twisted's log and the judges have kept whole nodes alive."""
-    simulate(1970302)
+    simulate(0)
     gc.collect()
     assert not [one for one in gc.get_objects() if type(one) is State]

@@ -20,6 +20,7 @@ from .listeners import Listeners
 from .locks import Locks
 from .plan import Plan
 from .rivals import Rivals
+from .shared import Shared
 from .sockets import Sockets
 from .traffic import Traffic
 from .users import Users
@@ -63,6 +64,14 @@ class Cast:
             cluster=cluster, clients=clients, answers=answers, witness=witness, count=load.sockets, tables=tables
         )
         self._agreed = Agreed(cluster, clients, witness, plan.agreed)
+        self._shared = Shared(
+            cluster=cluster,
+            clients=clients,
+            answers=answers,
+            witness=witness,
+            entitled=judges.entitled,
+            rate_s=plan.shared,
+        )
         self.rivals = Rivals(cluster, witness, rate_s=plan.rivals)
 
     @property
@@ -77,6 +86,7 @@ class Cast:
             self._sockets,
             self.rivals,
             self._agreed,
+            self._shared,
         )
 
     def start(self) -> None:

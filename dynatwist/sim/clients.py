@@ -14,11 +14,11 @@ from dynatwist.core import Core
 from dynatwist.model.record import Key, Record
 from dynatwist.replication.request import Kind
 
-from .answers import Answers
+from .answers import SHOWN, Answers
 from .cluster import SimCluster, SimNode
 from .door import Ask, Door, Reply
 from .frames import Framed, ask_by_frame
-from .history import Call, History, name_of
+from .history import Call, History
 from .keys import OWNERS, ROOT, Keys, owner_of
 
 LEVELS = ("quorum", "majority", "one", "all")
@@ -81,6 +81,7 @@ class Clients:
         is_large: bool = False,
         name: str = "",
         repeats: Call | None = None,
+        who: str = "",
     ) -> Call:
         """Send a request to a node.
 
@@ -89,9 +90,10 @@ class Clients:
         :param is_large: whether the value is as large as values may be in this seed.
         :param name: its Idempotency-Key.
         :param repeats: what is sent again, under the same name.
+        :param who: asks; usually one for each key.
         :param then: called with the call once it is answered, which may be never.
         """
-        call = self.begin(node, session, kind, key, level)
+        call = self.begin(node, session, kind, key, level, who)
         call.ttl_s, call.if_absent, call.is_large = ttl_s, if_absent, is_large
         call.if_match, call.if_none_match = (tag, "") if call.is_write else ("", tag)
         call.name, call.repeats = name, repeats
@@ -109,13 +111,13 @@ class Clients:
         random = self._world.random
         usual = owner_of(key)
         is_owner = session in ("probe", "endurance", "scene", "agreed") or random.random() < 0.9
-        who = who or (usual if is_owner else random.choice(OWNERS))
+        asks = who or (usual if is_owner else random.choice(OWNERS))
         assert node.process is not None
-        call = Call(session, kind, key, level, 0, who, node.host, node.process, self._world.now_s)
+        call = Call(session, kind, key, level, 0, asks, node.host, node.process, self._world.now_s)
         if call.is_write:
             self._number += 1
             call.number = self._number
-        elif session != "plain" or random.random() < 0.5:
+        elif not who and (session != "plain" or random.random() < 0.5):
             call.user = ROOT
         self._history.calls.append(call)
         self._on_call(call)
@@ -183,7 +185,7 @@ class Clients:
         assert node.core is not None
 
         def answered(framed: Framed) -> None:
-            record = self._answers.shown(call.key, bytes(framed.record)) if bytes(framed.record) else None
+            record = self._shown(call, bytes(framed.record), "") if bytes(framed.record) else None
             self.answered(call, "ok" if framed.ok else framed.code, record, "")
             then(call)
 
@@ -202,10 +204,15 @@ class Clients:
             self.say(f"P6: {call.text()}: status {reply.status}")
         if call.kind is Kind.DELETE or reply.status == 304:
             return self._answers.named(call.key, tag)
-        record = self._answers.shown(call.key, reply.body, tag)
-        if record is not None and call.user not in (ROOT, record.owner.partition("#")[0]):
-            self.say(f"P9: {call.text()}: it is {record.owner}'s {name_of(record)}")
-        return record
+        return self._shown(call, reply.body, tag)
+
+    def _shown(self, call: Call, body: bytes, tag: str) -> Record | None:
+        """The record that an answer shows; one that may not be read is named only, when it was patched."""
+        fields = SHOWN.decode(body)
+        if call.kind is Kind.PATCH and bytes(fields.value) == b"null":
+            call.is_hidden = True
+            return self._answers.named(call.key, f'"{fields.etag}"')
+        return self._answers.shown(call.key, body, tag)
 
     def answered(self, call: Call, code: str, record: Record | None, replicas: str) -> None:
         """A request was answered."""

@@ -15,6 +15,9 @@ STRICT_TABLE = "strict"
 AGREED_TABLE = "agreed"
 """Made strong; see `dynatwist.sim.agreed`."""
 
+SHARED_TABLE = "shared"
+"""Its rules change while several use it; see `dynatwist.sim.shared`."""
+
 CROWD_TABLE = "crowd"
 """So many keys in one partition that nobody asked for each; see `dynatwist.sim.effort`."""
 
@@ -53,6 +56,7 @@ class Call:
     :ivar name: its Idempotency-Key; empty for none.
     :ivar repeats: the request that this one sends again, under the same name.
     :ivar is_large: whether its value is as large as this seed's values may be.
+    :ivar is_hidden: whether the answer to a patch kept the value to itself.
     :ivar record: written or read; ``None`` for an absent key.
     :ivar replicas: ``REACHED/OWNERS``, as the answer said.
     """
@@ -78,6 +82,7 @@ class Call:
     name: str = ""
     repeats: Call | None = None
     is_large: bool = False
+    is_hidden: bool = False
 
     @property
     def is_write(self) -> bool:

@@ -9,6 +9,7 @@ from .answers import Answers
 from .autopsy import Autopsy
 from .cluster import SimCluster, SimNode
 from .contests import Contests
+from .entitled import Entitled
 from .history import History
 from .oracle import Oracle
 from .ownership import Ownership
@@ -32,7 +33,8 @@ class Judges:
         self._ownership = Ownership(cluster, self.witness)
         self.votes = Votes(cluster, self.witness)
         self.answers = Answers(self.witness)
-        self.oracle = Oracle(cluster, history, self.witness, self.answers)
+        self.entitled = Entitled(self.witness.ledger)
+        self.oracle = Oracle(cluster, history, self.witness, self.answers, self.entitled)
         self._autopsy = Autopsy(cluster, checks.finds)
         self._contests: dict[SimNode, Contests] = {}
         self.found: list[str] = []

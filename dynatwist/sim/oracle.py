@@ -15,6 +15,7 @@ from dynatwist.replication.request import Kind
 from .answers import Answers
 from .cluster import SimCluster
 from .conditions import broken
+from .entitled import Entitled
 from .history import AGREED_TABLE, NO_EFFECT, STRICT_TABLE, Call, History, name_of
 from .order import is_preferred
 from .register import ABSENT, Op, check
@@ -35,7 +36,9 @@ class Oracle:
         node came back with a change of their key that nobody had met (docs/architecture, "Anti-entropy").
     """
 
-    def __init__(self, cluster: SimCluster, history: History, witness: Witness, answers: Answers) -> None:
+    def __init__(
+        self, cluster: SimCluster, history: History, witness: Witness, answers: Answers, entitled: Entitled
+    ) -> None:
         self._cluster = cluster
         self._history = history
         self._witness = witness
@@ -46,12 +49,14 @@ class Oracle:
         self.races = 0
         self.excused = 0
         self._answers = answers
+        self._entitled = entitled
 
     # At once
 
     def sent(self, call: Call) -> None:
         """A client asks for something."""
         self._witness.sent(call)
+        self._entitled.sent(call, next(node for node in self._cluster.nodes if node.process is call.process))
         if call.level == "majority":
             self._registries[call] = self._common_registry()
 
@@ -63,6 +68,7 @@ class Oracle:
     def answered(self, call: Call) -> None:
         """What a client is told has to be durable, and on as many replicas as it says; looked at when the log is
         through with telling everybody about its group."""
+        self._entitled.answered(call)
         self._cluster.world.later(0.0, lambda: self._judge_answer(call))
 
     def _judge_answer(self, call: Call) -> None:
@@ -72,6 +78,8 @@ class Oracle:
             return  # judged as a register, by `dynatwist.sim.agreed`
         if call.code == "full":
             self._judge_full(call)
+        if call.code == "forbidden":
+            self._judge_forbidden(call)
         if record is None:
             if call.kind is Kind.GET and call.code == "ok":
                 self._say(f"P6: {call.text()}: success without a record")
@@ -79,6 +87,7 @@ class Oracle:
                 self._judge_absent(call)
             return
         known = self._witness.ledger.of(call.key).get(record.dot)
+        self._judge_shown(call, record)
         if call.kind is Kind.GET:
             self._judge_found_again(call, record)
         if known is None or known.record != record:
@@ -91,13 +100,40 @@ class Oracle:
                 self._say(f"P1: {call.text()}: only {len(known.held_by)} ever held it")
         if call.is_write and known is not None and known.record == record and known.held_by:
             known.acknowledged = True
-            if record.owner != call.user:
-                self._say(f"P9: {call.user} wrote {call.key}, which is {record.owner}'s")
+            self._judge_right(call, record)
             self._judge_condition(call, record)
             if call.level in ("majority", "all"):
                 self._witness.ledger.majority_has(known, call.ended_s)
             if registry is not None and registry == self._common_registry():
                 self._judge_groups(call, registry, known.partition, known.held_by)
+
+    def _judge_shown(self, call: Call, record: Record) -> None:
+        if call.kind is Kind.PATCH and call.is_hidden:
+            if not self._entitled.refuses(call, ("read",), [record.owner]):
+                self._say(f"P9: {call.text()}: the value is kept from somebody who may read it")
+        elif call.kind in (Kind.GET, Kind.PATCH) and not self._entitled.allows(call, "read", record):
+            self._say(f"P9: {call.text()}: it is {record.owner}'s {name_of(record)}")
+
+    def _judge_right(self, call: Call, record: Record) -> None:
+        """Whoever wrote might do so: create what was not there, else update or delete it."""
+        known = self._witness.ledger.of(call.key)
+        seen = [known[dot].record for dot in record.vv if dot in known and dot != record.dot]
+        is_new = not any(one.lineage == record.lineage and not (record.op and one.op == record.op) for one in seen)
+        rights = ["delete"] if call.kind is Kind.DELETE else ["update"]
+        if is_new and call.kind is Kind.PUT:
+            rights = ["create"] if not record.op else ["create", "update"]
+        is_his = "create" not in rights or record.owner == call.user
+        if not (is_his and any(self._entitled.allows(call, right, record) for right in rights)):
+            self._say(f"P9: {call.user} wrote {call.key}, which is {record.owner}'s")
+
+    def _judge_forbidden(self, call: Call) -> None:
+        """Nobody is refused what all rules let everybody do with whatever the record may be."""
+        owners = {one.record.owner for one in self._witness.ledger.of(call.key).values()}
+        rights = {Kind.GET: ("read",), Kind.PUT: ("create", "update"), Kind.PATCH: ("update",)}.get(
+            call.kind, ("delete",)
+        )
+        if not self._entitled.refuses(call, rights, sorted(owners)):
+            self._say(f"P9: {call.text()}, though all rules let {call.user} do that")
 
     def _judge_full(self, call: Call) -> None:
         """P10: what adds is refused when memory or the disk is spent, and only then; what frees memory never is."""

@@ -183,6 +183,7 @@ class Plan:
     :ivar interest_s: how long a table is relayed to a node after its last listener left.
     :ivar agreed: requests on strong tables in a second.
     :ivar rivals: races for one register in a second.
+    :ivar shared: requests in a second on the table whose rules change.
     :ivar is_busy: a turn of the reactor takes in one thing and no more, so that others wait.
     :ivar drift_ppm: by how much monotonic clocks are off at most.
     :ivar quiet_s: for how long nobody asks for anything before the fair weather is judged.
@@ -210,6 +211,7 @@ class Plan:
     interest_s: float = INTEREST_S
     rivals: float = 0.0
     agreed: float = 0.0
+    shared: float = 0.0
     is_busy: bool = False
     drift_ppm: int = 0
     quiet_s: float = 0.0
@@ -271,6 +273,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         quiet_s=random.choice([0.0] * 11 + [600.0]),
         interest_s=Random(f"interest {seed}").choice([INTEREST_S, 0.5]),
         agreed=Random(f"agreed {seed}").choice([0.0, 1.0, 4.0, 10.0]),
+        shared=Random(f"shared {seed}").choice([0.0, 0.0, 2.0, 6.0]),
         rivals=Random(f"rivals {seed}").choice([0.0, 1.0, 3.0, 6.0]),
         same_seeds=Random(f"seeds {seed}").random() < 0.3,
         own_key_files=not any(rates[kind] for kind in NEWCOMERS) and Random(f"key files {seed}").random() < 0.7,

@@ -24,6 +24,7 @@ from . import (
     mistakes,
     protocol,
     registers,
+    rights,
     rules,
 )
 
@@ -40,6 +41,7 @@ def plants() -> dict[str, Plant]:
         name: plant
         for module in (
             findings_bytes,
+            rights,
             rules,
             mistakes,
             findings_lineage,
