@@ -1,7 +1,7 @@
 """One key that many clients raise by compare-and-set: how many raises a second, each by a read and a write that has to
 find what was read.
 
-A client that fails is shown what is held, and waits as `dynatwist.client.contention` says, at every server alike; or
+A client that fails is shown what is held, and waits as `dynatwist.sansio.contention` says, at every server alike; or
 not at all.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
-from dynatwist.client.contention import Contention
+from dynatwist.sansio.contention import Contention
 
 from .clients import Measured
 

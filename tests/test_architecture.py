@@ -34,8 +34,8 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = {"model", "membership", "replication", "feed"}
 IMPURE = {"twisted", "time", "random", "os", "socket", "asyncio", "threading", "datetime", "secrets"}
-BESIDE = {"sim", "client", "cli"}
-"""Not part of a node: sim drives core and what is below it; client and cli speak HTTP."""
+BESIDE = {"sim", "sansio", "client", "aio", "sync", "cli"}
+"""Not part of a node: sim drives core and what is below it; the others speak HTTP."""
 
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -81,13 +81,20 @@ def test_sim_drives_what_is_below_the_web():
             assert not [name for name in imports(path) if name.startswith(("dynatwist.web", "dynatwist.node", "klein"))]
 
 
+FACES = {"client", "aio", "sync"}
+"""Of `sansio`, each for one world; the blocking one is made of asyncio's."""
+
+
 def test_the_client_loads_no_server():
     for path in FILES:
-        if unit(path) == "client":
-            ours = {name for name in imports(path) if name.startswith("dynatwist")}
-            parts = {one.stem for one in (ROOT / "client").glob("*.py")} - {"__init__"}
-            of_client = {*(f"dynatwist.client.{part}" for part in parts), "dynatwist.twisted_inside.client"}
-            assert ours <= of_client, path
+        ours = {name.split(".")[1] for name in imports(path) if name.startswith("dynatwist.")}
+        if unit(path) == "sansio":
+            assert ours <= {"sansio"}, path
+            assert not {name.split(".")[0] for name in imports(path)} & (IMPURE - {"random"}), path
+        if unit(path) in FACES:
+            assert ours <= {"sansio", unit(path), *(["aio"] if unit(path) == "sync" else [])} | (
+                {"twisted_inside"} if unit(path) == "client" else set()
+            ), path
         if unit(path) == "cli":
             server = ("dynatwist.core", "dynatwist.node", "dynatwist.web", "dynatwist.requests", "twisted")
             assert not [name for name in imports(path, top_level_only=True) if name.startswith(server)], path

@@ -153,7 +153,7 @@ class TestWhatIsRepeated:
         url, taken = door(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
         kv = Client(reactor, [url])
         await kv.stats()
-        kept = [protocol for protocols in kv._nodes._pool._connections.values() for protocol in protocols]
+        kept = [protocol for protocols in kv._world._pool._connections.values() for protocol in protocols]
         assert len(kept) == 1
         lost = [reader for reader in reactor.getReaders() if isinstance(getattr(reader, "protocol", None), Door)]
         lost[0].protocol._answer = None
@@ -239,7 +239,7 @@ async def test_a_watch_goes_on_at_another_node(cluster):
     await watch.subscribed()
     await kv.put("watched", "other", {})
     await kv.put("watched", "p1", {"n": 1})
-    assert (await anext(watch)).record["value"] == {"n": 1}
+    assert (await anext(watch)).record.value == {"n": 1}
     await kv.delete("watched", "p1")
     assert (await anext(watch)).type == "Deleted"
     await deferToThread(cluster.nodes[0].kill)
@@ -247,7 +247,7 @@ async def test_a_watch_goes_on_at_another_node(cluster):
         await kv.put("watched", "p2", {"n": 2})
         while (change := await ensureDeferred(anext(watch)).addTimeout(20, reactor)).key != "p2":
             assert (change.type, change.key) == ("Deleted", "p1")  # the last second's changes may be heard again
-        assert change.record["value"] == {"n": 2}
+        assert change.record.value == {"n": 2}
     finally:
         watch.close()
         cluster.nodes[0].start()

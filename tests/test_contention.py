@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from dynatwist.client import Client, PreconditionFailed
-from dynatwist.client.contention import GROWTH, MOST_GROWTHS, Contention
+from dynatwist.sansio.contention import GROWTH, MOST_GROWTHS, Contention
 
 
 def test_who_fails_tries_once_more_at_once_and_then_waits_longer_each_time_up_to_a_bound():

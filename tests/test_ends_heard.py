@@ -41,8 +41,8 @@ def test_who_comes_back_hears_of_an_end_that_was_missed(four, ann):
     for node in four.nodes:
         listener = Listener(node, "sessions", "away", ann)
         four.nodes[0].put("sessions", "away", {"n": 1}, ann, "?ttl=2")
-        wait_until(lambda listener=listener: listener.ids, 10)
-        cursor = listener.ids[-1]
+        wait_until(lambda listener=listener: seen(listener.events) == [1], 10)
+        cursor = listener.ids[-1]  # not one of before, which a stream begins with
         listener.close()
         wait_until(lambda: four.nodes[0].get("sessions", "away", ann).status == 404, 10)
         again = Listener(node, "sessions", "away", ann, Last_Event_ID=cursor)

@@ -11,7 +11,7 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from dynatwist.client import Client
-from dynatwist.client.watch import WatchRefused
+from dynatwist.sansio.watch import WatchRefused
 
 from .real import wait_until
 from .test_live import connect

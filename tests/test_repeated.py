@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 import pytest_twisted
@@ -14,7 +15,7 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from dynatwist.client import Client, Unavailable
-from dynatwist.client.naming import named
+from dynatwist.sansio.naming import named
 
 from .cut import Cut
 from .real import RealCluster
@@ -25,14 +26,14 @@ DYNAKV = str(Path(sys.executable).with_name("dynakv"))
 class TestNames:
     def test_each_operation_of_a_batch_has_its_own_and_those_of_its_caller_stay(self):
         ops = [{"op": "delete", "key": "k"}] * 2 + [{"op": "delete", "key": "k", "idempotency_key": "mine"}]
-        first, second, third = (op["idempotency_key"] for op in named(ops))
+        first, second, third = (op["idempotency_key"] for op in named(ops, Random(1)))
         assert len({first, second, third}) == 3
         assert third == "mine"
-        assert named(ops)[0]["idempotency_key"] != first, "another call, other names"
+        assert named(ops, Random(2))[0]["idempotency_key"] != first, "another call, other names"
         assert "idempotency_key" not in ops[0], "what the caller holds stays as it is"
 
     def test_an_empty_one_is_none(self):
-        assert named([{"op": "delete", "key": "k", "idempotency_key": ""}]) == [{"op": "delete", "key": "k"}]
+        assert named([{"op": "delete", "key": "k", "idempotency_key": ""}], Random(1)) == [{"op": "delete", "key": "k"}]
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +87,17 @@ class TestLostAnswers:
     async def test_a_whole_put_does_not_undo_what_another_wrote_meanwhile(self, cluster, losing, table):
         kv, cut = await losing("PUT")
         node, token = cluster.nodes[1], kv.token
-        sent = kv._nodes._once
+        sent = kv._nodes.once
 
-        async def interrupted(method, url, *rest):
+        async def interrupted(request):
             if cut.lost:  # the answer was lost, and the write is about to be sent again: somebody else is quicker
                 answer = await deferToThread(node.put, table, "whole", {"by": "another"}, token)
                 assert answer.status == 201
-            return await sent(method, url, *rest)
+            return await sent(request)
 
-        kv._nodes._once = interrupted
+        kv._nodes.once = interrupted
         record = await kv.put(table, "whole", {"by": "me"})
-        kv._nodes._once = sent
+        kv._nodes.once = sent
         assert (record.value, record.version, record.superseded) == ({"by": "me"}, 1, True)
         assert (await kv.get(table, "whole")).value == {"by": "another"}
         await kv.close()

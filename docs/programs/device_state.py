@@ -37,7 +37,7 @@ async def main(reactor):
     ensureDeferred(report(reactor, sensors, 1, [21.5, 22.0]))
     async for change in watch:
         if change.type == "Updated":
-            print(change.key, "reports", change.record["value"]["celsius"], "as", change.record["owner"])
+            print(change.key, "reports", change.record.value["celsius"], "as", change.record.owner)
         elif change.reason == "expired":
             print(change.key, "has fallen silent")
             return

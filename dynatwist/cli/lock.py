@@ -60,7 +60,7 @@ def _hold(
     status: list[int] = []
 
     async def work(client: Any) -> None:
-        from dynatwist.client.child import Child
+        from dynatwist.cli.child import Child
 
         def lose(child: Child) -> None:
             click.echo("dynakv: the lock is lost; the command is stopped", err=True)
@@ -71,9 +71,9 @@ def _hold(
             held = client.lock(table, key, ttl_s=ttl_s, wait_s=wait_s, note=note)
             async with held:
                 child = Child(client.reactor, command, {"DYNAKV_FENCE": str(held.fence)})
-                held.lost.addCallback(lambda _, child=child: lose(child))
+                lost = held.lost.addCallback(lambda _, child=child: lose(child))
                 ended = await child.ended
-            if held.lost.called and again:
+            if lost.called and again:
                 continue
             status.append(ended)
 

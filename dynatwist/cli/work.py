@@ -38,7 +38,7 @@ def run(urls: tuple[str, ...], work: Work) -> None:
     from twisted.internet.task import react
 
     from dynatwist.client import Client, KvError, Unauthorized
-    from dynatwist.client.watch import WatchRefused
+    from dynatwist.sansio.watch import WatchRefused
 
     failure: list[str] = []
 

@@ -1,13 +1,14 @@
-"""The Python client: treq underneath, Deferreds and async/await."""
+"""The client for Twisted: treq underneath, Deferreds and async/await."""
+
+from dynatwist.sansio.conflicts import Conflict
+from dynatwist.sansio.errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
+from dynatwist.sansio.lock import Lock, Locked, LockLost
+from dynatwist.sansio.mirror import Mirror
+from dynatwist.sansio.presence import Presence
+from dynatwist.sansio.record import Record
+from dynatwist.sansio.watch import Change, WatchRefused
 
 from .client import Client
-from .conflicts import Conflict
-from .errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
-from .lock import Lock, Locked, LockLost
-from .mirror import Mirror
-from .presence import Presence
-from .record import Record
-from .watch import Change
 
 __all__ = [
     "Change",
@@ -25,4 +26,5 @@ __all__ = [
     "Record",
     "Unauthorized",
     "Unavailable",
+    "WatchRefused",
 ]

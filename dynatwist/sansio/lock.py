@@ -5,26 +5,23 @@ process's own clock: others may take it then. Whoever must not work without it l
 `Lock.lost`, and passes `Lock.fence` along with what it writes elsewhere: a store that refuses lower numbers than it has
 seen refuses a holder of before, however late its write comes.
 
-Each step has a name (`dynatwist.client.naming`), by which nodes know it again: a lock that was taken or renewed is
+Each step has a name (`dynatwist.sansio.naming`), by which nodes know it again: a lock that was taken or renewed is
 held, though the answer was lost.
 """
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.task import LoopingCall, deferLater
 
 from .errors import KvError, Unavailable
 from .failover import REQUEST_TIMEOUT_S
-from .naming import name_of
-
-if TYPE_CHECKING:
-    from .client import Client
+from .naming import fresh_name
+from .paths import quoted
+from .session import Session
+from .world import Timer, World, pause
 
 USUAL_TTL_S = 15
 RENEWALS_PER_TTL = 3
@@ -59,15 +56,15 @@ class _Held(msgspec.Struct):
 class Lock:
     """A lock on one key of a strong table; made by `Client.lock`, used by ``async with``.
 
-    :ivar lost: fires with nothing once the lock is lost; not when it is released.
+    :ivar lost: happens once the lock is lost; not when it is released.
     """
 
     def __init__(
-        self, client: Client, reactor: Any, table: str, key: str, *, ttl_s: int, wait_s: float | None, note: Any
+        self, *, world: World, session: Session, table: str, key: str, ttl_s: int, wait_s: float | None, note: Any
     ) -> None:
-        self._client = client
-        self._reactor = reactor
-        self._path = f"/{quote(table, safe='')}/lock/{quote(key, safe='')}"
+        self._world = world
+        self._session = session
+        self._path = f"/{quoted(table)}/lock/{quoted(key)}"
         self._ttl_s = ttl_s
         self._wait_s = wait_s
         self._note = note
@@ -75,10 +72,18 @@ class Lock:
         self._fence = 0
         self._until_s = 0.0
         self._renewal: tuple[str, float] | None = None
-        self._watching: Any = None
-        self._renewing = LoopingCall(self._renew)
-        self._renewing.clock = reactor
-        self.lost: Deferred[None] = Deferred()
+        self._timers: list[Timer] = []
+        self._lost = world.waiter()
+
+    @property
+    def lost(self) -> Any:
+        """To be awaited; see the class."""
+        return self._lost.awaited
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether that has happened."""
+        return self._lost.has_happened
 
     @property
     def fence(self) -> int:
@@ -88,7 +93,7 @@ class Lock:
     @property
     def is_held(self) -> bool:
         """Whether nobody else can have it now, by this process's clock."""
-        return self._held is not None and self._reactor.seconds() < self._until_s
+        return self._held is not None and self._world.now_s() < self._until_s
 
     def check(self) -> None:
         """Go on only with the lock.
@@ -103,9 +108,9 @@ class Lock:
 
         :raises Locked: when the time to wait is over.
         """
-        seconds = self._reactor.seconds
+        seconds = self._world.now_s
         until_s = seconds() + self._wait_s if self._wait_s is not None else float("inf")
-        name, begun_s = name_of(None), seconds()
+        name, begun_s = fresh_name(self._world.random), seconds()
         while True:
             wait_s = int(min(WAIT_S, max(0.0, until_s - seconds())))
             try:
@@ -115,12 +120,15 @@ class Lock:
             except KvError as error:
                 may_wait = seconds() < until_s
                 if not (isinstance(error, Unavailable) and error.code == "uncertain"):
-                    name, begun_s = name_of(None), seconds()  # else it may be taken, and is found by the same name
+                    name, begun_s = (
+                        fresh_name(self._world.random),
+                        seconds(),
+                    )  # else it may be taken, and is found by the same name
                 if error.status == 409 and error.code in ("locked", ENDED):
                     if not may_wait:
                         raise Locked(error.status, error.code, str(error)) from None
                 elif may_wait and (isinstance(error, Unavailable) or error.code in LOST_ALREADY):
-                    await deferLater(self._reactor, AGAIN_S)
+                    await pause(self._world, AGAIN_S)
                 else:
                     raise
 
@@ -133,17 +141,17 @@ class Lock:
         """Hold it. Some time after the request was begun nobody here knows when it was taken: renewing it tells."""
         held = msgspec.json.decode(body, type=_Held)
         self._fence, self._renewal = held.version, None
-        if self._reactor.seconds() - begun_s > MARGIN_S / 2:
-            begun_s = self._reactor.seconds()
-            body = await self._ask("/renew", {"ttl": self._ttl_s}, name_of(None), held.etag)
+        if self._world.now_s() - begun_s > MARGIN_S / 2:
+            begun_s = self._world.now_s()
+            body = await self._ask("/renew", {"ttl": self._ttl_s}, fresh_name(self._world.random), held.etag)
         self._hold(body, begun_s)
-        self._renewing.start(self._ttl_s / RENEWALS_PER_TTL, now=False)
 
     def _hold(self, body: bytes, begun_s: float) -> None:
         self._held = msgspec.json.decode(body, type=_Held)
         self._until_s = begun_s + self._ttl_s - MARGIN_S
-        self._stop_watching()
-        self._watching = self._reactor.callLater(max(0.0, self._until_s - self._reactor.seconds()), self._lose)
+        self._stop()
+        ends = self._world.later(max(0.0, self._until_s - self._world.now_s()), self._lose)
+        self._timers = [ends, self._world.later(self._ttl_s / RENEWALS_PER_TTL, self._renew)]
 
     async def _ask(
         self,
@@ -156,19 +164,31 @@ class Lock:
         repeatable: bool = True,
     ) -> bytes:
         headers = {"Idempotency-Key": name, **({"If-Match": f'"{etag}"'} if etag else {})}
-        return await self._client.ask(
-            "POST", self._path + what, body, headers, timeout_s=timeout_s, repeatable=repeatable
+        return await self._session.request(
+            "POST",
+            self._path + what,
+            msgspec.json.encode(body),
+            headers,
+            timeout_s=timeout_s,
+            repeatable=repeatable,
         )
 
-    def _renew(self) -> Deferred[None]:
-        return ensureDeferred(self._try_to_renew())
+    def _renew(self) -> None:
+        self._world.start(self._keep_renewing())
+
+    async def _keep_renewing(self) -> None:
+        held, began_s = self._held, self._world.now_s()
+        await self._try_to_renew()
+        if self._held is not None and self._held is held:  # it was not renewed: once more, when it is time again
+            wait_s = max(0.0, self._ttl_s / RENEWALS_PER_TTL - (self._world.now_s() - began_s))
+            self._timers.append(self._world.later(wait_s, self._renew))
 
     async def _try_to_renew(self) -> None:
         held = self._held
         if held is None:
             return
         if self._renewal is None:  # else the one before may have been made, and its answer was lost
-            self._renewal = name_of(None), self._reactor.seconds()
+            self._renewal = fresh_name(self._world.random), self._world.now_s()
         name, begun_s = self._renewal
         try:
             body = await self._ask("/renew", {"ttl": self._ttl_s}, name, held.etag)
@@ -186,16 +206,12 @@ class Lock:
         if self._held is not None:
             self._held = None
             self._stop()
-            self.lost.callback(None)
+            self._lost.happen()
 
     def _stop(self) -> None:
-        self._stop_watching()
-        if self._renewing.running:
-            self._renewing.stop()
-
-    def _stop_watching(self) -> None:
-        if self._watching is not None and self._watching.active():
-            self._watching.cancel()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers = []
 
     async def release(self) -> None:
         """Give it back; whoever waits has it at once. One that is lost stays as it is."""
@@ -203,7 +219,7 @@ class Lock:
         self._stop()
         if held is not None:
             try:
-                await self._ask("/release", {}, name_of(None), held.etag)
+                await self._ask("/release", {}, fresh_name(self._world.random), held.etag)
             except KvError as error:
                 if error.status not in LOST and not isinstance(error, Unavailable):
                     raise

@@ -12,8 +12,9 @@ of a write whose answer was lost, gives an empty name: then the write has none, 
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
-from secrets import token_urlsafe
+from random import Random
 from typing import Any
 
 NAME_BYTES = 12
@@ -23,17 +24,22 @@ Op = dict[str, Any]
 """An operation of a batch."""
 
 
-def name_of(given: str | None) -> str:
+def name_of(given: str | None, random: Random) -> str:
     """The name of a write: the one that its caller gave, or a fresh one; empty for none."""
-    return token_urlsafe(NAME_BYTES) if given is None else given
+    return fresh_name(random) if given is None else given
 
 
-def named(ops: Iterable[Mapping[str, Any]]) -> list[Op]:
+def fresh_name(random: Random) -> str:
+    """One that nothing else is called."""
+    return urlsafe_b64encode(random.randbytes(NAME_BYTES)).decode()
+
+
+def named(ops: Iterable[Mapping[str, Any]], random: Random) -> list[Op]:
     """Operations of a batch, each with a name; without one where its caller gave an empty one.
 
     One fresh name does for all, with the place of each: several may be of one key.
     """
-    fresh = name_of(None)
+    fresh = fresh_name(random)
     found: list[Op] = []
     for place, given in enumerate(ops):
         op = dict(given)

@@ -9,37 +9,33 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
-import msgspec
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.logger import Logger
-
-from .record import Record
+from .record import AnyRecord
 from .watch import Change, Watch
+from .world import Waiter, World
 
 MOST_CHANGES = 10_000
 """Changes that wait for one reader of them; then it is told ``lagged``, and looks at the dictionary."""
 
 
-class Mirror(Mapping[str, Record]):
+class Mirror(Mapping[str, AnyRecord]):
     """See the module; made by `Client.mirror`. Look keys up as in any dictionary.
 
     :param watch: of what is mirrored, that begins with what there is.
     :ivar is_synced: whether all that there was has been heard, and it is kept current.
     """
 
-    log = Logger()
-
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, world: World, watch: Watch) -> None:
+        self._world = world
         self._watch = watch
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, AnyRecord] = {}
         self._told: set[str] | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: list[Waiter] = []
         self._readers: list[Changes] = []
         self._failure: Exception | None = None
         self.is_synced = False
-        ensureDeferred(self._follow()).addErrback(lambda failure: self.log.failure("a mirror ends", failure=failure))
+        world.start(self._follow())
 
-    def __getitem__(self, key: str) -> Record:
+    def __getitem__(self, key: str) -> AnyRecord:
         return self._records[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -56,13 +52,13 @@ class Mirror(Mapping[str, Record]):
         if self._failure is not None:
             raise self._failure
         if not self.is_synced:
-            waits: Deferred[None] = Deferred()
+            waits = self._world.waiter()
             self._waiting.append(waits)
-            await waits
+            await waits.awaited
 
     def changes(self) -> Changes:
         """What changes from now on, as it does, for ``async for``."""
-        reader = Changes(self._readers.remove)
+        reader = Changes(self._world, self._readers.remove)
         self._readers.append(reader)
         return reader
 
@@ -88,7 +84,7 @@ class Mirror(Mapping[str, Record]):
         self.is_synced = False
         waiting, self._waiting = self._waiting, []
         for waits in waiting:
-            waits.errback(self._failure or RuntimeError("the mirror was closed"))
+            waits.fail(self._failure or RuntimeError("the mirror was closed"))
         for reader in list(self._readers):
             reader.end(self._failure)
 
@@ -106,8 +102,8 @@ class Mirror(Mapping[str, Record]):
     def _updated(self, change: Change) -> None:
         if self._told is not None:
             self._told.add(change.key)
-        assert change.record is not None
-        record = msgspec.convert(change.record, Record)
+        record = change.record
+        assert record is not None
         before = self._records.get(change.key)
         if before is None or before.etag != record.etag:
             self._records[change.key] = record
@@ -125,7 +121,7 @@ class Mirror(Mapping[str, Record]):
         self.is_synced = True
         waiting, self._waiting = self._waiting, []
         for waits in waiting:
-            waits.callback(None)
+            waits.happen()
 
     def _tell(self, change: Change) -> None:
         for reader in self._readers:
@@ -138,10 +134,11 @@ class Changes:
     :param closed: told when nobody reads on.
     """
 
-    def __init__(self, closed: Callable[[Changes], object]) -> None:
+    def __init__(self, world: World, closed: Callable[[Changes], object]) -> None:
+        self._world = world
         self._closed = closed
         self._changes: deque[Change] = deque()
-        self._waiting: Deferred[None] | None = None
+        self._waiting: Waiter | None = None
         self._is_over = False
         self._failure: Exception | None = None
 
@@ -154,8 +151,8 @@ class Changes:
                 raise self._failure
             if self._is_over:
                 raise StopAsyncIteration
-            self._waiting = Deferred()
-            await self._waiting
+            self._waiting = self._world.waiter()
+            await self._waiting.awaited
         return self._changes.popleft()
 
     def add(self, change: Change) -> None:
@@ -183,4 +180,4 @@ class Changes:
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            waiting.callback(None)
+            waiting.happen()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 
 from .connection import REFUSALS, Connection
+from .record import AnyRecord
+from .session import Session
+from .world import Timer, Waiter, World
 
 BOOKMARK_S = 15.0
 """A watch that hears nothing asks so often where it is: an old cursor is worth less, since deletes that it does not
@@ -24,7 +24,7 @@ class Change(msgspec.Struct, frozen=True):
 
     :ivar type: ``Updated``, ``Deleted``; ``lagged`` or ``reset`` when something was missed: then read afresh. A watch
         that begins with what there is says ``begin`` instead, then all there is as ``Updated``, then ``synced``.
-    :ivar record: as JSON; ``None`` unless updated.
+    :ivar record: what it is now; ``None`` unless updated.
     :ivar cursor: the position right behind it.
     :ivar reason: of a delete: ``deleted``, or ``expired`` by itself.
     """
@@ -32,7 +32,7 @@ class Change(msgspec.Struct, frozen=True):
     type: str
     table: str = ""
     key: str = ""
-    record: dict[str, Any] | None = None
+    record: AnyRecord | None = None
     cursor: str = ""
     reason: str = ""
 
@@ -61,28 +61,24 @@ class Watch:
     ``reset`` says so.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        urls: list[str],
-        token: Callable[[], str | None],
-        where: Where,
-    ) -> None:
+    def __init__(self, world: World, session: Session, urls: list[str], where: Where) -> None:
+        self._world = world
         self._where = where
         self._is_stale = False
         self._cursor = where.cursor
         self._changes: deque[Change | Exception] = deque(maxlen=QUEUE)
-        self._waiting: Deferred[None] | None = None
+        self._waiting: Waiter | None = None
         self._ended = False
-        self._subscribed: Deferred[None] = Deferred()
-        self._connection = Connection(reactor, urls, token=token, opened=self._opened, received=self._received)
-        self._asks = LoopingCall(lambda: self._connection.send({"op": "bookmark", "id": 3, "sub": 2}))
-        self._asks.clock = reactor
-        self._asks.start(BOOKMARK_S, now=False)
+        self._subscribed = world.waiter()
+        self._connection = Connection(world, session, urls, opened=self._opened, received=self._received)
+        self._asking: Timer = world.later(BOOKMARK_S, self._ask_where)
 
-    def subscribed(self) -> Deferred[None]:
-        """Fires when the first subscription stands: from then on nothing is missed."""
-        return self._subscribed
+    async def subscribed(self) -> None:
+        """Until the first subscription stands: from then on nothing is missed.
+
+        :raises WatchRefused: the node does not let this user watch.
+        """
+        await self._subscribed.awaited
 
     def __aiter__(self) -> Watch:
         return self
@@ -91,8 +87,8 @@ class Watch:
         while not self._changes:
             if self._ended:
                 raise StopAsyncIteration
-            self._waiting = Deferred()
-            await self._waiting
+            self._waiting = self._world.waiter()
+            await self._waiting.awaited
         change = self._changes.popleft()
         if isinstance(change, Exception):
             raise change
@@ -103,11 +99,22 @@ class Watch:
         self._end()
         self._wake()
 
+    async def __aenter__(self) -> Watch:
+        """Nothing is missed from here on."""
+        await self.subscribed()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
     def _end(self) -> None:
         self._ended = True
-        if self._asks.running:
-            self._asks.stop()
+        self._asking.cancel()
         self._connection.close()
+
+    def _ask_where(self) -> None:
+        self._connection.send({"op": "bookmark", "id": 3, "sub": 2})
+        self._asking = self._world.later(BOOKMARK_S, self._ask_where)
 
     def _opened(self) -> None:
         self._is_stale = False
@@ -134,16 +141,20 @@ class Watch:
             self._cursor = message["cursor"]
             self._add(Change("synced"))
         elif "error" in message and message.get("code") in REFUSALS:
-            self._add(WatchRefused(message["error"]))
-            self._end()
+            if not self._connection.renews(message["code"]):
+                self._refuse(WatchRefused(message["error"]))
         elif message.get("id") == 2 and "error" not in message:
             self._connection.settle()
             if not self._where.initial:
                 self._cursor = self._cursor or message.get("cursor")
-            if not self._subscribed.called:
-                self._subscribed.callback(None)
+            self._subscribed.happen()
         elif "error" in message:
             self._connection.drop()
+
+    def _refuse(self, error: WatchRefused) -> None:
+        self._subscribed.fail(error)
+        self._add(error)
+        self._end()
 
     def _missed(self, word: str) -> None:
         """Something was missed: whoever wants all that there is begins anew with it."""
@@ -166,4 +177,4 @@ class Watch:
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            waiting.callback(None)
+            waiting.happen()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .record import Record
+from .record import AnyRecord
 
 
 class KvError(Exception):
@@ -40,9 +40,9 @@ class PreconditionFailed(KvError):
     """
 
     is_shown = False
-    held: Record | None = None
+    held: AnyRecord | None = None
 
-    def show(self, held: Record | None) -> None:
+    def show(self, held: AnyRecord | None) -> None:
         """This is held."""
         self.is_shown, self.held = True, held
 
@@ -67,7 +67,7 @@ _ERRORS: dict[int, type[KvError]] = {
 class _Error(msgspec.Struct):
     error: str
     code: str
-    record: Record | msgspec.UnsetType | None = msgspec.UNSET
+    record: AnyRecord | msgspec.UnsetType | None = msgspec.UNSET
 
 
 _ERROR = msgspec.json.Decoder(_Error)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
+T = TypeVar("T")
 
-class Record(msgspec.Struct, frozen=True):
+
+class Record(msgspec.Struct, Generic[T], frozen=True):
     """A record.
 
-    :ivar value: the JSON object.
+    :ivar value: the JSON object, or what it was read as.
     :ivar vector_clock: the writes of this key that its writer had seen.
     :ivar version: grows with every accepted write.
     :ivar timestamp: milliseconds since the epoch.
@@ -20,7 +22,7 @@ class Record(msgspec.Struct, frozen=True):
     :ivar ephemeral: whether it ends with the connection of whoever put it.
     """
 
-    value: dict[str, Any]
+    value: T
     vector_clock: dict[str, int]
     version: int
     timestamp: int
@@ -29,3 +31,7 @@ class Record(msgspec.Struct, frozen=True):
     expires_at: int | None = None
     superseded: bool = False
     ephemeral: bool = False
+
+
+AnyRecord = Record[dict[str, Any]]
+"""With its value as a dictionary."""

@@ -7,13 +7,15 @@ next one; whoever listens hears of that as a change, and not of an end in betwee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+import msgspec
 
 from .connection import REFUSALS, Connection
 from .errors import Forbidden, KvError, Unauthorized
+from .session import Session
+from .values import encoded
+from .world import Waiter, World
 
 PING_S = 4.0
 """A node that does not answer is left for the next one after twice that time: before others take this one for gone."""
@@ -27,44 +29,56 @@ UNAUTHORIZED = ("no_token", "bad_token", "another_user")
 class Presence:
     """See the module; made by `Client.presence`, used by ``async with``.
 
-    :ivar lost: fires with the error when a node refuses the record for good while it is held: the token is not valid
-        any more, or the rights were taken. It is tried no more then.
+    :ivar lost: happens, with the error, when a node refuses the record for good while it is held: the token is not
+        valid any more, or the rights were taken. It is tried no more then.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        *,
+        world: World,
+        session: Session,
         urls: list[str],
-        token: Callable[[], str | None],
         table: str,
         key: str,
-        value: Mapping[str, Any],
+        value: Any,
         ttl: int | None,
     ) -> None:
         self._open = lambda: Connection(
-            reactor, urls, token=token, opened=self._opened, received=self._received, ping_s=PING_S
+            world, session, urls, opened=self._opened, received=self._received, ping_s=PING_S
         )
         self._frame: dict[str, object] = {"op": "put", "table": table, "key": key, "ephemeral": True}
         if ttl is not None:
             self._frame["ttl"] = ttl
-        self._value = value
-        self._accepted: Mapping[str, Any] | None = None
+        self._world = world
+        self._value = msgspec.Raw(encoded(value))
+        self._accepted: msgspec.Raw | None = None
         self._number = 1
-        self._sent: dict[int, Mapping[str, Any]] = {}
-        self._waiting: dict[int, Deferred[None]] = {}
+        self._sent: dict[int, msgspec.Raw] = {}
+        self._waiting: dict[int, Waiter] = {}
         self._connection: Connection | None = None
         self._failure: KvError | None = None
-        self.lost: Deferred[KvError] = Deferred()
+        self._lost = world.waiter()
 
-    async def update(self, value: Mapping[str, Any]) -> None:
+    @property
+    def lost(self) -> Any:
+        """To be awaited; see the class."""
+        return self._lost.awaited
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether that has happened."""
+        return self._lost.has_happened
+
+    async def update(self, value: Any) -> None:
         """Be seen with another value; awaits that a node has it.
 
         :raises KvError: it was refused, and what was seen before stays; or the presence is lost.
         """
         if self._failure is not None:
             raise self._failure
-        self._value = value
-        await self._wait(self._put())
+        self._value = msgspec.Raw(encoded(value))
+        await self._wait(self._put()).awaited
 
     async def __aenter__(self) -> Presence:
         """Be seen.
@@ -74,23 +88,23 @@ class Presence:
         """
         self._connection = self._open()
         try:
-            await self._wait(self._number + 1)
+            await self._wait(self._number + 1).awaited
         except KvError:
-            await self._connection.close()
+            await self._connection.close().awaited
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Be seen no more: the node has heard of it when this returns, and tells the others."""
         assert self._connection is not None
-        await self._connection.close()
+        await self._connection.close().awaited
 
     def _opened(self) -> None:
         self._put()
 
-    def _wait(self, number: int) -> Deferred[None]:
+    def _wait(self, number: int) -> Waiter:
         """Until that put, or a later one, is made."""
-        waits = self._waiting[number] = Deferred()
+        waits = self._waiting[number] = self._world.waiter()
         return waits
 
     def _put(self) -> int:
@@ -113,6 +127,8 @@ class Presence:
 
     def _refused(self, number: object, code: str, text: str) -> None:
         assert self._connection is not None
+        if self._connection.renews(code):
+            return
         if code not in NEVER and (code != TOO_MANY or self._accepted is not None):
             self._connection.drop()
             return
@@ -122,7 +138,7 @@ class Presence:
         error = kind(statuses.get(kind, 400), code, text)
         is_value = kind is KvError and self._accepted is not None and number in self._sent
         if is_value and self._sent[int(str(number))] != self._accepted:  # what was seen before stays
-            self._value = self._accepted or {}
+            self._value = self._accepted or self._value
             self._done(int(str(number)), error)
         else:
             self._lose(error)
@@ -133,8 +149,8 @@ class Presence:
         was_seen = self._accepted is not None
         self._connection.close()
         self._done(self._number + 1, error)
-        if was_seen and not self.lost.called:
-            self.lost.callback(error)
+        if was_seen:
+            self._lost.happen(error)
 
     def _done(self, upto: int, error: KvError | None) -> None:
         """Puts up to a number are made, or that one is refused."""
@@ -142,6 +158,6 @@ class Presence:
         for number in [number for number in self._waiting if number <= upto]:
             waits = self._waiting.pop(number)
             if error is None:
-                waits.callback(None)
+                waits.happen()
             else:
-                waits.errback(error)
+                waits.fail(error)

@@ -1,4 +1,4 @@
-"""Paths of requests."""
+"""Paths of requests, and the headers that set conditions."""
 
 from __future__ import annotations
 
@@ -20,3 +20,13 @@ def query(**parameters: Any) -> str:
 def record_path(table: str, key: str, **parameters: Any) -> str:
     """The path of a record."""
     return f"/{quoted(table)}/key/{quoted(key)}{query(**parameters)}"
+
+
+def conditions(if_match: str | None, if_none_match: bool) -> dict[str, str]:
+    """Headers of a write that is made only if an ETag is held, or nothing; refused, it is told what is."""
+    headers = {"If-Match": f'"{if_match}"'} if if_match else {}
+    if if_none_match:
+        headers["If-None-Match"] = "*"
+    if headers:
+        headers["Prefer"] = "return=representation"
+    return headers

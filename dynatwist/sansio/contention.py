@@ -8,17 +8,13 @@ and then reads anew: with 32 clients on one key half of the tries succeed, where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from twisted.internet.task import deferLater
-
-from .errors import NotFound, PreconditionFailed
-from .record import Record
-
-if TYPE_CHECKING:
-    from .client import Client
+from .errors import PreconditionFailed
+from .record import AnyRecord
+from .world import World, pause
 
 LEAST_S = 0.002
 """Of what a try is taken to last: a quicker one was answered by a node on the same machine."""
@@ -53,34 +49,29 @@ class Contention:
         return self._random.uniform(0.0, max(took_s, LEAST_S) * GROWTH ** min(self._failures - 1, MOST_GROWTHS))
 
 
-async def updated(
-    client: Client, reactor: Any, table: str, key: str, change: Change, timeout_s: float
-) -> Record | None:
-    """See `Client.update`."""
-    contention, until_s = Contention(Random()), reactor.seconds() + timeout_s
-    held = await _read(client, table, key)
+Read = Callable[[], Awaitable[AnyRecord | None]]
+Write = Callable[[Mapping[str, Any], AnyRecord | None], Awaitable[AnyRecord]]
+"""Writes a value over what was held, if that still is."""
+
+
+async def updated(world: World, read: Read, write: Write, change: Change, timeout_s: float) -> AnyRecord | None:
+    """See `Verbs.update`."""
+    contention, until_s = Contention(world.random), world.now_s() + timeout_s
+    held = await read()
     while True:
-        began_s = reactor.seconds()
+        began_s = world.now_s()
         value = change(held.value if held is not None else None)
         if value is None:
             return held
-        tag = held.etag if held is not None else None
         try:
-            return await client.put(table, key, value, if_match=tag, if_none_match=held is None)
+            return await write(value, held)
         except PreconditionFailed as error:
-            now_s = reactor.seconds()
+            now_s = world.now_s()
             if now_s >= until_s:
                 raise
             wait_s = contention.failed(now_s - began_s)
             if error.is_shown and not wait_s:
                 held = error.held
             else:
-                await deferLater(reactor, wait_s)
-                held = await _read(client, table, key)
-
-
-async def _read(client: Client, table: str, key: str) -> Record | None:
-    try:
-        return await client.get(table, key)
-    except NotFound:
-        return None
+                await pause(world, wait_s)
+                held = await read()

@@ -1,0 +1,30 @@
+"""The client for asyncio: httpx underneath."""
+
+from dynatwist.sansio.conflicts import Conflict
+from dynatwist.sansio.errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
+from dynatwist.sansio.lock import Lock, Locked, LockLost
+from dynatwist.sansio.mirror import Mirror
+from dynatwist.sansio.presence import Presence
+from dynatwist.sansio.record import Record
+from dynatwist.sansio.watch import Change, WatchRefused
+
+from .client import Client
+
+__all__ = [
+    "Change",
+    "Client",
+    "Conflict",
+    "Forbidden",
+    "KvError",
+    "Lock",
+    "LockLost",
+    "Locked",
+    "Mirror",
+    "NotFound",
+    "PreconditionFailed",
+    "Presence",
+    "Record",
+    "Unauthorized",
+    "Unavailable",
+    "WatchRefused",
+]

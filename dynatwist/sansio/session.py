@@ -1,0 +1,107 @@
+"""As whom a client asks, and how it logs in again when its token has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from .errors import Unauthorized
+from .failover import REQUEST_TIMEOUT_S, Failover
+from .world import Waiter, World
+
+ENDED = "bad_token"
+"""The code of a refusal because a token counts no more; a new one may."""
+
+
+class _Issued(msgspec.Struct):
+    token: str
+
+
+class Session:
+    """See the module.
+
+    A client that has logged in by a secret keeps it, and logs in anew when a node says that the token has ended: once,
+    whatever number of requests wait for that.
+    """
+
+    def __init__(self, world: World, nodes: Failover) -> None:
+        self._world = world
+        self._nodes = nodes
+        self._token: str | None = None
+        self._login: tuple[str, bytes] | None = None
+        self._renewing: Waiter | None = None
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token in use."""
+        return self._token
+
+    def use(self, token: str | None) -> None:
+        """Go on with a token from elsewhere, or with none. When it ends, there is no secret to log in by."""
+        self._token, self._login = token, None
+
+    async def log_in(self, path: str, body: bytes) -> None:
+        """Get a token, and another one whenever it has ended.
+
+        :raises Unauthorized: wrong secret.
+        """
+        answer = await self._nodes.request("POST", path, body, {}, repeatable=True)
+        self._token, self._login = msgspec.json.decode(answer, type=_Issued).token, (path, body)
+
+    @property
+    def can_renew(self) -> bool:
+        """Whether there is a secret to log in by."""
+        return self._login is not None
+
+    async def renew(self, ended: str | None) -> None:
+        """Log in again, or wait for another request that does.
+
+        :param ended: the token that counts no more.
+        :raises KvError: the secret is none any more, or no node answers.
+        """
+        if self._token != ended or self._login is None:
+            return
+        if self._renewing is not None:
+            await self._renewing.awaited
+            return
+        renewing = self._renewing = self._world.waiter()
+        try:
+            await self.log_in(*self._login)
+        finally:
+            self._renewing = None
+            renewing.happen()  # those that wait try with what there is, and are told what is wrong with it
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        repeatable: bool = False,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> bytes:
+        """Ask as this user; see `Failover.request`."""
+        token = self._token
+        try:
+            return await self._ask(method, path, body, headers, repeatable, timeout_s)
+        except Unauthorized as error:
+            if error.code != ENDED or not self.can_renew:
+                raise
+        await self.renew(token)
+        return await self._ask(method, path, body, headers, repeatable, timeout_s)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+        repeatable: bool,
+        timeout_s: float,
+    ) -> bytes:
+        sent = dict(headers or {})
+        if self._token is not None:
+            sent["Authorization"] = f"Bearer {self._token}"
+        return await self._nodes.request(method, path, body, sent, repeatable=repeatable, timeout_s=timeout_s)
