@@ -270,7 +270,7 @@ class TestCommand:
 
     def test_a_tour(self, cluster, run, tmp_path):
         assert "logged in" in run("register", "tourist", "--secret", "a s3cret word")
-        assert (tmp_path / "dynakv" / "tokens.json").stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / "dynakv" / "sessions.json").stat().st_mode & 0o777 == 0o600
         assert json.loads(run("put", "trip", "day 1", '{"city": "Oslo"}'))["owner"] == "tourist"
         assert json.loads(run("patch", "trip", "day 1", '{"rain": true}'))["version"] == 2
         assert json.loads(run("get", "--value", "trip", "day 1")) == {"city": "Oslo", "rain": True}

@@ -23,13 +23,20 @@ class AccountRoutes:
         self._users = context.users
 
     async def enter(self, request: Request, name: str) -> Answer:
-        """201 new user, 200 login."""
+        """201 new user, 200 login; ``new`` says which of both is wanted, if only one is."""
         check_user(name)
-        secret = string_of(parse_object(request.body, self._context.limits, "secret"), "secret")
+        fields = parse_object(request.body, self._context.limits, "secret", "new")
+        secret, wanted = string_of(fields, "secret"), fields.get("new")
+        if wanted is not None and not isinstance(wanted, bool):
+            raise ApiError(400, "malformed", '"new" is true or false: whether the name is to be registered')
         self._context.require_ready()
-        context = self._context
         created, token = await self._users.register_or_login(
-            name, secret, source_of(request.address), may_register=context.registration, min_chars=MIN_SECRET_CHARS
+            name,
+            secret,
+            source_of(request.address),
+            is_new=wanted,
+            may_register=self._context.registration,
+            min_chars=MIN_SECRET_CHARS,
         )
         status = "created" if created else "ok"
         return json_answer(201 if created else 200, {"status": status, "token": token})

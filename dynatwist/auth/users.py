@@ -122,27 +122,39 @@ class Users:
     # Registering and logging in
 
     async def register_or_login(
-        self, name: str, secret: str, address: str, *, may_register: bool = True, min_chars: int = 1
+        self,
+        name: str,
+        secret: str,
+        address: str,
+        *,
+        is_new: bool | None = None,
+        may_register: bool = True,
+        min_chars: int = 1,
     ) -> tuple[bool, str]:
         """A token, and whether the user is new.
 
+        :param is_new: what is wanted: only to register, or only to log in; either where ``None``.
         :param may_register: whether a new name becomes a user's.
         :param min_chars: of a new user's secret.
-        :raises ApiError: 401 wrong secret, 403 for a new name, 400 for a secret that is too short for one, 503 no
-            majority, 429 too many failures.
+        :raises ApiError: 401 wrong secret, 404 or 409 where the other of both was wanted, 403 for a new name, 400 for a
+            secret that is too short for one, 503 no majority, 429 too many failures.
         """
         attempt = self._throttle.begin(name, address)
         try:
             user = await self._read(name)
             if user is not None:
+                if is_new:
+                    raise ApiError(409, "user_exists", f"{name} is registered already; log in instead")
                 return False, await self._login(name, user, secret, attempt)
+            if is_new is False:
+                raise ApiError(404, "not_registered", f"{name} is not registered")
             if not may_register:
                 raise ApiError(
                     403, "registration_closed", "there is no such user, and only the administrator makes users"
                 )
             require_strong(secret, min_chars)
-            registered, is_new = await self._register(name, secret, address)
-            if not is_new:
+            registered, was_new = await self._register(name, secret, address)
+            if not was_new:
                 return False, await self._login(name, registered, secret, attempt)
             attempt.succeeded()
             return True, self.tokens.issue(name, registered.uid, registered.generation)

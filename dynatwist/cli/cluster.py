@@ -3,82 +3,68 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 
 from dynatwist.errors import DynakvError
 
-from .work import print_table, run, show
+from .chosen import Chosen
+from .show import show, show_rows
+from .work import run
+
+if TYPE_CHECKING:
+    from dynatwist.sync import Client
 
 
 @click.command()
 @click.pass_obj
-def members(urls: tuple[str, ...]) -> None:
+def members(chosen: Chosen) -> None:
     """The members, as the node sees them."""
 
-    async def work(client: Any) -> None:
-        found = await client.members()
+    def work(client: Client) -> None:
+        found = client.members()
         columns = ("address", "status", "ready", "round trip", "incarnation", "zone", "version", "id")
-        table = Table(*columns, box=None, header_style="bold")
+        rows = []
         for address, node in sorted(found["nodes"].items()):
-            rtt = "-" if node["probe_rtt_ms"] is None else f"{node['probe_rtt_ms']:.1f} ms"
-            ready = "yes" if node["ready"] else "no"
+            rtt = None if node["probe_rtt_ms"] is None else f"{node['probe_rtt_ms']:.1f} ms"
             accused = f" (by {', '.join(one[:8] for one in node['accusers'])})" if node["accusers"] else ""
-            table.add_row(
-                address,
-                node["status"] + accused,
-                ready,
-                rtt,
-                str(node["incarnation"]),
-                node["zone"] or "-",
-                node["version"],
-                node["id"],
-            )
-        print_table(table)
+            more = (rtt, node["incarnation"], node["zone"], node["version"], node["id"])
+            rows.append((address, node["status"] + accused, "yes" if node["ready"] else "no", *more))
+        show_rows(chosen, columns, rows)
         local = found["local"]
-        click.echo(
-            f"this node: awareness {local['awareness']} (0 is healthy), suspected others {local['suspected']} times, "
-            f"refuted {local['refutations']} times"
-        )
+        if chosen.output in ("", "table"):
+            click.echo(
+                f"this node: awareness {local['awareness']} (0 is healthy), suspected others {local['suspected']} "
+                f"times, refuted {local['refutations']} times"
+            )
 
-    run(urls, work)
+    run(chosen, work)
 
 
 @click.command()
 @click.pass_obj
-def stats(urls: tuple[str, ...]) -> None:
+def stats(chosen: Chosen) -> None:
     """Statistics of the node."""
-
-    async def work(client: Any) -> None:
-        show(await client.stats())
-
-    run(urls, work)
+    run(chosen, lambda client: show(client.stats(), chosen.output))
 
 
 @click.command()
 @click.argument("node")
 @click.pass_obj
-def forget(urls: tuple[str, ...], node: str) -> None:
+def forget(chosen: Chosen, node: str) -> None:
     """Strike out member NODE (HOST:PORT or id); log in as admin first."""
     from urllib.parse import quote
 
-    async def work(client: Any) -> None:
-        show(await client.call("POST", f"/admin/members/{quote(node, safe='')}/forget"))
-
-    run(urls, work)
+    path = f"/admin/members/{quote(node, safe='')}/forget"
+    run(chosen, lambda client: show(client.call("POST", path), chosen.output))
 
 
 @click.command()
 @click.pass_obj
-def save(urls: tuple[str, ...]) -> None:
+def save(chosen: Chosen) -> None:
     """Have the node make a cold save now; log in as admin first."""
-
-    async def work(client: Any) -> None:
-        show(await client.call("POST", "/admin/save"))
-
-    run(urls, work)
+    run(chosen, lambda client: show(client.call("POST", "/admin/save"), chosen.output))
 
 
 @click.command("admin-password")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.table import Table
-from rich.text import Text
 
-from .work import print_table, run, show
+from .chosen import Chosen
+from .show import print_table, show
+from .work import run
+
+if TYPE_CHECKING:
+    from dynatwist.sync import Client
 
 SHOWN_CHARS = 60
 """Of a value, in a table for people."""
@@ -21,34 +24,34 @@ SHOWN_CHARS = 60
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="So many at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of each.")
 @click.pass_obj
-def conflicts(urls: tuple[str, ...], what: tuple[str, ...], limit: int, as_json: bool) -> None:
+def conflicts(chosen: Chosen, what: tuple[str, ...], limit: int, as_json: bool) -> None:
     """Values that lost a concurrent write, the newest first; 'settle ID' has one listed no more."""
+    as_json = as_json or chosen.output not in ("", "table")
     match what:
         case ():
-            run(urls, lambda client: _list(client, None, limit, as_json))
+            run(chosen, lambda client: _list(client, chosen, None, limit, as_json))
         case (table,):
-            run(urls, lambda client: _list(client, table, limit, as_json))
+            run(chosen, lambda client: _list(client, chosen, table, limit, as_json))
         case ("settle", conflict):
-            run(urls, lambda client: _settle(client, conflict))
+            run(chosen, lambda client: _settle(client, conflict))
         case _:
             raise click.UsageError("say nothing, a table, or: settle ID")
 
 
-async def _list(client: Any, table: str | None, limit: int, as_json: bool) -> None:
-    found = await client.conflicts(table, limit=limit)
+def _list(client: Client, chosen: Chosen, table: str | None, limit: int, as_json: bool) -> None:
+    found = client.conflicts(table, limit=limit)
     if as_json:
-        show(found)
+        show(found, chosen.output)
         return
-    shown = Table("id", "table", "key", "lost", "written", "by", "won", box=None, header_style="bold")
+    rows = []
     for one in found:
-        won = "-" if one.won is None else f"version {one.won.version} of {_moment(one.won.timestamp)}"
-        named = map(Text, (one.table, one.key, _short(one.lost.value), _moment(one.at), one.lost.owner))
-        shown.add_row(one.id, *named, won)
-    print_table(shown)
+        won = None if one.won is None else f"version {one.won.version} of {_moment(one.won.timestamp)}"
+        rows.append((one.id, one.table, one.key, _short(one.lost.value), _moment(one.at), one.lost.owner, won))
+    print_table(("id", "table", "key", "lost", "written", "by", "won"), rows)
 
 
-async def _settle(client: Any, conflict: str) -> None:
-    await client.settle(conflict)
+def _settle(client: Client, conflict: str) -> None:
+    client.settle(conflict)
     click.echo("settled")
 
 

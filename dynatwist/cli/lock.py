@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from typing import Any
+import threading
+from typing import TYPE_CHECKING
 
 import click
 
+from .chosen import Chosen
 from .work import run
+
+if TYPE_CHECKING:
+    from dynatwist.sync import Client, Lock
+
+    from .child import Child
 
 NO_COMMAND = 127
 """The status that a shell has for that."""
@@ -22,12 +29,12 @@ NO_COMMAND = 127
 @click.option("--ttl", type=click.IntRange(3, 3600), default=15, show_default=True, help="Seconds.")
 @click.option("--wait", "wait_s", type=float, help="Seconds to wait for the lock; for ever when not given.")
 @click.pass_obj
-def lock(urls: tuple[str, ...], table: str, key: str, command: tuple[str, ...], ttl: int, wait_s: float | None) -> None:
+def lock(chosen: Chosen, table: str, key: str, command: tuple[str, ...], ttl: int, wait_s: float | None) -> None:
     """Run COMMAND while holding the lock KEY of a strong TABLE; its exit status is this one's.
 
     DYNAKV_FENCE is the fencing number. The command gets SIGTERM when the lock is lost.
     """
-    _hold(urls, table, key, command, ttl, wait_s, again=False)
+    _hold(chosen, table, key, command, ttl, wait_s, again=False)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -36,16 +43,16 @@ def lock(urls: tuple[str, ...], table: str, key: str, command: tuple[str, ...], 
 @click.argument("command", nargs=-1, required=True)
 @click.option("--ttl", type=click.IntRange(3, 3600), default=15, show_default=True, help="Seconds.")
 @click.pass_obj
-def elect(urls: tuple[str, ...], table: str, key: str, command: tuple[str, ...], ttl: int) -> None:
+def elect(chosen: Chosen, table: str, key: str, command: tuple[str, ...], ttl: int) -> None:
     """Be a candidate for ever: run COMMAND whenever this is the leader, and stop it when it is not any more.
 
     Ends when the command ends by itself, with its exit status; after a loss it is a candidate again.
     """
-    _hold(urls, table, key, command, ttl, None, again=True)
+    _hold(chosen, table, key, command, ttl, None, again=True)
 
 
 def _hold(
-    urls: tuple[str, ...],
+    chosen: Chosen,
     table: str,
     key: str,
     command: tuple[str, ...],
@@ -59,23 +66,23 @@ def _hold(
         raise SystemExit(NO_COMMAND)
     status: list[int] = []
 
-    async def work(client: Any) -> None:
-        from dynatwist.cli.child import Child
-
-        def lose(child: Child) -> None:
-            click.echo("dynakv: the lock is lost; the command is stopped", err=True)
-            child.stop()
+    def work(client: Client) -> None:
+        from .child import Child
 
         note = {"host": socket.gethostname(), "pid": os.getpid()}
         while not status:
-            held = client.lock(table, key, ttl_s=ttl_s, wait_s=wait_s, note=note)
-            async with held:
-                child = Child(client.reactor, command, {"DYNAKV_FENCE": str(held.fence)})
-                lost = held.lost.addCallback(lambda _, child=child: lose(child))
-                ended = await child.ended
-            if lost.called and again:
-                continue
-            status.append(ended)
+            with client.lock(table, key, ttl_s=ttl_s, wait_s=wait_s, note=note) as held:
+                child = Child(command, {"DYNAKV_FENCE": str(held.fence)})
+                threading.Thread(target=_stop_when_lost, args=(held, child), daemon=True).start()
+                ended = child.wait()
+            if not (held.is_lost and again):
+                status.append(ended)
 
-    run(urls, work)
+    run(chosen, work)
     raise SystemExit(status[0] if status else 1)
+
+
+def _stop_when_lost(held: Lock, child: Child) -> None:
+    if held.wait_lost():
+        click.echo("dynakv: the lock is lost; the command is stopped", err=True)
+        child.stop()

@@ -2,197 +2,98 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+from typing import NoReturn
 
 import click
-import msgspec
 
 from dynatwist import __version__
 
-from . import cluster, lock, worlds
+from . import accounts, cluster, editing, lock, records, shells, top, watching, worlds
 from .conflicts import conflicts
+from .contexts import USUAL_URL, choose, context_commands
 from .key import key_commands
-from .session import save_token
-from .work import run, show
+from .one_line import run_command
+from .show import FORMATS
+
+_file = click.Path(exists=True, dir_okay=False)
 
 
-def json_object(text: str) -> dict[str, Any]:
-    """A JSON object from the command line, or from stdin for ``-``."""
-    try:
-        value = msgspec.json.decode(sys.stdin.read() if text == "-" else text)
-    except msgspec.MsgspecError as error:
-        raise click.BadParameter(f"not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise click.BadParameter("expected a JSON object, such as '{\"level\": 42}'")
-    return value
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--url",
     "urls",
     multiple=True,
     envvar="DYNAKV_URL",
-    default=("http://127.0.0.1:6660",),
-    show_default=True,
-    help="A node; repeatable, for failover.",
+    help=f"A node, with or without http://; repeatable, for failover.  [default: the context in use, or {USUAL_URL}]",
 )
+@click.option("--context", envvar="DYNAKV_CONTEXT", default="", help="Of a name; see dynakv context.")
+@click.option("--cacert", type=_file, envvar="DYNAKV_CACERT", help="Certificates to trust, PEM.")
+@click.option("--cert", type=_file, envvar="DYNAKV_CLIENT_CERT", help="Certificate to show, PEM.")
+@click.option("--key", type=_file, envvar="DYNAKV_CLIENT_KEY", help="Its key, PEM.")
+@click.option("--as", "user", default="", metavar="NAME", help="As one of those who are logged in.")
+@click.option("-o", "--output", type=click.Choice(FORMATS), help="How answers are shown.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=30.0, help="Seconds, of all tries.")
+@click.option("--token", envvar="DYNAKV_TOKEN", default="", hidden=True)
 @click.version_option(__version__, message="DynaTwist %(version)s")
 @click.pass_context
-def main(context: click.Context, urls: tuple[str, ...]) -> None:
+def commands(
+    context_: click.Context,
+    urls: tuple[str, ...],
+    context: str,
+    cacert: str | None,
+    cert: str | None,
+    key: str | None,
+    user: str,
+    output: str | None,
+    timeout_s: float,
+    token: str,
+) -> None:
     """DynaTwist, a replicated key-value store: client and demo."""
-    context.obj = tuple(url.rstrip("/") for url in urls)
-
-
-_secret = click.option(
-    "--secret", envvar="DYNAKV_SECRET", prompt="Secret", hide_input=True, help="Asked when not given."
-)
-
-
-async def _log_in(client: Any, urls: tuple[str, ...], name: str, secret: str) -> None:
-    if name == "admin":
-        await client.login_admin(secret)
-    else:
-        await client.login(name, secret)
-    save_token(urls[0], client.token)
-    click.echo(f"logged in as {name}")
-
-
-@main.command()
-@click.argument("name")
-@_secret
-@click.pass_obj
-def register(urls: tuple[str, ...], name: str, secret: str) -> None:
-    """Register a user, and log in."""
-    run(urls, lambda client: _log_in(client, urls, name, secret))
-
-
-@main.command()
-@click.argument("name")
-@_secret
-@click.pass_obj
-def login(urls: tuple[str, ...], name: str, secret: str) -> None:
-    """Log in; as 'admin' with the administrator's password."""
-    run(urls, lambda client: _log_in(client, urls, name, secret))
-
-
-@main.command()
-@click.argument("name")
-@click.pass_obj
-def logout(urls: tuple[str, ...], name: str) -> None:
-    """Have all tokens of a user stop working."""
-
-    async def work(client: Any) -> None:
-        await client.logout(name)
-        save_token(urls[0], None)
-
-    run(urls, work)
-
-
-@main.command()
-@click.argument("table")
-@click.argument("key")
-@click.argument("value")
-@click.option("-w", "level", type=click.Choice(["one", "quorum", "majority", "all"]))
-@click.option("--ttl", type=int, help="Seconds until it expires.")
-@click.pass_obj
-def put(urls: tuple[str, ...], table: str, key: str, value: str, level: str | None, ttl: int | None) -> None:
-    """Write VALUE, a JSON object ('-' reads it from stdin)."""
-    parsed = json_object(value)
-
-    async def work(client: Any) -> None:
-        show(await client.put(table, key, parsed, w=level, ttl=ttl))
-
-    run(urls, work)
-
-
-@main.command()
-@click.argument("table")
-@click.argument("key")
-@click.argument("changes")
-@click.pass_obj
-def patch(urls: tuple[str, ...], table: str, key: str, changes: str) -> None:
-    """Merge CHANGES into a record (RFC 7396)."""
-    parsed = json_object(changes)
-
-    async def work(client: Any) -> None:
-        show(await client.patch(table, key, parsed))
-
-    run(urls, work)
-
-
-@main.command()
-@click.argument("table")
-@click.argument("key")
-@click.option("-r", "level", type=click.Choice(["one", "quorum", "majority", "all"]))
-@click.option("--value", "only_value", is_flag=True, help="Print only the value.")
-@click.pass_obj
-def get(urls: tuple[str, ...], table: str, key: str, level: str | None, only_value: bool) -> None:
-    """Read a record."""
-
-    async def work(client: Any) -> None:
-        record = await client.get(table, key, r=level)
-        show(record.value if only_value else record)
-
-    run(urls, work)
-
-
-@main.command("del")
-@click.argument("table")
-@click.argument("key")
-@click.pass_obj
-def delete(urls: tuple[str, ...], table: str, key: str) -> None:
-    """Delete a record."""
-
-    async def work(client: Any) -> None:
-        await client.delete(table, key)
-
-    run(urls, work)
-
-
-@main.command()
-@click.argument("table")
-@click.option("--prefix", default="")
-@click.option("--after", default="")
-@click.option("--limit", type=int)
-@click.pass_obj
-def keys(urls: tuple[str, ...], table: str, prefix: str, after: str, limit: int | None) -> None:
-    """List keys, one a line."""
-
-    async def work(client: Any) -> None:
-        for key in await client.keys(table, prefix, after, limit):
-            click.echo(key)
-
-    run(urls, work)
-
-
-@main.command()
-@click.argument("table")
-@click.argument("key", required=False)
-@click.option("--prefix")
-@click.pass_obj
-def watch(urls: tuple[str, ...], table: str, key: str | None, prefix: str | None) -> None:
-    """Print changes as they happen, a line of JSON each; until Ctrl-C."""
-
-    async def work(client: Any) -> None:
-        async for change in client.watch(table, key, prefix):
-            click.echo(msgspec.json.encode(change).decode())
-
-    run(urls, work)
+    context_.obj = choose(
+        urls=urls,
+        context=context,
+        cacert=cacert,
+        cert=cert,
+        key=key,
+        user=user,
+        output=output or "",
+        timeout_s=timeout_s,
+        token=token,
+    )
 
 
 for _command in (
+    accounts.register,
+    accounts.login,
+    accounts.logout,
+    accounts.whoami,
+    records.put,
+    records.patch,
+    records.get,
+    records.touch,
+    records.delete,
+    records.keys,
+    watching.watch,
+    editing.edit,
+    context_commands,
     key_commands,
     cluster.members,
     cluster.stats,
     cluster.forget,
     cluster.save,
     cluster.admin_password,
+    top.top,
     conflicts,
     lock.lock,
     lock.elect,
+    shells.completion,
+    shells.man,
     worlds.demo,
     worlds.simulate,
 ):
-    main.add_command(_command)
+    commands.add_command(_command)
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    run_command(commands)

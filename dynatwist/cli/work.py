@@ -1,62 +1,66 @@
-"""Running some work with a client, as the commands do."""
+"""Running some work with a client, as the commands do, and what a command ends with."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from dynatwist.errors import DynakvError
 
-from .session import load_token
+from .chosen import Chosen
+from .sessions import forget_token, token_for
 
-WIDE = 200
-"""Columns, where the output is no terminal: tables are not folded for a program that reads them."""
-Work = Callable[[Any], Awaitable[None]]
+if TYPE_CHECKING:
+    from dynatwist.sync import Client
 
-
-def show(value: Any) -> None:
-    """Print JSON."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
-
-
-def print_table(table: Table) -> None:
-    """Print a table in full: a narrow terminal breaks its lines, but loses no address."""
-    console = Console()
-    console.width = max(console.width, WIDE)
-    console.print(table, soft_wrap=True)
+REFUSED, USAGE, UNREACHABLE, NOT_FOUND, CONDITION, LOGIN = 1, 2, 3, 4, 5, 6
+"""Exit statuses: what was asked for was refused, or failed; was no command; no node answered; there is no such record;
+a condition did not hold; a login is needed."""
+INTERRUPTED = 130
+"""As shells have it after Ctrl-C."""
+Work = Callable[["Client"], Any]
 
 
-def run(urls: tuple[str, ...], work: Work) -> None:
-    """Run some work with a client; a fault is one line on stderr and exit status 1."""
-    from twisted.internet import defer
-    from twisted.internet.task import react
+def fail(text: str, status: int = REFUSED) -> NoReturn:
+    """End with one line on stderr."""
+    click.echo(f"dynakv: {text}", err=True)
+    raise SystemExit(status)
 
-    from dynatwist.client import Client, KvError, Unauthorized
-    from dynatwist.sansio.watch import WatchRefused
 
-    failure: list[str] = []
-
-    async def main(reactor: Any) -> None:
-        client = Client(reactor, urls)
-        client.token = os.environ.get("DYNAKV_TOKEN") or load_token(urls[0])
-        try:
-            await work(client)
-        except Unauthorized as error:
-            failure.append(f"{error} (dynakv login NAME, or set DYNAKV_TOKEN)")
-        except (KvError, DynakvError, WatchRefused) as error:
-            failure.append(str(error))
+def connected(chosen: Chosen) -> Client:
+    """A client for the nodes that were chosen, as the user who is logged in there."""
+    from dynatwist.sync import Client
 
     try:
-        react(lambda reactor: defer.ensureDeferred(main(reactor)))
-    except SystemExit as end:
-        if end.code:
-            raise
-    if failure:
-        click.echo(f"dynakv: {failure[0]}", err=True)
-        raise SystemExit(1)
+        client = Client(chosen.urls, ca=chosen.ca, cert=chosen.cert, deadline_s=chosen.timeout_s)
+    except (ValueError, OSError) as error:
+        fail(str(error), USAGE)
+    client.token = chosen.token or token_for(client, chosen.user)
+    return client
+
+
+def run(chosen: Chosen, work: Work) -> None:
+    """Run some work with a client; a fault is one line on stderr and an exit status."""
+    from dynatwist.sync import KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable, WatchRefused
+
+    try:
+        with connected(chosen) as client:
+            work(client)
+    except Unauthorized as error:
+        if error.code == "bad_token":
+            with suppress(DynakvError):
+                forget_token(chosen.urls, chosen.user)
+        fail(f"{error} (dynakv login NAME, or set DYNAKV_TOKEN)", LOGIN)
+    except NotFound as error:
+        fail(str(error), NOT_FOUND)
+    except PreconditionFailed as error:
+        fail(str(error), CONDITION)
+    except Unavailable as error:
+        fail(str(error), UNREACHABLE if error.status == 0 else REFUSED)
+    except (KvError, DynakvError, WatchRefused, TypeError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None

@@ -74,6 +74,7 @@ class Lock:
         self._renewal: tuple[str, float] | None = None
         self._timers: list[Timer] = []
         self._lost = world.waiter()
+        self._over = world.waiter()
 
     @property
     def lost(self) -> Any:
@@ -207,15 +208,22 @@ class Lock:
             self._held = None
             self._stop()
             self._lost.happen()
+            self._over.happen(True)
 
     def _stop(self) -> None:
         for timer in self._timers:
             timer.cancel()
         self._timers = []
 
+    async def wait_lost(self) -> bool:
+        """Until the lock is lost, which this answers, or released."""
+        is_lost: bool = await self._over.awaited
+        return is_lost
+
     async def release(self) -> None:
         """Give it back; whoever waits has it at once. One that is lost stays as it is."""
         held, self._held = self._held, None
+        self._over.happen(False)
         self._stop()
         if held is not None:
             try:

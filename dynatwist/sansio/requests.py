@@ -59,25 +59,35 @@ class Requests:
 
     # Users
 
-    async def login(self, name: str, secret: str) -> None:
-        """Log in; a name that is not registered is registered.
+    async def login(self, name: str, secret: str, *, registers: bool = True) -> None:
+        """Log in; a name that is not registered is registered, unless that is not wanted.
 
         The secret is kept in memory: when the token has ended, the client logs in again by itself.
 
+        :param registers: whether a new name is to become a user's.
         :raises Unauthorized: wrong secret.
+        :raises NotFound: the name is not registered, and is not to be.
         """
-        await self._session.log_in(f"/auth/{quoted(name)}", msgspec.json.encode({"secret": secret}))
+        await self._enter(name, {"secret": secret, **({} if registers else {"new": False})})
 
     async def register(self, name: str, secret: str) -> None:
-        """The same as `login`, for those who read the program."""
-        await self.login(name, secret)
+        """Become a user, and log in as `login` does.
+
+        :raises KvError: with code ``user_exists``, the name is registered already.
+        """
+        await self._enter(name, {"secret": secret, "new": True})
+
+    async def _enter(self, name: str, asked: dict[str, Any]) -> None:
+        again = msgspec.json.encode({"secret": asked["secret"], "new": False})
+        await self._session.log_in(f"/auth/{quoted(name)}", msgspec.json.encode(asked), again)
 
     async def login_admin(self, password: str) -> None:
         """Log in as the administrator.
 
         :raises Unauthorized: wrong password.
         """
-        await self._session.log_in("/admin/login", msgspec.json.encode({"password": password}))
+        body = msgspec.json.encode({"password": password})
+        await self._session.log_in("/admin/login", body, body)
 
     async def logout(self, name: str) -> None:
         """Have all of the user's tokens stop working."""
@@ -134,10 +144,8 @@ class Requests:
         """Merge changes into a record (RFC 7396).
 
         :param changes: as a value of `put`; ``None`` in it takes a field away.
-        :param if_match: ETag that must be held.
-        :param idempotency_key: see `put`.
+        :param if_match, idempotency_key: see `put`.
         :raises NotFound: there is none.
-        :raises PreconditionFailed: says what is held instead.
         """
         path, sent = record_path(table, key, w=w), encoded(changes, "changes")
         fields = msgspec.json.decode(
@@ -216,10 +224,8 @@ class Requests:
     ) -> None:
         """Delete a record.
 
-        :param if_match: ETag that must be held.
-        :param idempotency_key: see `put`.
+        :param if_match, idempotency_key: see `put`.
         :raises NotFound: there is none.
-        :raises PreconditionFailed: says what is held instead.
         """
         path = record_path(table, key, w=w)
         await self._write("DELETE", path, None, conditions(if_match, False), idempotency_key)

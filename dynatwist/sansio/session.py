@@ -41,13 +41,14 @@ class Session:
         """Go on with a token from elsewhere, or with none. When it ends, there is no secret to log in by."""
         self._token, self._login = token, None
 
-    async def log_in(self, path: str, body: bytes) -> None:
+    async def log_in(self, path: str, body: bytes, again: bytes) -> None:
         """Get a token, and another one whenever it has ended.
 
+        :param again: the body by which another one is asked for.
         :raises Unauthorized: wrong secret.
         """
         answer = await self._nodes.request("POST", path, body, {}, repeatable=True)
-        self._token, self._login = msgspec.json.decode(answer, type=_Issued).token, (path, body)
+        self._token, self._login = msgspec.json.decode(answer, type=_Issued).token, (path, again)
 
     @property
     def can_renew(self) -> bool:
@@ -67,7 +68,8 @@ class Session:
             return
         renewing = self._renewing = self._world.waiter()
         try:
-            await self.log_in(*self._login)
+            path, again = self._login
+            await self.log_in(path, again, again)
         finally:
             self._renewing = None
             renewing.happen()  # those that wait try with what there is, and are told what is wrong with it

@@ -28,10 +28,20 @@ class Verbs(Requests):
     """A cluster, as one user: requests, and what goes on beside a program. Faces make it by their `connect`."""
 
     def watch(
-        self, table: str, key: str | None = None, prefix: str | None = None, from_cursor: str | None = None
+        self,
+        table: str,
+        key: str | None = None,
+        prefix: str | None = None,
+        from_cursor: str | None = None,
+        *,
+        initial: bool = False,
     ) -> Watch:
-        """Changes of a key, a prefix or a whole table, as they happen; resumed after a lost connection."""
-        return self._watch(Where(table, key, prefix, from_cursor))
+        """Changes of a key, a prefix or a whole table, as they happen; resumed after a lost connection.
+
+        :param from_cursor: of a change: go on behind it.
+        :param initial: begin with what there is; see `Change.type`.
+        """
+        return self._watch(Where(table, key, prefix, from_cursor, initial))
 
     def mirror(self, table: str, prefix: str = "") -> Mirror:
         """What this user may read of a table, kept current: ``async with kv.mirror("presence") as present``."""

@@ -69,12 +69,22 @@ class Client(Requests):
         return self._inner.urls
 
     def watch(
-        self, table: str, key: str | None = None, prefix: str | None = None, from_cursor: str | None = None
+        self,
+        table: str,
+        key: str | None = None,
+        prefix: str | None = None,
+        from_cursor: str | None = None,
+        *,
+        initial: bool = False,
     ) -> Watch:
-        """Changes of a key, a prefix or a whole table, as they happen; resumed after a lost connection."""
+        """Changes of a key, a prefix or a whole table, as they happen; resumed after a lost connection.
+
+        :param from_cursor: of a change: go on behind it.
+        :param initial: begin with what there is; see `Change.type`.
+        """
 
         async def begin() -> Watch:
-            return Watch(self._portal, self._inner.watch(table, key, prefix, from_cursor))
+            return Watch(self._portal, self._inner.watch(table, key, prefix, from_cursor, initial=initial))
 
         return self._portal.run(begin())
 

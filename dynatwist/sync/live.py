@@ -167,6 +167,15 @@ class Lock:
 
         return self._portal.run(ask())
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was lost, and not released."""
+        return self._inner.is_lost
+
+    def wait_lost(self) -> bool:
+        """Until the lock is lost, which this answers, or released."""
+        return self._portal.run(self._inner.wait_lost())
+
     def check(self) -> None:
         """Go on only with the lock.
 

@@ -33,17 +33,22 @@ class Requests:
         """Close the connections that are kept for later requests."""
         return self._portal.run(self._inner.close())
 
-    def login(self, name: str, secret: str) -> None:
-        """Log in; a name that is not registered is registered.
+    def login(self, name: str, secret: str, *, registers: bool = True) -> None:
+        """Log in; a name that is not registered is registered, unless that is not wanted.
 
         The secret is kept in memory: when the token has ended, the client logs in again by itself.
 
+        :param registers: whether a new name is to become a user's.
         :raises Unauthorized: wrong secret.
+        :raises NotFound: the name is not registered, and is not to be.
         """
-        return self._portal.run(self._inner.login(name, secret))
+        return self._portal.run(self._inner.login(name, secret, registers=registers))
 
     def register(self, name: str, secret: str) -> None:
-        """The same as `login`, for those who read the program."""
+        """Become a user, and log in as `login` does.
+
+        :raises KvError: with code ``user_exists``, the name is registered already.
+        """
         return self._portal.run(self._inner.register(name, secret))
 
     def login_admin(self, password: str) -> None:
