@@ -28,13 +28,13 @@ LAYERS = [
     {"core"},
     {"process", "exposure", "network"},
     {"web"},
-    {"node"},
+    {"node", "checking"},
     {"tap"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = {"model", "membership", "replication", "feed"}
 IMPURE = {"twisted", "time", "random", "os", "socket", "asyncio", "threading", "datetime", "secrets"}
-BESIDE = {"sim", "sansio", "client", "aio", "sync", "cli"}
+BESIDE = {"sim", "sansio", "client", "aio", "sync", "local", "cli"}
 """Not part of a node: sim drives core and what is below it; the others speak HTTP."""
 
 FILES = sorted(ROOT.rglob("*.py"))

@@ -310,18 +310,3 @@ def _readable(process):
     import select
 
     return bool(select.select([process.stdout], [], [], 0.2)[0])
-
-
-def test_demo(tmp_path):
-    env = {**os.environ, "HOME": str(tmp_path)}
-    demo = subprocess.Popen([DYNAKV, "demo", "--port", "6664"], stdout=subprocess.PIPE, env=env, text=True)
-    try:
-        lines = [demo.stdout.readline() for _ in range(7)]
-        assert "3 nodes are up" in lines[0]
-        ports = [int(line.rsplit(":", 1)[1]) for line in lines[1:4]]
-        assert not set(ports) & set(range(6665, 6670))
-        assert "/admin" in lines[4]
-    finally:
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(20) == 0
-    assert "stopped" in demo.stdout.read()

@@ -96,7 +96,7 @@ def test_log_in_and_look_around(cluster, browser):
     alice = one.register("alice")
     for number in range(5):
         assert one.put("shelf", f"book-{number}", {"title": f"<b>Title {number}</b>"}, alice, "?w=all").status == 201
-    browser.open(f"http://{one.address}/admin")
+    browser.open(f"http://{one.address}/")  # which leads to the dashboard
     assert browser.script("return document.querySelector('#board').hidden") is True
 
     browser.type("#password", "wrong password")
@@ -136,5 +136,6 @@ def test_nothing_external_is_loaded(cluster, browser):
     loaded = browser.script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert loaded
     assert all(name.startswith((f"http://{one.address}/", "data:")) for name in loaded)
+    assert one.request("GET", "/").json["dashboard"] == "/admin"
     policy = one.request("GET", "/admin").headers["content-security-policy"]
     assert "default-src 'none'" in policy

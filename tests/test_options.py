@@ -117,6 +117,16 @@ class TestSources:
         assert str(file) in str(caught.value)
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("name", "near"), [("DYNAKV_DURABILTY", "DYNAKV_DURABILITY"), ("DYNAKV_JION", "DYNAKV_JOIN")]
+    )
+    def test_a_misspelt_variable_is_told_from_none(self, name, near):
+        with pytest.raises(ConfigError, match=f"{name}: there is no such setting; did you mean {near}?"):
+            load({}, {name: "none"})
+
+    def test_what_the_command_reads_is_no_setting_and_no_mistake(self):
+        assert load({}, {"DYNAKV_URL": "127.0.0.1:1", "DYNAKV_TOKEN": "x", "PATH": "/"}) == NodeConfig()
+
     @given(st.text(max_size=30))
     def test_any_address_is_read_or_refused(self, text):
         try:
@@ -125,6 +135,41 @@ class TestSources:
             return
         assert host
         assert 1 <= port <= 65535
+
+
+@pytest.mark.processes
+class TestCheckConfig:
+    def check(self, *options, **environment):
+        command = [TWISTD, "dynakv", "--check-config", *options]
+        env = {**os.environ, **environment}
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, env=env, cwd="/")
+
+    def test_it_says_what_was_given_and_where_and_makes_nothing(self, tmp_path):
+        file = tmp_path / "c.toml"
+        file.write_text('replicas = 5\nadmin-password = "long enough"\n')
+        options = ["--config", str(file), "--data-dir", str(tmp_path / "d"), "--key-file", str(tmp_path / "k")]
+        done = self.check(*options, "--port", str(free_port()), DYNAKV_DURABILITY="none", DYNAKV_ANONYMOUS_READ="yes")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"replicas = 5   ({file})\n" in done.stdout
+        assert "durability = none   (DYNAKV_DURABILITY)\n" in done.stdout
+        assert f"data-dir = {tmp_path / 'd'}   (--data-dir)\n" in done.stdout
+        assert "admin-password = (hidden)" in done.stdout
+        assert done.stdout.splitlines()[-1].startswith("ok")
+        assert [one.name for one in tmp_path.iterdir()] == ["c.toml"]
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (["--data-dir", "/etc/passwd/x"], "/etc/passwd is no folder"),
+            (["--tls-cert", "/etc/passwd", "--tls-key", "/etc/passwd"], "no certificate and key that belong together"),
+            (["--tls-cert", "/no/such", "--tls-key", "/etc/passwd"], "/no/such: no such file"),
+            (["--key-file", "/etc/hostname"], "/etc/hostname"),
+        ],
+    )
+    def test_what_a_start_would_stumble_over_is_a_line(self, options, says):
+        done = self.check(*options, "--port", str(free_port()))
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert says in done.stderr
 
 
 @pytest.mark.processes

@@ -119,7 +119,7 @@ class TestNoWarning:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=env)
         assert (done.returncode, done.stdout, done.stderr) == (0, "k\n", "")
 
-    @pytest.mark.parametrize("words", [["members"], ["stats"], ["login", "bob", "--secret", "a long secret"]])
+    @pytest.mark.parametrize("words", [["members"], ["stats"], ["register", "bob", "--secret", "a long secret"]])
     def test_of_the_command(self, cluster, words, tmp_path):
         command = [DYNAKV, "--url", f"http://{cluster.nodes[0].address}", *words]
         env = {**ALL_WARNINGS, "HOME": str(tmp_path)}

@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 from dynatwist.errors import ApiError
 
 METHODS = "GET, PUT, PATCH, POST, DELETE"
-REQUEST_HEADERS = "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Last-Event-ID, X-Causal-Token"
-SHOWN_HEADERS = "ETag, Preference-Applied, Retry-After, X-Causal-Token, X-Replicas"
+REQUEST_HEADERS = (
+    "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Last-Event-ID, Prefer, X-Causal-Token"
+)
+SHOWN_HEADERS = "ETag, Preference-Applied, Retry-After, X-Causal-Token, X-Partial, X-Replicas"
 PREFLIGHT_S = 600
 """For so long a browser need not ask again; the longest that all of them allow."""
 _PORTS = {"http": 80, "https": 443}

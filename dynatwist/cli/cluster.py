@@ -10,6 +10,7 @@ import click
 from dynatwist.errors import DynakvError
 
 from .chosen import Chosen
+from .demo_state import all_running
 from .show import show, show_rows
 from .work import run
 
@@ -70,7 +71,7 @@ def save(chosen: Chosen) -> None:
 @click.command("admin-password")
 @click.option("--key-file", help="Where the cluster's secrets are, if not in the usual place.")
 def admin_password(key_file: str | None) -> None:
-    """Print the administrator's password of this machine's cluster."""
+    """Print the administrator's password of this machine's cluster, or of the demo that runs."""
     from dynatwist.config.sources import load
     from dynatwist.storage.keyfile import parse
 
@@ -79,10 +80,13 @@ def admin_password(key_file: str | None) -> None:
         if config.admin_password:
             click.echo(config.admin_password)
             return
-        with open(config.actual_key_file, encoding="ascii") as file:
-            click.echo(parse(file.read(), config.actual_key_file).admin_password())
+        path = config.actual_key_file
+        if key_file is None and not os.path.exists(path):
+            path = next((os.path.join(one.folder, "cluster.key") for one in all_running()), path)
+        with open(path, encoding="ascii") as file:
+            click.echo(parse(file.read(), path).admin_password())
     except OSError as error:
-        click.echo(f"dynakv: {config.actual_key_file}: {error.strerror}; start a node first", err=True)
+        click.echo(f"dynakv: {path}: {error.strerror}; start a node first", err=True)
         raise SystemExit(1) from None
     except DynakvError as error:
         click.echo(f"dynakv: {error}", err=True)

@@ -8,7 +8,7 @@ import click
 
 from dynatwist import __version__
 
-from . import accounts, cluster, editing, lock, records, shells, top, watching, worlds
+from . import accounts, cluster, demo_commands, editing, lock, records, shells, top, watching, worlds
 from .conflicts import conflicts
 from .contexts import USUAL_URL, choose, context_commands
 from .key import key_commands
@@ -88,7 +88,7 @@ for _command in (
     lock.elect,
     shells.completion,
     shells.man,
-    worlds.demo,
+    demo_commands.demo,
     worlds.simulate,
 ):
     commands.add_command(_command)

@@ -1,21 +1,10 @@
-"""Commands that start clusters: real ones on this machine, and simulated ones."""
+"""Commands that start simulated clusters."""
 
 from __future__ import annotations
 
 import click
 
 from dynatwist.membership.settings import PARTS
-
-
-@click.command()
-@click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True)
-@click.option("--port", type=click.IntRange(1, 55526), default=6671, show_default=True, help="Of the first node.")
-@click.option("--data-dir", help="Keep the data here, instead of in a folder that is removed at the end.")
-def demo(nodes: int, port: int, data_dir: str | None) -> None:
-    """Start a cluster on this machine; Ctrl-C stops it."""
-    from .demo import run_demo
-
-    raise SystemExit(run_demo(nodes, port, data_dir))
 
 
 @click.group(invoke_without_command=True)

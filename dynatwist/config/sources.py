@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from dynatwist.api.limits import Limits
@@ -15,6 +16,13 @@ from dynatwist.errors import ConfigError
 
 from .node import NodeConfig
 from .settings import SETTINGS, Setting
+
+OTHERS = {
+    "DYNAKV_CONFIG",
+    *(f"DYNAKV_{name}" for name in ("URL", "CONTEXT", "CACERT", "CLIENT_CERT", "CLIENT_KEY", "TOKEN", "SECRET")),
+    *(f"DYNAKV_{name}" for name in ("FENCE", "TYPE", "TABLE", "KEY", "VALUE")),
+}
+"""What else is called so: the file with settings, what ``dynakv`` reads, and what it tells commands that it runs."""
 
 
 def load(options: Mapping[str, Any], environment: Mapping[str, str]) -> NodeConfig:
@@ -75,11 +83,57 @@ def _from_file(path: str) -> dict[str, Any]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
+    _refuse_unknown(environment)
     for setting in SETTINGS:
-        name = "DYNAKV_" + setting.name.upper().replace("-", "_")
+        name = _variable(setting)
         if name in environment:
             given: Any = environment[name]
             if setting.is_list:
                 given = [part.strip() for part in given.split(",") if part.strip()]
             values[setting.attribute] = _read(setting, given, name)
     return values
+
+
+def _variable(setting: Setting) -> str:
+    return "DYNAKV_" + setting.name.upper().replace("-", "_")
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    """A name that is misspelt would leave its setting as it is, and nobody would notice."""
+    known = {*map(_variable, SETTINGS), *OTHERS}
+    for name in environment:
+        if name.startswith("DYNAKV_") and name not in known:
+            near = get_close_matches(name, known, 1)
+            text = f"did you mean {near[0]}?" if near else "unset it; the settings are those of twistd dynakv --help"
+            raise ConfigError(f"{name}: there is no such setting; {text}")
+
+
+def told(options: Mapping[str, Any], environment: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Each setting that was given, what it is, and where it comes from: what ``--check-config`` prints.
+
+    :raises ConfigError: one line.
+    """
+    path = options.get("config") or environment.get("DYNAKV_CONFIG")
+    of_file = _from_file(str(path)) if path else {}
+    of_environment = _from_environment(environment)
+    found: list[tuple[str, str, str]] = []
+    for setting in SETTINGS:
+        given = options.get(setting.name)
+        if given is not None and given != []:
+            value, where = _read(setting, given, f"--{setting.name}"), f"--{setting.name}"
+        elif setting.attribute in of_environment:
+            value, where = of_environment[setting.attribute], _variable(setting)
+        elif setting.attribute in of_file:
+            value, where = of_file[setting.attribute], str(path)
+        else:
+            continue
+        found.append((setting.name, _shown(setting, value), where))
+    return found
+
+
+def _shown(setting: Setting, value: Any) -> str:
+    if setting.name == "admin-password":
+        return "(hidden)"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return str(getattr(value, "value", value))

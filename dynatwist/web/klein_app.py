@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dynatwist.api.handlers import Handler
 from dynatwist.api.heavy import HEAVY_BYTES
-from dynatwist.api.request import Answer, Request, error_answer
+from dynatwist.api.request import Answer, Request, error_answer, json_answer
 from dynatwist.api.routes import ROUTES
 from dynatwist.api.source import Proxies
 from dynatwist.budget import Charge
@@ -81,6 +81,7 @@ class KleinApp:
         self._plain_route("/<a>/subscribe/<b>", self._subscribe)
         self._plain_route("/<a>/subscribe", self._subscribe)
         self._plain_route("/ws", self._websocket)
+        self._plain_route("/", self._front_page)
         self._plain_route("/admin", self._dashboard)
         self._plain_route("/admin/assets/<a>", self._dashboard)
         self.klein.handle_errors(Exception)(self._failed)
@@ -228,6 +229,13 @@ class KleinApp:
             self._context.require_ready()
         if request.is_connected:
             await take_over(request, self._core, identity, asked.address, self.sockets)
+
+    def _front_page(self, request: BoundedRequest) -> bytes:
+        """People are sent to the dashboard; programs are told where to ask."""
+        if b"text/html" in (request.getHeader(b"accept") or b""):
+            return self._send(request, Answer(302, b"", "text/plain; charset=utf-8", {"Location": "/admin"}))
+        where = {"store": "DynaTwist", "dashboard": "/admin", "health": "/heartbeat", "members": "/membership"}
+        return self._send(request, json_answer(200, where))
 
     def _dashboard(self, request: BoundedRequest, name: str = "index.html") -> bytes:
         body, content_type = dashboard_file(name)

@@ -1,0 +1,87 @@
+"""Some nodes on this machine that are one cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from .node import LocalNode
+
+START_TIMEOUT_S = 20.0
+"""Three nodes start in two seconds; a busy laptop takes longer."""
+STOP_TIMEOUT_S = 10.0
+"""A node gives itself five seconds to flush its log."""
+LOOK_S = 0.05
+"""Between two looks at a node that is to start: it takes a second or two, and a look takes a millisecond."""
+
+
+class NotStarted(Exception):
+    """A node ended, or did not serve in time; the text says which, and where its log is."""
+
+
+class LocalCluster:
+    """See the module; the nodes are numbered from 1.
+
+    :param folder: where all is kept that they have.
+    :param options: of ``twistd dynakv``, besides.
+    """
+
+    def __init__(self, ports: Sequence[int], folder: str, options: Sequence[str] = ()) -> None:
+        self._folder = folder
+        self.key_file = os.path.join(folder, "cluster.key")
+        self._nodes = [
+            LocalNode(port, folder=folder, key_file=self.key_file, seeds=ports[:1], options=options) for port in ports
+        ]
+
+    @property
+    def urls(self) -> list[str]:
+        """Where clients reach them."""
+        return [node.url for node in self._nodes]
+
+    @property
+    def ports(self) -> list[int]:
+        """Theirs."""
+        return [node.port for node in self._nodes]
+
+    @property
+    def nodes(self) -> list[LocalNode]:
+        """All of them."""
+        return list(self._nodes)
+
+    def node(self, number: int) -> LocalNode:
+        """One of them.
+
+        :raises ValueError: there is none of that number.
+        """
+        if not 1 <= number <= len(self._nodes):
+            raise ValueError(f"there is no node {number}; they are numbered from 1 to {len(self._nodes)}")
+        return self._nodes[number - 1]
+
+    def start(self) -> None:
+        """Start all, the first one a moment before the others: it makes the key file."""
+        for node in self._nodes:
+            node.start()
+
+    def wait_ready(self, goes_on: Callable[[], bool] = lambda: True, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Until all that run serve, and know each other.
+
+        :param goes_on: asked again and again; once it says no, this returns.
+        :raises NotStarted: one has ended, or it takes too long.
+        """
+        until_s = time.monotonic() + timeout_s
+        wanted = [node for node in self._nodes if node.is_running]
+        while goes_on() and any(node.active_count() < len(wanted) for node in wanted):
+            dead = next((node for node in wanted if not node.is_running), None)
+            if dead is not None:
+                raise NotStarted(f"the node on port {dead.port} has ended; its log is {dead.log}")
+            if time.monotonic() > until_s:
+                raise NotStarted(f"the nodes are not ready after {timeout_s:g} s; see the logs in {self._folder}")
+            time.sleep(LOOK_S)
+
+    def stop(self) -> None:
+        """End all in order."""
+        for node in self._nodes:
+            node.thaw()
+        for node in self._nodes:
+            node.stop(STOP_TIMEOUT_S)

@@ -1,0 +1,125 @@
+"""One node as a process: started, killed, frozen and thawed at will; its folder stays."""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+ANSWER_S = 1.0
+"""For a node to say how it is; one that is well needs a millisecond."""
+_PR_SET_PDEATHSIG = 1
+"""Linux, prctl(2): a signal for a process whose parent dies."""
+
+
+def _die_with_parent() -> None:
+    """Runs in the new process: whoever started it may be killed, and nobody would stop it then. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class LocalNode:
+    """See the module.
+
+    :param folder: where its data and its log are.
+    :param seeds: ports of the nodes that it joins.
+    :param options: of ``twistd dynakv``, besides.
+    """
+
+    def __init__(
+        self, port: int, *, folder: str, key_file: str, seeds: Sequence[int] = (), options: Sequence[str] = ()
+    ) -> None:
+        self.port = port
+        self._folder = folder
+        self._key_file = key_file
+        self._seeds = [seed for seed in seeds if seed != port]
+        self._options = list(options)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """The file that it writes its log to."""
+        return os.path.join(self._folder, f"node-{self.port}.log")
+
+    @property
+    def pid(self) -> int:
+        """Of its process; 0 where there is none."""
+        return self._process.pid if self._process is not None and self.is_running else 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there, frozen or not."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start its process; whether it serves, `active_count` says."""
+        twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
+        command = [twistd, "-n", "--pidfile=", "--logfile", self.log, "dynakv", "--port", str(self.port)]
+        command += ["--data-dir", os.path.join(self._folder, str(self.port)), "--key-file", self._key_file]
+        for seed in self._seeds:
+            command += ["--join", f"127.0.0.1:{seed}"]
+        self._process = subprocess.Popen(
+            command + self._options,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for whoever started it
+            preexec_fn=_die_with_parent,
+        )
+
+    def kill(self) -> None:
+        """End it as a power cut would, without a word: ``kill -9``."""
+        self._signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+    def freeze(self) -> None:
+        """Have it do nothing at all, until it is thawed: SIGSTOP."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on: SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def stop(self, timeout_s: float) -> None:
+        """End it in order; one that does not end in time is killed."""
+        if not self.is_running:
+            return
+        self.thaw()
+        self._signal(signal.SIGTERM)
+        assert self._process is not None
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self.is_running:
+            self._process.send_signal(number)
+
+    def active_count(self) -> int:
+        """How many members it takes for active; 0 while it does not serve."""
+        ready, members = self._ask("/readyz"), self._ask("/membership")
+        return int(members["active_count"]) if ready is not None and members is not None else 0
+
+    def _ask(self, path: str) -> dict[str, Any] | None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+            return msgspec.json.decode(body, type=dict[str, Any]) if answer.status == 200 else None
+        except (OSError, http.client.HTTPException, msgspec.MsgspecError):
+            return None
+        finally:
+            connection.close()
