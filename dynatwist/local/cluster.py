@@ -79,6 +79,18 @@ class LocalCluster:
                 raise NotStarted(f"the nodes are not ready after {timeout_s:g} s; see the logs in {self._folder}")
             time.sleep(LOOK_S)
 
+    def wait_whole(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Until all that run have what they are to have: from then on a test may kill any.
+
+        :raises NotStarted: it takes too long.
+        """
+        self.wait_ready(timeout_s=timeout_s)
+        until_s = time.monotonic() + timeout_s
+        while not all(node.is_whole for node in self._nodes if node.is_running):
+            if time.monotonic() > until_s:
+                raise NotStarted(f"the nodes are not whole after {timeout_s:g} s; see the logs in {self._folder}")
+            time.sleep(LOOK_S)
+
     def stop(self) -> None:
         """End all in order."""
         for node in self._nodes:

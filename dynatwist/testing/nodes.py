@@ -34,7 +34,7 @@ class Cluster:
         self._local = LocalCluster(ports, self._folder, ["--durability", "none", *options])
         try:
             self._local.start()
-            self._local.wait_ready()
+            self._local.wait_whole()
         except BaseException:
             self._local.stop()
             raise
@@ -71,11 +71,11 @@ class Cluster:
         self._local.node(number).thaw()
 
     def restart(self, number: int) -> None:
-        """Start a node anew, with what it had on its disk, and wait until it serves."""
+        """Start a node anew, with what it had on its disk, and wait until it has all that it missed."""
         node = self._local.node(number)
         node.kill()
         node.start()
-        self._local.wait_ready()
+        self._local.wait_whole()
 
     def log(self, number: int) -> str:
         """What a node has logged."""
