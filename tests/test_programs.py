@@ -54,6 +54,14 @@ def test_shared_configuration(run):
     ]
 
 
+def test_three_faces(run):
+    assert run("three_faces.py") == [
+        "threads: Session(user='ann', visits=2)",
+        "asyncio: Updated s1 {'user': 'ann', 'visits': 3}",
+        "twisted: ['s1']",
+    ]
+
+
 def test_per_user_data(run):
     assert run("per_user_data.py") == [
         "ann has ['ann/shopping']",
