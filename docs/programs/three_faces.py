@@ -4,11 +4,12 @@ import asyncio
 import sys
 from dataclasses import dataclass
 
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import react
+
 import dynatwist.aio
 import dynatwist.client
 import dynatwist.sync
-from twisted.internet.defer import ensureDeferred
-from twisted.internet.task import react
 
 URLS = sys.argv[1:]
 
