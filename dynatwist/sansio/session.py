@@ -47,8 +47,11 @@ class Session:
         :param again: the body by which another one is asked for.
         :raises Unauthorized: wrong secret.
         """
+        self._token, self._login = await self._issued(path, body), (path, again)
+
+    async def _issued(self, path: str, body: bytes) -> str:
         answer = await self._nodes.request("POST", path, body, {}, repeatable=True)
-        self._token, self._login = msgspec.json.decode(answer, type=_Issued).token, (path, again)
+        return msgspec.json.decode(answer, type=_Issued).token
 
     @property
     def can_renew(self) -> bool:
@@ -68,8 +71,10 @@ class Session:
             return
         renewing = self._renewing = self._world.waiter()
         try:
-            path, again = self._login
-            await self.log_in(path, again, again)
+            login = self._login
+            token = await self._issued(*login)
+            if self._login is login:  # else the program has logged out meanwhile, or is somebody else
+                self._token = token
         finally:
             self._renewing = None
             renewing.happen()  # those that wait try with what there is, and are told what is wrong with it

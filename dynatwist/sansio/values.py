@@ -42,8 +42,10 @@ def encoded(value: Any, place: str = "value") -> bytes:
 
 
 def _plain(value: Any, place: str) -> Any:
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, str):
+        return _text(value, place)
     if isinstance(value, float):
         if not isfinite(value):
             raise TypeError(f"{place}: {value} is no JSON number; use null, or text")
@@ -61,24 +63,43 @@ def _plain(value: Any, place: str) -> Any:
 def _name(name: object, place: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"{place}: the name {name!r} is no text; JSON's names are")
-    return name
+    return _text(name, place)
+
+
+def _text(text: str, place: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise TypeError(f"{place}: half a character (a lone surrogate) is no JSON; use whole ones") from None
+    return text
 
 
 def _of_fields(value: Any, place: str) -> Any:
-    if hasattr(value, "model_dump"):  # pydantic says itself what its models are as JSON
-        return _plain(value.model_dump(mode="json"), place)
-    if isinstance(value, msgspec.Struct):
-        names = [(field.name, field.encode_name) for field in msgspec.structs.fields(value)]
-    elif dataclasses.is_dataclass(value):
-        names = [(field.name, field.name) for field in dataclasses.fields(value)]
-    else:
-        try:
-            return msgspec.to_builtins(value)  # a date, an enumeration, a UUID
-        except (TypeError, msgspec.MsgspecError):
-            raise TypeError(
-                f"{place}: {type(value).__name__} is no JSON; use text, a number, a list or fields"
-            ) from None
-    return {shown: _plain(getattr(value, name), f"{place}.{shown}") for name, shown in names}
+    if not isinstance(value, type):
+        if hasattr(value, "model_dump"):  # pydantic says itself what its models are as JSON
+            return _plain(value.model_dump(mode="json", by_alias=True, round_trip=True), place)
+        if isinstance(value, msgspec.Struct):
+            return _tag(value) | _fields(
+                value, [(field.name, field.encode_name) for field in msgspec.structs.fields(value)], place
+            )
+        if dataclasses.is_dataclass(value):
+            return _fields(value, [(field.name, field.name) for field in dataclasses.fields(value)], place)
+    try:
+        plain = msgspec.to_builtins(value)  # a date, an enumeration, a UUID
+    except (TypeError, msgspec.MsgspecError):
+        raise TypeError(f"{place}: {type(value).__name__} is no JSON; use text, a number, a list or fields") from None
+    return _plain(plain, place)
+
+
+def _tag(value: msgspec.Struct) -> dict[str, Any]:
+    """What tells a struct from others where one of several is read."""
+    known = value.__struct_config__
+    return {} if known.tag_field is None else {known.tag_field: known.tag}
+
+
+def _fields(value: Any, names: list[tuple[str, str]], place: str) -> dict[str, Any]:
+    found = ((shown, getattr(value, name)) for name, shown in names)
+    return {shown: _plain(one, f"{place}.{shown}") for shown, one in found if one is not msgspec.UNSET}
 
 
 def decoded(body: bytes, kind: type[T] | None) -> Record[T]:
