@@ -53,7 +53,11 @@ class Client(Verbs):
         :raises Unavailable: when none does.
         """
         client = cls(reactor, urls, ca=ca, cert=cert, deadline_s=deadline_s)
-        await client.ask("GET", "/heartbeat", None, {}, repeatable=True)
+        try:
+            await client.ask("GET", "/heartbeat", None, {}, repeatable=True)
+        except BaseException:
+            await client.close()
+            raise
         return client
 
     @property
