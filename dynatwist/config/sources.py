@@ -6,6 +6,7 @@ Everything is checked before anything starts, and a fault is one line: what, whe
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -23,6 +24,9 @@ OTHERS = {
     *(f"DYNAKV_{name}" for name in ("FENCE", "TYPE", "TABLE", "KEY", "VALUE")),
 }
 """What else is called so: the file with settings, what ``dynakv`` reads, and what it tells commands that it runs."""
+
+_OF_KUBERNETES = re.compile(r"DYNAKV(_\w+)?_(SERVICE_(HOST|PORT)\w*|PORT(_\d+_(TCP|UDP)\w*)?)")
+"""What Kubernetes tells each container of a service that is called dynakv, such as ``DYNAKV_PORT=tcp://10.0.0.1:6661``."""
 
 
 def load(options: Mapping[str, Any], environment: Mapping[str, str]) -> NodeConfig:
@@ -83,6 +87,7 @@ def _from_file(path: str) -> dict[str, Any]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
+    environment = {name: text for name, text in environment.items() if not _is_of_kubernetes(name, text)}
     _refuse_unknown(environment)
     for setting in SETTINGS:
         name = _variable(setting)
@@ -96,6 +101,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _variable(setting: Setting) -> str:
     return "DYNAKV_" + setting.name.upper().replace("-", "_")
+
+
+def _is_of_kubernetes(name: str, text: str) -> bool:
+    return bool(_OF_KUBERNETES.fullmatch(name)) and (name != "DYNAKV_PORT" or text.startswith("tcp://"))
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
