@@ -95,12 +95,14 @@ class NodeService(MultiService):
 
     :param config: its settings, checked.
     :param reactor: the one to live in; its timers should not go by the wall clock (`process.keep_time_steadily`).
+    :param network: makes the sockets between nodes.
     """
 
     log = Logger()
 
-    def __init__(self, config: NodeConfig, reactor: Any) -> None:
+    def __init__(self, config: NodeConfig, reactor: Any, network: type[RealNetwork] = RealNetwork) -> None:
         super().__init__()
+        self._new_network = network
         self.config = config
         self._reactor = reactor
         self._lock: DataFolderLock | None = None
@@ -127,7 +129,7 @@ class NodeService(MultiService):
             if created:
                 self.log.info("made the key file {path}", path=key_file)
             keyring = Keyring(keys, partial(change, key_file))
-            network = RealNetwork(self._reactor, self.config.interface)
+            network = self._new_network(self._reactor, self.config.interface)
             runtime, self._hashing = real_runtime(self._reactor, network, self._fatal)
             self.core = Core(
                 self.config, keyring, runtime, self.config.limits.budget(max_connections(self.config.doors.descriptors))

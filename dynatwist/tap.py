@@ -17,6 +17,7 @@ from dynatwist.config.node import NodeConfig
 from dynatwist.config.settings import SETTINGS, Setting
 from dynatwist.config.sources import load, told
 from dynatwist.errors import DynakvError, StartError
+from dynatwist.network import RealNetwork
 from dynatwist.process import begin_loading, keep_time_steadily, raise_descriptor_limit, settle
 
 LISTS = [setting for setting in SETTINGS if setting.is_list]
@@ -134,8 +135,11 @@ def check_ports(config: NodeConfig) -> None:
                 raise StartError(f"cannot use {where}: {error.strerror}; choose another with {option}") from None
 
 
-def makeService(options: Options) -> IService:
-    """The service of one node."""
+def makeService(options: Options, network: type[RealNetwork] = RealNetwork) -> IService:
+    """The service of one node.
+
+    :param network: makes the sockets between nodes.
+    """
     from twisted.internet import reactor
 
     from dynatwist.node import NodeService
@@ -144,7 +148,7 @@ def makeService(options: Options) -> IService:
         check_ports(options.config)
         keep_time_steadily(reactor)
         begin_loading()
-        service = NodeService(options.config, reactor)
+        service = NodeService(options.config, reactor, network)
         service.prepare()
     except DynakvError as error:
         fail(str(error))

@@ -30,6 +30,7 @@ class LocalCluster:
     def __init__(self, ports: Sequence[int], folder: str, options: Sequence[str] = ()) -> None:
         self._folder = folder
         self.key_file = os.path.join(folder, "cluster.key")
+        self._cuts: set[frozenset[int]] = set()
         self._nodes = [
             LocalNode(port, folder=folder, key_file=self.key_file, seeds=ports[:1], options=options) for port in ports
         ]
@@ -63,15 +64,50 @@ class LocalCluster:
         for node in self._nodes:
             node.start()
 
+    def restart(self, number: int) -> None:
+        """Kill a node that runs, start it, and wait until it serves; whatever the others do.
+
+        :raises ValueError: there is none of that number.
+        :raises NotStarted: it has ended, or it takes too long.
+        """
+        node = self.node(number)
+        node.kill()
+        node.start()
+        self._wait(lambda: node.is_ready, [node], START_TIMEOUT_S)
+
+    def partition(self, one: Sequence[int], other: Sequence[int]) -> None:
+        """Have nothing pass between two sides, until `heal`: no packet of gossip and no link. Clients reach all nodes.
+
+        Links that are open are broken off, where a network that is cut would say nothing.
+
+        :raises ValueError: there is no node of such a number.
+        """
+        self._cuts |= {frozenset((self.node(a).port, self.node(b).port)) for a in one for b in other}
+        self._cut()
+
+    def heal(self) -> None:
+        """Have everything pass again."""
+        self._cuts.clear()
+        self._cut()
+
+    def _cut(self) -> None:
+        for node in self._nodes:
+            node.cut_off([port for cut in self._cuts if node.port in cut for port in cut - {node.port}])
+
     def wait_ready(self, goes_on: Callable[[], bool] = lambda: True, timeout_s: float = START_TIMEOUT_S) -> None:
         """Until all that run serve, and know each other.
 
         :param goes_on: asked again and again; once it says no, this returns.
         :raises NotStarted: one has ended, or it takes too long.
         """
-        until_s = time.monotonic() + timeout_s
         wanted = [node for node in self._nodes if node.is_running]
-        while goes_on() and any(node.active_count() < len(wanted) for node in wanted):
+        self._wait(
+            lambda: not goes_on() or all(node.active_count() >= len(wanted) for node in wanted), wanted, timeout_s
+        )
+
+    def _wait(self, is_done: Callable[[], bool], wanted: Sequence[LocalNode], timeout_s: float) -> None:
+        until_s = time.monotonic() + timeout_s
+        while not is_done():
             dead = next((node for node in wanted if not node.is_running), None)
             if dead is not None:
                 raise NotStarted(f"the node on port {dead.port} has ended; its log is {dead.log}")
