@@ -149,7 +149,10 @@ class NodeService(MultiService):
         assert self.core is not None
         super().startService()
         self.log.info(
-            "node {id}, data in {folder}", id=self.core.identity.node_id.hex(), folder=self.config.actual_data_dir
+            "node {id}, data in {folder}, {peers}",
+            id=self.core.identity.node_id.hex(),
+            folder=self.config.actual_data_dir,
+            peers=self._peers(self.core),
         )
         if self.config.interface not in ("127.0.0.1", "::1") and self.config.tls_cert is None:
             self.log.warn("clients reach {ip} without TLS; give --tls-cert and --tls-key", ip=self.config.interface)
@@ -162,6 +165,15 @@ class NodeService(MultiService):
         self._turns.start()
         self.core.handlers.context.metrics.tell_turns(self._turns.turns)
         self.core.start()
+
+    def _peers(self, core: Core) -> str:
+        """With whom the node will be, in words."""
+        registry = core.cluster.registry
+        if registry is not None and len(registry.members) > 1:
+            return f"back in a cluster of {len(registry.members)} members"
+        if self.config.join:
+            return "joins " + ", ".join(f"{host}:{port}" for host, port in self.config.join)
+        return "alone until others join"
 
     @inlineCallbacks
     def stopService(self) -> Any:
