@@ -34,7 +34,7 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = {"model", "membership", "replication", "feed"}
 IMPURE = {"twisted", "time", "random", "os", "socket", "asyncio", "threading", "datetime", "secrets"}
-BESIDE = {"sim", "sansio", "client", "aio", "sync", "local", "cli"}
+BESIDE = {"sim", "sansio", "client", "aio", "sync", "local", "adapters", "testing", "cli"}
 """Not part of a node: sim drives core and what is below it; the others speak HTTP."""
 
 FILES = sorted(ROOT.rglob("*.py"))

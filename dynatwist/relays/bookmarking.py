@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from dynatwist.cluster.cluster import Cluster
@@ -27,6 +28,8 @@ SHARE = 200
 most."""
 STARTS_OVER = frozenset({Reset, SetAside, Wholeness})
 """Entries behind which it is not known what of a partition went before."""
+PIECE_BYTES = 64 << 10
+"""Of what was before, told in one turn: a node that has just started has many peers, and each is told all of it."""
 KEEP_EVERY_S = 60.0
 """A client that was connected until all nodes were killed may hear a minute's changes again."""
 
@@ -46,6 +49,7 @@ class Bookmarking:
         self._made_at = 0
         self._keep_at_s = self._took_s = 0.0
         self._met: dict[bytes, bytes] = {}
+        self._untold: deque[tuple[bytes, list[tuple[str, Bookmark, float]]]] = deque()
         self._timer: Timer | None = None
         self.collected = Collected(
             floor_of(replica, cluster.store.meta, cluster.store.lapse_ms) for replica in cluster.store.replicas
@@ -138,8 +142,25 @@ class Bookmarking:
             self._cluster.runtime.clock.callLater(INTERVAL_S, self._tell_history, node)
 
     def _tell_history(self, node: bytes) -> None:
-        for epoch, bookmark, age_s in self._hub.bookmarks.history(self._cluster.runtime.monotonic_s()):
-            self._tell(node, epoch, bookmark, 1 + int(1000 * age_s))
+        """Tell a node what was before, piece by piece, after others that are being told."""
+        now_s = self._cluster.runtime.monotonic_s()
+        untold = [(epoch, bookmark, now_s - age_s) for epoch, bookmark, age_s in self._hub.bookmarks.history(now_s)]
+        if untold:
+            self._untold.append((node, untold[::-1]))
+            if len(self._untold) == 1:
+                self._tell_piece()
+
+    def _tell_piece(self) -> None:
+        node, untold = self._untold[0]
+        now_s, told_bytes = self._cluster.runtime.monotonic_s(), 0
+        while untold and told_bytes < PIECE_BYTES:
+            epoch, bookmark, at_s = untold.pop()
+            self._tell(node, epoch, bookmark, 1 + int(1000 * (now_s - at_s)))
+            told_bytes += len(bookmark.heard)
+        if not untold:
+            self._untold.popleft()
+        if self._untold:
+            self._cluster.runtime.clock.callLater(0.0, self._tell_piece)
 
     def _on_bookmark(self, arrival: Arrival, message: BookmarkIs) -> None:
         if message.epoch == self._hub.epoch:

@@ -24,7 +24,7 @@ def record_path(table: str, key: str, **parameters: Any) -> str:
 
 def conditions(if_match: str | None, if_none_match: bool) -> dict[str, str]:
     """Headers of a write that is made only if an ETag is held, or nothing; refused, it is told what is."""
-    headers = {"If-Match": f'"{if_match}"'} if if_match else {}
+    headers = {"If-Match": if_match if if_match == "*" else f'"{if_match}"'} if if_match else {}
     if if_none_match:
         headers["If-None-Match"] = "*"
     if headers:

@@ -119,7 +119,7 @@ class Requests:
         :param value: a dictionary, or anything with fields: a dataclass, a `msgspec.Struct`, a model of pydantic.
         :param w: how many owners have to have it: ``one``, ``quorum``, ``majority`` or ``all``.
         :param ttl: seconds until it expires.
-        :param if_match: ETag that must be held; `if_none_match`: the key must be absent.
+        :param if_match: ETag that must be held, or ``*`` for any; `if_none_match`: the key must be absent.
         :param idempotency_key: names this write, for ten minutes: sent again, by whomever of this user's programs, it
             is the same write. A fresh name when not given; empty for none, and then nothing is repeated that was made
             perhaps.

@@ -53,6 +53,8 @@ class Hearing:
             return
         if not interest.may_see(record):
             self.say(f"P9: {name} {name_of(record)} is {record.owner}'s")
+        if shown is not None and interest.may_repeat(key, record, self._world.now_s):
+            return
         self._judge_durable(name, key, record, is_deleted=shown is None)
         before = interest.last.get(key)
         if before is not None and shown is None and before.dot == record.dot and record.value is not None:

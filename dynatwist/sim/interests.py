@@ -8,6 +8,9 @@ from dynatwist.model.record import Key, Record
 
 from .keys import ROOT
 
+REPEATS_S = 15.0
+"""So long after a move a listener may hear again what it has heard: the node fetches what was not relayed to it."""
+
 
 @dataclass(slots=True, eq=False)
 class Interest:
@@ -19,6 +22,7 @@ class Interest:
     :ivar told_s: when it was last told to read afresh.
     :ivar last: per key the newest record heard. Of a delete only that is told: the oldest that it can be.
     :ivar again: the keys of which it may be told again what it has heard, or what was before, once.
+    :ivar moved_s: when it last came to a node that could not tell exactly what it had heard.
     :ivar ended: the keys of which it has heard that the newest record has ended by itself.
     """
 
@@ -32,6 +36,7 @@ class Interest:
     cursor: str = ""
     last: dict[Key, Record] = field(default_factory=dict)
     ended: set[Key] = field(default_factory=set)
+    moved_s: float = -REPEATS_S
     again: set[Key] = field(default_factory=set)
 
     def begin(self, now_s: float, *, is_precise: bool) -> None:
@@ -43,7 +48,7 @@ class Interest:
             self.since_s = now_s
             self._forget()
         elif not is_precise:
-            self.again = set(self.last)
+            self.again, self.moved_s = set(self.last), now_s
 
     def told(self, now_s: float) -> None:
         """It is told that something may be missing."""
@@ -60,6 +65,11 @@ class Interest:
         if key[0] != self.table:
             return False
         return key[1] == self.key if self.key is not None else key[1].startswith(self.prefix)
+
+    def may_repeat(self, key: Key, record: Record, now_s: float) -> bool:
+        """Whether it may be told the newest record of a key once more."""
+        last = self.last.get(key)
+        return last is not None and last.dot == record.dot and now_s < self.moved_s + REPEATS_S
 
     def may_see(self, record: Record) -> bool:
         """Whether a record is shown to this user."""

@@ -14,13 +14,12 @@ from dynatwist.model.record import Key, Record
 from .cluster import SimCluster, SimNode
 from .ended import Ended
 from .history import name_of
+from .interests import REPEATS_S
 from .order import is_preferred
 from .witness import Witness
 from .world import Process
 
 SLOW_S = 6.0
-REPEATS_S = 15.0
-"""So long after a move a listener may hear again what it has heard: the node fetches what was not relayed to it."""
 
 
 @dataclass(slots=True, eq=False)

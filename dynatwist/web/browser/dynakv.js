@@ -275,7 +275,7 @@ export class Client {
 
   #write(method, path, body, {ifMatch, ifNoneMatch, idempotencyKey, signal} = {}) {
     const headers = {}
-    if (ifMatch) headers["If-Match"] = `"${ifMatch}"`
+    if (ifMatch) headers["If-Match"] = ifMatch === "*" ? "*" : `"${ifMatch}"`
     if (ifNoneMatch) headers["If-None-Match"] = "*"
     if (ifMatch || ifNoneMatch) headers.Prefer = "return=representation"
     const name = idempotencyKey ?? freshName()
