@@ -65,7 +65,7 @@ class LocalCluster:
             node.start()
 
     def restart(self, number: int) -> None:
-        """Kill a node that runs, start it, and wait until it serves; whatever the others do.
+        """Kill a node if it runs, start it, and wait as `wait_ready` does.
 
         :raises ValueError: there is none of that number.
         :raises NotStarted: it has ended, or it takes too long.
@@ -73,7 +73,7 @@ class LocalCluster:
         node = self.node(number)
         node.kill()
         node.start()
-        self._wait(lambda: node.is_ready, [node], START_TIMEOUT_S)
+        self.wait_ready()
 
     def partition(self, one: Sequence[int], other: Sequence[int]) -> None:
         """Have nothing pass between two sides, until `heal`: no packet of gossip and no link. Clients reach all nodes.
@@ -81,9 +81,13 @@ class LocalCluster:
         Links that are open are broken off, where a network that is cut would say nothing.
 
         :raises ValueError: there is no node of such a number.
+        :raises NotStarted: they go on to reach each other.
         """
         self._cuts |= {frozenset((self.node(a).port, self.node(b).port)) for a in one for b in other}
         self._cut()
+        hearing = [node for node in self._nodes if node.is_running and not node.is_frozen]
+        cut = {node: {one.port for one in self._nodes if self._is_cut(one, node)} for node in hearing}
+        self._wait(lambda: not any(node.reached() & ports for node, ports in cut.items()), hearing, START_TIMEOUT_S)
 
     def heal(self) -> None:
         """Have everything pass again."""
@@ -92,18 +96,22 @@ class LocalCluster:
 
     def _cut(self) -> None:
         for node in self._nodes:
-            node.cut_off([port for cut in self._cuts if node.port in cut for port in cut - {node.port}])
+            node.cut_off([one.port for one in self._nodes if self._is_cut(one, node)])
 
     def wait_ready(self, goes_on: Callable[[], bool] = lambda: True, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Until all that run serve, and know each other.
+        """Until all that run and are not frozen serve, and reach each other where nothing is cut.
 
         :param goes_on: asked again and again; once it says no, this returns.
         :raises NotStarted: one has ended, or it takes too long.
         """
-        wanted = [node for node in self._nodes if node.is_running]
+        wanted = [node for node in self._nodes if node.is_running and not node.is_frozen]
+        pairs = {node: {one.port for one in wanted if not self._is_cut(one, node)} for node in wanted}
         self._wait(
-            lambda: not goes_on() or all(node.active_count() >= len(wanted) for node in wanted), wanted, timeout_s
+            lambda: not goes_on() or all(node.reached() >= ports for node, ports in pairs.items()), wanted, timeout_s
         )
+
+    def _is_cut(self, one: LocalNode, other: LocalNode) -> bool:
+        return frozenset((one.port, other.port)) in self._cuts
 
     def _wait(self, is_done: Callable[[], bool], wanted: Sequence[LocalNode], timeout_s: float) -> None:
         until_s = time.monotonic() + timeout_s

@@ -25,6 +25,7 @@ class LocalNode:
     :param folder: where its data and its log are.
     :param seeds: ports of the nodes that it joins.
     :param options: of ``twistd dynakv``, besides.
+    :ivar is_frozen: by `freeze`; others may freeze it, too.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class LocalNode:
         self._options = list(options)
         self._process: subprocess.Popen[bytes] | None = None
         self._cut = b"\n"
+        self.is_frozen = False
 
     @property
     def url(self) -> str:
@@ -59,7 +61,7 @@ class LocalNode:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start its process; whether it serves, `active_count` says.
+        """Start its process; whether it serves, `is_ready` says.
 
         It ends with this process, however that ends; a frozen one, once it is thawed (see `dynatwist.local.leash`).
         """
@@ -73,6 +75,7 @@ class LocalNode:
             stdin=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for whoever started it
         )
+        self.is_frozen = False
         self._tell_cut()
 
     def kill(self) -> None:
@@ -83,10 +86,12 @@ class LocalNode:
     def freeze(self) -> None:
         """Have it do nothing at all, until it is thawed: SIGSTOP."""
         self._signal(signal.SIGSTOP)
+        self.is_frozen = True
 
     def thaw(self) -> None:
         """Have it go on: SIGCONT."""
         self._signal(signal.SIGCONT)
+        self.is_frozen = False
 
     def stop(self, timeout_s: float) -> None:
         """End it in order; one that does not end in time is killed."""
@@ -124,10 +129,15 @@ class LocalNode:
         if self._process is not None and self.is_running:
             self._process.send_signal(number)
 
-    def active_count(self) -> int:
-        """How many members it takes for active; 0 while it does not serve."""
+    def reached(self) -> set[int]:
+        """The ports of active members that it has a link with, and its own; none while it does not serve."""
         members = self._ask("/membership") if self.is_ready else None
-        return int(members["active_count"]) if members is not None else 0
+        nodes = members["nodes"] if members is not None else {}
+        return {
+            int(address.rpartition(":")[2])
+            for address, one in nodes.items()
+            if one["status"] == "Active" and one["reachable"]
+        }
 
     @property
     def is_ready(self) -> bool:

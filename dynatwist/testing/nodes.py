@@ -86,8 +86,12 @@ class Cluster:
         self._local.partition(one, other)
 
     def heal(self) -> None:
-        """Have everything pass again."""
+        """Have everything pass again, and wait until all nodes that are not killed or frozen reach each other.
+
+        :raises NotStarted: they do not, in time.
+        """
         self._local.heal()
+        self._local.wait_ready()
 
     def log(self, number: int) -> str:
         """What a node has logged."""
