@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ import dynatwist.client
 import dynatwist.sync
 from dynatwist.sansio.verbs import Verbs
 
-from .real import RealCluster
+from .real import RealCluster, certificate, wait_until
 from .sync_face import written
 
 SECRET = "a long secret"
@@ -353,6 +354,42 @@ async def nodes_that_die(connect, cluster):
 async def nobody(connect, cluster):
     with pytest.raises(dynatwist.aio.Unavailable):
         await connect(["127.0.0.1:1", "127.0.0.1:2"], deadline_s=1.0)
+
+
+async def a_private_authority(connect, secure):
+    url = f"https://{secure.address}"
+    with pytest.raises(dynatwist.aio.Unavailable, match="is not trusted; name the authority's with ca="):
+        await connect(url, deadline_s=2)
+    with pytest.raises(dynatwist.aio.Unavailable, match="does the node take https"):
+        await connect(url.replace("https", "http"), deadline_s=2)
+    with pytest.raises((ValueError, OSError), match="hosts"):
+        await connect(url, ca="/etc/hosts")
+    async with await connect(url, ca=str(secure.folder / "cert.pem")) as kv:
+        await kv.login("tls", SECRET)
+        async with await begun(kv.watch("t")) as watch:
+            await kv.put("t", "k", {"n": 1})
+            assert (await anext(watch)).key == "k"
+
+
+def _takes_connections(node):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", node.port)) == 0
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory):
+    """A node whose certificate nobody knows."""
+    made = RealCluster(tmp_path_factory.mktemp("secure"), [])
+    node = made.add(*certificate(made.folder))
+    wait_until(lambda: _takes_connections(node), 20)
+    yield node
+    made.close()
+
+
+@pytest.mark.processes
+@pytest_twisted.ensureDeferred
+async def test_all_trust_whom_they_are_told_to(tell, secure):
+    await tell(a_private_authority, secure)
 
 
 @pytest.mark.processes

@@ -124,6 +124,14 @@ class TestSources:
         with pytest.raises(ConfigError, match=f"{name}: there is no such setting; did you mean {near}?"):
             load({}, {name: "none"})
 
+    def test_what_kubernetes_tells_of_a_service_of_that_name_is_no_setting(self):
+        told = {
+            "DYNAKV_PORT": "tcp://10.0.0.1:6661", "DYNAKV_SERVICE_HOST": "10.0.0.1", "DYNAKV_SERVICE_PORT_HTTP": "6661",
+            "DYNAKV_PORT_6661_TCP_ADDR": "10.0.0.1", "DYNAKV_PEERS_SERVICE_PORT": "16661",
+        }  # fmt: skip
+        assert load({}, told) == NodeConfig()
+        assert load({}, {"DYNAKV_PORT": "7001"}).port == 7001
+
     def test_what_the_command_reads_is_no_setting_and_no_mistake(self):
         assert load({}, {"DYNAKV_URL": "127.0.0.1:1", "DYNAKV_TOKEN": "x", "PATH": "/"}) == NodeConfig()
 

@@ -1,4 +1,4 @@
-"""The programs that docs/sharing.rst shows, as they stand there, against real nodes."""
+"""The programs that docs/sharing.rst and docs/clients.rst show, as they stand there, against real nodes."""
 
 from __future__ import annotations
 
@@ -51,6 +51,14 @@ def test_shared_configuration(run):
         "web/limit is {'requests': 100}",
         "web/limit is {'requests': 200}",
         "web may not: you may not change records under this key",
+    ]
+
+
+def test_three_faces(run):
+    assert run("three_faces.py") == [
+        "threads: Session(user='ann', visits=2)",
+        "asyncio: Updated s1 {'user': 'ann', 'visits': 3}",
+        "twisted: ['s1']",
     ]
 
 
@@ -132,7 +140,7 @@ def test_a_live_feed_that_may_not_listen_says_so_in_a_line(cluster):
 
 
 def test_each_program_is_shown_and_says_what_it_is():
-    shown = (DOCS / "sharing.rst").read_text()
+    shown = (DOCS / "sharing.rst").read_text() + (DOCS / "clients.rst").read_text()
     for program in PROGRAMS.glob("*.py"):
         assert f"programs/{program.name}" in shown
         assert ast.get_docstring(ast.parse(program.read_text()))

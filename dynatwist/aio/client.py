@@ -81,7 +81,13 @@ class Connecting:
 
 
 def _tls(ca: str | None, cert: tuple[str, str] | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca)
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:
+        raise ValueError(f"{ca}: there is no certificate in it; give a PEM file") from None
     if cert is not None:
-        context.load_cert_chain(*cert)
+        try:
+            context.load_cert_chain(*cert)
+        except ssl.SSLError:
+            raise ValueError(f"{cert[0]}, {cert[1]}: no certificate and key that belong together") from None
     return context

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
-from dynatwist.sansio.world import AnswerLost, Ends, Fields, NotSent, Request, Response
+from dynatwist.sansio.world import IS_IT_HTTPS, NOT_TRUSTED, AnswerLost, Ends, Fields, NotSent, Request, Response
 
 CONNECT_TIMEOUT_S = 2.0
 """Then the next node is tried."""
@@ -97,6 +97,14 @@ class _Socket:
             await self._connection.close()
 
 
+def _why(error: Exception) -> str:
+    """What people are told of a connection that was not made."""
+    text = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return NOT_TRUSTED
+    return "the node takes http, and no https" if "WRONG_VERSION_NUMBER" in text else text
+
+
 class AioWorld:
     """See the module.
 
@@ -144,7 +152,9 @@ class AioWorld:
                     timeout=timeout,
                 )
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise NotSent(f"{error or type(error).__name__}") from None
+            raise NotSent(_why(error)) from None
+        except httpx.RemoteProtocolError as error:
+            raise AnswerLost(IS_IT_HTTPS if request.url.startswith("http:") else str(error)) from None
         except (httpx.HTTPError, TimeoutError) as error:
             raise AnswerLost(type(error).__name__) from None
         return Response(answer.status_code, dict(answer.headers.items()), answer.content)

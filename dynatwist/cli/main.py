@@ -33,7 +33,7 @@ _file = click.Path(exists=True, dir_okay=False)
 @click.option("--as", "user", default="", metavar="NAME", help="As one of those who are logged in.")
 @click.option("-o", "--output", type=click.Choice(FORMATS), help="How answers are shown.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=30.0, help="Seconds, of all tries.")
-@click.option("--token", envvar="DYNAKV_TOKEN", default="", hidden=True)
+@click.option("--token", envvar="DYNAKV_TOKEN", default="", help="Instead of a login; others see command lines.")
 @click.version_option(__version__, message="DynaTwist %(version)s")
 @click.pass_context
 def commands(

@@ -11,10 +11,10 @@ import treq
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.logger import Logger
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived
 
-from dynatwist.sansio.world import AnswerLost, Ends, NotSent, Request, Response
-from dynatwist.twisted_inside.client import was_not_sent
+from dynatwist.sansio.world import IS_IT_HTTPS, NOT_TRUSTED, AnswerLost, Ends, NotSent, Request, Response
+from dynatwist.twisted_inside.client import is_not_trusted, was_not_sent
 
 from .sockets import OPEN_TIMEOUT_S, Sockets
 from .tls import Policy
@@ -124,9 +124,12 @@ class TwistedWorld:
             )
             body: bytes = await answer.content()
         except Exception as error:
+            if is_not_trusted(error):
+                raise NotSent(NOT_TRUSTED) from None
             if was_not_sent(error):
                 raise NotSent(error) from None
-            raise AnswerLost(type(error).__name__) from None
+            is_cut = isinstance(error, ResponseNeverReceived) and request.url.startswith("http:")
+            raise AnswerLost(IS_IT_HTTPS if is_cut else type(error).__name__) from None
         told = {name.decode().lower(): values[-1].decode() for name, values in answer.headers.getAllRawHeaders()}
         return Response(answer.code, told, body)
 

@@ -6,6 +6,7 @@ Everything is checked before anything starts, and a fault is one line: what, whe
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ OTHERS = {
     *(f"DYNAKV_{name}" for name in ("BACKUP_PASSPHRASE", "FENCE", "TYPE", "TABLE", "KEY", "VALUE")),
 }
 """What else is called so: the file with settings, what ``dynakv`` reads, and what it tells commands that it runs."""
+
+_OF_KUBERNETES = re.compile(r"DYNAKV(_\w+)?_(SERVICE_(HOST|PORT)\w*|PORT(_\d+_(TCP|UDP)\w*)?)")
+"""What Kubernetes tells each container of a service that is called dynakv, such as ``DYNAKV_PORT=tcp://10.0.0.1:6661``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Gathered:
             self._take_file()
             if "admin_password" in self._given:
                 self._password_file = os.path.abspath(self._file)
+        environment = {name: text for name, text in environment.items() if not _is_of_kubernetes(name, text)}
         self.faults += _unknown(environment)
         for setting in SETTINGS:
             name = _variable(setting)
@@ -142,6 +147,10 @@ def _toml(path: str) -> dict[str, Any]:
 
 def _variable(setting: Setting) -> str:
     return "DYNAKV_" + setting.name.upper().replace("-", "_")
+
+
+def _is_of_kubernetes(name: str, text: str) -> bool:
+    return bool(_OF_KUBERNETES.fullmatch(name)) and (name != "DYNAKV_PORT" or text.startswith("tcp://"))
 
 
 def _unknown(environment: Mapping[str, str]) -> Iterator[str]:

@@ -65,7 +65,7 @@ class LocalCluster:
             node.start()
 
     def restart(self, number: int) -> None:
-        """Kill a node if it runs, start it, and wait as `wait_ready` does.
+        """Kill a node if it runs, start it, and wait as `wait_whole` does, or `wait_ready` behind a cut.
 
         :raises ValueError: there is none of that number.
         :raises NotStarted: it has ended, or it takes too long.
@@ -73,7 +73,10 @@ class LocalCluster:
         node = self.node(number)
         node.kill()
         node.start()
-        self.wait_ready()
+        if self._cuts:  # behind a cut it may lack what only the others have
+            self.wait_ready()
+        else:
+            self.wait_whole()
 
     def partition(self, one: Sequence[int], other: Sequence[int]) -> None:
         """Have nothing pass between two sides, until `heal`: no packet of gossip and no link. Clients reach all nodes.
@@ -121,6 +124,18 @@ class LocalCluster:
                 raise NotStarted(f"the node on port {dead.port} has ended; its log is {dead.log}")
             if time.monotonic() > until_s:
                 raise NotStarted(f"the nodes are not ready after {timeout_s:g} s; see the logs in {self._folder}")
+            time.sleep(LOOK_S)
+
+    def wait_whole(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Until all that run have what they are to have: from then on a test may kill any.
+
+        :raises NotStarted: it takes too long.
+        """
+        self.wait_ready(timeout_s=timeout_s)
+        until_s = time.monotonic() + timeout_s
+        while not all(node.is_whole for node in self._nodes if node.is_running and not node.is_frozen):
+            if time.monotonic() > until_s:
+                raise NotStarted(f"the nodes are not whole after {timeout_s:g} s; see the logs in {self._folder}")
             time.sleep(LOOK_S)
 
     def stop(self) -> None:

@@ -144,6 +144,12 @@ class LocalNode:
         """Whether it serves."""
         return self._ask("/readyz") is not None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all that it is to have: then others may go, and nobody misses them."""
+        stats = self._ask("/stats")
+        return stats is not None and stats["cluster"]["partitions_not_whole"] == 0
+
     def _ask(self, path: str) -> dict[str, Any] | None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
         try:

@@ -83,7 +83,7 @@ class Failover:
                     raise (error if doubt is None or error.status in TELLS else doubt) from None
                 last = error
             self.leave(url)
-            if last.code == "uncertain":
+            if last.code == "uncertain" and method != "GET":
                 doubt = last
                 if not repeatable:
                     break

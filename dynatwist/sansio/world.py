@@ -40,6 +40,12 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes
 
 
+NOT_TRUSTED = "its certificate is not trusted; name the authority's with ca= (dynakv --cacert)"
+"""What people are told who reach a node by a private authority."""
+IS_IT_HTTPS = "the connection was closed without an answer; does the node take https?"
+"""What may be the matter where a node takes TLS, and is not asked by it."""
+
+
 class NotSent(Exception):
     """No byte of a request has left: no connection was made, or it broke before. The text says why."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -34,16 +34,24 @@ class Portal:
 
         :raises RuntimeError: the caller is that thread itself, or a process that was forked since.
         """
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("a call from within a callback of this client would wait for itself; make it elsewhere")
-        if os.getpid() != self._pid:
-            raise RuntimeError("this client was made before the process was forked; make one in each process")
+        self._refuse_what_cannot_be(work)
         going = asyncio.run_coroutine_threadsafe(_awaited(work), self._loop)
         try:
             return going.result()
         except BaseException:
             going.cancel()
             raise
+
+    def _refuse_what_cannot_be(self, work: Awaitable[T]) -> None:
+        text = ""
+        if threading.current_thread() is self._thread:
+            text = "a call from within a callback of this client would wait for itself; make it elsewhere"
+        elif os.getpid() != self._pid:
+            text = "this client was made before the process was forked; make one in each process"
+        if text:
+            if isinstance(work, Coroutine):
+                work.close()
+            raise RuntimeError(text)
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """Go through something, item by item."""

@@ -84,7 +84,7 @@ class Requests:
         :param value: a dictionary, or anything with fields: a dataclass, a `msgspec.Struct`, a model of pydantic.
         :param w: how many owners have to have it: ``one``, ``quorum``, ``majority`` or ``all``.
         :param ttl: seconds until it expires.
-        :param if_match: ETag that must be held; `if_none_match`: the key must be absent.
+        :param if_match: ETag that must be held, or ``*`` for any; `if_none_match`: the key must be absent.
         :param idempotency_key: names this write, for ten minutes: sent again, by whomever of this user's programs, it
             is the same write. A fresh name when not given; empty for none, and then nothing is repeated that was made
             perhaps.
@@ -118,10 +118,8 @@ class Requests:
         """Merge changes into a record (RFC 7396).
 
         :param changes: as a value of `put`; ``None`` in it takes a field away.
-        :param if_match: ETag that must be held.
-        :param idempotency_key: see `put`.
+        :param if_match, idempotency_key: see `put`.
         :raises NotFound: there is none.
-        :raises PreconditionFailed: says what is held instead.
         """
         return self._portal.run(
             self._inner.patch(table, key, changes, w=w, if_match=if_match, idempotency_key=idempotency_key)
@@ -185,10 +183,8 @@ class Requests:
     ) -> None:
         """Delete a record.
 
-        :param if_match: ETag that must be held.
-        :param idempotency_key: see `put`.
+        :param if_match, idempotency_key: see `put`.
         :raises NotFound: there is none.
-        :raises PreconditionFailed: says what is held instead.
         """
         return self._portal.run(self._inner.delete(table, key, w=w, if_match=if_match, idempotency_key=idempotency_key))
 

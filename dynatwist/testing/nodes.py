@@ -34,7 +34,7 @@ class Cluster:
         self._local = LocalCluster(ports, self._folder, ["--durability", "none", *options])
         try:
             self._local.start()
-            self._local.wait_ready()
+            self._local.wait_whole()
         except BaseException:
             self._local.stop()
             raise
@@ -74,7 +74,7 @@ class Cluster:
         self._local.node(number).thaw()
 
     def restart(self, number: int) -> None:
-        """Start a node anew, with what it had on its disk, and wait until it serves."""
+        """Start a node anew, with what it had on its disk, and wait until it has all that it missed."""
         self._local.restart(number)
 
     def partition(self, one: Sequence[int], other: Sequence[int]) -> None:
