@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from OpenSSL import SSL
 
@@ -12,35 +13,36 @@ from dynatwist.storage.keyfile import load_or_create
 from dynatwist.web.front import client_tls
 
 
-def check_files(config: NodeConfig) -> None:
-    """See that a node could use its files and folders; none is made.
-
-    :raises StartError: one line.
-    """
+def file_faults(config: NodeConfig) -> Iterator[str]:
+    """A line for each reason why a node could not use its files and folders; none is made."""
     key_file = config.actual_key_file
     if os.path.exists(key_file):
-        load_or_create(key_file)
-    _check_folder(os.path.dirname(key_file), "--key-file")
-    _check_folder(config.actual_data_dir, "--data-dir")
+        try:
+            load_or_create(key_file)
+        except StartError as error:
+            yield str(error)
+    yield from _folder_faults(os.path.dirname(key_file), "--key-file")
+    yield from _folder_faults(config.actual_data_dir, "--data-dir")
     if config.audit_log:
-        _check_folder(os.path.dirname(os.path.abspath(config.audit_log)), "--audit-log")
+        yield from _folder_faults(os.path.dirname(os.path.abspath(config.audit_log)), "--audit-log")
     if config.tls_cert is not None and config.tls_key is not None:
-        _check_certificate(config.tls_cert, config.tls_key)
+        yield from _certificate_faults(config.tls_cert, config.tls_key)
 
 
-def _check_folder(path: str, option: str) -> None:
-    """See that a folder is there and can be written, or can be made."""
+def _folder_faults(path: str, option: str) -> Iterator[str]:
+    """Whether a folder is there and can be written, or can be made."""
     there = path
     while not os.path.lexists(there):
         there = os.path.dirname(there)
     if not os.path.isdir(there):
-        raise StartError(f"{option} {path}: {there} is no folder; choose another")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise StartError(f"{option} {path}: this user may not write {there}; choose another, or change its owner")
+        yield f"{option} {path}: {there} is no folder; choose another"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield f"{option} {path}: this user may not write {there}; choose another, or change its owner"
 
 
-def _check_certificate(certificate: str, key: str) -> None:
-    try:
-        client_tls(certificate, key)
-    except SSL.Error:
-        raise StartError(f"{certificate}, {key}: no certificate and key that belong together") from None
+def _certificate_faults(certificate: str, key: str) -> Iterator[str]:
+    if os.access(certificate, os.R_OK) and os.access(key, os.R_OK):  # else the configuration has told
+        try:
+            client_tls(certificate, key)
+        except SSL.Error:
+            yield f"{certificate}, {key}: no certificate and key that belong together"

@@ -95,12 +95,14 @@ class NodeService(MultiService):
 
     :param config: its settings, checked.
     :param reactor: the one to live in; its timers should not go by the wall clock (`process.keep_time_steadily`).
+    :param network: makes the sockets between nodes.
     """
 
     log = Logger()
 
-    def __init__(self, config: NodeConfig, reactor: Any) -> None:
+    def __init__(self, config: NodeConfig, reactor: Any, network: type[RealNetwork] = RealNetwork) -> None:
         super().__init__()
+        self._new_network = network
         self.config = config
         self._reactor = reactor
         self._lock: DataFolderLock | None = None
@@ -127,7 +129,7 @@ class NodeService(MultiService):
             if created:
                 self.log.info("made the key file {path}", path=key_file)
             keyring = Keyring(keys, partial(change, key_file))
-            network = RealNetwork(self._reactor, self.config.interface)
+            network = self._new_network(self._reactor, self.config.interface)
             runtime, self._hashing = real_runtime(self._reactor, network, self._fatal)
             self.core = Core(
                 self.config, keyring, runtime, self.config.limits.budget(max_connections(self.config.doors.descriptors))
@@ -147,7 +149,10 @@ class NodeService(MultiService):
         assert self.core is not None
         super().startService()
         self.log.info(
-            "node {id}, data in {folder}", id=self.core.identity.node_id.hex(), folder=self.config.actual_data_dir
+            "node {id}, data in {folder}, {peers}",
+            id=self.core.identity.node_id.hex(),
+            folder=self.config.actual_data_dir,
+            peers=self._peers(self.core),
         )
         if self.config.interface not in ("127.0.0.1", "::1") and self.config.tls_cert is None:
             self.log.warn("clients reach {ip} without TLS; give --tls-cert and --tls-key", ip=self.config.interface)
@@ -160,6 +165,15 @@ class NodeService(MultiService):
         self._turns.start()
         self.core.handlers.context.metrics.tell_turns(self._turns.turns)
         self.core.start()
+
+    def _peers(self, core: Core) -> str:
+        """With whom the node will be, in words."""
+        registry = core.cluster.registry
+        if registry is not None and len(registry.members) > 1:
+            return f"back in a cluster of {len(registry.members)} members"
+        if self.config.join:
+            return "joins " + ", ".join(f"{host}:{port}" for host, port in self.config.join)
+        return "alone until others join"
 
     @inlineCallbacks
     def stopService(self) -> Any:

@@ -12,11 +12,12 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from dynatwist import __version__
-from dynatwist.checking import check_files
+from dynatwist.checking import file_faults
 from dynatwist.config.node import NodeConfig
 from dynatwist.config.settings import SETTINGS, Setting
-from dynatwist.config.sources import load, told
+from dynatwist.config.sources import Gathered, load
 from dynatwist.errors import DynakvError, StartError
+from dynatwist.network import RealNetwork
 from dynatwist.process import begin_loading, keep_time_steadily, raise_descriptor_limit, settle
 
 LISTS = [setting for setting in SETTINGS if setting.is_list]
@@ -72,28 +73,30 @@ class Options(usage.Options):
         """Read file and environment, check everything, and keep twistd from writing a pid file with ``-n``."""
         switches = {setting.name for setting in SETTINGS if setting.is_switch}
         given = {name: True if name in switches else value for name, value in self.items() if value}
-        checks_only = given.pop("check-config", False)
+        if given.pop("check-config", False):
+            check(Gathered(given, os.environ))
         try:
             self.config: NodeConfig = load(given, os.environ)
-            if checks_only:
-                self._check(given)
         except DynakvError as error:
             fail(str(error))
         parent = self.parent
         if parent is not None and parent.get("nodaemon") and parent.get("pidfile") == "twistd.pid":
             parent["pidfile"] = None
 
-    def _check(self, given: dict[str, Any]) -> NoReturn:
-        """Look at what a start would look at, print what was given, and exit.
 
-        :raises DynakvError: the first thing that is wrong.
-        """
-        check_ports(self.config)
-        check_files(self.config)
-        for name, value, where in told(given, os.environ):
-            sys.stdout.write(f"{name} = {value}   ({where})\n")
-        sys.stdout.write("ok; all other settings are as twistd dynakv --help says\n")
-        raise SystemExit(0)
+def check(gathered: Gathered) -> NoReturn:
+    """Print what was given, or a line for each fault, and exit. A node may run by the same settings meanwhile."""
+    faults = list(gathered.faults)
+    if not faults:
+        faults += [*gathered.config.faults(), *file_faults(gathered.config)]
+    for fault in faults:
+        sys.stderr.write(f"dynakv: {' '.join(fault.split())}\n")
+    if faults:
+        raise SystemExit(1)
+    for name, value, where in gathered.told():
+        sys.stdout.write(f"{name} = {value}   ({where})\n")
+    sys.stdout.write("ok; all other settings are as twistd dynakv --help says\n")
+    raise SystemExit(0)
 
 
 def _adder(setting: Setting) -> Callable[[Options, str], None]:
@@ -134,8 +137,11 @@ def check_ports(config: NodeConfig) -> None:
                 raise StartError(f"cannot use {where}: {error.strerror}; choose another with {option}") from None
 
 
-def makeService(options: Options) -> IService:
-    """The service of one node."""
+def makeService(options: Options, network: type[RealNetwork] = RealNetwork) -> IService:
+    """The service of one node.
+
+    :param network: makes the sockets between nodes.
+    """
     from twisted.internet import reactor
 
     from dynatwist.node import NodeService
@@ -144,7 +150,7 @@ def makeService(options: Options) -> IService:
         check_ports(options.config)
         keep_time_steadily(reactor)
         begin_loading()
-        service = NodeService(options.config, reactor)
+        service = NodeService(options.config, reactor, network)
         service.prepare()
     except DynakvError as error:
         fail(str(error))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
-import textwrap
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from dynatwist.testing import Cluster
 
 pytestmark = pytest.mark.processes
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 ACCOUNT = {"user": "web", "secret": "a long secret"}
 
 
@@ -173,7 +175,14 @@ def test_starlette(cluster, kv):
     async def nothing(request):
         return JSONResponse({})
 
+    async def ended_elsewhere(request):
+        request.session["visits"] += 1
+        for key in kv.keys("sessions"):
+            kv.delete("sessions", key)
+        return JSONResponse({})
+
     app = Starlette(routes=[Route("/", visits), Route("/out", out), Route("/nothing", nothing)])
+    app.routes.append(Route("/ended", ended_elsewhere))
     app.add_middleware(DynakvSessions, urls=cluster.urls, **ACCOUNT)
 
     async def story():
@@ -188,6 +197,8 @@ def test_starlette(cluster, kv):
             await visitor.get("/out")
             assert kv.keys("sessions") == []
             assert (await visitor.get("/")).json()["visits"] == 1
+            assert "max-age=0" in (await visitor.get("/ended")).headers["set-cookie"].lower()
+            assert kv.keys("sessions") == [], "a session that was ended meanwhile does not come back"
             made_up = await httpx.AsyncClient(transport=transport).get(
                 "http://app/", headers={"Cookie": "session=guess"}
             )
@@ -228,34 +239,59 @@ def test_what_is_missing_is_told_at_once(cluster):
             make()
 
 
-def test_the_plugin_is_there_where_the_package_is_installed(tmp_path):
-    """As somebody who tests a program that uses the store."""
-    (tmp_path / "test_program.py").write_text(
-        textwrap.dedent(
-            """
-            def test_a_node(dynakv_node):
-                kv = dynakv_node.client()
-                kv.put("t", "k", {"n": 1})
-                assert kv.get("t", "k").value == {"n": 1}
-                assert dynakv_node.client("admin").call("GET", "/admin/users")
-                assert dynakv_node.url in dynakv_node.urls
+class TestTheDocumentation:
+    """What docs/examples has, as it stands there, but for the ports."""
 
-            def test_a_cluster(dynakv_cluster):
-                cluster = dynakv_cluster(3)
-                kv = cluster.client()
-                kv.put("t", "k", {"n": 1}, w="all")
-                cluster.kill(1)
-                cluster.freeze(2)
-                assert kv.get("t", "k", r="one").value == {"n": 1}
-                cluster.thaw(2)
-                cluster.restart(1)
-                assert len(kv.members()["nodes"]) == 3
-                assert "DynaTwist" in cluster.log(1)
-            """
-        )
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
-        capture_output=True, text=True, timeout=120, cwd=tmp_path,
-    )  # fmt: skip
-    assert "2 passed" in done.stdout, done.stdout
+    @staticmethod
+    def run(name, cluster):
+        text = (EXAMPLES / name).read_text()
+        for number, url in enumerate(cluster.urls[:2]):
+            text = text.replace(f"http://127.0.0.1:{6671 + number}", url)
+        held = {"__name__": "example"}
+        exec(compile(text, name, "exec"), held)
+        return held
+
+    def test_of_django(self, cluster):
+        from django.utils.module_loading import import_string
+
+        held = self.run("django_settings.py", cluster)
+        assert import_string(f"{held['SESSION_ENGINE']}.SessionStore")
+        assert import_string(held["CACHES"]["default"]["BACKEND"])
+        assert set(held["DYNAKV"]) == {"urls", *ACCOUNT}, "as the tests above have it"
+
+    def test_of_flask(self, cluster):
+        visitor = self.run("flask_app.py", cluster)["app"].test_client()
+        assert [visitor.get("/").json["visits"] for _ in range(2)] == [1, 2]
+
+    def test_of_starlette(self, cluster):
+        app = self.run("starlette_app.py", cluster)["app"]
+
+        async def story():
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as visitor:
+                return [(await visitor.get("/")).json()["visits"] for _ in range(2)]
+
+        assert asyncio.run(story()) == [1, 2]
+
+    def test_of_celery(self, cluster):
+        app = self.run("celery_app.py", cluster)["app"]
+        app.backend.store_result("sum", 3, "SUCCESS")
+        assert app.AsyncResult("sum").get(timeout=10) == 3
+
+
+def test_the_plugin_is_there_where_the_package_is_installed(tmp_path):
+    """As somebody who tests a program that uses the store: the example of docs/testing.rst."""
+    shutil.copy(EXAMPLES / "test_orders.py", tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert "3 passed" in done.stdout, done.stdout
+
+
+def test_a_cluster_for_tests(cluster, kv):
+    kv.put("t", "k", {"n": 1}, w="all")
+    cluster.kill(1)
+    cluster.freeze(2)
+    assert kv.get("t", "k", r="one").value == {"n": 1}
+    cluster.restart(1)
+    cluster.thaw(2)
+    assert cluster.client("admin", nodes=[3]).call("GET", "/admin/users")
+    assert "DynaTwist" in cluster.log(1)

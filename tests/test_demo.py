@@ -127,6 +127,14 @@ def test_an_abnormal_end_leaves_the_data_and_no_node(start, how):
     assert "no demo runs" in demo.run("demo", "status", status=1)
 
 
+def test_a_node_that_was_frozen_is_ended_after_its_demo_was_killed(start):
+    demo = start("--nodes", "1")
+    demo.run("demo", "freeze", "1")
+    demo.end(signal.SIGKILL)
+    assert "no demo runs" in demo.run("demo", "status", status=1)
+    wait_until(lambda: not nodes_of(demo))
+
+
 # The README's tour
 
 

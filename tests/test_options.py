@@ -165,6 +165,38 @@ class TestCheckConfig:
         assert done.stdout.splitlines()[-1].startswith("ok")
         assert [one.name for one in tmp_path.iterdir()] == ["c.toml"]
 
+    def test_each_fault_is_a_line(self, tmp_path):
+        file = tmp_path / "c.toml"
+        file.write_text('colour = "red"\nreplicas = 0\n')
+        done = self.check("--config", str(file), "--port", "x", DYNAKV_DURABILTY="none", DYNAKV_LONE_AFTER="soon")
+        assert (done.returncode, done.stdout) == (1, "")
+        words = [
+            "unknown setting 'colour'",
+            "replicas 0",
+            "did you mean DYNAKV_DURABILITY?",
+            "LONE_AFTER soon",
+            "--port x",
+        ]
+        for line, word in zip(done.stderr.splitlines(), words, strict=True):
+            assert word in line
+        key = tmp_path / "key"
+        key.write_text("no key")
+        done = self.check("--interface", "0.0.0.0", "--key-file", str(key), "--data-dir", "/etc/passwd/x")
+        for line, word in zip(
+            done.stderr.splitlines(), ["--advertise", "not a dynakv key file", "no folder"], strict=True
+        ):
+            assert word in line
+
+    def test_a_node_that_runs_is_no_fault(self):
+        cluster = RealCluster.start(1)
+        try:
+            node = cluster.nodes[0]
+            key = str(node.folder / "cluster.key")
+            done = self.check("--port", str(node.port), "--data-dir", str(node.data), "--key-file", key)
+            assert (done.returncode, done.stderr) == (0, "")
+        finally:
+            cluster.close()
+
     @pytest.mark.parametrize(
         ("options", "says"),
         [

@@ -91,6 +91,13 @@ class TestTheLog:
             first = messages(node.log.read_text())[0]
             assert first == f"DynaTwist {__version__} at {scheme}://{node.address}"
 
+    def test_the_data_folder_and_the_peers_are_named(self, cluster, secure):
+        log = messages(secure.log.read_text())
+        assert [line for line in log if line.endswith(f", data in {secure.data}, alone until others join")]
+        for node in cluster.nodes:
+            told = [line for line in messages(node.log.read_text()) if f", data in {node.data}, " in line]
+            assert [line.rpartition(", ")[2] for line in told] == ["back in a cluster of 3 members"]
+
     def test_ports_are_named_by_what_they_are_for(self, cluster, secure):
         log = messages(secure.log.read_text())
         assert f"HTTP for clients (TLS) starting on {secure.port}" in log

@@ -18,7 +18,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dynatwist.aio import Client, NotFound
+from dynatwist.aio import Client, NotFound, PreconditionFailed
 
 ID_BYTES = 32
 """Of randomness in the cookie: nobody guesses another's session."""
@@ -100,10 +100,14 @@ class DynakvSessions:
             return self._cookie_of("", 0)
         client = await self._connected()
         if session == before:
-            await client.touch(self._table, name, self._max_age_s)
+            with suppress(NotFound):
+                await client.touch(self._table, name, self._max_age_s)
             return ""
-        name = name or token_urlsafe(ID_BYTES)
-        await client.put(self._table, name, session, ttl=self._max_age_s)
+        held, name = ("*" if name else None), name or token_urlsafe(ID_BYTES)
+        try:
+            await client.put(self._table, name, session, ttl=self._max_age_s, if_match=held)
+        except PreconditionFailed:  # it was ended meanwhile, by a logout elsewhere, and does not come back
+            return self._cookie_of("", 0)
         return self._cookie_of(name, self._max_age_s)
 
     def _cookie_of(self, name: str, max_age_s: int) -> str:

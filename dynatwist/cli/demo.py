@@ -36,6 +36,7 @@ def run_demo(nodes: int, first_port: int, folder: str | None) -> int:
     :param folder: where data and logs are kept; ``None`` for a folder that is removed at the end.
     :returns: the exit status.
     """
+    demo_state.all_running()  # clears away what is left of those that were killed
     try:
         return _Demo(nodes, first_port, folder).run()
     except DynakvError as error:

@@ -139,4 +139,4 @@ def status(chosen: Chosen, port: int | None) -> None:
 def _state(port: int) -> str:
     from dynatwist.local.node import LocalNode
 
-    return "ready" if LocalNode(port, folder="", key_file="").active_count() else "starting"
+    return "ready" if LocalNode(port, folder="", key_file="").is_ready else "starting"

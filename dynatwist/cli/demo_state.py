@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
@@ -64,7 +65,16 @@ def all_running() -> list[Running]:
                 found.append(one)
             else:
                 forget(one.pid)
+                _end_nodes(one)
     return sorted(found, key=lambda one: one.began_s, reverse=True)
+
+
+def _end_nodes(killed: Running) -> None:
+    """End the nodes of a demo that was killed: those that run have noticed and ended, a frozen one notices nothing."""
+    for pid in killed.pids:
+        with suppress(OSError):  # it is gone, or this system does not tell
+            if f"{killed.folder}{os.sep}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
 
 
 def _is_there(pid: int) -> bool:

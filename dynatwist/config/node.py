@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from dynatwist.api.limits import Limits
@@ -126,15 +127,20 @@ class NodeConfig:
 
         :raises ConfigError: when they do not.
         """
+        for fault in self.faults():
+            raise ConfigError(fault)
+        return self
+
+    def faults(self) -> Iterator[str]:
+        """A line for each thing in which its parts do not fit together."""
         if self.actual_peer_port > 65535:
-            raise ConfigError(f"--port {self.port}: the peer port would exceed 65535; give one with --peer-port")
+            yield f"--port {self.port}: the peer port would exceed 65535; give one with --peer-port"
         if self.actual_peer_port == self.port:
-            raise ConfigError(f"--peer-port {self.port}: must differ from --port")
+            yield f"--peer-port {self.port}: must differ from --port"
         if ipaddress.ip_address(self.interface).is_unspecified and self.advertise is None:
-            raise ConfigError(f"--interface {self.interface}: say with --advertise where peers reach this node")
+            yield f"--interface {self.interface}: say with --advertise where peers reach this node"
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ConfigError("--tls-cert and --tls-key: give both or neither")
+            yield "--tls-cert and --tls-key: give both or neither"
         for option, path in (("--tls-cert", self.tls_cert), ("--tls-key", self.tls_key)):
             if path is not None and not os.access(path, os.R_OK):
-                raise ConfigError(f"{option} {path}: no such file, or not readable")
-        return self
+                yield f"{option} {path}: no such file, or not readable"

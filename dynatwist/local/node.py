@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import http.client
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 ANSWER_S = 1.0
 """For a node to say how it is; one that is well needs a millisecond."""
-_PR_SET_PDEATHSIG = 1
-"""Linux, prctl(2): a signal for a process whose parent dies."""
-
-
-def _die_with_parent() -> None:
-    """Runs in the new process: whoever started it may be killed, and nobody would stop it then. Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+PEER_PORT_OFFSET = 10_000
+"""From a node's port to that of its links."""
 
 
 class LocalNode:
@@ -31,6 +25,7 @@ class LocalNode:
     :param folder: where its data and its log are.
     :param seeds: ports of the nodes that it joins.
     :param options: of ``twistd dynakv``, besides.
+    :ivar is_frozen: by `freeze`; others may freeze it, too.
     """
 
     def __init__(
@@ -42,6 +37,8 @@ class LocalNode:
         self._seeds = [seed for seed in seeds if seed != port]
         self._options = list(options)
         self._process: subprocess.Popen[bytes] | None = None
+        self._cut = b"\n"
+        self.is_frozen = False
 
     @property
     def url(self) -> str:
@@ -64,32 +61,37 @@ class LocalNode:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start its process; whether it serves, `active_count` says."""
+        """Start its process; whether it serves, `is_ready` says.
+
+        It ends with this process, however that ends; a frozen one, once it is thawed (see `dynatwist.local.leash`).
+        """
         twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
-        command = [twistd, "-n", "--pidfile=", "--logfile", self.log, "dynakv", "--port", str(self.port)]
+        command = [twistd, "-n", "--pidfile=", "--logfile", self.log, "dynakv-local", "--port", str(self.port)]
         command += ["--data-dir", os.path.join(self._folder, str(self.port)), "--key-file", self._key_file]
         for seed in self._seeds:
             command += ["--join", f"127.0.0.1:{seed}"]
         self._process = subprocess.Popen(
             command + self._options,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for whoever started it
-            preexec_fn=_die_with_parent,
         )
+        self.is_frozen = False
+        self._tell_cut()
 
     def kill(self) -> None:
         """End it as a power cut would, without a word: ``kill -9``."""
         self._signal(signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait()
+        self._wait(None)
 
     def freeze(self) -> None:
         """Have it do nothing at all, until it is thawed: SIGSTOP."""
         self._signal(signal.SIGSTOP)
+        self.is_frozen = True
 
     def thaw(self) -> None:
         """Have it go on: SIGCONT."""
         self._signal(signal.SIGCONT)
+        self.is_frozen = False
 
     def stop(self, timeout_s: float) -> None:
         """End it in order; one that does not end in time is killed."""
@@ -97,20 +99,50 @@ class LocalNode:
             return
         self.thaw()
         self._signal(signal.SIGTERM)
-        assert self._process is not None
         try:
-            self._process.wait(timeout_s)
+            self._wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
+
+    def cut_off(self, ports: Sequence[int]) -> None:
+        """Have nothing that it sends to other nodes reach those of these ports, and only those; over restarts, too."""
+        numbers = [str(number) for port in ports for number in (port, port + PEER_PORT_OFFSET)]
+        self._cut = " ".join(numbers).encode() + b"\n"
+        self._tell_cut()
+
+    def _tell_cut(self) -> None:
+        if self._process is None or self._process.stdin is None:
+            return
+        with suppress(OSError):  # it has ended
+            self._process.stdin.write(self._cut)
+            self._process.stdin.flush()
+
+    def _wait(self, timeout_s: float | None) -> None:
+        if self._process is None:
+            return
+        self._process.wait(timeout_s)
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self.is_running:
             self._process.send_signal(number)
 
-    def active_count(self) -> int:
-        """How many members it takes for active; 0 while it does not serve."""
-        ready, members = self._ask("/readyz"), self._ask("/membership")
-        return int(members["active_count"]) if ready is not None and members is not None else 0
+    def reached(self) -> set[int]:
+        """The ports of active members that it has a link with, and its own; none while it does not serve."""
+        members = self._ask("/membership") if self.is_ready else None
+        nodes = members["nodes"] if members is not None else {}
+        return {
+            int(address.rpartition(":")[2])
+            for address, one in nodes.items()
+            if one["status"] == "Active" and one["reachable"]
+        }
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it serves."""
+        return self._ask("/readyz") is not None
 
     @property
     def is_whole(self) -> bool:

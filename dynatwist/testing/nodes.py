@@ -49,9 +49,12 @@ class Cluster:
         """The administrator's."""
         return load_or_create(self._local.key_file)[0].admin_password()
 
-    def client(self, user: str = "test", secret: str = "") -> Client:
-        """A client that is logged in; ``admin`` is the administrator. Who gives no secret has one by the name."""
-        client = Client.connect(self.urls)
+    def client(self, user: str = "test", secret: str = "", *, nodes: Sequence[int] = ()) -> Client:
+        """A client that is logged in; ``admin`` is the administrator. Who gives no secret has one by the name.
+
+        :param nodes: the only ones that it asks; all without them.
+        """
+        client = Client.connect([self._local.node(number).url for number in nodes] or self.urls)
         if user == "admin":
             client.login_admin(self.admin_password)
         else:
@@ -72,10 +75,23 @@ class Cluster:
 
     def restart(self, number: int) -> None:
         """Start a node anew, with what it had on its disk, and wait until it has all that it missed."""
-        node = self._local.node(number)
-        node.kill()
-        node.start()
-        self._local.wait_whole()
+        self._local.restart(number)
+
+    def partition(self, one: Sequence[int], other: Sequence[int]) -> None:
+        """Have nothing pass between two sides of the cluster, gossip (UDP) and links (TCP), until `heal`.
+
+        Clients go on to reach all nodes. Needs no root: the nodes themselves refuse to send. Open links are broken off,
+        where a network that is cut would say nothing; for that silence, freeze a node.
+        """
+        self._local.partition(one, other)
+
+    def heal(self) -> None:
+        """Have everything pass again, and wait until all nodes that are not killed or frozen reach each other.
+
+        :raises NotStarted: they do not, in time.
+        """
+        self._local.heal()
+        self._local.wait_ready()
 
     def log(self, number: int) -> str:
         """What a node has logged."""
