@@ -55,7 +55,7 @@ class Front:
             limits=limits,
             budget=context.budget,
             admission=Admission(context),
-            origins=Origins(config.cors_origins, config.names),
+            origins=Origins(config.cors_origins, config.names, is_tls=config.tls_cert is not None),
             proxies=context.proxies,
             audit=context.audit,
             intake=context.intake,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -24,6 +25,7 @@ from dynatwist.budget import Charge
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
 
+from .client import NAMES, client_file, client_list
 from .dashboard import dashboard_file
 from .handshake import check_handshake
 from .pace import Pace
@@ -83,6 +85,9 @@ class KleinApp:
         self._plain_route("/ws", self._websocket)
         self._plain_route("/admin", self._dashboard)
         self._plain_route("/admin/assets/<a>", self._dashboard)
+        self._plain_route("/client/", lambda request: self._send(request, client_list()))
+        for file in NAMES:
+            self._plain_route(f"/client/{file}", partial(self._client_file, name=file))
         self.klein.handle_errors(Exception)(self._failed)
 
     def resource(self) -> Any:
@@ -228,6 +233,9 @@ class KleinApp:
             self._context.require_ready()
         if request.is_connected:
             await take_over(request, self._core, identity, asked.address, self.sockets)
+
+    def _client_file(self, request: BoundedRequest, name: str) -> bytes:
+        return self._send(request, client_file(name, headers_of(request).get("if-none-match", "")))
 
     def _dashboard(self, request: BoundedRequest, name: str = "index.html") -> bytes:
         body, content_type = dashboard_file(name)
