@@ -69,9 +69,8 @@ class Page(Browser):
         self.open(url)
         wait_until(lambda: self.script("return window.dynakv !== undefined"), what="the module")
         urls = [f"http://{node.address}" for node in nodes]
-        self.js(
-            f"window.kv = await dynakv.Client.connect({json.dumps(urls)}); await kv.login('{name}', {json.dumps(SECRET)})"
-        )
+        self.js(f"window.kv = await dynakv.Client.connect({json.dumps(urls)})")
+        self.js(f"await kv.login('{name}', {json.dumps(SECRET)})")
 
     def js(self, text):
         """What an asynchronous function comes to."""

@@ -23,7 +23,10 @@ METHODS = "GET, PUT, PATCH, POST, DELETE"
 REQUEST_HEADERS = (
     "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Last-Event-ID, Prefer, X-Causal-Token"
 )
-SHOWN_HEADERS = "Allow, ETag, Preference-Applied, Retry-After, WWW-Authenticate, X-Causal-Token, X-Next-After, X-Partial, X-Replicas"
+SHOWN_HEADERS = (
+    "Allow, ETag, Preference-Applied, Retry-After, WWW-Authenticate, "
+    "X-Causal-Token, X-Next-After, X-Partial, X-Replicas"
+)
 PREFLIGHT_S = 600
 """For so long a browser need not ask again; the longest that all of them allow."""
 _PORTS = {"http": 80, "https": 443}
