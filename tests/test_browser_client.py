@@ -14,7 +14,7 @@ from .test_presence import RULE, SECRET
 
 pytestmark = pytest.mark.processes
 TOKEN_S = 10
-"""For so long tokens are good here: each page's ends while it is looked at."""
+"""For so long those tokens are good that the third node gives."""
 PAGE = """<!doctype html><meta charset="utf-8"><script type="importmap">{"imports": {"dynakv": "%(module)s"},
 "integrity": {"%(module)s": "%(integrity)s"}}</script><script type="module">
 import * as dynakv from "dynakv"
@@ -33,7 +33,7 @@ class Pages(SimpleHTTPRequestHandler):
         if self.path == "/no-websocket":
             self.send_header("Content-Security-Policy", "connect-src http:")
         self.end_headers()
-        self.wfile.write((self.content % {"wrong": "sha384-" + "A" * 64}).encode())
+        self.wfile.write(self.content.encode())
 
     def log_message(self, *_):
         pass
@@ -50,7 +50,9 @@ def origin():
 @pytest.fixture(scope="module")
 def nodes(origin):
     """Three nodes that know where the pages come from, and two tables that everybody may read."""
-    cluster = RealCluster.start(3, "--cors-origin", origin, "--token-lifetime", str(TOKEN_S))
+    cluster = RealCluster.start(2, "--cors-origin", origin)
+    cluster.add("--cors-origin", origin, "--token-lifetime", str(TOKEN_S))
+    cluster.wait_ready()
     one = cluster.nodes[0]
     for table in ("here", "shared"):
         assert one.request("PUT", f"/admin/tables/{table}", {"access": [RULE]}, cluster.admin_token()).status == 200
@@ -60,6 +62,14 @@ def nodes(origin):
     yield cluster
     check_logs(cluster, SECRET)
     cluster.close()
+
+
+COUNT_GONE = """window.here = await kv.mirror('here'); window.gone = 0
+here.addEventListener('change', ({detail}) => { if (detail.type === 'Deleted') gone += 1 })"""
+COUNT_LOGINS = """window.logins = 0; const usual = window.fetch
+window.fetch = (url, more) => { if (`${url}`.includes('/auth/')) logins += 1; return usual(url, more) }"""
+SCRIPT = """Object.assign(document.createElement('script'),
+{onload: () => done('run'), onerror: () => done('refused')}, """.replace("\n", " ")
 
 
 class Page(Browser):
@@ -81,9 +91,9 @@ class Page(Browser):
         return self.js(f"try {{ {text} }} catch (e) {{ return [e.name, e.status, e.code] }} return null")
 
 
-@pytest.fixture
-def pages(tmp_path):
-    made = [Page(tmp_path / name) for name in ("ann", "ben", "cid")]
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    made = [Page(tmp_path_factory.mktemp(name)) for name in ("ann", "ben", "cid")]
     yield made
     for page in made:
         page.close()
@@ -111,3 +121,94 @@ def test_a_page_of_another_origin_works_with_records(nodes, pages, origin):
     assert page.error("await kv.login('ann', 'another secret')")[:2] == ["Unauthorized", 401]
     assert page.error("await kv.get('mine', 'b', {signal: AbortSignal.abort()})")[0] == "AbortError"
     assert page.error("await kv.loginAdmin('a guess of a password')") == ["Forbidden", 403, "foreign_origin"]
+
+
+FOLLOW = """window.heard = []; window.words = []; window.watch = kv.watch('shared')
+const follow = async () => {
+  for await (const {type, key} of watch) (type === 'Updated' ? heard : words).push(key || type)
+}
+follow().catch((error) => words.push(error.message))
+await watch.ready"""
+
+
+def write(page, numbers):
+    """Have a page write one record for each number, whatever happens to nodes meanwhile."""
+    page.js(
+        f"const all = async () => {{ for (const n of {list(numbers)}) await kv.put('shared', `k${{n}}`, {{n}}) }}; "
+        "window.written = all()"
+    )
+
+
+def test_nobody_misses_anything_while_nodes_die_and_freeze(nodes, pages, origin):
+    ann, ben, cid = pages
+    one, two, three = nodes.nodes
+    ann.enter(origin, (one, two, three), "ann")
+    ben.enter(origin, (one, three, two), "ben")
+    cid.enter(f"{origin}/no-websocket", (one, two, three), "cid")
+    ann.js("window.here = await kv.presence('here', 'ann/page', {at: 'home'}, {ttl: 15})")
+    ben.js(COUNT_GONE)
+    assert ben.js("return here.records.get('ann/page').value") == {"at": "home"}
+    for page in (ben, cid):
+        page.js(FOLLOW)
+    wait_until(lambda: sum(node.stats()["active_sse_connections"] for node in nodes.nodes) == 1, what="cid's stream")
+
+    def all_heard(upto):
+        expected = {f"k{n}" for n in range(upto)}
+        for page in (ben, cid):
+            wait_until(lambda page=page: expected <= set(page.js("return heard")), 20, "everything is heard")
+            assert page.js("return words") == []
+
+    write(ann, range(40))
+    all_heard(10)
+    one.kill()  # under all three
+    ann.js("await written")
+    all_heard(40)
+    write(ann, range(40, 60))
+    two.freeze()
+    ann.js("await written")
+    all_heard(60)
+    two.thaw()
+    one.start()
+    nodes.wait_ready()
+    ann.js("await here.update({at: 'work'})")
+    wait_until(lambda: ben.js("return here.records.get('ann/page')?.value.at") == "work")
+    assert ben.js("return gone") == 0, "ann was there all the time, though nodes went"
+    ann.open("about:blank")
+    wait_until(lambda: ben.js("return [here.records.size, gone]") == [0, 1], 5, "ann says goodbye")
+
+
+def test_a_token_that_ends_is_renewed_once_for_all_who_wait(nodes, pages, origin):
+    page, short = pages[0], nodes.nodes[2]
+    page.enter(origin, [short], "dan")
+    page.js(FOLLOW)
+    page.js("await kv.presence('here', 'dan/page', {})")
+    page.js(COUNT_GONE)
+    page.js("await kv.put('mine', 'd', {n: 1})")
+    token = page.js("return kv.token")
+    wait_until(lambda: short.get("mine", "d", token).status == 401, TOKEN_S + 5, "the token has ended")
+    page.js("await kv.put('shared', 'last', {})")
+    wait_until(lambda: "last" in page.js("return heard"))
+    assert page.js("return [words, gone]") == [[], 0], "watch and presence go on"
+
+    old = page.js("return kv.token")
+    page.js(COUNT_LOGINS)
+    short.request("POST", "/auth/dan/logout", {}, old)
+    assert page.js("return await Promise.all([1, 2, 3].map(async () => (await kv.get('mine', 'd')).value.n))") == [
+        1,
+        1,
+        1,
+    ]
+    assert page.js("return logins") == 1
+    page.js("await kv.logout()")
+    assert page.error("await kv.get('mine', 'd')") == ["Unauthorized", 401, "no_token"]
+    wait_until(lambda: page.js("return words.length") == 1, what="the watch ends with the user's tokens")
+
+
+def test_a_module_that_is_not_the_one_that_was_meant_is_not_run(nodes, pages, origin):
+    page, node = pages[0], nodes.nodes[1]
+    page.open(origin)
+    right = node.request("GET", "/client/").json["/client/dynakv.js"]
+    for integrity, outcome in (("sha384-" + "A" * 64, "refused"), (right, "run")):
+        source = f"http://{node.address}/client/dynakv.js?{outcome}"
+        tag = {"type": "module", "src": source, "integrity": integrity}
+        assert page.js(f"return new Promise(done => document.head.append({SCRIPT}{json.dumps(tag)})))") == outcome

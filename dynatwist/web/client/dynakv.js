@@ -28,6 +28,8 @@ const MAX_PAUSE_MS = 2000
 const OPEN_TIMEOUT_MS = 5000
 /** Between two pings. A node that does not answer one for as long is left before others miss this page (15 s). */
 const PING_MS = 4000
+/** Between two questions whether the node of an event stream is alive, which has this long to answer. */
+const PROBE_MS = 5000
 /** Nodes send a comment down an event stream every 15 s: two were missed. */
 const SILENT_STREAM_MS = 32000
 /** A watch asks so often where it is: an old cursor is worth less, since deletes behind it may be collected. */
@@ -133,6 +135,9 @@ function pause(ms, signal) {
     else signal?.addEventListener("abort", cut, {once: true})
   })
 }
+
+/** Fails when a node is not there: an event stream that is silent does not tell. */
+const probe = (url) => fetch(`${url}/heartbeat`, {...FETCH, signal: AbortSignal.timeout(PROBE_MS)})
 
 const eitherOf = (...signals) => AbortSignal.any(signals.filter(Boolean))
 
@@ -336,7 +341,7 @@ class Socket {
     const late = setTimeout(() => this.leave(), OPEN_TIMEOUT_MS)
     this.#socket.onopen = () => { clearTimeout(late); on.opened() }
     this.#socket.onmessage = ({data}) => { this.#heardAt = Date.now(); on.received(JSON.parse(data)) }
-    this.#socket.onclose = () => { clearTimeout(late); this.#over() }
+    this.#socket.onclose = this.#socket.onerror = () => { clearTimeout(late); this.#over() }
     this.#beat = setInterval(() => { this.#ask(); on.beats() }, PING_MS)
   }
 
@@ -489,14 +494,14 @@ class Connection {
   async #listen(url) {
     const cut = new AbortController(), {path, headers, table, key} = this.#on.stream()
     this.#drop = () => cut.abort()
-    let timer = setTimeout(this.#drop, OPEN_TIMEOUT_MS)
+    let timer = setTimeout(this.#drop, OPEN_TIMEOUT_MS), probes
     const heard = () => { clearTimeout(timer); timer = setTimeout(this.#drop, SILENT_STREAM_MS) }
     try {
-      await this.#session.refresh()
       const token = this.#session.token
       if (token !== null) headers.Authorization = `Bearer ${token}`
       const answer = await fetch(url + path, {...FETCH, headers, signal: eitherOf(this.#ends.signal, cut.signal)})
       heard()
+      probes = setInterval(() => { this.#session.refresh(); probe(url).catch(this.#drop) }, PROBE_MS)
       if (!answer.ok) {
         const {message, code} = errorOf(answer.status, await answer.text()), frame = {error: message, code}
         if (!STALE.includes(code)) this.#on.received(frame)
@@ -513,6 +518,7 @@ class Connection {
       // lost, or left: the next node is asked
     } finally {
       clearTimeout(timer)
+      clearInterval(probes)
     }
   }
 
