@@ -56,6 +56,8 @@ const REFUSALS = [
   "bad_prefix", "reserved_table", "system_table", "not_an_object", "unknown_op",
 ]
 const NEVER = [...REFUSALS, "bad_ephemeral", "bad_ttl", "too_large", "too_deep", "malformed_json"]
+/** Says goodbye to a node that is left for another one: what was put there by this page is put again elsewhere. */
+const CLOSE_ELSEWHERE = 4000
 const FETCH = {cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer"}
 
 // Errors
@@ -352,7 +354,7 @@ class Socket {
   /** A node that does not answer is not waited for. */
   leave() {
     this.#socket.onopen = this.#socket.onmessage = null
-    this.#socket.close()
+    this.#socket.close(CLOSE_ELSEWHERE)
     this.#over()
   }
 
