@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,9 @@ from .test_dashboard import Browser
 from .test_presence import RULE, SECRET
 
 pytestmark = pytest.mark.processes
-TOKEN_S = 10
+DOCS = Path(__file__).parent.parent / "docs"
+GUIDE = (DOCS / "browser.rst").read_text()
+TOKEN_S = 9
 """For so long those tokens are good that the third node gives."""
 PAGE = """<!doctype html><meta charset="utf-8"><script type="importmap">{"imports": {"dynakv": "%(module)s"},
 "integrity": {"%(module)s": "%(integrity)s"}}</script><script type="module">
@@ -23,9 +27,11 @@ window.dynakv = dynakv
 
 
 class Pages(SimpleHTTPRequestHandler):
-    """A page that loads the module; under ``/no-websocket`` its policy forbids websockets."""
+    """Pages by path; any other is an empty one that loads the module. Under ``/no-websocket`` its policy forbids
+    websockets."""
 
     content = ""
+    contents = {"/together.html": (DOCS / "programs" / "together.html").read_text()}
 
     def do_GET(self):
         self.send_response(200)
@@ -33,7 +39,7 @@ class Pages(SimpleHTTPRequestHandler):
         if self.path == "/no-websocket":
             self.send_header("Content-Security-Policy", "connect-src http:")
         self.end_headers()
-        self.wfile.write(self.content.encode())
+        self.wfile.write(self.contents.get(self.path, self.content).encode())
 
     def log_message(self, *_):
         pass
@@ -49,13 +55,18 @@ def origin():
 
 @pytest.fixture(scope="module")
 def nodes(origin):
-    """Three nodes that know where the pages come from, and two tables that everybody may read."""
+    """Three nodes that know where the pages come from, two tables that everybody may read, and those of the recipe."""
     cluster = RealCluster.start(2, "--cors-origin", origin)
     cluster.add("--cors-origin", origin, "--token-lifetime", str(TOKEN_S))
     cluster.wait_ready()
     one = cluster.nodes[0]
-    for table in ("here", "shared"):
-        assert one.request("PUT", f"/admin/tables/{table}", {"access": [RULE]}, cluster.admin_token()).status == 200
+    rules = {"here": {"access": [RULE]}, "shared": {"access": [RULE]}}
+    rules |= {
+        name: json.loads(rule) for name, rule in re.findall(r"admin/tables/(\w+) .*? -d '(.*?)'", GUIDE, re.DOTALL)
+    }
+    assert len(rules) == 4
+    for table, rule in rules.items():
+        assert one.request("PUT", f"/admin/tables/{table}", rule, cluster.admin_token()).status == 200
     listed = one.request("GET", "/client/").json
     module = f"http://{one.address}/client/dynakv.js"
     Pages.content = PAGE % {"module": module, "integrity": listed["/client/dynakv.js"]}
@@ -212,3 +223,51 @@ def test_a_module_that_is_not_the_one_that_was_meant_is_not_run(nodes, pages, or
         source = f"http://{node.address}/client/dynakv.js?{outcome}"
         tag = {"type": "module", "src": source, "integrity": integrity}
         assert page.js(f"return new Promise(done => document.head.append({SCRIPT}{json.dumps(tag)})))") == outcome
+
+
+def test_the_first_lines_of_the_guide_run_as_they_stand(nodes, pages, origin):
+    page, one = pages[0], nodes.nodes[0]
+    lines = re.search(r"<script type=.module.>.*?</script>", GUIDE, re.DOTALL)[0]
+    for number, node in enumerate(nodes.nodes):
+        lines = lines.replace(f"127.0.0.1:667{number + 1}", node.address)
+    Pages.contents["/first.html"] = (
+        f"<script>window.said = []; console.log = (...words) => said.push(words)</script>{lines}"
+    )
+    page.open(f"{origin}/first.html")
+    alice = wait_until(lambda: one.try_request("POST", "/auth/alice", {"secret": "wonderland"})).json["token"]
+    wait_until(lambda: one.get("users", "profile", alice).status == 200)
+
+    def is_told():
+        one.put("users", "profile", {"level": 43}, alice)
+        return ["Updated", "profile"] in page.script("return said")
+
+    wait_until(is_told, what="the watch stands, and tells")
+
+
+def test_people_of_the_recipe_see_one_another_and_share_a_list(nodes, pages, origin):
+    ann, ben, _ = pages
+    for page, name, order in ((ann, "ann", 1), (ben, "ben", -1)):
+        page.open(f"{origin}/together.html")
+        page.script("document.querySelector('#nodes').value = ''")
+        page.type("#nodes", " ".join(f"http://{node.address}" for node in nodes.nodes[::order]))
+        page.type("#name", name)
+        page.type("#secret", SECRET)
+        page.click("#enter button")
+    for page in (ann, ben):
+        wait_until(lambda page=page: texts(page, "people") == ["ann", "ben"], what="both are online")
+    for what in ("<b>bread</b>", "tea"):
+        ann.type("#what", what)
+        ann.click("#add button")
+        wait_until(lambda: ann.script("return document.querySelector('#what').value") == "")
+    wait_until(lambda: texts(ben, "todo") == ["<b>bread</b>", "tea"])
+    ben.click("#todo li")
+    wait_until(lambda: ann.script("return document.querySelector('#todo li').className") == "done")
+    ann.script("document.querySelector('#todo li').dispatchEvent(new MouseEvent('dblclick'))")
+    wait_until(lambda: texts(ben, "todo") == ["tea"])
+    ben.open("about:blank")
+    wait_until(lambda: texts(ann, "people") == ["ann"], what="ben is gone")
+    assert ann.text("#state") == ""
+
+
+def texts(page, ul):
+    return page.script(f"return [...document.querySelectorAll('#{ul} li')].map(line => line.textContent)")
