@@ -93,7 +93,7 @@ class Origins:
                 raise _foreign("the page that sent this")
         elif not self._is_own(origin, headers):
             raise _foreign(origin[:100])
-        if self._is_browser(headers) and not self._goes_by(headers.get("host", "")):
+        if self.is_browser(headers) and not self._goes_by(headers.get("host", "")):
             name = headers.get("host", "")[:100]
             text = f"this node does not go by the name '{name}'; start it with --host-name, or use its address"
             raise ApiError(421, "wrong_host", text)
@@ -108,7 +108,8 @@ class Origins:
         return is_same and is_said and (scheme == "https" or not self._is_tls)
 
     @staticmethod
-    def _is_browser(headers: Mapping[str, str]) -> bool:
+    def is_browser(headers: Mapping[str, str]) -> bool:
+        """Whether a browser sent a request, for whatever page."""
         return (
             "origin" in headers or "sec-fetch-site" in headers or headers.get("user-agent", "").startswith("Mozilla/")
         )

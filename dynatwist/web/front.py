@@ -65,6 +65,7 @@ class Front:
                 data=core.handlers.data,
                 metrics=context.metrics,
                 seconds=reactor.seconds,
+                origins=self.site.origins,
                 max_head_bytes=limits.header_bytes,
                 max_body_bytes=limits.body_bytes,
             )
