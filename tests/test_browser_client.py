@@ -186,6 +186,10 @@ def test_nobody_misses_anything_while_nodes_die_and_freeze(nodes, pages, origin)
     assert ben.js("return gone") == 0, "ann was there all the time, though nodes went"
     ann.open("about:blank")
     wait_until(lambda: ben.js("return [here.records.size, gone]") == [0, 1], 5, "ann says goodbye")
+    ben.js("here.addEventListener('error', () => { gone = -1 }); here.close()")
+    wait_until(
+        lambda: ben.js("return [here.isSynced, gone]") == [False, 1], what="the mirror ends, and that is no error"
+    )
 
 
 def test_a_token_that_ends_is_renewed_once_for_all_who_wait(nodes, pages, origin):

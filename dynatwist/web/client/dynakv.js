@@ -783,11 +783,14 @@ export class Mirror extends EventTarget {
     let fails
     /** Fulfilled when it is synced. */
     this.ready = new Promise((resolve, reject) => { this.#synced = resolve; fails = reject })
-    this.#follow().catch((error) => {
-      this.isSynced = false
-      fails(error)
-      this.dispatchEvent(new CustomEvent("error", {detail: error}))
-    })
+    this.ready.catch(() => {})
+    this.#follow()
+      .then(() => fails(new Error("the mirror was closed")))
+      .catch((error) => {
+        fails(error)
+        this.dispatchEvent(new CustomEvent("error", {detail: error}))
+      })
+      .finally(() => { this.isSynced = false })
   }
 
   /** It is kept current no more. */
@@ -800,7 +803,6 @@ export class Mirror extends EventTarget {
       else if (change.type === "Updated") this.#update(change)
       else if (change.type === "Deleted") this.#remove(change)
     }
-    throw new Error("the mirror was closed")
   }
 
   #update(change) {
