@@ -50,7 +50,7 @@ class Asked(OpenRequest):
 
     def gotLength(self, length):
         self.keep_body_in_memory()
-        self.channel.happened.append(f"target {self.channel.target.decode()}")
+        self.channel.happened.append(f"{self.channel.method} {self.channel.target.decode()}")
 
     def process(self):
         self.channel.happened.append("handed on")

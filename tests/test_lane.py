@@ -28,10 +28,15 @@ CHANGING = re.compile(
 )
 
 
+PAGE = b"https://app.example.org"
+NAMED = (b"Origin: " + PAGE, b"Sec-Fetch-Site: cross-site", b"User-Agent: Mozilla/5.0")
+"""What a browser sends for a page of an origin that the nodes name."""
+
+
 @pytest.fixture(scope="module")
 def pair():
     """A node with the lane, and one without it, in a cluster; the same user on both."""
-    cluster = RealCluster.start(2, "--max-header", "2048", "--max-value", "4096")
+    cluster = RealCluster.start(2, "--max-header", "2048", "--max-value", "4096", "--cors-origin", PAGE.decode())
     lane, klein = cluster.nodes
     klein.stop()
     klein.start("--join", lane.address, "--klein-only")
@@ -121,6 +126,20 @@ SEQUENCES = {
         request(GET, b"/%b/key/k" % n, t),
         request(DELETE, b"/%b/key/k" % n, t),
     ],
+    "a page of a named origin": lambda t, n: [
+        request(PUT, b"/%b/key/k" % n, t, b'{"a": 1}', *NAMED),
+        request(GET, b"/%b/key/k" % n, t, b"", *NAMED),
+        request(PUT, b"/%b/key/k" % n, t, b"[]", *NAMED),
+        request(PUT, b"/%b/key/k" % n, t, b"{}", *NAMED, b"If-None-Match: *"),
+        request(GET, b"/%b/key/k" % n, b"", b"", *NAMED),
+        request(DELETE, b"/%b/key/k" % n, t, b"", *NAMED),
+        request(GET, b"/%b/key/k" % n, t),
+    ],
+    "a page of another origin": lambda t, n: [request(GET, b"/%b/key/k" % n, t, b"", b"Origin: https://evil.example")],
+    "a page of nobody's": lambda t, n: [request(GET, b"/%b/key/k" % n, t, b"", b"Origin: null")],
+    "a page that only looks named": lambda t, n: [request(GET, b"/%b/key/k" % n, t, b"", b"Origin: %b.example" % PAGE)],
+    "a page that says nothing": lambda t, n: [request(GET, b"/%b/key/k" % n, t, b"", *NAMED[1:])],
+    "a browser by a strange name": lambda t, n: [request(GET, b"/%b/key/k" % n, t, b"", NAMED[2])],
     "no token": lambda t, n: [request(GET, b"/%b/key/k" % n, b""), request(PUT, b"/%b/key/k" % n, b"", b"{}")],
     "bad token": lambda t, n: [request(GET, b"/%b/key/k" % n, t[:-3] + b"abc")],
     "another scheme": lambda t, n: [request(GET, b"/%b/key/k" % n, b"", b"", b"Authorization: Basic " + t)],
@@ -404,6 +423,7 @@ class TestParsing:
         "block",
         [b"Expect: 100-continue", b"Upgrade: x", b"Connection: close", b"A: 1\r\na: 2", b" A: 1", b"A",
          b"A : 1", b"A: \xe9", b"A:", b"Content-Length: 1x", b"Content-Length: +1", b"Content-Length: 9999999999",
+         b"Origin: https://app.example.org", b"Sec-Fetch-Site: same-origin", b"User-Agent: Mozilla/5.0",
          b"Transfer-Encoding: chunked", b"Cookie: a=b", b"A: b\nC: d", b"A: b\rC: d"],
     )  # fmt: skip
     def test_all_others_are_left_to_twisted(self, block):
@@ -449,6 +469,7 @@ def test_the_lane_is_taken(pair):
 
     before = taken(lane), taken(klein)
     for node in (lane, klein):
-        exchange(node, [request(GET, b"/pace/key/k", token) * 10], 10)
-    wait_until(lambda: taken(lane) >= before[0] + 10)  # what `/metrics` says may be a second old
+        for more in ((), NAMED):
+            exchange(node, [request(GET, b"/pace/key/k", token, b"", *more) * 10], 10)
+    wait_until(lambda: taken(lane) >= before[0] + 20)  # what `/metrics` says may be a second old
     assert taken(klein) == 0

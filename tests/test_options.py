@@ -54,6 +54,7 @@ class TestRefusals:
             (["--tls-cert", "/dev/null"], "--tls-key"),
             (["--tls-cert", "/no/such", "--tls-key", "/no/such"], "/no/such"),
             (["--config", "/no/such.toml"], "/no/such.toml"),
+            (["--cors-origin", "https://app.example.org/path"], "--cors-origin"),
             (["--nonsense"], "nonsense"),
             (["extra"], "extra"),
             (["--key-file", "/proc/version"], "/proc/version"),
@@ -101,6 +102,12 @@ class TestSources:
         assert config.anonymous_read
         assert config.admin_password == "long enough"
         assert "long enough" not in repr(config)
+
+    def test_a_list_in_the_environment(self):
+        config = load({}, {"DYNAKV_CORS_ORIGIN": "https://a.example, HTTP://b.example:8080"})
+        assert config.cors_origins == ("https://a.example", "http://b.example:8080")
+        with pytest.raises(ConfigError, match="DYNAKV_CORS_ORIGIN"):
+            load({}, {"DYNAKV_CORS_ORIGIN": "https://a.example,null"})
 
     def test_defaults(self):
         config = load({}, {})

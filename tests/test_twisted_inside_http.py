@@ -69,9 +69,10 @@ class TestWhereTheParserStands:
     def test_what_happens_in_order(self, channel):
         channel.dataReceived(PUT + b"12345" + GET)
         channel.requests[0].finish()
-        first = ["head with a body", "target /a", "all read", "handed on"]
-        assert channel.happened == [*first, "head", "target /a", "all read", "handed on"], (
-            "HTTPChannel tells of heads, bodies and requests in another order, or HTTPChannel._path is not the target"
+        first = ["head with a body", "PUT /a", "all read", "handed on"]
+        assert channel.happened == [*first, "head", "GET /a", "all read", "handed on"], (
+            "HTTPChannel tells of heads, bodies and requests in another order, or HTTPChannel._command and _path "
+            "are not method and target"
         )
 
     def test_a_head_that_is_not_to_go_on_does_not(self, channel):

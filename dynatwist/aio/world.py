@@ -16,7 +16,17 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
-from dynatwist.sansio.world import IS_IT_HTTPS, NOT_TRUSTED, AnswerLost, Ends, Fields, NotSent, Request, Response
+from dynatwist.sansio.world import (
+    GOODBYE,
+    IS_IT_HTTPS,
+    NOT_TRUSTED,
+    AnswerLost,
+    Ends,
+    Fields,
+    NotSent,
+    Request,
+    Response,
+)
 
 CONNECT_TIMEOUT_S = 2.0
 """Then the next node is tried."""
@@ -81,20 +91,20 @@ class _Socket:
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
-        self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._waiting: asyncio.Queue[bytes | int] = asyncio.Queue()
 
     def send(self, fields: Fields) -> None:
         self._waiting.put_nowait(msgspec.json.encode(fields))
 
-    def close(self) -> None:
-        self._waiting.put_nowait(None)
+    def close(self, code: int = GOODBYE) -> None:
+        self._waiting.put_nowait(code)
 
     async def send_all(self) -> None:
         """Send what comes, until it is to be closed, or lost."""
         with suppress(WebSocketException):
-            while (text := await self._waiting.get()) is not None:
+            while isinstance(text := await self._waiting.get(), bytes):
                 await self._connection.send(text, text=True)
-            await self._connection.close()
+            await self._connection.close(text)
 
 
 def _why(error: Exception) -> str:

@@ -9,7 +9,7 @@ the simulated world drives it too.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from twisted.logger import Logger
@@ -20,6 +20,7 @@ from dynatwist.replication.request import Kind
 
 from .data import DataRoutes
 from .limits import RESERVED_TABLES
+from .origins import Origins
 from .request import Answer, Request, error_answer
 
 MAX_HEAD_BYTES = 4096
@@ -35,10 +36,8 @@ _REQUEST_LINE = re.compile(
 )
 _HEADER = re.compile(rb"([A-Za-z][A-Za-z0-9-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*\Z")
 _KINDS = {b"GET": Kind.GET, b"PUT": Kind.PUT, b"PATCH": Kind.PATCH, b"DELETE": Kind.DELETE}
-_LEAVE = frozenset(
-    ("transfer-encoding", "expect", "upgrade", "connection", "content-encoding", "cookie", "origin", "sec-fetch-site")
-)
-"""Headers that change how a request is to be read, or tell that a browser sent it."""
+_LEAVE = frozenset(("transfer-encoding", "expect", "upgrade", "connection", "content-encoding", "cookie"))
+"""Headers that change how a request is to be read."""
 _VARYING = frozenset(("x-causal-token", "if-match", "if-none-match", "idempotency-key"))
 """Headers that differ from request to request."""
 
@@ -50,19 +49,24 @@ class Head:
     """The headers of a request, understood.
 
     :ivar length: of the body.
+    :ivar shared: lines of the answer by which a page of a named origin may read it; empty for a program.
     :ivar varies: whether the next request will have other headers.
     """
 
-    __slots__ = ("headers", "length", "varies")
+    __slots__ = ("headers", "length", "shared", "varies")
 
-    def __init__(self, headers: dict[str, str], length: int) -> None:
+    def __init__(self, headers: dict[str, str], length: int, shared: Mapping[str, str]) -> None:
         self.headers = headers
         self.length = length
+        self.shared = "".join(f"{name}: {value}\r\n" for name, value in shared.items()).encode("latin-1")
         self.varies = not _VARYING.isdisjoint(headers)
 
 
-def parse_headers(block: bytes) -> Head | None:
-    """The headers between request line and empty line, or ``None`` when they are not all plain."""
+def parse_headers(block: bytes, origins: Origins = Origins()) -> Head | None:  # noqa: B008 # nothing changes it
+    """The headers between request line and empty line, or ``None`` when they are not all plain.
+
+    What a browser sent is plain where a page of a named origin had it sent: it may do all that the lane does.
+    """
     headers: dict[str, str] = {}
     for line in block.split(b"\r\n") if block else ():
         match = _HEADER.match(line)
@@ -71,15 +75,16 @@ def parse_headers(block: bytes) -> Head | None:
         name = match[1].decode().lower()
         if name in _LEAVE and not (name == "connection" and match[2].lower() == b"keep-alive"):
             return None
-        if name == "user-agent" and match[2].startswith(b"Mozilla/"):
-            return None
         if name in headers or len(headers) >= MAX_HEADERS:
             return None
         headers[name] = match[2].decode()
     length = headers.get("content-length", "0")
     if not length.isdecimal() or len(length) > 9:
         return None
-    return Head(headers, int(length))
+    shared = origins.shown_to(headers.get("origin", ""))
+    if not shared and origins.is_browser(headers):
+        return None
+    return Head(headers, int(length), shared)
 
 
 class FastLane:
@@ -97,9 +102,11 @@ class FastLane:
         data: DataRoutes,
         metrics: Metrics,
         seconds: Callable[[], float],
+        origins: Origins,
         max_head_bytes: int,
         max_body_bytes: int,
     ) -> None:
+        self._origins = origins
         self._data = data
         self._proxies, self._audit = data.context.proxies, data.context.audit
         self._metrics = metrics
@@ -131,7 +138,7 @@ class FastLane:
             address = self._proxies.client_of(address, head.headers)
         named = {query[:1].decode(): query[2:].decode()} if query else _NO_QUERY
         request = Request(named, head.headers, data[end + 4 : size], address)
-        self._serve(method, table.decode(), key.decode(), request, respond)
+        self._serve(method, table.decode(), key.decode(), request, respond, head.shared)
         return size
 
     def _head(self, block: bytes) -> Head | None:
@@ -139,14 +146,14 @@ class FastLane:
         try:
             return self._heads[block]
         except KeyError:
-            head = parse_headers(block)
+            head = parse_headers(block, self._origins)
             if head is None or not head.varies:
                 if len(self._heads) >= HEADS_REMEMBERED:
                     self._heads.clear()
                 self._heads[block] = head
             return head
 
-    def _serve(self, method: bytes, table: str, key: str, request: Request, respond: Respond) -> None:
+    def _serve(self, method: bytes, table: str, key: str, request: Request, respond: Respond, shared: bytes) -> None:
         started_s = self._seconds()
 
         def answered(answer: Answer) -> None:
@@ -155,7 +162,7 @@ class FastLane:
                 self._audit.answered(f"data.{method.decode().lower()}", request, (table, key), answer, who)
             self._metrics.lane_requests += 1
             self._metrics.observe(method.decode(), answer.status, max(self._seconds() - started_s, 1e-6))
-            respond(rendered(answer), answer.holder)
+            respond(rendered(answer, shared), answer.holder)
 
         try:
             self._data.serve(_KINDS[method], request, table, key, answered)
@@ -167,14 +174,15 @@ class FastLane:
 
 
 _NO_QUERY: dict[str, str] = {}
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: ".encode() for status in HTTPStatus
-}
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
-def rendered(answer: Answer) -> bytes:
-    """An answer as `KleinApp` has it written."""
+def rendered(answer: Answer, shared: bytes = b"") -> bytes:
+    """An answer as `KleinApp` has it written.
+
+    :param shared: see `Head`.
+    """
     lines = [f"{name}: {value}\r\n" for name, value in answer.headers.items()]
     lines.append(f"Content-Length: {len(answer.body)}\r\n\r\n")
-    named = f"{answer.content_type}\r\n{''.join(lines)}"
-    return _STATUS_LINES[answer.status] + named.encode("latin-1", "replace") + answer.body
+    named = f"Content-Type: {answer.content_type}\r\n{''.join(lines)}"
+    return _STATUS_LINES[answer.status] + shared + named.encode("latin-1", "replace") + answer.body

@@ -5,13 +5,17 @@ neither the node's own nor named by ``--cors-origin`` gets 403 before anything e
 stranger's server resolves to this node's address ("DNS rebinding") makes its pages look like the node's own: so
 browsers have to use a name that this node goes by. Programs that are no browser send none of that, and are asked
 nothing.
+
+An origin that is named may do what its users may do with records, and nothing under ``/admin``: one page with a hole in
+it, which an administrator opens, would otherwise be enough to change rules, users and the cluster's secrets. It is told
+so in an answer that it may read.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from dynatwist.errors import ApiError
 
@@ -19,10 +23,18 @@ METHODS = "GET, PUT, PATCH, POST, DELETE"
 REQUEST_HEADERS = (
     "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Last-Event-ID, Prefer, X-Causal-Token"
 )
-SHOWN_HEADERS = "ETag, Preference-Applied, Retry-After, X-Causal-Token, X-Partial, X-Replicas"
+SHOWN_HEADERS = (
+    "Allow, ETag, Preference-Applied, Retry-After, WWW-Authenticate, "
+    "X-Causal-Token, X-Next-After, X-Partial, X-Replicas"
+)
 PREFLIGHT_S = 600
 """For so long a browser need not ask again; the longest that all of them allow."""
 _PORTS = {"http": 80, "https": 443}
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": METHODS,
+    "Access-Control-Allow-Headers": REQUEST_HEADERS,
+    "Access-Control-Max-Age": str(PREFLIGHT_S),
+}
 
 
 def _netloc(scheme: str, text: str) -> tuple[str, int] | None:
@@ -40,34 +52,64 @@ class Origins:
 
     :param allowed: other origins whose pages may send anything, such as ``https://app.example.org``.
     :param names: host names that this node goes by; addresses and ``localhost`` need not be named.
+    :param is_tls: whether the node's own pages come by HTTPS only.
     """
 
-    def __init__(self, allowed: tuple[str, ...] = (), names: tuple[str, ...] = ()) -> None:
+    def __init__(self, allowed: tuple[str, ...] = (), names: tuple[str, ...] = (), *, is_tls: bool = False) -> None:
+        self._is_tls = is_tls
         self._allowed = frozenset(allowed)
         self._names = frozenset(name.lower().rstrip(".") for name in names)
 
-    def check(self, method: str, headers: Mapping[str, str]) -> dict[str, str]:
+    def shown_to(self, origin: str) -> dict[str, str]:
+        """Headers by which a page of this origin may read an answer, an error too; none where it may not."""
+        if origin not in self._allowed:
+            return {}
+        return {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Expose-Headers": SHOWN_HEADERS,
+            "Vary": "Origin",
+        }
+
+    def is_preflight(self, method: str, origin: str) -> bool:
+        """Whether a browser asks for a page that may read answers what that page may send."""
+        return method == "OPTIONS" and origin in self._allowed
+
+    def check(self, method: str, headers: Mapping[str, str], path: bytes = b"/") -> dict[str, str]:
         """Refuse what a foreign page sent.
 
+        :param path: as it was sent.
         :returns: headers of the answer, for a page that may read it.
         :raises ApiError: 403 for a foreign page, 421 for a name that is not this node's.
         """
         origin = headers.get("origin")
-        if origin in self._allowed:
-            return _shared(origin, is_preflight=method == "OPTIONS")
+        if origin is not None and origin in self._allowed:
+            if self.is_preflight(method, origin):
+                return self.shown_to(origin) | _PREFLIGHT
+            if _is_for_administrators(path):
+                raise _foreign(origin, "may not administrate: --cors-origin opens records; use the node's own address")
+            return self.shown_to(origin)
         if origin is None:
             if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not _is_visit(method, headers):
                 raise _foreign("the page that sent this")
-        elif not _is_own(origin, headers.get("host", "")):
+        elif not self._is_own(origin, headers):
             raise _foreign(origin[:100])
-        if self._is_browser(headers) and not self._goes_by(headers.get("host", "")):
+        if self.is_browser(headers) and not self._goes_by(headers.get("host", "")):
             name = headers.get("host", "")[:100]
             text = f"this node does not go by the name '{name}'; start it with --host-name, or use its address"
             raise ApiError(421, "wrong_host", text)
         return {}
 
+    def _is_own(self, origin: str, headers: Mapping[str, str]) -> bool:
+        """Whether a page is the node's. One that came by HTTP from where the node speaks HTTPS may be anybody's."""
+        scheme, _, rest = origin.partition("://")
+        found, host = _netloc(scheme, rest), headers.get("host", "")
+        is_same = bool(host) and found is not None and found == _netloc(scheme, host)
+        is_said = headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+        return is_same and is_said and (scheme == "https" or not self._is_tls)
+
     @staticmethod
-    def _is_browser(headers: Mapping[str, str]) -> bool:
+    def is_browser(headers: Mapping[str, str]) -> bool:
+        """Whether a browser sent a request, for whatever page."""
         return (
             "origin" in headers or "sec-fetch-site" in headers or headers.get("user-agent", "").startswith("Mozilla/")
         )
@@ -95,27 +137,10 @@ def _is_visit(method: str, headers: Mapping[str, str]) -> bool:
     )
 
 
-def _is_own(origin: str, host: str) -> bool:
-    scheme, _, rest = origin.partition("://")
-    found = _netloc(scheme, rest)
-    return bool(host) and found is not None and found == _netloc(scheme, host)
+def _is_for_administrators(path: bytes) -> bool:
+    first = path.partition(b"?")[0].lstrip(b"/").partition(b"/")[0]
+    return unquote_to_bytes(first) == b"admin"
 
 
-def _foreign(who: str) -> ApiError:
-    text = f"{who} is no page of this node's, and no origin that --cors-origin names"
-    return ApiError(403, "foreign_origin", text, {"Vary": "Origin"})
-
-
-def _shared(origin: str, is_preflight: bool) -> dict[str, str]:
-    headers = {
-        "Access-Control-Allow-Origin": origin,
-        "Access-Control-Expose-Headers": SHOWN_HEADERS,
-        "Vary": "Origin",
-    }
-    if is_preflight:
-        headers |= {
-            "Access-Control-Allow-Methods": METHODS,
-            "Access-Control-Allow-Headers": REQUEST_HEADERS,
-            "Access-Control-Max-Age": str(PREFLIGHT_S),
-        }
-    return headers
+def _foreign(who: str, what: str = "is no page of this node's, and no origin that --cors-origin names") -> ApiError:
+    return ApiError(403, "foreign_origin", f"{who} {what}", {"Vary": "Origin"})

@@ -8,7 +8,7 @@ import msgspec
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet.interfaces import IAddress
 
-from dynatwist.sansio.world import Ends, Fields
+from dynatwist.sansio.world import GOODBYE, Ends, Fields
 
 SUBPROTOCOL = "dynakv.v1.json"
 OPEN_TIMEOUT_S = 5.0
@@ -26,9 +26,9 @@ class _Socket(WebSocketClientProtocol):
         """See `dynatwist.sansio.world.Socket`."""
         self.sendMessage(msgspec.json.encode(fields))
 
-    def close(self) -> None:
+    def close(self, code: int = GOODBYE) -> None:
         """See `dynatwist.sansio.world.Socket`."""
-        self.sendClose()
+        self.sendClose(code)
 
     def onOpen(self) -> None:
         self._ends.opened(self)

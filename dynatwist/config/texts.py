@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from dynatwist.api.source import Network
 from dynatwist.errors import ConfigError
@@ -12,6 +12,8 @@ from dynatwist.storage.durability import Durability
 
 Address = tuple[str, int]
 """Host and port."""
+_ORIGIN = re.compile(r"(https?)://([a-z0-9_](?:[a-z0-9._-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?")
+"""Names that are not ASCII are written as browsers send them, ``xn--...``."""
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -107,11 +109,13 @@ def registration(text: str) -> bool:
 
 
 def origin(text: str) -> str:
-    """Where pages come from, as browsers say it."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc or text != f"{parts.scheme}://{parts.netloc}":
-        raise ConfigError("expected an origin, such as https://app.example.org")
-    return text.lower()
+    """Where pages come from, as browsers say it: in small letters, without the port that goes without saying."""
+    found = _ORIGIN.fullmatch(text.lower())
+    if found is None or not 0 < int(found[3] or 1) < 1 << 16:
+        raise ConfigError("expected an origin, such as https://app.example.org, without a path, '*' or 'null'")
+    scheme, host, number = found.groups()
+    is_usual = number is None or int(number) == {"http": 80, "https": 443}[scheme]
+    return f"{scheme}://{host}" if is_usual else f"{scheme}://{host}:{int(number)}"
 
 
 def network(text: str) -> Network:

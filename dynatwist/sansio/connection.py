@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import KvError
 from .session import ENDED, Session
-from .world import Fields, Socket, Waiter, World
+from .world import ELSEWHERE, Fields, Socket, Waiter, World
 
 FIRST_PAUSE_S = 0.1
 """Before the next node is tried, at most, so that a cluster that restarts is not hammered."""
@@ -68,7 +68,7 @@ class Connection:
     def drop(self) -> None:
         """Leave this node for the next one."""
         if self._socket is not None:
-            self._socket.close()
+            self._socket.close(ELSEWHERE)
 
     def renews(self, code: str) -> bool:
         """Whether a refusal is mended by logging in again: that is done then, and a connection made anew.

@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+GOODBYE, ELSEWHERE = 1000, 4000
+"""Codes with which a websocket is closed: for good, and by a client that goes on at another node. A frozen node reads
+that when it thaws, and must not take away by what its client is seen."""
 Fields = Mapping[str, Any]
 """A message of the websocket."""
 
@@ -85,8 +88,8 @@ class Socket(Protocol):
     def send(self, fields: Fields) -> None:
         """Send a message."""
 
-    def close(self) -> None:
-        """Say goodbye; `Ends.closed` is called when the node has heard that, or is lost."""
+    def close(self, code: int = GOODBYE) -> None:
+        """End it; `Ends.closed` is called when the node has heard that, or is lost."""
 
 
 class Ends(Protocol):

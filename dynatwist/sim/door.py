@@ -15,6 +15,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.python.failure import Failure
 
 from dynatwist.api.lane import FastLane
+from dynatwist.api.origins import Origins
 from dynatwist.api.request import Answer, Request, error_answer
 from dynatwist.api.routes import find
 from dynatwist.core import Core
@@ -71,6 +72,7 @@ class Door:
             data=core.handlers.data,
             metrics=core.handlers.context.metrics,
             seconds=core.runtime.monotonic_s,
+            origins=Origins(),
             max_head_bytes=limits.header_bytes,
             max_body_bytes=limits.body_bytes,
         )

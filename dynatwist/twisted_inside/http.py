@@ -74,6 +74,11 @@ class OpenChannel(HTTPChannel):
         target: bytes = self._path
         return target
 
+    @property
+    def method(self) -> str:
+        """Its method."""
+        return str(self._command.decode("latin-1"))
+
     def bound_heads(self, most_bytes: int) -> None:
         """From now on heads longer than this are refused, and so is one line of that length."""
         self.totalHeadersSize = self.MAX_LENGTH = most_bytes

@@ -91,6 +91,7 @@ class BoundedChannel(OpenChannel):
     _is_stranger = True
     _reserved: ApiError | None = None
     _taken: ITCPTransport | None = None
+    _origin = ""
     is_gone = False
 
     def connectionMade(self) -> None:
@@ -121,6 +122,7 @@ class BoundedChannel(OpenChannel):
         if self.refused:
             return
         if self._request_timer is None and self.is_before_body:
+            self._origin = ""
             self._await("head", self.site.limits.head_s)
         super().dataReceived(data)
 
@@ -226,13 +228,19 @@ class BoundedChannel(OpenChannel):
         if not _is_plain(headers):
             self.head_malformed()
             return False
-        if self._reserved is not None and not self.target.startswith(ADMIN_PATH):
+        self._origin = headers.getRawHeaders(b"origin", [b""])[-1].decode("latin-1")
+        if self._reserved is not None and not self._is_for_all(self.target):
             self.refuse(self._reserved)
             return False
         self.await_no_more()
         if has_body:
             self._await("body", self.site.limits.body_s)
         return True
+
+    def _is_for_all(self, target: bytes) -> bool:
+        """What is answered also where there is no room: administrators; and browsers that ask for a page what it may
+        send, since it could not read the refusal otherwise."""
+        return target.startswith(ADMIN_PATH) or self.site.origins.is_preflight(self.method, self._origin)
 
     def request_read(self) -> None:
         """The request is complete."""
@@ -276,7 +284,7 @@ class BoundedChannel(OpenChannel):
         self.setTimeout(None)
         if self.transport is None:
             return
-        self.transport.write(closing_answer(error))
+        self.transport.write(closing_answer(error, self.site.origins.shown_to(self._origin)))
         self.site.metrics.observe("BAD", error.status, 0.0)
         if error.status in REFUSED:
             self.site.audit.note("request", error.code, address=self.source)

@@ -55,7 +55,7 @@ class Front:
             limits=limits,
             budget=context.budget,
             admission=Admission(context),
-            origins=Origins(config.cors_origins, config.names),
+            origins=Origins(config.cors_origins, config.names, is_tls=config.tls_cert is not None),
             proxies=context.proxies,
             audit=context.audit,
             intake=context.intake,
@@ -65,6 +65,7 @@ class Front:
                 data=core.handlers.data,
                 metrics=context.metrics,
                 seconds=reactor.seconds,
+                origins=self.site.origins,
                 max_head_bytes=limits.header_bytes,
                 max_body_bytes=limits.body_bytes,
             )

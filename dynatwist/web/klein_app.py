@@ -25,7 +25,7 @@ from dynatwist.budget import Charge
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
 
-from . import browser
+from .client import NAMES, client_file, client_list
 from .dashboard import dashboard_file
 from .handshake import check_handshake
 from .pace import Pace
@@ -84,10 +84,11 @@ class KleinApp:
         self._plain_route("/<a>/subscribe", self._subscribe)
         self._plain_route("/ws", self._websocket)
         self._plain_route("/", self._front_page)
-        for name in browser.NAMES:
-            self._plain_route(f"/client/{name}", partial(self._client_file, name=name))
         self._plain_route("/admin", self._dashboard)
         self._plain_route("/admin/assets/<a>", self._dashboard)
+        self._plain_route("/client/", lambda request: self._send(request, client_list()))
+        for file in NAMES:
+            self._plain_route(f"/client/{file}", partial(self._client_file, name=file))
         self.klein.handle_errors(Exception)(self._failed)
 
     def resource(self) -> Any:
@@ -241,13 +242,8 @@ class KleinApp:
         where = {"store": "DynaTwist", "dashboard": "/admin", "health": "/heartbeat", "members": "/membership"}
         return self._send(request, json_answer(200, where))
 
-    def _client_file(self, request: BoundedRequest, *, name: str) -> bytes:
-        body, content_type = browser.client_file(name)
-        tag = f'"{browser.integrity(name)}"'
-        headers = {"ETag": tag, "Cache-Control": browser.CACHE, "X-Content-Type-Options": "nosniff"}
-        if tag.encode() in (request.getHeader(b"if-none-match") or b""):
-            return self._send(request, Answer(304, b"", content_type, headers))
-        return self._send(request, Answer(200, body, content_type, headers))
+    def _client_file(self, request: BoundedRequest, name: str) -> bytes:
+        return self._send(request, client_file(name, headers_of(request).get("if-none-match", "")))
 
     def _dashboard(self, request: BoundedRequest, name: str = "index.html") -> bytes:
         body, content_type = dashboard_file(name)

@@ -84,7 +84,7 @@ class BoundedRequest(OpenRequest):
         if self._is_gone:
             return  # its client did not wait
         try:
-            shared = self.channel.site.origins.check(self.method.decode("latin-1"), headers_of(self))
+            shared = self.channel.site.origins.check(self.method.decode("latin-1"), headers_of(self), self.path)
         except ApiError as error:
             self.channel.refuse(error)
             return

@@ -43,6 +43,9 @@ CLOSE_GOING_AWAY = 1001
 CLOSE_POLICY = 1008
 CLOSE_TRY_LATER = 1013
 """Codes of RFC 6455, section 7.4.1, and of its registry: going away, policy violation, try again later."""
+CLOSE_ELSEWHERE = 4000
+"""A client's that has gone on at another node, since this one did not answer: what it is seen by is there by now. A
+node that was frozen reads the goodbye when it thaws, and must not take that away."""
 
 
 @implementer(IPushProducer)
@@ -231,7 +234,8 @@ class KvSocket(OpenSocket):
             self._sockets.discard(self)
             self._core.handlers.context.metrics.websocket_connections -= 1
             self._pipeline.close()
-            self.session.close(in_order=self._ends_in_order, silent_s=self._heartbeat.silent_s)
+            in_order = self._ends_in_order and code != CLOSE_ELSEWHERE
+            self.session.close(in_order=in_order, silent_s=self._heartbeat.silent_s)
             self.session = None
         self._heartbeat.stop()
         if self._receiving is not None:

@@ -1,0 +1,90 @@
+"""The pure parts of the browser's client, by Node.js where that is installed; Chromium runs the rest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import dynatwist.web.client
+
+MODULE = Path(dynatwist.web.client.__file__).with_name("dynakv.js")
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+
+
+def evaluated(expression):
+    """What an expression comes to, in which the module's names are there; as JSON."""
+    program = f"import * as dynakv from {json.dumps(MODULE.as_uri())}\nconst {{named, query, urlsOf, lifeOf, errorOf, "
+    program += "EventParser, frameOf, freshName, KvError, NotFound, PreconditionFailed} = dynakv\n"
+    program += f"console.log(JSON.stringify({expression}))"
+    done = subprocess.run(
+        ["node", "--input-type=module", "-"], input=program, capture_output=True, text=True, timeout=20, cwd="/tmp"
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+STREAM = (
+    ":\nid: c0\n\n"
+    'id: c1\ndata: {"Updated":{"value":{"n":1}},"key":"a"}\n\n'
+    'data: "Deleted"\r\n\r\n'
+    'id: c2\ndata: {"Deleted":"expired","key":"b"}\n\n'
+    "event: synced\nid: c3\ndata: {}\n\n:\n\nevent: reset\ndata: {}\n\n"
+)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_an_event_stream_is_read_however_it_is_cut(size):
+    pieces = [STREAM[at : at + size] for at in range(0, len(STREAM), size)]
+    frames = evaluated(
+        f"(parser => {json.dumps(pieces)}.flatMap(piece => parser.push(piece)).map(event => frameOf(event, 't', 'k')))"
+        "(new EventParser())"
+    )
+    event = {"op": "event", "table": "t"}
+    assert frames == [
+        {"id": 3, "cursor": "c0"},
+        {**event, "key": "a", "cursor": "c1", "type": "Updated", "record": {"value": {"n": 1}}},
+        {**event, "key": "k", "type": "Deleted", "record": None, "reason": "deleted"},
+        {**event, "key": "b", "cursor": "c2", "type": "Deleted", "record": None, "reason": "expired"},
+        {"op": "synced", "cursor": "c3"},
+        {"op": "reset"},
+    ]
+
+
+def test_each_operation_of_a_batch_has_a_name_unless_it_is_to_have_none():
+    ops = evaluated("named([{op: 'put', key: 'a', value: {}}, {op: 'delete', key: 'b', idempotencyKey: ''}, "
+                    "{op: 'delete', key: 'c', idempotencyKey: 'mine'}])")  # fmt: skip
+    assert ops[0].pop("idempotency_key").endswith(".0")
+    assert ops == [
+        {"op": "put", "key": "a", "value": {}},
+        {"op": "delete", "key": "b"},
+        {"op": "delete", "key": "c", "idempotency_key": "mine"},
+    ]
+    one, other = evaluated("[freshName(), freshName()]")
+    assert one != other
+    assert len(one) == 16
+
+
+def test_urls_and_queries_are_forgiving():
+    assert evaluated("urlsOf('127.0.0.1:6661/')") == ["http://127.0.0.1:6661"]
+    assert evaluated("urlsOf(['https://a.example//', 'b.example:1'])") == ["https://a.example", "http://b.example:1"]
+    assert evaluated("query({a: 1, b: undefined, c: 'ä&'})") == "?a=1&c=%C3%A4%26"
+    assert evaluated("query({b: undefined})") == ""
+    assert evaluated("(() => { try { urlsOf([]) } catch (error) { return error.message } })()").startswith("give at")
+
+
+def test_errors_are_classes_with_status_and_code():
+    missing = evaluated("(e => [e instanceof NotFound, e instanceof KvError, e.name, e.status, e.code, e.message])"
+                        """(errorOf(404, '{"error":"no such key","code":"not_found"}'))""")  # fmt: skip
+    assert missing == [True, True, "NotFound", 404, "not_found", "no such key"]
+    told = evaluated("""errorOf(412, '{"error":"x","code":"precondition_failed","record":null}').held""")
+    assert told is None
+    assert evaluated("(e => [e.code, e.retryAfterS])(errorOf(502, '<html>bad gateway', '7'))") == ["unknown", 7]
+
+
+def test_how_long_a_token_lives_is_read_from_it():
+    assert evaluated("lifeOf(`x.${btoa(JSON.stringify({iat: 10, exp: 70}))}.y`)") == 60_000
+    assert evaluated("lifeOf('a service token') === Infinity")
