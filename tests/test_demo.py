@@ -154,7 +154,9 @@ def with_ports(text, ports):
 
 def test_the_tour(start, tmp_path):
     demo = start()
-    first, watch, killed, frozen, around, http, _, python, *_ = [with_ports(one, demo.ports) for one in blocks()]
+    told = [with_ports(one, demo.ports) for one in blocks()]
+    first, watch, killed, frozen, around, http, *others = told
+    (python,) = (one for one in others if one.startswith("from dynatwist.sync"))
     env = {**demo.env, "DYNAKV_URL": " ".join(f"127.0.0.1:{port}" for port in demo.ports), "EDITOR": "true"}
 
     def run(text):

@@ -110,7 +110,6 @@ PATHS = {
     "/safe/key/%zz": 400,
     "/safe/key/": 404,
     "/safe/key": 404,
-    "/": 404,
     "/nothing/here/at/all": 404,
     "/safe/key/k?r=three": 400,
     "/safe/key/k?r=": 400,
