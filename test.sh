@@ -29,5 +29,5 @@ say "types ..."
 say "documentation ..."
 .venv/bin/sphinx-build -q -W -b html docs docs/_build/html
 say "tests ..."
-# Two at once: half of the time is spent waiting. A file stays together, for the nodes that its tests share.
-.venv/bin/pytest tests -n 2 --dist loadfile
+# Three at once on two cores: half of the time is spent waiting. A file stays together, for the nodes that its tests share.
+.venv/bin/pytest tests -n 3 --dist loadfile

@@ -29,9 +29,9 @@ from cryptography.x509.oid import NameOID
 from dynatwist.storage.keyfile import parse
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
-PORTS, PORTS_PER_WORKER = 12000, 4000
-"""With the peer ports, 10000 above, below the range of outgoing connections; two processes of tests share them."""
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 2
+PORTS, PORTS_PER_WORKER = 12000, 3000
+"""With the peer ports, 10000 above, below the range of outgoing connections; three processes of tests share them."""
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 3
 _next_port = PORTS + _worker * PORTS_PER_WORKER + os.getpid() % 100 * 20
 
 
