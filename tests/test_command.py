@@ -140,6 +140,31 @@ class TestWhoAsks:
             run("context", "remove", name)
 
 
+class TestSessions:
+    def test_a_cluster_that_is_where_another_was_takes_its_place(self, tmp_path, monkeypatch):
+        from dynatwist.cli import sessions
+
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+        class Client:
+            urls, token = ["http://127.0.0.1:6671"], "new"
+
+            def stats(self):
+                return {"cluster": {"id": self.cluster}}
+
+            def members(self):
+                return {"nodes": {"127.0.0.1:6671": {}}}
+
+        client = Client()
+        for client.cluster, client.token in (("one", "old"), ("two", "new")):
+            sessions.keep_token(client, "ann")
+        assert sessions.token_for(client, "") == "new"
+
+    def test_a_token_from_elsewhere_that_is_none_leaves_those_who_are_logged_in(self, run, ann):
+        run("get", "v", "k", status=6, DYNAKV_TOKEN="x.y.z")
+        assert run("-o", "raw", "whoami").startswith("ann\t")
+
+
 @pytest.mark.usefixtures("ann")
 class TestRecords:
     def test_values_come_from_many_places(self, run, tmp_path):

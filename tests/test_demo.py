@@ -135,6 +135,20 @@ def test_a_node_that_was_frozen_is_ended_after_its_demo_was_killed(start):
     wait_until(lambda: not nodes_of(demo))
 
 
+def test_a_process_that_has_the_number_of_a_node_of_before_is_let_alone(start, tmp_path):
+    demo = start("--nodes", "1")
+    other = subprocess.Popen(["sleep", "60"])
+    (state,) = (tmp_path / ".local" / "state" / "dynakv" / "demos").glob("*.json")
+    told = json.loads(state.read_text())
+    state.write_text(json.dumps({**told, "pids": [other.pid]}))
+    assert "node 1 is down" in demo.run("demo", "kill", "1", status=1)
+    assert other.poll() is None
+    state.with_name(f"{other.pid}.json").write_text(json.dumps({**told, "pid": other.pid, "ports": [1]}))
+    assert demo.run("-o", "raw", "demo", "status").split("\t")[1] == f"http://127.0.0.1:{demo.ports[0]}"
+    other.kill()
+    other.wait()
+
+
 # The README's tour
 
 

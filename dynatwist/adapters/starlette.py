@@ -100,9 +100,11 @@ class DynakvSessions:
             return self._cookie_of("", 0)
         client = await self._connected()
         if session == before:
-            with suppress(NotFound):
+            try:
                 await client.touch(self._table, name, self._max_age_s)
-            return ""
+            except NotFound:  # it was ended meanwhile
+                return self._cookie_of("", 0)
+            return self._cookie_of(name, self._max_age_s)  # it lives as long from now on, in the browser too
         held, name = ("*" if name else None), name or token_urlsafe(ID_BYTES)
         try:
             await client.put(self._table, name, session, ttl=self._max_age_s, if_match=held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ def logout(chosen: Chosen, name: str | None) -> None:
     """Have all tokens of a user stop working, and forget the one here; of whoever is logged in when not named."""
     from dynatwist.sync import Unauthorized
 
-    current, _ = who(chosen.urls, chosen.user)
+    current, others = who(chosen.urls, chosen.user)
     user = name or current
     if not user:
         fail("nobody is logged in here", LOGIN)
@@ -102,7 +103,7 @@ def logout(chosen: Chosen, name: str | None) -> None:
         forget_token(chosen.urls, user)
         click.echo(said)
 
-    run(chosen, work)
+    run(replace(chosen, user=user) if user in (current, *others) else chosen, work)
 
 
 @click.command()

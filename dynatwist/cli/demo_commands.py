@@ -58,7 +58,7 @@ def _pid(running: demo_state.Running, number: int) -> int:
 def _send(port: int | None, number: int, what: signal.Signals, done: str, frozen: bool | None) -> None:
     running = _running(port)
     pid = _pid(running, number)
-    if not pid or not demo_state.send(pid, what):
+    if not pid or not demo_state.send(running, pid, what):
         fail(f"node {number} is down; dynakv demo restart {number}")
     if frozen is not None:
         others = [one for one in running.frozen if one != number]
@@ -97,7 +97,7 @@ def restart(number: int, port: int | None) -> None:
     """Start node N again, and wait until it serves."""
     running = _running(port)
     pid = _pid(running, number)
-    if pid and demo_state.send(pid, signal.SIGKILL):
+    if pid and demo_state.send(running, pid, signal.SIGKILL):
         _until(lambda: (told := demo_state.recall(running.pid)) is not None and told.pids[number - 1] != pid)
     node_port = running.ports[number - 1]
 

@@ -61,7 +61,7 @@ def all_running() -> list[Running]:
             one = load(os.path.join(state_folder(), "demos", name), Running)
             if one is None:
                 continue
-            if _is_there(one.pid):
+            if _is_of(one.pid, b"demo"):
                 found.append(one)
             else:
                 forget(one.pid)
@@ -72,25 +72,26 @@ def all_running() -> list[Running]:
 def _end_nodes(killed: Running) -> None:
     """End the nodes of a demo that was killed: those that run have noticed and ended, a frozen one notices nothing."""
     for pid in killed.pids:
-        with suppress(OSError):  # it is gone, or this system does not tell
-            if f"{killed.folder}{os.sep}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGKILL)
+        if os.path.isdir("/proc/self"):  # another system does not tell whose a process is by now
+            send(killed, pid, signal.SIGKILL)
 
 
-def _is_there(pid: int) -> bool:
+def _is_of(pid: int, mark: bytes) -> bool:
+    """Whether a process is there, and has something in its command line: a number may be another process's by now."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        if os.path.isdir("/proc/self"):
+            return mark in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
         return False
-    except PermissionError:
-        return True
     return True
 
 
-def send(pid: int, number: signal.Signals) -> bool:
-    """Send a process a signal; false where it is gone."""
-    try:
+def send(running: Running, pid: int, number: signal.Signals) -> bool:
+    """Send a node of a demo a signal; false where it is gone."""
+    if not pid or not _is_of(pid, f"{running.folder}{os.sep}".encode()):
+        return False
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True
+        return True
+    return False

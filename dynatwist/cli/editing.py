@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,9 +37,9 @@ def edit(chosen: Chosen, table: str, key: str) -> None:
     def work(client: Client) -> None:
         try:
             record = client.get(table, key)
-            before, tag = _text(record.value), record.etag
+            before, tag, ends_ms = _text(record.value), record.etag, record.expires_at
         except NotFound:
-            before, tag = "{\n}\n", None
+            before, tag, ends_ms = "{\n}\n", None, None
         path = _begun(before)
         value = _edited(path, before)
         if value is None:
@@ -46,7 +47,8 @@ def edit(chosen: Chosen, table: str, key: str) -> None:
             click.echo("nothing was changed")
             return
         try:
-            written = client.put(table, key, value, if_match=tag, if_none_match=tag is None)
+            left_s = None if ends_ms is None else max(1, round(ends_ms / 1000 - time.time()))
+            written = client.put(table, key, value, ttl=left_s, if_match=tag, if_none_match=tag is None)
         except PreconditionFailed as error:
             _show_difference(error, value)
             fail(f"somebody else has written {key} meanwhile; your text is in {path}", CONDITION)

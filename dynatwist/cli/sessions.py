@@ -94,6 +94,10 @@ def keep_token(client: Client, user: str) -> None:
     cluster = _cluster_of(client)
     session = sessions.setdefault(cluster, Session([], user, {}))
     found = {*session.addresses, *map(address_of, client.urls), *_members(client)}
+    for name in [one for one in sessions if one != cluster]:  # which is not there any more, where this one is now
+        sessions[name].addresses = [address for address in sessions[name].addresses if address not in found]
+        if not sessions[name].addresses:
+            del sessions[name]
     assert client.token is not None
     sessions[cluster] = Session(sorted(found), user, {**session.tokens, user: client.token})
     save(_path(), sessions)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from dynatwist.sync import Change, Client
 
 
+MOST_CHARS = 100_000
+"""Of a value in the environment; Linux takes 128 KiB for one, and stdin has it anyway."""
+
+
 @click.command()
 @table_argument
 @click.argument("key", required=False)
@@ -63,11 +67,15 @@ def _tell(command: str, change: Change) -> None:
         "DYNAKV_TYPE": change.type,
         "DYNAKV_TABLE": change.table,
         "DYNAKV_KEY": change.key,
-        "DYNAKV_VALUE": _value(change),
+        "DYNAKV_VALUE": _value(change) if len(_value(change)) <= MOST_CHARS else "",
     }
     sys.stdout.flush()
-    done = subprocess.run(
-        command, shell=True, input=msgspec.json.encode(change), env={**os.environ, **told}, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, shell=True, input=msgspec.json.encode(change), env={**os.environ, **told}, check=False
+        )
+    except (OSError, ValueError) as error:
+        click.echo(f"dynakv: the command cannot be run for {change.key or change.type}: {error}", err=True)
+        return
     if done.returncode:
         click.echo(f"dynakv: the command ended with {done.returncode} for {change.key or change.type}", err=True)

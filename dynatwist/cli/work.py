@@ -50,7 +50,7 @@ def run(chosen: Chosen, work: Work) -> None:
         with connected(chosen) as client:
             work(client)
     except Unauthorized as error:
-        if error.code == "bad_token":
+        if error.code == "bad_token" and not chosen.token:
             with suppress(DynakvError):
                 forget_token(chosen.urls, chosen.user)
         fail(f"{error} (dynakv login NAME, or set DYNAKV_TOKEN)", LOGIN)

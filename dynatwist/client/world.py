@@ -138,7 +138,8 @@ class TwistedWorld:
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
-        factory = Sockets(f"{'wss' if secure else 'ws'}://{parts.hostname}:{port}/ws", ends, ping_s)
+        named = f"[{host}]" if ":" in host else host
+        factory = Sockets(f"{'wss' if secure else 'ws'}://{named}:{port}/ws", ends, ping_s)
         endpoint: Any = HostnameEndpoint(self._reactor, host, port, timeout=OPEN_TIMEOUT_S)
         if secure:
             endpoint = wrapClientTLS(self._policy.options(host), endpoint)

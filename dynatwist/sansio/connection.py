@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .errors import KvError
+from .errors import Forbidden, KvError, NotFound, Unauthorized
 from .session import ENDED, Session
 from .world import ELSEWHERE, Fields, Socket, Waiter, World
 
@@ -54,6 +54,7 @@ class Connection:
         self._closing: Waiter | None = None
         self._shown: str | None = None
         self._is_connecting = False
+        self._is_renewing = False
         self._connect()
 
     def send(self, fields: Fields) -> None:
@@ -75,16 +76,21 @@ class Connection:
 
         :param code: of the refusal.
         """
+        if self._is_renewing:  # what follows on the refused token is refused too, and means nothing
+            return True
         if code != ENDED or not self._session.can_renew:
             return False
+        self._is_renewing = True
         self._world.start(self._renew())
         return True
 
     async def _renew(self) -> None:
         try:
             await self._session.renew(self._shown)
+        except (Unauthorized, Forbidden, NotFound):
+            self._session.give_up(self._shown)  # the secret is none any more: the next connection is told so, for good
         except KvError:
-            self._session.use(None)  # the secret is none any more: the next connection is told so, for good
+            pass  # no node could tell; the next connection tries again
         self.drop()
 
     def close(self) -> Waiter:
@@ -105,7 +111,7 @@ class Connection:
 
     def opened(self, socket: Socket) -> None:
         """See `Ends`."""
-        self._is_connecting = False
+        self._is_connecting = self._is_renewing = False
         self._socket = socket
         if self._is_over:
             socket.close()

@@ -67,7 +67,11 @@ class Mirror(Mapping[str, AnyRecord]):
         self._watch.close()
 
     async def __aenter__(self) -> Mirror:
-        await self.wait_synced()
+        try:
+            await self.wait_synced()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

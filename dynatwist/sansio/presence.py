@@ -92,6 +92,9 @@ class Presence:
         except KvError:
             await self._connection.close().awaited
             raise
+        except BaseException:  # cancelled: nobody waits for the goodbye
+            self._connection.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -92,7 +92,7 @@ class Requests:
     async def logout(self, name: str) -> None:
         """Have all of the user's tokens stop working."""
         await self._json("POST", f"/auth/{quoted(name)}/logout", {}, repeatable=True)
-        self._session.use(None)
+        self._session.forget(f"/auth/{quoted(name)}")
 
     async def ticket(self) -> str:
         """A ticket for one subscription or websocket of a program that cannot send a token, such as a page; good for
@@ -172,7 +172,7 @@ class Requests:
     ) -> AnyRecord | None:
         """Change a record by what it is: read it, write what is made of it if nobody has written since, else again.
 
-        Exact in a strong table; in others as exact as a condition is.
+        Exact in a strong table; in others as exact as a condition is. A record that was to end is put without an end.
 
         :param change: makes the new value of the one there is, ``None`` where there is none; called once a try. If it
             answers ``None``, all is left as it is.

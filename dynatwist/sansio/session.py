@@ -53,6 +53,16 @@ class Session:
         answer = await self._nodes.request("POST", path, body, {}, repeatable=True)
         return msgspec.json.decode(answer, type=_Issued).token
 
+    def give_up(self, token: str | None) -> None:
+        """A token has ended, and its secret is none any more; harmless where another login came between."""
+        if self._token == token:
+            self.use(None)
+
+    def forget(self, path: str) -> None:
+        """The user who logs in by a path has logged out."""
+        if self._login is None or self._login[0] == path:
+            self.use(None)
+
     @property
     def can_renew(self) -> bool:
         """Whether there is a secret to log in by."""
@@ -90,13 +100,16 @@ class Session:
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> bytes:
         """Ask as this user; see `Failover.request`."""
-        token = self._token
+        token, login = self._token, self._login
         try:
             return await self._ask(method, path, body, headers, repeatable, timeout_s)
         except Unauthorized as error:
-            if error.code != ENDED or not self.can_renew:
+            if error.code != ENDED or login is None:
                 raise
+            refused = error
         await self.renew(token)
+        if self._login is not login:  # the program is somebody else by now, in whose name this is not asked
+            raise refused
         return await self._ask(method, path, body, headers, repeatable, timeout_s)
 
     async def _ask(

@@ -101,7 +101,11 @@ class Watch:
 
     async def __aenter__(self) -> Watch:
         """Nothing is missed from here on."""
-        await self.subscribed()
+        try:
+            await self.subscribed()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

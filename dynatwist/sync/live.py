@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
 
 from dynatwist.sansio.lock import Lock as AsyncLock
@@ -79,10 +79,24 @@ class Mirror(Mapping[str, AnyRecord]):
         return self._inner[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(list(self._inner))
+        return iter(self._now())
 
     def __len__(self) -> int:
         return len(self._inner)
+
+    def items(self) -> ItemsView[str, AnyRecord]:
+        """Keys and records, as they are now."""
+        return self._now().items()
+
+    def values(self) -> ValuesView[AnyRecord]:
+        """Records, as they are now."""
+        return self._now().values()
+
+    def _now(self) -> dict[str, AnyRecord]:
+        async def copied() -> dict[str, AnyRecord]:
+            return dict(self._inner)
+
+        return self._portal.run(copied())
 
     @property
     def is_synced(self) -> bool:

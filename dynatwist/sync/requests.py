@@ -142,7 +142,7 @@ class Requests:
     ) -> AnyRecord | None:
         """Change a record by what it is: read it, write what is made of it if nobody has written since, else again.
 
-        Exact in a strong table; in others as exact as a condition is.
+        Exact in a strong table; in others as exact as a condition is. A record that was to end is put without an end.
 
         :param change: makes the new value of the one there is, ``None`` where there is none; called once a try. If it
             answers ``None``, all is left as it is.

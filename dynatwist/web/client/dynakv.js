@@ -1014,7 +1014,7 @@ export class Client {
 
   async #write(method, path, body, {ifMatch, ifNoneMatch = false, idempotencyKey = freshName(), ...options}) {
     const headers = {}
-    if (ifMatch !== undefined) headers["If-Match"] = `"${ifMatch}"`
+    if (ifMatch !== undefined) headers["If-Match"] = ifMatch === "*" ? "*" : `"${ifMatch}"`
     if (ifNoneMatch) headers["If-None-Match"] = "*"
     if (ifMatch !== undefined || ifNoneMatch) headers.Prefer = "return=representation"
     if (idempotencyKey !== "") headers["Idempotency-Key"] = idempotencyKey
