@@ -294,6 +294,17 @@ class TestWatch:
         out, told = writing.communicate(timeout=20)
         assert (json.loads(out)["type"], told) == ("begin", "")
 
+    def test_a_pipe_that_is_closed_while_nothing_happens_ends_it(self, env, run):
+        run("put", "w", "before", "n=0")
+        watching = subprocess.Popen(
+            [DYNAKV, "watch", "w", "--initial"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for line in watching.stdout:
+            if json.loads(line)["type"] == "synced":
+                break
+        watching.stdout.close()
+        assert (watching.wait(20), watching.stderr.read()) == (1, b"")
+
     def test_on_a_terminal_it_is_for_people(self, env, run):
         terminal = Terminal(env, "watch", "w", "--initial")
         terminal.until("synced")

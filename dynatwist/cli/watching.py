@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ import msgspec
 
 from .arguments import table_argument
 from .chosen import Chosen
+from .unread import ended_when_unread
 from .work import run
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def watch(chosen: Chosen, table: str, key: str | None, prefix: str | None, initi
             else:
                 click.echo(msgspec.json.encode(change))
 
-    run(chosen, work)
+    with ended_when_unread() if command is None else nullcontext():
+        run(chosen, work)
 
 
 def _value(change: Change) -> str:
