@@ -87,12 +87,17 @@ class Births:
         return self._creates(key, one) and knows_what_was_before(record.lineage, one.lineage)
 
     def _asks_a_majority(self, key: Key, record: Record) -> bool:
-        """Whether who writes a record reaches so many owners that even those reachable need a majority of all."""
+        """Whether the writer of a record knows so many owners to be whole that even those are a majority of all.
+
+        A read asks no others: what an owner holds that is filling says nothing.
+        """
+        partition = partition_of(*key)
         for core in self._cluster.cores():
             if core.store.actor == record.dot.actor:
-                groups = core.cluster.ownership.groups(partition_of(*key))
-                reached = sum(map(core.cluster.peers.is_reachable, groups[-1]))
-                return len(groups) == 1 and majority(reached) >= majority(len(groups[-1]))
+                me, peers = core.cluster.me.node_id, core.cluster.peers
+                groups = core.cluster.ownership.groups(partition)
+                asked = sum(owner == me or peers.is_whole_at(owner, partition) for owner in groups[-1])
+                return len(groups) == 1 and majority(asked) >= majority(len(groups[-1]))
         return False
 
     def _is_repeated(self, key: Key, record: Record) -> bool:
