@@ -112,7 +112,7 @@ class Core:
 
     def _build_cluster(self, identity_file: IdentityFile) -> None:
         config, identity = self.config, self.identity
-        me = Member(identity.node_id, config.host, config.port, config.actual_peer_port)
+        me = Member(identity.node_id, config.host, config.port, config.actual_peer_port, config.zone)
         self.cluster = Cluster(
             me=me,
             identity=identity,

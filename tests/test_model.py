@@ -6,6 +6,7 @@ from itertools import pairwise, permutations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from dynatwist.model.clock import HybridClock, Stamp
 from dynatwist.model.digest import BucketDigests
@@ -261,6 +262,39 @@ class TestPlacement:
         before = preference_list(partition, frozenset(members), 3)
         after = preference_list(partition, frozenset(members[1:]), 3)
         assert [owner for owner in before if owner != members[0]] == list(after[: len(set(before) - {members[0]})])
+
+    @given(st.integers(0, PARTITIONS - 1), st.lists(st.sampled_from(["a", "b", "c", "d", ""]), min_size=1, max_size=9))
+    def test_owners_lie_in_as_many_zones_as_there_are(self, partition, zones):
+        """A member that does not say where it runs counts as a zone of its own."""
+        members = [Member(bytes([n]) * 8, "h", n, n, zone) for n, zone in enumerate(zones, 1)]
+        places = {member.node_id: member.zone or member.node_id for member in members}
+        registry = Registry(b"c", 1, 3, tuple(members), zoned=True)
+        owners = registry.owners(partition)
+        assert len(owners) == len(set(owners)) == min(3, len(members))
+        assert len({places[owner] for owner in owners}) == min(3, len(set(places.values())))
+
+    @given(st.integers(0, PARTITIONS - 1), st.lists(st.sampled_from(["a", "b", "c", ""]), min_size=2, max_size=9))
+    def test_a_member_that_joins_its_zone_takes_one_place_at_most(self, partition, zones):
+        members = tuple(Member(bytes([n]) * 8, "h", n, n, zone) for n, zone in enumerate(zones, 1))
+        without = Registry(b"c", 1, 3, members[1:], zoned=True).owners(partition)
+        joined = Registry(b"c", 1, 3, members, zoned=True).owners(partition)
+        assert set(joined) - set(without) <= {members[0].node_id}
+        assert len(set(without) - set(joined)) <= 1
+
+    def test_zones_count_when_all_have_said_theirs_and_from_then_on(self):
+        members = [Member(bytes([n]) * 8, "h", n, n) for n in range(1, 6)]
+        registry = Registry(b"c", 1, 3, tuple(members))
+        for number, zone in enumerate("aaabb"):
+            assert (registry.zoned, registry.changing) == (False, False)
+            members[number] = structs.replace(members[number], zone=zone)
+            registry = registry.with_members(members)
+        assert (registry.previously_zoned, registry.zoned, registry.changing) == (False, True, True)
+        assert registry.old_owners(7) == Registry(b"c", 1, 3, tuple(members)).owners(7)
+        settled = registry.settled()
+        assert (settled.zoned, settled.owners(7)) == (True, registry.owners(7))
+        joined = settled.with_members([*members, Member(b"new node", "h", 9, 9)])
+        assert (joined.previously_zoned, joined.zoned) == (True, True)
+        assert joined.old_owners(7) == settled.owners(7)
 
     def test_the_system_partition_is_everywhere(self):
         members = frozenset(bytes([n]) * 8 for n in range(7))

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from dynatwist.agreement.registrar import FOUND_AFTER_S, FOUND_WITHOUT_MAJORITY_AFTER_S
+from dynatwist.cluster.greeting import refusal_of
+from dynatwist.model.registry import Member
+from dynatwist.model.ring import PARTITIONS
 from dynatwist.net.arrival import Arrival
-from dynatwist.net.messages import Join, Unable
+from dynatwist.net.messages import WIRE_VERSION, Done, Hello, Join, Unable
 from dynatwist.sim.cluster import SimCluster
+from dynatwist.sim.mount import Mount
 from dynatwist.sim.world import World
+from dynatwist.storage.identity import COPIES
+from dynatwist.storage.seal import ZONED_VERSION
 
 
 def common_list(nodes):
@@ -133,3 +140,67 @@ def test_regression_who_was_struck_out_while_cut_off_hears_of_it_when_it_is_back
     cluster.network.heal()
     assert world.run_until(lambda: away.core.cluster.ownership.is_removed, 30)
     assert world.run_until(lambda: not away.core.repair.surplus(), 30)
+
+
+class TestZones:
+    """Nodes say where they run; once all have, owners lie in different zones."""
+
+    def restarted(self, world, cluster, node, zone):
+        node.kill()
+        node.move(zone)
+        node.start()
+        assert world.run_until(cluster.is_settled, 60)
+
+    def test_are_given_one_by_one_and_then_data_move(self):
+        world, cluster = started(4)
+        assert world.run_until(cluster.is_settled, 30)
+        for number, zone in enumerate("aab"):
+            self.restarted(world, cluster, cluster.nodes[number], zone)
+            assert not cluster.registry().zoned
+        self.restarted(world, cluster, cluster.nodes[3], "c")
+        registry = cluster.registry()
+        assert (registry.zoned, registry.changing) == (True, False)
+        places = {member.node_id: member.zone for member in registry.members}
+        assert all({places[owner] for owner in registry.owners(number)} == set("abc") for number in range(PARTITIONS))
+
+    def test_a_member_that_is_started_without_one_stays_where_it_was(self):
+        world, cluster = started(3)
+        for node, zone in zip(cluster.nodes, "abc", strict=True):
+            self.restarted_later(node, zone)
+        assert world.run_until(cluster.is_settled, 60)
+        assert world.run_until(lambda: cluster.registry().zoned, 30)
+        before = cluster.registry()
+        self.restarted(world, cluster, cluster.nodes[1], "")
+        world.run(world.now_s + 5)
+        assert cluster.registry() == before
+
+    def restarted_later(self, node, zone):
+        node.kill()
+        node.move(zone)
+        node.start()
+
+    def test_nobody_joins_without_one(self):
+        world, cluster = started(3)
+        for node, zone in zip(cluster.nodes, "abc", strict=True):
+            self.restarted_later(node, zone)
+        assert world.run_until(lambda: cluster.registry() is not None and cluster.registry().zoned, 60)
+        stranger = Member(b"stranger", "10.0.0.9", 7000, 17000)
+        said = []
+        for member in (stranger, structs.replace(stranger, zone="d")):
+            join = Join(member, 3, cluster.nodes[0].core.registrar._secrets())
+            cluster.nodes[0].core.registrar._on_join(Arrival(member.node_id), join, said.append)
+        assert "start 10.0.0.9:7000 with --zone" in said[0].reason
+        assert said[1] == Done()
+
+    def test_a_release_that_knows_none_is_told_so_and_does_not_start_with_such_data(self):
+        world, cluster = started(3)
+        for node, zone in zip(cluster.nodes, "abc", strict=True):
+            self.restarted_later(node, zone)
+        assert world.run_until(lambda: cluster.registry() is not None and cluster.registry().zoned, 60)
+        core = cluster.nodes[0].core
+        hello = Hello(WIRE_VERSION, core.cluster.registry.cluster_id, core.cluster.me, b"epoch 12", 1, None)
+        assert "upgrade it" in refusal_of(hello, core.cluster.me, core.cluster.ownership)
+        assert refusal_of(structs.replace(hello, knows_zones=True), core.cluster.me, core.cluster.ownership) is None
+        for name in COPIES:
+            header = Mount(cluster.nodes[0].disk, cluster.nodes[0].process).read(f"/sim/0/{name}")[:8]
+            assert int.from_bytes(header[6:8]) == ZONED_VERSION

@@ -180,6 +180,8 @@ class Registrar:
             return "a node can ask for itself only, under an address that can be"
         if node in registry.struck_out:
             return f"{member.address} was removed from the cluster: wipe its data folder to join again"
+        if registry.zoned and not member.zone:
+            return f"the members say where they run: start {member.address} with --zone too"
         if len(registry.members) >= MAX_MEMBERS and registry.find(node) is None:
             return f"the cluster has {len(registry.members)} members, which is as many as it can have; forget one first"
         return ""
@@ -188,6 +190,11 @@ class Registrar:
         """Have a node in the registry; it asks again and again until it is. What it asked for long ago may have been
         granted and taken back meanwhile."""
         self._wanted[member.node_id] = member, self._cluster.runtime.monotonic_s()
+
+    def _as_member(self, known: Member) -> Member:
+        """This node as it is to be registered; started without a zone, it stays where it was: data would move."""
+        me = self._cluster.me
+        return me if me.zone else msgspec.structs.replace(me, zone=known.zone)
 
     # Changes
 
@@ -219,8 +226,8 @@ class Registrar:
             self._ask_to_join()
             return
         mine = registry.find(cluster.me.node_id)
-        if mine is not None and mine != cluster.me:
-            self._want(cluster.me)  # this node's address changed
+        if mine is not None and mine != (me := self._as_member(mine)):
+            self._want(me)  # this node's address changed, or its zone
         goal = self._goal(registry)
         if goal is not None:
             self._propose(registry, goal)
@@ -244,15 +251,14 @@ class Registrar:
         self._unwanted = {node for node in self._unwanted if node in registry.ids}
         if registry.changing:
             return registry.without(self._unwanted) if self._unwanted else None
-        kept = tuple(member for member in registry.members if member.node_id not in self._unwanted)
-        wanted = {node: member for node, (member, _) in self._wanted.items()}
-        members = {member.node_id: member for member in kept} | wanted
-        ordered = tuple(sorted(members.values(), key=lambda member: member.node_id))
-        if not members or ordered == registry.members:
+        members = {member.node_id: member for member in registry.members if member.node_id not in self._unwanted}
+        members |= {node: member for node, (member, _) in self._wanted.items()}
+        if not members:
             return None
-        if frozenset(members) == registry.ids:  # only addresses changed: nobody moves any data
-            return msgspec.structs.replace(registry, version=registry.version + 1, members=ordered)
-        return registry.with_members(ordered)
+        goal = registry.with_members(members.values())
+        if goal.changing and goal.ids == registry.ids:
+            sometimes("members are in other zones, so that data move between them")
+        return goal if (goal.members, goal.zoned) != (registry.members, registry.zoned) else None
 
     def _propose(self, registry: Registry, goal: Registry) -> None:
         self._proposing = True

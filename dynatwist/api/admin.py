@@ -123,6 +123,7 @@ class AdminRoutes:
                 "cluster": registry.cluster_id.hex(),
                 "replicas": registry.replicas,
                 "changing": registry.changing,
+                "zoned": registry.zoned,
                 "members": [self._member(member) for member in registry.members],
                 "leaving": [self._member(one) for one in registry.previous if one.node_id not in registry.ids],
             },
@@ -133,6 +134,7 @@ class AdminRoutes:
             "id": member.node_id.hex(),
             "address": member.address,
             "peer_port": member.peer_port,
+            "zone": member.zone,
             "reachable": self._context.cluster.peers.is_reachable(member.node_id),
         }
 

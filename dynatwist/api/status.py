@@ -68,11 +68,12 @@ class StatusRoutes:
         mine = peer.node == cluster.me.node_id
         rtt_ms = None if mine else cluster.links.rtt_ms(peer.node)
         status = cluster.peers.status_of(peer.node)
+        registered = cluster.registry.find(peer.node) if cluster.registry is not None else None
         return {
             "status": peer.state.value,
             "accusers": sorted(accuser.hex() for accuser in peer.accusers),
             "version": peer.version,
-            "zone": peer.zone,
+            "zone": peer.zone or (registered.zone if registered is not None else ""),
             "probe_rtt_ms": round(1000 * peer.rtt_s, 2) if peer.rtt_s is not None else None,
             "id": peer.node.hex(),
             "incarnation": peer.incarnation,

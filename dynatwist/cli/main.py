@@ -8,7 +8,7 @@ import click
 
 from dynatwist import __version__
 
-from . import accounts, cluster, demo_commands, editing, lock, records, shells, top, watching, worlds
+from . import accounts, cluster, demo_commands, draining, editing, lock, records, shells, top, watching, worlds
 from .conflicts import conflicts
 from .contexts import USUAL_URL, choose, context_commands
 from .key import key_commands
@@ -80,6 +80,8 @@ for _command in (
     cluster.members,
     cluster.stats,
     cluster.forget,
+    draining.drain,
+    draining.replace,
     cluster.save,
     cluster.admin_password,
     top.top,

@@ -15,6 +15,8 @@ def refusal_of(hello: Hello, me: Member, ownership: Ownership) -> str | None:
         return f"wire version {hello.version}; {me.address} speaks {WIRE_VERSION}"
     if not member.is_sound:
         return "that can be no node: its id, address or port"
+    if not hello.knows_zones and ownership.registry is not None and ownership.registry.zoned:
+        return f"{member.address} runs a release that knows no zones, and the members go by theirs: upgrade it"
     removed = f"{member.address} was removed from the cluster: wipe its data folder to join again"
     theirs, registry = hello.registry, ownership.registry
     if member.node_id in ownership.struck_out and (theirs is None or theirs.find(member.node_id)):

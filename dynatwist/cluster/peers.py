@@ -212,7 +212,7 @@ class Peers:
         registry, identity = self._ownership.registry, self._identity
         cluster_id = registry.cluster_id if registry is not None else b""
         recovered = self._store.wal.recovered
-        return Hello(WIRE_VERSION, cluster_id, self._me, identity.epoch, identity.starts, registry, recovered)
+        return Hello(WIRE_VERSION, cluster_id, self._me, identity.epoch, identity.starts, registry, recovered, True)
 
     def state(self) -> State:
         """See `AboveLinks`."""

@@ -26,7 +26,7 @@ class NodeConfig:
     :ivar advertise: where peers reach this node; ``None`` for `interface`.
     :ivar peer_port: node-to-node TCP; ``None`` for `port` + 10,000.
     :ivar join: seed nodes.
-    :ivar zone: where the node runs, for people.
+    :ivar zone: where the node runs; see `dynatwist.model.ring`.
     :ivar lone_after_s: seconds after which a restarted node serves alone.
     :ivar snapshot_interval_s: seconds between cold saves.
     :ivar registration: whether anybody may register; else only the administrator makes users.

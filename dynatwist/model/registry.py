@@ -3,6 +3,9 @@
 Dying does not change it; joining, leaving and being forgotten do. Versions are agreed on one by one (see
 `dynatwist.replication.paxos`), so there is one registry of each version. While a change runs, `previous` holds the
 members before it, and every majority is needed twice: of the old owners and of the new.
+
+Once all members have said in which zones they run, the owners of a partition go by zones, for good: that is a change
+too, of the same members. Releases that know no zones can be no members from then on, see `dynatwist.cluster.greeting`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from functools import lru_cache
 import msgspec
 
 from .dots import NODE_ID_BYTES
-from .ring import preference_list
+from .ring import Zones, preference_list
 
 MAX_STRUCK_OUT = 1024
 """Ids in a registry that were struck out: ten kilobytes in each greeting. Who strikes out more rotates the secret."""
@@ -23,6 +26,8 @@ MAX_MEMBERS = 1024
 _HOST = re.compile(r"[0-9A-Za-z_.:%-]+")
 MAX_HOST_CHARS = 253
 """As long as a host name can be."""
+MAX_ZONE_CHARS = 64
+"""People read it, and each greeting names all members'."""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -32,18 +37,21 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     :ivar host: address that its peers use.
     :ivar port: HTTP on TCP, gossip on UDP.
     :ivar peer_port: node-to-node TCP.
+    :ivar zone: where it runs, as its operator says; empty if nothing was said.
     """
 
     node_id: bytes
     host: str
     port: int
     peer_port: int
+    zone: str = ""
 
     @property
     def is_sound(self) -> bool:
         """Whether this can be a node: what a peer says of itself may be anything."""
         ports = 1 <= self.port <= 65535 and 1 <= self.peer_port <= 65535
-        return len(self.node_id) == NODE_ID_BYTES and ports and is_host(self.host)
+        is_label = len(self.zone) <= MAX_ZONE_CHARS and self.zone.isprintable()
+        return len(self.node_id) == NODE_ID_BYTES and ports and is_host(self.host) and is_label
 
     @property
     def address(self) -> str:
@@ -59,6 +67,8 @@ class Registry(msgspec.Struct, frozen=True, array_like=True):
     :ivar members: the registered nodes.
     :ivar previous: the members before the change under way; empty when none is.
     :ivar struck_out: ids that are never members again, the last one at the end; earlier releases leave them out.
+    :ivar zoned: whether the members own partitions by their zones.
+    :ivar previously_zoned: whether those before the change under way did.
     """
 
     cluster_id: bytes
@@ -67,6 +77,8 @@ class Registry(msgspec.Struct, frozen=True, array_like=True):
     members: tuple[Member, ...]
     previous: tuple[Member, ...] = ()
     struck_out: tuple[bytes, ...] = ()
+    zoned: bool = False
+    previously_zoned: bool = False
 
     @property
     def changing(self) -> bool:
@@ -89,11 +101,12 @@ class Registry(msgspec.Struct, frozen=True, array_like=True):
 
     def owners(self, partition: int) -> tuple[bytes, ...]:
         """The owners of a partition by the present members, best first."""
-        return preference_list(partition, self.ids, self.replicas)
+        return preference_list(partition, self.ids, self.replicas, _zones(self.members, self.zoned))
 
     def old_owners(self, partition: int) -> tuple[bytes, ...]:
         """The owners before the change under way; empty when none is."""
-        return preference_list(partition, self.previous_ids, self.replicas) if self.previous else ()
+        zones = _zones(self.previous, self.previously_zoned)
+        return preference_list(partition, self.previous_ids, self.replicas, zones) if self.previous else ()
 
     def all_owners(self, partition: int) -> tuple[bytes, ...]:
         """Old owners first (they are whole), then the joining ones."""
@@ -105,10 +118,18 @@ class Registry(msgspec.Struct, frozen=True, array_like=True):
         old = self.old_owners(partition)
         return (old, self.owners(partition)) if old else (self.owners(partition),)
 
-    def with_members(self, members: tuple[Member, ...]) -> Registry:
-        """The version that begins a change to other members."""
+    def with_members(self, members: Iterable[Member]) -> Registry:
+        """The version with these members: it begins a change, unless no data have to move for it.
+
+        Zones count from now on if all these members have some.
+        """
         ordered = tuple(sorted(members, key=lambda member: member.node_id))
-        return msgspec.structs.replace(self, version=self.version + 1, members=ordered, previous=self.members)
+        after = msgspec.structs.replace(
+            self, version=self.version + 1, members=ordered, zoned=self.zoned or all(one.zone for one in ordered)
+        )
+        if after.ids == self.ids and _zones(ordered, after.zoned) == _zones(self.members, self.zoned):
+            return after  # only addresses changed, or zones that do not count yet
+        return msgspec.structs.replace(after, previous=self.members, previously_zoned=self.zoned)
 
     def without(self, nodes: set[bytes]) -> Registry:
         """The version that takes members out of the change under way; a joiner among them is struck out at once."""
@@ -119,11 +140,18 @@ class Registry(msgspec.Struct, frozen=True, array_like=True):
     def settled(self) -> Registry:
         """The version that ends the change under way."""
         struck_out = self._struck(self.previous_ids - self.ids)
-        return msgspec.structs.replace(self, version=self.version + 1, previous=(), struck_out=struck_out)
+        return msgspec.structs.replace(
+            self, version=self.version + 1, previous=(), struck_out=struck_out, previously_zoned=False
+        )
 
     def _struck(self, nodes: Iterable[bytes]) -> tuple[bytes, ...]:
         known = dict.fromkeys((*self.struck_out, *sorted(nodes)))
         return tuple(known)[-MAX_STRUCK_OUT:]
+
+
+def _zones(members: tuple[Member, ...], count: bool) -> Zones:
+    """Where some members run; empty where that does not count."""
+    return frozenset((member.node_id, member.zone) for member in members) if count else frozenset()
 
 
 encode_registry = msgspec.msgpack.Encoder().encode

@@ -42,6 +42,7 @@ class SimNode:
     :ivar retired: forgotten by the cluster; it is not started again.
     :ivar node_id: of the last process that came as far as to have one.
     :ivar fatal: why the last process ended itself.
+    :ivar zone: where it stands; empty while its operator has not said.
     """
 
     def __init__(self, cluster: SimCluster, number: int) -> None:
@@ -58,6 +59,11 @@ class SimNode:
         self.retired = False
         self.node_id = b""
         self.fatal = ""
+        self.zone = str(number % cluster.zones) if cluster.zones else ""
+
+    def move(self, zone: str) -> None:
+        """From its next start on it is said to stand somewhere else."""
+        self.zone = zone
 
     @property
     def running(self) -> bool:
@@ -168,6 +174,7 @@ class SimCluster:
     :param bytes_per_s: that a connection carries, each way.
     :param settings: of every node's `NodeConfig`, beyond addresses.
     :param own_key_files: whether each host has a key file of its own, copied from a member's at its first start.
+    :param zones: over how many zones the hosts are spread; 0 if nobody says where they stand.
     :ivar keys: what is in the key file that all hosts share, or that the first ones get.
     :ivar time: what time it is by the hosts' wall clocks.
     :ivar hosts_by_id: the number of the host that has, or had, a node id.
@@ -184,6 +191,7 @@ class SimCluster:
         bytes_per_s: float = float("inf"),
         same_seeds: bool = False,
         own_key_files: bool = False,
+        zones: int = 0,
         **settings: Any,
     ) -> None:
         self.world = world
@@ -192,6 +200,7 @@ class SimCluster:
         self.on_core = on_core
         self.settings = settings
         self.drift_ppm = drift_ppm
+        self.zones = zones
         self.nodes = [SimNode(self, number) for number in range(nodes)]
         self.time = MajorityTime(self)
         self.hosts_by_id: dict[bytes, int] = {}
@@ -241,6 +250,7 @@ class SimCluster:
             advertise=f"10.0.0.{number + 1}",
             join=self.seeds(number),
             data_dir=f"/sim/{number}",
+            zone=self.nodes[number].zone,
             argon2=(1, 8),
             **self.settings,
         )
@@ -294,8 +304,14 @@ class SimCluster:
             and not core.cluster.ownership.is_removed
             and not core.cluster.standing.not_whole()
             and all(core.cluster.peers.is_reachable(member.node_id) for member in registry.members)
+            and core.cluster.me.zone in ("", _zone_of(registry, core))
             for core in cores
         ) and registry.ids == {core.identity.node_id for core in cores}
+
+
+def _zone_of(registry: Registry, core: Core) -> str | None:
+    member = registry.find(core.identity.node_id)
+    return member.zone if member is not None else None
 
 
 def with_storage(keys: ClusterKeys, secret: bytes) -> ClusterKeys:

@@ -48,7 +48,8 @@ class Ownership:
         before = self._versions.get(registry.version - 1)
         if before is None or not registry.changing:
             return
-        if registry.previous_ids != (before.previous_ids or before.ids):
+        zoned = before.previously_zoned if before.changing else before.zoned
+        if registry.previous_ids != (before.previous_ids or before.ids) or registry.previously_zoned != zoned:
             self._witness.say(f"P6: version {registry.version} takes members for old ones that nobody has found whole")
 
     def _soon(self) -> None:

@@ -66,6 +66,7 @@ class Faults:
     :ivar descriptors: a process may open no more files for a while.
     :ivar foreign: somebody else's files lie in the data folder, and what a crash left half written.
     :ivar rotations: the cluster's secret is changed while all run, or a new storage secret is in the key file.
+    :ivar moves: a node is stopped, and started in another zone.
     """
 
     partitions: float = 0.0
@@ -107,6 +108,7 @@ class Faults:
     descriptors: float = 0.0
     rotations: float = 0.0
     ambushes: float = 0.0
+    moves: float = 0.0
 
 
 SHARES = ("loss", "duplication", "delays", "garbling")
@@ -114,10 +116,10 @@ KINDS = tuple(one.name for one in fields(Faults) if one.name not in SHARES)
 NAMES = tuple(one.name for one in fields(Faults))
 LATER = (
     "unreadable", "lost_logs", "foreign", "jumps", "upheavals", "double_burns", "vote_cuts", "descriptors", "ambushes",
-    "rotations",
+    "rotations", "moves",
 )  # fmt: skip
 """Kinds that were added when there were seeds with a history: each is drawn by a generator of its own."""
-SELDOM = ("upheavals", "double_burns", "vote_cuts")
+SELDOM = ("upheavals", "double_burns", "vote_cuts", "moves")
 """Kinds that happen in one of eight seeds, and where they are asked for by name (``--faults``)."""
 
 _NEEDS_FSYNC = ("power_cuts", "crashes_at_sync", "sync_errors", "backups", "vote_cuts")
@@ -131,7 +133,10 @@ _RARE = {
     "double_burns": 0.4,
     "rotations": 0.4,
     "ambushes": 3.0,
+    "moves": 0.7,
 }
+_UNCOUNTED = ("ambushes", "moves")
+"""They wait for their moment, or end in order: they make a seed no rougher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +194,7 @@ class Plan:
     :ivar quiet_s: for how long nobody asks for anything before the fair weather is judged.
     :ivar same_seeds: whether all nodes have the same ``--join`` list.
     :ivar own_key_files: whether each host has its own; see `dynatwist.sim.cluster`.
+    :ivar zones: over how many the hosts are spread at first; 0 while nobody says where they stand.
     :ivar scenes: how many are played after the storms; see `dynatwist.sim.scenes`.
     :ivar scene: the only one that is played, again and again; empty for any.
     :ivar exact_creations: how many moments of a history of creations are kept apart; see `dynatwist.model.lineage`.
@@ -217,6 +223,7 @@ class Plan:
     quiet_s: float = 0.0
     same_seeds: bool = False
     own_key_files: bool = False
+    zones: int = 0
     scenes: int = 4
     scene: str = ""
 
@@ -252,7 +259,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
     for share in ("loss", "duplication", "garbling"):
         rates[share] = random.choice([0.0, 0.02, 0.1, 0.3]) if kinds is None or share in kinds else 0.0
     rates["delays"] = random.choice([0.05, 0.3]) if kinds is None or "delays" in kinds else 0.05
-    total = sum(rates[kind] for kind in KINDS if kind != "ambushes")
+    total = sum(rates[kind] for kind in KINDS if kind not in _UNCOUNTED)
     milder = min(1.0, random.choice([2.0, 5.0, 12.0]) / max(total, 2.0))
     faults = Faults(**{name: rate if name in SHARES else rate * milder for name, rate in rates.items()})
     return Plan(
@@ -277,6 +284,7 @@ def draw(seed: int, nodes: int | None = None, kinds: tuple[str, ...] | None = No
         rivals=Random(f"rivals {seed}").choice([0.0, 1.0, 3.0, 6.0]),
         same_seeds=Random(f"seeds {seed}").random() < 0.3,
         own_key_files=not any(rates[kind] for kind in NEWCOMERS) and Random(f"key files {seed}").random() < 0.7,
+        zones=Random(f"zones {seed}").choice([0, 0, 0, 0, 0, 0, 2, 3]),
         disk_reserve_bytes=disk.choice([0, 2_000, 8_000]),
         least_log_bytes=disk.choice([10_000, 50_000, 1_000_000]),
     )

@@ -101,6 +101,7 @@ class _Run:
             bytes_per_s=plan.sizes.bytes_per_s,
             same_seeds=plan.same_seeds,
             own_key_files=plan.own_key_files,
+            zones=plan.zones,
         )
 
     def _on_core(self, node: SimNode, core: Core) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from twisted.internet.defer import ensureDeferred
 
 from dynatwist.api.session import Session
+from dynatwist.auth.tokens import Identity
 from dynatwist.model.clock import Stamp
 from dynatwist.model.record import Record
 from dynatwist.replication.request import Kind
@@ -42,12 +43,11 @@ MOST_SOCKETS = 4
 class _Listener:
     """Somebody with a websocket, who listens to all of the table."""
 
-    def __init__(self, shared: Shared, node: SimNode, who: str) -> None:
+    def __init__(self, shared: Shared, node: SimNode, who: str, identity: Identity) -> None:
         assert node.core is not None
         assert node.process is not None
         self.process: Process = node.process
         self._shared, self._node, self._who = shared, node, who
-        identity = node.core.users.authenticate(shared.token(node, who))
         self._session: Session = node.core.handlers.session(
             identity=identity, address="client", send=lambda frame: None, wake=self._wake, end=lambda: None
         )
@@ -165,8 +165,10 @@ class Shared:
 
     def _listen(self, node: SimNode, who: str) -> None:
         self._listeners = [one for one in self._listeners if one.process.alive]
-        if len(self._listeners) < MOST_SOCKETS:
-            self._listeners.append(_Listener(self, node, who))
+        assert node.core is not None
+        identity = node.core.users.whose(self.token(node, who))
+        if identity is not None and len(self._listeners) < MOST_SOCKETS:  # a node that comes back may know no users yet
+            self._listeners.append(_Listener(self, node, who, identity))
 
     def heard(self, node: SimNode, who: str, frame: bytes) -> None:
         """Somebody is sent a frame: an event of what may not be read by the rules of that moment is none of theirs."""

@@ -18,7 +18,7 @@ from dynatwist.sometimes import sometimes
 from .files import FileSystem, read_or_none, replace_file
 from .keyring import ClusterKeys
 from .room import Spare, is_full
-from .seal import derive_key, open_file, seal_file
+from .seal import FORMAT_VERSION, ZONED_VERSION, derive_key, open_file, seal_file
 
 _KIND = b"IDEN"
 COPIES = ("identity-a", "identity-b")
@@ -95,18 +95,13 @@ class IdentityFile:
         return None
 
     def save(self, identity: Identity) -> None:
-        """Write both copies, durably."""
-        self.write(self.encode(identity))
-
-    def encode(self, identity: Identity) -> bytes:
-        """The payload as of now; raises the revision. To be given to `write`, perhaps in another thread."""
+        """Write both copies, durably; where the disk is full, in the place of the spare file. Raises the revision."""
         identity.revision += 1
-        return msgspec.msgpack.encode(identity)
-
-    def write(self, payload: bytes) -> None:
-        """Write both copies of an encoded identity; where the disk is full, in the place of the spare file."""
+        payload = msgspec.msgpack.encode(identity)
+        goes_by_zones = identity.registry is not None and identity.registry.zoned
+        version = ZONED_VERSION if goes_by_zones else FORMAT_VERSION
         for name in COPIES:
-            data = seal_file(self._keys[0], _KIND, self._randbytes(16), payload)
+            data = seal_file(self._keys[0], _KIND, self._randbytes(16), payload, version)
             try:
                 replace_file(self._fs, self._folder, name, data)
             except OSError as error:

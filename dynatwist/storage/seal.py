@@ -31,7 +31,9 @@ FORMAT_VERSION = 5
 """Written. Since 3 the log may have more kinds of entries, and entries and identities more fields, than in 2. Since 4
 each frame has a nonce of its own, and manifests and segments name the salts of the files that they refer to. Since 5
 the log may have conflicts, and slices of partitions too."""
-READ_VERSIONS = (2, 3, 4, 5)
+ZONED_VERSION = 6
+"""Of identities whose registry places by zones: a release that knows none must not start with them."""
+READ_VERSIONS = (2, 3, 4, 5, 6)
 """Read: a data folder of the release before is taken over as it is, and its files go as new ones replace them."""
 _FILE_HEADER = struct.Struct(">6sH4s16s")
 _CRC_BYTES = 4
@@ -72,9 +74,9 @@ class Sealer:
     :param salt: sixteen random bytes, of this file alone.
     """
 
-    def __init__(self, data_key: bytes, kind: bytes, salt: bytes) -> None:
+    def __init__(self, data_key: bytes, kind: bytes, salt: bytes, version: int = FORMAT_VERSION) -> None:
         self._cipher = AESGCM(derive_key(data_key, salt, b"file " + kind))
-        header = _FILE_HEADER.pack(MAGIC, FORMAT_VERSION, kind, salt)
+        header = _FILE_HEADER.pack(MAGIC, version, kind, salt)
         self.salt = salt
         self.header = header + zlib.crc32(header).to_bytes(_CRC_BYTES)
         self.offset = len(self.header)
@@ -91,9 +93,9 @@ class Sealer:
         return frame
 
 
-def seal_file(data_key: bytes, kind: bytes, salt: bytes, payload: bytes) -> bytes:
+def seal_file(data_key: bytes, kind: bytes, salt: bytes, payload: bytes, version: int = FORMAT_VERSION) -> bytes:
     """A whole file of one frame."""
-    sealer = Sealer(data_key, kind, salt)
+    sealer = Sealer(data_key, kind, salt, version)
     return sealer.header + sealer.seal(payload)
 
 

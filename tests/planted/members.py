@@ -5,7 +5,7 @@ from __future__ import annotations
 from dynatwist.agreement.agreement import Acceptors, Agreement
 from dynatwist.agreement.registrar import Registrar
 from dynatwist.cluster import standing
-from dynatwist.model.registry import is_majority_of_each
+from dynatwist.model.registry import Registry, is_majority_of_each
 from dynatwist.model.replica import Replica
 from dynatwist.repair import tombstones
 from dynatwist.repair.answers import RoundAnswers
@@ -245,3 +245,24 @@ def a_page_of_another_round(patch):
         return walks.pop(fitting[-1]) if fitting else None
 
     patch.setattr(RoundAnswers, "_find", by_key)
+
+
+# Zones
+
+
+@under("moves", "kills", "partitions")
+def zones_count_from_one_moment_to_the_next(patch):
+    """Members that are in other zones own other partitions at once, and nobody moves any data for it."""
+    edit(patch, Registry, "with_members", "== _zones(self.members, self.zoned)", "is not None")
+
+
+@under("moves", "kills", "partitions")
+def the_old_owners_are_looked_for_by_the_new_rule(patch):
+    """While zones begin to count, those that they would have made owners are taken for the old ones."""
+    edit(patch, Registry, "old_owners", "self.previously_zoned", "self.zoned")
+
+
+@under("moves", "kills", "partitions")
+def zones_are_forgotten_when_a_change_ends(patch):
+    """The version that ends a change places partitions as if no zones were known."""
+    edit(patch, Registry, "settled", "previously_zoned=False", "previously_zoned=False, zoned=False")

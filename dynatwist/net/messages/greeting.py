@@ -13,6 +13,7 @@ class Hello(Message, frozen=True, tag=1):
     :ivar cluster_id: empty while the sender is in no cluster.
     :ivar starts: the sender's count of process starts.
     :ivar recovered: how far its log reached when it started: segment, and bytes of it.
+    :ivar knows_zones: whether the sender's release places partitions by zones, where the registry says so.
     """
 
     version: int
@@ -22,6 +23,7 @@ class Hello(Message, frozen=True, tag=1):
     starts: int
     registry: Registry | None
     recovered: tuple[int, int] = (0, 0)
+    knows_zones: bool = False
 
 
 class Refused(Message, frozen=True, tag=2):

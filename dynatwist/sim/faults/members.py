@@ -14,6 +14,7 @@ from .wounds import Wounds
 
 LARGEST = 9
 """Nobody joins a cluster of so many."""
+ZONES = ("here", "there", "elsewhere")
 LEAST_FOR_TWO = 5
 """Two burn down only where a majority is left."""
 
@@ -36,6 +37,7 @@ class Members:
             "wipes": self._wipe,
             "double_burns": self._burn_two,
             "upheavals": self._upheave,
+            "moves": self._move,
         }
 
     def _join(self, node: SimNode) -> bool:
@@ -68,6 +70,16 @@ class Members:
         self._storm.soon(partial(network.mend, node.host), 2.0, 5.0)
         others = self._storm.others(node)
         return self._join(node) or bool(others and self._forget(self._storm.random.choice(others)))
+
+    def _move(self, node: SimNode) -> bool:
+        """A machine is carried to another zone, or its operator says for the first time where it stands."""
+        zone = self._storm.random.choice(ZONES)
+        if node.process is None or zone == node.zone:
+            return False
+        node.move(zone)
+        node.stop()
+        self._storm.soon(partial(self._wounds.restart, node), 0.2, 2.0)
+        return self._storm.say(f"{node.host} is moved to zone {zone}")
 
     # Empty disks
 

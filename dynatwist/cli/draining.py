@@ -1,0 +1,165 @@
+"""``dynakv drain`` and ``replace``: a member leaves for good, once the others have what it has.
+
+A node that is struck out while it runs is one of the old owners until the new ones have all: the commands begin that,
+and watch it to its end. Whatever is killed meanwhile, the command, the node that was asked, or the one that leaves, the
+same command may be given again: it goes on from what the registry says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+import click
+import msgspec
+
+from .chosen import Chosen
+from .work import fail, run
+
+if TYPE_CHECKING:
+    from dynatwist.sync import Client
+
+LOOK_EVERY_S = 0.5
+"""How often the registry is looked at: people see nothing quicker, and the nodes do not notice."""
+ASK_AGAIN_S = 5.0
+"""A node that was asked may die before it has told the others: who is still a member after so long is named again."""
+PAUSE_S = 5.0
+"""A member that is busy for a moment is not away: who cannot be reached for so long is."""
+WITHIN_S = 3600.0
+"""What is moved may be many gigabytes; the command ends, the move does not."""
+
+
+class Listed(msgspec.Struct):
+    """A member, as ``GET /admin/members`` has it."""
+
+    id: str
+    address: str
+    reachable: bool
+
+
+class Members(msgspec.Struct):
+    """All of them.
+
+    :ivar leaving: those that were members before the change under way.
+    """
+
+    changing: bool
+    replicas: int = 0
+    members: list[Listed] = []
+    leaving: list[Listed] = []
+
+    def find(self, name: str) -> Listed | None:
+        """A member, by its address or id."""
+        return next((one for one in (*self.members, *self.leaving) if name in (one.address, one.id)), None)
+
+    def stands_in_the_way(self, name: str) -> str:
+        """Why a member cannot leave now, and what to do; empty if it can."""
+        found = self.find(name)
+        if found is None:
+            known = ", ".join(sorted(one.address for one in self.members))
+            return f"{name} is no member; the members are {known}"
+        away = [one.address for one in self.members if not one.reachable and one is not found]
+        if away:
+            return f"{', '.join(away)} cannot be reached, and would have to take over: start it, or forget it first"
+        return "" if len(self.members) > 1 else f"{found.address} is the last member"
+
+    def consequence(self, name: str) -> str:
+        """What it means that a member leaves, for the question."""
+        left = len(self.members) - 1
+        few = "" if left >= self.replicas else f", too few for {self.replicas} copies of each key"
+        away = "" if (found := self.find(name)) is None or found.reachable else "; it is away and hands nothing off"
+        return f"{left} members stay{few}{away}"
+
+
+def _members(client: Client) -> Members:
+    return msgspec.convert(client.call("GET", "/admin/members"), Members)
+
+
+@click.command()
+@click.argument("node")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--within", "within_s", type=click.FloatRange(1), default=WITHIN_S, help="Seconds to wait.")
+@click.pass_obj
+def drain(chosen: Chosen, node: str, yes: bool, within_s: float) -> None:
+    """Have member NODE (HOST:PORT or id) leave for good; log in as admin first.
+
+    Its data move to the others first; ends when NODE holds nothing that is not elsewhere, and may be stopped.
+    """
+    run(chosen, lambda client: _drain(chosen, client, node, yes, within_s))
+
+
+@click.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--within", "within_s", type=click.FloatRange(1), default=WITHIN_S, help="Seconds to wait.")
+@click.pass_obj
+def replace(chosen: Chosen, old: str, new: str, yes: bool, within_s: float) -> None:
+    """Have NEW, which was started with --join, take the place of member OLD; log in as admin first."""
+
+    def work(client: Client) -> None:
+        def is_in() -> bool:
+            found = _members(client)
+            return found.find(new) is not None and not found.changing
+
+        if not is_in():
+            click.echo(f"waiting until {new} is a member and has its data (start it with --join)", err=True)
+        _wait(is_in, f"{new} is no member yet", within_s)
+        _drain(chosen, client, old, yes, within_s)
+
+    run(chosen, work)
+
+
+def _drain(chosen: Chosen, client: Client, node: str, yes: bool, within_s: float) -> None:
+    found, end_s = _members(client), time.monotonic() + PAUSE_S
+    while reason := found.stands_in_the_way(node):
+        if time.monotonic() >= end_s or found.find(node) is None:
+            fail(reason)
+        time.sleep(LOOK_EVERY_S)
+        found = _members(client)
+    leaver = found.find(node)
+    assert leaver is not None
+    if not yes:
+        click.confirm(f"{leaver.address} leaves for good: {found.consequence(node)}. Go on?", abort=True, err=True)
+    next_s = 0.0
+
+    def is_out() -> bool:
+        nonlocal next_s
+        now = _members(client)
+        left = now.find(leaver.id)
+        if left in now.members and time.monotonic() >= next_s:
+            next_s = time.monotonic() + ASK_AGAIN_S
+            client.call("POST", f"/admin/members/{quote(leaver.id, safe='')}/forget")
+        return left is None and not now.changing
+
+    _wait(is_out, f"{leaver.address} is a member still", within_s)
+    if leaver.reachable:
+        _wait_until_empty(chosen, client, leaver.address, within_s)
+    click.echo(f"{leaver.address} is no member any more, and holds nothing that others lack; stop it")
+
+
+def _wait_until_empty(chosen: Chosen, client: Client, address: str, within_s: float) -> None:
+    """Until the node that left says that it has handed all off; one that does not answer is told about."""
+    from dynatwist.sync import Client as OneNode
+    from dynatwist.sync import KvError, Unavailable
+
+    scheme = urlsplit(client.urls[0]).scheme
+    with OneNode([f"{scheme}://{address}"], ca=chosen.ca, cert=chosen.cert, deadline_s=chosen.timeout_s) as alone:
+        alone.token = client.token
+        try:
+            _wait(lambda: not alone.call("GET", "/stats")["total_keys"], f"{address} holds data still", within_s)
+        except (KvError, Unavailable) as error:
+            fail(
+                f"{address} is no member any more; whether it holds something that others lack, it did not say: {error}"
+            )
+
+
+def _wait(is_over: Callable[[], bool], what: str, within_s: float) -> None:
+    """Look again and again, until it is over."""
+    end_s = time.monotonic() + within_s
+    while not is_over():
+        if time.monotonic() >= end_s:
+            fail(f"{what} after {within_s:g} s; the move goes on, and the same command waits for it again")
+        time.sleep(LOOK_EVERY_S)
