@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from dynatwist.config.node import NodeConfig
     from dynatwist.node import NodeService
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["NodeConfig", "NodeService", "__version__"]
 
 

@@ -1,22 +1,25 @@
-"""What the release before wrote is taken over: data folders are opened, and nodes are replaced one after another.
+"""What earlier releases wrote is taken over: data folders are opened, and nodes are upgraded one after another.
 
-``tests/data`` keeps a data folder that commit 2f13db7 wrote, with its key file, and that commit's code.
+``tests/data`` keeps a data folder that commit 2f13db7 wrote, with its key file, and the nodes' code of release 0.1.0.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import tarfile
+import threading
 from pathlib import Path
 
 import pytest
 
+from dynatwist import __version__
 from dynatwist.storage.files import RealFileSystem
 from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.keyfile import parse
 from dynatwist.storage.recovery import recover, scrub
 
-from .real import Node, free_port, wait_until
+from .real import Node, RealCluster, free_port, wait_until
 
 DATA = Path(__file__).parent / "data"
 MISSED = {("missed", f"m{number}") for number in range(6)} | {("t", f"k{number}") for number in range(20, 23)}
@@ -84,3 +87,71 @@ def test_a_node_starts_on_an_old_data_folder_and_goes_on_from_there(folder):
         assert "Traceback" not in node.log.read_text()
     finally:
         node.kill()
+
+
+class Writer(threading.Thread):
+    """Writes keys of its own through whichever node answers, and remembers what was acknowledged."""
+
+    def __init__(self, cluster, token):
+        super().__init__(daemon=True)
+        self.cluster, self.token = cluster, token
+        self.acknowledged, self.refusals = {}, []
+        self.is_over = False
+
+    def run(self):
+        number = 0
+        while not self.is_over:
+            number += 1
+            key = f"k{number % 50}"
+            answer = self.cluster.nodes[number % 3].try_request("PUT", f"/t/key/{key}", {"n": number}, self.token)
+            if answer is not None and answer.status == 201:
+                self.acknowledged[key] = number
+            elif answer is not None:
+                self.refusals.append(answer.json["code"])
+
+    def finish(self):
+        self.is_over = True
+        self.join()
+        return self.acknowledged
+
+
+@pytest.mark.processes
+def test_nodes_are_upgraded_one_after_another_under_writes_and_set_back_again(tmp_path):
+    """Either release goes on from what the other has written, beside nodes of the other."""
+    with tarfile.open(DATA / "release-0.1.0.tar.xz") as packed:
+        packed.extractall(tmp_path)
+    old, new = str(tmp_path / "release"), str(Path(__file__).parents[1])
+
+    def runs(node, path):
+        node.env["PYTHONPATH"] = path
+
+    cluster = RealCluster(tmp_path)
+    try:
+        for _ in range(3):
+            seed = ("--join", cluster.nodes[0].address) if cluster.nodes else ()
+            node = Node(tmp_path, free_port(), *seed)
+            cluster.nodes.append(node)
+            runs(node, old)
+            node.start()
+        cluster.wait_ready()
+        first = cluster.nodes[0]
+        token = first.register("ann")
+        assert {node.stats()["version"] for node in cluster.nodes} == {"0.1.0"}
+        writer = Writer(cluster, token)
+        writer.start()
+        for path in (new, old):
+            for node in cluster.nodes:
+                node.stop()
+                runs(node, path)
+                node.start()
+                cluster.wait_ready()
+            wanted = __version__ if path == new else "0.1.0"
+            assert {node.stats()["version"] for node in cluster.nodes} == {wanted}
+        acknowledged = writer.finish()
+        assert set(writer.refusals) <= {"starting", "uncertain", "unavailable"}
+        for node in cluster.nodes:
+            for key, number in acknowledged.items():
+                assert node.get("t", key, token, "?r=majority").json["value"]["n"] >= number
+        assert "Traceback" not in cluster.logs()
+    finally:
+        cluster.close()

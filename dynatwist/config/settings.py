@@ -33,9 +33,7 @@ SETTINGS = (
     Setting("advertise", "advertise", texts.host, "where peers reach this node"),
     Setting("peer-port", "peer_port", texts.port, "node-to-node TCP (default: port + 10000)"),
     Setting("join", "join", texts.address, "HOST:PORT of a seed node; repeatable", is_list=True),
-    Setting(
-        "zone", "zone", texts.zone, "where the node runs, such as a rack: copies lie in different ones"
-    ),
+    Setting("zone", "zone", texts.zone, "where the node runs, such as a rack: copies lie in different ones"),
     Setting("data-dir", "data_dir", texts.path, "everything the node keeps"),
     Setting("tls-cert", "tls_cert", texts.path, "certificate chain (PEM) for HTTPS and wss"),
     Setting("tls-key", "tls_key", texts.path, "its private key (PEM)"),
