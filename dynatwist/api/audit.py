@@ -13,7 +13,8 @@ REFUSED = frozenset((401, 403, 421, 429))
 """What of the data routes is noted: answers that refuse somebody, not those that depend on the data."""
 QUIET = frozenset(
     (
-        "accounts.ticket", "admin.tables", "admin.keys", "admin.users", "admin.members", "keys.show", "groups.list",
+        "accounts.ticket", "admin.tables", "admin.keys", "admin.users", "admin.members", "keys.show",
+        "keys.storage", "groups.list",
         "groups.show", "services.list", "tables.show",
     )
 )  # fmt: skip

@@ -33,6 +33,10 @@ class ColdFolder:
         self._path = path
         self._data_key = data_key
 
+    def use(self, data_key: bytes) -> None:
+        """Seal by another key, from the next file on."""
+        self._data_key = data_key
+
     def write_chunk(self, name: str, salt: bytes, frames: list[bytes]) -> None:
         """Write a chunk, whole or not at all.
 

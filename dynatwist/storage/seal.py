@@ -1,12 +1,14 @@
 """Sealed files: what every file of the data folder is made of.
 
-    magic "DYNAKV" | version u16 | kind 4 bytes | salt 16 bytes | CRC-32 of these u32 | frame | frame | ...
+    magic "DYNAKV" | version u16 | kind 4 bytes | salt 16 bytes | CRC-32 of these u32 | key 4 bytes | frame | ...
     frame: marker 4 bytes | index u64 | length u32 | nonce 12 bytes | AES-256-GCM ciphertext and tag
 
 The file's key is HKDF-SHA256 of the data key, the salt and the kind; the frame's header and offset are associated data.
 So truncation, reordering and every flipped bit are seen. The salt names the file: there is no other with the same one,
 and whoever keeps it, as manifests do, is not given an older file for a newer one. The CRC tells a file of another
-version, which is refused by name, from one whose version was flipped. Numbers are big-endian.
+version, which is refused by name, from one whose version was flipped. Numbers are big-endian. ``key`` names the data
+key that opens the file (`key_name`), since a node has several while it changes them; before version 6 there was but
+one.
 
 A nonce is drawn for each frame. Were it the frame's index, as before version 4, a machine that is copied while it runs,
 and resumed twice, would seal two texts with one nonce, and whoever has both disks could read them.
@@ -19,6 +21,7 @@ import struct
 import time
 import zlib
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -27,23 +30,29 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MAGIC = b"DYNAKV"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Written. Since 3 the log may have more kinds of entries, and entries and identities more fields, than in 2. Since 4
 each frame has a nonce of its own, and manifests and segments name the salts of the files that they refer to. Since 5
-the log may have conflicts, and slices of partitions too."""
-READ_VERSIONS = (2, 3, 4, 5)
+the log may have conflicts, and slices of partitions too. Since 6 each file names the key that opens it."""
+READ_VERSIONS = (2, 3, 4, 5, 6)
 """Read: a data folder of the release before is taken over as it is, and its files go as new ones replace them."""
 _FILE_HEADER = struct.Struct(">6sH4s16s")
-_CRC_BYTES = 4
+_CRC_BYTES = _KEY_NAME_BYTES = 4
 FRAME_HEADER = struct.Struct(">4sQI")
 _MARKER = b"\xd7\x9a\xfe\x01"
 _LENGTH_AT = 12
 _NONCE_BYTES, _TAG_BYTES = 12, 16
 _OWN_NONCES_SINCE = 4
+_NAMED_KEYS_SINCE = 6
 SEARCH_TIMES = 16
 """So often the length of a file is looked through for frames behind damage. A marker comes by chance once in 4 GB; in a
 file that was made of markers each of them could name all that is behind it, and a start would take hours."""
-FILE_HEADER_BYTES = _FILE_HEADER.size + _CRC_BYTES
+_FORMER_HEADER_BYTES = _FILE_HEADER.size + _CRC_BYTES
+FILE_HEADER_BYTES = _FORMER_HEADER_BYTES + _KEY_NAME_BYTES
+
+Keys = bytes | tuple[bytes, ...]
+"""A data key, or several: the newest first, which seals, and behind it those that only open. A file of a release that
+did not name keys is opened by the last one, which is the oldest."""
 
 
 class UnknownFormat(Exception):
@@ -53,6 +62,11 @@ class UnknownFormat(Exception):
 def derive_key(secret: bytes, salt: bytes, purpose: bytes) -> bytes:
     """Thirty-two bytes for one purpose (RFC 5869)."""
     return HKDF(algorithm=SHA256(), length=32, salt=salt, info=b"dynakv 1 " + purpose).derive(secret)
+
+
+def key_name(key: bytes) -> bytes:
+    """Four bytes that name a key in the files that it opens; nothing can be told of the key by that."""
+    return blake2b(key, digest_size=4, person=b"dynakv file key").digest()
 
 
 def _new_nonce() -> bytes:
@@ -76,7 +90,7 @@ class Sealer:
         self._cipher = AESGCM(derive_key(data_key, salt, b"file " + kind))
         header = _FILE_HEADER.pack(MAGIC, FORMAT_VERSION, kind, salt)
         self.salt = salt
-        self.header = header + zlib.crc32(header).to_bytes(_CRC_BYTES)
+        self.header = header + zlib.crc32(header).to_bytes(_CRC_BYTES) + key_name(data_key)
         self.offset = len(self.header)
         self._index = 0
 
@@ -120,26 +134,59 @@ class Opened:
         return not self.damaged and not self.torn
 
 
-def open_file(data_key: bytes, kind: bytes, data: bytes) -> Opened:
-    """Read a sealed file as far as it verifies.
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of itself.
+
+    :ivar key: names the key that opens it; empty where the release that wrote it had but one. (The checksum does not
+        cover it, so that releases before version 6 find theirs where it was, and refuse the version by name.)
+    :ivar size_bytes: where its frames begin.
+    """
+
+    version: int
+    kind: bytes
+    salt: bytes
+    key: bytes
+    size_bytes: int
+
+
+def header_of(data: bytes) -> Header | None:
+    """The header of a file, of which the first `FILE_HEADER_BYTES` are enough; ``None`` where it does not verify.
+
+    :raises UnknownFormat: when it says that it is of another version.
+    """
+    if len(data) < _FORMER_HEADER_BYTES:
+        return None
+    magic, version, kind, salt = _FILE_HEADER.unpack_from(data)
+    checksum = int.from_bytes(data[_FILE_HEADER.size : _FORMER_HEADER_BYTES])
+    if magic != MAGIC or zlib.crc32(data[: _FILE_HEADER.size]) != checksum:
+        return None
+    if version not in READ_VERSIONS:
+        known = " and ".join(map(str, READ_VERSIONS))
+        raise UnknownFormat(f"format version {version}; this program knows {known}")
+    if version < _NAMED_KEYS_SINCE:
+        return Header(version, kind, salt, b"", _FORMER_HEADER_BYTES)
+    key = data[_FORMER_HEADER_BYTES:FILE_HEADER_BYTES]
+    return Header(version, kind, salt, key, FILE_HEADER_BYTES) if len(key) == _KEY_NAME_BYTES else None
+
+
+def open_file(keys: Keys, kind: bytes, data: bytes) -> Opened:
+    """Read a sealed file as far as it verifies, with the key that it names.
 
     :raises UnknownFormat: when it says that it is of another version.
     """
     opened = Opened()
-    if len(data) < FILE_HEADER_BYTES:
+    header = header_of(data)
+    if header is None and len(data) < FILE_HEADER_BYTES:
         opened.torn = True
         return opened
-    magic, version, file_kind, salt = _FILE_HEADER.unpack_from(data)
-    checks = zlib.crc32(data[: _FILE_HEADER.size]) == int.from_bytes(data[_FILE_HEADER.size : FILE_HEADER_BYTES])
-    if checks and magic == MAGIC and version not in READ_VERSIONS:
-        known = " and ".join(map(str, READ_VERSIONS))
-        raise UnknownFormat(f"format version {version}; this program knows {known}")
-    if not checks or magic != MAGIC or file_kind != kind:
+    key = _key_of(keys, header) if header is not None else None
+    if header is None or key is None or header.kind != kind:
         opened.damaged = True
         return opened
-    opened.salt = salt
-    cipher = _Cipher(AESGCM(derive_key(data_key, salt, b"file " + kind)), version >= _OWN_NONCES_SINCE)
-    offset, index = FILE_HEADER_BYTES, 0
+    opened.salt = header.salt
+    cipher = _Cipher(AESGCM(derive_key(key, header.salt, b"file " + kind)), header.version >= _OWN_NONCES_SINCE)
+    offset, index = header.size_bytes, 0
     while offset < len(data):
         found = _open_frame(cipher, data, offset, index)
         if found is None:
@@ -152,6 +199,11 @@ def open_file(data_key: bytes, kind: bytes, data: bytes) -> Opened:
         opened.damaged = _any_frame_behind(cipher, data, offset)
         opened.torn = not opened.damaged
     return opened
+
+
+def _key_of(keys: Keys, header: Header) -> bytes | None:
+    known = (keys,) if isinstance(keys, bytes) else keys
+    return next((key for key in known if key_name(key) == header.key), None) if header.key else known[-1]
 
 
 class _Cipher(NamedTuple):

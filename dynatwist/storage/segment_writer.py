@@ -65,6 +65,10 @@ class SegmentWriter:
         self.groups = 0
         self.bytes_written = 0
 
+    def use(self, data_key: bytes) -> None:
+        """Seal by another key, from the next segment on."""
+        self._data_key = data_key
+
     def salt_of(self, number: int) -> bytes:
         """Names the file of a segment that this process has begun and not removed; empty for any other."""
         return self._salts.get(number, b"")

@@ -97,6 +97,11 @@ class ColdSaver:
         """Another `least_log_bytes` than the usual one, from now on."""
         self.least_log_bytes = least_log_bytes
 
+    def use(self, data_key: bytes) -> None:
+        """Seal by another key from now on; the next save takes nothing over from those before."""
+        self._cold.use(data_key)
+        self._store.state.give_back(set(range(ALL_PARTITIONS)))
+
     def go_in_steps(self, slice_records: int, chunk_bytes: int) -> None:
         """Save in steps of another size than the usual one, from now on."""
         self.slice_records, self.chunk_bytes = slice_records, chunk_bytes
