@@ -34,6 +34,7 @@ from dynatwist.storage.files import RealFileSystem, ThreadWriter
 from dynatwist.storage.keyfile import change, load_or_create
 from dynatwist.storage.keyring import Keyring
 from dynatwist.storage.shared_key import SharedKey
+from dynatwist.web.certificates import files_of, load
 
 HASHING_THREADS = 2
 """For argon2: each takes a core and 19 MiB for tens of milliseconds, and logins are few."""
@@ -119,6 +120,9 @@ class NodeService(MultiService):
         """
         if self.core is not None:
             return
+        files = files_of(self.config)
+        if files is not None:
+            load(files)  # it is looked at first, since what is wrong with it is nothing to recover from
         try:
             self._lock = DataFolderLock(self.config.actual_data_dir)
         except OSError as error:
@@ -168,6 +172,11 @@ class NodeService(MultiService):
         self._turns.start()
         self.core.handlers.context.metrics.tell_turns(self._turns.turns)
         self.core.start()
+
+    def reload(self) -> None:
+        """Read again what may have changed in files: certificates."""
+        if self._front is not None:
+            self._front.reload()
 
     def _peers(self, core: Core) -> str:
         """With whom the node will be, in words."""
