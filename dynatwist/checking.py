@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from OpenSSL import SSL
-
 from dynatwist.config.node import NodeConfig
 from dynatwist.errors import StartError
 from dynatwist.storage.keyfile import load_or_create
-from dynatwist.web.front import client_tls
+from dynatwist.web.certificates import files_of, load
 
 
 def file_faults(config: NodeConfig) -> Iterator[str]:
@@ -25,8 +23,12 @@ def file_faults(config: NodeConfig) -> Iterator[str]:
     yield from _folder_faults(config.actual_data_dir, "--data-dir")
     if config.audit_log:
         yield from _folder_faults(os.path.dirname(os.path.abspath(config.audit_log)), "--audit-log")
-    if config.tls_cert is not None and config.tls_key is not None:
-        yield from _certificate_faults(config.tls_cert, config.tls_key)
+    files = files_of(config)
+    if files is not None and all(os.access(path, os.R_OK) for path in files.paths):  # else the configuration has told
+        try:
+            load(files)
+        except StartError as error:
+            yield str(error)
 
 
 def _folder_faults(path: str, option: str) -> Iterator[str]:
@@ -38,11 +40,3 @@ def _folder_faults(path: str, option: str) -> Iterator[str]:
         yield f"{option} {path}: {there} is no folder; choose another"
     elif not os.access(there, os.W_OK | os.X_OK):
         yield f"{option} {path}: this user may not write {there}; choose another, or change its owner"
-
-
-def _certificate_faults(certificate: str, key: str) -> Iterator[str]:
-    if os.access(certificate, os.R_OK) and os.access(key, os.R_OK):  # else the configuration has told
-        try:
-            client_tls(certificate, key)
-        except SSL.Error:
-            yield f"{certificate}, {key}: no certificate and key that belong together"

@@ -123,6 +123,7 @@ class Core:
             grace_s=config.tombstone_grace_s,
         )
         self.cluster.links.doors.go_by(config.doors)
+        self.renewal = self.folder.renewal(self.cluster.identity, self.keyring)
 
     def _build_requests(self) -> None:
         config, identity, runtime = self.config, self.identity, self.runtime
@@ -238,6 +239,7 @@ class Core:
         self.handlers = Handlers(
             context,
             rotation=rotation,
+            renewal=self.renewal,
             table_changes=changes,
             conflicts=Conflicts(self.cluster),
             later=self.runtime.later,
@@ -294,11 +296,13 @@ class Core:
         self.relays.bookmarking.start()
         self.folder.scrub(self._note)  # before the first cold save can remove anything
         self._housekeeping.start(save_now=bool(self.folder.recovered.damage))
+        self.renewal.start()
 
     def stop(self) -> Deferred[None]:
         """Say goodbye, flush the log, close the links; within a deadline."""
         self.cluster.stop()
         self._housekeeping.stop()
+        self.renewal.stop()
         self.registrar.stop()
         self.repair.stop()
         self.relays.bookmarking.stop()

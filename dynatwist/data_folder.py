@@ -12,8 +12,10 @@ from dynatwist.config.node import NodeConfig
 from dynatwist.model.dots import actor_of
 from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import Identity
+from dynatwist.storage.keyring import Keyring
 from dynatwist.storage.opening import Opened
 from dynatwist.storage.recovery import scrub
+from dynatwist.storage.renewal import Owner, Renewal
 from dynatwist.storage.room import DiskRoom
 from dynatwist.storage.segment_writer import SegmentWriter
 from dynatwist.storage.snapshot import ColdSaver
@@ -69,7 +71,7 @@ class DataFolder:
             store=self.store,
             fs=runtime.fs,
             folder=self._path,
-            data_key=identity.data_key,
+            data_keys=identity.data_keys,
             writer=self.cold_writer,
             randbytes=runtime.randbytes,
             later=runtime.clock.callLater,
@@ -81,12 +83,26 @@ class DataFolder:
         return SegmentWriter(
             fs=self._runtime.fs,
             folder=f"{self._path}/wal",
-            data_key=identity.data_key,
+            data_keys=identity.data_keys,
             randbytes=self._runtime.randbytes,
             previous=self.recovered.last_segment,
             room=self.room,
             previous_salt=self.recovered.last_salt,
             starts=identity.starts,
+        )
+
+    def renewal(self, owner: Owner, keyring: Keyring) -> Renewal:
+        """What seals the folder anew."""
+        return Renewal(
+            owner=owner,
+            keyring=keyring,
+            segments=self.wal.segments,
+            saver=self.saver,
+            fs=self._runtime.fs,
+            folder=self._path,
+            writer=self.cold_writer,
+            randbytes=self._runtime.randbytes,
+            later=self._runtime.clock.callLater,
         )
 
     def scrub(self, say: Callable[[Iterable[str]], None]) -> None:
@@ -97,7 +113,7 @@ class DataFolder:
         findings: list[str] = []
 
         def work() -> None:
-            findings.extend(scrub(self._runtime.fs, self._path, self._identity.data_key, self.recovered))
+            findings.extend(scrub(self._runtime.fs, self._path, self._identity.data_keys, self.recovered))
 
         def done(failure: BaseException | None) -> None:
             self.findings.extend(findings)

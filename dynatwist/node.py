@@ -33,6 +33,8 @@ from dynatwist.runtime import Runtime
 from dynatwist.storage.files import RealFileSystem, ThreadWriter
 from dynatwist.storage.keyfile import change, load_or_create
 from dynatwist.storage.keyring import Keyring
+from dynatwist.storage.shared_key import SharedKey
+from dynatwist.web.certificates import files_of, load
 
 HASHING_THREADS = 2
 """For argon2: each takes a core and 19 MiB for tens of milliseconds, and logins are few."""
@@ -118,6 +120,9 @@ class NodeService(MultiService):
         """
         if self.core is not None:
             return
+        files = files_of(self.config)
+        if files is not None:
+            load(files)  # it is looked at first, since what is wrong with it is nothing to recover from
         try:
             self._lock = DataFolderLock(self.config.actual_data_dir)
         except OSError as error:
@@ -128,12 +133,14 @@ class NodeService(MultiService):
             keys, created = load_or_create(key_file)
             if created:
                 self.log.info("made the key file {path}", path=key_file)
-            keyring = Keyring(keys, partial(change, key_file))
             network = self._new_network(self._reactor, self.config.interface)
             runtime, self._hashing = real_runtime(self._reactor, network, self._fatal)
+            shared = SharedKey(runtime.fs, key_file, self.config.actual_data_dir)
+            keyring = Keyring(keys, partial(change, key_file), shared.needed_by_others)
             self.core = Core(
                 self.config, keyring, runtime, self.config.limits.budget(max_connections(self.config.doors.descriptors))
             )
+            shared.note(keys)
             node_id = self.core.identity.node_id
             network.identify(node_id, keys)
             keyring.on_change.append(partial(network.identify, node_id))
@@ -165,6 +172,11 @@ class NodeService(MultiService):
         self._turns.start()
         self.core.handlers.context.metrics.tell_turns(self._turns.turns)
         self.core.start()
+
+    def reload(self) -> None:
+        """Read again what may have changed in files: certificates."""
+        if self._front is not None:
+            self._front.reload()
 
     def _peers(self, core: Core) -> str:
         """With whom the node will be, in words."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -82,6 +83,11 @@ def descriptors(peers_wanted: int) -> Descriptors:
 def max_connections(peers_wanted: int) -> int:
     """How many clients there is room for; see `descriptors`."""
     return descriptors(peers_wanted).clients
+
+
+def on_hangup(reactor: Any, call: Callable[[], None]) -> None:
+    """Call in a turn of the reactor when this process gets SIGHUP, which would end it otherwise."""
+    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(call))
 
 
 class TurnMeter:

@@ -18,7 +18,7 @@ from dynatwist.config.settings import SETTINGS, Setting
 from dynatwist.config.sources import Gathered, load
 from dynatwist.errors import DynakvError, StartError
 from dynatwist.network import RealNetwork
-from dynatwist.process import begin_loading, keep_time_steadily, raise_descriptor_limit, settle
+from dynatwist.process import begin_loading, keep_time_steadily, on_hangup, raise_descriptor_limit, settle
 
 LISTS = [setting for setting in SETTINGS if setting.is_list]
 
@@ -154,6 +154,8 @@ def makeService(options: Options, network: type[RealNetwork] = RealNetwork) -> I
         service.prepare()
     except DynakvError as error:
         fail(str(error))
+    if options.config.tls_cert is not None:
+        on_hangup(reactor, service.reload)
     settle()
     raise_descriptor_limit()
     return service

@@ -15,7 +15,7 @@ from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.mount import Mount
 from dynatwist.sim.world import World
 from dynatwist.storage.identity import COPIES
-from dynatwist.storage.seal import ZONED_VERSION
+from dynatwist.storage.seal import NEWEST_VERSION
 
 
 def common_list(nodes):
@@ -203,4 +203,4 @@ class TestZones:
         assert refusal_of(structs.replace(hello, knows_zones=True), core.cluster.me, core.cluster.ownership) is None
         for name in COPIES:
             header = Mount(cluster.nodes[0].disk, cluster.nodes[0].process).read(f"/sim/0/{name}")[:8]
-            assert int.from_bytes(header[6:8]) == ZONED_VERSION
+            assert int.from_bytes(header[6:8]) == NEWEST_VERSION

@@ -105,6 +105,23 @@ class TestSealing:
         assert open_file(KEY, b"TEST", other.header + first).payloads == []
         assert open_file(b"x" * 32, b"TEST", one).payloads == []
 
+    def test_the_newest_format_is_written_only_where_an_earlier_release_must_not_go_on(self):
+        def version(*keys, **more):
+            return int.from_bytes(seal_file(keys, b"TEST", b"s" * 16, b"payload", **more)[6:8])
+
+        assert (version(KEY), version(KEY, version=6), version(KEY, b"former" * 5)) == (5, 6, 6)
+
+    def test_each_of_several_keys_opens_what_was_sealed_while_it_was_the_first(self):
+        first, second, third = (bytes([number]) * 32 for number in (1, 2, 3))
+        sealed = [
+            seal_file(keys, b"TEST", b"s" * 16, b"%d" % number)
+            for number, keys in enumerate([(first,), (second, first), (third, second, first), (third,)])
+        ]
+        keys = third, second, first
+        assert [open_file(keys, b"TEST", data).payloads for data in sealed] == [[b"0"], [b"1"], [b"2"], [b"3"]]
+        assert not open_file((third,), b"TEST", sealed[1]).intact
+        assert not open_file((third,), b"TEST", sealed[0]).intact
+
     def test_a_machine_that_was_resumed_twice_uses_no_nonce_twice(self, monkeypatch):
         """Both copies go on in one file, with the same randomness from the system."""
         monkeypatch.setattr(os, "urandom", bytes)
@@ -209,7 +226,7 @@ class Bench:
         segments = SegmentWriter(
             fs=self.fs,
             folder="/d/wal",
-            data_key=KEY,
+            data_keys=KEY,
             randbytes=Random(b"2" + epoch).randbytes,
             previous=recovered.last_segment,
             previous_salt=recovered.last_salt,
@@ -233,7 +250,7 @@ class Bench:
             store=self.store,
             fs=self.fs,
             folder="/d",
-            data_key=KEY,
+            data_keys=KEY,
             writer=self,
             randbytes=Random(b"3" + epoch).randbytes,
             later=self.after,

@@ -146,7 +146,8 @@ class Rotation:
         peers, members = self._cluster.peers, self._members()
         away = [one.address for one in members if not peers.is_reachable(one.node_id)]
         if away:
-            raise RotationRefused(f"{', '.join(away)} cannot be reached; start it, or forget it, then try again")
+            why = f"{', '.join(away)} cannot be reached, and would not know the new secret when it comes back"
+            raise RotationRefused(f"{why}; start it, or strike it out (dynakv forget {away[0]}), then try again")
         old = [one.address for one in members if peers.lacks_registers(one.node_id)]
         if old:
             raise RotationRefused(f"{', '.join(old)} runs an older release; upgrade all members first")

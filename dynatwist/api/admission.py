@@ -12,7 +12,7 @@ from dynatwist.budget import Charge
 from dynatwist.errors import ApiError
 
 from .context import Context
-from .request import Request
+from .request import Certificate, Request
 
 SHORT_BYTES = 4 << 10
 """Names and secrets have a quarter of it at most."""
@@ -62,11 +62,14 @@ class Admission:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def admit(self, path: bytes, headers: Mapping[str, str], length: int | None) -> Body:
+    def admit(
+        self, path: bytes, headers: Mapping[str, str], length: int | None, certificate: Certificate | None = None
+    ) -> Body:
         """Begin to take in a body.
 
         :param path: of the request, as it was sent.
         :param length: what the head says; ``None`` for a body that comes in chunks.
+        :param certificate: that the client has shown.
         :raises ApiError: 401 for a long one without a valid token, 413 for one that is too long for its route, 429 or
             503 for one that there is no room for.
         """
@@ -76,7 +79,7 @@ class Admission:
         if length is not None and length <= SHORT_BYTES:
             return Body(SHORT_BYTES, _too_large(length, SHORT_BYTES))
         try:
-            identity = self._context.identify(Request(headers=headers))
+            identity = self._context.identify(Request(headers=headers, certificate=certificate))
         except ApiError as error:
             if length is None:
                 return Body(SHORT_BYTES, error)  # a short one, perhaps: its route has to say what is wrong

@@ -13,7 +13,8 @@ REFUSED = frozenset((401, 403, 421, 429))
 """What of the data routes is noted: answers that refuse somebody, not those that depend on the data."""
 QUIET = frozenset(
     (
-        "accounts.ticket", "admin.tables", "admin.keys", "admin.users", "admin.members", "keys.show", "groups.list",
+        "accounts.ticket", "admin.tables", "admin.keys", "admin.users", "admin.members", "keys.show",
+        "keys.storage", "groups.list",
         "groups.show", "services.list", "tables.show",
     )
 )  # fmt: skip
@@ -29,6 +30,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     :ivar what: the route, or what was asked for.
     :ivar on: whom or what it was about: names of a user, a member, a table and key.
     :ivar outcome: ``ok``, ``created``, or the code of the refusal.
+    :ivar by: ``certificate`` where that says who, and no token or password does.
     """
 
     time: str
@@ -38,6 +40,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     who: str = ""
     address: str = msgspec.field(default="", name="from")
     on: tuple[str, ...] = ()
+    by: str = ""
 
 
 class Audit:
@@ -57,15 +60,19 @@ class Audit:
         self._append = append
         self.is_on = append is not None
 
-    def note(self, what: str, outcome: str, *, who: str = "", address: str = "", on: tuple[str, ...] = ()) -> None:
+    def note(
+        self, what: str, outcome: str, *, who: str = "", address: str = "", on: tuple[str, ...] = (), by: str = ""
+    ) -> None:
         """Add a line."""
         if self._append is not None:
-            self._append(self.line(what, outcome, who, address, on))
+            self._append(self.line(what, outcome, who, address, on, by))
 
-    def line(self, what: str, outcome: str, who: str = "", address: str = "", on: tuple[str, ...] = ()) -> bytes:
+    def line(
+        self, what: str, outcome: str, who: str = "", address: str = "", on: tuple[str, ...] = (), by: str = ""
+    ) -> bytes:
         """A line, not added yet."""
         moment = datetime.fromtimestamp(self._wall_ms() / 1000, UTC).isoformat(timespec="milliseconds")
-        line = Line(moment.replace("+00:00", "Z"), self._node, what, outcome, who, address, on)
+        line = Line(moment.replace("+00:00", "Z"), self._node, what, outcome, who, address, on, by)
         return msgspec.json.encode(line) + b"\n"
 
     def answered(self, route: str, request: Request, on: tuple[str, ...], answer: Answer, who: str) -> None:
@@ -82,7 +89,8 @@ class Audit:
             is_noted = True
         if is_refused or is_noted:
             outcome = "created" if answer.status == 201 else "ok" if answer.status < 400 else _code_of(answer)
-            self.note(route, outcome, who=who, address=request.address, on=on)
+            by = "certificate" if who and request.token is None and request.certificate is not None else ""
+            self.note(route, outcome, who=who, address=request.address, on=on, by=by)
 
 
 class _Error(msgspec.Struct):

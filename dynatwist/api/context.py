@@ -105,8 +105,18 @@ class Context:
     def identify(self, request: Request) -> Identity:
         """Who asks; 401 for nobody."""
         if request.token is None:
+            certified = self.certified(request)
+            if certified is not None:
+                return certified
             raise ApiError(401, "no_token", "send a token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
         return self._authenticate(request.token)
+
+    def certified(self, request: Request) -> Identity | None:
+        """Who asks by the certificate of the connection; ``None`` where a token counts, or it names no user."""
+        shown = request.certificate
+        if shown is None or request.token is not None:
+            return None
+        return self.users.certified(shown.name, shown.ends_s)
 
     def _authenticate(self, token: str) -> Identity:
         try:
@@ -120,7 +130,7 @@ class Context:
     def identify_reader(self, request: Request, table: str) -> Identity | None:
         """Who reads in a table; ``None`` for anybody where anybody may read something of it."""
         if request.token is None and not self.rights.of(None, table).reads_nothing:
-            return None
+            return self.certified(request)
         return self.identify(request)
 
     async def identify_listener(self, request: Request, table: str = "") -> Identity | None:
@@ -151,7 +161,7 @@ class Context:
 
     def who_asks(self, request: Request) -> str:
         """The name of whoever sent a request, for the audit log; empty for nobody known."""
-        identity = self.users.whose(request.token) if request.token is not None else None
+        identity = self.users.whose(request.token) if request.token is not None else self.certified(request)
         return identity.name if identity is not None else ""
 
     def may_read(self, identity: Identity | None, key: Key, record: Record) -> bool:

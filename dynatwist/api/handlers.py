@@ -12,6 +12,7 @@ from dynatwist.agreement.rotation import Rotation
 from dynatwist.auth.tokens import Identity
 from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.table_changes import TableChanges
+from dynatwist.storage.renewal import Renewal
 
 from .accounts import AccountRoutes
 from .admin import AdminRoutes
@@ -36,6 +37,7 @@ class Handlers:
     """See the module.
 
     :param rotation: of the cluster's secrets.
+    :param renewal: of this node's storage secret.
     :param table_changes: of how tables are kept.
     :param conflicts: of all members.
     :param later: runs a function in the next turn of the reactor.
@@ -47,6 +49,7 @@ class Handlers:
         context: Context,
         *,
         rotation: Rotation,
+        renewal: Renewal,
         table_changes: TableChanges,
         conflicts: Conflicts,
         later: Callable[[Callable[[], None]], object],
@@ -56,7 +59,7 @@ class Handlers:
         self.accounts = AccountRoutes(context)
         self.status = StatusRoutes(context)
         self.admin = AdminRoutes(context, self.data)
-        self.keys = KeyRoutes(context, rotation)
+        self.keys = KeyRoutes(context, rotation, renewal)
         self.locks = LockRoutes(context)
         self.conflicts = ConflictRoutes(context, conflicts)
         self.tables = TableRoutes(context, table_changes)

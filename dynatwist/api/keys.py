@@ -7,6 +7,7 @@ from typing import Any
 
 from dynatwist.agreement.rotation import Rotation, RotationRefused
 from dynatwist.errors import ApiError
+from dynatwist.storage.renewal import Renewal, RenewalRefused
 
 from .context import Context
 from .limits import parse_object, string_of
@@ -16,9 +17,10 @@ from .request import Answer, Request, json_answer
 class KeyRoutes:
     """See the module. Every method may raise `ApiError`."""
 
-    def __init__(self, context: Context, rotation: Rotation) -> None:
+    def __init__(self, context: Context, rotation: Rotation, renewal: Renewal) -> None:
         self._context = context
         self.rotation = rotation
+        self._renewal = renewal
 
     async def show(self, request: Request) -> Answer:
         """By member, the names of the secrets that it accepts, the one in use first."""
@@ -42,6 +44,40 @@ class KeyRoutes:
     async def rotate(self, request: Request) -> Answer:
         """All three steps."""
         return await _answer("rotated", self.rotation.rotate(_keeps_tokens(self._enter(request))))
+
+    # This node's storage secret
+
+    async def storage(self, request: Request) -> Answer:
+        """Which storage secrets and data keys this node has, by name, and how many files need which."""
+        self._context.require_admin(request)
+        renewal = self._renewal
+        try:
+            files = await renewal.files()
+        except OSError as error:
+            raise ApiError(507, "disk", f"the data folder cannot be listed: {error.strerror}") from None
+        used, *others = renewal.secrets
+        return json_answer(
+            200,
+            {
+                "node": self._context.cluster.me.address,
+                "uses": used,
+                "accepts": others,
+                "to_erase": renewal.retiring,
+                "under_way": renewal.is_under_way,
+                "data_keys": renewal.data_keys,
+                "files": files,
+            },
+        )
+
+    async def renew_storage(self, request: Request) -> Answer:
+        """202; this node has another storage secret, and seals its data folder anew."""
+        self._context.require_admin(request)
+        try:
+            return json_answer(
+                202, {"status": "in use; the data folder is being sealed anew", "key": self._renewal.renew()}
+            )
+        except RenewalRefused as error:
+            raise ApiError(409, "not_now", str(error)) from None
 
     def _enter(self, request: Request) -> dict[str, Any]:
         """Let only the administrator in; answers what the body says."""

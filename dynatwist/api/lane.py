@@ -21,7 +21,7 @@ from dynatwist.replication.request import Kind
 from .data import DataRoutes
 from .limits import RESERVED_TABLES
 from .origins import Origins
-from .request import Answer, Request, error_answer
+from .request import Answer, Certificate, Request, error_answer
 
 MAX_HEAD_BYTES = 4096
 """Heads of clients that speak plainly have a few hundred."""
@@ -41,6 +41,11 @@ _LEAVE = frozenset(("transfer-encoding", "expect", "upgrade", "connection", "con
 _VARYING = frozenset(("x-causal-token", "if-match", "if-none-match", "idempotency-key"))
 """Headers that differ from request to request."""
 
+
+def _NOT_SHOWN() -> Certificate | None:
+    return None
+
+
 Respond = Callable[[bytes, str], None]
 """Takes an answer, and the user to whom it is given, if that is known."""
 
@@ -49,14 +54,18 @@ class Head:
     """The headers of a request, understood.
 
     :ivar length: of the body.
+    :ivar is_program: whether no page of a browser had it sent; see `dynatwist.api.origins`.
     :ivar shared: lines of the answer by which a page of a named origin may read it; empty for a program.
     :ivar varies: whether the next request will have other headers.
     """
 
-    __slots__ = ("headers", "length", "shared", "varies")
+    __slots__ = ("headers", "is_program", "length", "shared", "varies")
 
-    def __init__(self, headers: dict[str, str], length: int, shared: Mapping[str, str]) -> None:
+    def __init__(
+        self, headers: dict[str, str], length: int, shared: Mapping[str, str], is_program: bool = True
+    ) -> None:
         self.headers = headers
+        self.is_program = is_program
         self.length = length
         self.shared = "".join(f"{name}: {value}\r\n" for name, value in shared.items()).encode("latin-1")
         self.varies = not _VARYING.isdisjoint(headers)
@@ -82,9 +91,10 @@ def parse_headers(block: bytes, origins: Origins = Origins()) -> Head | None:  #
     if not length.isdecimal() or len(length) > 9:
         return None
     shared = origins.shown_to(headers.get("origin", ""))
-    if not shared and origins.is_browser(headers):
+    is_program = not origins.is_browser(headers)
+    if not shared and not is_program:
         return None
-    return Head(headers, int(length), shared)
+    return Head(headers, int(length), shared, is_program)
 
 
 class FastLane:
@@ -115,10 +125,13 @@ class FastLane:
         self._max_body_bytes = max_body_bytes
         self._heads: dict[bytes, Head | None] = {}
 
-    def take(self, data: bytes, address: str, respond: Respond) -> int:
+    def take(
+        self, data: bytes, address: str, respond: Respond, certificate: Callable[[], Certificate | None] = _NOT_SHOWN
+    ) -> int:
         """Begin to answer the request at the beginning of some bytes.
 
         :param respond: called once with the answer's bytes, perhaps before this returns.
+        :param certificate: asked for what the client has shown.
         :returns: how many bytes the request has; 0 when it is none for this lane, and nothing was done.
         """
         line = _REQUEST_LINE.match(data)
@@ -134,10 +147,11 @@ class FastLane:
         size = end + 4 + head.length
         if size > len(data) or head.length > self._max_body_bytes:
             return 0
+        shown = certificate() if head.is_program else None
         if self._proxies.are_there:
             address = self._proxies.client_of(address, head.headers)
         named = {query[:1].decode(): query[2:].decode()} if query else _NO_QUERY
-        request = Request(named, head.headers, data[end + 4 : size], address)
+        request = Request(named, head.headers, data[end + 4 : size], address, shown)
         self._serve(method, table.decode(), key.decode(), request, respond, head.shared)
         return size
 

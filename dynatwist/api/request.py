@@ -17,18 +17,31 @@ REPRESENTATION = "return=representation"
 """What ``Prefer`` says to be shown what is held (RFC 7240, section 4.2)."""
 
 
+class Certificate(msgspec.Struct, frozen=True):
+    """What a client's certificate says; it was checked when the connection was made.
+
+    :ivar name: of a user.
+    :ivar ends_s: until when it counts, in seconds since 1970.
+    """
+
+    name: str
+    ends_s: int
+
+
 class Request(msgspec.Struct, frozen=True):
     """One request.
 
     :ivar query: the last value of each parameter, decoded.
     :ivar headers: lower-case names to the last value of each.
     :ivar address: where the client is, for throttling.
+    :ivar certificate: that the client has shown on the connection; counts where no token was sent.
     """
 
     query: Mapping[str, str] = msgspec.field(default_factory=dict)
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: bytes = b""
     address: str = ""
+    certificate: Certificate | None = None
 
     @property
     def token(self) -> str | None:

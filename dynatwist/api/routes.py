@@ -40,6 +40,8 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/admin/members/<a>/forget", "admin.forget"),
     ("POST", "/admin/save", "admin.save"),
     ("GET", "/admin/keys", "keys.show"),
+    ("GET", "/admin/storage-key", "keys.storage"),
+    ("POST", "/admin/storage-key", "keys.renew_storage"),
     ("POST", "/admin/keys/install", "keys.install"),
     ("POST", "/admin/keys/use", "keys.use"),
     ("POST", "/admin/keys/retire", "keys.retire"),

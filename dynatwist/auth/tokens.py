@@ -18,6 +18,8 @@ MAX_TOKEN_CHARS = 4096
 TICKET_S = 30
 """For a page to open its websocket with the ticket that it was just given."""
 ALGORITHM = "HS256"
+BY_CERTIFICATE = b"certificate"
+"""For the name of a key, where somebody has shown a certificate and no token."""
 
 
 class Role(Enum):
@@ -46,6 +48,11 @@ class Identity:
     expires_s: int
     signed_by: bytes = b""
     mark: str = ""
+
+    @property
+    def is_by_certificate(self) -> bool:
+        """Whether this is by a certificate, and no token."""
+        return self.signed_by == BY_CERTIFICATE
 
     @property
     def has_admin_role(self) -> bool:
@@ -148,11 +155,16 @@ class Tokens:
             return None
         return known
 
+    def certified(self, name: str, uid: str, generation: int, ends_s: int) -> Identity | None:
+        """A user who has shown a certificate, as long as that is good."""
+        identity = Identity(name, uid, Role.USER, generation, ends_s, BY_CERTIFICATE)
+        return identity if self.is_good(identity) else None
+
     def is_good(self, identity: Identity) -> bool:
         """Whether a token that was verified before would be now, by its time, its key and an administrator's mark."""
         if self._wall_ms() >= identity.expires_s * 1000:
             return False
-        if identity.role is Role.SERVICE:
+        if identity.role is Role.SERVICE or identity.is_by_certificate:
             return True
         if identity.has_admin_role and identity.mark not in self._keys.admin_marks:
             return False

@@ -88,6 +88,11 @@ class Users:
         identity = self.tokens.verify(token)
         return identity if identity is not None and self.is_current(identity) else None
 
+    def certified(self, name: str, ends_s: int) -> Identity | None:
+        """The user whom a certificate names, as long as that is good; ``None`` where there is no such user."""
+        user = self._find(name)
+        return self.tokens.certified(name, user.uid, user.generation, ends_s) if user is not None else None
+
     def is_current(self, identity: Identity) -> bool:
         """Whether an identity that was verified once still counts."""
         if identity.has_admin_role:

@@ -8,11 +8,12 @@ import click
 
 from .chosen import Chosen
 from .show import show_rows
-from .work import run
+from .work import alone, connected, run
 
 if TYPE_CHECKING:
     from dynatwist.sync import Client
 
+STORAGE = "/admin/storage-key"
 _keep = click.option("--logout", is_flag=True, help="Have users' tokens from retired secrets refused at once.")
 
 
@@ -43,6 +44,42 @@ def show(chosen: Chosen) -> None:
 
 @key_commands.command()
 @click.pass_obj
+def status(chosen: Chosen) -> None:
+    """Which storage secret each node uses, and what still needs an older one."""
+
+    def work(client: Client) -> None:
+        rows = []
+        for address in sorted(client.members()["nodes"]):
+            try:
+                with connected(alone(chosen, address)) as node:
+                    rows.append(_row(address, node.call("GET", STORAGE)))
+            except KvError as error:
+                rows.append((address, f"does not answer: {error}", "", "", ""))
+        show_rows(chosen, ("node", "uses", "to be erased", "sealed by the newest", "by older ones"), rows)
+
+    from dynatwist.sync import KvError
+
+    run(chosen, work)
+
+
+def _row(address: str, found: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    newest = found["data_keys"][0]
+    files = {key: _counted(counts) for key, counts in found["files"].items()}
+    older = "; ".join(counted for key, counted in files.items() if key != newest)
+    return address, found["uses"], ", ".join(found["to_erase"]), files.get(newest, "nothing yet"), older or "nothing"
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {sort}" for sort, count in counts.items())
+
+
+def _renew(client: Client) -> None:
+    answer = client.call("POST", STORAGE)
+    click.echo(f"{answer['key']}: {answer['status']} (dynakv key status)")
+
+
+@key_commands.command()
+@click.pass_obj
 def install(chosen: Chosen) -> None:
     """Have all members accept a new secret; prints its name."""
     run(chosen, lambda client: _step(client, "install", {}))
@@ -66,9 +103,22 @@ def retire(chosen: Chosen, logout: bool) -> None:
 
 @key_commands.command()
 @_keep
+@click.option("--storage", is_flag=True, help="The storage secret of NODE instead, which seals its data folder.")
+@click.argument("node", required=False)
 @click.pass_obj
-def rotate(chosen: Chosen, logout: bool) -> None:
-    """All in one: install a new secret, use it, retire the others."""
+def rotate(chosen: Chosen, logout: bool, storage: bool, node: str | None) -> None:
+    """All in one: install a new secret, use it, retire the others.
+
+    With --storage: a new storage secret for NODE (HOST:PORT, else the node that is asked), which seals its data folder
+    anew while it runs.
+    """
+    if storage and logout:
+        raise click.UsageError("--logout is for the cluster's secret; no token depends on a storage secret")
+    if node is not None and not storage:
+        raise click.UsageError("the cluster's secret is that of all nodes; a NODE is for --storage")
+    if storage:
+        run(alone(chosen, node), _renew)
+        return
 
     def work(client: Client) -> None:
         _step(client, "rotate", {"keep_tokens": not logout})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -40,6 +41,14 @@ def connected(chosen: Chosen) -> Client:
         fail(str(error), USAGE)
     client.token = chosen.token or token_for(client, chosen.user)
     return client
+
+
+def alone(chosen: Chosen, node: str | None) -> Chosen:
+    """The same, of one node only: HOST:PORT or a URL; the first that was chosen where none is named."""
+    if node is None:
+        return replace(chosen, urls=chosen.urls[:1])
+    scheme = chosen.urls[0].partition("://")[0]
+    return replace(chosen, urls=(node if "://" in node else f"{scheme}://{node}",))
 
 
 def run(chosen: Chosen, work: Work) -> None:

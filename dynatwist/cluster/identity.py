@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dynatwist.model.registry import Registry
 from dynatwist.replication.paxos import Vote
 from dynatwist.storage.identity import Identity, IdentityFile
+from dynatwist.storage.keyring import ClusterKeys
 
 Start = tuple[int, bytes]
 """A process start of a node: how many it was, and its epoch."""
@@ -101,6 +102,36 @@ class DurableIdentity:
     def log_names_registry(self) -> None:
         """From now on the log of this data folder says which registry its replicas go by."""
         self._identity.logs_registry = True
+        self._save()
+
+    # Data keys; see `dynatwist.storage.renewal`
+
+    @property
+    def data_keys(self) -> tuple[bytes, ...]:
+        """See `Identity`."""
+        return self._identity.data_keys
+
+    @property
+    def retiring(self) -> tuple[str, ...]:
+        """See `Identity`."""
+        return self._identity.retiring
+
+    def renew_data_key(self, data_key: bytes, keys: ClusterKeys, retiring: tuple[str, ...]) -> None:
+        """Have another data key, sealed by the storage secret that is in use by now.
+
+        :param retiring: names of storage secrets to be erased once nobody needs them.
+        """
+        self._identity.renew_data_key(data_key)
+        self._identity.retiring = retiring
+        self._file.go_by(keys)
+        self._save()
+
+    def forget_old_data_keys(self, retiring: tuple[str, ...]) -> None:
+        """No file needs them any more.
+
+        :param retiring: see `renew_data_key`; what is left of them.
+        """
+        self._identity.old_data_keys, self._identity.retiring = (), retiring
         self._save()
 
     def _save(self) -> None:

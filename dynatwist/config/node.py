@@ -27,6 +27,8 @@ class NodeConfig:
     :ivar peer_port: node-to-node TCP; ``None`` for `port` + 10,000.
     :ivar join: seed nodes.
     :ivar zone: where the node runs; see `dynatwist.model.ring`.
+    :ivar tls_client_ca: authorities whose certificates name users.
+    :ivar tls_client_cert_required: whether clients without one are refused.
     :ivar lone_after_s: seconds after which a restarted node serves alone.
     :ivar snapshot_interval_s: seconds between cold saves.
     :ivar registration: whether anybody may register; else only the administrator makes users.
@@ -54,6 +56,8 @@ class NodeConfig:
     data_dir: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
+    tls_client_ca: str | None = None
+    tls_client_cert_required: bool = False
     key_file: str | None = None
     replicas: int = 3
     lone_after_s: float = 3.0
@@ -141,6 +145,11 @@ class NodeConfig:
             yield f"--interface {self.interface}: say with --advertise where peers reach this node"
         if (self.tls_cert is None) != (self.tls_key is None):
             yield "--tls-cert and --tls-key: give both or neither"
-        for option, path in (("--tls-cert", self.tls_cert), ("--tls-key", self.tls_key)):
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            yield "--tls-client-ca: clients show certificates by TLS only; give --tls-cert and --tls-key too"
+        if self.tls_client_cert_required and self.tls_client_ca is None:
+            yield "--tls-client-cert required: say with --tls-client-ca whose certificates are believed"
+        files = (self.tls_cert, self.tls_key, self.tls_client_ca)
+        for option, path in zip(("--tls-cert", "--tls-key", "--tls-client-ca"), files, strict=True):
             if path is not None and not os.access(path, os.R_OK):
                 yield f"{option} {path}: no such file, or not readable"

@@ -37,6 +37,13 @@ SETTINGS = (
     Setting("data-dir", "data_dir", texts.path, "everything the node keeps"),
     Setting("tls-cert", "tls_cert", texts.path, "certificate chain (PEM) for HTTPS and wss"),
     Setting("tls-key", "tls_key", texts.path, "its private key (PEM)"),
+    Setting("tls-client-ca", "tls_client_ca", texts.path, "authorities (PEM) whose certificates name users"),
+    Setting(
+        "tls-client-cert",
+        "tls_client_cert_required",
+        texts.client_cert,
+        "optional or required: certificates of clients",
+    ),
     Setting("key-file", "key_file", texts.path, "the cluster's secrets"),
     Setting("replicas", "replicas", texts.whole(1, 9), "N, copies of each key"),
     Setting("lone-after", "lone_after_s", texts.seconds(0), "seconds after which a restarted node serves alone"),

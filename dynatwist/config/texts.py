@@ -108,6 +108,13 @@ def registration(text: str) -> bool:
     return text == "open"
 
 
+def client_cert(text: str) -> bool:
+    """Whether clients have to show a certificate."""
+    if text not in ("optional", "required"):
+        raise ConfigError("expected optional or required")
+    return text == "required"
+
+
 def origin(text: str) -> str:
     """Where pages come from, as browsers say it: in small letters, without the port that goes without saying."""
     found = _ORIGIN.fullmatch(text.lower())

@@ -31,7 +31,7 @@ SORTS = (".wal", "manifest", ".storage.db", "identity")
 WAYS_AT_THE_END = ("flipped", "misdirected", "unreadable")
 WAYS = (*WAYS_AT_THE_END, "cut", "cut at a frame", "lost")
 """All but the identity may be replaced by another file of its sort, too; its copies are the same."""
-REMEMBERED = ("node_id", "epoch", "starts", "data_key", "registry", "registry_votes", "peer_starts")
+REMEMBERED = ("node_id", "epoch", "starts", "data_keys", "registry", "registry_votes", "peer_starts")
 """What an identity has to say as it was written last."""
 
 
@@ -113,7 +113,7 @@ class Autopsy:
         return f"{path} {how}"
 
     def _judge(self, node: SimNode, core: Core, twin: SimDisk, how: str, may_miss: bool = True) -> Iterator[str]:
-        folder, data_key = core.config.actual_data_dir, core.identity.data_key
+        folder, data_key = core.config.actual_data_dir, core.identity.data_keys
         mount = Mount(twin, Process(self._cluster.world, "look"))
         try:
             with unnoticed():

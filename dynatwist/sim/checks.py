@@ -128,7 +128,7 @@ def _false_disk(node: SimNode, core: Core, power_lost: bool) -> Iterator[str]:
     how = "a power cut" if power_lost else "a kill"
     folder = core.config.actual_data_dir
     try:
-        found = recover(mount, folder, core.identity.data_key, True)
+        found = recover(mount, folder, core.identity.data_keys, True)
     except (StartError, OSError) as error:
         yield f"P1: {node.host} could not start after {how} now: {error}"
         return

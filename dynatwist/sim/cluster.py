@@ -17,6 +17,7 @@ from dynatwist.errors import StartError
 from dynatwist.model.registry import Registry
 from dynatwist.runtime import Runtime
 from dynatwist.storage.keyring import Change, ClusterKeys, Keyring
+from dynatwist.storage.needed import secrets_needed
 
 from .disk import SimDisk, SimWriter
 from .mount import Mount
@@ -211,14 +212,25 @@ class SimCluster:
     def keyring(self, number: int) -> Keyring:
         """For one process."""
 
-        def keep(change: Change) -> None:
+        def keep(change: Change) -> ClusterKeys:
             changed = change(self.keys_of(number))
             if self._own_key_files is None:
                 self.keys = changed
             else:
                 self._own_key_files[number] = changed
+            return changed
 
-        return Keyring(self.keys_of(number), keep)
+        def needed_by_others(secrets: tuple[bytes, ...]) -> frozenset[str]:
+            if self._own_key_files is not None:
+                return frozenset()
+            others = (node for node in self.nodes if node.number != number)
+            process = Process(self.world, "look")
+            looks = (
+                secrets_needed(Mount(one.disk.twin(False), process), f"/sim/{one.number}", secrets) for one in others
+            )
+            return frozenset(name for look in looks for name in look)
+
+        return Keyring(self.keys_of(number), keep, needed_by_others)
 
     def keys_of(self, number: int) -> ClusterKeys:
         """What is in a host's key file."""

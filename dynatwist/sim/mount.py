@@ -36,12 +36,12 @@ class Mount:
         self.disk.opens()
         return _SimAppendFile(self, self.disk.create(path))
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, most_bytes: int = -1) -> bytes:
         """See `FileSystem`."""
         file = self.disk.file(path)
         if not file.is_readable:
             raise OSError(errno.EIO, "Input/output error", path)
-        return bytes(file.data)
+        return bytes(file.data if most_bytes < 0 else file.data[:most_bytes])
 
     def names(self, folder: str) -> list[str]:
         """See `FileSystem`."""

@@ -18,20 +18,24 @@ from .manifest import (
     is_manifest_or_leftover,
     manifest_name,
 )
-from .seal import Sealer, seal_file
+from .seal import Keys, Sealer, seal_file
 
 
 class ColdFolder:
     """See the module.
 
     :param path: of the folder.
-    :param data_key: seals what is written.
+    :param data_keys: the first one seals what is written.
     """
 
-    def __init__(self, fs: FileSystem, path: str, data_key: bytes) -> None:
+    def __init__(self, fs: FileSystem, path: str, data_keys: Keys) -> None:
         self._fs = fs
         self._path = path
-        self._data_key = data_key
+        self._data_keys = data_keys
+
+    def use(self, data_keys: Keys) -> None:
+        """Seal by another key, from the next file on."""
+        self._data_keys = data_keys
 
     def write_chunk(self, name: str, salt: bytes, frames: list[bytes]) -> None:
         """Write a chunk, whole or not at all.
@@ -41,7 +45,7 @@ class ColdFolder:
         """
         folder, _, file = f"{self._path}/{name}".rpartition("/")
         self._fs.make_folder(folder)
-        sealer = Sealer(self._data_key, CHUNK_KIND, salt)
+        sealer = Sealer(self._data_keys, CHUNK_KIND, salt)
         replace_file(self._fs, folder, file, sealer.header + b"".join(sealer.seal(frame) for frame in frames))
 
     def write_manifest(self, generation: int, salt: bytes, payload: bytes) -> None:
@@ -49,7 +53,7 @@ class ColdFolder:
 
         :raises OSError: when the disk does not take it.
         """
-        data = seal_file(self._data_key, MANIFEST_KIND, salt, payload)
+        data = seal_file(self._data_keys, MANIFEST_KIND, salt, payload)
         replace_file(self._fs, self._path, manifest_name(generation), data)
 
     def clean(self, kept: list[Manifest]) -> None:

@@ -36,8 +36,8 @@ class FileSystem(Protocol):
     def create(self, path: str) -> AppendFile:
         """Make a new, empty file; one that exists is replaced."""
 
-    def read(self, path: str) -> bytes:
-        """A whole file."""
+    def read(self, path: str, most_bytes: int = -1) -> bytes:
+        """A whole file, or so much of its beginning."""
 
     def names(self, folder: str) -> list[str]:
         """The names in a folder, in order; empty when there is no such folder."""
@@ -152,10 +152,10 @@ class RealFileSystem:
         """See `FileSystem`."""
         return _RealAppendFile(self._descriptors, path)
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, most_bytes: int = -1) -> bytes:
         """See `FileSystem`."""
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(most_bytes)
 
     def names(self, folder: str) -> list[str]:
         """See `FileSystem`."""

@@ -108,9 +108,10 @@ def _read(path: str) -> ClusterKeys:
     return parse(text, path)
 
 
-def change(path: str, how: Callable[[ClusterKeys], ClusterKeys]) -> None:
+def change(path: str, how: Callable[[ClusterKeys], ClusterKeys]) -> ClusterKeys:
     """Change the secrets in a file, durably and at once, also when several nodes that share it do so together.
 
+    :returns: what is in it now.
     :raises OSError: when the file cannot be read or written; it is left as it was.
     :raises StartError: when it is no key file any more.
     :raises NoSuchKeys: when no key file may have what it is changed to.
@@ -124,6 +125,7 @@ def change(path: str, how: Callable[[ClusterKeys], ClusterKeys]) -> None:
             temporary = _write_new(path, after)
             os.replace(temporary, path)
             os.fsync(folder)
+        return after
     finally:
         os.close(folder)
 

@@ -118,6 +118,27 @@ class ClusterKeys:
         left = tuple(secret for secret in self.cluster if secret not in gone)
         return replace(self, cluster=left, token_keys=tuple(kept.items())).checked()
 
+    # The storage secret of this key file
+
+    def with_storage(self, secret: bytes, known: frozenset[bytes]) -> ClusterKeys:
+        """With another storage secret in use, unless the one in use is another than those that somebody knows already:
+        then whoever keeps the file has put that there.
+
+        :raises NoSuchKeys: when there are too many.
+        """
+        if self.storage[0] not in known:
+            return self
+        return replace(self, storage=(secret, *self.storage)).checked()
+
+    def with_needed_storage(self, secret: bytes) -> ClusterKeys:
+        """With this storage secret, in use or not."""
+        return self if secret in self.storage else replace(self, storage=(*self.storage, secret)).checked()
+
+    def without_storage(self, names: frozenset[str]) -> ClusterKeys:
+        """Without these storage secrets; the one in use stays."""
+        used, *others = self.storage
+        return replace(self, storage=(used, *(one for one in others if name_of(one) not in names)))
+
     def __repr__(self) -> str:
         return "ClusterKeys(...)"
 
@@ -139,15 +160,23 @@ class Keyring:
     """The secrets that a running node goes by.
 
     :param keys: those at the start.
-    :param keep: makes a change durable; may raise `OSError`, and then nothing changes. Nor does it after `NoSuchKeys`,
-        which each step raises that is none.
+    :param keep: makes a change durable, and answers what is kept now, which may have more; may raise `OSError`, and
+        then nothing changes. Nor does it after `NoSuchKeys`, which each step raises that is none.
+    :param needed_by_others: of some storage secrets, the names of those that other data folders need that share the
+        file.
     :ivar keys: those now.
     :ivar on_change: called after each change.
     """
 
-    def __init__(self, keys: ClusterKeys, keep: Callable[[Change], None] = lambda change: None) -> None:
+    def __init__(
+        self,
+        keys: ClusterKeys,
+        keep: Callable[[Change], ClusterKeys | None] = lambda change: None,
+        needed_by_others: Callable[[tuple[bytes, ...]], frozenset[str]] = lambda secrets: frozenset(),
+    ) -> None:
         self.keys = keys
         self._keep = keep
+        self._needed_by_others = needed_by_others
         self.on_change: list[Callable[[ClusterKeys], None]] = []
 
     def change(self, change: Change) -> None:
@@ -157,3 +186,35 @@ class Keyring:
         if changed != self.keys:
             self.keys = changed
             call_each(self.on_change, changed)
+
+    def renew_storage(self, secret: bytes) -> None:
+        """Use another storage secret, durably: the one that somebody has put first in the key file, else this one.
+
+        Those before are accepted as well, until `retire_storage`. Nobody is told: nothing but the data folder depends
+        on it.
+
+        :raises OSError: when the key file cannot be changed.
+        :raises NoSuchKeys: when there are too many.
+        """
+        mine = self.keys
+        known = frozenset(mine.storage)
+        kept = self._keep(lambda keys: keys.with_storage(secret, known))
+        used = kept.storage[0] if kept is not None else secret
+        self.keys = replace(mine, storage=(used, *mine.storage))
+
+    def retire_storage(self, names: frozenset[str]) -> frozenset[str]:
+        """Erase storage secrets, but for the one in use and those that other data folders need.
+
+        :returns: the names of the latter.
+        :raises OSError: when the key file cannot be changed.
+        """
+        needed: frozenset[str] = frozenset()
+
+        def erase(keys: ClusterKeys) -> ClusterKeys:
+            nonlocal needed
+            needed = self._needed_by_others(keys.storage) & names
+            return keys.without_storage(names - needed)
+
+        self._keep(erase)
+        self.keys = self.keys.without_storage(names - needed)
+        return needed & frozenset(map(name_of, self.keys.storage))

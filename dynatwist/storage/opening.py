@@ -44,7 +44,8 @@ def open_folder(
     replicas: int,
     say: Callable[[str], None],
 ) -> Opened:
-    """Open a data folder, or begin one.
+    """Open a data folder, or begin one. Where somebody has put another storage secret first, what is written from now
+    on is sealed by another data key (`dynatwist.storage.renewal`).
 
     :param replicas: N; a node that is in a cluster goes by that cluster's.
     :param say: told of the progress.
@@ -62,11 +63,14 @@ def open_folder(
                 f"--replicas {replicas}: this node's cluster was founded with {identity.registry.replicas}; "
                 "that cannot be changed"
             )
+        if file.sealed_by not in (b"", keys.storage[0]):
+            sometimes("a start finds another storage secret in use")
+            identity.renew_data_key(randbytes(DATA_KEY_BYTES))
         identity.epoch = randbytes(EPOCH_BYTES)
         identity.starts += 1
         identity.incarnation += 1
         file.save(identity)
-        recovered = recover(fs, folder, identity.data_key, identity.registry is not None, say)
+        recovered = recover(fs, folder, identity.data_keys, identity.registry is not None, say)
         findings += _catch_up(identity, file, recovered)
     except UnknownFormat as error:
         raise StartError(f"{folder}: {error}") from None

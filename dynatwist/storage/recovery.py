@@ -32,7 +32,7 @@ from .manifest import (
 )
 from .recovered import Recovered
 from .scrub import scrub
-from .seal import Opened, UnknownFormat, open_file
+from .seal import Keys, Opened, UnknownFormat, open_file
 from .segment import LEAP, Segment, segment_name, segments_in
 
 __all__ = ["Recovered", "recover", "scrub"]
@@ -41,7 +41,7 @@ __all__ = ["Recovered", "recover", "scrub"]
 def recover(
     fs: FileSystem,
     folder: str,
-    data_key: bytes,
+    data_key: Keys,
     expects_data: bool,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Recovered:
@@ -60,7 +60,7 @@ def recover(
     return found
 
 
-def _load_manifest(fs: FileSystem, cold: str, data_key: bytes, found: Recovered) -> None:
+def _load_manifest(fs: FileSystem, cold: str, data_key: Keys, found: Recovered) -> None:
     listed = fs.names(cold)
     manifests = manifests_in(listed)
     found.next_generation = 1 + max((*manifests, *folders_in(listed)), default=0)
@@ -104,7 +104,7 @@ class _Chunks:
     :param named: the salts of those that the manifest names.
     """
 
-    def __init__(self, fs: FileSystem, cold: str, data_key: bytes, named: dict[str, bytes]) -> None:
+    def __init__(self, fs: FileSystem, cold: str, data_key: Keys, named: dict[str, bytes]) -> None:
         self._fs, self._cold, self._data_key, self._named = fs, cold, data_key, named
         self._opened: dict[str, Opened] = {}
         self._harms: dict[str, str] = {}
@@ -171,7 +171,7 @@ def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) ->
     replica.whole = saved.whole
 
 
-def _replay(fs: FileSystem, folder: str, data_key: bytes, found: Recovered, expects_data: bool) -> None:
+def _replay(fs: FileSystem, folder: str, data_key: Keys, found: Recovered, expects_data: bool) -> None:
     def load(number: int) -> Segment:
         named = found.manifest.wal_salt if found.manifest is not None and number == found.manifest.wal_from else b""
         return Segment(number, read_or_none(fs, f"{folder}/{segment_name(number)}"), data_key, named)

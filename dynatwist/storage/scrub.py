@@ -7,11 +7,11 @@ import msgspec
 from .files import FileSystem, read_or_none
 from .manifest import CHUNK_KIND, MANIFEST_KIND, Manifest, manifests_in
 from .recovered import Recovered
-from .seal import Opened, open_file
+from .seal import Keys, Opened, open_file
 from .segment import Segment, segment_name, segments_in
 
 
-def scrub(fs: FileSystem, folder: str, data_key: bytes, found: Recovered) -> list[str]:
+def scrub(fs: FileSystem, folder: str, data_key: Keys, found: Recovered) -> list[str]:
     """Look at what is kept besides what a start has read.
 
     :returns: findings, for the log; nothing has to be done, the next cold saves replace these files.

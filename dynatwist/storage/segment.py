@@ -9,11 +9,11 @@ import msgspec
 from dynatwist.sometimes import sometimes
 
 from .entries import Frame, SegmentStart
-from .seal import Opened, UnknownFormat, open_file
+from .seal import Keys, Opened, UnknownFormat, open_file
 
 KIND = b"WLOG"
 _FRAME = msgspec.msgpack.Decoder(Frame)
-MAX_START_BYTES = 130
+MAX_START_BYTES = 132
 """More than a header and a first frame take, less than with a group behind them: what is longer was synced once."""
 LEAP = 1_000_000
 """By how much segment numbers rise where some of the log was lost: beyond all that the lost part can have used, so that
@@ -42,7 +42,7 @@ class Segment:
     :raises UnknownFormat: when something that verifies is not understood.
     """
 
-    def __init__(self, number: int, data: bytes | None, data_key: bytes, salt: bytes = b"") -> None:
+    def __init__(self, number: int, data: bytes | None, data_key: Keys, salt: bytes = b"") -> None:
         self.number = number
         self.is_readable = data is not None
         self.size_bytes = len(data or b"")

@@ -16,7 +16,7 @@ from .entries import SegmentStart
 from .files import AppendFile, FileSystem
 from .groups import Writing
 from .room import DiskRoom, is_full
-from .seal import Sealer
+from .seal import Keys, Sealer
 from .segment import KIND, segment_name, segments_in
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -43,7 +43,7 @@ class SegmentWriter:
         *,
         fs: FileSystem,
         folder: str,
-        data_key: bytes,
+        data_keys: Keys,
         randbytes: Callable[[int], bytes],
         previous: Position,
         room: DiskRoom | None = None,
@@ -52,7 +52,7 @@ class SegmentWriter:
     ) -> None:
         self._fs = fs
         self._folder = folder
-        self._data_key = data_key
+        self._data_keys = data_keys
         self._randbytes = randbytes
         self._room = room
         self._predecessor = (*previous, previous_salt)
@@ -64,6 +64,10 @@ class SegmentWriter:
         self.reached: Position = previous
         self.groups = 0
         self.bytes_written = 0
+
+    def use(self, data_keys: Keys) -> None:
+        """Seal by another key, from the next segment on."""
+        self._data_keys = data_keys
 
     def salt_of(self, number: int) -> bytes:
         """Names the file of a segment that this process has begun and not removed; empty for any other."""
@@ -107,7 +111,7 @@ class SegmentWriter:
             _sync(self._file)
             self._predecessor = (self._segment, self._sealer.offset, self._sealer.salt)
         start = SegmentStart(*self._predecessor, number, self._starts)
-        sealer = Sealer(self._data_key, KIND, self._randbytes(16))
+        sealer = Sealer(self._data_keys, KIND, self._randbytes(16))
         file = self._fs.create(f"{self._folder}/{segment_name(number)}")
         try:
             file.write(sealer.header + sealer.seal(_ENCODER.encode(start)))

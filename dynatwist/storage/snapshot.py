@@ -33,6 +33,7 @@ from .manifest import (
 from .recovered import Recovered
 from .room import DiskRoom
 from .saved import contested, item_of, walk
+from .seal import Keys
 from .store import Store
 
 SLICE_RECORDS = 256
@@ -68,7 +69,7 @@ class ColdSaver:
         store: Store,
         fs: FileSystem,
         folder: str,
-        data_key: bytes,
+        data_keys: Keys,
         writer: Writer,
         randbytes: Callable[[int], bytes],
         later: Callable[[float, Callable[[], None]], object],
@@ -76,7 +77,7 @@ class ColdSaver:
         room: DiskRoom | None = None,
     ) -> None:
         self._store = store
-        self._cold = ColdFolder(fs, f"{folder}/cold", data_key)
+        self._cold = ColdFolder(fs, f"{folder}/cold", data_keys)
         self._writer = writer
         self._randbytes = randbytes
         self._later = later
@@ -96,6 +97,11 @@ class ColdSaver:
     def bound(self, least_log_bytes: int) -> None:
         """Another `least_log_bytes` than the usual one, from now on."""
         self.least_log_bytes = least_log_bytes
+
+    def use(self, data_keys: Keys) -> None:
+        """Seal by another key from now on; the next save takes nothing over from those before."""
+        self._cold.use(data_keys)
+        self._store.state.give_back(set(range(ALL_PARTITIONS)))
 
     def go_in_steps(self, slice_records: int, chunk_bytes: int) -> None:
         """Save in steps of another size than the usual one, from now on."""

@@ -22,6 +22,7 @@ from dynatwist.api.intake import Intake
 from dynatwist.api.lane import FastLane
 from dynatwist.api.limits import Limits
 from dynatwist.api.origins import Origins
+from dynatwist.api.request import Certificate
 from dynatwist.api.source import source_of
 from dynatwist.auth.user import ADMIN_UID
 from dynatwist.budget import Budget, Charge
@@ -61,6 +62,9 @@ class Clients(Protocol):
     metrics: Metrics
     audit: Audit
 
+    def certificate_on(self, transport: object) -> Certificate | None:
+        """What a client has shown on a connection, if that is to count."""
+
     def opened(self, channel: BoundedChannel, source: str) -> None:
         """A connection is there; nobody knows whose."""
 
@@ -92,6 +96,7 @@ class BoundedChannel(OpenChannel):
     _reserved: ApiError | None = None
     _taken: ITCPTransport | None = None
     _origin = ""
+    _shown: tuple[Certificate | None, ...] = ()
     is_gone = False
 
     def connectionMade(self) -> None:
@@ -104,6 +109,12 @@ class BoundedChannel(OpenChannel):
         self.site.opened(self, self.source)
         self._await("head", self.site.limits.head_s)
         super().connectionMade()
+
+    def certificate(self) -> Certificate | None:
+        """What the client has shown, once TLS is begun."""
+        if not self._shown:
+            self._shown = (self.site.certificate_on(self.transport),)
+        return self._shown[0]
 
     def reserve(self, refusal: ApiError) -> None:
         """Answer the administrator on this connection and nobody else: there is no room for others.

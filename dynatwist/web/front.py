@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
@@ -13,10 +13,10 @@ from dynatwist.api.lane import FastLane
 from dynatwist.api.origins import Origins
 from dynatwist.config.node import NodeConfig
 from dynatwist.core import Core
-from dynatwist.net.tls import TlsConnections
 from dynatwist.twisted_inside import tls
 from dynatwist.twisted_inside.sockets import PatientPort
 
+from .certificates import Certificates, files_of
 from .klein_app import KleinApp
 from .site import BoundedSite
 from .websocket import CLOSE_GOING_AWAY
@@ -27,27 +27,18 @@ BACKLOG = 1024
 """Connections that wait in the kernel until they are accepted: a burst of clients that come back all at once."""
 
 
-def client_tls(certificate: str, key: str) -> TlsConnections:
-    """The TLS settings of the client port: a certificate chain and its key, TLS 1.2 or newer.
-
-    :raises SSL.Error: when the files do not fit together.
-    """
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.use_certificate_chain_file(certificate)
-    context.use_privatekey_file(key)
-    context.check_privatekey()
-    return TlsConnections(context)
-
-
 class Front:
-    """See the module."""
+    """See the module.
+
+    :raises StartError: when the certificates cannot be used.
+    """
 
     def __init__(self, core: Core, config: NodeConfig, reactor: Any) -> None:
         self._config = config
         self._reactor = reactor
         self.app = KleinApp(core, reactor)
         limits, context = config.limits, core.handlers.context
+        self._metrics = context.metrics
         self.site = BoundedSite(
             self.app.resource(),
             reactor,
@@ -70,18 +61,32 @@ class Front:
                 max_body_bytes=limits.body_bytes,
             )
         self._port: IListeningPort | None = None
+        files = files_of(config)
+        self.site.asks_certificates = files is not None and files.client_ca is not None
+        self._certificates = Certificates(files, reactor, self._renewed) if files is not None else None
 
     def start(self) -> None:
         """Listen."""
         config = self._config
         factory: IProtocolFactory = self.site
-        if config.tls_cert is not None and config.tls_key is not None:
-            factory = tls.for_clients(client_tls(config.tls_cert, config.tls_key), self.site, self._reactor)
+        if self._certificates is not None:
+            factory = tls.for_clients(self._certificates.connections, self.site, self._reactor)
+            self._certificates.start()
         self._port = PatientPort(config.port, factory, BACKLOG, config.interface, self._reactor)
         self._port.startListening()
 
+    def reload(self) -> None:
+        """Read certificates again, if there are any."""
+        if self._certificates is not None:
+            self._certificates.reload()
+
+    def _renewed(self, ends: datetime) -> None:
+        self._metrics.set_gauges({"tls_certificate_ends_seconds": ends.timestamp()})
+
     def stop(self) -> Deferred[None]:
         """Stop accepting, drain what is under way, close sockets (1001) and streams; within a deadline."""
+        if self._certificates is not None:
+            self._certificates.stop()
         stopped = maybeDeferred(self._port.stopListening) if self._port is not None else maybeDeferred(lambda: None)
         for stream in list(self.app.streams):
             stream.close()

@@ -52,7 +52,7 @@ def parsed(request: BoundedRequest, proxies: Proxies) -> Request:
             raise ApiError(400, "bad_query", "the query is not percent-encoded UTF-8") from None
         query = dict(pairs)
     address = proxies.client_of(request.getClientAddress().host, headers)
-    return Request(query, headers, request.content.read(), address)
+    return Request(query, headers, request.content.read(), address, request.certificate())
 
 
 def segment(text: str) -> str:
@@ -232,6 +232,8 @@ class KleinApp:
             self._context.require_ready()
             identity = await self._context.identify_listener(asked)
             self._context.require_ready()
+        else:
+            identity = self._context.certified(asked)
         if request.is_connected:
             await take_over(request, self._core, identity, asked.address, self.sockets)
 

@@ -71,7 +71,7 @@ class LaneChannel(BoundedChannel):
         self.resetTimeout()
         while data:
             self._in_lane = True
-            took = lane.take(data, self._address, self._answer)
+            took = lane.take(data, self._address, self._answer, self.certificate)
             if not took:
                 self._in_lane = False
                 return data

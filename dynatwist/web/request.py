@@ -7,6 +7,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dynatwist.api.admission import Body
+from dynatwist.api.request import Certificate
 from dynatwist.errors import ApiError
 from dynatwist.twisted_inside.http import OpenRequest
 
@@ -53,9 +54,16 @@ class BoundedRequest(OpenRequest):
             return
         channel = self.channel
         try:
-            self._body = channel.site.admission.admit(channel.target, headers_of(self), length)
+            self._body = channel.site.admission.admit(channel.target, headers_of(self), length, self.certificate())
         except ApiError as error:
             channel.refuse(error)
+
+    def certificate(self) -> Certificate | None:
+        """What its client has shown on the connection. What a browser sends may be any page's wish (`Origins`), and no
+        page can be asked which certificate it shows: there only a token counts."""
+        if self.channel.site.origins.is_browser(headers_of(self)):
+            return None
+        return self.channel.certificate()
 
     def handleContentChunk(self, data: bytes) -> None:
         """Some of the body: refuse one that turns out to be too long."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.interfaces import IAddress, ILoggingContext, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -17,12 +19,14 @@ from dynatwist.api.intake import Intake
 from dynatwist.api.lane import FastLane
 from dynatwist.api.limits import Limits
 from dynatwist.api.origins import Origins
+from dynatwist.api.request import Certificate
 from dynatwist.api.source import Proxies, source_of
 from dynatwist.budget import ADMIN_CONNECTIONS, Budget
 from dynatwist.errors import ApiError
 from dynatwist.metrics import Metrics
 from dynatwist.runtime import Timer, cancel
 
+from .certificates import shown_by
 from .channel import LINGER_S, BoundedChannel
 from .closing import closing_answer
 from .lane import LaneChannel
@@ -66,6 +70,7 @@ class BoundedSite(Site):
     :param intake: when requests are taken in.
     :param audit: told of what is refused before a handler is asked.
     :param proxies: whose connections are not counted by address.
+    :ivar asks_certificates: whether clients may show certificates.
     :ivar channels: all that are open, those that became websockets among them.
     """
 
@@ -73,6 +78,7 @@ class BoundedSite(Site):
     requestFactory = BoundedRequest
     noisy = False
     lane: FastLane | None = None
+    asks_certificates = False
 
     def __init__(
         self,
@@ -171,6 +177,15 @@ class BoundedSite(Site):
         oldest.dismiss()
         self.closed(oldest, oldest.source)  # its connection is gone a turn later
         return connections.has_room(source)
+
+    def certificate_on(self, transport: Any) -> Certificate | None:
+        """What a client has shown on a connection, if that is to count.
+
+        A trusted proxy speaks for many, who would all be the user whom its certificate names.
+        """
+        if not self.asks_certificates or self._is_proxy(transport.getPeer()):
+            return None
+        return shown_by(transport.getHandle())
 
     # What channels tell
 

@@ -1,0 +1,72 @@
+"""Data folders that share a key file: beside it stands which, so that none of them loses the secret that it needs.
+
+The list, ``KEYFILE.folders``, has one path a line. A node adds its own at each start; what is gone, or on another
+machine since the key file was copied without its list, is in nobody's way.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from fcntl import LOCK_EX, flock
+from urllib.parse import quote, unquote
+
+from .files import FileSystem
+from .keyfile import change
+from .keyring import ClusterKeys
+from .needed import secrets_needed
+
+MOST_FOLDERS = 1024
+"""As many as a cluster has members; beyond that, the ones noted first are forgotten."""
+
+
+class SharedKey:
+    """See the module.
+
+    :param key_file: its path.
+    :param folder: of this node.
+    """
+
+    def __init__(self, fs: FileSystem, key_file: str, folder: str) -> None:
+        self._fs = fs
+        self._key_file = key_file
+        self._list = f"{key_file}.folders"
+        self._folder = folder
+
+    def note(self, keys: ClusterKeys) -> None:
+        """This node uses the key file; its data folder is there, sealed by the first of these storage secrets.
+
+        If another node has erased that secret meanwhile, since it did not know of this folder yet, it is put back.
+        Where nothing can be written beside the key file, nothing can be erased from it either.
+        """
+        with suppress(OSError):
+            self._add()
+            change(self._key_file, lambda found: found.with_needed_storage(keys.storage[0]))
+
+    def _add(self) -> None:
+        fd = os.open(self._list, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "r+", encoding="ascii") as file:
+            flock(file, LOCK_EX)
+            lines, mine = file.read().splitlines(), quote(self._folder)
+            if mine in lines:
+                return
+            file.seek(0)
+            file.truncate()
+            file.write("".join(f"{line}\n" for line in [*lines, mine][-MOST_FOLDERS:]))
+            file.flush()
+            os.fsync(fd)
+
+    def needed_by_others(self, secrets: tuple[bytes, ...]) -> frozenset[str]:
+        """Of some storage secrets, the names of those that the other folders need."""
+        needed: set[str] = set()
+        for folder in self._folders():
+            if folder != self._folder:
+                needed |= secrets_needed(self._fs, folder, secrets)
+        return frozenset(needed)
+
+    def _folders(self) -> list[str]:
+        try:
+            with open(self._list, encoding="ascii", errors="replace") as file:
+                return [unquote(line) for line in file.read().splitlines()]
+        except FileNotFoundError:
+            return []
