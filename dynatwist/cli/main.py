@@ -11,9 +11,12 @@ from dynatwist import __version__
 from . import accounts, cluster, demo_commands, editing, lock, records, shells, top, watching, worlds
 from .conflicts import conflicts
 from .contexts import USUAL_URL, choose, context_commands
+from .exporting import export
+from .importing import import_
 from .key import key_commands
 from .one_line import run_command
 from .show import FORMATS
+from .tables import tables
 
 _file = click.Path(exists=True, dir_okay=False)
 
@@ -73,6 +76,9 @@ for _command in (
     records.touch,
     records.delete,
     records.keys,
+    tables,
+    export,
+    import_,
     watching.watch,
     editing.edit,
     context_commands,
