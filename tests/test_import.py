@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -17,9 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from dynatwist.cli.main import commands
-from dynatwist.cli.one_line import run_command
-
+from .command import run_here
 from .real import free_port, wait_until
 from .test_importing import ANSWERED, EXPORTED
 
@@ -46,24 +43,14 @@ def begun(env):
     return begun
 
 
-@pytest.fixture
-def run(env, monkeypatch):
-    """Runs the command, in this process to save time; answers all that it said, and asserts how it ended."""
+@pytest.fixture(scope="module")
+def run(env):
+    """Runs the command; answers all that it said, and asserts how it ended."""
 
     def run(*words, status=0, stdin="", **more):
-        said = io.TextIOWrapper(io.BytesIO(), write_through=True)
-        with monkeypatch.context() as patched:
-            for name, text in {**env, **more}.items():
-                patched.setenv(name, text)
-            patched.setattr(sys, "argv", ["dynakv", *map(str, words)])
-            patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-            patched.setattr(sys, "stdout", said)
-            patched.setattr(sys, "stderr", said)
-            with pytest.raises(SystemExit) as ended:
-                run_command(commands)
-        text = said.buffer.getvalue().decode()
-        assert ended.value.code == status, text
-        return text
+        done = run_here({**env, **more}, *words, stdin=stdin)
+        assert done.status == status, done
+        return done.out + done.err
 
     return run
 

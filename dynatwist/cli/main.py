@@ -16,7 +16,9 @@ from .importing import import_
 from .key import key_commands
 from .one_line import run_command
 from .show import FORMATS
-from .tables import tables
+from .tables import settings, tables
+from .tokens import token_commands
+from .users import group_commands, user_commands
 
 _file = click.Path(exists=True, dir_okay=False)
 
@@ -83,6 +85,10 @@ for _command in (
     editing.edit,
     context_commands,
     key_commands,
+    user_commands,
+    group_commands,
+    token_commands,
+    settings,
     cluster.members,
     cluster.stats,
     cluster.forget,
