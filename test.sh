@@ -14,6 +14,10 @@ if ! { command -v nginx && command -v haproxy; } >/dev/null && may_apt; then
     say "installing nginx and haproxy (once) ..."
     apt_install nginx haproxy || true
 fi
+if ! { command -v etcd && command -v etcdctl && command -v redis-server; } >/dev/null && may_apt; then
+    say "installing etcd and redis-server, for imports from them (once) ..."
+    apt_install etcd-server etcd-client redis-server || true
+fi
 TMPDIR=$(mktemp -d)
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT

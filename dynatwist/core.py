@@ -53,6 +53,7 @@ from dynatwist.requests.leases import LeaseEnds
 from dynatwist.requests.listing import Listing
 from dynatwist.requests.missing import Missing
 from dynatwist.requests.table_changes import TableChanges
+from dynatwist.requests.table_list import TableList
 from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.keyring import ClusterKeys, Keyring
@@ -241,6 +242,7 @@ class Core:
             rotation=rotation,
             renewal=self.renewal,
             table_changes=changes,
+            table_list=TableList(self.cluster, self.coordinator.tables),
             conflicts=Conflicts(self.cluster),
             later=self.runtime.later,
         )

@@ -32,10 +32,11 @@ LAYERS = [
     {"tap"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PURE = {"model", "membership", "replication", "feed"}
+PURE = {"model", "membership", "replication", "feed", "importing"}
 IMPURE = {"twisted", "time", "random", "os", "socket", "asyncio", "threading", "datetime", "secrets"}
-BESIDE = {"sim", "sansio", "client", "aio", "sync", "local", "adapters", "testing", "cli"}
-"""Not part of a node: sim drives core and what is below it; the others speak HTTP."""
+BESIDE = {"sim", "sansio", "client", "aio", "sync", "local", "adapters", "testing", "importing", "cli"}
+"""Not part of a node: sim drives core and what is below it; importing reads what other stores tell; the others speak
+HTTP."""
 
 FILES = sorted(ROOT.rglob("*.py"))
 

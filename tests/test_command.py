@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from .command import run_here
 from .real import RealCluster, wait_until
 
 DYNAKV = str(Path(sys.executable).with_name("dynakv"))
@@ -372,3 +373,69 @@ class TestShells:
         code = "import sys, dynatwist.cli.main, dynatwist.sync; print('twisted' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=20)
         assert done.stdout == "False\n"
+
+
+class TestAdministrators:
+    """What an administrator sees to: users, groups, tokens of programs, settings of tables."""
+
+    @pytest.fixture
+    def do(self, cluster, env):
+        admin = {**env, "DYNAKV_TOKEN": cluster.admin_token()}
+
+        def do(*words, status=0, stdin="", **more):
+            done = run_here({**admin, **more}, *words, stdin=stdin)
+            assert done.status == status, done
+            assert not status or done.err.count("\n") == 1
+            return done.err if status else done.out
+
+        return do
+
+    def test_users(self, cluster, do):
+        assert do("user", "add", "eva", "--secret", SECRET) == "added eva\n"
+        assert "eva" in do("-o", "raw", "user", "list").split()
+        assert {"user": "eva"} in json.loads(do("-o", "json", "user", "list"))
+        assert "there is a user of that name" in do("user", "add", "eva", "--secret", SECRET, status=1)
+        token = cluster.nodes[1].request("POST", "/auth/eva", {"secret": SECRET}).json["token"]
+        assert do("user", "logout", "eva") == "logged eva out\n"
+        assert wait_until(lambda: cluster.nodes[1].get("t", "k", token).status == 401)
+        assert "nothing was changed" in do("user", "remove", "eva", status=1, stdin="n\n")
+        assert do("user", "remove", "eva", "--yes") == "removed eva\n"
+        assert "there is no such user" in do("user", "remove", "eva", "--yes", status=4)
+
+    def test_groups(self, do):
+        assert do("group", "set", "ops", "ann", "fay") == "ops: ann fay\n"
+        assert "ops\tann fay\n" in do("-o", "raw", "group", "list")
+        assert {"group": "ops", "members": ["ann", "fay"]} in json.loads(do("-o", "json", "group", "list"))
+        assert do("group", "remove", "ops") == "removed ops\n"
+        assert "there is no group 'ops'" in do("group", "remove", "ops", status=4)
+
+    def test_tokens_of_programs(self, cluster, do):
+        words = ("token", "create", "collector", "--may", "read,write", "devices", "sensor/", "--lifetime", "900")
+        token = do(*words).strip()
+        assert cluster.nodes[1].put("devices", "sensor/1", {}, token).json["owner"] == "service:collector"
+        assert cluster.nodes[1].put("devices", "other", {}, token).status == 403
+        (one,) = json.loads(do("-o", "json", "token", "list"))
+        rights = ["create", "delete", "read", "update"]
+        assert one["access"] == [{"table": "devices", "prefix": "sensor/", "rights": rights}]
+        assert token not in do("token", "list")
+        assert do("token", "revoke", one["id"]) == f"revoked {one['id']}\n"
+        assert wait_until(lambda: cluster.nodes[1].get("devices", "sensor/1", token).status == 401)
+        assert "there is no service token of that id" in do("token", "revoke", one["id"], status=4)
+        assert "there is no right 'reed'" in do("token", "create", "x", "--may", "reed", "devices", "", status=1)
+
+    def test_settings_of_tables(self, do, tmp_path):
+        assert json.loads(do("settings", "kept"))["default_ttl"] == 0
+        file = tmp_path / "settings.json"
+        file.write_text('{"default_ttl": 60, "max_value": 1000}')
+        assert json.loads(do("settings", "kept", "--set", file))["default_ttl"] == 60
+        assert json.loads(do("settings", "kept", "--set", "-", stdin='{"default_ttl": 70}'))["max_value"] == 1000
+        editor = {"VISUAL": "", "EDITOR": "sed -i s/70/80/"}
+        assert json.loads(do("settings", "kept", "--edit", **editor))["default_ttl"] == 80
+        assert do("settings", "kept", "--edit", **editor) == "nothing was changed\n"
+        assert "there is no setting 'ttl'" in do("settings", "kept", "--set", "-", stdin='{"ttl": 1}', status=1)
+        assert "kept\t0\tyes\n" in do("-o", "raw", "tables")
+        assert do("settings", "kept", "--reset") == "nothing is set for kept any more\n"
+        assert json.loads(do("-o", "json", "settings", "kept"))["max_value"] == 1 << 20
+
+    def test_others_are_told_who_may(self, run, ann):
+        assert "only an administrator may do this (dynakv login admin)" in run("user", "list", status=1)

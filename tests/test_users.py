@@ -116,7 +116,8 @@ def test_administrators_records_and_routes(cluster):
     assert one.put("adm", "admins", {"x": 3}, admin).json["owner"] == "admin"
     assert one.get("adm", "admins", judy).status == 403
     assert two.request("GET", "/admin/table/adm/keys", token=admin).json["keys"] == ["admins", "judys"]
-    assert {"name": "adm", "keys": 2} in two.request("GET", "/admin/tables", token=admin).json["tables"]
+    tables = two.request("GET", "/admin/tables", token=admin).json["tables"]
+    assert {"name": "adm", "keys": 2, "has_settings": False} in tables
     assert two.request("GET", "/admin/table/adm/key/judys", token=admin).json["value"] == {"x": 2}
     assert two.request("DELETE", "/admin/table/adm/key/judys", token=admin).status == 200
     assert one.request("GET", "/adm/keys", token=judy).json == []

@@ -10,6 +10,7 @@ from dynatwist.errors import ApiError
 from dynatwist.model.registry import Member
 from dynatwist.replication.quorum import Level
 from dynatwist.requests.listing import PAGE_KEYS, ListingUnavailable
+from dynatwist.requests.table_list import TableList
 
 from .context import Context
 from .data import DataRoutes
@@ -26,18 +27,21 @@ MAX_PAGE_TABLES = 1000
 class AdminRoutes:
     """See the module. Every method may raise `ApiError`."""
 
-    def __init__(self, context: Context, data: DataRoutes) -> None:
+    def __init__(self, context: Context, data: DataRoutes, table_list: TableList) -> None:
         self._context = context
         self._data = data
+        self._table_list = table_list
 
     async def tables(self, request: Request) -> Answer:
-        """The tables known at this node, with the live keys that it holds, a page at a time."""
+        """The tables of the cluster that hold records or have settings, a page at a time."""
         self._context.require_admin(request)
         limit = request.integer("limit", MAX_PAGE_TABLES, 1, MAX_PAGE_TABLES)
-        counts = self._context.cluster.store.live.page(request.query.get("after", ""), limit)
-        next_after = next(reversed(counts)) if len(counts) == limit else None
-        tables = [{"name": name, "keys": count} for name, count in counts.items()]
-        return json_answer(200, {"tables": tables, "next_after": next_after})
+        page = await self._table_list.page(request.query.get("after", ""), limit)
+        tables = [{"name": one.name, "keys": one.keys, "has_settings": one.has_settings} for one in page.tables]
+        registry = self._context.cluster.registry
+        members = (*registry.members, *registry.previous) if registry is not None else ()
+        missing = sorted({one.address for one in members if one.node_id in page.missing})
+        return json_answer(200, {"tables": tables, "next_after": page.next_after, "missing": missing})
 
     async def keys(self, request: Request, table: str) -> Answer:
         """The keys of a table, a page at a time."""

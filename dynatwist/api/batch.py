@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -14,7 +14,7 @@ from dynatwist.replication.request import Kind, Operation
 
 from .intake import Intake
 from .limits import Limits, check_depth
-from .record_door import Outcome, RecordDoor, Terms
+from .record_door import MAX_TTL_S, Outcome, RecordDoor, Terms
 from .views import tag_of_written, version_of_written
 
 STEP = 16
@@ -27,11 +27,16 @@ class _Op(msgspec.Struct):
     op: Literal["put", "delete"]
     key: str
     value: msgspec.Raw = msgspec.Raw(b"")
+    ttl: Annotated[int, msgspec.Meta(ge=1, le=MAX_TTL_S)] | None = None
+    if_none_match: bool = False
     idempotency_key: str | None = None
 
 
 _OP = msgspec.json.Decoder(_Op)
-_SHAPE = 'an operation is {"op": "put" or "delete", "key": string, "value"?, "idempotency_key"?}'
+_SHAPE = (
+    'an operation is {"op": "put" or "delete", "key": string, "value"?, "ttl"?: seconds, "if_none_match"?: true, '
+    f'"idempotency_key"?}}; a ttl is at most {MAX_TTL_S}'
+)
 
 
 class Batch:
@@ -98,7 +103,10 @@ class Batch:
         value = bytes(op.value)
         if op.op == "put" and not value.startswith(b"{"):
             raise ApiError(400, "not_an_object", '"value" must be a JSON object')
-        terms = self._terms.named(op.idempotency_key)
+        if op.op == "delete" and (op.ttl is not None or op.if_none_match):
+            raise ApiError(400, "malformed", '"ttl" and "if_none_match" are for puts')
+        terms = self._terms._replace(ttl_ms=(op.ttl or 0) * 1000, if_absent=op.if_none_match)
+        terms = terms.named(op.idempotency_key)
         return self._door.write(self._identity, Kind(op.op), self._table, op.key, value, terms)
 
     def _over(self, index: int, outcome: bytes) -> None:

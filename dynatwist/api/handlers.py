@@ -12,6 +12,7 @@ from dynatwist.agreement.rotation import Rotation
 from dynatwist.auth.tokens import Identity
 from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.table_changes import TableChanges
+from dynatwist.requests.table_list import TableList
 from dynatwist.storage.renewal import Renewal
 
 from .accounts import AccountRoutes
@@ -39,6 +40,7 @@ class Handlers:
     :param rotation: of the cluster's secrets.
     :param renewal: of this node's storage secret.
     :param table_changes: of how tables are kept.
+    :param table_list: which tables there are.
     :param conflicts: of all members.
     :param later: runs a function in the next turn of the reactor.
     :ivar connected: whoever has a stream or a websocket.
@@ -51,6 +53,7 @@ class Handlers:
         rotation: Rotation,
         renewal: Renewal,
         table_changes: TableChanges,
+        table_list: TableList,
         conflicts: Conflicts,
         later: Callable[[Callable[[], None]], object],
     ) -> None:
@@ -58,7 +61,7 @@ class Handlers:
         self.data = DataRoutes(context)
         self.accounts = AccountRoutes(context)
         self.status = StatusRoutes(context)
-        self.admin = AdminRoutes(context, self.data)
+        self.admin = AdminRoutes(context, self.data, table_list)
         self.keys = KeyRoutes(context, rotation, renewal)
         self.locks = LockRoutes(context)
         self.conflicts = ConflictRoutes(context, conflicts)

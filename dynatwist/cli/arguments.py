@@ -97,9 +97,8 @@ def _keys(client: Any, context: click.Context) -> list[str]:
     return found
 
 
-table_argument = click.argument(
-    "table", shell_complete=_offered(lambda client, context: sorted(client.stats()["tables"]))
-)
+offered_tables = _offered(lambda client, context: sorted(client.stats()["tables"]))
+table_argument = click.argument("table", shell_complete=offered_tables)
 key_argument = click.argument("key", shell_complete=_offered(_keys))
 keys_argument = click.argument("keys", nargs=-1, metavar="KEY...", shell_complete=_offered(_keys))
 level_type = click.Choice(["one", "quorum", "majority", "all"])

@@ -37,11 +37,11 @@ def edit(chosen: Chosen, table: str, key: str) -> None:
     def work(client: Client) -> None:
         try:
             record = client.get(table, key)
-            before, tag, ends_ms = _text(record.value), record.etag, record.expires_at
+            before, tag, ends_ms = as_text(record.value), record.etag, record.expires_at
         except NotFound:
             before, tag, ends_ms = "{\n}\n", None, None
-        path = _begun(before)
-        value = _edited(path, before)
+        path = in_a_file(before)
+        value = edited(path, before)
         if value is None:
             os.unlink(path)
             click.echo("nothing was changed")
@@ -61,18 +61,20 @@ def edit(chosen: Chosen, table: str, key: str) -> None:
     run(chosen, work)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value as people edit it."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
-def _begun(text: str) -> str:
+def in_a_file(text: str) -> str:
+    """Write a text to a new file for an editor; answers its path."""
     handle, path = tempfile.mkstemp(prefix="dynakv-", suffix=".json")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
     return path
 
 
-def _edited(path: str, before: str) -> dict[str, Any] | None:
+def edited(path: str, before: str) -> dict[str, Any] | None:
     """What comes out of the editor, opened again where that is no JSON object; ``None`` if nothing was changed."""
     editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     while True:
@@ -97,8 +99,8 @@ def _edited(path: str, before: str) -> dict[str, Any] | None:
 
 
 def _show_difference(error: PreconditionFailed, mine: dict[str, Any]) -> None:
-    theirs = "" if error.held is None else _text(error.held.value)
-    lines = difflib.unified_diff(theirs.splitlines(), _text(mine).splitlines(), "held now", "yours", lineterm="")
+    theirs = "" if error.held is None else as_text(error.held.value)
+    lines = difflib.unified_diff(theirs.splitlines(), as_text(mine).splitlines(), "held now", "yours", lineterm="")
     colours = {"+": "green", "-": "red"}
     for line in lines:
         click.secho(line, fg=colours.get(line[0]), err=True)

@@ -11,9 +11,14 @@ from dynatwist import __version__
 from . import accounts, cluster, demo_commands, draining, editing, lock, records, shells, top, watching, worlds
 from .conflicts import conflicts
 from .contexts import USUAL_URL, choose, context_commands
+from .exporting import export
+from .importing import import_
 from .key import key_commands
 from .one_line import run_command
 from .show import FORMATS
+from .tables import settings, tables
+from .tokens import token_commands
+from .users import group_commands, user_commands
 
 _file = click.Path(exists=True, dir_okay=False)
 
@@ -73,10 +78,17 @@ for _command in (
     records.touch,
     records.delete,
     records.keys,
+    tables,
+    export,
+    import_,
     watching.watch,
     editing.edit,
     context_commands,
     key_commands,
+    user_commands,
+    group_commands,
+    token_commands,
+    settings,
     cluster.members,
     cluster.stats,
     cluster.forget,

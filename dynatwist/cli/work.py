@@ -53,7 +53,7 @@ def alone(chosen: Chosen, node: str | None) -> Chosen:
 
 def run(chosen: Chosen, work: Work) -> None:
     """Run some work with a client; a fault is one line on stderr and an exit status."""
-    from dynatwist.sync import KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable, WatchRefused
+    from dynatwist.sync import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable, WatchRefused
 
     try:
         with connected(chosen) as client:
@@ -63,6 +63,8 @@ def run(chosen: Chosen, work: Work) -> None:
             with suppress(DynakvError):
                 forget_token(chosen.urls, chosen.user)
         fail(f"{error} (dynakv login NAME, or set DYNAKV_TOKEN)", LOGIN)
+    except Forbidden as error:
+        fail(f"{error} (dynakv login admin)" if error.code == "admin_only" else str(error))
     except NotFound as error:
         fail(str(error), NOT_FOUND)
     except PreconditionFailed as error:

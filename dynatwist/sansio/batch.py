@@ -8,12 +8,15 @@ another node. An operation on a key that the batch names twice is not: it would 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+
+import msgspec
 
 from .errors import KvError
 from .failover import TELLS
 from .naming import Op
+from .values import encoded
 
 MORE_TRIES = 2
 """As many as other nodes of a small cluster: one may be cut off, and the next just starting."""
@@ -21,6 +24,16 @@ MORE_TRIES = 2
 Outcome = dict[str, Any]
 Ask = Callable[[list[Op]], Awaitable[list[Outcome]]]
 """Sends operations to a node, and answers their outcomes in the same order."""
+
+
+def op_of(given: Mapping[str, Any]) -> Op:
+    """An operation of a batch, its value as JSON.
+
+    :raises TypeError: the value is none that JSON can say.
+    """
+    if "value" not in given or isinstance(given["value"], msgspec.Raw):
+        return dict(given)
+    return {**given, "value": msgspec.Raw(encoded(given["value"], f"the value of {given.get('key')!r}"))}
 
 
 async def carried_out(ops: list[Op], ask: Ask, ask_another: Ask) -> list[Outcome]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from .batch import carried_out
+from .batch import carried_out, op_of
 from .conflicts import Conflict, listed
 from .contention import UPDATE_TIMEOUT_S, updated
 from .errors import NotFound
@@ -268,7 +268,8 @@ class Requests:
     async def batch(self, table: str, ops: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Many puts and deletes in one request; an outcome each.
 
-        :param ops: ``{"op": "put" or "delete", "key", "value"?, "idempotency_key"?}``; values and names as of `put`.
+        :param ops: ``{"op": "put" or "delete", "key", "value"?, "ttl"?, "if_none_match"?, "idempotency_key"?}``, as of
+            `put`; a value may be JSON already, a `msgspec.Raw`.
         """
         path = f"/{quoted(table)}/batch"
 
@@ -282,7 +283,7 @@ class Requests:
             await self._nodes.leave_this()
             return await ask(ops)
 
-        return await carried_out(named(map(_op, ops), self._world.random), ask, ask_another)
+        return await carried_out(named(map(op_of, ops), self._world.random), ask, ask_another)
 
     async def conflicts(self, table: str | None = None, *, limit: int | None = None) -> list[Conflict]:
         """Values that lost a concurrent write, the newest first; those that this user may read."""
@@ -341,10 +342,3 @@ class Requests:
         if name:
             headers["Idempotency-Key"] = name
         return await self._session.request(method, path, body, headers, repeatable=bool(name))
-
-
-def _op(op: Mapping[str, Any]) -> Op:
-    """An operation of a batch, its value as JSON."""
-    if "value" not in op:
-        return dict(op)
-    return {**op, "value": msgspec.Raw(encoded(op["value"], f"the value of {op.get('key')!r}"))}

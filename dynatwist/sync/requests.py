@@ -211,7 +211,8 @@ class Requests:
     def batch(self, table: str, ops: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Many puts and deletes in one request; an outcome each.
 
-        :param ops: ``{"op": "put" or "delete", "key", "value"?, "idempotency_key"?}``; values and names as of `put`.
+        :param ops: ``{"op": "put" or "delete", "key", "value"?, "ttl"?, "if_none_match"?, "idempotency_key"?}``, as of
+            `put`; a value may be JSON already, a `msgspec.Raw`.
         """
         return self._portal.run(self._inner.batch(table, ops))
 

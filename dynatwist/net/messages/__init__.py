@@ -27,6 +27,7 @@ from .repair import (
     Restored,
     Summaries,
 )
+from .tables import ListTables, TablesAre
 
 AnyMessage = (
     Hello
@@ -85,6 +86,8 @@ AnyMessage = (
     | FetchConflicts
     | ConflictsFetched
     | SettleConflicts
+    | ListTables
+    | TablesAre
 )
 
 __all__ = [
@@ -118,6 +121,7 @@ __all__ = [
     "KeysAre",
     "Leaving",
     "ListConflicts",
+    "ListTables",
     "Listen",
     "Listening",
     "Outcome",
@@ -145,6 +149,7 @@ __all__ = [
     "Status",
     "Summaries",
     "TableCounted",
+    "TablesAre",
     "Unable",
     "Voted",
 ]

@@ -67,6 +67,7 @@ class Status(Message, frozen=True, tag=31):
     :ivar has_bookmarks: whether its release knows bookmarks; see `dynatwist.feed.bookmarks`.
     :ivar has_conflicts: whether its release keeps conflicts; see `dynatwist.replication.conflicts`.
     :ivar has_leases: whether its release knows leases; see `dynatwist.model.lease`.
+    :ivar has_table_lists: whether its release tells which tables it holds; see `dynatwist.requests.table_list`.
     """
 
     ready: bool
@@ -77,3 +78,4 @@ class Status(Message, frozen=True, tag=31):
     has_bookmarks: bool = False
     has_conflicts: bool = False
     has_leases: bool = False
+    has_table_lists: bool = False

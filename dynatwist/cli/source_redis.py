@@ -1,0 +1,149 @@
+"""Reading Redis where it runs, key by key, by the commands that any Redis since 2.8 knows."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
+
+from dynatwist.importing import redis
+from dynatwist.importing.resp import RedisError, Replies, Reply, command
+from dynatwist.importing.rows import Item, Refused, SourceError, shown
+
+from .sources import now_ms
+
+TIMEOUT_S = 30.0
+"""For Redis to say anything more: it does one thing at a time, which may be somebody's long one."""
+PAGE = 500
+"""Keys that are asked about together."""
+USUAL_PORT = 6379
+NO_END, GONE = -1, -2
+"""What PTTL says instead of a time."""
+
+
+class RedisServer:
+    """See `sources.Source`. What is written meanwhile may be in it or not, each key as it was at one moment."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        try:
+            self._host, self._port = parts.hostname or "127.0.0.1", parts.port or USUAL_PORT
+            self._database = int(parts.path.strip("/") or 0)
+        except ValueError:
+            raise SourceError("write redis://[:PASSWORD@]HOST:PORT/DB; the port and DB are numbers") from None
+        self._user = unquote(parts.username or "")
+        self._password = unquote(parts.password or "") or os.environ.get("REDISCLI_AUTH", "")
+        self._socket: socket.socket | None = None
+        self._replies = Replies()
+
+    @property
+    def _where(self) -> str:
+        return f"Redis at {self._host}:{self._port}"
+
+    # Source
+
+    def items(self) -> Iterator[Item]:
+        """See `sources.Source`."""
+        cursor: Reply = b"0"
+        while True:
+            found = self._asked(command("SCAN", cursor if isinstance(cursor, bytes) else b"0", "COUNT", PAGE))
+            if not isinstance(found, list) or len(found) != 2 or not isinstance(found[1], list):
+                raise SourceError(f"{self._where} answers SCAN in a way that is not known")
+            cursor = found[0]
+            yield from self._rows(dict.fromkeys(key for key in found[1] if isinstance(key, bytes)))
+            if cursor == b"0":
+                return
+
+    def count(self) -> int | None:
+        """See `sources.Source`."""
+        size = self._asked(command("DBSIZE"))
+        return size if isinstance(size, int) else None
+
+    def fault(self) -> str:
+        """See `sources.Source`."""
+        return ""
+
+    def note(self) -> str:
+        """See `sources.Source`."""
+        return ""
+
+    # Keys
+
+    def _rows(self, keys: dict[bytes, None]) -> Iterator[Item]:
+        kinds = self._all(command("TYPE", key) for key in keys)
+        known: dict[bytes, bytes] = {}
+        for key, kind in zip(keys, kinds, strict=True):
+            if isinstance(kind, bytes) and kind in redis.SIZES:
+                known[key] = kind
+            elif kind != b"none":
+                of_kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
+                yield Refused(shown(key), f"there is no counterpart of Redis's type {of_kind} here")
+        sizes = self._all(redis.size_question(key, kind) for key, kind in known.items())
+        for (key, kind), size in zip(list(known.items()), sizes, strict=True):
+            if redis.is_too_large(kind, size):
+                del known[key]
+                yield Refused(shown(key), f"the {kind.decode()} is too large for a record: {size!r}")
+        yield from self._values(known)
+
+    def _values(self, kinds: dict[bytes, bytes]) -> Iterator[Item]:
+        """The time is asked for first: what ends between is gone in the answer, and nothing lives longer here."""
+        left = self._all(command("PTTL", key) for key in kinds)
+        for (key, kind), left_ms in zip(kinds.items(), left, strict=True):
+            if not isinstance(left_ms, int) or left_ms == GONE:
+                continue
+            end_ms = None if left_ms == NO_END else now_ms() + left_ms
+            item = redis.row_of_key(key, kind, self._asked(redis.question(key, kind)), end_ms)
+            if item is not None:
+                yield item
+
+    # Protocol
+
+    def _all(self, commands: Iterator[bytes]) -> list[Reply]:
+        """The replies to some commands that are sent together."""
+        sent = list(commands)
+        self._send(b"".join(sent))
+        return self._received(len(sent))
+
+    def _asked(self, sent: bytes) -> Reply:
+        self._send(sent)
+        reply = self._received(1)[0]
+        if isinstance(reply, RedisError) and str(reply).startswith(("NOAUTH", "NOPERM", "LOADING", "MASTERDOWN")):
+            raise SourceError(f"{self._where} answers: {reply}")
+        return reply
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = socket.create_connection((self._host, self._port), TIMEOUT_S)
+            if self._password:
+                self._greet(command("AUTH", *([self._user] if self._user else []), self._password))
+            self._greet(command("SELECT", self._database))
+        return self._socket
+
+    def _greet(self, sent: bytes) -> None:
+        assert self._socket is not None
+        self._socket.sendall(sent)
+        reply = self._received(1)[0]
+        if isinstance(reply, RedisError):
+            raise SourceError(f"{self._where} answers: {reply}")
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._connected().sendall(data)
+        except OSError as error:
+            raise SourceError(f"{self._where} cannot be reached: {error}") from None
+
+    def _received(self, count: int) -> list[Reply]:
+        assert self._socket is not None
+        found: list[Reply] = []
+        while len(found) < count:
+            try:
+                data = self._socket.recv(1 << 16)
+            except OSError as error:
+                raise SourceError(f"{self._where} cannot be read: {error}") from None
+            if not data:
+                raise SourceError(f"{self._where} has closed the connection")
+            found += self._replies.feed(data)
+        if len(found) > count:
+            raise SourceError(f"{self._where} answers more than it was asked")
+        return found
