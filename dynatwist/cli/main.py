@@ -11,6 +11,7 @@ from dynatwist import __version__
 from . import accounts, cluster, demo_commands, editing, lock, records, shells, top, watching, worlds
 from .conflicts import conflicts
 from .contexts import USUAL_URL, choose, context_commands
+from .doctor import doctor
 from .key import key_commands
 from .one_line import run_command
 from .show import FORMATS
@@ -82,6 +83,7 @@ for _command in (
     cluster.forget,
     cluster.save,
     cluster.admin_password,
+    doctor,
     top.top,
     conflicts,
     lock.lock,
