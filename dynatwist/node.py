@@ -143,8 +143,8 @@ class NodeService(MultiService):
 
     @property
     def is_ready(self) -> bool:
-        """Whether the data routes answer."""
-        return self.core is not None and self.core.cluster.standing.is_ready
+        """Whether the client port is open, and the data routes answer."""
+        return self._front is not None and self.core is not None and self.core.cluster.standing.is_ready
 
     def startService(self) -> None:
         """Open all ports and begin to serve."""

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from dynatwist.supervised import LOOK_S, Supervised, Supervision, sender, supervision
 
-from .real import RealCluster, wait_until
+from .real import Node, free_port, wait_until
 
 WAITS, SERVES, STOPS = (
     "STATUS=waits until it has met the other members",
@@ -102,9 +102,7 @@ def test_a_node_tells_systemd_when_it_serves_and_when_it_stops(tmp_path):
             except BlockingIOError:
                 return said
 
-        cluster = RealCluster(tmp_path)
-        node = cluster.add()
-        node.kill()  # started anew, as systemd would
+        node = Node(tmp_path, free_port())
         node.env |= {"NOTIFY_SOCKET": "@" + name, "WATCHDOG_USEC": "200000"}
         node.start()
         try:
@@ -115,4 +113,5 @@ def test_a_node_tells_systemd_when_it_serves_and_when_it_stops(tmp_path):
             assert hear()[0] == WAITS
             assert said[-1] == STOPS
         finally:
-            cluster.close()
+            if node.process.poll() is None:
+                node.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dynatwist.membership.members import State
+
 from .finding import Finding, Findings, fault, ok, warning
 from .seen import ClusterSeen, MemberSeen, NodeSeen
 
@@ -75,9 +77,11 @@ def _member(member: MemberSeen) -> Finding:
     check, text = "members", f"{member.address} is {member.status.lower()}"
     if not member.is_registered:
         return warning(check, f"{text}, and no member", "it joins, or was struck out; see its log")
-    if member.status == "SUSPECT":
+    if member.status == State.LEFT.value:
+        return warning(check, f"{member.address} was stopped", "start it again before another one is stopped")
+    if member.status == State.SUSPECT.value:
         return warning(check, text, "see whether its machine is overloaded, and UDP reaches it")
-    if member.status != "ALIVE":
+    if member.status != State.ALIVE.value:
         return fault(check, text, f"start it again, or strike it out: dynakv forget {member.address}")
     if not member.is_ready:
         return warning(check, f"{text}, and does not serve yet", "wait some seconds; then see its log")
