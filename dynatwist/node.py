@@ -148,6 +148,11 @@ class NodeService(MultiService):
             self._lock.release()
             raise
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the client port is open, and the data routes answer."""
+        return self._front is not None and self.core is not None and self.core.cluster.standing.is_ready
+
     def startService(self) -> None:
         """Open all ports and begin to serve."""
         from dynatwist.web.front import Front

@@ -19,6 +19,7 @@ from dynatwist.config.sources import Gathered, load
 from dynatwist.errors import DynakvError, StartError
 from dynatwist.network import RealNetwork
 from dynatwist.process import begin_loading, keep_time_steadily, on_hangup, raise_descriptor_limit, settle
+from dynatwist.supervised import Supervised, sender, supervision
 
 LISTS = [setting for setting in SETTINGS if setting.is_list]
 
@@ -156,6 +157,10 @@ def makeService(options: Options, network: type[RealNetwork] = RealNetwork) -> I
         fail(str(error))
     if options.config.tls_cert is not None:
         on_hangup(reactor, service.reload)
+    wanted = supervision(os.environ, os.getpid())
+    if wanted is not None:
+        told = Supervised(sender(wanted.address), lambda: service.is_ready, wanted.watchdog_s, reactor)
+        told.setServiceParent(service)
     settle()
     raise_descriptor_limit()
     return service

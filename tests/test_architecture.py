@@ -26,7 +26,7 @@ LAYERS = [
     {"housekeeping", "audit_log", "data_folder"},
     {"counters"},
     {"core"},
-    {"process", "exposure", "network"},
+    {"process", "exposure", "network", "supervised"},
     {"web"},
     {"node", "checking"},
     {"tap"},
@@ -34,7 +34,7 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = {"model", "membership", "replication", "feed", "importing"}
 IMPURE = {"twisted", "time", "random", "os", "socket", "asyncio", "threading", "datetime", "secrets"}
-BESIDE = {"sim", "sansio", "client", "aio", "sync", "local", "adapters", "testing", "importing", "cli"}
+BESIDE = {"sim", "sansio", "client", "aio", "sync", "local", "adapters", "testing", "importing", "cli", "doctor"}
 """Not part of a node: sim drives core and what is below it; importing reads what other stores tell; the others speak
 HTTP."""
 

@@ -11,6 +11,7 @@ from dynatwist import __version__
 from . import accounts, cluster, demo_commands, draining, editing, lock, records, shells, top, watching, worlds
 from .conflicts import conflicts
 from .contexts import USUAL_URL, choose, context_commands
+from .doctor import doctor
 from .exporting import export
 from .importing import import_
 from .key import key_commands
@@ -96,6 +97,7 @@ for _command in (
     draining.replace,
     cluster.save,
     cluster.admin_password,
+    doctor,
     top.top,
     conflicts,
     lock.lock,

@@ -1,0 +1,90 @@
+"""Asking the nodes of a cluster, for the doctor."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from dynatwist.sync import Client, Forbidden, KvError, Unauthorized, Unavailable
+
+from .looking import certificate_seen
+from .seen import CertificateSeen, ClusterSeen, MemberSeen, NodeSeen
+
+Connect = Callable[[Sequence[str]], Client]
+"""Makes a client of some nodes, as the user who asks."""
+CERTIFICATE_S = 3.0
+"""For a node to show its certificate; as long as it takes to be taken for dead."""
+
+
+def ask(urls: Sequence[str], is_named: bool, connect: Connect) -> ClusterSeen:
+    """Ask some nodes, and the members of which the first one that answers tells."""
+    members: tuple[MemberSeen, ...] = ()
+    problem, needs_login = "", False
+    try:
+        with connect(urls) as client:
+            members = tuple(_members(client.members()))
+    except (Unauthorized, Forbidden) as error:
+        problem, needs_login = f"only the administrator is told: {error}", True
+    except KvError as error:
+        problem = str(error)
+    scheme = urlsplit(urls[0]).scheme
+    every = tuple(dict.fromkeys((*urls, *(f"{scheme}://{member.address}" for member in members))))
+    return ClusterSeen(
+        urls=tuple(urls),
+        is_named=is_named,
+        nodes=tuple(_node(url, connect) for url in every),
+        members=members,
+        problem=problem,
+        needs_login=needs_login,
+        certificates=tuple(_certificate(url) for url in every if url.startswith("https:")),
+    )
+
+
+def _members(answer: dict[str, Any]) -> list[MemberSeen]:
+    return [
+        MemberSeen(address, node["status"], node["ready"], node["registered"], node["version"])
+        for address, node in sorted(answer["nodes"].items())
+    ]
+
+
+def _node(url: str, connect: Connect) -> NodeSeen:
+    try:
+        with connect([url]) as client:
+            client.call("GET", "/heartbeat")  # the connection is there then, and the next one is timed
+            began_s, monotonic_s = time.time(), time.monotonic()
+            answer = client.call("GET", "/heartbeat")
+            took_s = time.monotonic() - monotonic_s
+            standing = _standing(client)
+    except (KvError, KeyError, TypeError) as error:
+        return NodeSeen(url, problem=str(error) or "answers, and is no node")
+    return NodeSeen(
+        url=url,
+        clock_ahead_s=answer["timestamp"] / 1000 - (began_s + took_s / 2),
+        unsure_s=took_s / 2,
+        is_ready=standing.get("ready", False),
+        not_whole=standing.get("partitions_not_whole", 0),
+        findings=tuple(standing.get("findings", ())),
+    )
+
+
+def _standing(client: Client) -> dict[str, Any]:
+    """What ``/readyz`` says; a node that does not serve yet says no more than that."""
+    try:
+        found: dict[str, Any] = client.call("GET", "/readyz")
+    except Unavailable as error:
+        if error.status == 0:
+            raise
+        return {}
+    return found
+
+
+def _certificate(url: str) -> CertificateSeen:
+    parts = urlsplit(url)
+    try:
+        pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=CERTIFICATE_S)
+    except OSError as error:
+        return CertificateSeen(url, problem=error.strerror or str(error))
+    return certificate_seen(url, pem.encode())
