@@ -47,6 +47,7 @@ from dynatwist.repair.repair import Repair
 from dynatwist.replication.conflicts import MAX_BYTES, MEMORY_SHARE
 from dynatwist.replication.met import REPEATED_S
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.backups import BackupSource
 from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.leases import LeaseEnds
@@ -240,6 +241,7 @@ class Core:
             rotation=rotation,
             table_changes=changes,
             conflicts=Conflicts(self.cluster),
+            backups=BackupSource(self.cluster, self.registers, listing),
             later=self.runtime.later,
         )
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "dynatwist"
 LAYERS = [
     {"errors", "metrics", "sometimes", "calls", "once"},
-    {"budget"},
+    {"budget", "backups"},
     {"model"},
     {"membership", "replication", "feed"},
     {"storage"},
@@ -32,7 +32,7 @@ LAYERS = [
     {"tap"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PURE = {"model", "membership", "replication", "feed"}
+PURE = {"model", "membership", "replication", "feed", "backups"}
 IMPURE = {"twisted", "time", "random", "os", "socket", "asyncio", "threading", "datetime", "secrets"}
 BESIDE = {"sim", "sansio", "client", "aio", "sync", "local", "adapters", "testing", "cli"}
 """Not part of a node: sim drives core and what is below it; the others speak HTTP."""

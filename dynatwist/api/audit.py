@@ -14,7 +14,7 @@ REFUSED = frozenset((401, 403, 421, 429))
 QUIET = frozenset(
     (
         "accounts.ticket", "admin.tables", "admin.keys", "admin.users", "admin.members", "keys.show", "groups.list",
-        "groups.show", "services.list", "tables.show",
+        "groups.show", "services.list", "tables.show", "backup.tables",
     )
 )  # fmt: skip
 """Routes that show lists and change nothing; only their refusals are noted."""
@@ -77,7 +77,7 @@ class Audit:
         """
         is_refused = answer.status in REFUSED
         part = route.partition(".")[0]
-        is_noted = part in ("accounts", "admin", "keys") and route not in QUIET
+        is_noted = part in ("accounts", "admin", "backup", "keys", "restore") and route not in QUIET
         if part in ("data", "conflicts") and who == "admin" and answer.status < 400:
             is_noted = True
         if is_refused or is_noted:

@@ -10,11 +10,13 @@ from operator import attrgetter
 
 from dynatwist.agreement.rotation import Rotation
 from dynatwist.auth.tokens import Identity
+from dynatwist.requests.backups import BackupSource
 from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.table_changes import TableChanges
 
 from .accounts import AccountRoutes
 from .admin import AdminRoutes
+from .backup import BackupRoutes
 from .conflicts import ConflictRoutes
 from .connected import Connected
 from .context import Context
@@ -25,6 +27,7 @@ from .live import LiveRoutes, Sights
 from .locks import LockRoutes
 from .principals import GroupRoutes, ServiceRoutes
 from .request import Answer
+from .restore import RestoreRoutes
 from .session import Session
 from .status import StatusRoutes
 from .tables import TableRoutes
@@ -38,6 +41,7 @@ class Handlers:
     :param rotation: of the cluster's secrets.
     :param table_changes: of how tables are kept.
     :param conflicts: of all members.
+    :param backups: what a backup reads.
     :param later: runs a function in the next turn of the reactor.
     :ivar connected: whoever has a stream or a websocket.
     """
@@ -49,6 +53,7 @@ class Handlers:
         rotation: Rotation,
         table_changes: TableChanges,
         conflicts: Conflicts,
+        backups: BackupSource,
         later: Callable[[Callable[[], None]], object],
     ) -> None:
         self.context = context
@@ -60,6 +65,8 @@ class Handlers:
         self.locks = LockRoutes(context)
         self.conflicts = ConflictRoutes(context, conflicts)
         self.tables = TableRoutes(context, table_changes)
+        self.backup = BackupRoutes(context, backups)
+        self.restore = RestoreRoutes(context, table_changes)
         self.groups = GroupRoutes(context)
         self.services = ServiceRoutes(context)
         self.connected = Connected(context.users.still_counts, later)

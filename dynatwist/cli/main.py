@@ -8,7 +8,7 @@ import click
 
 from dynatwist import __version__
 
-from . import accounts, cluster, demo_commands, editing, lock, records, shells, top, watching, worlds
+from . import accounts, backup, cluster, demo_commands, editing, lock, records, shells, top, watching, worlds
 from .conflicts import conflicts
 from .contexts import USUAL_URL, choose, context_commands
 from .key import key_commands
@@ -82,6 +82,10 @@ for _command in (
     cluster.forget,
     cluster.save,
     cluster.admin_password,
+    backup.backup,
+    backup.verify,
+    backup.inspect,
+    backup.restore,
     top.top,
     conflicts,
     lock.lock,

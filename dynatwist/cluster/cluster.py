@@ -171,6 +171,7 @@ class Cluster:
             has_bookmarks=True,
             has_conflicts=True,
             has_leases=True,
+            has_backups=True,
         )
 
     def publish(self) -> None:

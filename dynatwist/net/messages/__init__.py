@@ -6,6 +6,7 @@ that the sender went by: an older one is answered with `StaleRegistry`.
 
 from __future__ import annotations
 
+from .backups import ListTables, TablesAre
 from .base import WIRE_VERSION
 from .conflicts import ConflictsAre, ConflictsFetched, FetchConflicts, ListConflicts, SettleConflicts
 from .feeds import BookmarkIs, Listen, Listening, Relay
@@ -85,6 +86,8 @@ AnyMessage = (
     | FetchConflicts
     | ConflictsFetched
     | SettleConflicts
+    | ListTables
+    | TablesAre
 )
 
 __all__ = [
@@ -118,6 +121,7 @@ __all__ = [
     "KeysAre",
     "Leaving",
     "ListConflicts",
+    "ListTables",
     "Listen",
     "Listening",
     "Outcome",
@@ -145,6 +149,7 @@ __all__ = [
     "Status",
     "Summaries",
     "TableCounted",
+    "TablesAre",
     "Unable",
     "Voted",
 ]

@@ -65,6 +65,7 @@ class Status(Message, frozen=True, tag=31):
     :ivar has_bookmarks: whether its release knows bookmarks; see `dynatwist.feed.bookmarks`.
     :ivar has_conflicts: whether its release keeps conflicts; see `dynatwist.replication.conflicts`.
     :ivar has_leases: whether its release knows leases; see `dynatwist.model.lease`.
+    :ivar has_backups: whether its release takes part in backups; see `dynatwist.requests.backups`.
     """
 
     ready: bool
@@ -75,3 +76,4 @@ class Status(Message, frozen=True, tag=31):
     has_bookmarks: bool = False
     has_conflicts: bool = False
     has_leases: bool = False
+    has_backups: bool = False

@@ -1,0 +1,230 @@
+"""Backups: what is in the file, how damage is told, and clusters that are backed up and restored while they work."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynatwist.backups.entries import Entry, Totals
+from dynatwist.backups.errors import BackupError
+from dynatwist.backups.format import Backup, BackupWriter
+from dynatwist.backups.keys import of_key_file, of_passphrase
+
+from .real import RealCluster, check_logs
+
+DYNAKV = str(Path(sys.executable).with_name("dynakv"))
+KEY = of_key_file(b"k" * 32)
+OTHER = of_key_file(b"o" * 32)
+
+
+# The file
+
+
+def reader(data):
+    """What a backup is read by."""
+    at = 0
+
+    def read(count):
+        nonlocal at
+        taken = data[at : at + count]
+        at += len(taken)
+        return taken
+
+    return read
+
+
+def written(pieces, *, secret=KEY, salt=b"s" * 16, **end):
+    """A backup of some pieces, each followed by a chunk's end where it is long enough."""
+    writer = BackupWriter(secret, lambda count: salt, created="2026-11-28T09:40:00Z", dynatwist="9.9")
+    return b"".join([writer.head, *map(writer.add, pieces), writer.end(**end)])
+
+
+def read_back(data, secret=KEY):
+    """All entries of a backup, and its totals."""
+    *pieces, totals = Backup(reader(data)).opened(secret)
+    assert isinstance(totals, Totals)
+    return [entry for piece in pieces for entry in piece], totals
+
+
+BIG = [[Entry("t", f"k{n}", b'{"x":"%b"}' % (b"%d" % n * (1 << 20)), "ann")] for n in range(3)]
+"""Three chunks, and the end."""
+
+
+@st.composite
+def entries(draw):
+    text = st.text(min_size=1, max_size=8)
+    number = st.integers(0, 1 << 53)
+    return Entry(draw(text), draw(text), draw(st.binary(max_size=40)), draw(text), draw(number), draw(number))
+
+
+class TestFormat:
+    @given(st.lists(st.lists(entries(), max_size=5), max_size=5))
+    @settings(max_examples=30, deadline=None)
+    def test_what_was_written_is_read(self, pieces):
+        found, totals = read_back(written(pieces, strong=["t"], only=["t"], prefix="p", missing=[3, 4]))
+        assert found == [entry for piece in pieces for entry in piece]
+        assert sum(tally.records for tally in totals.tables.values()) == len(found)
+        assert (totals.strong, totals.only, totals.prefix, totals.missing) == (("t",), ("t",), "p", (3, 4))
+
+    @given(st.data())
+    @settings(max_examples=100, deadline=None)
+    def test_any_changed_byte_is_told(self, data):
+        good = written(BIG)
+        at = data.draw(st.integers(0, len(good) - 1))
+        bad = bytearray(good)
+        bad[at] ^= data.draw(st.integers(1, 255))
+        with pytest.raises(BackupError):
+            read_back(bytes(bad))
+
+    @given(st.data())
+    @settings(max_examples=50, deadline=None)
+    def test_any_cut_and_any_addition_is_told(self, data):
+        good = written(BIG)
+        cut = data.draw(st.integers(0, len(good) - 1))
+        with pytest.raises(BackupError):
+            read_back(good[:cut])
+        with pytest.raises(BackupError, match="follows its end"):
+            read_back(good + data.draw(st.binary(min_size=1, max_size=100)))
+
+    def test_chunks_in_another_order_left_out_or_twice_are_told(self):
+        head, *chunks = parts(written(BIG))
+        for order in ([1, 0, 2, 3], [0, 2, 3], [0, 0, 1, 2, 3], [0, 1, 3, 2], [3]):
+            with pytest.raises(BackupError):
+                read_back(head + b"".join(chunks[n] for n in order))
+
+    def test_chunks_of_another_backup_with_the_same_key_are_told(self):
+        head, *chunks = parts(written(BIG))
+        _, *others = parts(written(BIG, salt=b"t" * 16))
+        for n in range(4):
+            mixed = [*chunks[:n], others[n], *chunks[n + 1 :]]
+            with pytest.raises(BackupError, match=f"chunk {n + 1} does not verify"):
+                read_back(head + b"".join(mixed))
+
+    def test_a_wrong_key_is_told_from_damage(self):
+        with pytest.raises(BackupError, match="not the one that it is sealed with"):
+            read_back(written(BIG), OTHER)
+        with pytest.raises(BackupError, match="with a key file"):
+            read_back(written(BIG), of_passphrase("correct horse"))
+        with pytest.raises(BackupError, match="with a passphrase"):
+            read_back(written([], secret=of_passphrase("correct horse")), KEY)
+
+    def test_the_end_alone_tells_what_is_in_it(self):
+        data = written(BIG)
+        assert Backup(reader(data)).totals(KEY) == read_back(data)[1]
+
+    def test_a_later_format_and_other_files_are_told(self):
+        with pytest.raises(BackupError, match="later release"):
+            Backup(reader(written([]).replace(b"backup 1", b"backup 2")))
+        with pytest.raises(BackupError, match="no backup"):
+            Backup(reader(b"SQLite format 3"))
+
+    def test_the_header_names_nobody_and_nothing_is_in_clear(self):
+        data = written([[Entry("tables", "keys", b'{"values":1}', "owners")]])
+        assert not [word for word in (b"tables", b"keys", b"values", b"owners") if word in data]
+
+    def test_a_header_that_asks_for_too_much_work_is_refused(self):
+        data = written([], secret=of_passphrase("correct horse")).replace(b'"n":131072', b'"n":1073741824')
+        with pytest.raises(BackupError, match="more work"):
+            read_back(data, of_passphrase("correct horse"))
+
+
+def parts(data):
+    """The head of a backup, and its chunks."""
+    end = data.index(b"\n", data.index(b"\n") + 1) + 1
+    found = [data[:end]]
+    while end < len(data):
+        length = 5 + int.from_bytes(data[end : end + 4])
+        found.append(data[end : end + length])
+        end += length
+    return found
+
+
+# Clusters
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    made = RealCluster.start(3)
+    yield made
+    made.close()
+
+
+class Shell:
+    """Runs the command against a cluster, as its administrator, with a passphrase."""
+
+    def __init__(self, cluster):
+        self.env = {
+            **os.environ,
+            "HOME": str(cluster.folder),
+            "DYNAKV_URL": " ".join(node.address for node in cluster.nodes),
+            "DYNAKV_TOKEN": cluster.admin_token(),
+            "DYNAKV_BACKUP_PASSPHRASE": "correct horse battery",
+        }
+
+    def begin(self, *words, **more):
+        return subprocess.Popen(
+            [DYNAKV, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**self.env, **more}
+        )
+
+    def __call__(self, *words, status=0, **more):
+        process = self.begin(*words, **more)
+        out, err = process.communicate(timeout=60)
+        assert "Traceback" not in err, err
+        assert process.returncode == status, (out, err)
+        return err if status else out
+
+
+@pytest.mark.processes
+def test_all_that_there_is_comes_back_in_a_new_cluster(cluster, tmp_path):
+    admin = cluster.admin_token()
+    first, second, third = cluster.nodes
+    ann = first.register("ann")
+    assert first.request("PUT", "/admin/tables/jobs", {"consistency": "strong"}, admin).status == 200
+    assert first.request("PUT", "/admin/groups/staff", {"members": ["ann"]}, admin).status == 200
+    rules = {"access": [{"prefix": "", "read": ["group:staff"], "create": ["*"], "delete": ["owner"]}]}
+    assert first.request("PUT", "/admin/tables/notes", rules, admin).status == 200
+    access = [{"table": "notes", "rights": ["read", "create"]}]
+    service = first.request("POST", "/admin/tokens", {"name": "bot", "access": access}, admin).json["token"]
+    for n in range(300):
+        assert cluster.nodes[n % 3].put("notes", f"n/{n:03}", {"n": n, "big": 1e300}, ann).status == 201
+    second.put("notes", "brief", {"x": 1}, ann, "?ttl=3600")
+    second.put("notes", "gone", {"x": 1}, ann)
+    assert third.delete("notes", "gone", ann).status == 200
+    third.put("jobs", "nightly", {"x": 1}, ann)
+    third.put("notes", "bots", {"x": 1}, service)
+    end_ms = first.get("notes", "brief", ann).json["expires_at"]
+
+    path, shell = str(tmp_path / "all.backup"), Shell(cluster)
+    assert "303 records of 2 tables, 1 users" in shell("backup", path)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert "whole" in shell("verify", path)
+    told = json.loads(shell("-o", "json", "inspect", path))
+    assert told["tables"]["jobs"]["consistency"] == "strong"
+    assert told["tables"]["notes"]["records"] == 302
+
+    new = RealCluster.start(1)
+    try:
+        node, restored = new.nodes[0], Shell(new)
+        assert "308 would be written" in restored("restore", path, "--dry-run")
+        assert "308 written, 0 there already" in restored("restore", path)
+        assert "0 written, 308 there already" in restored("restore", path)
+        token = node.request("POST", "/auth/ann", {"secret": "a secret", "new": False}).json["token"]
+        assert node.get("notes", "n/007", token).json["value"] == {"n": 7, "big": 1e300}
+        assert node.get("notes", "brief", token).json["expires_at"] == end_ms
+        assert node.get("notes", "gone", token).status == 404
+        assert node.get("jobs", "nightly", token).json["owner"] == "ann"
+        assert node.get("notes", "bots", service).json["owner"] == "service:bot"
+        assert node.put("notes", "n/007", {}, token).status == 403  # the rules are back, too
+        settings = node.request("GET", "/admin/tables/jobs", None, new.admin_token()).json
+        assert settings["consistency"] == "strong"
+        check_logs(new, "a secret")
+    finally:
+        new.close()
+    check_logs(cluster, "a secret")
