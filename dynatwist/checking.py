@@ -9,6 +9,7 @@ from OpenSSL import SSL
 
 from dynatwist.config.node import NodeConfig
 from dynatwist.errors import StartError
+from dynatwist.scheduled.plan import plan_of
 from dynatwist.storage.keyfile import load_or_create
 from dynatwist.web.front import client_tls
 
@@ -25,6 +26,12 @@ def file_faults(config: NodeConfig) -> Iterator[str]:
     yield from _folder_faults(config.actual_data_dir, "--data-dir")
     if config.audit_log:
         yield from _folder_faults(os.path.dirname(os.path.abspath(config.audit_log)), "--audit-log")
+    try:
+        plan_of(config)
+    except StartError as error:
+        yield str(error)
+    if config.backup_folder:
+        yield from _folder_faults(os.path.abspath(config.backup_folder), "--backup-folder")
     if config.tls_cert is not None and config.tls_key is not None:
         yield from _certificate_faults(config.tls_cert, config.tls_key)
 

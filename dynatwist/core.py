@@ -55,6 +55,7 @@ from dynatwist.requests.listing import Listing
 from dynatwist.requests.missing import Missing
 from dynatwist.requests.table_changes import TableChanges
 from dynatwist.runtime import Runtime
+from dynatwist.scheduled.build import scheduled_backups
 from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.keyring import ClusterKeys, Keyring
 from dynatwist.storage.opening import open_folder
@@ -235,15 +236,18 @@ class Core:
             counters=self._counters,
         )
         rotation = Rotation(self.cluster, self.registers, self.keyring, config.token_lifetime_s)
+        source = BackupSource(self.cluster, self.registers, listing)
         changes = TableChanges(self.cluster, self.registers, self.coordinator)
         self.handlers = Handlers(
             context,
             rotation=rotation,
             table_changes=changes,
             conflicts=Conflicts(self.cluster),
-            backups=BackupSource(self.cluster, self.registers, listing),
+            backups=source,
             later=self.runtime.later,
         )
+
+        self.backups = scheduled_backups(config, self.runtime, context, source, self.folder.room)
 
     def _counters(self) -> dict[str, int]:
         return counters_of(
@@ -256,6 +260,7 @@ class Core:
             audit_log=self.audit_log,
             tickets=self.users.tickets,
             voting=self.registers.voting,
+            backups=self.backups,
         )
 
     def _build_loops(self) -> None:
@@ -276,6 +281,7 @@ class Core:
                 self.registers.voting.tick,
                 self.cluster.yielding.look,
                 self.cluster.yielding.try_log,
+                *((self.backups.look,) if self.backups is not None else ()),
             ),
             each_quarter=(self.handlers.connected.look, self.cluster.times.look),
         )
@@ -301,6 +307,8 @@ class Core:
         """Say goodbye, flush the log, close the links; within a deadline."""
         self.cluster.stop()
         self._housekeeping.stop()
+        if self.backups is not None:
+            self.backups.stop()
         self.registrar.stop()
         self.repair.stop()
         self.relays.bookmarking.stop()

@@ -24,6 +24,7 @@ LAYERS = [
     {"api"},
     {"config"},
     {"housekeeping", "audit_log", "data_folder"},
+    {"scheduled"},
     {"counters"},
     {"core"},
     {"process", "exposure", "network"},

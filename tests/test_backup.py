@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from dynatwist.backups.entries import Entry, Totals
 from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import Backup, BackupWriter
 from dynatwist.backups.keys import of_key_file, of_passphrase
+from dynatwist.backups.schedule import due_ms, left_over, made_by, name_of, superseded
 
-from .real import RealCluster, check_logs
+from .real import RealCluster, check_logs, wait_until
 
 DYNAKV = str(Path(sys.executable).with_name("dynakv"))
 KEY = of_key_file(b"k" * 32)
@@ -146,12 +148,44 @@ def parts(data):
     return found
 
 
+class TestSchedule:
+    NODE = "0123abcd"
+
+    def test_only_a_nodes_own_whole_backups_are_counted(self):
+        mine = [name_of(self.NODE, f"2026112{day}T000000Z") for day in (3, 1, 2)]
+        others = [name_of("ffffffff", "20261120T000000Z"), mine[0] + ".new", "notes.txt", mine[0] + ".old"]
+        assert [one.name for one in made_by(self.NODE, [*others, *mine])] == sorted(mine)
+        assert left_over(self.NODE, [*others, *mine]) == [mine[0] + ".new"]
+
+    @given(st.integers(0, 9), st.integers(1, 9))
+    def test_the_newest_are_kept(self, count, keep):
+        made = made_by(self.NODE, [name_of(self.NODE, f"2026112{day}T000000Z") for day in range(count)])
+        gone = superseded(made, keep)
+        assert gone == [one.name for one in made][: len(gone)]
+        assert len(made) - len(gone) == min(count, keep)
+
+    def test_the_next_is_due_by_the_last(self):
+        assert due_ms(None, 5000, 1000) == 5000
+        assert due_ms(4500, 5000, 1000) == 5500
+        assert due_ms(100, 5000, 1000) <= 5000
+        assert due_ms(9_000_000, 5000, 1000) == 6000  # made by a clock that was ahead
+
+
 # Clusters
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    made = RealCluster.start(3)
+    """Three nodes; the third one makes backups by itself, every second."""
+    made = RealCluster(Path(tempfile.mkdtemp(prefix="dynakv-test-")))
+    key = made.folder / "backup.key"
+    key.write_bytes(b"k" * 32)
+    key.chmod(0o600)
+    made.add("--lone-after", "1")
+    made.add("--lone-after", "1")
+    options = ("--backup-every", "1s", "--backup-keep", "2", "--backup-key", str(key))
+    made.add("--lone-after", "1", "--backup-folder", str(made.folder / "kept"), *options)
+    made.wait_ready()
     yield made
     made.close()
 
@@ -228,3 +262,30 @@ def test_all_that_there_is_comes_back_in_a_new_cluster(cluster, tmp_path):
     finally:
         new.close()
     check_logs(cluster, "a secret")
+
+
+@pytest.mark.processes
+def test_a_node_makes_backups_by_itself_and_keeps_the_newest(cluster):
+    node, folder = cluster.nodes[2], cluster.folder / "kept"
+    shell = Shell(cluster)
+
+    def names():
+        return sorted(path.name for path in folder.iterdir() if path.suffix == ".backup") if folder.is_dir() else []
+
+    def metric(name):
+        return float(node.request("GET", "/metrics").body.decode().split(f"\ndynakv_{name} ")[1].split()[0])
+
+    first = wait_until(names)[0]
+    wait_until(lambda: len(names()) == 2 and first not in names(), what="the oldest is removed")
+    assert metric("backups_made") >= 3
+    assert metric("backup_last_made_seconds") > 1.7e9
+    assert "whole" in shell("verify", "--backup-key", str(cluster.folder / "backup.key"), str(folder / names()[-1]))
+
+    folder.rename(cluster.folder / "away")
+    folder.write_text("not a folder")
+    wait_until(lambda: metric("backup_is_failing") == 1)
+    assert metric("backups_failed") >= 1
+    assert "the scheduled backup failed: " in node.log.read_text()
+    folder.unlink()
+    wait_until(lambda: metric("backup_is_failing") == 0)
+    assert wait_until(names)

@@ -8,14 +8,8 @@ import sys
 import click
 
 from dynatwist.backups.errors import BackupError
-from dynatwist.backups.keys import (
-    MAX_KEY_FILE_BYTES,
-    ByKeyFile,
-    Derivation,
-    Secret,
-    of_key_file,
-    of_passphrase,
-)
+from dynatwist.backups.keys import ByKeyFile, Derivation, Secret, of_passphrase
+from dynatwist.storage.backup_key import read_key_file
 
 VARIABLE = "DYNAKV_BACKUP_PASSPHRASE"
 
@@ -25,23 +19,6 @@ key_option = click.option(
     metavar="FILE",
     help=f"A file of 32 random bytes or more, instead of a passphrase from {VARIABLE} or the terminal.",
 )
-
-
-def read_key_file(path: str) -> Secret:
-    """The key in a file.
-
-    :raises BackupError: it is none, or others may read it.
-    """
-    try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise BackupError(f"{path}: readable by others; run: chmod 600 {path}")
-            return of_key_file(file.read(MAX_KEY_FILE_BYTES + 1))
-    except OSError as error:
-        raise BackupError(f"{path}: {error.strerror}") from None
-    except BackupError as error:
-        text = str(error)
-        raise BackupError(text if text.startswith(path) else f"{path}: {text}") from None
 
 
 def secret_for_new(key_file: str | None) -> Secret:

@@ -39,6 +39,10 @@ class NodeConfig:
     :ivar disk_reserve_bytes: free bytes below which writes that add are refused; ``None`` for what suits the disk.
     :ivar audit_log: file of the audit log.
     :ivar audit_bytes: beyond which a new one is begun.
+    :ivar backup_folder: for backups that the node makes by itself; ``None`` for none.
+    :ivar backup_every_s: how often.
+    :ivar backup_keep: how many are kept.
+    :ivar backup_key: the file with which they are sealed.
     :ivar max_peer_handshakes: connections on the peer port that have not finished TLS and said who they are.
     :ivar max_peer_handshakes_per_address: of them, from one address.
     :ivar max_peer_links: connections between this node and others.
@@ -74,6 +78,10 @@ class NodeConfig:
     disk_reserve_bytes: int | None = None
     audit_log: str | None = None
     audit_bytes: int = 64 << 20
+    backup_folder: str | None = None
+    backup_every_s: float = 24 * 3600.0
+    backup_keep: int = 7
+    backup_key: str | None = None
     max_peer_handshakes: int = DoorLimits().handshakes
     max_peer_handshakes_per_address: int = DoorLimits().handshakes_per_address
     max_peer_links: int = DoorLimits().links
@@ -141,6 +149,8 @@ class NodeConfig:
             yield f"--interface {self.interface}: say with --advertise where peers reach this node"
         if (self.tls_cert is None) != (self.tls_key is None):
             yield "--tls-cert and --tls-key: give both or neither"
+        if (self.backup_folder is None) != (self.backup_key is None):
+            yield "--backup-folder and --backup-key: give both or neither; dynakv backup --help says what a key is"
         for option, path in (("--tls-cert", self.tls_cert), ("--tls-key", self.tls_key)):
             if path is not None and not os.access(path, os.R_OK):
                 yield f"{option} {path}: no such file, or not readable"

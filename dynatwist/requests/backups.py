@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from dynatwist.agreement import awaited
 from dynatwist.agreement.registers import Registers
+from dynatwist.backups.entries import Entry
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.record import Key, Record
@@ -64,6 +65,13 @@ class Page:
     records: list[tuple[str, Record]]
     next_after: str | None
     missing: Sequence[int]
+
+    def entries(self, table: str) -> list[Entry]:
+        """The records, as a backup holds them."""
+        return [
+            Entry(table, key, one.value or b"", one.owner, one.expires_ms, one.version, one.stamp.ms)
+            for key, one in self.records
+        ]
 
 
 class BackupSource:
