@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,12 @@ BIG = [[Entry("t", f"k{n}", b'{"x":"%b"}' % (b"%d" % n * (1 << 20)), "ann")] for
 """Three chunks, and the end."""
 
 
+@cache
+def good():
+    """A backup of them."""
+    return written(BIG)
+
+
 @st.composite
 def entries(draw):
     text = st.text(min_size=1, max_size=8)
@@ -76,33 +84,31 @@ class TestFormat:
         assert (totals.strong, totals.only, totals.prefix, totals.missing) == (("t",), ("t",), "p", (3, 4))
 
     @given(st.data())
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=60, deadline=None)
     def test_any_changed_byte_is_told(self, data):
-        good = written(BIG)
-        at = data.draw(st.integers(0, len(good) - 1))
-        bad = bytearray(good)
+        at = data.draw(st.integers(0, len(good()) - 1))
+        bad = bytearray(good())
         bad[at] ^= data.draw(st.integers(1, 255))
         with pytest.raises(BackupError):
             read_back(bytes(bad))
 
     @given(st.data())
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=30, deadline=None)
     def test_any_cut_and_any_addition_is_told(self, data):
-        good = written(BIG)
-        cut = data.draw(st.integers(0, len(good) - 1))
+        cut = data.draw(st.integers(0, len(good()) - 1))
         with pytest.raises(BackupError):
-            read_back(good[:cut])
+            read_back(good()[:cut])
         with pytest.raises(BackupError, match="follows its end"):
-            read_back(good + data.draw(st.binary(min_size=1, max_size=100)))
+            read_back(good() + data.draw(st.binary(min_size=1, max_size=100)))
 
     def test_chunks_in_another_order_left_out_or_twice_are_told(self):
-        head, *chunks = parts(written(BIG))
+        head, *chunks = parts(good())
         for order in ([1, 0, 2, 3], [0, 2, 3], [0, 0, 1, 2, 3], [0, 1, 3, 2], [3]):
             with pytest.raises(BackupError):
                 read_back(head + b"".join(chunks[n] for n in order))
 
     def test_chunks_of_another_backup_with_the_same_key_are_told(self):
-        head, *chunks = parts(written(BIG))
+        head, *chunks = parts(good())
         _, *others = parts(written(BIG, salt=b"t" * 16))
         for n in range(4):
             mixed = [*chunks[:n], others[n], *chunks[n + 1 :]]
@@ -190,8 +196,16 @@ def cluster():
     made.close()
 
 
+@pytest.fixture(scope="module")
+def other():
+    """A cluster of one node, to restore into."""
+    made = RealCluster.start(1, "--lone-after", "1")
+    yield made
+    made.close()
+
+
 class Shell:
-    """Runs the command against a cluster, as its administrator, with a passphrase."""
+    """Runs the command against a cluster, as its administrator, with a key file."""
 
     def __init__(self, cluster):
         self.env = {
@@ -199,12 +213,18 @@ class Shell:
             "HOME": str(cluster.folder),
             "DYNAKV_URL": " ".join(node.address for node in cluster.nodes),
             "DYNAKV_TOKEN": cluster.admin_token(),
-            "DYNAKV_BACKUP_PASSPHRASE": "correct horse battery",
         }
+        self.key_file = cluster.folder / "backup.key"
+        self.key_file.write_bytes(b"k" * 32)
+        self.key_file.chmod(0o600)
 
     def begin(self, *words, **more):
         return subprocess.Popen(
-            [DYNAKV, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**self.env, **more}
+            [DYNAKV, *words, "--backup-key", str(self.key_file)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**self.env, **more},
         )
 
     def __call__(self, *words, status=0, **more):
@@ -216,7 +236,7 @@ class Shell:
 
 
 @pytest.mark.processes
-def test_all_that_there_is_comes_back_in_a_new_cluster(cluster, tmp_path):
+def test_all_that_there_is_comes_back_in_a_new_cluster(cluster, other, tmp_path):
     admin = cluster.admin_token()
     first, second, third = cluster.nodes
     ann = first.register("ann")
@@ -243,25 +263,130 @@ def test_all_that_there_is_comes_back_in_a_new_cluster(cluster, tmp_path):
     assert told["tables"]["jobs"]["consistency"] == "strong"
     assert told["tables"]["notes"]["records"] == 302
 
-    new = RealCluster.start(1)
-    try:
-        node, restored = new.nodes[0], Shell(new)
-        assert "308 would be written" in restored("restore", path, "--dry-run")
-        assert "308 written, 0 there already" in restored("restore", path)
-        assert "0 written, 308 there already" in restored("restore", path)
-        token = node.request("POST", "/auth/ann", {"secret": "a secret", "new": False}).json["token"]
-        assert node.get("notes", "n/007", token).json["value"] == {"n": 7, "big": 1e300}
-        assert node.get("notes", "brief", token).json["expires_at"] == end_ms
-        assert node.get("notes", "gone", token).status == 404
-        assert node.get("jobs", "nightly", token).json["owner"] == "ann"
-        assert node.get("notes", "bots", service).json["owner"] == "service:bot"
-        assert node.put("notes", "n/007", {}, token).status == 403  # the rules are back, too
-        settings = node.request("GET", "/admin/tables/jobs", None, new.admin_token()).json
-        assert settings["consistency"] == "strong"
-        check_logs(new, "a secret")
-    finally:
-        new.close()
-    check_logs(cluster, "a secret")
+    node, restored = other.nodes[0], Shell(other)
+    assert "308 would be written" in restored("restore", path, "--dry-run")
+    assert "308 written, 0 there already" in restored("restore", path)
+    token = node.request("POST", "/auth/ann", {"secret": "a secret", "new": False}).json["token"]
+    assert node.get("notes", "n/007", token).json["value"] == {"n": 7, "big": 1e300}
+    assert node.get("notes", "brief", token).json["expires_at"] == end_ms
+    assert node.get("notes", "gone", token).status == 404
+    assert node.get("jobs", "nightly", token).json["owner"] == "ann"
+    assert node.get("notes", "bots", service).json["owner"] == "service:bot"
+    assert node.put("notes", "n/007", {}, token).status == 403  # the rules are back, too
+    assert node.request("GET", "/admin/tables/jobs", None, other.admin_token()).json["consistency"] == "strong"
+
+
+@pytest.mark.processes
+def test_what_is_there_stays_or_is_written_over_as_it_was(other, tmp_path):
+    path, admin, node = tmp_path / "a.backup", other.admin_token(), other.nodes[0]
+    ends_ms = {"same": 0, "changed": 0, "over": 1, "lasting": 1000 * 4_000_000_000}
+    path.write_bytes(written([[Entry("rules", key, b'{"x":1}', "ann#1", end_ms) for key, end_ms in ends_ms.items()]]))
+    bob = node.register("bob")
+    assert node.put("rules", "changed", {"x": 2}, bob).status == 201
+    restore = Shell(other)
+
+    assert "2 written, 1 there already, 1 expired" in restore("restore", str(path), "--table", "rules")
+    held = node.request("GET", "/admin/table/rules/key/changed", None, admin).json
+    assert (held["value"], held["owner"]) == ({"x": 2}, "bob")
+    assert node.request("GET", "/admin/table/rules/key/lasting", None, admin).json["expires_at"] == ends_ms["lasting"]
+    assert "3 written, 0 there already, 1 expired" in restore("restore", str(path), "--overwrite")
+    held = node.request("GET", "/admin/table/rules/key/changed", None, admin).json
+    assert (held["value"], held["owner"], held["version"]) == ({"x": 1}, "ann", 2)
+
+
+@pytest.mark.processes
+def test_only_an_administrator_backs_up_and_restores(cluster):
+    node, token = cluster.nodes[0], cluster.nodes[0].register("carl")
+    for method, path in (
+        ("GET", "/admin/backup"),
+        ("GET", "/admin/backup/notes"),
+        ("GET", "/admin/backup/_users"),
+        ("POST", "/admin/restore/notes"),
+        ("POST", "/admin/restore/_users"),
+    ):
+        assert node.request(method, path, {"records": []} if method == "POST" else None, token).status == 403
+        assert node.request(method, path, {"records": []} if method == "POST" else None).status == 401
+
+
+class Writing(threading.Thread):
+    """Writes ever greater numbers under some keys and deletes others, and remembers what was acknowledged."""
+
+    def __init__(self, node, token):
+        super().__init__(daemon=True)
+        self.acknowledged = {}
+        self.deleted = set()
+        self.is_over = False
+        self._node, self._token = node, token
+
+    def run(self):
+        n = 0
+        while not self.is_over:
+            n += 1
+            key = f"k{n * 7919 % 2000:04}"
+            answer = self._node.try_request("PUT", f"/busy/key/{key}", {"n": n}, self._token)
+            if answer is not None and answer.status == 201:
+                self.acknowledged[key] = n
+            answer = self._node.try_request("DELETE", f"/busy/key/d{n:04}", None, self._token)
+            if answer is not None and answer.status == 200:
+                self.deleted.add(f"d{n:04}")
+
+
+@pytest.mark.processes
+def test_what_was_acknowledged_before_is_there_while_a_node_dies_and_a_restore_is_killed(cluster, other, tmp_path):
+    path, shell = tmp_path / "busy.backup", Shell(cluster)
+    first, second, _ = cluster.nodes
+    ann = second.register("ann")
+    for begin in range(0, 2000, 500):
+        ops = [{"op": "put", "key": f"k{n:04}", "value": {"n": 0}} for n in range(begin, begin + 500)]
+        ops += [{"op": "put", "key": f"d{n:04}", "value": {"n": 0}} for n in range(begin, begin + 500)]
+        assert second.request("POST", "/busy/batch", {"ops": ops}, ann).status == 200
+    writing = Writing(second, ann)
+    writing.start()
+    wait_until(lambda: len(writing.acknowledged) > 50)
+    acknowledged, deleted = dict(writing.acknowledged), set(writing.deleted)
+    command = shell.begin("backup", str(path))
+    wait_until(lambda: list(tmp_path.glob("busy.backup.*.new")), what="the backup is under way")
+    assert not path.exists()
+    first.kill()  # the node that the command asks
+    out, err = command.communicate(timeout=60)
+    assert command.returncode == 0, (out, err)
+    writing.is_over = True
+    writing.join()
+    first.start()
+
+    found = {one.key: json.loads(one.value)["n"] for one in entries_of(path) if one.table == "busy"}
+    assert not deleted & found.keys()
+    assert not [key for key, n in acknowledged.items() if found.get(key, -1) < n]
+    assert sum(key.startswith("k") for key in found) == 2000
+
+    node, restore = other.nodes[0], Shell(other)
+
+    def restored():
+        answer = node.try_request("GET", "/admin/tables", None, other.admin_token())
+        return sum(one["keys"] for one in answer.json["tables"] if one["name"] == "busy")
+
+    command = restore.begin("restore", str(path), "--table", "busy")
+    wait_until(restored, 30.0)
+    command.kill()
+    command.communicate()
+    before = restored()
+    node.kill()
+    node.start()
+    other.wait_ready()
+    assert 0 < before < len(found)
+    assert "busy" in restore("inspect", str(path))
+    restore("restore", str(path), "--table", "busy")
+    assert "0 written, " in restore("restore", str(path), "--table", "busy")
+    restore("backup", "--table", "busy", str(tmp_path / "again.backup"))
+    assert {one.key: json.loads(one.value)["n"] for one in entries_of(tmp_path / "again.backup")} == found
+    cluster.wait_ready()
+    for one in (cluster, other):
+        check_logs(one, "a secret")
+
+
+def entries_of(path):
+    """All that is in a backup file."""
+    return read_back(path.read_bytes())[0]
 
 
 @pytest.mark.processes
@@ -279,7 +404,7 @@ def test_a_node_makes_backups_by_itself_and_keeps_the_newest(cluster):
     wait_until(lambda: len(names()) == 2 and first not in names(), what="the oldest is removed")
     assert metric("backups_made") >= 3
     assert metric("backup_last_made_seconds") > 1.7e9
-    assert "whole" in shell("verify", "--backup-key", str(cluster.folder / "backup.key"), str(folder / names()[-1]))
+    assert "whole" in shell("verify", str(folder / names()[-1]))
 
     folder.rename(cluster.folder / "away")
     folder.write_text("not a folder")

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from dynatwist.auth.groups import GROUPS_TABLE, Group
 from dynatwist.auth.services import SERVICES_TABLE, Service
@@ -93,8 +93,11 @@ class RestoreRoutes:
         bring_back = self._system.get(table, partial(self._record, table))
         at_once = 1 if table in SYSTEM_TABLES else AT_ONCE
         for begin in range(0, len(asked.records), at_once):
-            some = asked.records[begin : begin + at_once]
-            outcomes += await gatherResults([self._outcome(bring_back, given, asked) for given in some])
+            under_way = [self._outcome(bring_back, one, asked) for one in asked.records[begin : begin + at_once]]
+            try:
+                outcomes += await gatherResults(under_way, consumeErrors=True)
+            except FirstError as error:  # whoever asked is gone
+                error.subFailure.raiseException()
         return json_answer(200, {"outcomes": outcomes})
 
     def _outcome(self, bring_back: BringBack, given: Given, asked: Asked) -> Deferred[object]:
