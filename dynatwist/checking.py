@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from dynatwist.config.node import NodeConfig
 from dynatwist.errors import StartError
+from dynatwist.scheduled.plan import plan_of
 from dynatwist.storage.keyfile import load_or_create
 from dynatwist.web.certificates import files_of, load
 
@@ -29,6 +30,12 @@ def file_faults(config: NodeConfig) -> Iterator[str]:
             load(files)
         except StartError as error:
             yield str(error)
+    try:
+        plan_of(config)
+    except StartError as error:
+        yield str(error)
+    if config.backup_folder:
+        yield from _folder_faults(os.path.abspath(config.backup_folder), "--backup-folder")
 
 
 def _folder_faults(path: str, option: str) -> Iterator[str]:

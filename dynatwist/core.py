@@ -47,6 +47,7 @@ from dynatwist.repair.repair import Repair
 from dynatwist.replication.conflicts import MAX_BYTES, MEMORY_SHARE
 from dynatwist.replication.met import REPEATED_S
 from dynatwist.replication.quorum import Level
+from dynatwist.requests.backups import BackupSource
 from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.leases import LeaseEnds
@@ -55,6 +56,7 @@ from dynatwist.requests.missing import Missing
 from dynatwist.requests.table_changes import TableChanges
 from dynatwist.requests.table_list import TableList
 from dynatwist.runtime import Runtime
+from dynatwist.scheduled.build import scheduled_backups
 from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.keyring import ClusterKeys, Keyring
 from dynatwist.storage.opening import open_folder
@@ -236,6 +238,7 @@ class Core:
             counters=self._counters,
         )
         rotation = Rotation(self.cluster, self.registers, self.keyring, config.token_lifetime_s)
+        source = BackupSource(self.cluster, self.registers, listing)
         changes = TableChanges(self.cluster, self.registers, self.coordinator)
         self.handlers = Handlers(
             context,
@@ -244,8 +247,11 @@ class Core:
             table_changes=changes,
             table_list=TableList(self.cluster, self.coordinator.tables),
             conflicts=Conflicts(self.cluster),
+            backups=source,
             later=self.runtime.later,
         )
+
+        self.backups = scheduled_backups(config, self.runtime, context, source, self.folder.room)
 
     def _counters(self) -> dict[str, int]:
         return counters_of(
@@ -258,6 +264,7 @@ class Core:
             audit_log=self.audit_log,
             tickets=self.users.tickets,
             voting=self.registers.voting,
+            backups=self.backups,
         )
 
     def _build_loops(self) -> None:
@@ -278,6 +285,7 @@ class Core:
                 self.registers.voting.tick,
                 self.cluster.yielding.look,
                 self.cluster.yielding.try_log,
+                *((self.backups.look,) if self.backups is not None else ()),
             ),
             each_quarter=(self.handlers.connected.look, self.cluster.times.look),
         )
@@ -305,6 +313,8 @@ class Core:
         self.cluster.stop()
         self._housekeeping.stop()
         self.renewal.stop()
+        if self.backups is not None:
+            self.backups.stop()
         self.registrar.stop()
         self.repair.stop()
         self.relays.bookmarking.stop()

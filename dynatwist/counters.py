@@ -8,6 +8,7 @@ from dynatwist.auth.tickets import Tickets
 from dynatwist.cluster.peers import Peers
 from dynatwist.net.gossip import GossipPort
 from dynatwist.repair.repair import Repair
+from dynatwist.scheduled.rounds import ScheduledBackups
 from dynatwist.storage.room import DiskRoom
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.wal import Wal
@@ -24,6 +25,7 @@ def counters_of(
     audit_log: AuditLog,
     tickets: Tickets,
     voting: Voting,
+    backups: ScheduledBackups | None,
 ) -> dict[str, int]:
     """By name, as of now."""
     links, doors = peers.links, peers.links.doors
@@ -51,4 +53,14 @@ def counters_of(
         "audit_lines_dropped": audit_log.lines_dropped,
         "tickets_not_remembered": tickets.not_remembered,
         "registers_not_known_to_be_chosen": voting.unlearnt,
+        **(_of_backups(backups) if backups is not None else {}),
+    }
+
+
+def _of_backups(backups: ScheduledBackups) -> dict[str, int]:
+    return {
+        "backups_made": backups.made,
+        "backups_failed": backups.failed,
+        "backup_is_failing": int(backups.is_failing),
+        "backup_last_made_seconds": backups.last_s,
     }

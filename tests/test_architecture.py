@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "dynatwist"
 LAYERS = [
     {"errors", "metrics", "sometimes", "calls", "once"},
-    {"budget"},
+    {"budget", "backups"},
     {"model"},
     {"membership", "replication", "feed"},
     {"storage"},
@@ -24,6 +24,7 @@ LAYERS = [
     {"api"},
     {"config"},
     {"housekeeping", "audit_log", "data_folder"},
+    {"scheduled"},
     {"counters"},
     {"core"},
     {"process", "exposure", "network", "supervised"},
@@ -32,7 +33,7 @@ LAYERS = [
     {"tap"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PURE = {"model", "membership", "replication", "feed", "importing"}
+PURE = {"model", "membership", "replication", "feed", "importing", "backups"}
 IMPURE = {"twisted", "time", "random", "os", "socket", "asyncio", "threading", "datetime", "secrets"}
 BESIDE = {"sim", "sansio", "client", "aio", "sync", "local", "adapters", "testing", "importing", "cli", "doctor"}
 """Not part of a node: sim drives core and what is below it; importing reads what other stores tell; the others speak

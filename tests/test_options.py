@@ -208,7 +208,7 @@ class TestCheckConfig:
         ("options", "says"),
         [
             (["--data-dir", "/etc/passwd/x"], "/etc/passwd is no folder"),
-            (["--tls-cert", "/etc/passwd", "--tls-key", "/etc/passwd"], "no certificate and key that belong together"),
+            (["--tls-cert", "/etc/passwd", "--tls-key", "/etc/passwd"], "no certificate in PEM"),
             (["--tls-cert", "/no/such", "--tls-key", "/etc/passwd"], "/no/such: no such file"),
             (["--key-file", "/etc/hostname"], "/etc/hostname"),
         ],

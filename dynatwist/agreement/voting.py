@@ -168,6 +168,10 @@ class Voting:
         """How many registers have accepted something that is not known to be chosen."""
         return len(self._unlearnt)
 
+    def unlearnt_keys(self) -> list[Key]:
+        """The keys of these registers."""
+        return list(self._unlearnt)
+
     def tick(self) -> None:
         """Find out what became of what was accepted and never said to be chosen; to be called every second."""
         before_s = self._cluster.runtime.monotonic_s() - LEARN_AFTER_S

@@ -15,7 +15,7 @@ QUIET = frozenset(
     (
         "accounts.ticket", "admin.tables", "admin.keys", "admin.users", "admin.members", "keys.show",
         "keys.storage", "groups.list",
-        "groups.show", "services.list", "tables.show",
+        "groups.show", "services.list", "tables.show", "backup.tables",
     )
 )  # fmt: skip
 """Routes that show lists and change nothing; only their refusals are noted."""
@@ -84,7 +84,7 @@ class Audit:
         """
         is_refused = answer.status in REFUSED
         part = route.partition(".")[0]
-        is_noted = part in ("accounts", "admin", "keys") and route not in QUIET
+        is_noted = part in ("accounts", "admin", "backup", "keys", "restore") and route not in QUIET
         if part in ("data", "conflicts") and who == "admin" and answer.status < 400:
             is_noted = True
         if is_refused or is_noted:

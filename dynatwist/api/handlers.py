@@ -10,6 +10,7 @@ from operator import attrgetter
 
 from dynatwist.agreement.rotation import Rotation
 from dynatwist.auth.tokens import Identity
+from dynatwist.requests.backups import BackupSource
 from dynatwist.requests.conflicts import Conflicts
 from dynatwist.requests.table_changes import TableChanges
 from dynatwist.requests.table_list import TableList
@@ -17,6 +18,7 @@ from dynatwist.storage.renewal import Renewal
 
 from .accounts import AccountRoutes
 from .admin import AdminRoutes
+from .backup import BackupRoutes
 from .conflicts import ConflictRoutes
 from .connected import Connected
 from .context import Context
@@ -27,6 +29,7 @@ from .live import LiveRoutes, Sights
 from .locks import LockRoutes
 from .principals import GroupRoutes, ServiceRoutes
 from .request import Answer
+from .restore import RestoreRoutes
 from .session import Session
 from .status import StatusRoutes
 from .tables import TableRoutes
@@ -42,6 +45,7 @@ class Handlers:
     :param table_changes: of how tables are kept.
     :param table_list: which tables there are.
     :param conflicts: of all members.
+    :param backups: what a backup reads.
     :param later: runs a function in the next turn of the reactor.
     :ivar connected: whoever has a stream or a websocket.
     """
@@ -55,6 +59,7 @@ class Handlers:
         table_changes: TableChanges,
         table_list: TableList,
         conflicts: Conflicts,
+        backups: BackupSource,
         later: Callable[[Callable[[], None]], object],
     ) -> None:
         self.context = context
@@ -66,6 +71,8 @@ class Handlers:
         self.locks = LockRoutes(context)
         self.conflicts = ConflictRoutes(context, conflicts)
         self.tables = TableRoutes(context, table_changes)
+        self.backup = BackupRoutes(context, backups)
+        self.restore = RestoreRoutes(context, table_changes)
         self.groups = GroupRoutes(context)
         self.services = ServiceRoutes(context)
         self.connected = Connected(context.users.still_counts, later)

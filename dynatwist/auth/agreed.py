@@ -114,6 +114,23 @@ class Agreed(Generic[T]):
             raise ApiError(507, "memory_full", "this node's memory limit is reached; delete something first")
         return self._value_of(record)
 
+    async def put_back(self, name: str, overwrite: Callable[[T | None], T | None]) -> bool:
+        """Have a name stand for what was backed up; answers whether that was written now.
+
+        :param overwrite: what it is to stand for, instead of what it does; ``None`` or the same to leave it.
+        :raises ApiError: see `change`.
+        """
+        is_written = False
+
+        def changed(before: T | None) -> T | None:
+            nonlocal is_written
+            after = overwrite(before)
+            is_written = after is not None and after != before
+            return after
+
+        await self.change(name, changed)
+        return is_written
+
     async def remove(self, name: str) -> bool:
         """Have a name stand for nothing; answers whether it stood for something.
 

@@ -110,6 +110,17 @@ class Groups:
         assert group is not None
         return group
 
+    def is_known(self, name: str) -> bool:
+        """Whether there is a group of that name, as known here."""
+        return self._agreed.held(name) is not None
+
+    async def put_back(self, name: str, group: Group, *, overwrite: bool) -> bool:
+        """Bring back a group that was backed up; answers whether it was written.
+
+        :param overwrite: whether one that is there is written over.
+        """
+        return await self._agreed.put_back(name, lambda held: group if held is None or overwrite else held)
+
     async def delete(self, name: str) -> None:
         """Have it be no group.
 

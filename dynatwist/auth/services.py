@@ -174,6 +174,17 @@ class Services:
         await self._agreed.change(number, lambda before: before or service)
         return number, token
 
+    def is_known(self, number: str) -> bool:
+        """Whether there is a token of that number, as known here."""
+        return self._agreed.held(number) is not None
+
+    async def put_back(self, number: str, service: Service, *, overwrite: bool) -> bool:
+        """Bring back a token that was backed up; answers whether it was written.
+
+        :param overwrite: whether one that is there is written over.
+        """
+        return await self._agreed.put_back(number, lambda held: service if held is None or overwrite else held)
+
     async def delete(self, number: str) -> None:
         """End a token.
 

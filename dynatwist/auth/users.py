@@ -247,6 +247,21 @@ class Users:
             raise ApiError(404, "no_such_user", "there is no such user")
         return user
 
+    async def put_back(self, name: str, backed_up: User, *, overwrite: bool) -> bool:
+        """Bring back a user that was backed up; answers whether it was written. All of its tokens have ended then: some
+        may have been ended since the backup was made.
+
+        :param overwrite: whether a user of that name is written over, with another uid and secret perhaps.
+        """
+
+        def changed(held: User | None) -> User:
+            if held is not None and (not overwrite or (held.uid, held.hash) == (backed_up.uid, backed_up.hash)):
+                return held
+            generation = max(backed_up.generation, held.generation if held is not None else 0) + 1
+            return User(backed_up.uid, backed_up.hash, generation)
+
+        return await self._agreed.put_back(name, changed)
+
     async def delete(self, name: str) -> None:
         """Remove a user. What it owns stays; the name may be registered again, as another user."""
         if not await self._agreed.remove(name):

@@ -8,7 +8,7 @@ import click
 
 from dynatwist import __version__
 
-from . import accounts, cluster, demo_commands, draining, editing, lock, records, shells, top, watching, worlds
+from . import accounts, backup, cluster, demo_commands, draining, editing, lock, records, shells, top, watching, worlds
 from .conflicts import conflicts
 from .contexts import USUAL_URL, choose, context_commands
 from .doctor import doctor
@@ -98,6 +98,10 @@ for _command in (
     cluster.save,
     cluster.admin_password,
     doctor,
+    backup.backup,
+    backup.verify,
+    backup.inspect,
+    backup.restore,
     top.top,
     conflicts,
     lock.lock,

@@ -172,6 +172,7 @@ class Cluster:
             has_conflicts=True,
             has_leases=True,
             has_table_lists=True,
+            has_backups=True,
         )
 
     def publish(self) -> None:

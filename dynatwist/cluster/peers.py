@@ -180,6 +180,15 @@ class Peers:
         """Whether a peer is known to be of a release that knows no leases."""
         return self._statuses.lacks_leases(node)
 
+    def has_backups(self, node: bytes) -> bool:
+        """Whether a reachable peer is known to be of a release that takes part in backups; another one may not be
+        asked."""
+        return self.links.is_reachable(node) and self._statuses.has_backups(node)
+
+    def lacks_backups(self, node: bytes) -> bool:
+        """Whether a peer is known to be of a release that takes no part in backups."""
+        return self._statuses.of(node) is not None and not self._statuses.has_backups(node)
+
     def status_of(self, node: bytes) -> Status | None:
         """What a peer has said of itself, if anything."""
         return self._statuses.of(node)

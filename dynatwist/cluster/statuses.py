@@ -68,6 +68,11 @@ class Statuses:
         status = self._statuses.get(node)
         return status is not None and status.has_table_lists
 
+    def has_backups(self, node: bytes) -> bool:
+        """Whether a peer has said that its release takes part in backups."""
+        status = self._statuses.get(node)
+        return status is not None and status.has_backups
+
     def says_damaged(self, node: bytes, partition: int) -> bool:
         """Whether a peer has said that it does not hold all of a partition."""
         status = self._statuses.get(node)

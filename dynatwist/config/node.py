@@ -41,6 +41,10 @@ class NodeConfig:
     :ivar disk_reserve_bytes: free bytes below which writes that add are refused; ``None`` for what suits the disk.
     :ivar audit_log: file of the audit log.
     :ivar audit_bytes: beyond which a new one is begun.
+    :ivar backup_folder: for backups that the node makes by itself; ``None`` for none.
+    :ivar backup_every_s: how often.
+    :ivar backup_keep: how many are kept.
+    :ivar backup_key: the file with which they are sealed.
     :ivar max_peer_handshakes: connections on the peer port that have not finished TLS and said who they are.
     :ivar max_peer_handshakes_per_address: of them, from one address.
     :ivar max_peer_links: connections between this node and others.
@@ -78,6 +82,10 @@ class NodeConfig:
     disk_reserve_bytes: int | None = None
     audit_log: str | None = None
     audit_bytes: int = 64 << 20
+    backup_folder: str | None = None
+    backup_every_s: float = 24 * 3600.0
+    backup_keep: int = 7
+    backup_key: str | None = None
     max_peer_handshakes: int = DoorLimits().handshakes
     max_peer_handshakes_per_address: int = DoorLimits().handshakes_per_address
     max_peer_links: int = DoorLimits().links
@@ -149,6 +157,8 @@ class NodeConfig:
             yield "--tls-client-ca: clients show certificates by TLS only; give --tls-cert and --tls-key too"
         if self.tls_client_cert_required and self.tls_client_ca is None:
             yield "--tls-client-cert required: say with --tls-client-ca whose certificates are believed"
+        if (self.backup_folder is None) != (self.backup_key is None):
+            yield "--backup-folder and --backup-key: give both or neither; dynakv backup --help says what a key is"
         files = (self.tls_cert, self.tls_key, self.tls_client_ca)
         for option, path in zip(("--tls-cert", "--tls-key", "--tls-client-ca"), files, strict=True):
             if path is not None and not os.access(path, os.R_OK):

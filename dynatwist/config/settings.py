@@ -104,6 +104,10 @@ SETTINGS = (
     Setting(
         "audit-bytes", "audit_bytes", texts.some_bytes, "bytes after which a new audit log is begun; five are kept"
     ),
+    Setting("backup-folder", "backup_folder", texts.path, "folder for backups that the node makes by itself"),
+    Setting("backup-every", "backup_every_s", texts.duration(1), "how often: seconds, or such as 30m, 12h, 1d"),
+    Setting("backup-keep", "backup_keep", texts.whole(1, 10_000), "how many of them are kept"),
+    Setting("backup-key", "backup_key", texts.path, "file of 32 random bytes or more, with which they are sealed"),
     Setting(
         "max-peer-handshakes", "max_peer_handshakes", texts.connections, "connections of nodes that are unknown yet"
     ),

@@ -52,6 +52,25 @@ def seconds(low: float) -> Callable[[str], float]:
     return read
 
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(low_s: float) -> Callable[[str], float]:
+    """Seconds, at least so many; or a number with s, m, h or d behind it."""
+
+    def read(text: str) -> float:
+        unit = _UNITS.get(text[-1:].lower())
+        try:
+            value = float(text[:-1]) * unit if unit is not None else float(text)
+        except ValueError:
+            value = -1.0
+        if not low_s <= value <= 1e9:
+            raise ConfigError(f"expected seconds, at least {low_s:g}, or a number with s, m, h or d, such as 12h")
+        return value
+
+    return read
+
+
 def ip(text: str) -> str:
     """An IP address; ``localhost`` is one, too."""
     if text == "localhost":

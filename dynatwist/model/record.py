@@ -103,6 +103,7 @@ class Draft(msgspec.Struct, frozen=True):
     :ivar may_have_created: whether another replica may have created the key at that moment for the same request.
     :ivar name: that its client gave it; see `dynatwist.model.named`.
     :ivar lease: whose life the record is to depend on; ``None`` for nobody's.
+    :ivar takes_over: whether `owner` owns it also where somebody else owned what was held.
     """
 
     value: bytes | None
@@ -113,6 +114,7 @@ class Draft(msgspec.Struct, frozen=True):
     may_have_created: bool = False
     name: bytes = b""
     lease: Lease | None = None
+    takes_over: bool = False
 
 
 def write_over(
@@ -145,7 +147,7 @@ def write_over(
             lineage = lineage.created_besides(created, exact_creations)
         if held.is_dead(now_ms) and draft.value is not None:
             lineage = lineage.created_again(created, exact_creations)
-        else:
+        elif not draft.takes_over:
             owner = held.owner
     named = held.named if held is not None else ()
     if named or draft.name:

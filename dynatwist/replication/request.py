@@ -28,6 +28,15 @@ class Kind(Enum):
     """To end a record whose lease has ended. Both are asked for by nodes, never by clients."""
 
 
+class Restored(msgspec.Struct, frozen=True, array_like=True):
+    """Of a put that brings back what was backed up: `Operation.uid` owns it, also where somebody else owned the key.
+
+    :ivar expires_ms: when it ends by itself, as it did before; 0 for never.
+    """
+
+    expires_ms: int = 0
+
+
 class Operation(msgspec.Struct, frozen=True, array_like=True):
     """One request on one key.
 
@@ -42,6 +51,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     :ivar name: of a write that is made once; see `dynatwist.model.named`.
     :ivar may: what whoever asks may write under the key.
     :ivar lease: whose life the record is to depend on.
+    :ivar restored: of a put that brings back what was backed up.
     """
 
     kind: Kind
@@ -57,6 +67,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     name: bytes = b""
     may: May = OWN
     lease: Lease | None = None
+    restored: Restored | None = None
 
     @property
     def is_write(self) -> bool:

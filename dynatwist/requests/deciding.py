@@ -78,7 +78,15 @@ class Deciding:
         besides = origin.in_doubt and operation.kind is Kind.PUT and knows_most
         expires_ms = self._end(operation, held, value)
         return Draft(
-            value, operation.uid, expires_ms, origin.op, origin.created, besides, operation.name, operation.lease
+            value,
+            operation.uid,
+            expires_ms,
+            origin.op,
+            origin.created,
+            besides,
+            operation.name,
+            operation.lease,
+            takes_over=operation.restored is not None,
         )
 
     def made_before(self, operation: Operation, held: Record | None) -> Result | None:
@@ -128,6 +136,8 @@ class Deciding:
         """When what is written ends by itself: as asked for; a patch that asks for nothing leaves it as it was."""
         if operation.kind is Kind.END:
             return ENDED_MS
+        if operation.restored is not None:
+            return operation.restored.expires_ms
         if operation.ttl_ms and value is not None:
             return self._cluster.store.clock.end_after(operation.ttl_ms)
         return held.expires_ms if operation.kind is Kind.PATCH and held is not None and not operation.ttl_ms else 0

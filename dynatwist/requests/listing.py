@@ -72,13 +72,17 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """What is asked for: so many keys of a table with a prefix, behind a key."""
+    """What is asked for: so many keys of a table with a prefix, behind a key.
+
+    :ivar is_partial: whether what can be found is enough, where not enough owners answer.
+    """
 
     table: str
     prefix: str
     after: str
     level: Level
     limit: int
+    is_partial: bool = False
 
 
 def _keep(found: dict[str, Record], name: str, record: Record, over_ms: int) -> None:
@@ -113,16 +117,20 @@ class Listing:
         """Answer with pages of another size than the usual one, from now on."""
         self.page_bytes, self.scan_bytes = page_bytes, scan_bytes
 
-    async def page(self, table: str, prefix: str, after: str, level: Level, limit: int = PAGE_KEYS) -> Page:
+    async def page(
+        self, table: str, prefix: str, after: str, level: Level, limit: int = PAGE_KEYS, *, is_partial: bool = False
+    ) -> Page:
         """One page of a table.
 
-        :raises ListingUnavailable: when not enough owners of some partition answer.
+        :param is_partial: whether what can be found is enough, where not enough owners answer.
+        :raises ListingUnavailable: when not enough owners of some partition answer, and that is not enough.
         """
         over_ms = self._cluster.store.lapse_ms
-        part = await self._scan(_Stretch(table, prefix, after, level, limit), over_ms)
+        wanted = _Stretch(table, prefix, after, level, limit, is_partial)
+        part = await self._scan(wanted, over_ms)
         costly = [entry for entry in part.entries if not entry.is_gone(over_ms)]
         part = part.cut(costly, self.page_bytes)
-        found = await self._resolve(table, part.entries, level, over_ms)
+        found = await self._resolve(wanted, part.entries, over_ms)
         return self._bounded([(one.name, found[one.name]) for one in part.entries if one.name in found], part.horizon)
 
     def _bounded(self, records: list[tuple[str, Record]], horizon: str | None) -> Page:
@@ -139,11 +147,12 @@ class Listing:
         :raises ListingUnavailable: when not enough owners of some partition answer.
         """
         over_ms = self._cluster.store.lapse_ms
-        part = await self._scan(_Stretch(table, prefix, after, level, limit), over_ms)
+        wanted = _Stretch(table, prefix, after, level, limit)
+        part = await self._scan(wanted, over_ms)
         unknown = [entry for entry in part.entries if entry.source is None or entry.brief is None]
         part = part.cut(unknown, self.page_bytes)
         unknown = [one for one in unknown if part.horizon is None or one.name <= part.horizon]
-        found = await self._resolve(table, unknown, level, over_ms)
+        found = await self._resolve(wanted, unknown, over_ms)
         names: list[tuple[str, str]] = []
         for entry in part.entries:
             if entry.name in found:
@@ -163,7 +172,7 @@ class Listing:
         while version != cluster.version:  # parts that were scanned by one registry do not add up by another
             version = cluster.version
             scans = await self._scan_all(wanted)
-        if not self._is_covered(scans, wanted.level):
+        if not wanted.is_partial and not self._is_covered(scans, wanted.level):
             raise ListingUnavailable
         part = put_together(scans, wanted.limit, lambda name: self._counted(partition_of(wanted.table, name), scans))
         now_ms = cluster.times.lapse_ms()
@@ -216,9 +225,9 @@ class Listing:
             return self._cluster.store.replicas[partition].whole or self._cluster.standing.may_coordinate(partition)
         return self._cluster.peers.is_whole_at(node, partition)
 
-    async def _resolve(self, table: str, entries: list[Entry], level: Level, over_ms: int) -> dict[str, Record]:
+    async def _resolve(self, wanted: _Stretch, entries: list[Entry], over_ms: int) -> dict[str, Record]:
         """The live records behind some entries."""
-        store = self._cluster.store
+        store, table = self._cluster.store, wanted.table
         found: dict[str, Record] = {}
         remote: dict[bytes, list[Key]] = {}
         for entry in entries:
@@ -234,9 +243,9 @@ class Listing:
             if not await self._fetch(node, keys, found, over_ms):
                 sometimes("the node that a listing asks for records does not answer")
                 disputed += [name for _, name in keys if name not in found]
-        reads = [self._coordinator.execute(Operation(Kind.GET, (table, name), level)) for name in disputed]
+        reads = [self._coordinator.execute(Operation(Kind.GET, (table, name), wanted.level)) for name in disputed]
         for name, result in zip(disputed, await gatherResults(reads), strict=True):
-            if result.code is Code.UNAVAILABLE:
+            if result.code is Code.UNAVAILABLE and not wanted.is_partial:
                 raise ListingUnavailable
             if result.record is not None:
                 found[name] = result.record

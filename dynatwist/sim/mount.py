@@ -43,6 +43,10 @@ class Mount:
             raise OSError(errno.EIO, "Input/output error", path)
         return bytes(file.data if most_bytes < 0 else file.data[:most_bytes])
 
+    def read_part(self, path: str, at: int, size_bytes: int) -> bytes:
+        """See `FileSystem`."""
+        return self.read(path)[at : at + size_bytes]
+
     def names(self, folder: str) -> list[str]:
         """See `FileSystem`."""
         return self.disk.names(folder)

@@ -39,6 +39,9 @@ class FileSystem(Protocol):
     def read(self, path: str, most_bytes: int = -1) -> bytes:
         """A whole file, or so much of its beginning."""
 
+    def read_part(self, path: str, at: int, size_bytes: int) -> bytes:
+        """So many bytes of a file at most, from an offset on; less only at its end."""
+
     def names(self, folder: str) -> list[str]:
         """The names in a folder, in order; empty when there is no such folder."""
 
@@ -156,6 +159,12 @@ class RealFileSystem:
         """See `FileSystem`."""
         with open(path, "rb") as file:
             return file.read(most_bytes)
+
+    def read_part(self, path: str, at: int, size_bytes: int) -> bytes:
+        """See `FileSystem`."""
+        with open(path, "rb") as file:
+            file.seek(at)
+            return file.read(size_bytes)
 
     def names(self, folder: str) -> list[str]:
         """See `FileSystem`."""

@@ -6,6 +6,7 @@ that the sender went by: an older one is answered with `StaleRegistry`.
 
 from __future__ import annotations
 
+from .backups import SettledTables, SettleTables
 from .base import WIRE_VERSION
 from .conflicts import ConflictsAre, ConflictsFetched, FetchConflicts, ListConflicts, SettleConflicts
 from .feeds import BookmarkIs, Listen, Listening, Relay
@@ -88,6 +89,8 @@ AnyMessage = (
     | SettleConflicts
     | ListTables
     | TablesAre
+    | SettleTables
+    | SettledTables
 )
 
 __all__ = [
@@ -145,6 +148,8 @@ __all__ = [
     "Scanned",
     "Settle",
     "SettleConflicts",
+    "SettleTables",
+    "SettledTables",
     "StaleRegistry",
     "Status",
     "Summaries",

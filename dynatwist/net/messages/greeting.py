@@ -68,6 +68,7 @@ class Status(Message, frozen=True, tag=31):
     :ivar has_conflicts: whether its release keeps conflicts; see `dynatwist.replication.conflicts`.
     :ivar has_leases: whether its release knows leases; see `dynatwist.model.lease`.
     :ivar has_table_lists: whether its release tells which tables it holds; see `dynatwist.requests.table_list`.
+    :ivar has_backups: whether its release takes part in backups; see `dynatwist.requests.backups`.
     """
 
     ready: bool
@@ -79,3 +80,4 @@ class Status(Message, frozen=True, tag=31):
     has_conflicts: bool = False
     has_leases: bool = False
     has_table_lists: bool = False
+    has_backups: bool = False

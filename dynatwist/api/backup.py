@@ -1,0 +1,94 @@
+"""What a backup reads of a node: the tables, and their records with all that bringing them back needs.
+
+The system's tables are shown here and nowhere else: users with the hashes of their secrets, groups, settings of tables,
+and service tokens with the hashes of theirs. They come last, so the owner of each record that was read is among the
+users that are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import msgspec
+
+from dynatwist.auth.groups import GROUPS_TABLE
+from dynatwist.auth.services import SERVICES_TABLE
+from dynatwist.auth.user import USERS_TABLE
+from dynatwist.errors import ApiError
+from dynatwist.model.record import Record
+from dynatwist.requests.backups import BackupSource
+from dynatwist.requests.listing import ListingUnavailable
+from dynatwist.requests.tables import TABLES_TABLE, Consistency, Tables
+
+from .context import Context
+from .limits import check_prefix, check_table
+from .request import Answer, Request, json_answer
+
+SYSTEM_TABLES = (TABLES_TABLE, GROUPS_TABLE, SERVICES_TABLE, USERS_TABLE)
+"""In the order in which they are read. When a service token was used, and tickets of half a minute, are not kept."""
+
+T = TypeVar("T")
+
+
+class BackupRoutes:
+    """See the module. Every method may raise `ApiError`."""
+
+    def __init__(self, context: Context, source: BackupSource) -> None:
+        self._context = context
+        self._source = source
+
+    async def tables(self, request: Request) -> Answer:
+        """The tables that have records, at whatever member, a page at a time; the system's are at the end."""
+        self._enter(request)
+        after = request.query.get("after", "")
+        found = await _read(self._source.tables(after, is_partial=request.switch("partial")))
+        names = [*found.names, *(SYSTEM_TABLES if found.next_after is None else ())]
+        tables = [self._table(name) for name in names]
+        return json_answer(200, {"tables": tables, "next_after": found.next_after, "missing": found.missing})
+
+    def _table(self, name: str) -> dict[str, object]:
+        """A table; how many keys it has is an estimate, from those that this node holds."""
+        cluster = self._context.cluster
+        registry = cluster.registry
+        share = min(1.0, registry.replicas / len(registry.members)) if registry is not None else 1.0
+        consistency = consistency_of(self._context.coordinator.tables, name)
+        return {"name": name, "consistency": consistency, "keys_about": round(cluster.store.live.of(name) / share)}
+
+    async def page(self, request: Request, table: str) -> Answer:
+        """Records of a table, in order of keys, a page at a time."""
+        self._enter(request)
+        if table not in SYSTEM_TABLES:
+            check_table(table, self._context.limits)
+        prefix = check_prefix(request.query.get("prefix", ""), self._context.limits)
+        after, is_partial = request.query.get("after", ""), request.switch("partial")
+        page = await _read(self._source.page(table, prefix, after, is_partial=is_partial))
+        records = b",".join([_shown(key, record) for key, record in page.records])
+        more, missing = msgspec.json.encode(page.next_after), msgspec.json.encode(page.missing)
+        return Answer(200, b'{"records":[%b],"next_after":%b,"missing":%b}' % (records, more, missing))
+
+    def _enter(self, request: Request) -> None:
+        self._context.require_ready()
+        self._context.require_admin(request)
+
+
+def consistency_of(tables: Tables, name: str) -> str:
+    """``available`` or ``strong``; a table that is closed for a change is what it was before."""
+    settings = tables.settings(name)
+    return (settings.was if settings.consistency is Consistency.CLOSING else settings.consistency).value
+
+
+def _shown(key: str, record: Record) -> bytes:
+    """One record, as `dynatwist.backups.entries.Entry` wants it; the value is sent as it is kept."""
+    encode = msgspec.json.encode
+    return b'{"key":%b,"value":%b,"owner":%b,"expires_at":%d,"version":%d,"timestamp":%d}' % (
+        encode(key), record.value or b"null", encode(record.owner), record.expires_ms, record.version, record.stamp.ms,
+    )  # fmt: skip
+
+
+async def _read(page: Awaitable[T]) -> T:
+    try:
+        return await page
+    except ListingUnavailable:
+        text = "some keys have no majority of owners that answers, so a backup would not be whole; try again"
+        raise ApiError(503, "unavailable", text, {"Retry-After": "1"}) from None

@@ -1,0 +1,285 @@
+"""Backups: made of a cluster that serves, looked into, verified, and brought back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dynatwist import __version__
+from dynatwist.backups.entries import Entry, Tally, Totals
+from dynatwist.backups.errors import BackupError
+from dynatwist.backups.format import BackupWriter
+
+from .backup_files import BackupFile, new_file
+from .backup_keys import key_option, secret_for_new
+from .chosen import Chosen
+from .show import show, show_rows
+from .work import fail, run
+
+if TYPE_CHECKING:
+    from dynatwist.sync import Client
+
+    from .restoring import Restoring
+
+SETTINGS, USERS = "_tables", "_users"
+ORDER = (USERS, "_groups", SETTINGS, "_services")
+"""In which what the system keeps is brought back, before all else: owners, then rules, then what goes by them."""
+
+_file = click.argument("path", metavar="FILE")
+_tables = click.option("--table", "tables", multiple=True, metavar="T", help="Only this table; repeatable.")
+_prefix = click.option("--prefix", default="", metavar="P", help="Only keys that begin so.")
+
+
+@contextmanager
+def _bar(length: int, label: str) -> Iterator[Any]:
+    """A progress bar on stderr, if that is a terminal."""
+    with click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        yield bar
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong with a backup is one line."""
+    try:
+        yield
+    except BackupError as error:
+        fail(str(error))
+
+
+# Making one
+
+
+@click.command()
+@_file
+@_tables
+@_prefix
+@key_option
+@click.option("--partial", "is_partial", is_flag=True, help="Take what there is, where owners of keys are away.")
+@click.pass_obj
+def backup(
+    chosen: Chosen, path: str, tables: tuple[str, ...], prefix: str, key_file: str | None, is_partial: bool
+) -> None:
+    """Back the cluster up to FILE, sealed; log in as admin first.
+
+    The cluster serves meanwhile. Everything that was acknowledged before is in it, or what was written over that since.
+    """
+    with _told():
+        secret = secret_for_new(key_file)
+
+        def work(client: Client) -> None:
+            from .backup_source import Source
+
+            created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            writer = BackupWriter(secret, os.urandom, created=created, dynatwist=__version__)
+            source = Source(client, is_partial=is_partial)
+            found = [one for one in source.tables() if not tables or one.name in (*tables, SETTINGS)]
+            lacking = sorted(set(tables) - {one.name for one in found})
+            if lacking:
+                raise BackupError(f"there is no table {lacking[0]!r} with records")
+            with new_file(path) as file, _bar(sum(one.keys_about for one in found), "backing up") as bar:
+                file.write(writer.head)
+                for table in found:
+                    if table.is_system and prefix and not tables:
+                        continue
+                    for entries in source.entries(table.name, "" if table.is_system else prefix):
+                        kept = [one for one in entries if not tables or table.name != SETTINGS or one.key in tables]
+                        file.write(writer.add(kept))
+                        bar.update(len(entries))
+                strong = [one.name for one in found if one.consistency == "strong"]
+                missing = sorted(source.missing)
+                file.write(writer.end(strong=strong, only=tables, prefix=prefix, missing=missing))
+            _say_made(path, writer.tallies.by_table, missing)
+
+        run(chosen, work)
+
+
+def _say_made(path: str, made: dict[str, Tally], missing: Collection[int]) -> None:
+    data = {name: tally for name, tally in made.items() if not name.startswith("_")}
+    records = sum(tally.records for tally in data.values())
+    users = made[USERS].records if USERS in made else 0
+    click.echo(f"{path}: {records} records of {len(data)} tables, {users} users, {os.path.getsize(path)} bytes")
+    if missing:
+        click.echo(
+            f"dynakv: of 256 parts of the keys, {len(missing)} had no majority of their owners: what was in them is "
+            "missing, or perhaps not the last that was written",
+            err=True,
+        )
+
+
+# Looking at one
+
+
+@click.command()
+@_file
+@key_option
+@click.pass_obj
+def inspect(chosen: Chosen, path: str, key_file: str | None) -> None:
+    """Show what is in the backup FILE: when it was made, by which version, its tables with their sizes, its users."""
+    with _told():
+        found = BackupFile(path, key_file)
+        totals = found.totals()
+    if chosen.output in ("", "table"):
+        header = found.header
+        click.echo(f"made {header.created} by DynaTwist {header.dynatwist}, {found.size_bytes} bytes")
+        for line in _remarks(totals):
+            click.echo(line)
+        show_rows(chosen, ("table", "records", "bytes", "consistency"), _rows(totals))
+    else:
+        show(_described(found, totals), chosen.output)
+
+
+def _remarks(totals: Totals) -> Iterator[str]:
+    if totals.only:
+        yield f"only of {', '.join(totals.only)}"
+    if totals.prefix:
+        yield f"only keys that begin with {totals.prefix!r}"
+    if totals.missing:
+        yield f"partial: {len(totals.missing)} of 256 parts of the keys had no majority of their owners"
+    kept = {name: totals.tables[name].records if name in totals.tables else 0 for name in ORDER}
+    if not totals.only and not totals.prefix:
+        yield (
+            f"{kept[USERS]} users, {kept['_groups']} groups, settings of {kept[SETTINGS]} tables, "
+            f"{kept['_services']} service tokens"
+        )
+
+
+def _rows(totals: Totals) -> list[tuple[str, int, int, str]]:
+    return [
+        (name, tally.records, tally.bytes, "strong" if name in totals.strong else "available")
+        for name, tally in totals.tables.items()
+        if not name.startswith("_")
+    ]
+
+
+def _described(found: BackupFile, totals: Totals) -> dict[str, Any]:
+    columns = ("records", "bytes", "consistency")
+    return {
+        "created": found.header.created,
+        "dynatwist": found.header.dynatwist,
+        "size": found.size_bytes,
+        "only": totals.only,
+        "prefix": totals.prefix,
+        "missing": totals.missing,
+        "users": totals.tables[USERS].records if USERS in totals.tables else 0,
+        "tables": {name: dict(zip(columns, rest, strict=True)) for name, *rest in _rows(totals)},
+    }
+
+
+@click.command()
+@_file
+@key_option
+def verify(path: str, key_file: str | None) -> None:
+    """Open every chunk of the backup FILE, decode every record, and compare the counts."""
+    with _told():
+        found = BackupFile(path, key_file)
+        records = 0
+        with _bar(found.size_bytes, "verifying") as bar:
+            for piece, read_bytes in found.pieces():
+                records += len(piece) if isinstance(piece, list) else 0
+                bar.update(read_bytes)
+    click.echo(f"{path}: whole, {records} records")
+
+
+# Bringing it back
+
+
+@click.command()
+@_file
+@_tables
+@_prefix
+@click.option("--overwrite", is_flag=True, help="Write over what is there.")
+@click.option("--if-absent", is_flag=True, help="Leave what is there, the default.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only say what would be done.")
+@key_option
+@click.pass_obj
+def restore(
+    chosen: Chosen,
+    path: str,
+    tables: tuple[str, ...],
+    prefix: str,
+    overwrite: bool,
+    if_absent: bool,
+    is_dry: bool,
+    key_file: str | None,
+) -> None:
+    """Bring the backup FILE back into a cluster; log in as admin first.
+
+    By default what is there stays. It may be run again after it was interrupted. With --table or --prefix, users,
+    groups and service tokens stay as they are.
+    """
+    if overwrite and if_absent:
+        raise click.UsageError("--overwrite and --if-absent: give one of them")
+    with _told():
+        found = BackupFile(path, key_file)
+
+        def work(client: Client) -> None:
+            from .restoring import Restoring
+
+            wanted = _Wanted(tables, prefix)
+            system = _read_through(found, wanted)  # before anything is written
+            restoring = Restoring(client, overwrite=overwrite, is_dry=is_dry, patience_s=chosen.timeout_s)
+            for table in ORDER:
+                restoring.restore([one for one in system if one.table == table])
+            with _bar(found.size_bytes, "restoring") as bar:
+                for piece, read_bytes in found.pieces():
+                    if isinstance(piece, list):
+                        restoring.restore([one for one in piece if wanted.takes(one)])
+                    bar.update(read_bytes)
+            _say_restored(restoring, is_dry=is_dry)
+
+        run(chosen, work)
+
+
+class _Wanted:
+    """What of a backup is to be brought back."""
+
+    def __init__(self, tables: Collection[str], prefix: str) -> None:
+        self.tables = tables
+        self.prefix = prefix
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether a record is data, and wanted."""
+        is_data = not entry.table.startswith("_")
+        return is_data and (not self.tables or entry.table in self.tables) and entry.key.startswith(self.prefix)
+
+    def takes_system(self, entry: Entry) -> bool:
+        """Whether it is the system's, and wanted: of some tables their settings, of some keys nothing."""
+        if entry.table not in ORDER:
+            return False
+        if self.tables:
+            return entry.table == SETTINGS and entry.key in self.tables
+        return not self.prefix
+
+
+def _read_through(found: BackupFile, wanted: _Wanted) -> list[Entry]:
+    """What the system kept, of a backup that is whole."""
+    system: list[Entry] = []
+    totals: Totals | None = None
+    with _bar(found.size_bytes, "verifying") as bar:
+        for piece, read_bytes in found.pieces():
+            if isinstance(piece, Totals):
+                totals = piece
+            else:
+                system += filter(wanted.takes_system, piece)
+            bar.update(read_bytes)
+    assert totals is not None
+    lacking = sorted(set(wanted.tables) - totals.tables.keys())
+    if lacking:
+        raise BackupError(f"there is no table {lacking[0]!r} in it")
+    return system
+
+
+def _say_restored(restoring: Restoring, *, is_dry: bool) -> None:
+    tally = restoring.tally
+    done = "would be written" if is_dry else "written"
+    click.echo(f"{tally.written} {done}, {tally.kept} there already, {tally.expired} expired")
+    if tally.refused:
+        for example in tally.examples:
+            click.echo(f"  {example}", err=True)
+        fail(f"{tally.refused} records were refused; the first of them are above")

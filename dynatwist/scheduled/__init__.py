@@ -1,0 +1,1 @@
+"""Backups that a node makes by itself, into a folder, every so often."""

@@ -1,0 +1,78 @@
+"""What the cluster holds, read as patiently as somebody can whom nobody waits for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+
+from dynatwist.api.backup import SYSTEM_TABLES, consistency_of
+from dynatwist.backups.entries import Entry
+from dynatwist.requests.backups import BackupSource
+from dynatwist.requests.listing import ListingUnavailable
+from dynatwist.requests.tables import Tables
+from dynatwist.runtime import Runtime
+
+REST_S = 0.02
+"""After each page, which takes some milliseconds: clients are served in between."""
+PATIENCE_S = 60.0
+"""For one page: members that are started anew are back by then."""
+PAUSE_S = 1.0
+"""Before a page is asked for again."""
+
+T = TypeVar("T")
+
+
+class Reading:
+    """See the module.
+
+    :ivar strong: the strong tables that were met.
+    """
+
+    def __init__(self, runtime: Runtime, source: BackupSource, tables: Tables) -> None:
+        self._runtime = runtime
+        self._source = source
+        self._tables = tables
+        self.strong: list[str] = []
+
+    async def entries(self) -> AsyncIterator[list[Entry]]:
+        """All records, some at a time.
+
+        :raises ListingUnavailable: some keys had no majority of their owners for all of `PATIENCE_S`.
+        """
+        async for table in self._names():
+            if consistency_of(self._tables, table) == "strong":
+                self.strong.append(table)
+            after: str | None = ""
+            while after is not None:
+                page = await self._patiently(partial(self._source.page, table, "", after, is_partial=False))
+                yield page.entries(table)
+                after = page.next_after
+                await self._pause(REST_S)
+
+    async def _names(self) -> AsyncIterator[str]:
+        after: str | None = ""
+        while after is not None:
+            found = await self._patiently(partial(self._source.tables, after, is_partial=False))
+            for name in found.names:
+                yield name
+            after = found.next_after
+        for name in SYSTEM_TABLES:
+            yield name
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        until_s = self._runtime.monotonic_s() + PATIENCE_S
+        while True:
+            try:
+                return await ask()
+            except ListingUnavailable:
+                if self._runtime.monotonic_s() > until_s:
+                    raise
+            await self._pause(PAUSE_S)
+
+    def _pause(self, pause_s: float) -> Deferred[None]:
+        over: Deferred[None] = Deferred()
+        self._runtime.clock.callLater(pause_s, over.callback, None)
+        return over
