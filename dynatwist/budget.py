@@ -146,13 +146,6 @@ class Budget:
     def __iter__(self) -> Iterator[Allowance]:
         return (getattr(self, one.name) for one in fields(self))
 
-    def figures(self) -> dict[str, int]:
-        """What is spent, the bounds, and how often something was refused, by name of a gauge."""
-        found: dict[str, int] = {}
-        for one in fields(self):
-            allowance: Allowance = getattr(self, one.name)
-            found[f"budget_{one.name}_spent"] = allowance.spent
-            found[f"budget_{one.name}_limit"] = allowance.most
-            found[f"budget_{one.name}_share_limit"] = allowance.share
-            found[f"budget_{one.name}_refused"] = allowance.refused
-        return found
+    def all(self) -> dict[str, Allowance]:
+        """Each thing that is shared, by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}

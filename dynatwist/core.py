@@ -31,14 +31,14 @@ from dynatwist.auth.users import Users
 from dynatwist.budget import Budget
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.config.node import NodeConfig
-from dynatwist.counters import counters_of
+from dynatwist.counters import counters_of, metrics_of
 from dynatwist.data_folder import DataFolder
 from dynatwist.feed.hub import Hub
 from dynatwist.housekeeping import Every, Housekeeping
 from dynatwist.membership.messages import Alive
 from dynatwist.membership.settings import SwimSettings
 from dynatwist.membership.swim import Swim
-from dynatwist.metrics import Metrics
+from dynatwist.metrics import Values
 from dynatwist.model.registry import MAX_MEMBERS, Member
 from dynatwist.net.gossip import GossipPort
 from dynatwist.net.packet import MAX_PAYLOAD_BYTES
@@ -221,7 +221,7 @@ class Core:
             services=self.services,
             rights=self.rights,
             hub=self.hub,
-            metrics=Metrics(),
+            metrics=metrics_of(VERSION, self.folder.log_groups, self.repair.took, self.coordinator.from_peers.lag),
             saver=self.folder.saver,
             intake=self.intake,
             pages=SharedPages(
@@ -253,7 +253,7 @@ class Core:
 
         self.backups = scheduled_backups(config, self.runtime, context, source, self.folder.room)
 
-    def _counters(self) -> dict[str, int]:
+    def _counters(self) -> dict[str, Values]:
         return counters_of(
             repair=self.repair,
             room=self.folder.room,

@@ -1,4 +1,4 @@
-"""What a node counts besides requests, for ``/stats`` and ``/metrics``."""
+"""What the parts of a node count, by names of `dynatwist.figures`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from dynatwist.agreement.voting import Voting
 from dynatwist.audit_log import AuditLog
 from dynatwist.auth.tickets import Tickets
 from dynatwist.cluster.peers import Peers
+from dynatwist.metrics import Durations, Metrics, Values
 from dynatwist.net.gossip import GossipPort
 from dynatwist.repair.repair import Repair
 from dynatwist.scheduled.rounds import ScheduledBackups
 from dynatwist.storage.room import DiskRoom
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.wal import Wal
+
+
+def metrics_of(version: str, log_groups: Durations, rounds: Durations, lag: Durations) -> Metrics:
+    """What tells Prometheus, with the histograms that parts of the node fill."""
+    metrics = Metrics(version)
+    metrics.tell_durations("log_group_seconds", "From a group of the log to its fsync", log_groups)
+    metrics.tell_durations("anti_entropy_round_seconds", "Comparison with another owner", rounds)
+    metrics.tell_durations("replication_lag_seconds", "Age of writes when another owner sends them here", lag)
+    return metrics
 
 
 def counters_of(
@@ -26,7 +36,7 @@ def counters_of(
     tickets: Tickets,
     voting: Voting,
     backups: ScheduledBackups | None,
-) -> dict[str, int]:
+) -> dict[str, Values]:
     """By name, as of now."""
     links, doors = peers.links, peers.links.doors
     return {
@@ -35,7 +45,12 @@ def counters_of(
         "disk_reserve_bytes": room.reserve_bytes,
         "disk_is_low": int(room.is_low),
         "log_is_stuck": int(bool(wal.stuck)),
-        "log_bytes_since_save": saver.log_bytes,
+        "log_since_save_bytes": saver.log_bytes,
+        "log_groups": wal.segments.groups,
+        "log_written_bytes": wal.segments.bytes_written,
+        "log_waiting_bytes": wal.gathered_bytes,
+        "cold_saves": saver.saves,
+        "cold_save_failures": saver.failures,
         "peer_links": len(links.linked()),
         "peer_links_limit": doors.limits.links,
         "peer_handshakes": len(doors),
@@ -57,10 +72,10 @@ def counters_of(
     }
 
 
-def _of_backups(backups: ScheduledBackups) -> dict[str, int]:
+def _of_backups(backups: ScheduledBackups) -> dict[str, Values]:
     return {
         "backups_made": backups.made,
         "backups_failed": backups.failed,
         "backup_is_failing": int(backups.is_failing),
-        "backup_last_made_seconds": backups.last_s,
+        "backup_last_made_timestamp_seconds": backups.last_s,
     }

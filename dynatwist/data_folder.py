@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from dynatwist.config.node import NodeConfig
+from dynatwist.metrics import Durations
 from dynatwist.model.dots import actor_of
 from dynatwist.runtime import Runtime
 from dynatwist.storage.identity import Identity
@@ -21,6 +22,7 @@ from dynatwist.storage.segment_writer import SegmentWriter
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.store import Store
 from dynatwist.storage.wal import Wal
+from dynatwist.timed import TimedWriter
 
 
 class DataFolder:
@@ -30,6 +32,7 @@ class DataFolder:
     :param withdraw: called when what was announced may not be what is held any more.
     :ivar recovered: what was found at the start.
     :ivar findings: what was wrong with that, and is mended or left out; for people.
+    :ivar log_groups: how long groups of the log took until they were synced.
     :ivar cold_writer: the thread that writes what nobody waits for.
     """
 
@@ -47,7 +50,8 @@ class DataFolder:
         self._identity = identity = opened.identity
         self.recovered, self.findings = opened.recovered, opened.findings
         self.room = DiskRoom(runtime.fs, self._path, config.disk_reserve_bytes)
-        self._log_writer = runtime.new_writer("wal")
+        self.log_groups = Durations()
+        self._log_writer = TimedWriter(runtime.new_writer("wal"), runtime.monotonic_s, self.log_groups)
         self.cold_writer = runtime.new_writer("cold")
         self.wal = Wal(
             segments=self._segments(identity),

@@ -7,15 +7,32 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from .figures import BY_NAME, Figure, Kind
+
+Values = float | Mapping[str, float]
+"""Of one figure: a number, or numbers by label."""
 
 METHODS = frozenset(("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "WS", "BAD"))
 """Counted by name, a websocket's operations and what is no request among them. All others are made up."""
 _BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """From half a millisecond, in which a GET is answered, to beyond the two seconds in which everything is."""
+LAG_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0)
+"""How old writes are when they come to another owner: milliseconds, or as long as that was away."""
+ROUND_BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
+"""A comparison with another owner takes milliseconds where nothing differs, and seconds where much does."""
 
 
 class Durations:
@@ -36,71 +53,101 @@ class Durations:
         self._counts[bisect_left(self._bounds_s, took_s)] += 1
         self.total_s += took_s
 
-    def family(self, name: str, text: str) -> HistogramMetricFamily:
-        """As prometheus-client wants it: each bucket with all below it."""
-        below, buckets = 0, []
-        for bound, count in zip((*map(str, self._bounds_s), "+Inf"), self._counts, strict=True):
-            below += count
-            buckets.append((bound, below))
-        return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self.total_s)
+    def buckets(self) -> list[tuple[str, float]]:
+        """Upper bound and count, each bucket with all below it."""
+        bounds = (*map(str, self._bounds_s), "+Inf")
+        return list(zip(bounds, accumulate(self._counts), strict=True))
 
 
 class Metrics(Collector):
     """See the module.
 
+    :param version: of this program.
     :ivar total_requests: HTTP requests and websocket operations answered.
     :ivar lane_requests: those of them that took the fast lane.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, version: str = "") -> None:
         self.registry = CollectorRegistry()
         self.total_requests = 0
         self.lane_requests = 0
         self.sse_connections = 0
         self.websocket_connections = 0
+        self._total_s = 0.0
         self._by_label: dict[tuple[str, int], int] = {}
-        self._latency = Durations()
-        self._turns: Durations | None = None
-        self._gauges: dict[str, Gauge] = {}
+        self._by_route: dict[tuple[str, str], Durations] = {}
+        self._others: list[tuple[str, str, Durations]] = []
+        self._values: dict[str, Values] = {}
+        Info("dynakv_build", "What this node runs", registry=self.registry).info({"version": version})
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
         self.registry.register(self)
 
-    def tell_turns(self, turns: Durations) -> None:
-        """Give out the CPU time of the reactor's turns too, which somebody measures."""
-        self._turns = turns
+    def tell_durations(self, name: str, text: str, durations: Durations) -> None:
+        """Give out a histogram too, which somebody measures.
 
-    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        :param name: without ``dynakv_``; its unit is seconds.
+        """
+        self._others.append((f"dynakv_{name}", text, durations))
+
+    def tell(self, values: Mapping[str, Values]) -> None:
+        """Present values, by names of `FIGURES`; a mapping, by label, where a figure has one."""
+        self._values |= values
+
+    def collect(self) -> Iterator[Metric]:
         """What prometheus-client asks for."""
         requests = CounterMetricFamily("dynakv_requests", "Requests answered", labels=["method", "status"])
         for (method, status), count in sorted(self._by_label.items()):
             requests.add_metric([method, str(status)], count)
         yield requests
         yield CounterMetricFamily("dynakv_fast_lane_requests", "Requests that took the fast lane", self.lane_requests)
-        yield self._latency.family("dynakv_request_seconds", "Time from request to answer")
-        if self._turns is not None:
-            yield self._turns.family("dynakv_turn_cpu_seconds", "CPU time of a turn of the reactor")
+        seconds = HistogramMetricFamily(
+            "dynakv_request_seconds", "Time from request to answer", labels=["route", "level"]
+        )
+        for labels, durations in sorted(self._by_route.items()):
+            seconds.add_metric(labels, durations.buckets(), durations.total_s)
+        yield seconds
+        for name, text, durations in self._others:
+            yield HistogramMetricFamily(name, text, durations.buckets(), durations.total_s)
+        values = self._values | {
+            "sse_connections": self.sse_connections,
+            "websocket_connections": self.websocket_connections,
+        }
+        yield from (_family(BY_NAME[name], value) for name, value in values.items())
 
     @property
     def average_latency_ms(self) -> float:
         """Mean time per request; 0 before the first."""
-        return 1000 * self._latency.total_s / self.total_requests if self.total_requests else 0.0
+        return 1000 * self._total_s / self.total_requests if self.total_requests else 0.0
 
-    def observe(self, method: str, status: int, took_s: float) -> None:
-        """Count a request."""
+    def observe(self, method: str, status: int, took_s: float, route: str = "", level: str = "") -> None:
+        """Count a request.
+
+        :param route: the handler, of which there is a fixed number; empty for what had none.
+        :param level: of consistency, where the route has one.
+        """
         self.total_requests += 1
+        self._total_s += took_s
         if method not in METHODS:
             method = "OTHER"
         self._by_label[method, status] = self._by_label.get((method, status), 0) + 1
-        self._latency.add(took_s)
-
-    def set_gauges(self, values: Mapping[str, float]) -> None:
-        """Set present values, by name without prefix."""
-        values = {**values, "sse_connections": self.sse_connections, "ws_connections": self.websocket_connections}
-        for name, value in values.items():
-            gauge = self._gauges.get(name)
-            if gauge is None:
-                gauge = self._gauges[name] = Gauge(f"dynakv_{name}", name.replace("_", " "), registry=self.registry)
-            gauge.set(value)
+        durations = self._by_route.get((route, level))
+        if durations is None:
+            durations = self._by_route[route, level] = Durations()
+        durations.add(took_s)
 
     def render(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self.registry)
+
+
+def _family(figure: Figure, values: Values) -> Metric:
+    kind = CounterMetricFamily if figure.kind is Kind.COUNTER else GaugeMetricFamily
+    name = f"dynakv_{figure.name}"
+    if not isinstance(values, Mapping):
+        return kind(name, figure.text, values)
+    family = kind(name, figure.text, labels=[figure.label])
+    for label, value in values.items():
+        family.add_metric([label], value)
+    return family

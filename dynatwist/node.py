@@ -175,7 +175,8 @@ class NodeService(MultiService):
         self._front = Front(self.core, self.config, self._reactor)
         self._front.start()
         self._turns.start()
-        self.core.handlers.context.metrics.tell_turns(self._turns.turns)
+        metrics = self.core.handlers.context.metrics
+        metrics.tell_durations("turn_cpu_seconds", "CPU time of a turn of the reactor", self._turns.turns)
         self.core.start()
 
     def reload(self) -> None:

@@ -61,7 +61,7 @@ def crowd(node):
 
 def gauge(node):
     text = node.request("GET", "/metrics").body.decode()
-    name = "dynakv_budget_connections_spent "
+    name = 'dynakv_budget_spent{budget="connections"} '
     return float(next(line.split()[1] for line in text.splitlines() if line.startswith(name)))
 
 

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "dynatwist"
 LAYERS = [
-    {"errors", "metrics", "sometimes", "calls", "once"},
+    {"errors", "figures", "sometimes", "calls", "once"},
+    {"metrics"},
     {"budget", "backups"},
     {"model"},
     {"membership", "replication", "feed"},
@@ -23,6 +24,7 @@ LAYERS = [
     {"auth"},
     {"api"},
     {"config"},
+    {"timed"},
     {"housekeeping", "audit_log", "data_folder"},
     {"scheduled"},
     {"counters"},

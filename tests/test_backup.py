@@ -402,14 +402,14 @@ def test_a_node_makes_backups_by_itself_and_keeps_the_newest(cluster):
 
     first = wait_until(names)[0]
     wait_until(lambda: len(names()) == 2 and first not in names(), what="the oldest is removed")
-    assert metric("backups_made") >= 3
-    assert metric("backup_last_made_seconds") > 1.7e9
+    assert metric("backups_made_total") >= 3
+    assert metric("backup_last_made_timestamp_seconds") > 1.7e9
     assert "whole" in shell("verify", str(folder / names()[-1]))
 
     folder.rename(cluster.folder / "away")
     folder.write_text("not a folder")
     wait_until(lambda: metric("backup_is_failing") == 1)
-    assert metric("backups_failed") >= 1
+    assert metric("backups_failed_total") >= 1
     assert "the scheduled backup failed: " in node.log.read_text()
     folder.unlink()
     wait_until(lambda: metric("backup_is_failing") == 0)

@@ -147,13 +147,13 @@ class WebSocket:
 
 
 def test_websockets_leave_when_they_close(node, mallory):
-    before = gauge(node, "budget_connections_spent")
+    before = gauge(node, 'budget_spent{budget="connections"}')
     for number in range(300):
         socket_ = WebSocket(node, mallory)
         assert socket_.status == 101, number
         socket_.client.close()
-    wait_until(lambda: gauge(node, "budget_connections_spent") <= before)
-    assert gauge(node, "budget_streams_spent") == 0
+    wait_until(lambda: gauge(node, 'budget_spent{budget="connections"}') <= before)
+    assert gauge(node, 'budget_spent{budget="streams"}') == 0
 
 
 def test_strangers_make_room_and_users_stay(node, alice):
@@ -162,7 +162,7 @@ def test_strangers_make_room_and_users_stay(node, alice):
     crowd = [connect(node) for _ in range(200)]
     assert node.put("t", "stays", {"n": 1}, alice).status == 201
     wait_until(lambda: listener.events)
-    assert gauge(node, "budget_connections_spent") <= 120
+    assert gauge(node, 'budget_spent{budget="connections"}') <= 120
     for one in crowd:
         one.close()
     listener.close()
@@ -228,7 +228,7 @@ def test_one_user_has_a_share_of_what_arrives(node, alice, mallory):
     assert node.put("t", "large", value, alice).status == 201
     for one in crowd:
         one.close()
-    wait_until(lambda: gauge(node, "budget_receiving_spent") == 0)
+    wait_until(lambda: gauge(node, 'budget_spent{budget="receiving"}') == 0)
 
 
 def test_strangers_on_a_websocket_send_little_and_not_for_long(node):
@@ -270,7 +270,7 @@ def test_answers_that_are_not_read_are_bounded(node, alice, mallory):
     assert node.put("t", "mine", {"n": 1}, alice).status in (200, 201)
     assert node.get("t", "mine", alice).status == 200
     assert rss_mb(node) - before < 60
-    wait_until(lambda: gauge(node, "budget_unread_spent") == 0, 15, "who reads nothing is dismissed")
+    wait_until(lambda: gauge(node, 'budget_spent{budget="unread"}') == 0, 15, "who reads nothing is dismissed")
     for one in crowd:
         one.close()
 
@@ -298,7 +298,7 @@ def test_a_user_has_so_many_subscriptions(node, alice, mallory):
     assert other.ask(op="subscribe", id=1, table="t")["ok"]
     one.client.close()
     other.client.close()
-    wait_until(lambda: gauge(node, "budget_subscriptions_spent") == 0)
+    wait_until(lambda: gauge(node, 'budget_spent{budget="subscriptions"}') == 0)
 
 
 def test_a_user_has_so_many_streams(node, alice, mallory):
@@ -312,7 +312,7 @@ def test_a_user_has_so_many_streams(node, alice, mallory):
     wait_until(lambda: node.stats()["active_sse_connections"] == 21)
     for stream in (*streams, other):
         stream.close()
-    wait_until(lambda: gauge(node, "budget_streams_spent") == 0)
+    wait_until(lambda: gauge(node, 'budget_spent{budget="streams"}') == 0)
 
 
 def test_a_user_has_so_many_connections(tmp_path):

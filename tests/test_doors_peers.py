@@ -256,7 +256,7 @@ def test_a_flood_of_packets_costs_no_member_its_place(cluster):
             began_s = time.monotonic()
             assert node.put("t", "k", {"n": sent}, token).status in (200, 201)
             slowest_s = max(slowest_s, time.monotonic() - began_s)
-    assert metric(node, "gossip_packets_ignored") > 0
+    assert metric(node, "gossip_packets_ignored_total") > 0
     assert slowest_s < 0.5
     for one in cluster.nodes:
         nodes = one.request("GET", "/membership").json["nodes"]
@@ -304,7 +304,7 @@ def test_a_guest_gets_nothing_and_changes_nothing(cluster):
     liar = RawPeer(node, keys)
     liar.greet(forged)
     assert liar.ask(Fetch([ALICE])) == Unable("not a member")
-    wait_until(lambda: metric(node, "peer_calls_refused") > len(ASKED), 5)
+    wait_until(lambda: metric(node, "peer_calls_refused_total") > len(ASKED), 5)
     stats = node.stats()["cluster"]
     assert (stats["members"], stats["registry_version"]) == (3, hello.registry.version)
     assert stats["partitions_not_whole"] == 0

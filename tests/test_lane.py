@@ -300,6 +300,7 @@ class TestParity:
         for node in (lane, klein):
             asked = [request(PUT, b"/pipe/key/k%d" % n, token, b'{"n":%d}' % n) for n in range(600)]
             answers = exchange(node, [b"".join(asked)], 600)
+            assert [answer for answer in answers if b'"n":' not in answer] == []
             assert [int(re.search(rb'"n":(\d+)', answer)[1]) for answer in answers] == list(range(600))
 
     @pytest.mark.parametrize("number", [0, 1])

@@ -16,7 +16,7 @@ from dynatwist.budget import Budget
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Hub
-from dynatwist.metrics import Metrics
+from dynatwist.metrics import Metrics, Values
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.requests.coordinator import Coordinator
@@ -88,7 +88,7 @@ class Context:
     proxies: Proxies = field(default_factory=Proxies)
     audit: Audit = field(default_factory=Audit)
     findings: list[str] = field(default_factory=list)
-    counters: Callable[[], dict[str, int]] = dict
+    counters: Callable[[], dict[str, Values]] = dict
     remembered: Remembered = field(default_factory=Remembered)
 
     def require_ready(self) -> None:

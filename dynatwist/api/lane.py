@@ -20,6 +20,7 @@ from dynatwist.replication.request import Kind
 
 from .data import DataRoutes
 from .limits import RESERVED_TABLES
+from .measured import level_of
 from .origins import Origins
 from .request import Answer, Certificate, Request, error_answer
 
@@ -36,6 +37,7 @@ _REQUEST_LINE = re.compile(
 )
 _HEADER = re.compile(rb"([A-Za-z][A-Za-z0-9-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*\Z")
 _KINDS = {b"GET": Kind.GET, b"PUT": Kind.PUT, b"PATCH": Kind.PATCH, b"DELETE": Kind.DELETE}
+_NAMES = {method: (method.decode(), f"data.{method.decode().lower()}") for method in _KINDS}
 _LEAVE = frozenset(("transfer-encoding", "expect", "upgrade", "connection", "content-encoding", "cookie"))
 """Headers that change how a request is to be read."""
 _VARYING = frozenset(("x-causal-token", "if-match", "if-none-match", "idempotency-key"))
@@ -175,7 +177,9 @@ class FastLane:
                 who = self._data.context.who_asks(request)
                 self._audit.answered(f"data.{method.decode().lower()}", request, (table, key), answer, who)
             self._metrics.lane_requests += 1
-            self._metrics.observe(method.decode(), answer.status, max(self._seconds() - started_s, 1e-6))
+            took_s = max(self._seconds() - started_s, 1e-6)
+            name, route = _NAMES[method]
+            self._metrics.observe(name, answer.status, took_s, route, level_of(route, request))
             respond(rendered(answer, shared), answer.holder)
 
         try:

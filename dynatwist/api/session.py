@@ -23,6 +23,7 @@ from .keeper import Keeper, check_ephemeral
 from .leaving import Leaving
 from .limits import check_key, check_prefix, check_table, string_of
 from .live import Listening, Sights
+from .measured import known_level, operation_of
 from .record_door import RecordDoor, terms_of
 from .request import Request
 from .source import source_of
@@ -115,10 +116,11 @@ class Session:
         :returns: how long the answer was.
         """
         started_s = self._context.cluster.runtime.monotonic_s()
-        status = 200
+        status, route, level = 200, "websocket", ""
         message_id: Any = None
         try:
             frame = parsed(payload, self._context.limits)
+            route, level = operation_of(frame.op), known_level(frame.r or frame.w) if frame.table is not None else ""
             message_id = frame.id if not isinstance(frame.id, dict | list) else None
             if isinstance(message_id, str) and len(message_id) > MAX_ID_BYTES:
                 message_id = None
@@ -134,7 +136,7 @@ class Session:
             self._is_subscribing = False
             self._wake()
         took_s = self._context.cluster.runtime.monotonic_s() - started_s
-        self._context.metrics.observe("WS", status, took_s)
+        self._context.metrics.observe("WS", status, took_s, route, level)
         return len(answer)
 
     def _note(self, what: str, outcome: str, on: tuple[str, ...] = ()) -> None:

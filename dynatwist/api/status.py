@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+from dynatwist.budget import Budget
 from dynatwist.membership.members import Peer, State
+from dynatwist.metrics import Values
+from dynatwist.model.registry import majority
 from dynatwist.storage.durability import Durability
 
 from .context import VERSION, Context
@@ -130,47 +134,86 @@ class StatusRoutes:
         now_s = context.cluster.runtime.monotonic_s()
         if now_s - self._rendered_s < SHOWN_S:
             return Answer(200, self._rendered, METRICS_TYPE)
-        context.metrics.set_gauges(
-            {
-                "keys": context.cluster.store.live.total,
-                "tables": len(context.cluster.store.live),
-                **self._gossip_gauges(),
-                "conflicts": context.cluster.store.conflicts.met,
-                "conflicts_kept": len(context.cluster.store.conflicts),
-                "conflicts_kept_bytes": context.cluster.store.conflicts.size_bytes,
-                "conflicts_dropped": context.cluster.store.conflicts.dropped,
-                "hints": len(context.cluster.store.hints),
-                "store_bytes": context.cluster.store.size_bytes,
-                "wal_groups": context.cluster.store.wal.segments.groups,
-                "wal_bytes": context.cluster.store.wal.segments.bytes_written,
-                "wal_gathered_bytes": context.cluster.store.wal.gathered_bytes,
-                "cold_saves": context.saver.saves,
-                "subscriptions": len(context.hub),
-                "anti_entropy_alarms": context.cluster.store.alarms,
-                "partitions_not_whole": len(context.cluster.standing.not_whole()),
-                "yields": context.cluster.yielding.yields,
-                **context.counters(),
-                **context.budget.figures(),
-                "hints_dropped": context.cluster.store.hints.dropped,
-            }
+        context.metrics.tell(
+            self._data_figures() | self._member_figures() | context.counters() | _spent(context.budget)
         )
         self._rendered, self._rendered_s = context.metrics.render(), now_s
         return Answer(200, self._rendered, METRICS_TYPE)
 
-    def _gossip_gauges(self) -> dict[str, float]:
-        swim = self._context.cluster.peers.swim
+    def _data_figures(self) -> dict[str, Values]:
+        context = self._context
+        store = context.cluster.store
+        return {
+            "keys": store.live.total,
+            "tables": len(store.live),
+            "store_bytes": store.size_bytes,
+            "store_limit_bytes": context.limits.store_bytes,
+            "conflicts": store.conflicts.met,
+            "conflicts_kept": len(store.conflicts),
+            "conflicts_kept_bytes": store.conflicts.size_bytes,
+            "conflicts_dropped": store.conflicts.dropped,
+            "tombstones": sum(len(replica.tombstones) for replica in store.replicas),
+            "hints": len(store.hints),
+            "hints_dropped": store.hints.dropped,
+            "anti_entropy_alarms": store.alarms,
+            "subscriptions": len(context.hub),
+        }
+
+    def _member_figures(self) -> dict[str, Values]:
+        cluster = self._context.cluster
+        swim, registry, peers = cluster.peers.swim, cluster.registry, cluster.peers
         statuses = [node["status"] for node in self.nodes().values()]
-        gauges: dict[str, float] = {f"members_{state.value.lower()}": statuses.count(state.value) for state in State}
+        registered = registry.ids if registry is not None else frozenset()
+        lacking, without = self._partitions_at_risk()
+        found: dict[str, Values] = {
+            "members": {state.value.lower(): statuses.count(state.value) for state in State},
+            "members_registered": len(registered),
+            "members_unreachable": sum(not peers.is_reachable(node) for node in registered),
+            "registry_version": cluster.version,
+            "registry_is_changing": bool(registry and registry.changing),
+            "is_ready": cluster.standing.is_ready,
+            "clock_is_refused": bool(cluster.times.refusal),
+            "yields": cluster.yielding.yields,
+            "partitions_not_whole": len(cluster.standing.not_whole()),
+            "partitions_lacking_owners": lacking,
+            "partitions_without_majority": without,
+        }
         if swim is not None:
-            gauges |= {
+            found |= {
                 "gossip_awareness": swim.awareness.score,
                 "gossip_suspected": swim.suspected,
                 "gossip_refutations": swim.claims.refutations,
                 "gossip_news": swim.news,
                 "gossip_round_trip_seconds": swim.round_trips.usual_s or 0.0,
             }
-        return gauges
+        return found
+
+    def _partitions_at_risk(self) -> tuple[int, int]:
+        """Of the partitions owned here: how many lack an owner that can be reached, and how many a majority of them."""
+        cluster = self._context.cluster
+        ownership, is_reachable = cluster.ownership, cluster.peers.is_reachable
+        lacking = without = 0
+        for groups, count in Counter(map(ownership.groups, ownership.shared_with(cluster.me.node_id))).items():
+            reached = [sum(map(is_reachable, group)) for group in groups]
+            sizes = list(map(len, groups))
+            lacking += count if reached != sizes else 0
+            without += count if any(map(_is_minority, reached, sizes)) else 0
+        return lacking, without
 
     def _guard(self, request: Request) -> None:
         if self._context.private_status:
             self._context.require_admin(request)
+
+
+def _is_minority(reached: int, owners: int) -> bool:
+    return reached < majority(owners)
+
+
+def _spent(budget: Budget) -> dict[str, Values]:
+    """What clients have, by name of the budget."""
+    return {
+        "budget_spent": {name: one.spent for name, one in budget.all().items()},
+        "budget_limit": {name: one.most for name, one in budget.all().items()},
+        "budget_share_limit": {name: one.share for name, one in budget.all().items()},
+        "budget_refused": {name: one.refused for name, one in budget.all().items()},
+    }

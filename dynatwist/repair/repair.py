@@ -7,6 +7,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from dynatwist.cluster.cluster import Cluster
+from dynatwist.metrics import ROUND_BUCKETS_S, Durations
 from dynatwist.model.registry import Registry
 from dynatwist.replication.losses import Losses
 from dynatwist.runtime import Timer, cancel
@@ -33,6 +34,7 @@ HOT_EVERY = 10
 class Repair:
     """See the module.
 
+    :ivar took: how long its own rounds took.
     :ivar answers: to the rounds of peers.
     :ivar hints: what owners missed.
     :ivar rounds: how many were completed or failed.
@@ -57,6 +59,7 @@ class Repair:
         self.answers = RoundAnswers(cluster)
         self.cell_pages = CellPages(cluster)
         self._seconds = cluster.runtime.monotonic_s
+        self.took = Durations(ROUND_BUCKETS_S)
         self._forgot_s = self._seconds()
         cluster.starts.on_restored.append(self._forgets)
         cluster.peers.on_linked.append(self._on_linked)
@@ -117,6 +120,7 @@ class Repair:
         def done(ok: bool, whole: set[int]) -> None:
             self._busy.discard(node)
             self.rounds += 1
+            self.took.add(self._cluster.runtime.monotonic_s() - begun_s)
             if not ok:
                 self._last_summaries.pop(node, None)
             is_current = version == self._cluster.version

@@ -11,6 +11,7 @@ from dynatwist.calls import call_each
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.fetch import answer_fetch
 from dynatwist.cluster.switchboard import Respond
+from dynatwist.metrics import LAG_BUCKETS_S, Durations
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed, value_of
 from dynatwist.model.ring import is_system_table, partition_of
@@ -36,12 +37,14 @@ class FromPeers:
 
     :param candidates: who else could carry it out.
     :param carry_out: carries out what is forwarded.
+    :ivar lag: how old writes were when they came here.
     """
 
     def __init__(self, cluster: Cluster, candidates: Candidates, carry_out: CarryOut) -> None:
         self._cluster = cluster
         self._candidates = candidates
         self._carry_out = carry_out
+        self.lag = Durations(LAG_BUCKETS_S)
         self._recent: OrderedDict[bytes, tuple[float, list[OnResult] | Result]] = OrderedDict()
         cluster.peers.on_call(Replicate, self._on_replicate)
         cluster.peers.on_call(ReadDot, self._on_read_dot)
@@ -71,7 +74,9 @@ class FromPeers:
             sometimes("a peer's write is refused for want of room on the disk")
             respond(Unable(full))
             return
+        now_ms = cluster.store.wall_ms()
         for (key, packed), record in zip(message.writes, records, strict=True):
+            self.lag.add(max(0, now_ms - record.stamp.ms) / 1000)
             cluster.store.merge(key, record, packed)
         cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(Done()))
 

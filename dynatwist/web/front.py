@@ -81,7 +81,7 @@ class Front:
             self._certificates.reload()
 
     def _renewed(self, ends: datetime) -> None:
-        self._metrics.set_gauges({"tls_certificate_ends_seconds": ends.timestamp()})
+        self._metrics.tell({"tls_certificate_end_timestamp_seconds": ends.timestamp()})
 
     def stop(self) -> Deferred[None]:
         """Stop accepting, drain what is under way, close sockets (1001) and streams; within a deadline."""

@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dynatwist.api.handlers import Handler
 from dynatwist.api.heavy import HEAVY_BYTES
+from dynatwist.api.measured import level_of
 from dynatwist.api.request import Answer, Request, error_answer, json_answer
 from dynatwist.api.routes import ROUTES
 from dynatwist.api.source import Proxies
@@ -130,20 +131,20 @@ class KleinApp:
                 except ApiError as error:
                     answer = error_answer(error)
                 else:
-                    await self._send_stream(request, answer)
+                    await self._send_stream(request, answer, name)
                     return None
-        return self._send(request, answer)
+        return self._send(request, answer, name, level_of(name, asked))
 
     def _parsed(self, request: BoundedRequest) -> Request:
         return parsed(request, self._context.proxies)
 
-    def _send(self, request: BoundedRequest, answer: Answer) -> bytes:
-        self._head(request, answer)
+    def _send(self, request: BoundedRequest, answer: Answer, route: str = "", level: str = "") -> bytes:
+        self._head(request, answer, route, level)
         if answer.status != 304:
             request.setHeader(b"content-length", b"%d" % len(answer.body))
         return answer.body
 
-    def _head(self, request: BoundedRequest, answer: Answer) -> None:
+    def _head(self, request: BoundedRequest, answer: Answer, route: str = "", level: str = "") -> None:
         if answer.holder and request.is_connected:
             request.channel.belongs_to(answer.holder)
             request.channel.site.heavy.met(answer.holder)
@@ -152,11 +153,12 @@ class KleinApp:
         for name, value in answer.headers.items():
             request.setHeader(name.encode(), value.encode("latin-1", "replace"))
         took_s = self._reactor.seconds() - request.started_s
-        self._metrics.observe(request.method.decode("latin-1")[:8], answer.status, max(took_s, 1e-6))
+        method = request.method.decode("latin-1")[:8]
+        self._metrics.observe(method, answer.status, max(took_s, 1e-6), route, level)
 
-    async def _send_stream(self, request: BoundedRequest, answer: Answer) -> None:
+    async def _send_stream(self, request: BoundedRequest, answer: Answer, route: str) -> None:
         """Write pieces as they come, at the pace at which the client reads."""
-        self._head(request, answer)
+        self._head(request, answer, route)
         pace = Pace(request)
         assert answer.stream is not None
         try:
@@ -214,7 +216,8 @@ class KleinApp:
         )
         if listening.holder:
             request.channel.belongs_to(listening.holder)
-        self._metrics.observe("GET", 200, max(self._reactor.seconds() - request.started_s, 1e-6))
+        took_s = max(self._reactor.seconds() - request.started_s, 1e-6)
+        self._metrics.observe("GET", 200, took_s, "live.subscribe")
         await stream.begin(listening)
 
     async def _websocket(self, request: BoundedRequest) -> None:

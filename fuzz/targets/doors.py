@@ -112,7 +112,7 @@ class Door:
         if self._front.site.channels:
             raise Found("a connection that ended is still counted")
         core = self.nodes.core
-        spent = {one: count for one, count in core.budget.figures().items() if one.endswith("_spent") and count}
+        spent = {name: one.spent for name, one in core.budget.all().items() if one.spent}
         if spent or len(core.hub):
             raise Found(f"a connection that ended is still charged: {spent}")
 
