@@ -18,6 +18,10 @@ if ! { command -v etcd && command -v etcdctl && command -v redis-server; } >/dev
     say "installing etcd and redis-server, for imports from them (once) ..."
     apt_install etcd-server etcd-client redis-server || true
 fi
+if ! command -v promtool >/dev/null && may_apt; then
+    say "installing prometheus, whose promtool drills the alerts (once) ..."
+    apt_install prometheus || true
+fi
 TMPDIR=$(mktemp -d)
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
