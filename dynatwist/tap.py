@@ -6,12 +6,13 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.python import usage
 
-from dynatwist import __version__
+from dynatwist import __version__, logs
 from dynatwist.checking import file_faults
 from dynatwist.config.node import NodeConfig
 from dynatwist.config.settings import SETTINGS, Setting
@@ -81,8 +82,17 @@ class Options(usage.Options):
         except DynakvError as error:
             fail(str(error))
         parent = self.parent
+        if parent is not None and not self.log.is_usual and not parent.get("logger"):
+            parent["logger"] = logs.FACTORY
         if parent is not None and parent.get("nodaemon") and parent.get("pidfile") == "twistd.pid":
             parent["pidfile"] = None
+
+    @property
+    def log(self) -> logs.Choice:
+        """What the log is to be."""
+        parent: Any = self.parent or {}
+        path, is_daemon = parent.get("logfile") or "", not parent.get("nodaemon")
+        return logs.Choice(self.config.log_format == "json", self.config.log_level, path, is_daemon)
 
 
 def check(gathered: Gathered) -> NoReturn:
@@ -147,6 +157,8 @@ def makeService(options: Options, network: type[RealNetwork] = RealNetwork) -> I
 
     from dynatwist.node import NodeService
 
+    threads: Any = reactor
+    logs.choose(replace(options.log, in_reactor=threads.callFromThread))
     try:
         check_ports(options.config)
         keep_time_steadily(reactor)

@@ -29,7 +29,7 @@ LAYERS = [
     {"scheduled"},
     {"counters"},
     {"core"},
-    {"process", "exposure", "network", "supervised"},
+    {"process", "exposure", "network", "supervised", "logs"},
     {"web"},
     {"node", "checking"},
     {"tap"},

@@ -16,6 +16,7 @@ REASONS = {
     "Faults": A_VALUE,
     "Plan": A_VALUE,
     "Call": A_VALUE,
+    "Operation": A_VALUE,
     "NodeConfig": A_VALUE,
     "SwimSettings": A_VALUE,
     "Limits": A_VALUE,

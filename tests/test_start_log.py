@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import signal
 import ssl
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from dynatwist import __version__
 
-from .real import TWISTD, RealCluster, certificate, wait_until
+from .real import TWISTD, Node, RealCluster, certificate, free_port, wait_until
 
 pytestmark = pytest.mark.processes
 DYNAKV = str(Path(sys.executable).with_name("dynakv"))
@@ -140,3 +141,30 @@ class TestVersions:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"DynaTwist {__version__}\n", "")
         assert not list(tmp_path.iterdir())
+
+
+def test_a_daemon_writes_what_it_acknowledges(tmp_path):
+    """twistd makes the node, and then forks: a thread that was begun before, the log's, was not there any more."""
+    node = Node(tmp_path, free_port())
+    pidfile = tmp_path / "pid"
+    command = [TWISTD, f"--pidfile={pidfile}", f"--logfile={node.log}", "dynakv", "--port", str(node.port)]
+    command += ["--data-dir", str(node.data), "--key-file", str(tmp_path / "cluster.key"), "--log-format", "json"]
+
+    def start():
+        subprocess.run(command, cwd=tmp_path, check=True, timeout=30)
+        wait_until(node.is_ready, 20)
+        return int(pidfile.read_text())
+
+    pid = start()
+    try:
+        token = node.register("ann")
+        assert node.put("t", "k", {"n": 1}, token).status == 201
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}") or "zombie" in Path(f"/proc/{pid}/status").read_text())
+        pidfile.unlink()
+        pid = start()
+        assert node.get("t", "k", token).json["value"] == {"n": 1}
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not pidfile.exists(), 20, "the daemon is stopped in order")
+    assert [line for line in node.log.read_text().splitlines() if not line.startswith('{"time":')] == []

@@ -18,6 +18,7 @@ from dynatwist.requests.listing import ListingUnavailable
 
 from .batch import Batch
 from .context import Context
+from .followed import id_of
 from .limits import MAX_BATCH, check_key, check_table, parse_object
 from .pieces import SHORT_BYTES, answer_in_pieces
 from .record_door import Outcome, RecordDoor, Refused, terms_of
@@ -94,6 +95,10 @@ class DataRoutes:
         else:
             assert identity is not None
             operation = door.write(identity, kind, table, key, request.body, terms_of(request))
+
+        request_id = id_of(request.headers)
+        if request_id:
+            operation = msgspec.structs.replace(operation, followed=request_id)
 
         def done(outcome: Outcome) -> None:
             holder = identity.uid if identity is not None else ""

@@ -19,6 +19,8 @@ from dynatwist.metrics import Metrics
 from dynatwist.replication.request import Kind
 
 from .data import DataRoutes
+from .followed import answered as followed
+from .followed import id_of
 from .limits import RESERVED_TABLES
 from .measured import level_of
 from .origins import Origins
@@ -40,7 +42,7 @@ _KINDS = {b"GET": Kind.GET, b"PUT": Kind.PUT, b"PATCH": Kind.PATCH, b"DELETE": K
 _NAMES = {method: (method.decode(), f"data.{method.decode().lower()}") for method in _KINDS}
 _LEAVE = frozenset(("transfer-encoding", "expect", "upgrade", "connection", "content-encoding", "cookie"))
 """Headers that change how a request is to be read."""
-_VARYING = frozenset(("x-causal-token", "if-match", "if-none-match", "idempotency-key"))
+_VARYING = frozenset(("x-causal-token", "if-match", "if-none-match", "idempotency-key", "x-request-id"))
 """Headers that differ from request to request."""
 
 
@@ -180,6 +182,8 @@ class FastLane:
             took_s = max(self._seconds() - started_s, 1e-6)
             name, route = _NAMES[method]
             self._metrics.observe(name, answer.status, took_s, route, level_of(route, request))
+            if request_id := id_of(request.headers):
+                answer = followed(request_id, route, answer, took_s)
             respond(rendered(answer, shared), answer.holder)
 
         try:

@@ -21,11 +21,12 @@ from dynatwist.errors import ApiError
 
 METHODS = "GET, PUT, PATCH, POST, DELETE"
 REQUEST_HEADERS = (
-    "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Last-Event-ID, Prefer, X-Causal-Token"
+    "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Last-Event-ID, Prefer, "
+    "X-Causal-Token, X-Request-Id"
 )
 SHOWN_HEADERS = (
     "Allow, ETag, Preference-Applied, Retry-After, WWW-Authenticate, "
-    "X-Causal-Token, X-Next-After, X-Partial, X-Replicas"
+    "X-Causal-Token, X-Next-After, X-Partial, X-Replicas, X-Request-Id"
 )
 PREFLIGHT_S = 600
 """For so long a browser need not ask again; the longest that all of them allow."""

@@ -39,6 +39,8 @@ class NodeConfig:
     :ivar token_lifetime_s: how long a token is good.
     :ivar tombstone_grace_s: how long a tombstone is kept at least.
     :ivar disk_reserve_bytes: free bytes below which writes that add are refused; ``None`` for what suits the disk.
+    :ivar log_format: ``text`` or ``json``.
+    :ivar log_level: the least that is logged.
     :ivar audit_log: file of the audit log.
     :ivar audit_bytes: beyond which a new one is begun.
     :ivar backup_folder: for backups that the node makes by itself; ``None`` for none.
@@ -80,6 +82,8 @@ class NodeConfig:
     tombstone_grace_s: float = 3600.0
     argon2: tuple[int, int] = (2, 19456)
     disk_reserve_bytes: int | None = None
+    log_format: str = "text"
+    log_level: str = "info"
     audit_log: str | None = None
     audit_bytes: int = 64 << 20
     backup_folder: str | None = None

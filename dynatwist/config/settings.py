@@ -98,6 +98,8 @@ SETTINGS = (
     Setting("idle-timeout", "limits.idle_s", texts.seconds(0.1), "seconds for a connection on which nothing is asked"),
     Setting("unread-timeout", "limits.unread_s", texts.seconds(0.1), "seconds for a client that reads no answer"),
     Setting("disk-reserve", "disk_reserve_bytes", texts.whole(0, 1 << 50), "bytes left on the disk"),
+    Setting("log-format", "log_format", texts.one_of("text", "json"), "text or json, an object a line"),
+    Setting("log-level", "log_level", texts.one_of("debug", "info", "warn", "error"), "what is logged, from there on"),
     Setting(
         "audit-log", "audit_log", texts.path, "file for one JSON line for each login, refusal and administrator's act"
     ),

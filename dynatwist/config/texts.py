@@ -164,3 +164,14 @@ def password(text: str) -> str:
     if len(text) < 8:
         raise ConfigError("must have at least 8 characters")
     return text
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """One of some words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ConfigError(f"expected {', '.join(words[:-1])} or {words[-1]}")
+        return text
+
+    return read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 import msgspec
@@ -52,6 +53,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     :ivar may: what whoever asks may write under the key.
     :ivar lease: whose life the record is to depend on.
     :ivar restored: of a put that brings back what was backed up.
+    :ivar followed: id of a request whose way is to be seen in logs; empty for any other.
     """
 
     kind: Kind
@@ -68,6 +70,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     may: May = OWN
     lease: Lease | None = None
     restored: Restored | None = None
+    followed: str = ""
 
     @property
     def is_write(self) -> bool:
@@ -83,6 +86,14 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     def makes(self) -> bool:
         """Whether it makes a record where there is none."""
         return self.kind is Kind.PUT or self.kind is Kind.KEEP
+
+
+_FOLLOWED = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def is_followed(text: str) -> bool:
+    """Whether a text can be the id of a request that is followed: it is printed into logs, and goes between nodes."""
+    return _FOLLOWED.fullmatch(text) is not None
 
 
 class Code(Enum):

@@ -17,7 +17,7 @@ from dynatwist.net.messages import Forward, Outcome, Unable
 from dynatwist.net.pulse import STALL_S
 from dynatwist.net.replies import NoAnswer, Reply
 from dynatwist.replication.forwarding import Ask, Forwarding, Wait
-from dynatwist.replication.request import BEHIND, ENCODER, OPERATION, RESULT, Code, Kind, Operation, Result
+from dynatwist.replication.request import BEHIND, ENCODER, OPERATION, RESULT, Code, Kind, Operation, Result, is_followed
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
@@ -180,6 +180,8 @@ def read_forwarded(message: Forward) -> tuple[Operation | None, str]:
         return None, "the name of its write is none"
     if operation.lease is not None and not (operation.makes and lease.is_flawless(operation.lease)):
         return None, "the lease of its record is none"
+    if operation.followed and not is_followed(operation.followed):
+        return None, "the id by which it is followed is none"
     flaw = key_flaw(operation.key)
     if not flaw and operation.kind in (Kind.PUT, Kind.PATCH, Kind.KEEP):
         flaw = value_flaw(operation.value)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 import msgspec
+from twisted.logger import Logger
 
 from dynatwist.calls import call_each
 from dynatwist.cluster.cluster import Cluster
@@ -18,7 +19,7 @@ from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Done, DotHeld, Fetch, Forward, Outcome, ReadDot, Replicate, Unable
 from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S
-from dynatwist.replication.request import BEHIND, ENCODER, Code, Result
+from dynatwist.replication.request import BEHIND, ENCODER, Code, Operation, Result
 from dynatwist.sometimes import sometimes
 
 from .candidates import Candidates
@@ -39,6 +40,8 @@ class FromPeers:
     :param carry_out: carries out what is forwarded.
     :ivar lag: how old writes were when they came here.
     """
+
+    log = Logger()
 
     def __init__(self, cluster: Cluster, candidates: Candidates, carry_out: CarryOut) -> None:
         self._cluster = cluster
@@ -110,12 +113,13 @@ class FromPeers:
             respond(Outcome(ENCODER.encode(self._again(message.op, known))))
             return
 
-        def answer(result: Result) -> None:
+        def respond_with(result: Result) -> None:
             if result.code is Code.OVERLOADED:  # nothing was done; nodes of the release before know no such code
                 respond(Unable(BEHIND))
             else:
                 respond(Outcome(ENCODER.encode(result)))
 
+        answer = self._telling(operation, arrival.node, respond_with) if operation.followed else respond_with
         if known is not None:
             known.append(answer)
             return
@@ -124,6 +128,23 @@ class FromPeers:
         origin = Origin(message.op, message.created, message.in_doubt, message.after_ms, until_s)
         answering = self._remembering(message.op, now_s, answer) if operation.is_write else answer
         self._carry_out(operation, origin, answering)
+
+    def _telling(self, operation: Operation, asker: bytes, answer: OnResult) -> OnResult:
+        """Say in the log what becomes of a request that is followed."""
+        began_s = self._cluster.runtime.monotonic_s()
+
+        def told(result: Result) -> None:
+            self.log.info(
+                "request {request}: {kind} for {asker} is {code} after {took_ms:.1f} ms",
+                request=operation.followed,
+                kind=operation.kind.value,
+                asker="{}:{}".format(*(self._cluster.links.address(asker) or ("?", "?"))),
+                code=result.code.value,
+                took_ms=1000 * (self._cluster.runtime.monotonic_s() - began_s),
+            )
+            answer(result)
+
+        return told
 
     def _again(self, op: bytes, known: Result) -> Result:
         """The answer to a request that was answered already; it was remembered without its record."""

@@ -246,6 +246,8 @@ class Writer(Protocol):
 class ThreadWriter:
     """A thread of its own: not the reactor's pool, which DNS and password hashing share.
 
+    It begins with the first work: a daemon is forked once its node is made, and no thread goes along.
+
     :param call_from_thread: the reactor's ``callFromThread``.
     """
 
@@ -253,16 +255,18 @@ class ThreadWriter:
         self._call = call_from_thread
         self._queue: queue.SimpleQueue[tuple[Callable[[], object], Done] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
 
     def submit(self, work: Callable[[], object], done: Done) -> None:
         """See `Writer`."""
         self._queue.put((work, done))
+        if self._thread.ident is None:
+            self._thread.start()
 
     def stop(self) -> None:
         """See `Writer`."""
         self._queue.put(None)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:

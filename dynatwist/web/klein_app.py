@@ -16,6 +16,8 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from dynatwist.api.followed import answered as followed
+from dynatwist.api.followed import id_of
 from dynatwist.api.handlers import Handler
 from dynatwist.api.heavy import HEAVY_BYTES
 from dynatwist.api.measured import level_of
@@ -120,6 +122,8 @@ class KleinApp:
                 answer = await answer
         except ApiError as error:
             answer = error_answer(error)
+        if asked is not None and (request_id := id_of(asked.headers)):
+            answer = followed(request_id, name, answer, self._reactor.seconds() - request.started_s)
         if context.audit.is_on and asked is not None:
             context.audit.answered(name, asked, tuple(segments.values()), answer, who)
         if answer.stream is not None:
