@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PAGE_KEYS = 500
 """Keys that are listed together; names of the greatest length make half a megabyte."""
+MOST_AT_ONCE = 100
+"""Records that are fetched together, at most: where large ones follow upon small ones, nobody knows that beforehand."""
 PAGE_BYTES = 1 << 20
 """Of records that are fetched together, about: an answer of that size comes in time over a slow line as well."""
 
@@ -106,21 +108,23 @@ def _lines(client: Client, tables: list[str], prefix: str) -> Iterator[tuple[byt
 
 
 def _pages(client: Client, table: str, prefix: str) -> Iterator[list[bytes]]:
-    after = ""
+    after, at_once = "", 4
     while keys := client.keys(table, prefix, after, PAGE_KEYS):
-        at_once = 4
         while keys:
             some, keys = keys[:at_once], keys[at_once:]
             lines, size_bytes = _fetched(client, table, some)
-            at_once = _next(at_once, size_bytes)
+            at_once = how_many_next(len(some), at_once, size_bytes)
             after = some[-1]
             yield lines
 
 
-def _next(at_once: int, size_bytes: int) -> int:
-    """How many to fetch next: more while they are small, so that few of the largest ones are fetched together."""
-    each_bytes = max(1, size_bytes // at_once)
-    return max(1, min(2 * at_once, PAGE_BYTES // each_bytes, PAGE_KEYS))
+def how_many_next(count: int, at_once: int, size_bytes: int) -> int:
+    """How many records to fetch next: ever more while they are small, so that few of the largest come together.
+
+    :param count: so many were fetched now, of which so many might have been.
+    """
+    each_bytes = max(1, size_bytes // count)
+    return max(1, min(2 * at_once, PAGE_BYTES // each_bytes, MOST_AT_ONCE))
 
 
 def _fetched(client: Client, table: str, keys: list[str]) -> tuple[list[bytes], int]:

@@ -29,6 +29,8 @@ LATER = (0, 429, 503)
 """Outcomes that may be others a moment later; 0 where no node answers."""
 FULL = 507
 """The outcome of a row for which there is no room; there is none for further ones either."""
+FOR_ALL = (400, 403, 413)
+"""Refusals of a whole batch that hold for each of its rows: there can be no such table, or it is the system's."""
 LEFT = 412
 """The outcome of a row whose key is there, where only absent ones are written."""
 NAMED = 5
@@ -146,16 +148,16 @@ class Writer:
                 time.sleep(PAUSE_S)
 
     def _sent(self, client: Client, ops: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The outcomes; a batch that is refused for its size goes in halves."""
+        """The outcomes; a batch that is refused for its size, or for one of them, goes in halves."""
         from dynatwist.sync import KvError
 
         try:
             return client.batch(self._rows_table, ops)
         except KvError as error:
-            if error.status == 413 and len(ops) > 1:
+            if (error.status == 413 or error.code == "malformed_json") and len(ops) > 1:
                 half = len(ops) // 2
                 return self._sent(client, ops[:half]) + self._sent(client, ops[half:])
-            if error.status in (*LATER, FULL, 413):
+            if error.status in (*LATER, FULL, *FOR_ALL):
                 return [{"status": error.status, "code": error.code, "error": str(error)}] * len(ops)
             raise
 
