@@ -151,7 +151,8 @@ class TestOnRealProcesses:
             return node.request("POST", f"/{table}/batch", {"ops": list(ops)}, alice).json["results"]
 
         first, second, _ = cluster.nodes
-        op = {"op": "put", "key": "in a batch", "value": {"n": 1}, "ttl": 500, "if_none_match": True, "idempotency_key": "o"}
+        op = {"op": "put", "key": "in a batch", "value": {"n": 1}, "ttl": 500, "if_none_match": True}
+        op["idempotency_key"] = "o"
         assert [batch(node, op)[0]["status"] for node in cluster.nodes] == [201] * 3
         assert batch(second, {**op, "idempotency_key": "p"})[0]["code"] == "precondition_failed"
         assert batch(second, {**op, "ttl": 400})[0]["code"] == "idempotency_mismatch"

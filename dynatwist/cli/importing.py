@@ -11,8 +11,9 @@ from dynatwist.importing.rows import SourceError, stripped
 from .chosen import Chosen
 from .progress import progress
 from .sources import KINDS, Source, source_of
+from .tally import Tally
 from .work import REFUSED, USAGE, fail, run
-from .writing import Tally, Writer
+from .writing import Writer
 
 if TYPE_CHECKING:
     from dynatwist.sync import Client
