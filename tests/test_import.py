@@ -118,6 +118,12 @@ class TestLines:
             (("x", "--from", "redis", "--table", "t"), 2, "redis://[:PASSWORD@]HOST:PORT/DB"),
             (("http://127.0.0.1:1", "--from", "etcd", "--table", "t"), 1, "http://127.0.0.1:1 does not answer"),
             (("redis://127.0.0.1:1", "--from", "redis", "--table", "t"), 1, "Redis at 127.0.0.1:1 cannot be reached"),
+            (("redis://127.0.0.1:1", "--from", "redis", "--table", "t", "--dry-run"), 1, "cannot be reached"),
+            (("redis://[::1", "--from", "redis", "--table", "t"), 2, "write redis://[:PASSWORD@]HOST:PORT/DB"),
+            (("http://[::1", "--from", "etcd", "--table", "t"), 2, "this is no URL"),
+            (("http://:1", "--from", "consul", "--table", "t"), 2, "no host in the URL"),
+            (("ftp://h", "--from", "etcd", "--table", "t"), 2, "give a file, or http://HOST:2379"),
+            (("http://h", "--from", "jsonl"), 2, "give a file, or - for stdin"),
         ):
             told = run("import", *words, status=status)
             assert said in told

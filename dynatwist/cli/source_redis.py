@@ -28,8 +28,8 @@ class RedisServer:
     """See `sources.Source`. What is written meanwhile may be in it or not, each key as it was at one moment."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             self._host, self._port = parts.hostname or "127.0.0.1", parts.port or USUAL_PORT
             self._database = int(parts.path.strip("/") or 0)
         except ValueError:
@@ -139,7 +139,7 @@ class RedisServer:
     def _send(self, data: bytes) -> None:
         try:
             self._connected().sendall(data)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise SourceError(f"{self._where} cannot be reached: {error}") from None
 
     def _received(self, count: int) -> list[Reply]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, Protocol
 
 from dynatwist.importing import consul, etcd
@@ -69,21 +70,33 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _opened(path: str) -> BinaryIO:
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """What goes wrong with a file is a `SourceError`."""
     try:
-        return sys.stdin.buffer if path == "-" else open(path, "rb")
+        yield
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from None
 
 
+def _opened(path: str) -> BinaryIO:
+    with _told(path):
+        return sys.stdin.buffer if path == "-" else open(path, "rb")
+
+
 class _JsonLines:
     def __init__(self, path: str) -> None:
+        self._path = path
         self._file = _opened(path)
         self._lines = Lines()
 
+    def _line(self) -> bytes:
+        with _told(self._path):
+            return self._file.readline(MOST_LINE_BYTES)
+
     def items(self) -> Iterator[Item]:
-        with self._file as file:
-            while line := file.readline(MOST_LINE_BYTES):
+        with self._file:
+            while line := self._line():
                 if len(line) == MOST_LINE_BYTES and not line.endswith(b"\n"):
                     raise SourceError(f"a line is longer than {MOST_LINE_BYTES >> 20} MiB; this is no export")
                 item = self._lines.read(line)
@@ -104,7 +117,7 @@ class _Document:
     """One JSON document: all of it is in memory."""
 
     def __init__(self, path: str) -> None:
-        with _opened(path) as file:
+        with _told(path), _opened(path) as file:
             self.data = file.read()
 
     def count(self) -> int | None:

@@ -33,6 +33,10 @@ class _Entry(msgspec.Struct):
     lease: int = 0
 
 
+class _Authenticated(msgspec.Struct):
+    token: str
+
+
 class _Lease(msgspec.Struct):
     ttl: int = msgspec.field(default=0, name="TTL")
 
@@ -119,6 +123,17 @@ def range_request(begin: bytes, revision: int, limit: int) -> dict[str, object]:
         "limit": limit,
         "revision": revision,
     }
+
+
+def token_of(answer: bytes) -> str:
+    """The token that etcd gives to whoever logs in.
+
+    :raises SourceError: there is none.
+    """
+    try:
+        return msgspec.json.decode(answer, type=_Authenticated).token
+    except FAULTS as error:
+        raise SourceError(f"etcd's answer to a login cannot be read: {fault_of(error)}") from None
 
 
 def seconds_left(answer: bytes) -> int | None:
