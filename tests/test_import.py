@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from dynatwist.cli import source_http
+from dynatwist.importing.rows import Row
+
 from .command import run_here
 from .real import free_port, wait_until
 from .test_importing import ANSWERED, EXPORTED
@@ -191,7 +194,7 @@ def started(port, *words):
 
 
 @pytest.mark.skipif(not shutil.which("etcd") or not shutil.which("etcdctl"), reason="Debian: etcd-server etcd-client")
-def test_etcd(run, ann, tmp_path):
+def test_etcd(run, ann, tmp_path, monkeypatch):
     port, peers = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     process = started(
@@ -230,6 +233,15 @@ def test_etcd(run, ann, tmp_path):
         assert "1 have a lease, and the file does not say how long" in told
         assert ann("etcd file", "many/77")["value"] == {"value": "v 77"}
         assert "expires_at" not in ann("etcd file", "leased")
+
+        monkeypatch.setattr(source_http, "PAGE", 50)
+        items = source_http.EtcdGateway(url).items()
+        begun = next(items)
+        etcdctl("del", "/app/many/", "--prefix")
+        etcdctl("put", "/app/new", "text")
+        keys = [item.key for item in (begun, *items) if isinstance(item, Row)]
+        assert len(keys) == len(set(keys)) == 123, "all pages are of one revision"
+        assert "/app/new" not in keys
     finally:
         process.kill()
         process.wait()
@@ -290,7 +302,7 @@ def test_consul(run, ann, tmp_path):
     assert run("import", file, "--from", "consul", "--table", "consul").startswith("3 written")
     assert ann("consul", "config")["value"] == {"n": 1.1}
     server = HTTPServer(("127.0.0.1", 0), Consul)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         words = ("import", f"http://127.0.0.1:{server.server_port}", "--from", "consul", "--table", "consul api")
         assert run(*words, CONSUL_HTTP_TOKEN="hush").startswith("2 written")
