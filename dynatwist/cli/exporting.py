@@ -16,11 +16,14 @@ from dynatwist.importing.jsonl import FORMAT, VERSION, Foot, Head, Line
 from .arguments import offered_tables
 from .chosen import Chosen
 from .progress import progress
+from .show import counted
 from .work import fail, run
 
 if TYPE_CHECKING:
     from dynatwist.sync import Client
 
+STDOUT = "-"
+"""Instead of a file."""
 PAGE_KEYS = 500
 """Keys that are listed together; names of the greatest length make half a megabyte."""
 MOST_AT_ONCE = 100
@@ -46,9 +49,9 @@ _PAGE = msgspec.json.Decoder(dict[str, _Held])
 @click.command()
 @click.argument("tables", nargs=-1, metavar="[TABLE]...", shell_complete=offered_tables)
 @click.option("--prefix", default="", help="Only keys that begin so.")
-@click.option("--file", "path", metavar="FILE", help="Write there, mode 0600, instead of stdout; whole or not at all.")
+@click.option("--file", "path", metavar="FILE", default=STDOUT, help="Write there, mode 0600; whole or not at all.")
 @click.pass_obj
-def export(chosen: Chosen, tables: tuple[str, ...], prefix: str, path: str | None) -> None:
+def export(chosen: Chosen, tables: tuple[str, ...], prefix: str, path: str) -> None:
     """Write records as lines of JSON.
 
     Those of some tables, as far as you may read them; of all tables when none is named, for the administrator. The
@@ -64,8 +67,9 @@ def export(chosen: Chosen, tables: tuple[str, ...], prefix: str, path: str | Non
                 file.write(line)
                 total += count
                 advance(count)
-        if path is not None:
-            click.echo(f"exported {total} records of {len(counts)} tables to {path}", err=True)
+        if path != STDOUT:
+            said = f"exported {counted(total, 'record')} of {counted(len(counts), 'table')} to {path}"
+            click.echo(said, err=True)
 
     run(chosen, work)
 
@@ -83,8 +87,8 @@ def _counts(client: Client) -> dict[str, int]:
 
 
 @contextmanager
-def _output(path: str | None) -> Iterator[BinaryIO]:
-    if path is None:
+def _output(path: str) -> Iterator[BinaryIO]:
+    if path == STDOUT:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return

@@ -16,7 +16,7 @@ from .sources import now_ms
 
 TIMEOUT_S = 30.0
 """Of one request: Consul tells all that it has in one answer."""
-PAGE = 500
+PAGE = 100
 """Keys of etcd in one answer: at most some hundred megabytes, as etcd takes values of 1.5 MiB; usually far less."""
 
 

@@ -12,6 +12,8 @@ from dynatwist.importing import consul, etcd
 from dynatwist.importing.jsonl import Lines
 from dynatwist.importing.rows import Item, Refused, SourceError
 
+from .show import counted
+
 MOST_LINE_BYTES = 64 << 20
 """Of one line: a value of the greatest size that a node is ever configured to take, escaped, has room."""
 KINDS = ("jsonl", "etcd", "consul", "redis")
@@ -145,7 +147,9 @@ class _EtcdFile(_Document):
     def note(self) -> str:
         if not self._leased:
             return ""
-        return f"{self._leased} have a lease, and the file does not say how long: they got no end; etcd's URL tells it"
+        return (
+            f"{counted(self._leased, 'key')} got no end: the file names leases, and not how long they last; a URL does"
+        )
 
 
 class _ConsulFile(_Document):

@@ -119,7 +119,7 @@ class Lines:
         if self._head is None:
             return ""
         if self._foot is None:
-            return f"the file is cut: its last line is missing, behind {self._records} records"
+            return f"the file is cut: its last line is missing; records up to there: {self._records}"
         if self._foot.total != self._records:
-            return f"the file is damaged: it has {self._records} records, and its last line says {self._foot.total}"
+            return f"the file is damaged: records in it: {self._records}, by its last line: {self._foot.total}"
         return ""
