@@ -56,12 +56,12 @@ def test_an_event_stream_is_read_however_it_is_cut(size):
 
 def test_each_operation_of_a_batch_has_a_name_unless_it_is_to_have_none():
     ops = evaluated("named([{op: 'put', key: 'a', value: {}}, {op: 'delete', key: 'b', idempotencyKey: ''}, "
-                    "{op: 'delete', key: 'c', idempotencyKey: 'mine'}])")  # fmt: skip
+                    "{op: 'put', key: 'c', value: {}, ttl: 5, ifNoneMatch: true, idempotencyKey: 'my'}])")  # fmt: skip
     assert ops[0].pop("idempotency_key").endswith(".0")
     assert ops == [
         {"op": "put", "key": "a", "value": {}},
         {"op": "delete", "key": "b"},
-        {"op": "delete", "key": "c", "idempotency_key": "mine"},
+        {"op": "put", "key": "c", "value": {}, "ttl": 5, "if_none_match": True, "idempotency_key": "my"},
     ]
     one, other = evaluated("[freshName(), freshName()]")
     assert one != other

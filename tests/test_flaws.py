@@ -153,6 +153,7 @@ REPLIES = {
     messages.Listen: (messages.Listening,),
     messages.ListConflicts: (messages.ConflictsAre,),
     messages.FetchConflicts: (messages.ConflictsFetched,),
+    messages.ListTables: (messages.TablesAre,),
 }
 NOT_SENT = messages.Hello | messages.Refused | messages.Rekey
 """Said once; the other two are tested elsewhere."""

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from dynatwist.cli import source_http
+from dynatwist.importing.rows import Row
+
 from .command import run_here
 from .real import free_port, wait_until
 from .test_importing import ANSWERED, EXPORTED
@@ -118,6 +121,12 @@ class TestLines:
             (("x", "--from", "redis", "--table", "t"), 2, "redis://[:PASSWORD@]HOST:PORT/DB"),
             (("http://127.0.0.1:1", "--from", "etcd", "--table", "t"), 1, "http://127.0.0.1:1 does not answer"),
             (("redis://127.0.0.1:1", "--from", "redis", "--table", "t"), 1, "Redis at 127.0.0.1:1 cannot be reached"),
+            (("redis://127.0.0.1:1", "--from", "redis", "--table", "t", "--dry-run"), 1, "cannot be reached"),
+            (("redis://[::1", "--from", "redis", "--table", "t"), 2, "write redis://[:PASSWORD@]HOST:PORT/DB"),
+            (("http://[::1", "--from", "etcd", "--table", "t"), 2, "this is no URL"),
+            (("http://:1", "--from", "consul", "--table", "t"), 2, "no host in the URL"),
+            (("ftp://h", "--from", "etcd", "--table", "t"), 2, "give a file, or http://HOST:2379"),
+            (("http://h", "--from", "jsonl"), 2, "give a file, or - for stdin"),
         ):
             told = run("import", *words, status=status)
             assert said in told
@@ -130,7 +139,7 @@ class TestExport:
         assert node.request("PUT", "/from/key/exact", b'{"n":1.10,"big":12345678901234567890}', token).status == 201
         assert node.put("from", "with an end", {}, token, "?ttl=500").status == 201
         file = tmp_path / "from.jsonl"
-        assert "exported 2 records of 1 tables" in run("export", "from", "--file", file)
+        assert "exported 2 records of 1 table to" in run("export", "from", "--file", file)
         assert file.stat().st_mode & 0o777 == 0o600
         assert '"value":{"n":1.10,"big":12345678901234567890}' in file.read_text()
         assert run("import", file, "--from", "jsonl", "--table", "to").startswith("2 written")
@@ -185,7 +194,7 @@ def started(port, *words):
 
 
 @pytest.mark.skipif(not shutil.which("etcd") or not shutil.which("etcdctl"), reason="Debian: etcd-server etcd-client")
-def test_etcd(run, ann, tmp_path):
+def test_etcd(run, ann, tmp_path, monkeypatch):
     port, peers = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     process = started(
@@ -221,9 +230,18 @@ def test_etcd(run, ann, tmp_path):
 
         told = run("import", file, "--from", "etcd", "--table", "etcd file", "--strip", "/app/", status=1)
         assert "123 written, 0 left as they were, 1 refused" in told
-        assert "1 have a lease, and the file does not say how long" in told
+        assert "note: 1 key got no end" in told
         assert ann("etcd file", "many/77")["value"] == {"value": "v 77"}
         assert "expires_at" not in ann("etcd file", "leased")
+
+        monkeypatch.setattr(source_http, "PAGE", 50)
+        items = source_http.EtcdGateway(url).items()
+        begun = next(items)
+        etcdctl("del", "/app/many/", "--prefix")
+        etcdctl("put", "/app/new", "text")
+        keys = [item.key for item in (begun, *items) if isinstance(item, Row)]
+        assert len(keys) == len(set(keys)) == 123, "all pages are of one revision"
+        assert "/app/new" not in keys
     finally:
         process.kill()
         process.wait()
@@ -284,7 +302,7 @@ def test_consul(run, ann, tmp_path):
     assert run("import", file, "--from", "consul", "--table", "consul").startswith("3 written")
     assert ann("consul", "config")["value"] == {"n": 1.1}
     server = HTTPServer(("127.0.0.1", 0), Consul)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         words = ("import", f"http://127.0.0.1:{server.server_port}", "--from", "consul", "--table", "consul api")
         assert run(*words, CONSUL_HTTP_TOKEN="hush").startswith("2 written")

@@ -97,9 +97,9 @@ class TestLines:
         assert self.read(self.HEAD, self.RECORD, foot) == ([Row("a", b'{"n":1.10}', "t", 1795859601082)], "")
 
     def test_one_that_is_cut(self):
-        assert "cut: its last line is missing, behind 1 records" in self.read(self.HEAD, self.RECORD)[1]
+        assert "cut: its last line is missing; records up to there: 1" in self.read(self.HEAD, self.RECORD)[1]
         foot = b'{"end":"dynakv-export","total":2,"records":{"t":2}}\n'
-        assert "has 1 records, and its last line says 2" in self.read(self.HEAD, self.RECORD, foot)[1]
+        assert "damaged: records in it: 1, by its last line: 2" in self.read(self.HEAD, self.RECORD, foot)[1]
         items, fault = self.read(self.HEAD, self.RECORD[:40])
         assert items[0].name == "line 2"
         assert "cut" in fault

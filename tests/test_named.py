@@ -146,6 +146,21 @@ class TestOnRealProcesses:
         refused = cluster.nodes[0].request("POST", f"/{table}/batch", {"ops": ops}, alice)
         assert refused.json["results"][0]["code"] == "idempotency_mismatch"
 
+    def test_a_batch_creates_and_gives_ends(self, cluster, alice, table):
+        def batch(node, *ops):
+            return node.request("POST", f"/{table}/batch", {"ops": list(ops)}, alice).json["results"]
+
+        first, second, _ = cluster.nodes
+        op = {"op": "put", "key": "in a batch", "value": {"n": 1}, "ttl": 500, "if_none_match": True}
+        op["idempotency_key"] = "o"
+        assert [batch(node, op)[0]["status"] for node in cluster.nodes] == [201] * 3
+        assert batch(second, {**op, "idempotency_key": "p"})[0]["code"] == "precondition_failed"
+        assert batch(second, {**op, "ttl": 400})[0]["code"] == "idempotency_mismatch"
+        held = first.get(table, "in a batch", alice).json
+        assert 0 < held["expires_at"] - held["timestamp"] <= 501_000
+        bad = batch(first, {**op, "ttl": 0}, {**op, "ttl": "5"}, {"op": "delete", "key": "in a batch", "ttl": 5})
+        assert [(one["status"], one["code"]) for one in bad] == [(400, "malformed")] * 3
+
     def test_writes_on_a_websocket(self, cluster, alice, table):
         told = []
         for node in cluster.nodes:

@@ -30,13 +30,13 @@ class AdminRoutes:
     def __init__(self, context: Context, data: DataRoutes, table_list: TableList) -> None:
         self._context = context
         self._data = data
-        self._table_list = table_list
+        self.table_list = table_list
 
     async def tables(self, request: Request) -> Answer:
         """The tables of the cluster that hold records or have settings, a page at a time."""
         self._context.require_admin(request)
         limit = request.integer("limit", MAX_PAGE_TABLES, 1, MAX_PAGE_TABLES)
-        page = await self._table_list.page(request.query.get("after", ""), limit)
+        page = await self.table_list.page(request.query.get("after", ""), limit)
         tables = [{"name": one.name, "keys": one.keys, "has_settings": one.has_settings} for one in page.tables]
         registry = self._context.cluster.registry
         members = (*registry.members, *registry.previous) if registry is not None else ()

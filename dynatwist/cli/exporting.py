@@ -16,13 +16,18 @@ from dynatwist.importing.jsonl import FORMAT, VERSION, Foot, Head, Line
 from .arguments import offered_tables
 from .chosen import Chosen
 from .progress import progress
+from .show import counted
 from .work import fail, run
 
 if TYPE_CHECKING:
     from dynatwist.sync import Client
 
+STDOUT = "-"
+"""Instead of a file."""
 PAGE_KEYS = 500
 """Keys that are listed together; names of the greatest length make half a megabyte."""
+MOST_AT_ONCE = 100
+"""Records that are fetched together, at most: where large ones follow upon small ones, nobody knows that beforehand."""
 PAGE_BYTES = 1 << 20
 """Of records that are fetched together, about: an answer of that size comes in time over a slow line as well."""
 
@@ -44,9 +49,9 @@ _PAGE = msgspec.json.Decoder(dict[str, _Held])
 @click.command()
 @click.argument("tables", nargs=-1, metavar="[TABLE]...", shell_complete=offered_tables)
 @click.option("--prefix", default="", help="Only keys that begin so.")
-@click.option("--file", "path", metavar="FILE", help="Write there, mode 0600, instead of stdout; whole or not at all.")
+@click.option("--file", "path", metavar="FILE", default=STDOUT, help="Write there, mode 0600; whole or not at all.")
 @click.pass_obj
-def export(chosen: Chosen, tables: tuple[str, ...], prefix: str, path: str | None) -> None:
+def export(chosen: Chosen, tables: tuple[str, ...], prefix: str, path: str) -> None:
     """Write records as lines of JSON.
 
     Those of some tables, as far as you may read them; of all tables when none is named, for the administrator. The
@@ -62,8 +67,9 @@ def export(chosen: Chosen, tables: tuple[str, ...], prefix: str, path: str | Non
                 file.write(line)
                 total += count
                 advance(count)
-        if path is not None:
-            click.echo(f"exported {total} records of {len(counts)} tables to {path}", err=True)
+        if path != STDOUT:
+            said = f"exported {counted(total, 'record')} of {counted(len(counts), 'table')} to {path}"
+            click.echo(said, err=True)
 
     run(chosen, work)
 
@@ -81,8 +87,8 @@ def _counts(client: Client) -> dict[str, int]:
 
 
 @contextmanager
-def _output(path: str | None) -> Iterator[BinaryIO]:
-    if path is None:
+def _output(path: str) -> Iterator[BinaryIO]:
+    if path == STDOUT:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
@@ -106,21 +112,23 @@ def _lines(client: Client, tables: list[str], prefix: str) -> Iterator[tuple[byt
 
 
 def _pages(client: Client, table: str, prefix: str) -> Iterator[list[bytes]]:
-    after = ""
+    after, at_once = "", 4
     while keys := client.keys(table, prefix, after, PAGE_KEYS):
-        at_once = 4
         while keys:
             some, keys = keys[:at_once], keys[at_once:]
             lines, size_bytes = _fetched(client, table, some)
-            at_once = _next(at_once, size_bytes)
+            at_once = how_many_next(len(some), at_once, size_bytes)
             after = some[-1]
             yield lines
 
 
-def _next(at_once: int, size_bytes: int) -> int:
-    """How many to fetch next: more while they are small, so that few of the largest ones are fetched together."""
-    each_bytes = max(1, size_bytes // at_once)
-    return max(1, min(2 * at_once, PAGE_BYTES // each_bytes, PAGE_KEYS))
+def how_many_next(count: int, at_once: int, size_bytes: int) -> int:
+    """How many records to fetch next: ever more while they are small, so that few of the largest come together.
+
+    :param count: so many were fetched now, of which so many might have been.
+    """
+    each_bytes = max(1, size_bytes // count)
+    return max(1, min(2 * at_once, PAGE_BYTES // each_bytes, MOST_AT_ONCE))
 
 
 def _fetched(client: Client, table: str, keys: list[str]) -> tuple[list[bytes], int]:

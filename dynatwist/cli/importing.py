@@ -8,11 +8,14 @@ import click
 
 from dynatwist.importing.rows import SourceError, stripped
 
+from .arguments import offered_tables
 from .chosen import Chosen
+from .pages import tell
 from .progress import progress
 from .sources import KINDS, Source, source_of
+from .tally import Tally
 from .work import REFUSED, USAGE, fail, run
-from .writing import Tally, Writer
+from .writing import Writer
 
 if TYPE_CHECKING:
     from dynatwist.sync import Client
@@ -20,8 +23,13 @@ if TYPE_CHECKING:
 
 @click.command("import")
 @click.argument("place", metavar="FILE")
-@click.option("--from", "kind", type=click.Choice(KINDS), required=True, help="What it is that is read.")
-@click.option("--table", default="", help="Where the records go; what an export wrote says that itself.")
+@click.option("--from", "kind", type=click.Choice(KINDS), required=True, help="What is read.")
+@click.option(
+    "--table",
+    default="",
+    help="Where the records go; what an export wrote says that itself.",
+    shell_complete=offered_tables,
+)
 @click.option(
     "--if-absent/--overwrite",
     "only_absent",
@@ -34,9 +42,13 @@ if TYPE_CHECKING:
 def import_(chosen: Chosen, place: str, kind: str, table: str, only_absent: bool, strip: str, dry_run: bool) -> None:
     """Write records from FILE; '-' is stdin.
 
-    jsonl is what 'dynakv export' writes, or lines {"key": ..., "value": ...}; etcd is what 'etcdctl get "" --prefix -w
-    json' prints, or http://HOST:2379; consul is what 'consul kv export' prints, or http://HOST:8500; redis is
-    redis://[:PASSWORD@]HOST:PORT/DB. The records are yours then, whosever they were. It may be run again.
+    \b
+    --from jsonl   what 'dynakv export' writes, or lines {"key": ..., "value": ...}
+    --from etcd    what 'etcdctl get "" --prefix -w json' prints, or http://HOST:2379
+    --from consul  what 'consul kv export' prints, or http://HOST:8500
+    --from redis   redis://[:PASSWORD@]HOST:PORT/DB
+
+    The records are yours then, whosever they were. It may be run again.
     """
     if kind != "jsonl" and not table:
         raise click.UsageError(f"say where the records go: --table TABLE; {kind} has no tables")
@@ -46,10 +58,13 @@ def import_(chosen: Chosen, place: str, kind: str, table: str, only_absent: bool
         fail(str(error), USAGE)
     tally = Tally()
     if dry_run:
-        _read(source, Writer(None, tally, table=table, only_absent=only_absent), strip)
+        try:
+            _read(source, Writer(None, tally, table=table, only_absent=only_absent), strip)
+        except SourceError as error:
+            fail(str(error))
     else:
         run(chosen, lambda client: _write(client, source, tally, table, only_absent, strip))
-    _summarize(source, tally, only_absent, dry_run)
+    _summarize(chosen, source, tally, dry_run)
 
 
 def _write(client: Client, source: Source, tally: Tally, table: str, only_absent: bool, strip: str) -> None:
@@ -69,7 +84,7 @@ def _read(source: Source, writer: Writer, strip: str) -> None:
         writer.flush()
 
 
-def _summarize(source: Source, tally: Tally, only_absent: bool, dry_run: bool) -> None:
+def _summarize(chosen: Chosen, source: Source, tally: Tally, dry_run: bool) -> None:
     for name, why in tally.first_refused:
         click.echo(f"refused: {name}: {why}", err=True)
     more = tally.refused - len(tally.first_refused)
@@ -77,7 +92,8 @@ def _summarize(source: Source, tally: Tally, only_absent: bool, dry_run: bool) -
         click.echo(f"refused: and {more} more", err=True)
     if source.note():
         click.echo(f"note: {source.note()}", err=True)
-    click.echo(f"{tally.written} could be written, {tally.refused} refused" if dry_run else tally.said())
+    counts = {"written": tally.written, "left": tally.left, "ended": tally.ended, "refused": tally.refused}
+    tell(chosen, counts, f"{tally.written} could be written, {tally.refused} refused" if dry_run else tally.said())
     fault = source.fault()
     if fault:
         fail(fault)

@@ -37,6 +37,11 @@ def show_rows(chosen: Chosen, columns: Sequence[str], rows: Iterable[Sequence[An
         print_table(columns, found)
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things, as it is said."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table in full: a narrow terminal breaks its lines, but loses no address."""
     from rich.console import Console

@@ -16,7 +16,7 @@ from .sources import now_ms
 
 TIMEOUT_S = 30.0
 """Of one request: Consul tells all that it has in one answer."""
-PAGE = 500
+PAGE = 100
 """Keys of etcd in one answer: at most some hundred megabytes, as etcd takes values of 1.5 MiB; usually far less."""
 
 
@@ -24,22 +24,22 @@ class _Http:
     """Requests to one server; what goes wrong is a `SourceError`."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             port = f":{parts.port}" if parts.port else ""
-        except ValueError:
-            raise SourceError(f"{url}: the port is none") from None
-        if not parts.hostname:
-            raise SourceError(f"{url}: there is no host in it")
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        self.url = f"{parts.scheme}://{host}{port}"
+            host = parts.hostname or ""
+            self.url = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+            self._client = httpx.Client(base_url=self.url, timeout=TIMEOUT_S)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise SourceError(f"this is no URL: {error}") from None
+        if not host:
+            raise SourceError("there is no host in the URL; write http://HOST:PORT")
         self.user, self.password = unquote(parts.username or ""), unquote(parts.password or "")
-        self._client = httpx.Client(base_url=self.url, timeout=TIMEOUT_S)
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> httpx.Response:
         try:
             return self._client.request(method, path, json=body, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise SourceError(f"{self.url} does not answer: {str(error) or type(error).__name__}") from None
 
     def refusal(self, answer: httpx.Response) -> SourceError:
@@ -91,7 +91,7 @@ class EtcdGateway:
         name, password = self._http.user or name, self._http.password or password
         if name:
             answer = self._asked("/v3/auth/authenticate", {"name": name, "password": password})
-            self._headers = {"Authorization": str(answer.json().get("token", ""))}
+            self._headers = {"Authorization": etcd.token_of(answer.content)}
 
     def _page(self, begin: bytes, revision: int) -> etcd.Page:
         return etcd.page_of(self._asked("/v3/kv/range", etcd.range_request(begin, revision, PAGE)).content)

@@ -17,6 +17,8 @@ TIMEOUT_S = 30.0
 """For Redis to say anything more: it does one thing at a time, which may be somebody's long one."""
 PAGE = 500
 """Keys that are asked about together."""
+ANSWER_BYTES = 1 << 20
+"""Of values that are asked for together, about; one is always among them."""
 USUAL_PORT = 6379
 NO_END, GONE = -1, -2
 """What PTTL says instead of a time."""
@@ -26,8 +28,8 @@ class RedisServer:
     """See `sources.Source`. What is written meanwhile may be in it or not, each key as it was at one moment."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             self._host, self._port = parts.hostname or "127.0.0.1", parts.port or USUAL_PORT
             self._database = int(parts.path.strip("/") or 0)
         except ValueError:
@@ -80,20 +82,27 @@ class RedisServer:
                 of_kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
                 yield Refused(shown(key), f"there is no counterpart of Redis's type {of_kind} here")
         sizes = self._all(redis.size_question(key, kind) for key, kind in known.items())
-        for (key, kind), size in zip(list(known.items()), sizes, strict=True):
+        together: list[tuple[bytes, bytes]] = []
+        room_bytes = ANSWER_BYTES
+        for (key, kind), size in zip(known.items(), sizes, strict=True):
             if redis.is_too_large(kind, size):
-                del known[key]
                 yield Refused(shown(key), f"the {kind.decode()} is too large for a record: {size!r}")
-        yield from self._values(known)
+                continue
+            together.append((key, kind))
+            room_bytes -= redis.bytes_of(kind, size)
+            if room_bytes < 0:
+                yield from self._values(together)
+                together, room_bytes = [], ANSWER_BYTES
+        yield from self._values(together)
 
-    def _values(self, kinds: dict[bytes, bytes]) -> Iterator[Item]:
-        """The time is asked for first: what ends between is gone in the answer, and nothing lives longer here."""
-        left = self._all(command("PTTL", key) for key in kinds)
-        for (key, kind), left_ms in zip(kinds.items(), left, strict=True):
+    def _values(self, keys: list[tuple[bytes, bytes]]) -> Iterator[Item]:
+        """The time that is left is asked for with each value, and before it: nothing lives longer here."""
+        replies = self._all(sent for key, kind in keys for sent in (command("PTTL", key), redis.question(key, kind)))
+        for (key, kind), left_ms, value in zip(keys, replies[::2], replies[1::2], strict=True):
             if not isinstance(left_ms, int) or left_ms == GONE:
                 continue
             end_ms = None if left_ms == NO_END else now_ms() + left_ms
-            item = redis.row_of_key(key, kind, self._asked(redis.question(key, kind)), end_ms)
+            item = redis.row_of_key(key, kind, value, end_ms)
             if item is not None:
                 yield item
 
@@ -130,7 +139,7 @@ class RedisServer:
     def _send(self, data: bytes) -> None:
         try:
             self._connected().sendall(data)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise SourceError(f"{self._where} cannot be reached: {error}") from None
 
     def _received(self, count: int) -> list[Reply]:

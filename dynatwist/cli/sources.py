@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, Protocol
 
 from dynatwist.importing import consul, etcd
 from dynatwist.importing.jsonl import Lines
 from dynatwist.importing.rows import Item, Refused, SourceError
+
+from .show import counted
 
 MOST_LINE_BYTES = 64 << 20
 """Of one line: a value of the greatest size that a node is ever configured to take, escaped, has room."""
@@ -69,21 +72,33 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _opened(path: str) -> BinaryIO:
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """What goes wrong with a file is a `SourceError`."""
     try:
-        return sys.stdin.buffer if path == "-" else open(path, "rb")
+        yield
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from None
 
 
+def _opened(path: str) -> BinaryIO:
+    with _told(path):
+        return sys.stdin.buffer if path == "-" else open(path, "rb")
+
+
 class _JsonLines:
     def __init__(self, path: str) -> None:
+        self._path = path
         self._file = _opened(path)
         self._lines = Lines()
 
+    def _line(self) -> bytes:
+        with _told(self._path):
+            return self._file.readline(MOST_LINE_BYTES)
+
     def items(self) -> Iterator[Item]:
-        with self._file as file:
-            while line := file.readline(MOST_LINE_BYTES):
+        with self._file:
+            while line := self._line():
                 if len(line) == MOST_LINE_BYTES and not line.endswith(b"\n"):
                     raise SourceError(f"a line is longer than {MOST_LINE_BYTES >> 20} MiB; this is no export")
                 item = self._lines.read(line)
@@ -104,7 +119,7 @@ class _Document:
     """One JSON document: all of it is in memory."""
 
     def __init__(self, path: str) -> None:
-        with _opened(path) as file:
+        with _told(path), _opened(path) as file:
             self.data = file.read()
 
     def count(self) -> int | None:
@@ -132,7 +147,9 @@ class _EtcdFile(_Document):
     def note(self) -> str:
         if not self._leased:
             return ""
-        return f"{self._leased} have a lease, and the file does not say how long: they got no end; etcd's URL tells it"
+        return (
+            f"{counted(self._leased, 'key')} got no end: the file names leases, and not how long they last; a URL does"
+        )
 
 
 class _ConsulFile(_Document):

@@ -45,7 +45,7 @@ def list_users(chosen: Chosen) -> None:
 @name_argument
 @click.option(
     "--secret",
-    envvar="DYNAKV_SECRET",
+    envvar="DYNAKV_NEW_SECRET",
     prompt="Secret",
     hide_input=True,
     confirmation_prompt=True,

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import os
+import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from dynatwist.errors import DynakvError
+
+TERMINATED = 128 + signal.SIGTERM
+"""The exit status of a process that is terminated, as shells have it."""
 
 
 @contextmanager
 def whole_file(path: str) -> Iterator[BinaryIO]:
     """Write a file, mode 0600; one that is there is replaced at the end, and stays if the block raises anything.
 
+    Also where the process is terminated nothing stays beside it; after kill -9 what is half written does, with a dot
+    before its name. Only for the main thread.
+
     :raises DynakvError: it cannot be written.
     """
     folder, name = os.path.split(os.path.abspath(path))
-    beside = os.path.join(folder, f".{name}.{os.getpid()}.part")
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         if os.path.isdir(path):
             raise DynakvError(f"{path} is a folder; name a file")
-        file = os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        handle, beside = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
         try:
-            with file:
+            with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -35,6 +43,12 @@ def whole_file(path: str) -> Iterator[BinaryIO]:
         _sync_folder(folder)
     except OSError as error:
         raise DynakvError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    raise SystemExit(TERMINATED)
 
 
 def _sync_folder(folder: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from dynatwist.importing.rows import Item, Refused, Row, shown
 
 from .sources import now_ms
+from .tally import Tally
 
 if TYPE_CHECKING:
     from dynatwist.sync import Client
@@ -29,42 +29,12 @@ LATER = (0, 429, 503)
 """Outcomes that may be others a moment later; 0 where no node answers."""
 FULL = 507
 """The outcome of a row for which there is no room; there is none for further ones either."""
+FOR_ALL = (400, 403, 413)
+"""Refusals of a whole batch that hold for each of its rows: there can be no such table, or it is the system's."""
 LEFT = 412
 """The outcome of a row whose key is there, where only absent ones are written."""
-NAMED = 5
-"""Refused rows that are told by name."""
 LONGEST_TTL_S = 10 * 365 * 24 * 3600
 """What nodes take as a time to live; what lives longer gets this."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What has become of the rows so far.
-
-    :ivar first_refused: keys, and why.
-    """
-
-    written: int = 0
-    left: int = 0
-    ended: int = 0
-    refused: int = 0
-    first_refused: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether nodes have taken anything."""
-        return bool(self.written or self.left)
-
-    def refuse(self, name: str, why: str) -> None:
-        """A row is no record, or a node does not take it."""
-        self.refused += 1
-        if len(self.first_refused) < NAMED:
-            self.first_refused.append((name, why))
-
-    def said(self) -> str:
-        """In one line."""
-        ended = f", {self.ended} had ended" if self.ended else ""
-        return f"{self.written} written, {self.left} left as they were{ended}, {self.refused} refused"
 
 
 class Writer:
@@ -111,9 +81,9 @@ class Writer:
         rows, self._rows, self._rows_bytes = list(self._rows.values()), {}, 0
         time_ms = now_ms()
         alive = [row for row in rows if row.ends_ms is None or row.ends_ms > time_ms]
-        self._tally.ended += len(rows) - len(alive)
+        self._tally.ends(len(rows) - len(alive))
         if self._client is None:
-            self._tally.written += len(alive)
+            self._tally.writes(len(alive))
         elif alive:
             name = secrets.token_urlsafe(9)
             self._write(self._client, [(row, self._op(row, f"{name}.{n}", time_ms)) for n, row in enumerate(alive)])
@@ -128,7 +98,7 @@ class Writer:
 
     def _write(self, client: Client, ops: list[tuple[Row, dict[str, Any]]]) -> None:
         """Send rows until each has an outcome. Every write has a name, so what was made is not made again."""
-        from dynatwist.sync import KvError
+        from dynatwist.sync import KvError, Unavailable
 
         until_s = time.monotonic() + (PATIENCE_S if self._tally.has_begun else 0)
         while ops:
@@ -142,28 +112,29 @@ class Writer:
             ops = again
             if ops:
                 if last["status"] == FULL or time.monotonic() > until_s:
-                    raise KvError(last["status"], last.get("code", "unavailable"), last["error"])
+                    kind = KvError if last["status"] == FULL else Unavailable
+                    raise kind(last["status"], last.get("code", "unavailable"), last["error"])
                 time.sleep(PAUSE_S)
 
     def _sent(self, client: Client, ops: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The outcomes; a batch that is refused for its size goes in halves."""
+        """The outcomes; a batch that is refused for its size, or for one of them, goes in halves."""
         from dynatwist.sync import KvError
 
         try:
             return client.batch(self._rows_table, ops)
         except KvError as error:
-            if error.status == 413 and len(ops) > 1:
+            if (error.status == 413 or error.code == "malformed_json") and len(ops) > 1:
                 half = len(ops) // 2
                 return self._sent(client, ops[:half]) + self._sent(client, ops[half:])
-            if error.status in (*LATER, FULL, 413):
+            if error.status in (*LATER, FULL, *FOR_ALL):
                 return [{"status": error.status, "code": error.code, "error": str(error)}] * len(ops)
             raise
 
     def _count(self, row: Row, outcome: dict[str, Any]) -> None:
         status = outcome["status"]
         if status < 400:
-            self._tally.written += 1
+            self._tally.writes(1)
         elif status == LEFT and self._only_absent:
-            self._tally.left += 1
+            self._tally.leaves(1)
         else:
             self._tally.refuse(shown(row.key), str(outcome.get("error", status)))

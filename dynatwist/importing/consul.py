@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from .rows import Item, Refused, SourceError, from_base64, row_of, value_of
+from .rows import FAULTS, Item, Refused, SourceError, fault_of, from_base64, row_of, value_of
 
 NOT_THIS = "this is not what 'consul kv export' prints"
 
@@ -33,14 +33,14 @@ def rows_of(document: bytes) -> Iterator[Item]:
     """
     try:
         entries = _ENTRIES.decode(document)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise SourceError(f"{NOT_THIS}: {error}") from None
+    except FAULTS as error:
+        raise SourceError(f"{NOT_THIS}: {fault_of(error)}") from None
     for place, raw in enumerate(entries):
         try:
             entry = _entry_of(raw)
             value = value_of(from_base64(entry.value or ""))
-        except (ValueError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            yield Refused(f"entry {place + 1}", str(error))
+        except FAULTS as error:
+            yield Refused(f"entry {place + 1}", fault_of(error))
         else:
             yield row_of(entry.key, value)
 

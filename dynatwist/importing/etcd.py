@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from .rows import Item, Refused, SourceError, from_base64, row_of, shown, value_of
+from .rows import FAULTS, Item, Refused, SourceError, fault_of, from_base64, row_of, shown, value_of
 
 NOT_THIS = "this is not what 'etcdctl get \"\" --prefix -w json' prints"
 
@@ -31,6 +31,10 @@ class _Entry(msgspec.Struct):
     key: str = ""
     value: str = ""
     lease: int = 0
+
+
+class _Authenticated(msgspec.Struct):
+    token: str
 
 
 class _Lease(msgspec.Struct):
@@ -73,15 +77,15 @@ def page_of(answer: bytes) -> Page:
     """
     try:
         told = msgspec.json.decode(answer, type=_Range, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise SourceError(f"{NOT_THIS}: {error}") from None
+    except FAULTS as error:
+        raise SourceError(f"{NOT_THIS}: {fault_of(error)}") from None
     entries: list[Entry] = []
     faults: list[Refused] = []
     for place, raw in enumerate(told.kvs):
         try:
             entries.append(_entry_of(raw))
-        except (ValueError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            faults.append(Refused(f"entry {place + 1}", str(error)))
+        except FAULTS as error:
+            faults.append(Refused(f"entry {place + 1}", fault_of(error)))
     next_key = entries[-1].key + b"\0" if told.more and entries else b""
     return Page(told.header.revision, entries, faults, next_key, told.count)
 
@@ -121,6 +125,17 @@ def range_request(begin: bytes, revision: int, limit: int) -> dict[str, object]:
     }
 
 
+def token_of(answer: bytes) -> str:
+    """The token that etcd gives to whoever logs in.
+
+    :raises SourceError: there is none.
+    """
+    try:
+        return msgspec.json.decode(answer, type=_Authenticated).token
+    except FAULTS as error:
+        raise SourceError(f"etcd's answer to a login cannot be read: {fault_of(error)}") from None
+
+
 def seconds_left(answer: bytes) -> int | None:
     """How long a lease lasts yet; ``None`` when it has ended.
 
@@ -128,6 +143,6 @@ def seconds_left(answer: bytes) -> int | None:
     """
     try:
         left_s = msgspec.json.decode(answer, type=_Lease, strict=False).ttl
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise SourceError(f"etcd's answer about a lease cannot be read: {error}") from None
+    except FAULTS as error:
+        raise SourceError(f"etcd's answer about a lease cannot be read: {fault_of(error)}") from None
     return left_s if left_s > 0 else None

@@ -10,7 +10,7 @@ import msgspec
 
 from dynatwist.model.flaws import value_flaw
 
-from .rows import Item, Refused, SourceError, row_of, wrapped
+from .rows import FAULTS, Item, Refused, SourceError, fault_of, row_of, wrapped
 
 FORMAT, VERSION = "dynakv-export", 1
 
@@ -65,9 +65,6 @@ class _Any(msgspec.Struct):
     end: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
 class Lines:
     """Reads line by line, and knows at the end whether all were there."""
 
@@ -96,8 +93,8 @@ class Lines:
             if kind.end is not msgspec.UNSET:
                 self._foot = msgspec.json.decode(line, type=Foot)
                 return None
-        except _FAULTS as error:
-            return Refused(f"line {self._number}", str(error))
+        except FAULTS as error:
+            return Refused(f"line {self._number}", fault_of(error))
         return Refused(f"line {self._number}", 'it has no "key"')
 
     def _known(self, head: Head) -> Head:
@@ -122,7 +119,7 @@ class Lines:
         if self._head is None:
             return ""
         if self._foot is None:
-            return f"the file is cut: its last line is missing, behind {self._records} records"
+            return f"the file is cut: its last line is missing; records up to there: {self._records}"
         if self._foot.total != self._records:
-            return f"the file is damaged: it has {self._records} records, and its last line says {self._foot.total}"
+            return f"the file is damaged: records in it: {self._records}, by its last line: {self._foot.total}"
         return ""

@@ -11,6 +11,8 @@ from .rows import Item, Refused, row_of, shown, text_of, value_of, wrapped
 
 MOST_ITEMS = 200_000
 """Of a list, set or hash: in JSON as many take more than the mebibyte that a record's value may have."""
+ITEM_BYTES = 100
+"""Of one item, at a guess: of collections Redis tells how many there are, and not how large they are."""
 MOST_BYTES = 16 << 20
 """Of a string: more than a node takes, unless it is configured to take far more than usual."""
 
@@ -26,6 +28,12 @@ def size_question(key: bytes, kind: bytes) -> bytes:
 def is_too_large(kind: bytes, size: Reply) -> bool:
     """Whether a key is left out for its size."""
     return isinstance(size, int) and size > (MOST_BYTES if kind == b"string" else MOST_ITEMS)
+
+
+def bytes_of(kind: bytes, size: Reply) -> int:
+    """How much a key's value takes, roughly."""
+    known = size if isinstance(size, int) else 0
+    return known if kind == b"string" else known * ITEM_BYTES
 
 
 def question(key: bytes, kind: bytes) -> bytes:

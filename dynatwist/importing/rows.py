@@ -58,6 +58,15 @@ def shown(name: bytes | str) -> str:
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
 
 
+FAULTS = (ValueError, msgspec.MsgspecError, RecursionError)
+"""What reading anything that is sent may raise; bytes that are no UTF-8 are a `ValueError`, too."""
+
+
+def fault_of(error: Exception) -> str:
+    """What one of `FAULTS` says to people."""
+    return "the JSON is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
 def key_flaw(key: str, most_bytes: int = USUAL_KEY_BYTES) -> str:
     """Why a text is no key; empty when it is."""
     try:

@@ -91,7 +91,7 @@ class TableList:
         replies = await gatherResults([self._ask(node, message) for node in asked])
         told = {cluster.me.node_id: self._held(message)}
         for node, reply in zip(asked, replies, strict=True):
-            if isinstance(reply, TablesAre) and _is_sound(reply, message):
+            if isinstance(reply, TablesAre) and is_sound(reply, message):
                 told[node] = reply
         return told
 
@@ -137,7 +137,7 @@ def _number(count: int, copies: float) -> int:
     return max(1, round(count / copies)) if count else 0
 
 
-def _is_sound(reply: TablesAre, asked: ListTables) -> bool:
+def is_sound(reply: TablesAre, asked: ListTables) -> bool:
     """Whether a member's answer can be one: in order, behind what was asked, and not without an end."""
     names = [name for name, _ in reply.tables]
     is_ordered = all(before < name for before, name in zip([asked.after, *names], names, strict=False))

@@ -34,6 +34,10 @@ export interface Operation {
   op: "put" | "delete"
   key: string
   value?: Value
+  /** Of a put: seconds until it expires. */
+  ttl?: number
+  /** Of a put: the key must be absent. */
+  ifNoneMatch?: boolean
   idempotencyKey?: string
 }
 export interface Outcome {

@@ -119,7 +119,8 @@ export function freshName() {
 /** Operations of a batch, each with a name; without one where its caller gave an empty one. */
 export function named(ops) {
   const fresh = freshName()
-  return [...ops].map(({idempotencyKey, ...op}, place) => {
+  return [...ops].map(({idempotencyKey, ifNoneMatch, ...op}, place) => {
+    if (ifNoneMatch) op.if_none_match = true
     const name = idempotencyKey ?? op.idempotency_key ?? `${fresh}.${place}`
     delete op.idempotency_key
     return name === "" ? op : {...op, idempotency_key: name}
@@ -946,7 +947,7 @@ export class Client {
     return this.#request("GET", `/${segment(table)}/store`, options)
   }
 
-  /** Many operations in one request, `{op: "put" or "delete", key, value?, idempotencyKey?}`; an outcome each. */
+  /** Many operations in one request, `{op: "put" or "delete", key, value?, ttl?, ifNoneMatch?, idempotencyKey?}`; an outcome each. */
   async batch(table, ops, options = {}) {
     const sent = named(ops), times = new Map()
     for (const {key} of sent) times.set(key, (times.get(key) ?? 0) + 1)
