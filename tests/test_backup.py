@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
@@ -14,12 +15,25 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import ensureDeferred
+from twisted.python.failure import Failure
 
+from dynatwist.agreement import awaited
+from dynatwist.auth.groups import GROUPS_TABLE
 from dynatwist.backups.entries import Entry, Totals
 from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import Backup, BackupWriter
 from dynatwist.backups.keys import of_key_file, of_passphrase
 from dynatwist.backups.schedule import due_ms, left_over, made_by, name_of, superseded
+from dynatwist.model.record import Draft
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import Chose, ListTables
+from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Kind, Operation
+from dynatwist.requests.backups import BackupSource
+from dynatwist.requests.listing import ListingUnavailable
+from dynatwist.sim.cluster import SimCluster
+from dynatwist.sim.world import World
 
 from .real import RealCluster, check_logs, wait_until
 
@@ -308,6 +322,23 @@ def test_only_an_administrator_backs_up_and_restores(cluster):
         assert node.request(method, path, {"records": []} if method == "POST" else None).status == 401
 
 
+@pytest.mark.processes
+def test_a_client_that_hangs_up_leaves_nothing_in_the_log(cluster):
+    node, admin = cluster.nodes[0], cluster.admin_token()
+    records = [{"key": f"h{n}", "value": {"n": n}, "owner": "ann#1"} for n in range(200)]
+    for _ in range(20):
+        for method, path, body in (
+            ("GET", "/admin/backup", None),
+            ("POST", "/admin/restore/hung", {"records": records, "overwrite": True}),
+            ("POST", "/hung/keys", {"keys": [one["key"] for one in records]}),
+        ):
+            connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=10)
+            connection.request(method, path, body and json.dumps(body), {"Authorization": f"Bearer {admin}"})
+            node.request("GET", "/heartbeat")  # so it has begun, more or less
+            connection.close()
+    check_logs(cluster)
+
+
 class Writing(threading.Thread):
     """Writes ever greater numbers under some keys and deletes others, and remembers what was acknowledged."""
 
@@ -414,3 +445,69 @@ def test_a_node_makes_backups_by_itself_and_keeps_the_newest(cluster):
     folder.unlink()
     wait_until(lambda: metric("backup_is_failing") == 0)
     assert wait_until(names)
+
+
+def run(cluster, coroutine):
+    """What a coroutine comes to, in a simulated cluster."""
+    over = []
+    ensureDeferred(coroutine).addBoth(over.append)
+    assert cluster.world.run_until(lambda: over, 60)
+    if isinstance(over[0], Failure):
+        over[0].raiseException()
+    return over[0]
+
+
+@pytest.fixture
+def simulated():
+    """Three nodes in a simulated world; nobody hears what was chosen of a register."""
+    cluster = SimCluster(World(5), 3)
+    for node in cluster.nodes:
+        node.start()
+    assert cluster.world.run_until(cluster.is_settled, 60)
+    for node in cluster.nodes:
+        node.core.cluster.peers.on_notice(Chose, lambda arrival, message: None)
+    return cluster
+
+
+def test_what_was_agreed_on_is_in_a_backup_though_its_proposer_died_before_it_told_anybody(simulated):
+    first, *others = simulated.nodes
+    key = GROUPS_TABLE, "staff"
+
+    async def agree():
+        draft = Draft(b'{"members":["ann"]}', "admin")
+        ended, _ = await awaited.rewrite(first.core.registers, key, lambda held: draft, 3.0)
+        assert ended.chosen is not None
+        for node in others:
+            simulated.network.cut([first.host], [node.host])
+
+    run(simulated, agree())
+    assert not any(node.core.store.held(key) for node in others)
+    held = []
+    for node in others:  # as one of them asks the other one when a backup begins
+        cluster = node.core.cluster
+        cluster.peers.handle(
+            Arrival(cluster.me.node_id),
+            ListTables(cluster.version, ""),
+            lambda reply, node=node: held.append((reply.is_settled, node.core.store.held(key) is not None)),
+        )
+    assert simulated.world.run_until(lambda: len(held) == 2, 60)
+    assert held == [(True, True), (True, True)]
+
+
+def test_without_a_majority_there_is_no_backup_unless_a_part_of_it_is_enough(simulated):
+    first, second, third = simulated.nodes
+    run(simulated, first.core.coordinator.execute(Operation(Kind.PUT, ("t", "k"), Level.ALL, b"{}", "ann")))
+    second.kill()
+    third.kill()
+    node = first.core
+    assert simulated.world.run_until(
+        lambda: not any(node.cluster.peers.is_reachable(one.node_id) for one in (second, third)), 60
+    )
+    source = BackupSource(node.cluster, node.registers, node.handlers.context.listing)
+    with pytest.raises(ListingUnavailable):
+        run(simulated, source.tables("", is_partial=False))
+    with pytest.raises(ListingUnavailable):
+        run(simulated, source.page("t", "", "", is_partial=False))
+    assert run(simulated, source.tables("", is_partial=True)).names == ["t"]
+    page = run(simulated, source.page("t", "", "", is_partial=True))
+    assert ([name for name, _ in page.records], len(page.missing)) == (["k"], 256)

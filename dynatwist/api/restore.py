@@ -12,11 +12,12 @@ from functools import partial
 from typing import TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred
 
 from dynatwist.auth.groups import GROUPS_TABLE, Group
 from dynatwist.auth.services import SERVICES_TABLE, Service
 from dynatwist.auth.user import USERS_TABLE, User, owner_name
+from dynatwist.calls import all_of
 from dynatwist.errors import ApiError
 from dynatwist.model.access import ALL
 from dynatwist.model.flaws import BEYOND, MAX_OWNER_CHARS
@@ -94,10 +95,7 @@ class RestoreRoutes:
         at_once = 1 if table in SYSTEM_TABLES else AT_ONCE
         for begin in range(0, len(asked.records), at_once):
             under_way = [self._outcome(bring_back, one, asked) for one in asked.records[begin : begin + at_once]]
-            try:
-                outcomes += await gatherResults(under_way, consumeErrors=True)
-            except FirstError as error:  # whoever asked is gone
-                error.subFailure.raiseException()
+            outcomes += await all_of(under_way)
         return json_answer(200, {"outcomes": outcomes})
 
     def _outcome(self, bring_back: BringBack, given: Given, asked: Asked) -> Deferred[object]:

@@ -13,11 +13,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from dynatwist.agreement import awaited
 from dynatwist.agreement.registers import Registers
 from dynatwist.backups.entries import Entry
+from dynatwist.calls import all_of
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.record import Key, Record
@@ -95,7 +96,7 @@ class BackupSource:
         cluster = self._cluster
         members = [node for node in sorted(cluster.ownership.members) if cluster.peers.has_backups(node)]
         asked = [cluster.me.node_id, *(node for node in members if node != cluster.me.node_id)]
-        replies = await gatherResults([self._ask(node, after) for node in asked])
+        replies = await all_of([self._ask(node, after) for node in asked])
         told = {node: one for node, one in zip(asked, replies, strict=True) if isinstance(one, TablesAre)}
         missing = self._lacking({node for node, one in told.items() if one.is_settled})
         if missing and not is_partial:
@@ -171,7 +172,7 @@ class BackupSource:
         self._cluster.runtime.clock.callLater(LEARN_S, learnt.callback, None)
         await learnt
         left = before.intersection(voting.unlearnt_keys())
-        return all(await gatherResults([self._settle(key) for key in islice(left, MOST_UNSETTLED)])) and (
+        return all(await all_of([self._settle(key) for key in islice(left, MOST_UNSETTLED)])) and (
             len(left) <= MOST_UNSETTLED
         )
 
