@@ -270,7 +270,7 @@ def test_all_that_there_is_comes_back_in_a_new_cluster(cluster, other, tmp_path)
     end_ms = first.get("notes", "brief", ann).json["expires_at"]
 
     path, shell = str(tmp_path / "all.backup"), Shell(cluster)
-    assert "303 records of 2 tables, 1 users" in shell("backup", path)
+    assert "303 records of 2 tables, 1 user," in shell("backup", path)
     assert os.stat(path).st_mode & 0o777 == 0o600
     assert "whole" in shell("verify", path)
     told = json.loads(shell("-o", "json", "inspect", path))
@@ -306,6 +306,52 @@ def test_what_is_there_stays_or_is_written_over_as_it_was(other, tmp_path):
     assert "3 written, 0 there already, 1 expired" in restore("restore", str(path), "--overwrite")
     held = node.request("GET", "/admin/table/rules/key/changed", None, admin).json
     assert (held["value"], held["owner"], held["version"]) == ({"x": 1}, "ann", 2)
+
+
+@pytest.mark.processes
+def test_a_user_that_comes_back_logs_in_again_and_takes_no_name_unless_that_is_wanted(other):
+    node, admin = other.nodes[0], other.admin_token()
+    token = node.register("dora")
+    (backed_up,) = (
+        {"key": one["key"], "value": one["value"], "owner": one["owner"]}
+        for one in node.request("GET", "/admin/backup/_users?prefix=dora", None, admin).json["records"]
+    )
+
+    def restore(**how):
+        return node.request("POST", "/admin/restore/_users", {"records": [backed_up], **how}, admin).json["outcomes"]
+
+    assert restore() == restore(overwrite=True) == ["kept"]
+    assert node.request("POST", "/auth/dora/logout", None, token).status == 200
+    assert restore(overwrite=True) == ["kept"]
+    assert node.get("t", "k", token).status == 401, "what was logged out stays so"
+    assert node.request("DELETE", "/admin/users/dora", None, admin).status == 200
+    assert (restore(dry=True), restore()) == (["written"], ["written"])
+    assert node.get("t", "k", token).status == 401
+    assert node.request("POST", "/auth/dora", {"secret": "a secret", "new": False}).status == 200
+
+    assert node.request("DELETE", "/admin/users/dora", None, admin).status == 200
+    later = node.register("dora", "another secret")
+    assert restore() == ["taken"]
+    assert node.get("t", "k", later).status == 404
+    assert restore(overwrite=True) == ["written"]
+    assert node.get("t", "k", later).status == 401
+    assert node.request("POST", "/auth/dora", {"secret": "a secret", "new": False}).status == 200
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"uid": "bob#1", "hash": "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$c29tZWhhc2g", "generation": 0},
+        {"uid": "eve#1", "hash": "$argon2id$v=19$m=99999999,t=2,p=1$c29tZXNhbHQ$c29tZWhhc2g", "generation": 0},
+        {"uid": "eve#1", "hash": "none", "generation": 0},
+        {"uid": 1},
+    ],
+)
+def test_what_is_no_user_is_not_made_one(other, value):
+    asked = {"records": [{"key": "eve", "value": value, "owner": "admin"}]}
+    answer = other.nodes[0].request("POST", "/admin/restore/_users", asked, other.admin_token())
+    assert answer.json["outcomes"][0]["code"] == "malformed"
 
 
 @pytest.mark.processes
@@ -405,7 +451,6 @@ def test_what_was_acknowledged_before_is_there_while_a_node_dies_and_a_restore_i
     node.start()
     other.wait_ready()
     assert 0 < before < len(found)
-    assert "busy" in restore("inspect", str(path))
     restore("restore", str(path), "--table", "busy")
     assert "0 written, " in restore("restore", str(path), "--table", "busy")
     restore("backup", "--table", "busy", str(tmp_path / "again.backup"))
