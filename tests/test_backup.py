@@ -11,6 +11,7 @@ import tempfile
 import threading
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -32,8 +33,12 @@ from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Kind, Operation
 from dynatwist.requests.backups import BackupSource
 from dynatwist.requests.listing import ListingUnavailable
+from dynatwist.scheduled.plan import Plan
+from dynatwist.scheduled.rounds import RETRY_S, ScheduledBackups
+from dynatwist.scheduled.shelf import Shelf
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
+from dynatwist.storage.files import RealFileSystem
 
 from .real import RealCluster, check_logs, wait_until
 
@@ -189,6 +194,113 @@ class TestSchedule:
         assert due_ms(4500, 5000, 1000) == 5500
         assert due_ms(100, 5000, 1000) <= 5000
         assert due_ms(9_000_000, 5000, 1000) == 6000  # made by a clock that was ahead
+
+
+class Disk(RealFileSystem):
+    """A disk with so much room, of which what is written may be damaged."""
+
+    free_bytes = 1 << 30
+    is_bad = False
+
+    def room(self, folder):
+        return self.free_bytes, 1 << 40
+
+    def read_part(self, path, at, size_bytes):
+        data = super().read_part(path, at, size_bytes)
+        return bytes(len(data)) if self.is_bad and size_bytes > 5 else data
+
+
+class AtOnce:
+    """A thread that is not one."""
+
+    def submit(self, work, done):
+        try:
+            work()
+        except Exception as error:
+            done(error)
+        else:
+            done(None)
+
+
+class Cluster:
+    """What is read of a cluster."""
+
+    strong = ()
+    is_away = False
+
+    async def entries(self):
+        yield [Entry("t", "k", b"{}", "ann")]
+        if self.is_away:
+            raise ListingUnavailable
+
+
+class TestScheduled:
+    """Backups of a node, every hour, of which three are kept."""
+
+    @pytest.fixture(autouse=True)
+    def _made(self, tmp_path):
+        self.folder, self.disk, self.cluster = tmp_path / "kept", Disk(), Cluster()
+        self.now_ms = 1_795_000_000_000
+        self.node = self.started()
+
+    def started(self):
+        plan = Plan(str(self.folder), 3600.0, 3, KEY)
+        runtime = SimpleNamespace(wall_ms=lambda: self.now_ms, randbytes=os.urandom)
+        shelf = Shelf(plan, fs=self.disk, thread=AtOnce(), node="0123abcd", spare_bytes=lambda: 1 << 20)
+        how = {"reading": lambda: self.cluster, "is_ready": lambda: True, "version": "9.9"}
+        return ScheduledBackups(plan, runtime=runtime, shelf=shelf, **how)
+
+    def after(self, seconds):
+        """The names in the folder, some time later."""
+        self.now_ms += round(1000 * seconds)
+        self.node.look()
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def test_the_first_is_made_at_once_and_the_next_when_it_is_due_also_by_a_later_process(self):
+        assert len(self.after(0)) == len(self.after(3599)) == 1
+        assert len(self.after(1)) == 2
+        self.node = self.started()
+        assert len(self.after(3599)) == 2
+        assert len(self.after(1)) == 3
+        assert self.node.last_s == self.now_ms // 1000
+        names = self.after(3600)
+        assert len(names) == 3
+        assert read_back((self.folder / names[0]).read_bytes())[0] == [Entry("t", "k", b"{}", "ann")]
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [("disk", "is_bad", True), ("disk", "free_bytes", (1 << 20) + 10), ("cluster", "is_away", True)],
+        ids=["damaged on the disk", "the disk is nearly full", "no majority"],
+    )
+    def test_one_that_fails_leaves_nothing_and_takes_nothing_away(self, trouble):
+        for _ in range(3):
+            before = self.after(3600)
+        whose, what, how = trouble
+        was = getattr(getattr(self, whose), what)
+        setattr(getattr(self, whose), what, how)
+        assert self.after(3600) == before
+        assert (self.node.made, self.node.failed, self.node.is_failing) == (3, 1, True)
+        setattr(getattr(self, whose), what, was)
+        assert self.after(RETRY_S - 1) == before
+        names = self.after(1)
+        assert names[:2] == before[1:]
+        assert (len(names), self.node.is_failing) == (3, False)
+
+    def test_what_a_killed_process_has_begun_is_cleared_away_and_other_files_stay(self):
+        self.folder.mkdir()
+        begun = name_of("0123abcd", "20261101T000000Z") + ".new"
+        others = [
+            "notes.txt",
+            name_of("ffffffff", "20261101T000000Z"),
+            name_of("ffffffff", "20261101T000000Z") + ".new",
+        ]
+        for name in (begun, *others):
+            (self.folder / name).write_text("")
+        assert begun not in self.after(0)
+        for _ in range(4):
+            names = self.after(3600)
+        assert len(names) == 3 + len(others)
+        assert set(others) <= set(names)
 
 
 # Clusters
