@@ -28,7 +28,7 @@ from dynatwist.backups.keys import of_key_file, of_passphrase
 from dynatwist.backups.schedule import due_ms, left_over, made_by, name_of, superseded
 from dynatwist.model.record import Draft
 from dynatwist.net.arrival import Arrival
-from dynatwist.net.messages import Chose, ListTables
+from dynatwist.net.messages import Chose, ListTables, TablesAre
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Kind, Operation
 from dynatwist.requests.backups import BackupSource
@@ -649,6 +649,18 @@ def test_what_was_agreed_on_is_in_a_backup_though_its_proposer_died_before_it_to
         )
     assert simulated.world.run_until(lambda: len(held) == 2, 60)
     assert held == [(True, True), (True, True)]
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["b", "a"], [""], ["_users"], []])
+def test_a_member_that_names_tables_which_cannot_be_is_not_counted(simulated, names):
+    first, *others = simulated.nodes
+    for node in others:
+        node.core.cluster.peers.on_call(
+            ListTables, lambda arrival, message, respond: respond(TablesAre(names, True, True))
+        )
+    source = BackupSource(first.core.cluster, first.core.registers, first.core.handlers.context.listing)
+    with pytest.raises(ListingUnavailable):
+        run(simulated, source.tables("", is_partial=False))
 
 
 def test_without_a_majority_there_is_no_backup_unless_a_part_of_it_is_enough(simulated):
