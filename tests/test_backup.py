@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
@@ -10,16 +11,34 @@ import tempfile
 import threading
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import ensureDeferred
+from twisted.python.failure import Failure
 
+from dynatwist.agreement import awaited
+from dynatwist.auth.groups import GROUPS_TABLE
 from dynatwist.backups.entries import Entry, Totals
 from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import Backup, BackupWriter
 from dynatwist.backups.keys import of_key_file, of_passphrase
 from dynatwist.backups.schedule import due_ms, left_over, made_by, name_of, superseded
+from dynatwist.model.record import Draft
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import Chose, SettledTables, SettleTables
+from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Kind, Operation
+from dynatwist.requests.backups import BackupSource
+from dynatwist.requests.listing import ListingUnavailable
+from dynatwist.scheduled.plan import Plan
+from dynatwist.scheduled.rounds import RETRY_S, ScheduledBackups
+from dynatwist.scheduled.shelf import Shelf
+from dynatwist.sim.cluster import SimCluster
+from dynatwist.sim.world import World
+from dynatwist.storage.files import RealFileSystem
 
 from .real import RealCluster, check_logs, wait_until
 
@@ -177,6 +196,113 @@ class TestSchedule:
         assert due_ms(9_000_000, 5000, 1000) == 6000  # made by a clock that was ahead
 
 
+class Disk(RealFileSystem):
+    """A disk with so much room, of which what is written may be damaged."""
+
+    free_bytes = 1 << 30
+    is_bad = False
+
+    def room(self, folder):
+        return self.free_bytes, 1 << 40
+
+    def read_part(self, path, at, size_bytes):
+        data = super().read_part(path, at, size_bytes)
+        return bytes(len(data)) if self.is_bad and size_bytes > 5 else data
+
+
+class AtOnce:
+    """A thread that is not one."""
+
+    def submit(self, work, done):
+        try:
+            work()
+        except Exception as error:
+            done(error)
+        else:
+            done(None)
+
+
+class Cluster:
+    """What is read of a cluster."""
+
+    strong = ()
+    is_away = False
+
+    async def entries(self):
+        yield [Entry("t", "k", b"{}", "ann")]
+        if self.is_away:
+            raise ListingUnavailable
+
+
+class TestScheduled:
+    """Backups of a node, every hour, of which three are kept."""
+
+    @pytest.fixture(autouse=True)
+    def _made(self, tmp_path):
+        self.folder, self.disk, self.cluster = tmp_path / "kept", Disk(), Cluster()
+        self.now_ms = 1_795_000_000_000
+        self.node = self.started()
+
+    def started(self):
+        plan = Plan(str(self.folder), 3600.0, 3, KEY)
+        runtime = SimpleNamespace(wall_ms=lambda: self.now_ms, randbytes=os.urandom)
+        shelf = Shelf(plan, fs=self.disk, thread=AtOnce(), node="0123abcd", spare_bytes=lambda: 1 << 20)
+        how = {"reading": lambda: self.cluster, "is_ready": lambda: True, "version": "9.9"}
+        return ScheduledBackups(plan, runtime=runtime, shelf=shelf, **how)
+
+    def after(self, seconds):
+        """The names in the folder, some time later."""
+        self.now_ms += round(1000 * seconds)
+        self.node.look()
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def test_the_first_is_made_at_once_and_the_next_when_it_is_due_also_by_a_later_process(self):
+        assert len(self.after(0)) == len(self.after(3599)) == 1
+        assert len(self.after(1)) == 2
+        self.node = self.started()
+        assert len(self.after(3599)) == 2
+        assert len(self.after(1)) == 3
+        assert self.node.last_s == self.now_ms // 1000
+        names = self.after(3600)
+        assert len(names) == 3
+        assert read_back((self.folder / names[0]).read_bytes())[0] == [Entry("t", "k", b"{}", "ann")]
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [("disk", "is_bad", True), ("disk", "free_bytes", (1 << 20) + 10), ("cluster", "is_away", True)],
+        ids=["damaged on the disk", "the disk is nearly full", "no majority"],
+    )
+    def test_one_that_fails_leaves_nothing_and_takes_nothing_away(self, trouble):
+        for _ in range(3):
+            before = self.after(3600)
+        whose, what, how = trouble
+        was = getattr(getattr(self, whose), what)
+        setattr(getattr(self, whose), what, how)
+        assert self.after(3600) == before
+        assert (self.node.made, self.node.failed, self.node.is_failing) == (3, 1, True)
+        setattr(getattr(self, whose), what, was)
+        assert self.after(RETRY_S - 1) == before
+        names = self.after(1)
+        assert names[:2] == before[1:]
+        assert (len(names), self.node.is_failing) == (3, False)
+
+    def test_what_a_killed_process_has_begun_is_cleared_away_and_other_files_stay(self):
+        self.folder.mkdir()
+        begun = name_of("0123abcd", "20261101T000000Z") + ".new"
+        others = [
+            "notes.txt",
+            name_of("ffffffff", "20261101T000000Z"),
+            name_of("ffffffff", "20261101T000000Z") + ".new",
+        ]
+        for name in (begun, *others):
+            (self.folder / name).write_text("")
+        assert begun not in self.after(0)
+        for _ in range(4):
+            names = self.after(3600)
+        assert len(names) == 3 + len(others)
+        assert set(others) <= set(names)
+
+
 # Clusters
 
 
@@ -256,7 +382,7 @@ def test_all_that_there_is_comes_back_in_a_new_cluster(cluster, other, tmp_path)
     end_ms = first.get("notes", "brief", ann).json["expires_at"]
 
     path, shell = str(tmp_path / "all.backup"), Shell(cluster)
-    assert "303 records of 2 tables, 1 users" in shell("backup", path)
+    assert "303 records of 2 tables, 1 user," in shell("backup", path)
     assert os.stat(path).st_mode & 0o777 == 0o600
     assert "whole" in shell("verify", path)
     told = json.loads(shell("-o", "json", "inspect", path))
@@ -295,6 +421,52 @@ def test_what_is_there_stays_or_is_written_over_as_it_was(other, tmp_path):
 
 
 @pytest.mark.processes
+def test_a_user_that_comes_back_logs_in_again_and_takes_no_name_unless_that_is_wanted(other):
+    node, admin = other.nodes[0], other.admin_token()
+    token = node.register("dora")
+    (backed_up,) = (
+        {"key": one["key"], "value": one["value"], "owner": one["owner"]}
+        for one in node.request("GET", "/admin/backup/_users?prefix=dora", None, admin).json["records"]
+    )
+
+    def restore(**how):
+        return node.request("POST", "/admin/restore/_users", {"records": [backed_up], **how}, admin).json["outcomes"]
+
+    assert restore() == restore(overwrite=True) == ["kept"]
+    assert node.request("POST", "/auth/dora/logout", None, token).status == 200
+    assert restore(overwrite=True) == ["kept"]
+    assert node.get("t", "k", token).status == 401, "what was logged out stays so"
+    assert node.request("DELETE", "/admin/users/dora", None, admin).status == 200
+    assert (restore(dry=True), restore()) == (["written"], ["written"])
+    assert node.get("t", "k", token).status == 401
+    assert node.request("POST", "/auth/dora", {"secret": "a secret", "new": False}).status == 200
+
+    assert node.request("DELETE", "/admin/users/dora", None, admin).status == 200
+    later = node.register("dora", "another secret")
+    assert restore() == ["taken"]
+    assert node.get("t", "k", later).status == 404
+    assert restore(overwrite=True) == ["written"]
+    assert node.get("t", "k", later).status == 401
+    assert node.request("POST", "/auth/dora", {"secret": "a secret", "new": False}).status == 200
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"uid": "bob#1", "hash": "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$c29tZWhhc2g", "generation": 0},
+        {"uid": "eve#1", "hash": "$argon2id$v=19$m=99999999,t=2,p=1$c29tZXNhbHQ$c29tZWhhc2g", "generation": 0},
+        {"uid": "eve#1", "hash": "none", "generation": 0},
+        {"uid": 1},
+    ],
+)
+def test_what_is_no_user_is_not_made_one(other, value):
+    asked = {"records": [{"key": "eve", "value": value, "owner": "admin"}]}
+    answer = other.nodes[0].request("POST", "/admin/restore/_users", asked, other.admin_token())
+    assert answer.json["outcomes"][0]["code"] == "malformed"
+
+
+@pytest.mark.processes
 def test_only_an_administrator_backs_up_and_restores(cluster):
     node, token = cluster.nodes[0], cluster.nodes[0].register("carl")
     for method, path in (
@@ -306,6 +478,23 @@ def test_only_an_administrator_backs_up_and_restores(cluster):
     ):
         assert node.request(method, path, {"records": []} if method == "POST" else None, token).status == 403
         assert node.request(method, path, {"records": []} if method == "POST" else None).status == 401
+
+
+@pytest.mark.processes
+def test_a_client_that_hangs_up_leaves_nothing_in_the_log(cluster):
+    node, admin = cluster.nodes[0], cluster.admin_token()
+    records = [{"key": f"h{n}", "value": {"n": n}, "owner": "ann#1"} for n in range(200)]
+    for _ in range(20):
+        for method, path, body in (
+            ("GET", "/admin/backup", None),
+            ("POST", "/admin/restore/hung", {"records": records, "overwrite": True}),
+            ("POST", "/hung/keys", {"keys": [one["key"] for one in records]}),
+        ):
+            connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=10)
+            connection.request(method, path, body and json.dumps(body), {"Authorization": f"Bearer {admin}"})
+            node.request("GET", "/heartbeat")  # so it has begun, more or less
+            connection.close()
+    check_logs(cluster)
 
 
 class Writing(threading.Thread):
@@ -374,7 +563,6 @@ def test_what_was_acknowledged_before_is_there_while_a_node_dies_and_a_restore_i
     node.start()
     other.wait_ready()
     assert 0 < before < len(found)
-    assert "busy" in restore("inspect", str(path))
     restore("restore", str(path), "--table", "busy")
     assert "0 written, " in restore("restore", str(path), "--table", "busy")
     restore("backup", "--table", "busy", str(tmp_path / "again.backup"))
@@ -414,3 +602,81 @@ def test_a_node_makes_backups_by_itself_and_keeps_the_newest(cluster):
     folder.unlink()
     wait_until(lambda: metric("backup_is_failing") == 0)
     assert wait_until(names)
+
+
+def run(cluster, coroutine):
+    """What a coroutine comes to, in a simulated cluster."""
+    over = []
+    ensureDeferred(coroutine).addBoth(over.append)
+    assert cluster.world.run_until(lambda: over, 60)
+    if isinstance(over[0], Failure):
+        over[0].raiseException()
+    return over[0]
+
+
+@pytest.fixture
+def simulated():
+    """Three nodes in a simulated world; nobody hears what was chosen of a register."""
+    cluster = SimCluster(World(5), 3)
+    for node in cluster.nodes:
+        node.start()
+    assert cluster.world.run_until(cluster.is_settled, 60)
+    for node in cluster.nodes:
+        node.core.cluster.peers.on_notice(Chose, lambda arrival, message: None)
+    return cluster
+
+
+def test_what_was_agreed_on_is_in_a_backup_though_its_proposer_died_before_it_told_anybody(simulated):
+    first, *others = simulated.nodes
+    key = GROUPS_TABLE, "staff"
+
+    async def agree():
+        draft = Draft(b'{"members":["ann"]}', "admin")
+        ended, _ = await awaited.rewrite(first.core.registers, key, lambda held: draft, 3.0)
+        assert ended.chosen is not None
+        for node in others:
+            simulated.network.cut([first.host], [node.host])
+
+    run(simulated, agree())
+    assert not any(node.core.store.held(key) for node in others)
+    held = []
+    for node in others:  # as one of them asks the other one when a backup begins
+        cluster = node.core.cluster
+        cluster.peers.handle(
+            Arrival(cluster.me.node_id),
+            SettleTables(cluster.version, ""),
+            lambda reply, node=node: held.append((reply.is_settled, node.core.store.held(key) is not None)),
+        )
+    assert simulated.world.run_until(lambda: len(held) == 2, 60)
+    assert held == [(True, True), (True, True)]
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["b", "a"], [""], ["_users"], []])
+def test_a_member_that_names_tables_which_cannot_be_is_not_counted(simulated, names):
+    first, *others = simulated.nodes
+    for node in others:
+        node.core.cluster.peers.on_call(
+            SettleTables, lambda arrival, message, respond: respond(SettledTables(names, True, True))
+        )
+    source = BackupSource(first.core.cluster, first.core.registers, first.core.handlers.context.listing)
+    with pytest.raises(ListingUnavailable):
+        run(simulated, source.tables("", is_partial=False))
+
+
+def test_without_a_majority_there_is_no_backup_unless_a_part_of_it_is_enough(simulated):
+    first, second, third = simulated.nodes
+    run(simulated, first.core.coordinator.execute(Operation(Kind.PUT, ("t", "k"), Level.ALL, b"{}", "ann")))
+    second.kill()
+    third.kill()
+    node = first.core
+    assert simulated.world.run_until(
+        lambda: not any(node.cluster.peers.is_reachable(one.node_id) for one in (second, third)), 60
+    )
+    source = BackupSource(node.cluster, node.registers, node.handlers.context.listing)
+    with pytest.raises(ListingUnavailable):
+        run(simulated, source.tables("", is_partial=False))
+    with pytest.raises(ListingUnavailable):
+        run(simulated, source.page("t", "", "", is_partial=False))
+    assert run(simulated, source.tables("", is_partial=True)).names == ["t"]
+    page = run(simulated, source.page("t", "", "", is_partial=True))
+    assert ([name for name, _ in page.records], len(page.missing)) == (["k"], 256)

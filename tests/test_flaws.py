@@ -154,6 +154,7 @@ REPLIES = {
     messages.ListConflicts: (messages.ConflictsAre,),
     messages.FetchConflicts: (messages.ConflictsFetched,),
     messages.ListTables: (messages.TablesAre,),
+    messages.SettleTables: (messages.SettledTables,),
 }
 NOT_SENT = messages.Hello | messages.Refused | messages.Rekey
 """Said once; the other two are tested elsewhere."""

@@ -14,9 +14,10 @@ sure that the turn is the last one. So what all of them have said stays so until
 from __future__ import annotations
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from dynatwist.calls import all_of
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.errors import StartError
@@ -179,7 +180,7 @@ class Rotation:
             return answered
 
         members = self._members()
-        replies = await gatherResults([ask(member) for member in members])
+        replies = await all_of([ask(member) for member in members])
         return list(zip(members, replies, strict=True))
 
     # As a member

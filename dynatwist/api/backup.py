@@ -19,6 +19,7 @@ from dynatwist.errors import ApiError
 from dynatwist.model.record import Record
 from dynatwist.requests.backups import BackupSource
 from dynatwist.requests.listing import ListingUnavailable
+from dynatwist.requests.releases import require_release
 from dynatwist.requests.tables import TABLES_TABLE, Consistency, Tables
 
 from .context import Context
@@ -41,6 +42,8 @@ class BackupRoutes:
     async def tables(self, request: Request) -> Answer:
         """The tables that have records, at whatever member, a page at a time; the system's are at the end."""
         self._enter(request)
+        cluster = self._context.cluster
+        require_release(cluster, cluster.peers.lacks_backups)
         after = request.query.get("after", "")
         found = await _read(self._source.tables(after, is_partial=request.switch("partial")))
         names = [*found.names, *(SYSTEM_TABLES if found.next_after is None else ())]

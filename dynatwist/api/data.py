@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from dynatwist.auth.tokens import Identity
+from dynatwist.calls import all_of
 from dynatwist.errors import ApiError
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
@@ -176,7 +177,7 @@ class DataRoutes:
             begun += at_once
             reads = [self.door.attempt(identity, self.door.read(table, key, level)) for key in some]
             piece: list[bytes] = []
-            for key, outcome in zip(some, await gatherResults(reads), strict=True):
+            for key, outcome in zip(some, await all_of(reads), strict=True):
                 if isinstance(outcome, ApiError):
                     if outcome.status not in LEFT_OUT:
                         raise outcome

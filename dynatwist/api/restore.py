@@ -12,11 +12,13 @@ from functools import partial
 from typing import TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred
 
 from dynatwist.auth.groups import GROUPS_TABLE, Group
+from dynatwist.auth.passwords import is_bearable
 from dynatwist.auth.services import SERVICES_TABLE, Service
 from dynatwist.auth.user import USERS_TABLE, User, owner_name
+from dynatwist.calls import all_of
 from dynatwist.errors import ApiError
 from dynatwist.model.access import ALL
 from dynatwist.model.flaws import BEYOND, MAX_OWNER_CHARS
@@ -36,8 +38,9 @@ MOST_RECORDS = 256
 """Of one request: some tens of milliseconds of work, spread over several turns."""
 AT_ONCE = 32
 """Records whose writes wait together for log and peers."""
-WRITTEN, KEPT, EXPIRED = "written", "kept", "expired"
-"""What became of a record: it is written; something was there and stays; its time to live has passed."""
+WRITTEN, KEPT, EXPIRED, TAKEN = "written", "kept", "expired", "taken"
+"""What became of a record: it is written; something was there and stays; its time to live has passed; or of a user:
+somebody else is registered by that name and stays, so what the user of the backup owned is nobody's."""
 
 
 class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,10 +97,7 @@ class RestoreRoutes:
         at_once = 1 if table in SYSTEM_TABLES else AT_ONCE
         for begin in range(0, len(asked.records), at_once):
             under_way = [self._outcome(bring_back, one, asked) for one in asked.records[begin : begin + at_once]]
-            try:
-                outcomes += await gatherResults(under_way, consumeErrors=True)
-            except FirstError as error:  # whoever asked is gone
-                error.subFailure.raiseException()
+            outcomes += await all_of(under_way)
         return json_answer(200, {"outcomes": outcomes})
 
     def _outcome(self, bring_back: BringBack, given: Given, asked: Asked) -> Deferred[object]:
@@ -148,12 +148,16 @@ class RestoreRoutes:
 
     async def _user(self, given: Given, asked: Asked) -> str:
         user = _decoded(given, User)
+        if not is_bearable(user.hash):
+            raise ApiError(400, "malformed", "the hash of the secret is none that this release checks")
         if owner_name(user.uid) != check_user(given.key) or "#" not in user.uid:
             raise ApiError(400, "malformed", "the uid is none of that user")
         users = self._context.users
         if asked.dry:
-            return _foretold(asked, is_there=bool(users.uid_of(given.key)))
-        return _done(await users.put_back(given.key, user, overwrite=asked.overwrite))
+            outcome = _foretold(asked, is_there=bool(users.uid_of(given.key)))
+        else:
+            outcome = _done(await users.put_back(given.key, user, overwrite=asked.overwrite))
+        return TAKEN if outcome == KEPT and users.uid_of(given.key) != user.uid else outcome
 
     async def _group(self, given: Given, asked: Asked) -> str:
         group, groups = _decoded(given, Group), self._context.groups

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -16,6 +16,18 @@ from dynatwist.budget import Allowance, Charge
 T = TypeVar("T")
 SALT_BYTES = 16
 """As RFC 9106, section 3.1, recommends."""
+MOST_KIB, MOST_PASSES, MOST_LANES = 1 << 20, 64, 16
+"""Of a hash that is brought back from a backup: beyond what any node is configured to."""
+
+
+def is_bearable(encoded: str) -> bool:
+    """Whether a hash that comes from elsewhere is one of argon2id, and takes no more to check than a hash may."""
+    try:
+        cost = extract_parameters(encoded)
+    except InvalidHashError:
+        return False
+    is_small = cost.memory_cost <= MOST_KIB and cost.time_cost <= MOST_PASSES and cost.parallelism <= MOST_LANES
+    return cost.type is Type.ID and is_small
 
 
 class Passwords:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -100,16 +100,23 @@ def backup(
 
 
 def _say_made(path: str, made: dict[str, Tally], missing: Collection[int]) -> None:
-    data = {name: tally for name, tally in made.items() if not name.startswith("_")}
-    records = sum(tally.records for tally in data.values())
-    users = made[USERS].records if USERS in made else 0
-    click.echo(f"{path}: {records} records of {len(data)} tables, {users} users, {os.path.getsize(path)} bytes")
+    click.echo(f"{path}: {_in_words(made)}, {os.path.getsize(path)} bytes")
     if missing:
         click.echo(
             f"dynakv: of 256 parts of the keys, {len(missing)} had no majority of their owners: what was in them is "
             "missing, or perhaps not the last that was written",
             err=True,
         )
+
+
+def _in_words(tables: dict[str, Tally]) -> str:
+    data = [tally.records for name, tally in tables.items() if not name.startswith("_")]
+    users = tables[USERS].records if USERS in tables else 0
+    return f"{_count(sum(data), 'record')} of {_count(len(data), 'table')}, {_count(users, 'user')}"
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 # Looking at one
@@ -144,8 +151,8 @@ def _remarks(totals: Totals) -> Iterator[str]:
     kept = {name: totals.tables[name].records if name in totals.tables else 0 for name in ORDER}
     if not totals.only and not totals.prefix:
         yield (
-            f"{kept[USERS]} users, {kept['_groups']} groups, settings of {kept[SETTINGS]} tables, "
-            f"{kept['_services']} service tokens"
+            f"{_count(kept[USERS], 'user')}, {_count(kept['_groups'], 'group')}, settings of "
+            f"{_count(kept[SETTINGS], 'table')}, {_count(kept['_services'], 'service token')}"
         )
 
 
@@ -177,13 +184,8 @@ def _described(found: BackupFile, totals: Totals) -> dict[str, Any]:
 def verify(path: str, key_file: str | None) -> None:
     """Open every chunk of the backup FILE, decode every record, and compare the counts."""
     with _told():
-        found = BackupFile(path, key_file)
-        records = 0
-        with _bar(found.size_bytes, "verifying") as bar:
-            for piece, read_bytes in found.pieces():
-                records += len(piece) if isinstance(piece, list) else 0
-                bar.update(read_bytes)
-    click.echo(f"{path}: whole, {records} records")
+        totals = _read_through(BackupFile(path, key_file), lambda entries: None)
+    click.echo(f"{path}: whole, {_in_words(totals.tables)}")
 
 
 # Bringing it back
@@ -222,7 +224,11 @@ def restore(
             from .restoring import Restoring
 
             wanted = _Wanted(tables, prefix)
-            system = _read_through(found, wanted)  # before anything is written
+            system: list[Entry] = []
+            totals = _read_through(found, lambda entries: system.extend(filter(wanted.takes_system, entries)))
+            lacking = sorted(set(tables) - totals.tables.keys())
+            if lacking:
+                raise BackupError(f"there is no table {lacking[0]!r} in it")
             restoring = Restoring(client, overwrite=overwrite, is_dry=is_dry, patience_s=chosen.timeout_s)
             for table in ORDER:
                 restoring.restore([one for one in system if one.table == table])
@@ -257,28 +263,30 @@ class _Wanted:
         return not self.prefix
 
 
-def _read_through(found: BackupFile, wanted: _Wanted) -> list[Entry]:
-    """What the system kept, of a backup that is whole."""
-    system: list[Entry] = []
+def _read_through(found: BackupFile, take: Callable[[list[Entry]], None]) -> Totals:
+    """Read all of a backup, so that it is known to be whole; answers what is in it."""
     totals: Totals | None = None
     with _bar(found.size_bytes, "verifying") as bar:
         for piece, read_bytes in found.pieces():
             if isinstance(piece, Totals):
                 totals = piece
             else:
-                system += filter(wanted.takes_system, piece)
+                take(piece)
             bar.update(read_bytes)
-    assert totals is not None
-    lacking = sorted(set(wanted.tables) - totals.tables.keys())
-    if lacking:
-        raise BackupError(f"there is no table {lacking[0]!r} in it")
-    return system
+    assert totals is not None  # pieces end with them
+    return totals
 
 
 def _say_restored(restoring: Restoring, *, is_dry: bool) -> None:
     tally = restoring.tally
     done = "would be written" if is_dry else "written"
     click.echo(f"{tally.written} {done}, {tally.kept} there already, {tally.expired} expired")
+    if tally.taken:
+        click.echo(
+            f"dynakv: {_count(tally.taken, 'user')} registered anew there stay as they are: what was theirs in the "
+            "backup is nobody's; --overwrite brings the former ones back",
+            err=True,
+        )
     if tally.refused:
         for example in tally.examples:
             click.echo(f"  {example}", err=True)

@@ -30,6 +30,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 class Tally(msgspec.Struct):
     """What became of the records.
 
+    :ivar taken: users whose names others have by now.
     :ivar refused: how many would not go back.
     :ivar examples: the first of them, with the reasons.
     """
@@ -37,6 +38,7 @@ class Tally(msgspec.Struct):
     written: int = 0
     kept: int = 0
     expired: int = 0
+    taken: int = 0
     refused: int = 0
     examples: list[str] = []
 

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
+from typing import TypeGuard
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from dynatwist.agreement import awaited
 from dynatwist.agreement.registers import Registers
 from dynatwist.backups.entries import Entry
+from dynatwist.calls import all_of
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.record import Key, Record
 from dynatwist.model.registry import majority
-from dynatwist.model.ring import PARTITIONS
+from dynatwist.model.ring import PARTITIONS, is_system_table
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import SettledTables, SettleTables, Unable
 from dynatwist.net.messages.backups import MAX_TABLES
@@ -95,13 +97,13 @@ class BackupSource:
         cluster = self._cluster
         members = [node for node in sorted(cluster.ownership.members) if cluster.peers.has_backups(node)]
         asked = [cluster.me.node_id, *(node for node in members if node != cluster.me.node_id)]
-        replies = await gatherResults([self._ask(node, after) for node in asked])
-        told = {node: one for node, one in zip(asked, replies, strict=True) if isinstance(one, SettledTables)}
+        replies = await all_of([self._ask(node, after) for node in asked])
+        told = {node: one for node, one in zip(asked, replies, strict=True) if _is_sound(one, after)}
         missing = self._lacking({node for node, one in told.items() if one.is_settled})
         if missing and not is_partial:
             raise ListingUnavailable
-        names = sorted({name for one in told.values() for name in one.names if name > after})
-        horizon = min((one.names[-1] for one in told.values() if one.more and one.names), default=None)
+        names = sorted({name for one in told.values() for name in one.names})
+        horizon = min((one.names[-1] for one in told.values() if one.more), default=None)
         if horizon is not None:
             names = [name for name in names if name <= horizon]
         if len(names) > MAX_TABLES:
@@ -171,7 +173,7 @@ class BackupSource:
         self._cluster.runtime.clock.callLater(LEARN_S, learnt.callback, None)
         await learnt
         left = before.intersection(voting.unlearnt_keys())
-        return all(await gatherResults([self._settle(key) for key in islice(left, MOST_UNSETTLED)])) and (
+        return all(await all_of([self._settle(key) for key in islice(left, MOST_UNSETTLED)])) and (
             len(left) <= MOST_UNSETTLED
         )
 
@@ -181,3 +183,11 @@ class BackupSource:
             return ended.chosen is not None
 
         return Deferred.fromCoroutine(settle())
+
+
+def _is_sound(reply: Reply, after: str) -> TypeGuard[SettledTables]:
+    """Whether it can be an answer: names of data tables in order, behind that name, and a last one where there is more.
+    A node that says the same names again would be asked without end."""
+    if not isinstance(reply, SettledTables) or any(map(is_system_table, reply.names)):
+        return False
+    return all(one < other for one, other in pairwise([after, *reply.names])) and (bool(reply.names) or not reply.more)

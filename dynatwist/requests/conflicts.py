@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
+from dynatwist.calls import all_of
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.flaws import key_flaw, record_flaw
@@ -139,7 +140,7 @@ class Conflicts:
         """
         message = SettleConflicts([(partition_of(*found.key), found.id)])
         nodes = sorted(self._reachable())
-        replies = await gatherResults([self._ask(node, message) for node in nodes])
+        replies = await all_of([self._ask(node, message) for node in nodes])
         done = {node for node, reply in zip(nodes, replies, strict=True) if isinstance(reply, Done)}
         return len(done), frozenset(self._members()) - done
 
@@ -157,7 +158,7 @@ class Conflicts:
     async def _list(self, nodes: Collection[bytes], message: ListConflicts) -> dict[bytes, Told]:
         """What members keep, by node; those that have not answered, or not soundly, are left out."""
         in_order = sorted(nodes)
-        replies = await gatherResults([self._ask(node, message) for node in in_order])
+        replies = await all_of([self._ask(node, message) for node in in_order])
         told = {node: _told(reply, message) for node, reply in zip(in_order, replies, strict=True)}
         return {node: one for node, one in told.items() if one is not None}
 

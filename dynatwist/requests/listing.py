@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
+from dynatwist.calls import all_of
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.fetch import fetch
 from dynatwist.cluster.switchboard import Respond
@@ -244,7 +245,7 @@ class Listing:
                 sometimes("the node that a listing asks for records does not answer")
                 disputed += [name for _, name in keys if name not in found]
         reads = [self._coordinator.execute(Operation(Kind.GET, (table, name), wanted.level)) for name in disputed]
-        for name, result in zip(disputed, await gatherResults(reads), strict=True):
+        for name, result in zip(disputed, await all_of(reads), strict=True):
             if result.code is Code.UNAVAILABLE and not wanted.is_partial:
                 raise ListingUnavailable
             if result.record is not None:

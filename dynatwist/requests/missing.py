@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, DeferredSemaphore
 
+from dynatwist.calls import all_of
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.fetch import fetch
 from dynatwist.feed.collected import Floor
@@ -162,7 +163,7 @@ class Missing:
                 cluster.links.ask(node, message, heard, timeout_s=CALL_TIMEOUT_S)
             return done
 
-        await gatherResults([ask(node) for node in nodes])
+        await all_of([ask(node) for node in nodes])
         return scans
 
     def _counts(self, node: bytes, partition: int) -> bool:

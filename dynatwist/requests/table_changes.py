@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from dynatwist.agreement import awaited
 from dynatwist.agreement.registers import Registers
 from dynatwist.agreement.turns import Ended
+from dynatwist.calls import all_of
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.errors import ApiError
@@ -150,7 +151,7 @@ class TableChanges:
         self._require_all()
         registry = self._cluster.registry
         assert registry is not None
-        replies = await gatherResults([self._ask(one.node_id, table) for one in registry.members])
+        replies = await all_of([self._ask(one.node_id, table) for one in registry.members])
         counted = [one for one in replies if isinstance(one, TableCounted)]
         if len(counted) < len(replies):
             raise ApiError(503, "unavailable", "a member has not answered; all members have to know of this")
