@@ -21,7 +21,8 @@ def answers(seen: ClusterSeen) -> Findings:
             text = f"no node answers at {node.url}, so its members were not looked at"
             yield warning(check, text, "start it, or name one that runs with --url")
         elif node.problem:
-            yield fault(check, f"{node.url}: {node.problem}", "start it, or see what keeps it from being reached")
+            text = node.problem if node.url in node.problem else f"{node.url}: {node.problem}"
+            yield fault(check, text, "start it, or see what keeps it from being reached")
         elif not node.is_ready:
             text = f"{node.url} does not serve yet"
             yield fault(check, text, "wait some seconds; then see its log, and whether it reaches the other members")
