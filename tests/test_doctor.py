@@ -10,8 +10,10 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from twisted.internet.task import Clock
 
 from dynatwist.config.node import NodeConfig
 from dynatwist.doctor import cluster as clusters
@@ -195,11 +197,11 @@ class TestLooking:
             assert [seen.is_taken for seen in looking.look_at_ports(config)] == [True, False, False]
 
     def test_syncs_take_a_second_at_most_and_leave_nothing(self, tmp_path, monkeypatch):
-        slow_s = 0.3
-        monkeypatch.setattr(os, "fdatasync", lambda _: time.sleep(slow_s))
+        clock = Clock()
+        monkeypatch.setattr(looking, "time", SimpleNamespace(monotonic=clock.seconds))
+        monkeypatch.setattr(os, "fdatasync", lambda _: clock.advance(0.3))
         seen = looking.look_at_folder(NodeConfig(data_dir=str(tmp_path)))
-        assert len(seen.syncs_s) == 4
-        assert min(seen.syncs_s) >= slow_s
+        assert seen.syncs_s == pytest.approx((0.3,) * 4)
         assert list(tmp_path.iterdir()) == []
 
     def test_nothing_is_made(self, tmp_path):
