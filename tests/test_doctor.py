@@ -174,8 +174,13 @@ class TestCluster:
 
     def test_two_members_are_worse_than_three(self):
         two = (MEMBER, replace(MEMBER, address="kv2:6660"))
-        assert worst(clusters.members(replace(CLUSTER, members=two))) == "warning"
-        assert worst(clusters.members(replace(CLUSTER, members=(*two, MEMBER)))) == "ok"
+        assert worst(clusters.members(replace(CLUSTER, members=two, counted=2))) == "warning"
+        assert worst(clusters.members(replace(CLUSTER, members=(*two, MEMBER), counted=3))) == "ok"
+
+    def test_a_node_that_came_back_without_its_folder_has_left_a_member_behind(self):
+        seen = replace(CLUSTER, members=(MEMBER,), counted=2, unseen=("d824997c99b3d6d0 at kv1:6660",))
+        found = next(one for one in clusters.members(seen) if one.level is Level.FAULT)
+        assert found.advice == "strike each out by its id, dynakv forget ID: d824997c99b3d6d0 at kv1:6660"
 
     def test_versions_that_differ_are_told_with_those_who_run_them(self):
         members = (MEMBER, replace(MEMBER, address="kv2:6660", version="1.1.0"))

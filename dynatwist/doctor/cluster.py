@@ -69,9 +69,18 @@ def members(seen: ClusterSeen) -> Findings:
         return
     for member in seen.members:
         yield _member(member)
-    registered = sum(member.is_registered for member in seen.members)
-    if registered == 2:
+    yield from _unseen(seen)
+    if seen.counted == 2:
         yield warning(check, "there are two members: without either there is no majority", "add a third one")
+
+
+def _unseen(seen: ClusterSeen) -> Findings:
+    """Members that are gone for good, and still count: a node that comes back without its data is another one."""
+    count = seen.counted - sum(member.is_registered for member in seen.members)
+    if count > 0:
+        text = f"{count} more count as members, and are gone: earlier nodes at the same addresses"
+        which = ", ".join(seen.unseen) or "ask again after dynakv login admin, for the ids"
+        yield fault("members", text, f"strike each out by its id, dynakv forget ID: {which}")
 
 
 def _member(member: MemberSeen) -> Finding:
