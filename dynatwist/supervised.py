@@ -15,6 +15,8 @@ from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from dynatwist.once import Once
+
 LOOK_S = 0.1
 """How often a node that does not serve yet is looked at; whoever starts it waits no longer than that in vain."""
 Send = Callable[[str], bool]
@@ -49,14 +51,16 @@ def supervision(environment: Mapping[str, str], pid: int) -> Supervision | None:
 
 
 def sender(address: str) -> Send:
-    """What sends datagrams to a socket."""
+    """What sends datagrams to a socket; that one is not taken is logged once."""
+    told = Once()
 
     def send(text: str) -> bool:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as door:
                 door.sendto(text.encode(), address)
         except OSError as error:
-            Supervised.log.warn("systemd's socket takes nothing: {reason}", reason=error.strerror)
+            if told.is_new(str(error.errno)):
+                Supervised.log.warn("systemd's socket takes nothing: {reason}", reason=error.strerror)
             return False
         return True
 

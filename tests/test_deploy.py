@@ -5,6 +5,7 @@ Only Python reads the files here; what systemd, Docker and Kubernetes say of the
 
 from __future__ import annotations
 
+import os
 import tomllib
 from importlib.metadata import requires
 
@@ -111,6 +112,14 @@ class TestKubernetes:
         assert of_kind("StatefulSet")["dynakv"]["spec"]["replicas"] == len(PODS)
         assert [one.host for one in found] == [f"{name}.{service}" for name in PODS]
         assert all(one.join == tuple((each.host, each.port) for each in found) for one in found)
+
+    def test_a_node_goes_by_the_copy_of_the_secret_that_it_may_change(self, monkeypatch):
+        [key], [node] = pod()["initContainers"], pod()["containers"]
+        found = config([*entrypoint(), *node["args"]], pod_variables(PODS[0]), monkeypatch)
+        secret = next(one for one in key["volumeMounts"] if one["name"] == "secret")
+        assert secret["readOnly"] is True
+        assert f"cp {secret['mountPath']}/cluster.key {found.actual_key_file}" in key["args"][0]
+        assert os.path.dirname(found.actual_key_file) in {one["mountPath"] for one in node["volumeMounts"]}
 
     def test_what_kubernetes_says_of_a_service_called_dynakv_does_not_count(self, monkeypatch):
         said = {

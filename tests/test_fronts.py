@@ -57,10 +57,15 @@ def client(front, token):
         yield found
 
 
+def opened(front, source="127.0.0.1"):
+    """A connection, from an address of this machine."""
+    trusted = ssl.create_default_context(cafile=front.ca)
+    return http.client.HTTPSConnection("127.0.0.1", front.port, timeout=10, source_address=(source, 0), context=trusted)
+
+
 def status(front, method, path, body=None, source="127.0.0.1", **headers):
     """What the front answers."""
-    trusted = ssl.create_default_context(cafile=front.ca)
-    door = http.client.HTTPSConnection("127.0.0.1", front.port, timeout=10, source_address=(source, 0), context=trusted)
+    door = opened(front, source)
     try:
         door.request(method, path, body and json.dumps(body), {n.replace("_", "-"): v for n, v in headers.items()})
         return door.getresponse().status
@@ -77,14 +82,23 @@ def test_records_go_through(client):
     assert len(client.get("t", "k").value["text"]) == 500_000
 
 
-def test_events_come_as_they_happen(client):
-    with client.watch("t", "seen") as changes:
+def test_an_event_stream_says_each_event_as_it_happens(front, client, token):
+    door = opened(front)
+    try:
+        door.request("GET", "/t/subscribe/seen", headers={"Authorization": f"Bearer {token}"})
+        stream = door.getresponse()
         for number in range(3):
             client.put("t", "seen", {"n": number})
-            assert next(changes).record.value == {"n": number}
+            line = next(line for line in iter(stream.readline, b"") if line.startswith(b"data: "))
+            assert json.loads(line[6:])["Updated"]["value"] == {"n": number}
+    finally:
+        door.close()
 
 
 def test_websockets_go_through(client):
+    with client.watch("t", "heard") as changes:
+        client.put("t", "heard", {"n": 1})
+        assert next(changes).record.value == {"n": 1}
     with client.presence("present", "here", {"n": 1}):
         wait_until(lambda: client.get("present", "here").value == {"n": 1})
 

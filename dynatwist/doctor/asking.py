@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,10 +22,13 @@ CERTIFICATE_S = 3.0
 def ask(urls: Sequence[str], is_named: bool, connect: Connect) -> ClusterSeen:
     """Ask some nodes, and the members of which the first one that answers tells."""
     members: tuple[MemberSeen, ...] = ()
-    problem, needs_login = "", False
+    unseen: tuple[str, ...] = ()
+    counted, problem, needs_login = 0, "", False
     try:
         with connect(urls) as client:
-            members = tuple(_members(client.members()))
+            shown = client.members()["nodes"]
+            members, counted = tuple(_members(shown)), client.stats()["cluster"]["members"]
+            unseen = tuple(_unseen(client, {node["id"] for node in shown.values()}))
     except (Unauthorized, Forbidden) as error:
         problem, needs_login = f"only the administrator is told: {error}", True
     except KvError as error:
@@ -37,17 +40,28 @@ def ask(urls: Sequence[str], is_named: bool, connect: Connect) -> ClusterSeen:
         is_named=is_named,
         nodes=tuple(_node(url, connect) for url in every),
         members=members,
+        counted=counted,
+        unseen=unseen,
         problem=problem,
         needs_login=needs_login,
         certificates=tuple(_certificate(url) for url in every if url.startswith("https:")),
     )
 
 
-def _members(answer: dict[str, Any]) -> list[MemberSeen]:
-    return [
-        MemberSeen(address, node["status"], node["ready"], node["registered"], node["version"])
-        for address, node in sorted(answer["nodes"].items())
-    ]
+def _members(shown: dict[str, Any]) -> Iterator[MemberSeen]:
+    for address, node in sorted(shown.items()):
+        yield MemberSeen(address, node["status"], node["ready"], node["registered"], node["version"])
+
+
+def _unseen(client: Client, shown: set[str]) -> Iterator[str]:
+    """Members that are not shown; only the administrator is told of them."""
+    try:
+        registered = client.call("GET", "/admin/members")["members"]
+    except KvError:
+        return
+    for member in registered:
+        if member["id"] not in shown:
+            yield f"{member['id']} at {member['address']}"
 
 
 def _node(url: str, connect: Connect) -> NodeSeen:

@@ -21,7 +21,8 @@ def answers(seen: ClusterSeen) -> Findings:
             text = f"no node answers at {node.url}, so its members were not looked at"
             yield warning(check, text, "start it, or name one that runs with --url")
         elif node.problem:
-            yield fault(check, f"{node.url}: {node.problem}", "start it, or see what keeps it from being reached")
+            text = node.problem if node.url in node.problem else f"{node.url}: {node.problem}"
+            yield fault(check, text, "start it, or see what keeps it from being reached")
         elif not node.is_ready:
             text = f"{node.url} does not serve yet"
             yield fault(check, text, "wait some seconds; then see its log, and whether it reaches the other members")
@@ -68,9 +69,18 @@ def members(seen: ClusterSeen) -> Findings:
         return
     for member in seen.members:
         yield _member(member)
-    registered = sum(member.is_registered for member in seen.members)
-    if registered == 2:
+    yield from _unseen(seen)
+    if seen.counted == 2:
         yield warning(check, "there are two members: without either there is no majority", "add a third one")
+
+
+def _unseen(seen: ClusterSeen) -> Findings:
+    """Members that are gone for good, and still count: a node that comes back without its data is another one."""
+    count = seen.counted - sum(member.is_registered for member in seen.members)
+    if count > 0:
+        text = f"{count} more count as members, and are gone: earlier nodes at the same addresses"
+        which = ", ".join(seen.unseen) or "ask again after dynakv login admin, for the ids"
+        yield fault("members", text, f"strike each out by its id, dynakv forget ID: {which}")
 
 
 def _member(member: MemberSeen) -> Finding:

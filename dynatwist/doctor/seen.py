@@ -130,6 +130,8 @@ class ClusterSeen:
 
     :ivar urls: that were asked.
     :ivar is_named: whether somebody said which nodes to ask.
+    :ivar counted: how many members the cluster has by its registry.
+    :ivar unseen: those of them that are shown no more, as ``ID at ADDRESS``, where the administrator asks.
     :ivar problem: why no node told of its members; empty where one did.
     :ivar needs_login: whether the reason is that only the administrator is told.
     """
@@ -138,6 +140,8 @@ class ClusterSeen:
     is_named: bool
     nodes: tuple[NodeSeen, ...] = ()
     members: tuple[MemberSeen, ...] = ()
+    counted: int = 0
+    unseen: tuple[str, ...] = ()
     problem: str = ""
     needs_login: bool = False
     certificates: tuple[CertificateSeen, ...] = ()
