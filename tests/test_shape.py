@@ -17,6 +17,7 @@ REASONS = {
     "Plan": A_VALUE,
     "Call": A_VALUE,
     "NodeConfig": A_VALUE,
+    "Stats": A_VALUE,
     "SwimSettings": A_VALUE,
     "Limits": A_VALUE,
     "Recovered": A_VALUE,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
+from msgspec import UNSET
 from twisted.internet.defer import Deferred
 
 from dynatwist.auth.tokens import Identity
@@ -15,6 +14,7 @@ from dynatwist.replication.request import Kind, Operation
 from .intake import Intake
 from .limits import Limits, check_depth
 from .record_door import Outcome, RecordDoor, Terms
+from .shapes.records import Op
 from .views import tag_of_written, version_of_written
 
 STEP = 16
@@ -23,14 +23,7 @@ STEP_BYTES = 64 << 10
 """And so much of them, or one that is longer."""
 
 
-class _Op(msgspec.Struct):
-    op: Literal["put", "delete"]
-    key: str
-    value: msgspec.Raw = msgspec.Raw(b"")
-    idempotency_key: str | None = None
-
-
-_OP = msgspec.json.Decoder(_Op)
+_OP = msgspec.json.Decoder(Op)
 _SHAPE = 'an operation is {"op": "put" or "delete", "key": string, "value"?, "idempotency_key"?}'
 
 
@@ -95,7 +88,7 @@ class Batch:
             op = _OP.decode(text)
         except (msgspec.DecodeError, RecursionError):
             raise ApiError(400, "malformed", _SHAPE) from None
-        value = bytes(op.value)
+        value = b"" if op.value is UNSET else bytes(op.value)
         if op.op == "put" and not value.startswith(b"{"):
             raise ApiError(400, "not_an_object", '"value" must be a JSON object')
         terms = self._terms.named(op.idempotency_key)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/heartbeat", "status.heartbeat"),
-    ("GET", "/healthz", "status.heartbeat"),
+    ("GET", "/healthz", "status.alive"),
     ("GET", "/readyz", "status.ready"),
     ("GET", "/membership", "status.membership"),
     ("GET", "/stats", "status.stats"),

@@ -83,9 +83,9 @@ class Front:
     def stop(self) -> Deferred[None]:
         """Stop accepting, drain what is under way, close sockets (1001) and streams; within a deadline."""
         stopped = maybeDeferred(self._port.stopListening) if self._port is not None else maybeDeferred(lambda: None)
-        for stream in list(self.app.streams):
+        for stream in list(self.app.live.streams):
             stream.close()
-        for socket in list(self.app.sockets):
+        for socket in list(self.app.live.sockets):
             socket.end(CLOSE_GOING_AWAY, "the node stops")
         return stopped.addCallback(lambda _: self._drained(self._reactor.seconds() + DRAIN_S))
 
@@ -94,7 +94,7 @@ class Front:
 
         def look() -> None:
             busy = [channel for channel in self.site.channels if channel.is_busy]
-            if (busy or self.app.sockets) and self._reactor.seconds() < until_s:
+            if (busy or self.app.live.sockets) and self._reactor.seconds() < until_s:
                 self._reactor.callLater(0.02, look)
                 return
             for channel in list(self.site.channels):
