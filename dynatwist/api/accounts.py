@@ -101,6 +101,7 @@ class AccountRoutes:
     async def _require_secret(self, request: Request, name: str, fields: dict[str, object]) -> None:
         """Whoever knows the secret so far, or the administrator: a token may have been stolen."""
         check_user(name)
+        old_secret = _old_secret(fields)
         self._context.require_ready()
         if request.token is not None:
             identity = self._context.identify(request)
@@ -108,19 +109,18 @@ class AccountRoutes:
                 return
             if identity.name != name:
                 raise ApiError(403, "forbidden", "this is another user's account")
-        member = next((one for one in OLD_SECRET if one in fields), None)
-        if member is None:
+        if old_secret is None:
             raise ApiError(400, "old_secret_missing", 'to change a secret, send the one so far as "old_secret"')
-        await self._users.check_secret(name, string_of(fields, member), source_of(request.address))
+        await self._users.check_secret(name, old_secret, source_of(request.address))
 
     async def _require_user(self, request: Request, name: str, fields: dict[str, object]) -> None:
         """The user itself by token, the administrator, or whoever knows the old secret."""
         check_user(name)
+        old_secret = _old_secret(fields)
         self._context.require_ready()
-        for member in OLD_SECRET:
-            if request.token is None and member in fields:
-                await self._users.check_secret(name, string_of(fields, member), source_of(request.address))
-                return
+        if request.token is None and old_secret is not None:
+            await self._users.check_secret(name, old_secret, source_of(request.address))
+            return
         identity: Identity = self._context.identify(request)
         if identity.name != name and not self._context.rights.is_admin(identity):
             raise ApiError(403, "forbidden", "this is another user's account")
@@ -147,3 +147,12 @@ class AccountRoutes:
         fields = parse_object(request.body, self._context.limits, *Password.__struct_fields__)
         token = self._users.admin_login(string_of(fields, "password"), source_of(request.address))
         return json_answer(200, Entered(status="ok", token=token))
+
+
+def _old_secret(fields: dict[str, object]) -> str | None:
+    """The secret so far, if it was sent.
+
+    :raises ApiError: 400 for one that is none, needed or not.
+    """
+    given = [string_of(fields, member) for member in OLD_SECRET if member in fields]
+    return given[0] if given else None

@@ -75,7 +75,8 @@ class AdminRoutes:
     async def put(self, request: Request, table: str, key: str) -> Answer:
         """Put any record: 200, also for a new one. The owner stays."""
         self._context.require_admin(request)
-        return msgspec.structs.replace(await self._data.put(request, table, key), status=200)
+        answer = await self._data.put(request, table, key)
+        return msgspec.structs.replace(answer, status=200) if answer.status == 201 else answer
 
     @Described(who=Who.ADMIN, **DELETING)
     async def delete(self, request: Request, table: str, key: str) -> Answer:

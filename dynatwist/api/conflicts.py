@@ -16,7 +16,7 @@ from .data import LONG_BYTES
 from .limits import check_table
 from .openapi.codes import READING
 from .openapi.described import Described, Who
-from .openapi.parameters import Parameter, whole
+from .openapi.parameters import CONFLICT, Parameter, whole
 from .request import Answer, Request, json_answer
 from .shapes.records import Conflict, Settled
 from .views import record_json
@@ -25,13 +25,13 @@ USUAL_PAGE, MAX_PAGE = 100, 1000
 TABLE = Parameter(
     name="table",
     text="Only those of this table.",
-    schema={"type": "string"},
-    refuses=("bad_table", "reserved_table", "system_table"),
+    schema={},
+    like="table",
 )
 AFTER = Parameter(
     name="after",
     text="Only those behind this one: an id, or `X-Next-After` of the page before.",
-    schema={"type": "string", "pattern": f"^[0-9a-f]{{{2 * ID_BYTES}}}$"},
+    schema={"anyOf": [CONFLICT, {"const": ""}]},
     refuses=("bad_after",),
 )
 LIMIT = whole("limit", "So many at most.", low=1, high=MAX_PAGE, default=USUAL_PAGE)

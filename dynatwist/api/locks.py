@@ -78,7 +78,8 @@ class LockRoutes:
 
         The record's ``version`` is the fencing number.
         """
-        identity = self._check(request, table, key)
+        identity = self._enter(request, table, key)
+        self._require_strong(table)
         given = parse_object(request.body, self._context.limits, *_TERMS) if request.body else {}
         value = msgspec.json.encode({"note": given.get("note")})
         granted = self._context.rights.at(identity, (table, key)).may
@@ -118,9 +119,10 @@ class LockRoutes:
 
         412 when the lock is not held by what the ETag names any more. The note stays unless another one is given.
         """
-        identity = self._check(request, table, key)
+        identity = self._enter(request, table, key)
         asked = parse_object(request.body, self._context.limits, *_TERMS) if request.body else {}
         given, tags = asked, _tags(request)
+        self._require_strong(table)
         held = await self._context.coordinator.execute(Operation(Kind.GET, (table, key), Level.MAJORITY))
         if held.code is Code.OK and held.record is not None and "note" not in given:
             given = {**asked, "note": msgspec.Raw(_note(held.record))}
@@ -148,8 +150,9 @@ class LockRoutes:
     )
     async def release(self, request: Request, table: str, key: str) -> Answer:
         """Release a lock; 412 when it is not held by what the ETag names any more."""
-        identity = self._check(request, table, key)
+        identity = self._enter(request, table, key)
         may, tags = self._context.rights.at(identity, (table, key)).may, _tags(request)
+        self._require_strong(table)
         operation = Operation(
             Kind.DELETE,
             (table, key),
@@ -164,17 +167,18 @@ class LockRoutes:
             raise failure_of(result)
         return json_answer(200, Released(status="released", version=version_of_written(result)))
 
-    def _check(self, request: Request, table: str, key: str) -> Identity:
+    def _enter(self, request: Request, table: str, key: str) -> Identity:
         context = self._context
         context.require_ready()
         check_table(table, context.limits)
         check_key(key, context.limits)
-        identity = context.identify(request)
-        if context.coordinator.tables.consistency(table) is not Consistency.STRONG:
+        return context.identify(request)
+
+    def _require_strong(self, table: str) -> None:
+        if self._context.coordinator.tables.consistency(table) is not Consistency.STRONG:
             raise ApiError(
                 409, "not_strong", f"locks need a strong table; an administrator makes one by PUT /admin/tables/{table}"
             )
-        return identity
 
     def _holder(self, identity: Identity, key: Key, record: Record) -> Holder:
         """Who holds a lock, for those who find it held; where rules say who may read, for these only."""

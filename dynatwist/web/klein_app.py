@@ -6,6 +6,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from klein import Klein
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
@@ -15,9 +16,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dynatwist.api.handlers import Handler
 from dynatwist.api.heavy import HEAVY_BYTES
+from dynatwist.api.limits import RESERVED_TABLES
 from dynatwist.api.openapi.document import Document, Operation
 from dynatwist.api.request import Answer, Request, error_answer
-from dynatwist.api.routes import ROUTES
+from dynatwist.api.routes import ROUTES, fits, freedom
 from dynatwist.budget import Charge
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
@@ -37,7 +39,7 @@ PIECE_BYTES = 1 << 20
 class KleinApp:
     """The Klein application of one node.
 
-    :ivar document: what it answers, as OpenAPI 3.1 has it.
+    :ivar document: what it answers, as OpenAPI 3.1 has it, in JSON.
     """
 
     def __init__(self, core: Core, reactor: Any) -> None:
@@ -46,6 +48,7 @@ class KleinApp:
         self._reactor = reactor
         self.klein = Klein()
         self.live = Live(core, reactor)
+        self._paths: list[tuple[str, list[str]]] = []
         self._operations: list[Operation] = []
         pages = Pages()
         for method, path, name in ROUTES:
@@ -55,7 +58,7 @@ class KleinApp:
         for method, path, name in PAGES:
             self._route(method, path, f"pages.{name}", getattr(pages, name))
         self.klein.handle_errors(Exception)(self._failed)
-        self.document = Document(self._operations, self._context.limits).made()
+        self.document = msgspec.json.encode(Document(self._operations, self._context.limits).made())
         pages.publish(self.document)
 
     def resource(self) -> Any:
@@ -64,6 +67,8 @@ class KleinApp:
 
     def _route(self, method: str, path: str, name: str, handler: Handler) -> None:
         def endpoint(request: BoundedRequest, **segments: str) -> Deferred[Any]:
+            if segments and next(iter(segments.values())) in RESERVED_TABLES:
+                self._require_method(request)
             return ensureDeferred(self._run(request, name, handler, segments))
 
         self._register(method, path, name, handler, endpoint)
@@ -82,6 +87,7 @@ class KleinApp:
         """Have Klein answer a route, and the document tell of it."""
         endpoint.__name__ = f"{method} {path}"
         self.klein.route(path, methods=[method], merge_slashes=False)(endpoint)
+        self._paths.append((method, path.split("/")))
         operation = Operation.of(method, path, name, handler)
         if operation is not None:
             self._operations.append(operation)
@@ -159,13 +165,27 @@ class KleinApp:
             request.channel.site.heavy.begin(holder, size_bytes, lambda: turn.callback(None))
         return turn
 
+    def _require_method(self, request: BoundedRequest) -> None:
+        """405 for what Klein takes for a request about a table ``admin``, for want of a better route."""
+        methods = self._methods(request)
+        if methods and request.method.decode() not in methods:
+            raise MethodNotAllowed(methods)
+
+    def _methods(self, request: BoundedRequest) -> list[str]:
+        """What may be asked of a path, by the route that fits it best: ``/auth/ticket`` is no user's."""
+        path = request.path.decode().split("/")
+        fitting = [(method, freedom(parts)) for method, parts in self._paths if fits(parts, path)]
+        least = min((free for _, free in fitting), default=0)
+        methods = {method for method, free in fitting if free == least}
+        return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
     def _failed(self, request: IRequest, failure: Failure) -> bytes:
         assert isinstance(request, BoundedRequest)
         error = failure.value
         if isinstance(error, ApiError):
             return self._send(request, error_answer(error))
         if isinstance(error, MethodNotAllowed):
-            allowed = ", ".join(sorted(error.valid_methods or ()))
+            allowed = ", ".join(self._methods(request) or sorted(error.valid_methods or ()))
             text = f"this path takes {allowed}"
             return self._send(request, error_answer(ApiError(405, "method_not_allowed", text, {"Allow": allowed})))
         if isinstance(error, HTTPException):

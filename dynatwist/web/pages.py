@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from dynatwist.api.openapi.described import Described, Media, Who
 from dynatwist.api.request import JSON, Answer, Request, json_answer
 
@@ -36,9 +34,9 @@ class Pages:
     def __init__(self) -> None:
         self._document = Static.of(b"{}", JSON)
 
-    def publish(self, document: object) -> None:
-        """From now on this is the document of the API."""
-        self._document = Static.of(msgspec.json.encode(document), JSON)
+    def publish(self, document: bytes) -> None:
+        """From now on this is the document of the API, in JSON."""
+        self._document = Static.of(document, JSON)
 
     @Described(who=Who.ANYBODY, gives={200: dict[str, str], 302: None})
     def front(self, request: Request) -> Answer:

@@ -137,13 +137,14 @@ AGREEING = ("no_majority", "uncertain", "unavailable", "upgrading", "overloaded"
 """A change of what all members agree on."""
 
 
-def refusals(said: Described, path: tuple[Parameter, ...]) -> dict[int, list[str]]:
+def refusals(said: Described, path: tuple[Parameter, ...], beside: tuple[Parameter, ...]) -> dict[int, list[str]]:
     """The codes that an operation may be refused with, by status.
 
     :param path: what its path names.
+    :param beside: what its query and head name.
     """
     codes = {*ALWAYS, *OF_WHO[said.who], *said.refuses, *(OF_A_BODY if said.takes is not None else ())}
-    for parameter in (*path, *said.parameters):
+    for parameter in (*path, *beside):
         codes |= set(parameter.refuses)
     if path:
         codes.add("bad_path")

@@ -21,13 +21,13 @@ _NAME = "described"
 class Who(Enum):
     """Who may ask."""
 
-    ANYBODY = "Anybody, without a token."
-    STATUS = "Anybody; with `--private-status`, administrators only."
-    READER = "A user; without a token, anybody where rules of the table let `anonymous` read."
-    LISTENER = "A user, by token or by `?ticket=`; without either, anybody where rules let `anonymous` read."
-    ACCOUNT = "The user, by token or by the secret so far; or an administrator."
-    USER = "A user."
-    ADMIN = "An administrator."
+    ANYBODY = "For anybody, without a token."
+    STATUS = "For anybody; with `--private-status`, for administrators only."
+    READER = "For users; without a token, for anybody where rules of the table let `anonymous` read."
+    LISTENER = "For users, by token or by `?ticket=`; without either, for anybody where rules let `anonymous` read."
+    ACCOUNT = "For the user, by token or by the secret so far; or an administrator."
+    USER = "For users."
+    ADMIN = "For administrators."
 
 
 class Media(msgspec.Struct, frozen=True):

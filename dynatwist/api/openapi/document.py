@@ -144,8 +144,9 @@ class Document:
     def _operation(self, operation: Operation) -> dict[str, Any]:
         said = operation.said
         path = tuple(self._segments[name] for name in operation.names)
+        beside = tuple(map(self._like, said.parameters))
         summary, _, more = paragraphs(operation.handler.__doc__).partition("\n\n")
-        named = [self._shared.put("parameters", one.name, _parameter(one)) for one in (*path, *said.parameters)]
+        named = [self._shared.put("parameters", one.name, _parameter(one)) for one in (*path, *beside)]
         made: dict[str, Any] = {
             "operationId": operation.name,
             "tags": [_group(operation)],
@@ -159,11 +160,18 @@ class Document:
             if said.example is not None:
                 content["example"] = said.example
             made["requestBody"] = {"required": not said.is_optional, "content": {JSON: content}}
-        return {**made, "responses": self._responses(said, path)}
+        return {**made, "responses": self._responses(said, refusals(said, path, beside))}
 
-    def _responses(self, said: Described, path: tuple[Parameter, ...]) -> dict[str, Any]:
+    def _like(self, one: Parameter) -> Parameter:
+        """A parameter, with the schema of what it is like."""
+        if not one.like:
+            return one
+        like = self._segments[one.like]
+        return msgspec.structs.replace(one, schema=like.schema, refuses=like.refuses)
+
+    def _responses(self, said: Described, refused_with: dict[int, list[str]]) -> dict[str, Any]:
         given = {status: self._given(status, what, said.headers) for status, what in said.gives.items()}
-        for status, codes in refusals(said, path).items():
+        for status, codes in refused_with.items():
             refused = given.setdefault(status, self._given(status, Refusal, ()))
             refused["description"] += ": " + ", ".join(f"`{code}`" for code in codes)
             content = refused["content"][JSON]

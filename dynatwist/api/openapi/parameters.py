@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from dynatwist.replication.conflicts import ID_BYTES
 from dynatwist.replication.quorum import Level
 
 from ..limits import MAX_IDEMPOTENCY_KEY_BYTES, MAX_TTL_S, MAX_USER_CHARS, RESERVED_TABLES, Limits
 from ..request import REPRESENTATION, Request
+from ..shapes.names import NO_RESERVED, NO_SYSTEM, PLAIN
 
-_TEXT = r"^[^\u0000-\u001f\u007f-\u009f]*$"
-"""Names have no control characters."""
+CONFLICT = {"type": "string", "pattern": f"^[0-9a-fA-F]{{{2 * ID_BYTES}}}$"}
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +21,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar text: what it means.
     :ivar schema: of its value (JSON Schema 2020-12).
+    :ivar like: what of paths has the same schema, and is refused for the same.
     :ivar refuses: codes of what is no such thing.
     """
 
@@ -30,6 +32,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     example: Any = None
     is_required: bool = False
     refuses: tuple[str, ...] = ()
+    like: str = ""
 
 
 class Whole(Parameter, frozen=True, kw_only=True):
@@ -125,19 +128,15 @@ def segments(limits: Limits) -> dict[str, Parameter]:
 
     :param limits: of the node.
     """
-    names = {"type": "string", "minLength": 1, "pattern": _TEXT}
-    table = {**names, "maxLength": limits.table_bytes, "pattern": r"^[^_\u0000-\u001f\u007f-\u009f]" + _TEXT[1:]}
-    user = {
-        **names,
-        "maxLength": MAX_USER_CHARS,
-        "pattern": r"^[^_#\u0000-\u001f\u007f-\u009f][^#\u0000-\u001f\u007f-\u009f]*$",
-    }
+    names = {"type": "string", "minLength": 1, "pattern": PLAIN}
+    table = {**names, "maxLength": limits.table_bytes, "pattern": NO_SYSTEM, "not": {"enum": sorted(RESERVED_TABLES)}}
+    user = {**names, "maxLength": MAX_USER_CHARS, "pattern": NO_RESERVED, "not": {"enum": ["admin", "ticket"]}}
     return {
         "table": _segment(
             "table",
             f"A table, 1 to {limits.table_bytes} bytes of UTF-8 without control characters. Those that begin with `_`, "
             "and `auth`, are the system's; the first words of paths are no table names.",
-            {**table, "not": {"enum": sorted(RESERVED_TABLES)}},
+            table,
             "users",
             "bad_table", "system_table", "reserved_table",
         ),
@@ -152,7 +151,7 @@ def segments(limits: Limits) -> dict[str, Parameter]:
             "user",
             f"A user's name, 1 to {MAX_USER_CHARS} bytes of UTF-8. `admin`, `ticket`, and names with `#`, a leading "
             "`_` or `service:` are reserved.",
-            {**user, "not": {"anyOf": [{"enum": ["admin", "ticket"]}, {"pattern": "^service:"}]}},
+            user,
             "alice",
             "bad_user", "reserved_name",
         ),
@@ -162,7 +161,7 @@ def segments(limits: Limits) -> dict[str, Parameter]:
         "member": _segment("member", "A member, as `HOST:PORT` or by its id.", names, "127.0.0.1:6662"),
         "token_id": _segment("token_id", "The id of a service token.", names, "17"),
         "conflict": _segment(
-            "conflict", "The id of a conflict.", {"type": "string", "pattern": "^[0-9a-f]+$"}, "0001a20c5d", "bad_id"
+            "conflict", "The id of a conflict.", CONFLICT, "0001a20c5d" + "0" * (2 * ID_BYTES - 10), "bad_id"
         ),
         "file": _segment("file", "The name of a file.", names, "dashboard.js"),
     }  # fmt: skip

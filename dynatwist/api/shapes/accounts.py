@@ -8,7 +8,8 @@ from msgspec import UNSET, Meta, UnsetType
 from dynatwist.auth.groups import MAX_MEMBERS
 from dynatwist.auth.users import MIN_SECRET_CHARS
 
-from ..limits import MAX_SECRET_BYTES, MAX_TTL_S, MAX_USER_CHARS
+from ..limits import MAX_SECRET_BYTES, MAX_TTL_S
+from .names import Right, TableName, UserName
 
 Secret = Annotated[str, Meta(min_length=1, max_length=MAX_SECRET_BYTES)]
 NewSecret = Annotated[str, Meta(min_length=MIN_SECRET_CHARS, max_length=MAX_SECRET_BYTES)]
@@ -18,11 +19,10 @@ MAX_GRANTS = 100
 class Entering(msgspec.Struct):
     """Who comes.
 
-    :ivar secret: a new user's has eight characters at least.
     :ivar new: whether the name is to be registered, and not be there yet; or to be there. Left out, both do.
     """
 
-    secret: Secret
+    secret: NewSecret
     new: bool | UnsetType | None = UNSET
 
 
@@ -110,7 +110,7 @@ class Members(msgspec.Struct, forbid_unknown_fields=True):
     """All members of a group."""
 
     members: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=MAX_USER_CHARS)]],
+        list[UserName],
         Meta(max_length=MAX_MEMBERS, examples=[["alice", "bob"]]),
     ]
 
@@ -132,14 +132,11 @@ class Groups(TypedDict):
     next_after: str | None
 
 
-Right = Literal["read", "create", "update", "delete", "write"]
-
-
 class Granted(msgspec.Struct, forbid_unknown_fields=True):
     """What a service token may do under one prefix of one table; `write` stands for create, update and delete."""
 
-    table: str
-    rights: list[str]
+    table: TableName
+    rights: list[Right]
     prefix: str = ""
 
 
@@ -149,7 +146,7 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     :ivar lifetime: seconds; `null` for one that ends only when it is ended.
     """
 
-    name: str
+    name: UserName
     access: Annotated[list[Granted], Meta(max_length=MAX_GRANTS)]
     lifetime: Annotated[int, Meta(ge=1, le=MAX_TTL_S)] | None = None
 

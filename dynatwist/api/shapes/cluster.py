@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ..limits import MAX_TTL_S
+from .names import Reader, Writer
 
 
 class Rule(TypedDict):
@@ -29,11 +30,11 @@ class SetRule(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     prefix: str = ""
-    read: list[str] = []
-    create: list[str] = []
-    update: list[str] = []
-    delete: list[str] = []
-    write: list[str] = []
+    read: list[Reader] = []
+    create: list[Writer] = []
+    update: list[Writer] = []
+    delete: list[Writer] = []
+    write: list[Writer] = []
 
 
 class SetTable(msgspec.Struct, forbid_unknown_fields=True):

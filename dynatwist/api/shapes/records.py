@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ..limits import MAX_BATCH, MAX_IDEMPOTENCY_KEY_BYTES
+from .names import Key
 
 Value = dict[str, Any]
 """A value: a JSON object."""
@@ -51,7 +52,7 @@ class Deleted(TypedDict):
 class Keys(msgspec.Struct):
     """Which records are wanted."""
 
-    keys: Annotated[list[str], Meta(max_length=MAX_BATCH, examples=[["profile", "settings"]])]
+    keys: Annotated[list[Key], Meta(max_length=MAX_BATCH, examples=[["profile", "settings"]])]
 
 
 class Op(msgspec.Struct):
@@ -62,7 +63,7 @@ class Op(msgspec.Struct):
     """
 
     op: Literal["put", "delete"]
-    key: str
+    key: Key
     value: msgspec.Raw | UnsetType = UNSET
     idempotency_key: Annotated[str, Meta(min_length=1, max_length=MAX_IDEMPOTENCY_KEY_BYTES)] | None = None
 
