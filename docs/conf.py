@@ -1,14 +1,17 @@
 """Sphinx configuration; also writes what pages include from the code."""
 
+import sys
 from pathlib import Path
 
 from dynatwist import __version__
 from dynatwist.figures import FIGURES
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 project = "DynaTwist"
 author = "The DynaTwist developers"
 release = __version__
-extensions = ["sphinx.ext.autodoc", "sphinx_click"]
+extensions = ["sphinx.ext.autodoc", "sphinx_click", "api_page"]
 autodoc_typehints = "description"
 exclude_patterns = ["_build"]
 html_theme = "furo"

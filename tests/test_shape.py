@@ -18,6 +18,7 @@ REASONS = {
     "Call": A_VALUE,
     "Operation": A_VALUE,
     "NodeConfig": A_VALUE,
+    "Stats": A_VALUE,
     "SwimSettings": A_VALUE,
     "Limits": A_VALUE,
     "Recovered": A_VALUE,

@@ -15,40 +15,48 @@ from dynatwist.requests.table_list import TableList
 from .context import Context
 from .data import DataRoutes
 from .limits import check_table, check_user, parse_object, string_of
+from .openapi.codes import AGREEING
+from .openapi.described import Described, Who
+from .openapi.parameters import AFTER, PREFIX, whole
+from .openapi.records import DELETING, GETTING, PUTTING
 from .request import Answer, Request, json_answer
+from .shapes.accounts import Created, Done, GivenSecret, Users
+from .shapes.cluster import Forgetting, RegisteredMember, Registry, Saved, TableCount, TableKeys, Tables
+from .shapes.records import Record, Unmet
 
-MAX_PAGE_KEYS = 1000
-"""Keys of one answer; the longest possible ones make a megabyte."""
-
-MAX_PAGE_TABLES = 1000
-"""Tables of one answer."""
+MAX_PAGE = 1000
+"""Tables, users or keys of one answer; the longest possible keys make a megabyte."""
+LIMIT = whole("limit", "So many at most.", low=1, high=MAX_PAGE, default=MAX_PAGE)
 
 
 class AdminRoutes:
-    """See the module. Every method may raise `ApiError`."""
+    """The administrator's: any table, any record, users, the registry. Every method may raise `ApiError`."""
 
     def __init__(self, context: Context, data: DataRoutes, table_list: TableList) -> None:
         self._context = context
         self._data = data
         self.table_list = table_list
 
+    @Described(who=Who.ADMIN, parameters=(AFTER, LIMIT), gives={200: Tables})
     async def tables(self, request: Request) -> Answer:
-        """The tables of the cluster that hold records or have settings, a page at a time."""
+        """List the tables of the cluster that hold records or have settings, a page at a time."""
         self._context.require_admin(request)
-        limit = request.integer("limit", MAX_PAGE_TABLES, 1, MAX_PAGE_TABLES)
-        page = await self.table_list.page(request.query.get("after", ""), limit)
-        tables = [{"name": one.name, "keys": one.keys, "has_settings": one.has_settings} for one in page.tables]
+        page = await self.table_list.page(request.query.get("after", ""), LIMIT.of(request))
+        tables: list[TableCount] = [
+            {"name": one.name, "keys": one.keys, "has_settings": one.has_settings} for one in page.tables
+        ]
         registry = self._context.cluster.registry
         members = (*registry.members, *registry.previous) if registry is not None else ()
         missing = sorted({one.address for one in members if one.node_id in page.missing})
-        return json_answer(200, {"tables": tables, "next_after": page.next_after, "missing": missing})
+        return json_answer(200, Tables(tables=tables, next_after=page.next_after, missing=missing))
 
+    @Described(who=Who.ADMIN, parameters=(PREFIX, AFTER, LIMIT), gives={200: TableKeys}, refuses=("unavailable",))
     async def keys(self, request: Request, table: str) -> Answer:
-        """The keys of a table, a page at a time."""
+        """List the keys of a table, a page at a time."""
         self._context.require_ready()
         self._context.require_admin(request)
         check_table(table, self._context.limits)
-        left = request.integer("limit", MAX_PAGE_KEYS, 1, MAX_PAGE_KEYS)
+        left = LIMIT.of(request)
         prefix = request.query.get("prefix", "")
         after: str | None = request.query.get("after", "")
         names: list[str] = []
@@ -60,18 +68,22 @@ class AdminRoutes:
             found = [name for name, _ in page.names]
             names += found
             left, after = left - len(found), page.next_after
-        return json_answer(200, {"table": table, "keys": names, "next_after": after})
+        return json_answer(200, TableKeys(table=table, keys=names, next_after=after))
 
+    @Described(who=Who.ADMIN, **GETTING)
     async def get(self, request: Request, table: str, key: str) -> Answer:
-        """Any record."""
+        """Read any record."""
         self._context.require_admin(request)
         return await self._data.get(request, table, key)
 
+    @Described(who=Who.ADMIN, **PUTTING | {"gives": {200: Record, 412: Unmet}})
     async def put(self, request: Request, table: str, key: str) -> Answer:
-        """200 the record, also a new one; any record may be written, and its owner stays."""
+        """Put any record: 200, also for a new one. The owner stays."""
         self._context.require_admin(request)
-        return msgspec.structs.replace(await self._data.put(request, table, key), status=200)
+        answer = await self._data.put(request, table, key)
+        return msgspec.structs.replace(answer, status=200) if answer.status == 201 else answer
 
+    @Described(who=Who.ADMIN, **DELETING)
     async def delete(self, request: Request, table: str, key: str) -> Answer:
         """Delete any record."""
         self._context.require_admin(request)
@@ -79,61 +91,71 @@ class AdminRoutes:
 
     # Users
 
+    @Described(who=Who.ADMIN, parameters=(AFTER, LIMIT), gives={200: Users})
     async def users(self, request: Request) -> Answer:
-        """The users, a page at a time."""
+        """List the users, a page at a time."""
         self._context.require_ready()
         self._context.require_admin(request)
-        limit = request.integer("limit", MAX_PAGE_KEYS, 1, MAX_PAGE_KEYS)
+        limit = LIMIT.of(request)
         page = self._context.users.page(request.query.get("after", ""), limit)
         next_after = page[-1][0] if len(page) == limit else None
-        return json_answer(200, {"users": [{"name": name} for name, _ in page], "next_after": next_after})
+        return json_answer(200, Users(users=[{"name": name} for name, _ in page], next_after=next_after))
 
-    async def create_user(self, request: Request, name: str) -> Answer:
-        """201; 409 when there is one of that name."""
+    @Described(
+        who=Who.ADMIN,
+        takes=GivenSecret,
+        example={"secret": "a long secret"},
+        gives={201: Created},
+        refuses=("weak_secret", "user_exists", *AGREEING),
+    )
+    async def create_user(self, request: Request, user: str) -> Answer:
+        """Make a user; 409 when there is one of that name."""
         self._context.require_ready()
         self._context.require_admin(request)
-        check_user(name)
-        secret = string_of(parse_object(request.body, self._context.limits, "secret"), "secret")
+        check_user(user)
+        fields = parse_object(request.body, self._context.limits, *GivenSecret.__struct_fields__)
+        secret = string_of(fields, "secret")
         require_strong(secret)
-        await self._context.users.create(name, secret)
-        return json_answer(201, {"status": "created", "name": name})
+        await self._context.users.create(user, secret)
+        return json_answer(201, Created(status="created", name=user))
 
-    async def delete_user(self, request: Request, name: str) -> Answer:
-        """200; what the user owns stays."""
+    @Described(who=Who.ADMIN, gives={200: Done}, refuses=("no_such_user", *AGREEING))
+    async def delete_user(self, request: Request, user: str) -> Answer:
+        """End a user; what the user owns stays."""
         self._context.require_ready()
         self._context.require_admin(request)
-        await self._context.users.delete(name)
-        return json_answer(200, {"status": "deleted"})
+        await self._context.users.delete(user)
+        return json_answer(200, Done(status="deleted"))
 
-    async def logout_user(self, request: Request, name: str) -> Answer:
-        """200; all tokens of the user stop working."""
+    @Described(who=Who.ADMIN, gives={200: Done}, refuses=("no_such_user", *AGREEING))
+    async def logout_user(self, request: Request, user: str) -> Answer:
+        """Log a user out: all tokens of the user stop working, everywhere."""
         self._context.require_ready()
         self._context.require_admin(request)
-        await self._context.users.logout(name)
-        return json_answer(200, {"status": "logged out"})
+        await self._context.users.logout(user)
+        return json_answer(200, Done(status="logged out"))
 
     # Members
 
+    @Described(who=Who.ADMIN, gives={200: Registry})
     async def members(self, request: Request) -> Answer:
-        """The registry."""
+        """Show the registry: who is a member."""
         self._context.require_admin(request)
         registry = self._context.cluster.registry
         if registry is None:
-            return json_answer(200, {"version": 0, "members": [], "changing": False})
-        return json_answer(
-            200,
-            {
-                "version": registry.version,
-                "cluster": registry.cluster_id.hex(),
-                "replicas": registry.replicas,
-                "changing": registry.changing,
-                "zoned": registry.zoned,
-                "members": [self._member(member) for member in registry.members],
-                "leaving": [self._member(one) for one in registry.previous if one.node_id not in registry.ids],
-            },
-        )
+            return json_answer(200, Registry(version=0, members=[], changing=False))
+        shown: Registry = {
+            "version": registry.version,
+            "cluster": registry.cluster_id.hex(),
+            "replicas": registry.replicas,
+            "changing": registry.changing,
+            "zoned": registry.zoned,
+            "members": [self._member(member) for member in registry.members],
+            "leaving": [self._member(one) for one in registry.previous if one.node_id not in registry.ids],
+        }
+        return json_answer(200, shown)
 
-    def _member(self, member: Member) -> dict[str, object]:
+    def _member(self, member: Member) -> RegisteredMember:
         return {
             "id": member.node_id.hex(),
             "address": member.address,
@@ -142,20 +164,22 @@ class AdminRoutes:
             "reachable": self._context.cluster.peers.is_reachable(member.node_id),
         }
 
-    async def forget(self, request: Request, name: str) -> Answer:
+    @Described(who=Who.ADMIN, gives={202: Forgetting}, refuses=("no_such_member", "last_member"))
+    async def forget(self, request: Request, member: str) -> Answer:
         """Strike out a member, by address or id. One that still runs hands its data off first."""
         self._context.require_admin(request)
         self._context.require_ready()
         registry = self._context.cluster.registry
         assert registry is not None
-        member = next((one for one in registry.members if name in (one.address, one.node_id.hex())), None)
-        if member is None:
+        found = next((one for one in registry.members if member in (one.address, one.node_id.hex())), None)
+        if found is None:
             raise ApiError(404, "no_such_member", "there is no such member; name it as HOST:PORT or by its id")
         if len(registry.members) == 1:
             raise ApiError(409, "last_member", "this is the last member")
-        self._context.registrar.forget(member.node_id)
-        return json_answer(202, {"status": "forgetting", "id": member.node_id.hex(), "address": member.address})
+        self._context.registrar.forget(found.node_id)
+        return json_answer(202, Forgetting(status="forgetting", id=found.node_id.hex(), address=found.address))
 
+    @Described(who=Who.ADMIN, gives={200: Saved}, refuses=("disk",))
     async def save(self, request: Request) -> Answer:
         """Make a cold save now, and answer when it is on disk."""
         self._context.require_admin(request)
@@ -164,4 +188,4 @@ class AdminRoutes:
             await saved
         except OSError as error:
             raise ApiError(507, "disk", f"the cold save failed: {error.strerror}") from None
-        return json_answer(200, {"status": "saved", "saves": self._context.saver.saves})
+        return json_answer(200, Saved(status="saved", saves=self._context.saver.saves))

@@ -24,7 +24,10 @@ from dynatwist.requests.tables import TABLES_TABLE, Consistency, Tables
 
 from .context import Context
 from .limits import check_prefix, check_table
+from .openapi.described import Described, Who
+from .openapi.parameters import AFTER, PARTIAL, PREFIX
 from .request import Answer, Request, json_answer
+from .shapes.backups import BackedUpRecords, BackedUpTables
 
 SYSTEM_TABLES = (TABLES_TABLE, GROUPS_TABLE, SERVICES_TABLE, USERS_TABLE)
 """In the order in which they are read. When a service token was used, and tickets of half a minute, are not kept."""
@@ -39,8 +42,11 @@ class BackupRoutes:
         self._context = context
         self._source = source
 
+    @Described(
+        who=Who.ADMIN, parameters=(AFTER, PARTIAL), gives={200: BackedUpTables}, refuses=("unavailable", "upgrading")
+    )
     async def tables(self, request: Request) -> Answer:
-        """The tables that have records, at whatever member, a page at a time; the system's are at the end."""
+        """List the tables that have records, at whatever member, a page at a time; the system's are at the end."""
         self._enter(request)
         cluster = self._context.cluster
         require_release(cluster, cluster.peers.lacks_backups)
@@ -58,8 +64,11 @@ class BackupRoutes:
         consistency = consistency_of(self._context.coordinator.tables, name)
         return {"name": name, "consistency": consistency, "keys_about": round(cluster.store.live.of(name) / share)}
 
+    @Described(
+        who=Who.ADMIN, parameters=(PREFIX, AFTER, PARTIAL), gives={200: BackedUpRecords}, refuses=("unavailable",)
+    )
     async def page(self, request: Request, table: str) -> Answer:
-        """Records of a table, in order of keys, a page at a time."""
+        """Read records of a table with all that bringing them back needs, in order of keys, a page at a time."""
         self._enter(request)
         if table not in SYSTEM_TABLES:
             check_table(table, self._context.limits)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 import msgspec
+from msgspec import UNSET
 from twisted.internet.defer import Deferred
 
 from dynatwist.auth.tokens import Identity
@@ -13,8 +12,9 @@ from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Kind, Operation
 
 from .intake import Intake
-from .limits import Limits, check_depth
-from .record_door import MAX_TTL_S, Outcome, RecordDoor, Terms
+from .limits import MAX_TTL_S, Limits, check_depth
+from .record_door import Outcome, RecordDoor, Terms
+from .shapes.records import Op
 from .views import tag_of_written, version_of_written
 
 STEP = 16
@@ -23,16 +23,7 @@ STEP_BYTES = 64 << 10
 """And so much of them, or one that is longer."""
 
 
-class _Op(msgspec.Struct):
-    op: Literal["put", "delete"]
-    key: str
-    value: msgspec.Raw = msgspec.Raw(b"")
-    ttl: Annotated[int, msgspec.Meta(ge=1, le=MAX_TTL_S)] | None = None
-    if_none_match: bool = False
-    idempotency_key: str | None = None
-
-
-_OP = msgspec.json.Decoder(_Op)
+_OP = msgspec.json.Decoder(Op)
 _SHAPE = (
     'an operation is {"op": "put" or "delete", "key": string, "value"?, "ttl"?: seconds, "if_none_match"?: true, '
     f'"idempotency_key"?}}; a ttl is at most {MAX_TTL_S}'
@@ -100,7 +91,7 @@ class Batch:
             op = _OP.decode(text)
         except (msgspec.DecodeError, RecursionError):
             raise ApiError(400, "malformed", _SHAPE) from None
-        value = bytes(op.value)
+        value = b"" if op.value is UNSET else bytes(op.value)
         if op.op == "put" and not value.startswith(b"{"):
             raise ApiError(400, "not_an_object", '"value" must be a JSON object')
         if op.op == "delete" and (op.ttl is not None or op.if_none_match):

@@ -14,14 +14,32 @@ from dynatwist.requests.conflicts import Conflicts, Shown
 from .context import Context
 from .data import LONG_BYTES
 from .limits import check_table
+from .openapi.codes import READING
+from .openapi.described import Described, Who
+from .openapi.parameters import CONFLICT, Parameter, whole
 from .request import Answer, Request, json_answer
+from .shapes.records import Conflict, Settled
 from .views import record_json
 
 USUAL_PAGE, MAX_PAGE = 100, 1000
+TABLE = Parameter(
+    name="table",
+    text="Only those of this table.",
+    schema={},
+    like="table",
+)
+AFTER = Parameter(
+    name="after",
+    text="Only those behind this one: an id, or `X-Next-After` of the page before.",
+    schema={"anyOf": [CONFLICT, {"const": ""}]},
+    refuses=("bad_after",),
+)
+LIMIT = whole("limit", "So many at most.", low=1, high=MAX_PAGE, default=USUAL_PAGE)
+_HEADERS = ("X-Replicas", "X-Partial")
 
 
 class ConflictRoutes:
-    """See the module. Every method may raise `ApiError`.
+    """Values that lost a concurrent write. Every method may raise `ApiError`.
 
     What may be seen follows from the rules of today: a conflict is shown to whoever may read the value that lost, and
     what is held and what it lost against as well. Whose own value lost sees that in any case, since it was
@@ -32,8 +50,15 @@ class ConflictRoutes:
         self._context = context
         self.conflicts = conflicts
 
+    @Described(
+        who=Who.USER,
+        parameters=(TABLE, AFTER, LIMIT),
+        gives={200: list[Conflict]},
+        headers=(*_HEADERS, "X-Next-After"),
+        refuses=("unavailable",),
+    )
     async def list(self, request: Request) -> Answer:
-        """``[{"id", "table", "key", "lost": record, "won": {...}, "at"}]``, the newest first."""
+        """List values that lost a concurrent write, the newest first, as far as the caller may see them."""
         context = self._context
         context.require_ready()
         identity = context.identify(request)
@@ -42,7 +67,7 @@ class ConflictRoutes:
             check_table(table, context.limits)
         after = request.query.get("after")
         position = _id_of(after, "after") if after else b""
-        limit = request.integer("limit", USUAL_PAGE, 1, MAX_PAGE)
+        limit = LIMIT.of(request)
         context.require_unread_room(identity.uid, LONG_BYTES)
         page = await self.conflicts.page(table or "", position, limit, lambda one: self._may_see(identity, one))
         body = b"[" + b",".join([self._json(identity, one) for one in page.conflicts]) + b"]"
@@ -52,12 +77,16 @@ class ConflictRoutes:
             headers["X-Next-After"] = page.next_after.hex()
         return Answer(200, body, headers=headers, holder=identity.uid)
 
-    async def settle(self, request: Request, name: str) -> Answer:
-        """200; it is shown no more. 404 where the caller may see none, 403 without the right to update."""
+    @Described(who=Who.USER, gives={200: Settled}, headers=_HEADERS, refuses=("not_found", "forbidden", *READING))
+    async def settle(self, request: Request, conflict: str) -> Answer:
+        """Settle a conflict: it is shown no more, by any node.
+
+        404 where the caller may see none, 403 without the right to update the record.
+        """
         context = self._context
         context.require_ready()
         identity = context.identify(request)
-        found, missing = await self.conflicts.find(_id_of(name, "id"))
+        found, missing = await self.conflicts.find(_id_of(conflict, "id"))
         if found is None or not self._may_see(identity, found):
             text = "there is no such conflict, or it is settled already"
             raise ApiError(404, "not_found", text, self._said_of(missing))
@@ -68,7 +97,7 @@ class ConflictRoutes:
         if not count:
             text = "no member has noted it durably; it may be settled yet: try again"
             raise ApiError(503, "unavailable", text, {**headers, "Retry-After": "1"})
-        return json_answer(200, {"status": "settled", "id": name}, headers)
+        return json_answer(200, Settled(status="settled", id=conflict), headers)
 
     # Rights
 

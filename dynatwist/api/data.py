@@ -21,9 +21,14 @@ from .batch import Batch
 from .context import Context
 from .followed import id_of
 from .limits import MAX_BATCH, check_key, check_table, parse_object
+from .openapi.codes import READING, WRITING
+from .openapi.described import Described, Who
+from .openapi.parameters import AFTER, PREFIX, TTL, R, W, whole
+from .openapi.records import DELETING, GETTING, PATCHING, PUTTING
 from .pieces import SHORT_BYTES, answer_in_pieces
 from .record_door import Outcome, RecordDoor, Refused, terms_of
 from .request import REPRESENTATION, Answer, Request, error_answer, json_answer
+from .shapes.records import Deleted, Keys, Ops, Record, Results
 from .views import record_json, refused_json, tag_of_written, version_of_written, written_json
 
 LONG_BYTES = 64 << 10
@@ -31,6 +36,7 @@ LONG_BYTES = 64 << 10
 MOST_AT_ONCE = 64
 """Keys of one ``POST /{table}/keys`` that are read together, where their records are small."""
 
+LIMIT = whole("limit", "So many at most; usually all.", low=1, high=1_000_000, default=0)
 LEFT_OUT = (403, 404)
 """Of many keys, those that are others' and those that are not there."""
 
@@ -38,6 +44,8 @@ T = TypeVar("T")
 
 
 class _Ops(msgspec.Struct):
+    """`Ops`, each of them as it was sent: one that is malformed has an outcome of its own."""
+
     ops: list[msgspec.Raw]
 
 
@@ -45,8 +53,11 @@ _KEYS = msgspec.json.Decoder(list[str])
 _BATCH = msgspec.json.Decoder(_Ops)
 
 
+_NEEDED_TTL = msgspec.structs.replace(TTL, is_required=True)
+
+
 class DataRoutes:
-    """See the module. Every method may raise `ApiError`."""
+    """Records: one, many, or a table's. Every method may raise `ApiError`."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -54,26 +65,31 @@ class DataRoutes:
 
     # One key
 
+    @Described(who=Who.USER, **PUTTING)
     async def put(self, request: Request, table: str, key: str) -> Answer:
-        """201 the record."""
+        """Put a record: 201 the record."""
         return await self._served(Kind.PUT, request, table, key)
 
+    @Described(who=Who.USER, **PATCHING)
     async def patch(self, request: Request, table: str, key: str) -> Answer:
-        """200 the merged record (RFC 7396)."""
+        """Merge into a record (RFC 7396): 200 the merged record."""
         return await self._served(Kind.PATCH, request, table, key)
 
+    @Described(who=Who.USER, **PATCHING | {"takes": None, "parameters": (_NEEDED_TTL, *PATCHING["parameters"][1:])})
     async def touch(self, request: Request, table: str, key: str) -> Answer:
-        """200 the record, with a new end and the same value: a patch that changes nothing else."""
-        if request.query.get("ttl") is None:
+        """Give a record a new end: 200 the record, with the same value."""
+        if request.query.get(_NEEDED_TTL.name) is None:
             raise ApiError(400, "bad_ttl", "say how long it is to live from now on: ?ttl=SECONDS")
         return await self._served(Kind.PATCH, msgspec.structs.replace(request, body=b"{}"), table, key)
 
+    @Described(who=Who.USER, **DELETING)
     async def delete(self, request: Request, table: str, key: str) -> Answer:
-        """200; 404 when it was not there."""
+        """Delete a record; 404 when it was not there."""
         return await self._served(Kind.DELETE, request, table, key)
 
+    @Described(who=Who.READER, **GETTING)
     async def get(self, request: Request, table: str, key: str) -> Answer:
-        """200 the record; 304 when ``If-None-Match`` names it."""
+        """Read a record; 304 when ``If-None-Match`` names it."""
         return await self._served(Kind.GET, request, table, key)
 
     def _served(self, kind: Kind, request: Request, table: str, key: str) -> Deferred[Answer]:
@@ -128,16 +144,17 @@ class DataRoutes:
         if kind is Kind.GET and tag in request.etags("if-none-match"):
             return Answer(304, headers=headers, holder=holder)
         if kind is Kind.DELETE:
-            return json_answer(200, {"status": "deleted", "version": version_of_written(result)}, headers)
+            return json_answer(200, Deleted(status="deleted", version=version_of_written(result)), headers)
         body = record_json(record, tag) if result.was is None else written_json(operation, result)
         return Answer(201 if kind is Kind.PUT else 200, body, headers=headers, holder=holder)
 
     # Many keys
 
+    @Described(who=Who.READER, parameters=(PREFIX, AFTER, LIMIT, R), gives={200: list[str]}, refuses=READING)
     async def keys(self, request: Request, table: str) -> Answer:
-        """The keys that the caller may read, in order."""
+        """List the keys that the caller may read, in order."""
         identity = self._enter_reading(request, table)
-        limit = request.integer("limit", 0, 1, 1_000_000)
+        limit = LIMIT.of(request)
         level = request.level("r")
         prefix, after = request.query.get("prefix", ""), request.query.get("after", "")
         names = self._names(identity, table, prefix, after, level, limit)
@@ -158,10 +175,18 @@ class DataRoutes:
                 return
             after = page.next_after
 
+    @Described(
+        who=Who.READER,
+        takes=Keys,
+        example={"keys": ["profile", "settings"]},
+        parameters=(R,),
+        gives={200: dict[str, Record]},
+        refuses=("bad_key", *READING),
+    )
     async def get_many(self, request: Request, table: str) -> Answer:
-        """``{key: record}`` of those that exist and the caller may read."""
+        """Read many records: those that exist and the caller may read, by key."""
         identity = self._enter_reading(request, table)
-        keys = _keys_of(parse_object(request.body, self.context.limits, "keys"))
+        keys = _keys_of(parse_object(request.body, self.context.limits, *Keys.__struct_fields__))
         for key in keys:
             check_key(key, self.context.limits)
         records = self._records(identity, table, list(dict.fromkeys(keys)), request.level("r"))
@@ -186,8 +211,9 @@ class DataRoutes:
             at_once = min(2 * at_once, MOST_AT_ONCE) if sum(map(len, piece)) < SHORT_BYTES else 1
             yield piece
 
+    @Described(who=Who.READER, parameters=(R,), gives={200: dict[str, Record]}, refuses=READING)
     async def store(self, request: Request, table: str) -> Answer:
-        """``{key: record}`` of all that the caller may read."""
+        """Read a whole table: all records that the caller may read, by key, streamed."""
         identity = self._enter_reading(request, table)
         records = self._store(identity, table, request.level("r"))
         return await answer_in_pieces(b"{", records, b"}", self.context.holder_of(identity, request))
@@ -212,8 +238,19 @@ class DataRoutes:
 
     # Batches
 
+    @Described(
+        who=Who.USER,
+        takes=Ops,
+        example={"ops": [{"op": "put", "key": "profile", "value": {"level": 42}}, {"op": "delete", "key": "old"}]},
+        parameters=(W,),
+        gives={200: Results},
+        refuses=WRITING,
+    )
     async def batch(self, request: Request, table: str) -> Answer:
-        """An outcome for each operation; they are independent of each other, and wait for log and peers together."""
+        """Carry out many operations: an outcome for each.
+
+        They are independent of each other, and wait for log and peers together.
+        """
         self.context.require_ready()
         identity = self.context.identify(request)
         check_table(table, self.context.limits)

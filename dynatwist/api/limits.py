@@ -16,14 +16,19 @@ from dynatwist.errors import ApiError
 from dynatwist.model.ring import is_system_table
 
 RESERVED_TABLES = frozenset(
-    {"admin", "auth", "heartbeat", "healthz", "readyz", "membership", "stats", "metrics", "conflicts", "ws"}
-)
+    (
+        "admin", "auth", "heartbeat", "healthz", "readyz", "membership", "stats", "metrics", "conflicts", "ws",
+        "openapi.json", "docs",
+    )
+)  # fmt: skip
 MAX_USER_CHARS = 128
 """A name stands in each record of its user, and in log lines."""
 MAX_SECRET_BYTES = 1024
 """Hashing takes the same time for any length; a longer body is only work."""
 MAX_IDEMPOTENCY_KEY_BYTES = 128
 """As the contract with clients has it; only a hash is kept."""
+MAX_TTL_S = 10 * 365 * 24 * 3600
+"""Ten years: what lives longer may as well live for ever, and a larger number is a slip of milliseconds for seconds."""
 MAX_BATCH = 1000
 """Some ten milliseconds of work, taken in over several turns."""
 

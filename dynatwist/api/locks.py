@@ -34,31 +34,53 @@ from dynatwist.runtime import Clock, cancel
 
 from .context import Context
 from .limits import check_idempotency_key, check_key, check_table, parse_object
+from .openapi.codes import WRITING
+from .openapi.described import Described, Who
+from .openapi.parameters import ETAG_OF_LOCK, IDEMPOTENCY_KEY, whole
 from .request import Answer, Request, json_answer
+from .shapes.records import Held, Holder, Released, Terms
+from .shapes.records import Record as ShownRecord
 from .views import failure_of, record_json, version_of_written
 
 USUAL_TTL_S = 15
 """A holder that dies keeps others waiting so long at most."""
 MAX_TTL_S = 3600
+_TERMS = Terms.__struct_fields__
 MAX_WAIT_S = 60
 """Proxies give up on a request after a minute, as a rule; whoever waits longer asks again."""
 LOOK_EVERY_S = 1.0
 """The first in line looks by itself, too: news of a release may be lost with the node that had it."""
 AFTER_END_S = 0.02
 """A lock ends when a majority of the clocks has passed its end; they are a few milliseconds apart."""
+WAIT = whole("wait", "Seconds to wait in line for a lock that is held.", low=0, high=MAX_WAIT_S, default=0)
+_HEADERS = ("ETag", "X-Replicas")
 
 
 class LockRoutes:
-    """See the module. Every method may raise `ApiError`."""
+    """Locks on keys of strong tables. Every method may raise `ApiError`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._lines: dict[Key, deque[_News]] = {}
 
+    @Described(
+        who=Who.USER,
+        takes=Terms,
+        is_optional=True,
+        example={"ttl": 15, "note": "nightly build"},
+        parameters=(WAIT, IDEMPOTENCY_KEY),
+        gives={201: ShownRecord, 409: Held},
+        headers=_HEADERS,
+        refuses=("locked", "lock_ended", "not_strong", "bad_ttl", "too_many", *WRITING),
+    )
     async def take(self, request: Request, table: str, key: str) -> Answer:
-        """201 the record; 409 and the holder, when ``?wait=`` is over."""
-        identity = self._check(request, table, key)
-        given = parse_object(request.body, self._context.limits, "ttl", "note") if request.body else {}
+        """Take a lock: 201 the record, or 409 and the holder, when ``?wait=`` is over.
+
+        The record's ``version`` is the fencing number.
+        """
+        identity = self._enter(request, table, key)
+        self._require_strong(table)
+        given = parse_object(request.body, self._context.limits, *_TERMS) if request.body else {}
         value = msgspec.json.encode({"note": given.get("note")})
         granted = self._context.rights.at(identity, (table, key)).may
         operation = Operation(
@@ -72,21 +94,35 @@ class LockRoutes:
             name=_name(request, identity, b"take", value, b"%d" % _ttl_ms(given)),
             may=May(granted.create, Scope.ANY, Scope.NONE),  # whoever's it is: a lock that is held is not written over
         )
-        wait_s = request.integer("wait", 0, 0, MAX_WAIT_S)
+        wait_s = WAIT.of(request)
         until_s = self._context.cluster.runtime.monotonic_s() + wait_s
         result = await self._context.coordinator.execute(operation)
         if result.code is Code.PRECONDITION and wait_s:
             result = await self._in_line(identity, operation, until_s)
         if result.code is Code.PRECONDITION and result.record is not None:
             holder = self._holder(identity, operation.key, result.record)
-            return json_answer(409, {"error": "the lock is held", "code": "locked", "holder": holder})
+            return json_answer(409, Held(error="the lock is held", code="locked", holder=holder))
         return self._answer(201, result)
 
+    @Described(
+        who=Who.USER,
+        takes=Terms,
+        is_optional=True,
+        example={"ttl": 15},
+        parameters=(ETAG_OF_LOCK, IDEMPOTENCY_KEY),
+        gives={200: ShownRecord, 409: Held},
+        headers=_HEADERS,
+        refuses=("lock_ended", "not_strong", "bad_ttl", *WRITING),
+    )
     async def renew(self, request: Request, table: str, key: str) -> Answer:
-        """200 the record, with another ETag; 412 when the lock is not held by what the ETag names any more."""
-        identity = self._check(request, table, key)
-        asked = parse_object(request.body, self._context.limits, "ttl", "note") if request.body else {}
+        """Renew a lock: 200 the record, with another ETag and a new end.
+
+        412 when the lock is not held by what the ETag names any more. The note stays unless another one is given.
+        """
+        identity = self._enter(request, table, key)
+        asked = parse_object(request.body, self._context.limits, *_TERMS) if request.body else {}
         given, tags = asked, _tags(request)
+        self._require_strong(table)
         held = await self._context.coordinator.execute(Operation(Kind.GET, (table, key), Level.MAJORITY))
         if held.code is Code.OK and held.record is not None and "note" not in given:
             given = {**asked, "note": msgspec.Raw(_note(held.record))}
@@ -106,10 +142,17 @@ class LockRoutes:
         )
         return self._answer(200, await self._context.coordinator.execute(operation))
 
+    @Described(
+        who=Who.USER,
+        parameters=(ETAG_OF_LOCK, IDEMPOTENCY_KEY),
+        gives={200: Released, 409: Held},
+        refuses=("not_strong", "not_found", *WRITING),
+    )
     async def release(self, request: Request, table: str, key: str) -> Answer:
-        """200; 412 when the lock is not held by what the ETag names any more."""
-        identity = self._check(request, table, key)
+        """Release a lock; 412 when it is not held by what the ETag names any more."""
+        identity = self._enter(request, table, key)
         may, tags = self._context.rights.at(identity, (table, key)).may, _tags(request)
+        self._require_strong(table)
         operation = Operation(
             Kind.DELETE,
             (table, key),
@@ -122,23 +165,24 @@ class LockRoutes:
         result = await self._context.coordinator.execute(operation)
         if result.code is not Code.OK or result.record is None:
             raise failure_of(result)
-        return json_answer(200, {"status": "released", "version": version_of_written(result)})
+        return json_answer(200, Released(status="released", version=version_of_written(result)))
 
-    def _check(self, request: Request, table: str, key: str) -> Identity:
+    def _enter(self, request: Request, table: str, key: str) -> Identity:
         context = self._context
         context.require_ready()
         check_table(table, context.limits)
         check_key(key, context.limits)
-        identity = context.identify(request)
-        if context.coordinator.tables.consistency(table) is not Consistency.STRONG:
+        return context.identify(request)
+
+    def _require_strong(self, table: str) -> None:
+        if self._context.coordinator.tables.consistency(table) is not Consistency.STRONG:
             raise ApiError(
                 409, "not_strong", f"locks need a strong table; an administrator makes one by PUT /admin/tables/{table}"
             )
-        return identity
 
-    def _holder(self, identity: Identity, key: Key, record: Record) -> dict[str, object]:
+    def _holder(self, identity: Identity, key: Key, record: Record) -> Holder:
         """Who holds a lock, for those who find it held; where rules say who may read, for these only."""
-        holder: dict[str, object] = {"version": record.version, "expires_at": record.expires_ms}
+        holder: Holder = {"version": record.version, "expires_at": record.expires_ms}
         context = self._context
         if context.coordinator.tables.settings(key[0]).access is None or context.may_read(identity, key, record):
             holder |= {"owner": owner_name(record.owner), "note": msgspec.Raw(_note(record))}

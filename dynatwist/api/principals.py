@@ -10,57 +10,50 @@ from dynatwist.errors import ApiError
 from dynatwist.model.access import RIGHTS, WRITE, WRITES
 
 from .context import Context
-from .limits import check_depth, check_group, check_prefix, check_table, check_user
-from .record_door import MAX_TTL_S
+from .limits import MAX_TTL_S, check_depth, check_group, check_prefix, check_table, check_user
+from .openapi.codes import AGREEING
+from .openapi.described import Described, Who
+from .openapi.parameters import AFTER, whole
 from .request import Answer, Request, json_answer
+from .shapes import accounts as shapes
+from .shapes.accounts import MAX_GRANTS, Done, Granted, Members, NewToken, Wanted
 
 MAX_PAGE = 1000
-MAX_GRANTS = 100
+LIMIT = whole("limit", "So many at most.", low=1, high=MAX_PAGE, default=MAX_PAGE)
 
-
-class _Members(msgspec.Struct, forbid_unknown_fields=True):
-    members: list[str]
-
-
-class _Granted(msgspec.Struct, forbid_unknown_fields=True):
-    table: str
-    rights: list[str]
-    prefix: str = ""
-
-
-class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
-    name: str
-    access: list[_Granted]
-    lifetime: int | None = None
-
-
-_MEMBERS = msgspec.json.Decoder(_Members)
-_WANTED = msgspec.json.Decoder(_Wanted)
+_MEMBERS = msgspec.json.Decoder(Members)
+_WANTED = msgspec.json.Decoder(Wanted)
 
 
 class GroupRoutes:
-    """See the module. Every method may raise `ApiError`."""
+    """Groups of users, for rules of tables. Every method may raise `ApiError`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
+    @Described(who=Who.ADMIN, parameters=(AFTER, LIMIT), gives={200: shapes.Groups})
     async def list(self, request: Request) -> Answer:
-        """The groups, a page at a time."""
+        """List the groups, a page at a time."""
         _enter(self._context, request)
-        limit = request.integer("limit", MAX_PAGE, 1, MAX_PAGE)
+        limit = LIMIT.of(request)
         page = self._context.groups.page(request.query.get("after", ""), limit)
         groups = [_shown_group(name, group) for name, group in page]
-        return json_answer(200, {"groups": groups, "next_after": page[-1][0] if len(page) == limit else None})
+        next_after = page[-1][0] if len(page) == limit else None
+        return json_answer(200, shapes.Groups(groups=groups, next_after=next_after))
 
-    async def show(self, request: Request, name: str) -> Answer:
-        """A group."""
+    @Described(who=Who.ADMIN, gives={200: shapes.Group}, refuses=("no_such_group", *AGREEING))
+    async def show(self, request: Request, group: str) -> Answer:
+        """Show a group."""
         _enter(self._context, request)
-        return json_answer(200, _shown_group(name, await self._context.groups.read(check_group(name))))
+        return json_answer(200, _shown_group(group, await self._context.groups.read(check_group(group))))
 
-    async def set(self, request: Request, name: str) -> Answer:
-        """200 the group, with these members and no others."""
+    @Described(
+        who=Who.ADMIN, takes=Members, gives={200: shapes.Group}, refuses=("bad_user", "reserved_name", *AGREEING)
+    )
+    async def set(self, request: Request, group: str) -> Answer:
+        """Set a group: these members and no others. Members of `admins` are administrators."""
         _enter(self._context, request)
-        check_group(name)
+        check_group(group)
         try:
             check_depth(request.body, self._context.limits)
             members = _MEMBERS.decode(request.body).members
@@ -69,32 +62,45 @@ class GroupRoutes:
         if len(members) > MAX_MEMBERS:
             raise ApiError(400, "malformed", f"a group has at most {MAX_MEMBERS} members")
         bound = {one: uid for one in map(check_user, members) if (uid := self._context.users.uid_of(one))}
-        return json_answer(200, _shown_group(name, await self._context.groups.set(name, members, bound)))
+        return json_answer(200, _shown_group(group, await self._context.groups.set(group, members, bound)))
 
-    async def delete(self, request: Request, name: str) -> Answer:
-        """200; rules that name it mean nobody by that."""
+    @Described(who=Who.ADMIN, gives={200: Done}, refuses=("no_such_group", *AGREEING))
+    async def delete(self, request: Request, group: str) -> Answer:
+        """Delete a group; rules that name it mean nobody by that."""
         _enter(self._context, request)
-        await self._context.groups.delete(check_group(name))
-        return json_answer(200, {"status": "deleted"})
+        await self._context.groups.delete(check_group(group))
+        return json_answer(200, Done(status="deleted"))
 
 
 class ServiceRoutes:
-    """See the module. Every method may raise `ApiError`."""
+    """Service tokens, for programs. Every method may raise `ApiError`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
+    @Described(who=Who.ADMIN, parameters=(AFTER, LIMIT), gives={200: shapes.Services})
     async def list(self, request: Request) -> Answer:
-        """The service tokens, a page at a time; never what is secret of them."""
+        """List the service tokens, a page at a time; never what is secret of them."""
         _enter(self._context, request)
         services = self._context.services
-        limit = request.integer("limit", MAX_PAGE, 1, MAX_PAGE)
+        limit = LIMIT.of(request)
         page = services.page(request.query.get("after", ""), limit)
-        tokens = [{**_shown_service(number, one), "last_used": services.used_ms(number)} for number, one in page]
-        return json_answer(200, {"tokens": tokens, "next_after": page[-1][0] if len(page) == limit else None})
+        tokens = [_shown_service(number, one, services.used_ms(number)) for number, one in page]
+        next_after = page[-1][0] if len(page) == limit else None
+        return json_answer(200, shapes.Services(tokens=tokens, next_after=next_after))
 
+    @Described(
+        who=Who.ADMIN,
+        takes=Wanted,
+        example={"name": "worker", "access": [{"table": "jobs", "rights": ["read", "write"]}], "lifetime": 86400},
+        gives={201: NewToken},
+        refuses=(
+            "unknown_right", "bad_prefix", "bad_table", "system_table", "reserved_table", "bad_user", "reserved_name",
+            *AGREEING,
+        ),
+    )  # fmt: skip
     async def create(self, request: Request) -> Answer:
-        """201 the token, which nobody is shown again."""
+        """Make a service token: 201 the token, which nobody is shown again."""
         _enter(self._context, request)
         limits = self._context.limits
         try:
@@ -112,13 +118,14 @@ class ServiceRoutes:
             for one in wanted.access
         )
         number, token = await self._context.services.create(check_user(wanted.name), access, wanted.lifetime)
-        return json_answer(201, {"id": number, "name": wanted.name, "token": token})
+        return json_answer(201, NewToken(id=number, name=wanted.name, token=token))
 
-    async def delete(self, request: Request, number: str) -> Answer:
-        """200; the token stops working everywhere."""
+    @Described(who=Who.ADMIN, gives={200: Done}, refuses=("no_such_token", *AGREEING))
+    async def delete(self, request: Request, token_id: str) -> Answer:
+        """End a service token, everywhere."""
         _enter(self._context, request)
-        await self._context.services.delete(number)
-        return json_answer(200, {"status": "deleted"})
+        await self._context.services.delete(token_id)
+        return json_answer(200, Done(status="deleted"))
 
 
 def _enter(context: Context, request: Request) -> None:
@@ -126,7 +133,7 @@ def _enter(context: Context, request: Request) -> None:
     context.require_admin(request)
 
 
-def _rights_of(granted: _Granted) -> tuple[str, ...]:
+def _rights_of(granted: Granted) -> tuple[str, ...]:
     for right in granted.rights:
         if right not in RIGHTS and right != WRITE:
             known = "read, create, update, delete, and write for the last three"
@@ -135,15 +142,16 @@ def _rights_of(granted: _Granted) -> tuple[str, ...]:
     return tuple(sorted(rights - {WRITE}))
 
 
-def _shown_group(name: str, group: Group) -> dict[str, object]:
-    return {"group": name, "members": group.members}
+def _shown_group(name: str, group: Group) -> shapes.Group:
+    return {"group": name, "members": list(group.members)}
 
 
-def _shown_service(number: str, service: Service) -> dict[str, object]:
+def _shown_service(number: str, service: Service, used_ms: int | None) -> shapes.Service:
     return {
         "id": number,
         "name": service.name,
         "access": [msgspec.to_builtins(one) for one in service.access],
         "created": service.created_ms,
         "expires_at": service.expires_ms or None,
+        "last_used": used_ms,
     }

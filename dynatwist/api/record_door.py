@@ -24,11 +24,9 @@ from dynatwist.replication.request import Code, Kind, Operation, Result
 from .causal import NOTHING_SEEN, CausalToken
 from .context import Context
 from .limits import check_idempotency_key, check_key, check_table, parse_value
+from .openapi.parameters import TTL
 from .request import Request
 from .views import failure_of
-
-MAX_TTL_S = 10 * 365 * 24 * 3600
-"""Ten years: what lives longer may as well live for ever, and a larger number is a slip of milliseconds for seconds."""
 
 Outcome = Result | ApiError
 Done = Callable[[Outcome], None]
@@ -78,7 +76,7 @@ def terms_of(request: Request) -> Terms:
     none_match = request.etags("if-none-match")
     if none_match and none_match != ("*",):
         raise ApiError(400, "bad_condition", "If-None-Match on a write takes only *")
-    ttl_ms = request.integer("ttl", 0, 1, MAX_TTL_S) * 1000
+    ttl_ms = TTL.of(request) * 1000
     terms = Terms(request.level("w"), ttl_ms, request.etags("if-match"), bool(none_match), request.causal())
     return terms.named(request.headers.get("idempotency-key"))
 

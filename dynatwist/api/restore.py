@@ -31,7 +31,10 @@ from dynatwist.requests.tables import PLAIN, TABLES_TABLE, Consistency, Settings
 from .backup import SYSTEM_TABLES
 from .context import Context
 from .limits import check_group, check_key, check_table, check_user, parse_value
+from .openapi.described import Described, Who
 from .request import Answer, Request, json_answer
+from .shapes.backups import BringBack as BringBackBody
+from .shapes.backups import BroughtBack
 from .views import failure_of
 
 MOST_RECORDS = 256
@@ -83,8 +86,9 @@ class RestoreRoutes:
             TABLES_TABLE: self._settings,
         }
 
+    @Described(who=Who.ADMIN, takes=BringBackBody, gives={200: BroughtBack}, refuses=("upgrading",))
     async def records(self, request: Request, table: str) -> Answer:
-        """An outcome for each record, in the same order: ``written``, ``kept``, ``expired``, or an error object."""
+        """Bring records of a backup back; answers what became of each, in the same order."""
         context = self._context
         context.require_ready()
         context.require_admin(request)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/heartbeat", "status.heartbeat"),
-    ("GET", "/healthz", "status.heartbeat"),
+    ("GET", "/healthz", "status.alive"),
     ("GET", "/readyz", "status.ready"),
     ("GET", "/membership", "status.membership"),
     ("GET", "/stats", "status.stats"),
@@ -69,6 +69,18 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
 _PARTS = tuple((method, path[1:].split("/"), name) for method, path, name in ROUTES)
 
 
+def fits(parts: Sequence[str], path: Sequence[str]) -> bool:
+    """Whether a route's segments, plain ones and ``<...>``, stand for those of a path."""
+    return len(parts) == len(path) and all(
+        part.startswith("<") or part == given for part, given in zip(parts, path, strict=True)
+    )
+
+
+def freedom(parts: Sequence[str]) -> int:
+    """How many of them may be anything; of the routes that fit a path, those count that have the fewest."""
+    return sum(part.startswith("<") for part in parts)
+
+
 def find(method: str, path: Sequence[str]) -> tuple[str, list[str]] | None:
     """The handler of a request, and the segments of its path that it is given; ``None`` if there is none.
 
@@ -79,8 +91,6 @@ def find(method: str, path: Sequence[str]) -> tuple[str, list[str]] | None:
     fitting = [
         (name, [given for part, given in zip(parts, path, strict=True) if part.startswith("<")])
         for one, parts, name in _PARTS
-        if one == method
-        and len(parts) == len(path)
-        and all(part.startswith("<") or part == given for part, given in zip(parts, path, strict=True))
+        if one == method and fits(parts, path)
     ]
     return min(fitting, key=lambda one: len(one[1]), default=None)

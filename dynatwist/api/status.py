@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from dynatwist.budget import Budget
 from dynatwist.membership.members import Peer, State
@@ -12,7 +11,9 @@ from dynatwist.model.registry import majority
 from dynatwist.storage.durability import Durability
 
 from .context import VERSION, Context
+from .openapi.described import Described, Media, Who
 from .request import Answer, Request, json_answer
+from .shapes.status import Heartbeat, LocalHealth, Membership, NodeSeen, Readiness, Stats
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -23,21 +24,28 @@ MAX_TABLES = 1000
 
 
 class StatusRoutes:
-    """See the module."""
+    """Liveness, readiness, members, statistics."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._rendered, self._rendered_s = b"", float("-inf")
 
+    @Described(who=Who.ANYBODY, gives={200: Heartbeat})
     def heartbeat(self, request: Request) -> Answer:
-        """The process answers."""
-        return json_answer(200, {"status": "ok", "timestamp": self._context.cluster.store.wall_ms()})
+        """Say whether the process answers."""
+        return json_answer(200, Heartbeat(status="ok", timestamp=self._context.cluster.store.wall_ms()))
 
+    @Described(who=Who.ANYBODY, gives={200: Heartbeat})
+    def alive(self, request: Request) -> Answer:
+        """Say the same, under the name that orchestrators ask for."""
+        return self.heartbeat(request)
+
+    @Described(who=Who.ANYBODY, gives={200: Readiness, 503: Readiness})
     def ready(self, request: Request) -> Answer:
-        """200 when the data routes answer; says what is missing, and what recovery found."""
+        """Say whether the data routes answer, what is missing, and what recovery found."""
         cluster = self._context.cluster
         not_whole = len(cluster.standing.not_whole())
-        body = {
+        body: Readiness = {
             "ready": cluster.standing.is_ready,
             "registered": cluster.ownership.is_registered,
             "partitions_not_whole": not_whole,
@@ -45,29 +53,30 @@ class StatusRoutes:
         }
         return json_answer(200 if cluster.standing.is_ready else 503, body)
 
+    @Described(who=Who.STATUS, gives={200: Membership})
     def membership(self, request: Request) -> Answer:
-        """``{"nodes": {"HOST:PORT": {"status", ...}}, "active_count", "timestamp", ...}``."""
+        """Say who is there, as this node sees it."""
         self._guard(request)
         nodes = self.nodes()
         active = sum(1 for node in nodes.values() if node["status"] == State.ALIVE.value)
         timestamp = self._context.cluster.store.wall_ms()
         swim = self._context.cluster.peers.swim
-        local = {
+        local: LocalHealth = {
             "awareness": swim.awareness.score if swim is not None else 0,
             "suspected": swim.suspected if swim is not None else 0,
             "refutations": swim.claims.refutations if swim is not None else 0,
         }
-        return json_answer(200, {"nodes": nodes, "active_count": active, "timestamp": timestamp, "local": local})
+        return json_answer(200, Membership(nodes=nodes, active_count=active, timestamp=timestamp, local=local))
 
-    def nodes(self) -> dict[str, dict[str, Any]]:
+    def nodes(self) -> dict[str, NodeSeen]:
         """The members by address; of several ids under one address the one that is up."""
         swim = self._context.cluster.peers.swim
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, NodeSeen] = {}
         for peer in sorted(swim.roster.everybody() if swim is not None else [], key=lambda peer: not peer.is_up):
             found.setdefault(f"{peer.host}:{peer.port}", self._node(peer))
         return found
 
-    def _node(self, peer: Peer) -> dict[str, Any]:
+    def _node(self, peer: Peer) -> NodeSeen:
         cluster = self._context.cluster
         mine = peer.node == cluster.me.node_id
         rtt_ms = None if mine else cluster.links.rtt_ms(peer.node)
@@ -89,46 +98,46 @@ class StatusRoutes:
             "rtt_ms": round(rtt_ms, 2) if rtt_ms is not None else None,
         }
 
+    @Described(who=Who.STATUS, gives={200: Stats})
     def stats(self, request: Request) -> Answer:
-        """Counts of this node."""
+        """Show counts of this node."""
         self._guard(request)
         context = self._context
         cluster, store, metrics = context.cluster, context.cluster.store, context.metrics
         registry = cluster.registry
-        return json_answer(
-            200,
-            {
-                "node": cluster.me.address,
-                "version": VERSION,
-                "tables": store.live.page(limit=MAX_TABLES),
-                "table_count": len(store.live),
-                "total_keys": store.live.total,
-                "total_requests": metrics.total_requests,
-                "average_latency_ms": round(metrics.average_latency_ms, 4),
-                "active_sse_connections": metrics.sse_connections,
-                "active_websocket_connections": metrics.websocket_connections,
-                "conflicts": store.conflicts.met,
-                "conflicts_kept": len(store.conflicts),
-                "alarms": store.alarms,
-                "hints": len(store.hints),
-                "store_bytes": store.size_bytes,
-                "tombstones": sum(len(replica.tombstones) for replica in store.replicas),
-                "cold_saves": context.saver.saves,
-                "cold_save_failures": context.saver.failures,
-                "durability": store.wal.durability.value if isinstance(store.wal.durability, Durability) else "",
-                "cluster": {
-                    "id": registry.cluster_id.hex() if registry else None,
-                    "registry_version": cluster.version,
-                    "replicas": registry.replicas if registry else None,
-                    "members": len(registry.members) if registry else 0,
-                    "changing": bool(registry and registry.changing),
-                    "partitions_not_whole": len(cluster.standing.not_whole()),
-                },
+        shown: Stats = {
+            "node": cluster.me.address,
+            "version": VERSION,
+            "tables": store.live.page(limit=MAX_TABLES),
+            "table_count": len(store.live),
+            "total_keys": store.live.total,
+            "total_requests": metrics.total_requests,
+            "average_latency_ms": round(metrics.average_latency_ms, 4),
+            "active_sse_connections": metrics.sse_connections,
+            "active_websocket_connections": metrics.websocket_connections,
+            "conflicts": store.conflicts.met,
+            "conflicts_kept": len(store.conflicts),
+            "alarms": store.alarms,
+            "hints": len(store.hints),
+            "store_bytes": store.size_bytes,
+            "tombstones": sum(len(replica.tombstones) for replica in store.replicas),
+            "cold_saves": context.saver.saves,
+            "cold_save_failures": context.saver.failures,
+            "durability": store.wal.durability.value if isinstance(store.wal.durability, Durability) else "",
+            "cluster": {
+                "id": registry.cluster_id.hex() if registry else None,
+                "registry_version": cluster.version,
+                "replicas": registry.replicas if registry else None,
+                "members": len(registry.members) if registry else 0,
+                "changing": bool(registry and registry.changing),
+                "partitions_not_whole": len(cluster.standing.not_whole()),
             },
-        )
+        }
+        return json_answer(200, shown)
 
+    @Described(who=Who.STATUS, gives={200: Media(METRICS_TYPE, "Text for Prometheus.")})
     def metrics(self, request: Request) -> Answer:
-        """Prometheus text."""
+        """Show this node's metrics, as text for Prometheus."""
         self._guard(request)
         context = self._context
         now_s = context.cluster.runtime.monotonic_s()

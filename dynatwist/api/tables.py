@@ -26,11 +26,13 @@ from dynatwist.requests.table_changes import TableChanges
 from dynatwist.requests.tables import Consistency, Settings
 
 from .context import Context
-from .limits import Limits, check_depth, check_table
-from .record_door import MAX_TTL_S
+from .limits import MAX_TTL_S, Limits, check_depth, check_table
+from .openapi.codes import AGREEING
+from .openapi.described import Described, Who
 from .request import Answer, Request, json_answer
+from .shapes.cluster import SetTable, Table
 
-FIELDS = ("consistency", "access", "default_ttl", "max_value")
+FIELDS = tuple(name for name in SetTable.__struct_fields__ if name != "table")
 MAX_RULES = 100
 MAX_PRINCIPALS = 1000
 """Of one right; many users are a group."""
@@ -39,19 +41,33 @@ MAX_SETTINGS_BYTES = 256 << 10
 
 
 class TableRoutes:
-    """See the module. Every method may raise `ApiError`."""
+    """Settings of tables: how a table is kept, and who may do what in it. Every method may raise `ApiError`."""
 
     def __init__(self, context: Context, changes: TableChanges) -> None:
         self._context = context
         self._changes = changes
 
+    @Described(who=Who.ADMIN, gives={200: Table}, refuses=AGREEING)
     async def show(self, request: Request, table: str) -> Answer:
-        """The settings of a table."""
+        """Show the settings of a table."""
         self._check(request, table)
         return self._shown(table, await self._changes.read(table))
 
+    @Described(
+        who=Who.ADMIN,
+        takes=SetTable,
+        example={"access": [{"prefix": "", "read": ["*"], "create": ["group:editors"], "update": ["owner"]}]},
+        gives={200: Table},
+        refuses=(
+            "bad_setting", "no_setting", "unknown_field", "unknown_right", "unknown_principal", "not_empty",
+            "changed_meanwhile", *AGREEING,
+        ),
+    )  # fmt: skip
     async def set(self, request: Request, table: str) -> Answer:
-        """200 the settings; what is not named stays as it is. 409 to keep records otherwise while there are any."""
+        """Set how a table is kept, or who may do what in it; what is not named stays as it is.
+
+        409 to keep records otherwise while there are any.
+        """
         self._check(request, table)
         given = _fields_of(request.body, self._context.limits)
         limits = self._context.limits
@@ -61,8 +77,9 @@ class TableRoutes:
         settings = await self._changes.set(table, lambda held: msgspec.structs.replace(held, **changes))
         return self._shown(table, settings)
 
+    @Described(who=Who.ADMIN, gives={200: Table}, refuses=("not_empty", "changed_meanwhile", *AGREEING))
     async def reset(self, request: Request, table: str) -> Answer:
-        """200; the table is as one of which nothing was set."""
+        """Take all settings of a table back."""
         self._check(request, table)
         return self._shown(table, await self._changes.set(table, lambda held: Settings()))
 
@@ -80,16 +97,14 @@ class TableRoutes:
     def _shown(self, table: str, settings: Settings) -> Answer:
         usual = PUBLIC if self._context.anonymous_read else USUAL
         rules = settings.access if settings.access is not None else (usual,)
-        return json_answer(
-            200,
-            {
-                "table": table,
-                "consistency": settings.consistency.value,
-                "access": [msgspec.to_builtins(rule) for rule in rules],
-                "default_ttl": settings.default_ttl,
-                "max_value": settings.max_value or self._context.limits.value_bytes,
-            },
-        )
+        shown: Table = {
+            "table": table,
+            "consistency": settings.consistency.value,
+            "access": [msgspec.to_builtins(rule) for rule in rules],
+            "default_ttl": settings.default_ttl,
+            "max_value": settings.max_value or self._context.limits.value_bytes,
+        }
+        return json_answer(200, shown)
 
 
 def _fields_of(body: bytes, limits: Limits) -> dict[str, object]:

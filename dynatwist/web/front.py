@@ -88,9 +88,9 @@ class Front:
         if self._certificates is not None:
             self._certificates.stop()
         stopped = maybeDeferred(self._port.stopListening) if self._port is not None else maybeDeferred(lambda: None)
-        for stream in list(self.app.streams):
+        for stream in list(self.app.live.streams):
             stream.close()
-        for socket in list(self.app.sockets):
+        for socket in list(self.app.live.sockets):
             socket.end(CLOSE_GOING_AWAY, "the node stops")
         return stopped.addCallback(lambda _: self._drained(self._reactor.seconds() + DRAIN_S))
 
@@ -99,7 +99,7 @@ class Front:
 
         def look() -> None:
             busy = [channel for channel in self.site.channels if channel.is_busy]
-            if (busy or self.app.sockets) and self._reactor.seconds() < until_s:
+            if (busy or self.app.live.sockets) and self._reactor.seconds() < until_s:
                 self._reactor.callLater(0.02, look)
                 return
             for channel in list(self.site.channels):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl, unquote_to_bytes
 
+import msgspec
 from klein import Klein
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
@@ -20,79 +18,51 @@ from dynatwist.api.followed import answered as followed
 from dynatwist.api.followed import id_of
 from dynatwist.api.handlers import Handler
 from dynatwist.api.heavy import HEAVY_BYTES
+from dynatwist.api.limits import RESERVED_TABLES
 from dynatwist.api.measured import level_of
-from dynatwist.api.request import Answer, Request, error_answer, json_answer
-from dynatwist.api.routes import ROUTES
-from dynatwist.api.source import Proxies
+from dynatwist.api.openapi.document import Document, Operation
+from dynatwist.api.request import Answer, Request, error_answer
+from dynatwist.api.routes import ROUTES, fits, freedom
 from dynatwist.budget import Charge
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
 
-from .client import NAMES, client_file, client_list
-from .dashboard import dashboard_file
-from .handshake import check_handshake
+from . import live
+from .live import Live
 from .pace import Pace
-from .request import BoundedRequest, headers_of
-from .sse import SseStream
-from .websocket import KvSocket, take_over
+from .pages import ROUTES as PAGES
+from .pages import Pages
+from .request import BoundedRequest, parsed, segment
 
-_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _log = Logger()
 PIECE_BYTES = 1 << 20
 """A page of a listing; see `dynatwist.requests.listing.PAGE_BYTES`."""
 
 
-def parsed(request: BoundedRequest, proxies: Proxies) -> Request:
-    """A twisted.web request, parsed; 400 where it makes no sense."""
-    headers = headers_of(request)
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise ApiError(415, "unsupported_encoding", "send the body without Content-Encoding")
-    query: dict[str, str] = {}
-    if request.query:
-        try:
-            pairs = parse_qsl(request.query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64)
-        except (ValueError, UnicodeDecodeError):
-            raise ApiError(400, "bad_query", "the query is not percent-encoded UTF-8") from None
-        query = dict(pairs)
-    address = proxies.client_of(request.getClientAddress().host, headers)
-    return Request(query, headers, request.content.read(), address, request.certificate())
-
-
-def segment(text: str) -> str:
-    """A decoded path segment."""
-    raw = text.encode()
-    if _BAD_ESCAPE.search(raw):
-        raise ApiError(400, "bad_path", "the path contains a % that begins no escape; write it as %25")
-    try:
-        return unquote_to_bytes(raw).decode()
-    except UnicodeDecodeError:
-        raise ApiError(400, "bad_path", "the path is not percent-encoded UTF-8") from None
-
-
 class KleinApp:
-    """The Klein application of one node."""
+    """The Klein application of one node.
+
+    :ivar document: what it answers, as OpenAPI 3.1 has it, in JSON.
+    """
 
     def __init__(self, core: Core, reactor: Any) -> None:
-        self._core = core
-        self._handlers = core.handlers
         self._context = core.handlers.context
         self._metrics = self._context.metrics
         self._reactor = reactor
         self.klein = Klein()
-        self.streams: set[SseStream] = set()
-        self.sockets: set[KvSocket] = set()
+        self.live = Live(core, reactor)
+        self._paths: list[tuple[str, list[str]]] = []
+        self._operations: list[Operation] = []
+        pages = Pages()
         for method, path, name in ROUTES:
             self._route(method, path, name, core.handlers.named(name))
-        self._plain_route("/<a>/subscribe/<b>", self._subscribe)
-        self._plain_route("/<a>/subscribe", self._subscribe)
-        self._plain_route("/ws", self._websocket)
-        self._plain_route("/", self._front_page)
-        self._plain_route("/admin", self._dashboard)
-        self._plain_route("/admin/assets/<a>", self._dashboard)
-        self._plain_route("/client/", lambda request: self._send(request, client_list()))
-        for file in NAMES:
-            self._plain_route(f"/client/{file}", partial(self._client_file, name=file))
+        for method, path, name in live.ROUTES:
+            self._raw_route(method, path, f"live.{name}", getattr(self.live, name))
+        for method, path, name in PAGES:
+            self._route(method, path, f"pages.{name}", getattr(pages, name))
         self.klein.handle_errors(Exception)(self._failed)
+        self.document = msgspec.json.encode(Document(self._operations, self._context.limits).made())
+        pages.publish(self.document)
 
     def resource(self) -> Any:
         """The root resource."""
@@ -100,17 +70,30 @@ class KleinApp:
 
     def _route(self, method: str, path: str, name: str, handler: Handler) -> None:
         def endpoint(request: BoundedRequest, **segments: str) -> Deferred[Any]:
+            if segments and next(iter(segments.values())) in RESERVED_TABLES:
+                self._require_method(request)
             return ensureDeferred(self._run(request, name, handler, segments))
 
+        self._register(method, path, name, handler, endpoint)
+
+    def _raw_route(self, method: str, path: str, name: str, handler: Callable[..., Any]) -> None:
+        """A route whose handler answers by itself, in its own way."""
+
+        def endpoint(request: BoundedRequest, **segments: str) -> Deferred[Any]:
+            return ensureDeferred(handler(request, *map(segment, segments.values())))
+
+        self._register(method, path, name, handler, endpoint)
+
+    def _register(
+        self, method: str, path: str, name: str, handler: Callable[..., Any], endpoint: Callable[..., Any]
+    ) -> None:
+        """Have Klein answer a route, and the document tell of it."""
         endpoint.__name__ = f"{method} {path}"
         self.klein.route(path, methods=[method], merge_slashes=False)(endpoint)
-
-    def _plain_route(self, path: str, handler: Callable[..., Any]) -> None:
-        def endpoint(request: BoundedRequest, **segments: str) -> Any:
-            return handler(request, *segments.values())
-
-        endpoint.__name__ = f"GET {path}"
-        self.klein.route(path, methods=["GET"], merge_slashes=False)(endpoint)
+        self._paths.append((method, path.split("/")))
+        operation = Operation.of(method, path, name, handler)
+        if operation is not None:
+            self._operations.append(operation)
 
     async def _run(self, request: BoundedRequest, name: str, handler: Handler, segments: dict[str, str]) -> Any:
         context, asked, who = self._context, None, ""
@@ -188,13 +171,27 @@ class KleinApp:
             request.channel.site.heavy.begin(holder, size_bytes, lambda: turn.callback(None))
         return turn
 
+    def _require_method(self, request: BoundedRequest) -> None:
+        """405 for what Klein takes for a request about a table ``admin``, for want of a better route."""
+        methods = self._methods(request)
+        if methods and request.method.decode() not in methods:
+            raise MethodNotAllowed(methods)
+
+    def _methods(self, request: BoundedRequest) -> list[str]:
+        """What may be asked of a path, by the route that fits it best: ``/auth/ticket`` is no user's."""
+        path = request.path.decode().split("/")
+        fitting = [(method, freedom(parts)) for method, parts in self._paths if fits(parts, path)]
+        least = min((free for _, free in fitting), default=0)
+        methods = {method for method, free in fitting if free == least}
+        return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
     def _failed(self, request: IRequest, failure: Failure) -> bytes:
         assert isinstance(request, BoundedRequest)
         error = failure.value
         if isinstance(error, ApiError):
             return self._send(request, error_answer(error))
         if isinstance(error, MethodNotAllowed):
-            allowed = ", ".join(sorted(error.valid_methods or ()))
+            allowed = ", ".join(self._methods(request) or sorted(error.valid_methods or ()))
             text = f"this path takes {allowed}"
             return self._send(request, error_answer(ApiError(405, "method_not_allowed", text, {"Allow": allowed})))
         if isinstance(error, HTTPException):
@@ -202,64 +199,3 @@ class KleinApp:
         _log.failure("a handler failed", failure=failure)
         internal = ApiError(500, "internal", "internal error; see the log of the node")
         return self._send(request, error_answer(internal))
-
-    # What is more than a request and an answer
-
-    async def _subscribe(self, request: BoundedRequest, table: str, key: str | None = None) -> None:
-        asked = self._parsed(request)
-        self._context.require_ready()
-        identity = await self._context.identify_listener(asked, segment(table))
-        stream = SseStream(request, self._reactor, self._metrics, self.streams)
-        listening = self._handlers.live.subscribe(
-            asked,
-            identity,
-            segment(table),
-            segment(key) if key is not None else None,
-            wake=stream.wake,
-            end=stream.close,
-        )
-        if listening.holder:
-            request.channel.belongs_to(listening.holder)
-        took_s = max(self._reactor.seconds() - request.started_s, 1e-6)
-        self._metrics.observe("GET", 200, took_s, "live.subscribe")
-        await stream.begin(listening)
-
-    async def _websocket(self, request: BoundedRequest) -> None:
-        if b"websocket" not in (request.getHeader(b"upgrade") or b"").lower():
-            raise ApiError(426, "upgrade_required", "this path speaks websocket", {"Upgrade": "websocket"})
-        try:
-            check_handshake(request)
-        except ApiError as error:
-            # And closes: a proxy that did not wait for this answer may send frames behind it, which are no requests.
-            request.channel.refuse(error)
-            await Deferred()
-        identity = None
-        asked = self._parsed(request)
-        if asked.token is not None or "ticket" in asked.query:
-            self._context.require_ready()
-            identity = await self._context.identify_listener(asked)
-            self._context.require_ready()
-        else:
-            identity = self._context.certified(asked)
-        if request.is_connected:
-            await take_over(request, self._core, identity, asked.address, self.sockets)
-
-    def _front_page(self, request: BoundedRequest) -> bytes:
-        """People are sent to the dashboard; programs are told where to ask."""
-        if b"text/html" in (request.getHeader(b"accept") or b""):
-            return self._send(request, Answer(302, b"", "text/plain; charset=utf-8", {"Location": "/admin"}))
-        where = {"store": "DynaTwist", "dashboard": "/admin", "health": "/heartbeat", "members": "/membership"}
-        return self._send(request, json_answer(200, where))
-
-    def _client_file(self, request: BoundedRequest, name: str) -> bytes:
-        return self._send(request, client_file(name, headers_of(request).get("if-none-match", "")))
-
-    def _dashboard(self, request: BoundedRequest, name: str = "index.html") -> bytes:
-        body, content_type = dashboard_file(name)
-        request.setHeader(
-            b"content-security-policy",
-            b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-            b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        )
-        headers = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
-        return self._send(request, Answer(200, body, content_type, headers))

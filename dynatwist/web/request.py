@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import parse_qsl, unquote_to_bytes
+
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dynatwist.api.admission import Body
-from dynatwist.api.request import Certificate
+from dynatwist.api.request import Certificate, Request
+from dynatwist.api.source import Proxies
 from dynatwist.errors import ApiError
 from dynatwist.twisted_inside.http import OpenRequest
 
@@ -15,6 +19,7 @@ from .channel import BoundedChannel
 
 _LISTS = ("x-forwarded-for", "forwarded")
 """Each proxy may add a line of its own (RFC 9110, section 5.3)."""
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def _is_utf8(path: bytes) -> bool:
@@ -134,3 +139,30 @@ class BoundedRequest(OpenRequest):
     def _is_over(self) -> None:
         if self._body is not None:
             self._body.is_over()
+
+
+def parsed(request: BoundedRequest, proxies: Proxies) -> Request:
+    """A twisted.web request, parsed; 400 where it makes no sense."""
+    headers = headers_of(request)
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise ApiError(415, "unsupported_encoding", "send the body without Content-Encoding")
+    query: dict[str, str] = {}
+    if request.query:
+        try:
+            pairs = parse_qsl(request.query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64)
+        except (ValueError, UnicodeDecodeError):
+            raise ApiError(400, "bad_query", "the query is not percent-encoded UTF-8") from None
+        query = dict(pairs)
+    address = proxies.client_of(request.getClientAddress().host, headers)
+    return Request(query, headers, request.content.read(), address, request.certificate())
+
+
+def segment(text: str) -> str:
+    """A decoded path segment."""
+    raw = text.encode()
+    if _BAD_ESCAPE.search(raw):
+        raise ApiError(400, "bad_path", "the path contains a % that begins no escape; write it as %25")
+    try:
+        return unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise ApiError(400, "bad_path", "the path is not percent-encoded UTF-8") from None

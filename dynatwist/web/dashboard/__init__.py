@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 
 from dynatwist.errors import ApiError
+from dynatwist.web.static import Static
 
 _TYPES = {
     "index.html": "text/html; charset=utf-8",
@@ -15,12 +16,12 @@ _TYPES = {
 
 
 @cache
-def _content(name: str) -> bytes:
-    return files(__name__).joinpath(name).read_bytes()
+def _file(name: str) -> Static:
+    return Static.of(files(__name__).joinpath(name).read_bytes(), _TYPES[name])
 
 
-def dashboard_file(name: str) -> tuple[bytes, str]:
-    """One of the files, and its content type; 404 for anything else."""
+def dashboard_file(name: str) -> Static:
+    """One of the files; 404 for anything else."""
     if name not in _TYPES:
         raise ApiError(404, "not_found", "there is no such path")
-    return _content(name), _TYPES[name]
+    return _file(name)

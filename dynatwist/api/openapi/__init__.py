@@ -1,0 +1,1 @@
+"""What the routes say of themselves, and the document (OpenAPI 3.1) that is made of that."""

@@ -1,0 +1,90 @@
+"""Pages and files: the front page, the dashboard, the browser's client, the document of the API and what shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dynatwist.api.openapi.described import Described, Media, Who
+from dynatwist.api.request import JSON, Answer, Request, json_answer
+
+from .client import client_file, client_list
+from .dashboard import dashboard_file
+from .docs import docs_file
+from .static import OWN_PAGE, Static
+
+ROUTES = (
+    ("GET", "/", "front"),
+    ("GET", "/admin", "dashboard"),
+    ("GET", "/admin/assets/<a>", "dashboard_asset"),
+    ("GET", "/client/", "client"),
+    ("GET", "/client/dynakv.js", "client_module"),
+    ("GET", "/client/dynakv.d.ts", "client_types"),
+    ("GET", "/openapi.json", "openapi"),
+    ("GET", "/docs", "docs"),
+    ("GET", "/docs/assets/<a>", "docs_asset"),
+)
+_HTML = Media("text/html; charset=utf-8", "A page.")
+_ASSET = Media("text/javascript; charset=utf-8", "A file of a page.")
+_CSS = Media("text/css; charset=utf-8", "A file of a page.")
+
+
+class Pages:
+    """Pages and files, for anybody."""
+
+    def __init__(self) -> None:
+        self._document = Static.of(b"{}", JSON)
+
+    def publish(self, document: bytes) -> None:
+        """From now on this is the document of the API, in JSON."""
+        self._document = Static.of(document, JSON)
+
+    @Described(who=Who.ANYBODY, gives={200: dict[str, str], 302: None})
+    def front(self, request: Request) -> Answer:
+        """Send people to the dashboard, and tell programs where to ask."""
+        if "text/html" in request.headers.get("accept", ""):
+            return Answer(302, b"", "text/plain; charset=utf-8", {"Location": "/admin"})
+        where = {
+            "store": "DynaTwist", "dashboard": "/admin", "health": "/heartbeat", "members": "/membership",
+            "api": "/openapi.json", "docs": "/docs",
+        }  # fmt: skip
+        return json_answer(200, where)
+
+    @Described(who=Who.ANYBODY, gives={200: _HTML, 304: None})
+    def dashboard(self, request: Request) -> Answer:
+        """Show the dashboard."""
+        return dashboard_file("index.html").answer(request, OWN_PAGE)
+
+    @Described(who=Who.ANYBODY, gives={200: _ASSET, 304: None}, refuses=("not_found",))
+    def dashboard_asset(self, request: Request, file: str) -> Answer:
+        """Get a file of the dashboard."""
+        return dashboard_file(file).answer(request, OWN_PAGE)
+
+    @Described(who=Who.ANYBODY, gives={200: dict[str, str]})
+    def client(self, request: Request) -> Answer:
+        """List the files of the browser's client, with their integrity hashes."""
+        return client_list()
+
+    @Described(who=Who.ANYBODY, gives={200: _ASSET, 304: None})
+    def client_module(self, request: Request) -> Answer:
+        """Get the browser's client, an ES module."""
+        return client_file("dynakv.js").answer(request)
+
+    @Described(who=Who.ANYBODY, gives={200: Media("text/plain; charset=utf-8", "TypeScript."), 304: None})
+    def client_types(self, request: Request) -> Answer:
+        """Get the types of the browser's client."""
+        return client_file("dynakv.d.ts").answer(request)
+
+    @Described(who=Who.ANYBODY, gives={200: dict[str, Any], 304: None})
+    def openapi(self, request: Request) -> Answer:
+        """Get this document."""
+        return self._document.answer(request)
+
+    @Described(who=Who.ANYBODY, gives={200: _HTML, 304: None})
+    def docs(self, request: Request) -> Answer:
+        """Show this document to people."""
+        return docs_file("index.html").answer(request, OWN_PAGE)
+
+    @Described(who=Who.ANYBODY, gives={200: _ASSET, 304: None}, refuses=("not_found",))
+    def docs_asset(self, request: Request, file: str) -> Answer:
+        """Get a file of that page."""
+        return docs_file(file).answer(request, OWN_PAGE)

@@ -1,0 +1,49 @@
+"""What is the same for everybody until the node is upgraded: files and the document, with ETag and integrity hash."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha384
+
+from dynatwist.api.request import Answer, Request
+
+KEPT_S = 300
+"""For so long a browser uses the file without asking whether there is another one: after an upgrade of the nodes,
+pages have the new one soon."""
+KEPT = {"X-Content-Type-Options": "nosniff", "Cache-Control": f"public, max-age={KEPT_S}", "Vary": "Origin"}
+"""Headers of what pages of other origins may use, too."""
+OWN_PAGE = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+"""Headers of the node's own pages: they load nothing from elsewhere, and send nothing elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """See the module.
+
+    :ivar integrity: what ``<script integrity=...>`` expects (W3C, Subresource Integrity).
+    """
+
+    body: bytes
+    content_type: str
+    integrity: str
+
+    @classmethod
+    def of(cls, body: bytes, content_type: str) -> Static:
+        """Of a file."""
+        return cls(body, content_type, f"sha384-{b64encode(sha384(body).digest()).decode()}")
+
+    def answer(self, request: Request, headers: Mapping[str, str] = KEPT) -> Answer:
+        """The file; 304 without it where its reader has it."""
+        etag, known = f'"{self.integrity}"', request.headers.get("if-none-match", "")
+        headers = {**headers, "ETag": etag}
+        if etag in known or known.strip() == "*":
+            return Answer(304, b"", self.content_type, headers)
+        return Answer(200, self.body, self.content_type, headers)
