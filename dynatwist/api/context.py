@@ -108,6 +108,8 @@ class Context:
             certified = self.certified(request)
             if certified is not None:
                 return certified
+            if request.certificate is not None:
+                self._require_users()
             raise ApiError(401, "no_token", "send a token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
         return self._authenticate(request.token)
 
@@ -122,10 +124,14 @@ class Context:
         try:
             return self.users.authenticate(token)
         except ApiError:
-            if not self.cluster.standing.may_coordinate(SYSTEM_PARTITION):
-                text = "this node does not know all users yet; try again"
-                raise ApiError(503, "starting", text, {"Retry-After": "1"}) from None
+            self._require_users()
             raise
+
+    def _require_users(self) -> None:
+        """503 while this node may not know whoever asks."""
+        if not self.cluster.standing.may_coordinate(SYSTEM_PARTITION):
+            text = "this node does not know all users yet; try again"
+            raise ApiError(503, "starting", text, {"Retry-After": "1"}) from None
 
     def identify_reader(self, request: Request, table: str) -> Identity | None:
         """Who reads in a table; ``None`` for anybody where anybody may read something of it."""
