@@ -13,7 +13,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from dynatwist.errors import StartError
-from dynatwist.sync import Client
+from dynatwist.sync import Client, Unavailable
 from dynatwist.web.certificates import LOOK_S, Certificates, TlsFiles, load
 
 from .real import Node, RealCluster, check_logs, free_port, wait_until
@@ -125,6 +125,8 @@ class TestUsersByCertificate:
         for pair in (tls.stranger.client("alice", stem="forged"), over):
             with pytest.raises(OSError, match=r"alert|reset|EOF|closed"):
                 tls.ask("GET", "/t/key/a", None, pair)
+            with pytest.raises(Unavailable, match="does not accept the certificate"), tls.client(pair) as client:
+                client.get("t", "a")
 
     def test_the_audit_log_says_that_it_was_a_certificate(self, tls):
         tls.ask("POST", "/auth/alice/logout", None, tls.shown)

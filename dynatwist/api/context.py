@@ -108,9 +108,11 @@ class Context:
             certified = self.certified(request)
             if certified is not None:
                 return certified
+            text = "send a token: Authorization: Bearer TOKEN"
             if request.certificate is not None:
                 self._require_users()
-            raise ApiError(401, "no_token", "send a token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+                text = f"the certificate names no user of this cluster, or has ended; register that user, or {text}"
+            raise ApiError(401, "no_token", text, {"WWW-Authenticate": "Bearer"})
         return self._authenticate(request.token)
 
     def certified(self, request: Request) -> Identity | None:
