@@ -20,6 +20,7 @@ from dynatwist.sansio.world import (
     GOODBYE,
     IS_IT_HTTPS,
     NOT_TRUSTED,
+    NOT_WELCOME,
     AnswerLost,
     Ends,
     Fields,
@@ -165,6 +166,8 @@ class AioWorld:
             raise NotSent(_why(error)) from None
         except httpx.RemoteProtocolError as error:
             raise AnswerLost(IS_IT_HTTPS if request.url.startswith("http:") else str(error)) from None
+        except ssl.SSLError as error:  # of TLS 1.3: the client takes its handshake for done by then
+            raise NotSent(NOT_WELCOME if "ALERT" in str(error) else str(error)) from None
         except (httpx.HTTPError, TimeoutError) as error:
             raise AnswerLost(type(error).__name__) from None
         return Response(answer.status_code, dict(answer.headers.items()), answer.content)

@@ -108,7 +108,11 @@ class Context:
             certified = self.certified(request)
             if certified is not None:
                 return certified
-            raise ApiError(401, "no_token", "send a token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+            text = "send a token: Authorization: Bearer TOKEN"
+            if request.certificate is not None:
+                self._require_users()
+                text = f"the certificate names no user of this cluster, or has ended; register that user, or {text}"
+            raise ApiError(401, "no_token", text, {"WWW-Authenticate": "Bearer"})
         return self._authenticate(request.token)
 
     def certified(self, request: Request) -> Identity | None:
@@ -122,10 +126,14 @@ class Context:
         try:
             return self.users.authenticate(token)
         except ApiError:
-            if not self.cluster.standing.may_coordinate(SYSTEM_PARTITION):
-                text = "this node does not know all users yet; try again"
-                raise ApiError(503, "starting", text, {"Retry-After": "1"}) from None
+            self._require_users()
             raise
+
+    def _require_users(self) -> None:
+        """503 while this node may not know whoever asks."""
+        if not self.cluster.standing.may_coordinate(SYSTEM_PARTITION):
+            text = "this node does not know all users yet; try again"
+            raise ApiError(503, "starting", text, {"Retry-After": "1"}) from None
 
     def identify_reader(self, request: Request, table: str) -> Identity | None:
         """Who reads in a table; ``None`` for anybody where anybody may read something of it."""

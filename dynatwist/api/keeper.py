@@ -54,6 +54,11 @@ class Keeper:
         self._identity: Identity | None = None
         self._end: tuple[bool, float] | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is kept."""
+        return bool(self._kept)
+
     def identify(self, identity: Identity) -> None:
         """Whose socket it is; or a fresh token of the same user was shown."""
         self._identity = identity

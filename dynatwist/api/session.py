@@ -80,6 +80,8 @@ class Session:
         self._charge.take()
         if identity is not None:
             self._become(identity)
+            if identity.is_by_certificate:
+                self._note("auth", "ok")
 
     @property
     def holder(self) -> str:
@@ -95,10 +97,17 @@ class Session:
         """Somebody has shown a token: the first one, or a fresh one of the same user.
 
         Another user's is refused. The socket ends with the last token that was shown; if that could be anybody's, what
-        was subscribed to with an earlier one would go on behind that one's end.
+        was subscribed to with an earlier one would go on behind that one's end. Where the connection's certificate says
+        who, and nothing goes on yet, a token of anybody counts instead.
         """
         before = self._identity
-        if before is not None and (before.uid, before.generation) != (identity.uid, identity.generation):
+        is_idle = not self._subscriptions and not self._keeper.is_busy
+        is_superseded = before is not None and before.is_by_certificate and is_idle
+        if (
+            before is not None
+            and not is_superseded
+            and (before.uid, before.generation) != (identity.uid, identity.generation)
+        ):
             raise ApiError(409, "another_user", "this socket is another user's, or of before a logout; open a new one")
         charge = Charge(self._context.budget.streams, identity.uid)
         charge.take()
@@ -140,8 +149,10 @@ class Session:
         return len(answer)
 
     def _note(self, what: str, outcome: str, on: tuple[str, ...] = ()) -> None:
-        who = self._identity.name if self._identity is not None else ""
-        self._context.audit.note(f"websocket.{what}", outcome, who=who, address=self._address, on=on)
+        identity = self._identity
+        who = identity.name if identity is not None else ""
+        by = "certificate" if identity is not None and identity.is_by_certificate else ""
+        self._context.audit.note(f"websocket.{what}", outcome, who=who, address=self._address, on=on, by=by)
 
     async def _perform(self, frame: Frame) -> bytes:
         match frame.op:

@@ -43,6 +43,7 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes
 
 
+NOT_WELCOME = "it does not accept the certificate that was shown, or wants one; see cert= (dynakv --cert and --key)"
 NOT_TRUSTED = "its certificate is not trusted; name the authority's with ca= (dynakv --cacert)"
 """What people are told who reach a node by a private authority."""
 IS_IT_HTTPS = "the connection was closed without an answer; does the node take https?"

@@ -255,6 +255,16 @@ class SimCluster:
             own = self._own_key_files
             own |= {number: with_storage(keys, secret) for number, keys in own.items()}
 
+    def return_storage_secrets(self, number: int, secrets: tuple[bytes, ...]) -> None:
+        """Somebody who restores a node from a backup has its key file of then, too."""
+        keys = self.keys_of(number)
+        for secret in secrets:
+            keys = keys.with_needed_storage(secret)
+        if self._own_key_files is None:
+            self.keys = keys
+        else:
+            self._own_key_files[number] = keys
+
     def config(self, number: int) -> NodeConfig:
         """The configuration of a node."""
         return NodeConfig(

@@ -108,9 +108,8 @@ class IdentityFile:
         if len(found) == 1 and len(present) == 1:
             findings.append("one of the two identity files is missing; its twin is used and it is written anew")
         if present and not found:
-            raise StartError(
-                f"{self._folder}: the identity files do not open; is --key-file the one this folder was made with?"
-            )
+            asked = "is --key-file the one this folder was made with, storage lines and all?"
+            raise StartError(f"{self._folder}: the identity files do not open; {asked}")
         newest = max(found, key=lambda one: one[0].revision, default=None)
         if newest is None:
             return None, findings

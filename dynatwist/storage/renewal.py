@@ -45,6 +45,16 @@ class RenewalRefused(Exception):
     """The storage secret cannot be changed now; nothing was changed."""
 
 
+class Timer(Protocol):
+    """What `Renewal` is given for a call to come."""
+
+    def cancel(self) -> None:
+        """Do not call after all."""
+
+    def active(self) -> bool:
+        """Whether the call is still to come."""
+
+
 class Owner(Protocol):
     """Keeps the data keys: `dynatwist.cluster.identity.DurableIdentity`."""
 
@@ -85,7 +95,7 @@ class Renewal:
         folder: str,
         writer: Writer,
         randbytes: Callable[[int], bytes],
-        later: Callable[[float, Callable[[], None]], object],
+        later: Callable[[float, Callable[[], None]], Timer],
     ) -> None:
         self._owner = owner
         self._keyring = keyring
@@ -96,6 +106,7 @@ class Renewal:
         self._randbytes = randbytes
         self._later = later
         self._saves_left = 0
+        self._timer: Timer | None = None
         self._is_stopped = False
 
     @property
@@ -113,6 +124,8 @@ class Renewal:
     def stop(self) -> None:
         """Begin nothing more."""
         self._is_stopped = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
 
     def renew(self) -> str:
         """Have another storage secret; what the folder holds is sealed anew from now on.
@@ -190,10 +203,15 @@ class Renewal:
         if not self.is_under_way:
             self._retire()
         elif not self._saves_left:
-            self._later(RETRY_S, self._begin)
+            self._wait()
         else:
             self._saves_left -= 1
-            self._saver.save().addCallbacks(lambda _: self._look(), lambda _: self._later(RETRY_S, self._begin))
+            self._saver.save().addCallbacks(lambda _: self._look(), lambda _: self._wait())
+
+    def _wait(self) -> None:
+        """Go on later."""
+        if not self._is_stopped:
+            self._timer = self._later(RETRY_S, self._begin)
 
     def _look(self) -> None:
         """A save is done: is there a file still that needs an old key?"""
@@ -205,7 +223,7 @@ class Renewal:
 
         def done(failure: BaseException | None) -> None:
             if failure is not None:
-                self._later(RETRY_S, self._begin)
+                self._wait()
             elif old & found:
                 self._go_on()
             else:
@@ -228,4 +246,4 @@ class Renewal:
             self._owner.forget_old_data_keys(tuple(sorted(left)))
         if left:
             sometimes("an old storage secret is kept, since another data folder needs it")
-            self._later(RETRY_S, self._retire)
+            self._wait()

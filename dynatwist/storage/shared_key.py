@@ -7,13 +7,14 @@ machine since the key file was copied without its list, is in nobody's way.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from fcntl import LOCK_EX, flock
 from urllib.parse import quote, unquote
 
+from dynatwist.errors import StartError
+
 from .files import FileSystem
 from .keyfile import change
-from .keyring import ClusterKeys
+from .keyring import ClusterKeys, NoSuchKeys
 from .needed import secrets_needed
 
 MOST_FOLDERS = 1024
@@ -39,9 +40,13 @@ class SharedKey:
         If another node has erased that secret meanwhile, since it did not know of this folder yet, it is put back.
         Where nothing can be written beside the key file, nothing can be erased from it either.
         """
-        with suppress(OSError):
+        try:
             self._add()
             change(self._key_file, lambda found: found.with_needed_storage(keys.storage[0]))
+        except NoSuchKeys as error:
+            raise StartError(f"{self._key_file}: {error}") from None
+        except OSError:
+            return
 
     def _add(self) -> None:
         fd = os.open(self._list, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

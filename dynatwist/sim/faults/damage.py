@@ -16,7 +16,8 @@ class Damage:
     def __init__(self, storm: Storm, wounds: Wounds) -> None:
         self._storm = storm
         self._wounds = wounds
-        self._images: dict[int, tuple[bytes, dict[str, bytes]]] = {}  # by number of the node: its id, and its disk
+        self._images: dict[int, tuple[bytes, dict[str, bytes], tuple[bytes, ...]]] = {}
+        """By number of the node: its id, its disk, and the storage secrets of its key file."""
 
     def kinds(self) -> Mapping[str, Fault]:
         """See `Family`."""
@@ -78,14 +79,16 @@ class Damage:
         registry = core.cluster.registry if core is not None else None
         if core is None or registry is None:
             return False
-        node_id, image = self._images.get(node.number, (b"", {}))
+        node_id, image, secrets = self._images.get(node.number, (b"", {}, ()))
         if node_id != core.identity.node_id:
-            self._images[node.number] = core.identity.node_id, node.disk.image()
+            storage = self._storm.cluster.keys_of(node.number).storage
+            self._images[node.number] = core.identity.node_id, node.disk.image(), storage
             return self._storm.say(f"a backup of {node.host}")
         if not all(core.cluster.peers.is_reachable(member) for member in registry.ids):
             return False  # they would not remember how far it had come
         self._wounds.inflict(node, unseen=False)
         node.disk.restore(image)
+        self._storm.cluster.return_storage_secrets(node.number, secrets)
         del self._images[node.number]
         return self._storm.say(f"{node.host} is restored from its backup")
 
