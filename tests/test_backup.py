@@ -28,10 +28,11 @@ from dynatwist.backups.keys import of_key_file, of_passphrase
 from dynatwist.backups.schedule import due_ms, left_over, made_by, name_of, superseded
 from dynatwist.model.record import Draft
 from dynatwist.net.arrival import Arrival
-from dynatwist.net.messages import Chose, ListTables, TablesAre
+from dynatwist.net.messages import Chose, Forward, ListTables, TablesAre
 from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Kind, Operation
+from dynatwist.replication.request import ENCODER, Kind, Operation, Restored
 from dynatwist.requests.backups import BackupSource
+from dynatwist.requests.forwarding import read_forwarded
 from dynatwist.requests.listing import ListingUnavailable
 from dynatwist.scheduled.plan import Plan
 from dynatwist.scheduled.rounds import RETRY_S, ScheduledBackups
@@ -649,6 +650,13 @@ def test_what_was_agreed_on_is_in_a_backup_though_its_proposer_died_before_it_to
         )
     assert simulated.world.run_until(lambda: len(held) == 2, 60)
     assert held == [(True, True), (True, True)]
+
+
+@pytest.mark.parametrize(("kind", "expires_ms"), [(Kind.PUT, -1), (Kind.PUT, 1 << 53), (Kind.PATCH, 0), (Kind.GET, 0)])
+def test_a_member_that_forwards_what_cannot_be_brought_back_is_refused(kind, expires_ms):
+    operation = Operation(kind, ("t", "k"), value=b"{}", uid="ann", restored=Restored(expires_ms))
+    done, flaw = read_forwarded(Forward(1, 1000, b"o" * 16, ENCODER.encode(operation)))
+    assert (done, flaw) == (None, "the end of what it brings back is none")
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["b", "a"], [""], ["_users"], []])
