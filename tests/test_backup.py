@@ -26,6 +26,7 @@ from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import Backup, BackupWriter
 from dynatwist.backups.keys import of_key_file, of_passphrase
 from dynatwist.backups.schedule import due_ms, left_over, made_by, name_of, superseded
+from dynatwist.backups.selection import Selection
 from dynatwist.model.record import Draft
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Chose, Forward, ListTables, TablesAre
@@ -172,6 +173,21 @@ def parts(data):
         found.append(data[end : end + length])
         end += length
     return found
+
+
+@pytest.mark.parametrize(
+    ("selection", "taken"),
+    [
+        (Selection(), {("t", "a1"), ("t", "b1"), ("u", "a1"), ("_users", "t"), ("_tables", "t"), ("_tables", "u")}),
+        (Selection(("t",)), {("t", "a1"), ("t", "b1"), ("_tables", "t")}),
+        (Selection(prefix="a"), {("t", "a1"), ("u", "a1")}),
+        (Selection(("t",), "a"), {("t", "a1"), ("_tables", "t")}),
+    ],
+)
+def test_what_belongs_to_a_part_of_a_cluster(selection, taken):
+    names = [("t", "a1"), ("t", "b1"), ("u", "a1"), ("_users", "t"), ("_tables", "t"), ("_tables", "u"), ("_uses", "t")]
+    assert {name for name in names if selection.takes(Entry(*name, b"{}", "ann"))} == taken
+    assert {table for table, _ in names if selection.wants(table)} == {table for table, _ in taken}
 
 
 class TestSchedule:
@@ -528,7 +544,7 @@ def test_what_was_acknowledged_before_is_there_while_a_node_dies_and_a_restore_i
     ann = second.register("ann")
     for begin in range(0, 2000, 500):
         ops = [{"op": "put", "key": f"k{n:04}", "value": {"n": 0}} for n in range(begin, begin + 500)]
-        ops += [{"op": "put", "key": f"d{n:04}", "value": {"n": 0}} for n in range(begin, begin + 500)]
+        ops += [{"op": "put", "key": f"d{n:04}", "value": {"n": 0}} for n in range(begin, begin + 200)]
         assert second.request("POST", "/busy/batch", {"ops": ops}, ann).status == 200
     writing = Writing(second, ann)
     writing.start()
