@@ -133,8 +133,14 @@ def test_a_node_tells_who_did_what(tmp_path):
         assert node.get("t", "k", admin).status == 200
         assert node.request("GET", "/admin/table/t/key/k", token=admin).status == 200
         assert node.request("PUT", "/admin/users/carol", {"secret": "a long secret"}, admin).status == 201
+        assert node.request("PUT", "/admin/groups/staff", {"members": ["alice"]}, admin).status == 200
+        assert node.request("GET", "/admin/groups/staff", None, admin).status == 200
+        assert node.request("PUT", "/admin/tables/t", {"default_ttl": 60}, admin).status == 200
+        assert node.request("POST", "/admin/tokens", {"name": "bot", "access": []}, admin).status == 201
+        assert node.request("GET", "/admin/backup/t", None, admin).status == 200
+        assert node.request("POST", "/admin/restore/t", {"records": []}, admin).status == 200
         assert node.request("POST", "/auth/alice/logout", None, alice).status == 200
-        lines = wait_until(lambda: (found := path.read_text().splitlines()) and len(found) >= 10 and found)
+        lines = wait_until(lambda: (found := path.read_text().splitlines()) and len(found) >= 15 and found)
         told = [json.loads(line) for line in lines]
         short = [(one["what"], one["outcome"], one.get("who", ""), tuple(one.get("on", ()))) for one in told]
         for expected in (
@@ -146,9 +152,15 @@ def test_a_node_tells_who_did_what(tmp_path):
             ("data.get", "ok", "admin", ("t", "k")),
             ("admin.get", "ok", "admin", ("t", "k")),
             ("admin.create_user", "created", "admin", ("carol",)),
+            ("groups.set", "ok", "admin", ("staff",)),
+            ("tables.set", "ok", "admin", ("t",)),
+            ("services.create", "created", "admin", ()),
+            ("backup.page", "ok", "admin", ("t",)),
+            ("restore.records", "ok", "admin", ("t",)),
             ("accounts.logout", "ok", "alice", ("alice",)),
         ):
             assert expected in short, (expected, short)
+        assert not [one for one in short if one[0] == "groups.show"]
         assert all(one["from"] == "127.0.0.1" and one["time"].endswith("Z") for one in told)
         text = path.read_text()
         for secret in ("wonderland-secret", "a wrong secret", "hidden", alice, admin):

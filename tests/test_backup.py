@@ -26,12 +26,14 @@ from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import Backup, BackupWriter
 from dynatwist.backups.keys import of_key_file, of_passphrase
 from dynatwist.backups.schedule import due_ms, left_over, made_by, name_of, superseded
+from dynatwist.backups.selection import Selection
 from dynatwist.model.record import Draft
 from dynatwist.net.arrival import Arrival
-from dynatwist.net.messages import Chose, SettledTables, SettleTables
+from dynatwist.net.messages import Chose, Forward, SettledTables, SettleTables
 from dynatwist.replication.quorum import Level
-from dynatwist.replication.request import Kind, Operation
+from dynatwist.replication.request import ENCODER, Kind, Operation, Restored
 from dynatwist.requests.backups import BackupSource
+from dynatwist.requests.forwarding import read_forwarded
 from dynatwist.requests.listing import ListingUnavailable
 from dynatwist.scheduled.plan import Plan
 from dynatwist.scheduled.rounds import RETRY_S, ScheduledBackups
@@ -171,6 +173,21 @@ def parts(data):
         found.append(data[end : end + length])
         end += length
     return found
+
+
+@pytest.mark.parametrize(
+    ("selection", "taken"),
+    [
+        (Selection(), {("t", "a1"), ("t", "b1"), ("u", "a1"), ("_users", "t"), ("_tables", "t"), ("_tables", "u")}),
+        (Selection(("t",)), {("t", "a1"), ("t", "b1"), ("_tables", "t")}),
+        (Selection(prefix="a"), {("t", "a1"), ("u", "a1")}),
+        (Selection(("t",), "a"), {("t", "a1"), ("_tables", "t")}),
+    ],
+)
+def test_what_belongs_to_a_part_of_a_cluster(selection, taken):
+    names = [("t", "a1"), ("t", "b1"), ("u", "a1"), ("_users", "t"), ("_tables", "t"), ("_tables", "u"), ("_uses", "t")]
+    assert {name for name in names if selection.takes(Entry(*name, b"{}", "ann"))} == taken
+    assert {table for table, _ in names if selection.wants(table)} == {table for table, _ in taken}
 
 
 class TestSchedule:
@@ -527,7 +544,7 @@ def test_what_was_acknowledged_before_is_there_while_a_node_dies_and_a_restore_i
     ann = second.register("ann")
     for begin in range(0, 2000, 500):
         ops = [{"op": "put", "key": f"k{n:04}", "value": {"n": 0}} for n in range(begin, begin + 500)]
-        ops += [{"op": "put", "key": f"d{n:04}", "value": {"n": 0}} for n in range(begin, begin + 500)]
+        ops += [{"op": "put", "key": f"d{n:04}", "value": {"n": 0}} for n in range(begin, begin + 200)]
         assert second.request("POST", "/busy/batch", {"ops": ops}, ann).status == 200
     writing = Writing(second, ann)
     writing.start()
@@ -649,6 +666,13 @@ def test_what_was_agreed_on_is_in_a_backup_though_its_proposer_died_before_it_to
         )
     assert simulated.world.run_until(lambda: len(held) == 2, 60)
     assert held == [(True, True), (True, True)]
+
+
+@pytest.mark.parametrize(("kind", "expires_ms"), [(Kind.PUT, -1), (Kind.PUT, 1 << 53), (Kind.PATCH, 0), (Kind.GET, 0)])
+def test_a_member_that_forwards_what_cannot_be_brought_back_is_refused(kind, expires_ms):
+    operation = Operation(kind, ("t", "k"), value=b"{}", uid="ann", restored=Restored(expires_ms))
+    done, flaw = read_forwarded(Forward(1, 1000, b"o" * 16, ENCODER.encode(operation)))
+    assert (done, flaw) == (None, "the end of what it brings back is none")
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["b", "a"], [""], ["_users"], []])

@@ -11,6 +11,8 @@ from .request import Answer, Request
 
 REFUSED = frozenset((401, 403, 421, 429))
 """What of the data routes is noted: answers that refuse somebody, not those that depend on the data."""
+NOTED = frozenset(("accounts", "admin", "backup", "groups", "keys", "restore", "services", "tables"))
+"""Parts of which every request is noted that was carried out."""
 QUIET = frozenset(
     (
         "accounts.ticket", "admin.tables", "admin.keys", "admin.users", "admin.members", "keys.show",
@@ -84,7 +86,7 @@ class Audit:
         """
         is_refused = answer.status in REFUSED
         part = route.partition(".")[0]
-        is_noted = part in ("accounts", "admin", "backup", "keys", "restore") and route not in QUIET
+        is_noted = part in NOTED and route not in QUIET
         if part in ("data", "conflicts") and who == "admin" and answer.status < 400:
             is_noted = True
         if is_refused or is_noted:

@@ -14,6 +14,7 @@ import msgspec
 
 from dynatwist.auth.groups import GROUPS_TABLE
 from dynatwist.auth.services import SERVICES_TABLE
+from dynatwist.auth.tokens import Identity
 from dynatwist.auth.user import USERS_TABLE
 from dynatwist.errors import ApiError
 from dynatwist.model.record import Record
@@ -23,6 +24,7 @@ from dynatwist.requests.releases import require_release
 from dynatwist.requests.tables import TABLES_TABLE, Consistency, Tables
 
 from .context import Context
+from .data import LONG_BYTES
 from .limits import check_prefix, check_table
 from .openapi.described import Described, Who
 from .openapi.parameters import AFTER, PARTIAL, PREFIX
@@ -69,7 +71,7 @@ class BackupRoutes:
     )
     async def page(self, request: Request, table: str) -> Answer:
         """Read records of a table with all that bringing them back needs, in order of keys, a page at a time."""
-        self._enter(request)
+        identity = self._enter(request)
         if table not in SYSTEM_TABLES:
             check_table(table, self._context.limits)
         prefix = check_prefix(request.query.get("prefix", ""), self._context.limits)
@@ -77,11 +79,14 @@ class BackupRoutes:
         page = await _read(self._source.page(table, prefix, after, is_partial=is_partial))
         records = b",".join([_shown(key, record) for key, record in page.records])
         more, missing = msgspec.json.encode(page.next_after), msgspec.json.encode(page.missing)
-        return Answer(200, b'{"records":[%b],"next_after":%b,"missing":%b}' % (records, more, missing))
+        if len(records) > LONG_BYTES:
+            self._context.require_unread_room(identity.uid, len(records))
+        body = b'{"records":[%b],"next_after":%b,"missing":%b}' % (records, more, missing)
+        return Answer(200, body, holder=identity.uid)
 
-    def _enter(self, request: Request) -> None:
+    def _enter(self, request: Request) -> Identity:
         self._context.require_ready()
-        self._context.require_admin(request)
+        return self._context.require_admin(request)
 
 
 def consistency_of(tables: Tables, name: str) -> str:

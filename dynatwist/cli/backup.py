@@ -15,6 +15,7 @@ from dynatwist import __version__
 from dynatwist.backups.entries import Entry, Tally, Totals
 from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import BackupWriter
+from dynatwist.backups.selection import GROUPS, SERVICES, SETTINGS, SYSTEM, USERS, Selection, is_system
 
 from .backup_files import BackupFile, new_file
 from .backup_keys import key_option, secret_for_new
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from dynatwist.sync import Client
 
     from .restoring import Restoring
-
-SETTINGS, USERS = "_tables", "_users"
-ORDER = (USERS, "_groups", SETTINGS, "_services")
-"""In which what the system keeps is brought back, before all else: owners, then rules, then what goes by them."""
 
 _file = click.argument("path", metavar="FILE")
 _tables = click.option("--table", "tables", multiple=True, metavar="T", help="Only this table; repeatable.")
@@ -75,28 +72,28 @@ def backup(
         def work(client: Client) -> None:
             from .backup_source import Source
 
+            selection, source = Selection(tables, prefix), Source(client, is_partial=is_partial)
+            found = [one for one in source.tables() if selection.wants(one.name)]
+            _require(tables, {one.name for one in found}, "there is no table {!r} with records")
             created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             writer = BackupWriter(secret, os.urandom, created=created, dynatwist=__version__)
-            source = Source(client, is_partial=is_partial)
-            found = [one for one in source.tables() if not tables or one.name in (*tables, SETTINGS)]
-            lacking = sorted(set(tables) - {one.name for one in found})
-            if lacking:
-                raise BackupError(f"there is no table {lacking[0]!r} with records")
             with new_file(path) as file, _bar(sum(one.keys_about for one in found), "backing up") as bar:
                 file.write(writer.head)
-                for table in found:
-                    if table.is_system and prefix and not tables:
-                        continue
-                    for entries in source.entries(table.name, "" if table.is_system else prefix):
-                        kept = [one for one in entries if not tables or table.name != SETTINGS or one.key in tables]
-                        file.write(writer.add(kept))
-                        bar.update(len(entries))
+                for entries in source.entries(found, selection):
+                    file.write(writer.add(entries))
+                    bar.update(len(entries))
                 strong = [one.name for one in found if one.consistency == "strong"]
                 missing = sorted(source.missing)
                 file.write(writer.end(strong=strong, only=tables, prefix=prefix, missing=missing))
             _say_made(path, writer.tallies.by_table, missing)
 
         run(chosen, work)
+
+
+def _require(tables: Collection[str], found: Collection[str], text: str) -> None:
+    for table in tables:
+        if table not in found:
+            raise BackupError(text.format(table))
 
 
 def _say_made(path: str, made: dict[str, Tally], missing: Collection[int]) -> None:
@@ -110,7 +107,7 @@ def _say_made(path: str, made: dict[str, Tally], missing: Collection[int]) -> No
 
 
 def _in_words(tables: dict[str, Tally]) -> str:
-    data = [tally.records for name, tally in tables.items() if not name.startswith("_")]
+    data = [tally.records for name, tally in tables.items() if not is_system(name)]
     users = tables[USERS].records if USERS in tables else 0
     return f"{_count(sum(data), 'record')} of {_count(len(data), 'table')}, {_count(users, 'user')}"
 
@@ -148,11 +145,11 @@ def _remarks(totals: Totals) -> Iterator[str]:
         yield f"only keys that begin with {totals.prefix!r}"
     if totals.missing:
         yield f"partial: {len(totals.missing)} of 256 parts of the keys had no majority of their owners"
-    kept = {name: totals.tables[name].records if name in totals.tables else 0 for name in ORDER}
+    kept = {name: totals.tables[name].records if name in totals.tables else 0 for name in SYSTEM}
     if not totals.only and not totals.prefix:
         yield (
-            f"{_count(kept[USERS], 'user')}, {_count(kept['_groups'], 'group')}, settings of "
-            f"{_count(kept[SETTINGS], 'table')}, {_count(kept['_services'], 'service token')}"
+            f"{_count(kept[USERS], 'user')}, {_count(kept[GROUPS], 'group')}, settings of "
+            f"{_count(kept[SETTINGS], 'table')}, {_count(kept[SERVICES], 'service token')}"
         )
 
 
@@ -160,7 +157,7 @@ def _rows(totals: Totals) -> list[tuple[str, int, int, str]]:
     return [
         (name, tally.records, tally.bytes, "strong" if name in totals.strong else "available")
         for name, tally in totals.tables.items()
-        if not name.startswith("_")
+        if not is_system(name)
     ]
 
 
@@ -223,44 +220,25 @@ def restore(
         def work(client: Client) -> None:
             from .restoring import Restoring
 
-            wanted = _Wanted(tables, prefix)
+            selection = Selection(tables, prefix)
             system: list[Entry] = []
-            totals = _read_through(found, lambda entries: system.extend(filter(wanted.takes_system, entries)))
-            lacking = sorted(set(tables) - totals.tables.keys())
-            if lacking:
-                raise BackupError(f"there is no table {lacking[0]!r} in it")
+
+            def of_system(entry: Entry) -> bool:
+                return is_system(entry.table) and selection.takes(entry)
+
+            totals = _read_through(found, lambda entries: system.extend(filter(of_system, entries)))
+            _require(tables, totals.tables, "there is no table {!r} in it")
             restoring = Restoring(client, overwrite=overwrite, is_dry=is_dry, patience_s=chosen.timeout_s)
-            for table in ORDER:
+            for table in SYSTEM:
                 restoring.restore([one for one in system if one.table == table])
             with _bar(found.size_bytes, "restoring") as bar:
                 for piece, read_bytes in found.pieces():
                     if isinstance(piece, list):
-                        restoring.restore([one for one in piece if wanted.takes(one)])
+                        restoring.restore([one for one in piece if selection.takes(one) and not is_system(one.table)])
                     bar.update(read_bytes)
             _say_restored(restoring, is_dry=is_dry)
 
         run(chosen, work)
-
-
-class _Wanted:
-    """What of a backup is to be brought back."""
-
-    def __init__(self, tables: Collection[str], prefix: str) -> None:
-        self.tables = tables
-        self.prefix = prefix
-
-    def takes(self, entry: Entry) -> bool:
-        """Whether a record is data, and wanted."""
-        is_data = not entry.table.startswith("_")
-        return is_data and (not self.tables or entry.table in self.tables) and entry.key.startswith(self.prefix)
-
-    def takes_system(self, entry: Entry) -> bool:
-        """Whether it is the system's, and wanted: of some tables their settings, of some keys nothing."""
-        if entry.table not in ORDER:
-            return False
-        if self.tables:
-            return entry.table == SETTINGS and entry.key in self.tables
-        return not self.prefix
 
 
 def _read_through(found: BackupFile, take: Callable[[list[Entry]], None]) -> Totals:

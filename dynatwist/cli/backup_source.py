@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from dynatwist.backups.entries import Entry
+from dynatwist.backups.selection import Selection
 
 if TYPE_CHECKING:
     from dynatwist.sync import Client
@@ -26,11 +27,6 @@ class Table(msgspec.Struct, frozen=True):
     name: str
     consistency: str = "available"
     keys_about: int = 0
-
-    @property
-    def is_system(self) -> bool:
-        """Whether it holds users, groups, settings or service tokens."""
-        return self.name.startswith("_")
 
 
 class _Tables(msgspec.Struct):
@@ -75,8 +71,13 @@ class Source:
             yield from answer.tables
             after = answer.next_after
 
-    def entries(self, table: str, prefix: str) -> Iterator[list[Entry]]:
-        """The records of a table, some at a time."""
+    def entries(self, tables: Iterable[Table], selection: Selection) -> Iterator[list[Entry]]:
+        """The records of some tables that belong to a selection, some at a time."""
+        for table in tables:
+            for entries in self._of(table.name, selection.prefix_in(table.name)):
+                yield [one for one in entries if selection.takes(one)]
+
+    def _of(self, table: str, prefix: str) -> Iterator[list[Entry]]:
         after: str | None = ""
         while after is not None:
             path = f"/admin/backup/{quote(table, safe='')}"

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from dynatwist.backups.entries import Entry
+from dynatwist.backups.selection import SETTINGS
 from dynatwist.sansio.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_RECORDS, MOST_BYTES = 256, 48 << 10
 """Of one request: a node takes no more records, and a node of the smallest limits no more bytes; or one record."""
-MOST_BY_TABLE = {"_tables": 1}
+MOST_BY_TABLE = {SETTINGS: 1}
 """All members have to know of a strong table before it is one, which takes seconds."""
 RECORD_BYTES = 200
 """A record's share of a request beside its key and value, roughly."""

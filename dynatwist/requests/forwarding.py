@@ -182,6 +182,9 @@ def read_forwarded(message: Forward) -> tuple[Operation | None, str]:
         return None, "the lease of its record is none"
     if operation.followed and not is_followed(operation.followed):
         return None, "the id by which it is followed is none"
+    restored = operation.restored
+    if restored is not None and not (operation.kind is Kind.PUT and 0 <= restored.expires_ms < BEYOND):
+        return None, "the end of what it brings back is none"
     flaw = key_flaw(operation.key)
     if not flaw and operation.kind in (Kind.PUT, Kind.PATCH, Kind.KEEP):
         flaw = value_flaw(operation.value)
