@@ -26,7 +26,7 @@ LAYERS = [
     {"housekeeping", "audit_log", "data_folder"},
     {"counters"},
     {"core"},
-    {"process", "exposure", "network", "supervised"},
+    {"process", "exposure", "network", "supervised", "ports"},
     {"web"},
     {"node", "checking"},
     {"tap"},

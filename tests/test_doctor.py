@@ -34,7 +34,7 @@ from .real import RealCluster, certificate, check_logs, free_port, wait_until
 
 DYNAKV = str(Path(sys.executable).with_name("dynakv"))
 DAY_S = 86400.0
-PORT = PortSeen("TCP", 6660, "127.0.0.1", "--port")
+PORT = PortSeen("TCP port 6660 on 127.0.0.1", "--port")
 KEY = KeyFileSeen("/etc/dynakv/cluster.key", True, 0o600, 0o700, "", "/var/lib/dynakv")
 FOLDER = FolderSeen("/var/lib/dynakv", 0o700, "", "ext4", 50 << 30, 100 << 30, 256 << 20, (0.001,) * 50)
 NODE = NodeSeen("http://kv1:6660", unsure_s=0.001, is_ready=True)
@@ -267,7 +267,7 @@ class TestCommand:
         assert status == 1
         assert [one["level"] for one in found["ports"]] == ["fault", "ok", "ok"]
         assert found["key file"][0]["level"] == "fault"
-        assert "copy it from another node" in found["key file"][0]["text"]
+        assert found["key file"][0]["advice"] == "copy it from another node"
         assert found["nodes"][0]["level"] == "fault"
         assert "members" not in found
 
