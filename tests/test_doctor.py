@@ -215,6 +215,15 @@ class TestLooking:
         assert not looking.look_at_key_file(config).is_there
         assert list(tmp_path.iterdir()) == []
 
+    def test_a_folder_that_only_others_may_look_into(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        monkeypatch.setattr(os, "listdir", lambda path: pytest.fail(f"{path} was listed"))
+        seen = looking.look_at_folder(NodeConfig(data_dir=str(tmp_path)))
+        assert (seen.problem, seen.syncs_s) == (
+            f"--data-dir {tmp_path}: this user may not write {tmp_path}; choose another, or change its owner",
+            (),
+        )
+
     def test_the_end_of_a_certificate(self, tmp_path):
         certificate(tmp_path)
         ends_s = looking.look_at_certificate(str(tmp_path / "cert.pem")).ends_s

@@ -17,7 +17,7 @@ from dynatwist.errors import StartError
 from dynatwist.ports import Port, ports_of
 from dynatwist.storage.files import RealFileSystem
 from dynatwist.storage.keyfile import load_or_create
-from dynatwist.storage.room import DiskRoom
+from dynatwist.storage.room import usual_reserve_bytes
 
 from .seen import CertificateSeen, DescriptorsSeen, FolderSeen, KeyFileSeen, PortSeen
 
@@ -73,7 +73,8 @@ def look_at_folder(config: NodeConfig) -> FolderSeen:
         there = os.path.dirname(there)
     problem = next(folder_faults(path, "--data-dir"), "")
     syncs_s: tuple[float, ...] = ()
-    disk = DiskRoom(RealFileSystem(), there if os.path.isdir(there) else "/", config.disk_reserve_bytes)
+    free_bytes, total_bytes = RealFileSystem().room(there)
+    reserve_bytes = config.disk_reserve_bytes
     if not problem:
         try:
             syncs_s = _time_syncs(there)
@@ -84,9 +85,9 @@ def look_at_folder(config: NodeConfig) -> FolderSeen:
         mode=_mode(path),
         problem=problem,
         file_system=_file_system(there),
-        free_bytes=disk.free_bytes,
-        total_bytes=disk.total_bytes,
-        reserve_bytes=disk.reserve_bytes,
+        free_bytes=free_bytes,
+        total_bytes=total_bytes,
+        reserve_bytes=usual_reserve_bytes(total_bytes) if reserve_bytes is None else reserve_bytes,
         syncs_s=syncs_s,
     )
 
