@@ -20,10 +20,15 @@ def file_faults(config: NodeConfig) -> Iterator[str]:
             load_or_create(key_file)
         except StartError as error:
             yield str(error)
-    yield from _folder_faults(os.path.dirname(key_file), "--key-file")
-    yield from _folder_faults(config.actual_data_dir, "--data-dir")
+    yield from folder_faults(os.path.dirname(key_file), "--key-file")
+    yield from folder_faults(config.actual_data_dir, "--data-dir")
+    yield from further_faults(config)
+
+
+def further_faults(config: NodeConfig) -> Iterator[str]:
+    """The same, of the files that a node need not have: an audit log, a certificate."""
     if config.audit_log:
-        yield from _folder_faults(os.path.dirname(os.path.abspath(config.audit_log)), "--audit-log")
+        yield from folder_faults(os.path.dirname(os.path.abspath(config.audit_log)), "--audit-log")
     files = files_of(config)
     if files is not None and all(os.access(path, os.R_OK) for path in files.paths):  # else the configuration has told
         try:
@@ -35,11 +40,14 @@ def file_faults(config: NodeConfig) -> Iterator[str]:
     except StartError as error:
         yield str(error)
     if config.backup_folder:
-        yield from _folder_faults(os.path.abspath(config.backup_folder), "--backup-folder")
+        yield from folder_faults(os.path.abspath(config.backup_folder), "--backup-folder")
 
 
-def _folder_faults(path: str, option: str) -> Iterator[str]:
-    """Whether a folder is there and can be written, or can be made."""
+def folder_faults(path: str, option: str) -> Iterator[str]:
+    """Whether a folder is there and can be written, or can be made; a line where not.
+
+    :param option: that chooses it.
+    """
     there = path
     while not os.path.lexists(there):
         there = os.path.dirname(there)

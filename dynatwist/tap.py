@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +18,7 @@ from dynatwist.config.settings import SETTINGS, Setting
 from dynatwist.config.sources import Gathered, load
 from dynatwist.errors import DynakvError, StartError
 from dynatwist.network import RealNetwork
+from dynatwist.ports import ports_of
 from dynatwist.process import begin_loading, keep_time_steadily, on_hangup, raise_descriptor_limit, settle
 from dynatwist.supervised import Supervised, sender, supervision
 
@@ -129,23 +129,10 @@ def check_ports(config: NodeConfig) -> None:
 
     :raises StartError: one line.
     """
-    family = socket.AF_INET6 if ":" in config.interface else socket.AF_INET
-    wanted = (
-        (config.port, socket.SOCK_STREAM, "TCP", "--port"),
-        (config.port, socket.SOCK_DGRAM, "UDP", "--port"),
-        (config.actual_peer_port, socket.SOCK_STREAM, "TCP", "--peer-port"),
-    )
-    for port, kind, name, option in wanted:
-        with socket.socket(family, kind) as probe:
-            if kind == socket.SOCK_STREAM:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((config.interface, port))
-                if kind == socket.SOCK_STREAM:
-                    probe.listen(1)
-            except OSError as error:
-                where = f"{name} port {port} on {config.interface}"
-                raise StartError(f"cannot use {where}: {error.strerror}; choose another with {option}") from None
+    for port in ports_of(config):
+        error = port.obstacle()
+        if error is not None:
+            raise StartError(f"cannot use {port.name}: {error.strerror}; choose another with {port.option}")
 
 
 def makeService(options: Options, network: type[RealNetwork] = RealNetwork) -> IService:

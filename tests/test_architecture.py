@@ -29,7 +29,7 @@ LAYERS = [
     {"scheduled"},
     {"counters"},
     {"core"},
-    {"process", "exposure", "network", "supervised", "logs"},
+    {"process", "exposure", "network", "supervised", "logs", "ports"},
     {"web"},
     {"node", "checking"},
     {"tap"},

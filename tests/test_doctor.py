@@ -34,7 +34,7 @@ from .real import RealCluster, certificate, check_logs, free_port, wait_until
 
 DYNAKV = str(Path(sys.executable).with_name("dynakv"))
 DAY_S = 86400.0
-PORT = PortSeen("TCP", 6660, "127.0.0.1", "--port")
+PORT = PortSeen("TCP port 6660 on 127.0.0.1", "--port")
 KEY = KeyFileSeen("/etc/dynakv/cluster.key", True, 0o600, 0o700, "", "/var/lib/dynakv")
 FOLDER = FolderSeen("/var/lib/dynakv", 0o700, "", "ext4", 50 << 30, 100 << 30, 256 << 20, (0.001,) * 50)
 NODE = NodeSeen("http://kv1:6660", unsure_s=0.001, is_ready=True)
@@ -215,6 +215,15 @@ class TestLooking:
         assert not looking.look_at_key_file(config).is_there
         assert list(tmp_path.iterdir()) == []
 
+    def test_a_folder_that_only_others_may_look_into(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        monkeypatch.setattr(os, "listdir", lambda path: pytest.fail(f"{path} was listed"))
+        seen = looking.look_at_folder(NodeConfig(data_dir=str(tmp_path)))
+        assert (seen.problem, seen.syncs_s) == (
+            f"--data-dir {tmp_path}: this user may not write {tmp_path}; choose another, or change its owner",
+            (),
+        )
+
     def test_the_end_of_a_certificate(self, tmp_path):
         certificate(tmp_path)
         ends_s = looking.look_at_certificate(str(tmp_path / "cert.pem")).ends_s
@@ -267,7 +276,7 @@ class TestCommand:
         assert status == 1
         assert [one["level"] for one in found["ports"]] == ["fault", "ok", "ok"]
         assert found["key file"][0]["level"] == "fault"
-        assert "copy it from another node" in found["key file"][0]["text"]
+        assert found["key file"][0]["advice"] == "copy it from another node"
         assert found["nodes"][0]["level"] == "fault"
         assert "members" not in found
 

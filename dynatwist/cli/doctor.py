@@ -43,11 +43,11 @@ def doctor(chosen: Chosen, /, urls: tuple[str, ...], **given: str | None) -> Non
     is 1 when there is a fault.
     """
     from dynatwist.config.sources import Gathered
-    from dynatwist.doctor.finding import fault, has_fault
+    from dynatwist.doctor.finding import fault_said, has_fault
 
     options = {name.replace("_", "-"): text for name, text in given.items() if text is not None}
     gathered = Gathered(options, os.environ)
-    findings = [fault("settings", text, "see twistd dynakv --help") for text in gathered.faults]
+    findings = [fault_said("settings", line) for line in gathered.faults]
     if not findings:
         findings = list(_examined(gathered.config, chosen, _checked(urls)))
     _show(chosen, findings)
@@ -63,11 +63,12 @@ def _checked(urls: Sequence[str]) -> tuple[str, ...]:
 
 
 def _examined(config: NodeConfig, chosen: Chosen, urls: tuple[str, ...]) -> Iterator[Finding]:
+    from dynatwist.checking import further_faults
     from dynatwist.doctor import cluster, looking, machine
-    from dynatwist.doctor.finding import fault
+    from dynatwist.doctor.finding import fault_said
 
-    for text in config.faults():
-        yield fault("settings", text, "see docs/operating.rst")
+    for line in (*config.faults(), *further_faults(config)):
+        yield fault_said("settings", line)
     seen, ports = _asked(config, chosen, urls), looking.look_at_ports(config)
     descriptors = looking.look_at_descriptors(config)
     is_node = descriptors.pid is not None or any(node.url == config.url and not node.problem for node in seen.nodes)

@@ -29,8 +29,8 @@ def ask(urls: Sequence[str], is_named: bool, connect: Connect) -> ClusterSeen:
             shown = client.members()["nodes"]
             members, counted = tuple(_members(shown)), client.stats()["cluster"]["members"]
             unseen = tuple(_unseen(client, {node["id"] for node in shown.values()}))
-    except (Unauthorized, Forbidden) as error:
-        problem, needs_login = f"only the administrator is told: {error}", True
+    except (Unauthorized, Forbidden):
+        problem, needs_login = "only the administrator is told of the members", True
     except KvError as error:
         problem = str(error)
     scheme = urlsplit(urls[0]).scheme

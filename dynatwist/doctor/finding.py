@@ -48,6 +48,12 @@ def fault(check: str, text: str, advice: str) -> Finding:
     return Finding(Level.FAULT, check, text, advice)
 
 
+def fault_said(check: str, line: str) -> Finding:
+    """A fault in the words of the node's own checks: how it is, and what to do, with a semicolon between."""
+    text, _, advice = line.partition("; ")
+    return Finding(Level.FAULT, check, text, advice)
+
+
 def has_fault(findings: Iterable[Finding]) -> bool:
     """Whether there is a fault among them."""
     return any(finding.level is Level.FAULT for finding in findings)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import socket
 import stat
 import tempfile
 import time
 
 from cryptography import x509
 
+from dynatwist.checking import folder_faults
 from dynatwist.config.node import NodeConfig
 from dynatwist.errors import StartError
+from dynatwist.ports import Port, ports_of
 from dynatwist.storage.files import RealFileSystem
 from dynatwist.storage.keyfile import load_or_create
-from dynatwist.storage.room import DiskRoom
+from dynatwist.storage.room import usual_reserve_bytes
 
 from .seen import CertificateSeen, DescriptorsSeen, FolderSeen, KeyFileSeen, PortSeen
 
@@ -27,40 +28,27 @@ SYNC_BYTES = 4096
 
 
 def look_at_ports(config: NodeConfig) -> tuple[PortSeen, ...]:
-    """Whether each port can be bound; nothing is sent."""
-    wanted = (
-        (config.port, socket.SOCK_STREAM, "TCP", "--port"),
-        (config.port, socket.SOCK_DGRAM, "UDP", "--port"),
-        (config.actual_peer_port, socket.SOCK_STREAM, "TCP", "--peer-port"),
-    )
-    return tuple(_port(config.interface, *one) for one in wanted)
+    """Whether each port could be bound."""
+    return tuple(_port(port) for port in ports_of(config))
 
 
-def _port(interface: str, number: int, kind: socket.SocketKind, name: str, option: str) -> PortSeen:
-    family = socket.AF_INET6 if ":" in interface else socket.AF_INET
-    with socket.socket(family, kind) as probe:
-        if kind == socket.SOCK_STREAM:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((interface, number))
-            if kind == socket.SOCK_STREAM:
-                probe.listen(1)
-        except OSError as error:
-            problem, is_taken = error.strerror or str(error), error.errno == errno.EADDRINUSE
-            return PortSeen(name, number, interface, option, problem, is_taken)
-    return PortSeen(name, number, interface, option)
+def _port(port: Port) -> PortSeen:
+    error = port.obstacle()
+    if error is None:
+        return PortSeen(port.name, port.option)
+    return PortSeen(port.name, port.option, error.strerror or str(error), error.errno == errno.EADDRINUSE)
 
 
 def look_at_key_file(config: NodeConfig) -> KeyFileSeen:
     """The key file as it is; none is made."""
-    path, problem = config.actual_key_file, ""
-    is_there = os.path.lexists(path)
+    path = config.actual_key_file
+    folder, is_there = os.path.dirname(path), os.path.lexists(path)
+    problem = next(folder_faults(folder, "--key-file"), "")
     if is_there:
         try:
             load_or_create(path)
         except StartError as error:
             problem = str(error)
-    folder = os.path.dirname(path)
     return KeyFileSeen(
         path=path,
         is_there=is_there,
@@ -83,26 +71,23 @@ def look_at_folder(config: NodeConfig) -> FolderSeen:
     path = there = config.actual_data_dir
     while not os.path.lexists(there):
         there = os.path.dirname(there)
-    problem = ""
+    problem = next(folder_faults(path, "--data-dir"), "")
     syncs_s: tuple[float, ...] = ()
-    if not os.path.isdir(there):
-        problem = f"{there} is no folder"
-    elif not os.access(there, os.W_OK | os.X_OK):
-        problem = f"this user may not write {there}"
-    disk = DiskRoom(RealFileSystem(), there if os.path.isdir(there) else "/", config.disk_reserve_bytes)
+    free_bytes, total_bytes = RealFileSystem().room(there)
+    reserve_bytes = config.disk_reserve_bytes
     if not problem:
         try:
             syncs_s = _time_syncs(there)
         except OSError as error:
-            problem = f"nothing can be written in {there}: {error.strerror}"
+            problem = f"nothing can be written in {there}: {error.strerror}; choose another with --data-dir"
     return FolderSeen(
         path=path,
         mode=_mode(path),
         problem=problem,
         file_system=_file_system(there),
-        free_bytes=disk.free_bytes,
-        total_bytes=disk.total_bytes,
-        reserve_bytes=disk.reserve_bytes,
+        free_bytes=free_bytes,
+        total_bytes=total_bytes,
+        reserve_bytes=usual_reserve_bytes(total_bytes) if reserve_bytes is None else reserve_bytes,
         syncs_s=syncs_s,
     )
 

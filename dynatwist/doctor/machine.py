@@ -7,7 +7,7 @@ from statistics import median
 
 from dynatwist.exposure import OTHERS
 
-from .finding import Finding, Findings, fault, ok, warning
+from .finding import Finding, Findings, fault, fault_said, ok, warning
 from .seen import CertificateSeen, DescriptorsSeen, FolderSeen, KeyFileSeen, PortSeen
 
 SLOW_SYNC_S = 0.02
@@ -32,22 +32,21 @@ def ports(seen: tuple[PortSeen, ...], is_node: bool) -> Findings:
     :param is_node: whether a node answers at the port for clients.
     """
     for port in seen:
-        name = f"{port.kind} port {port.number} on {port.interface}"
         if not port.problem:
-            yield ok("ports", f"{name} is free")
+            yield ok("ports", f"{port.name} is free")
         elif port.is_taken and is_node:
-            yield ok("ports", f"{name} is taken, and a node answers here")
+            yield ok("ports", f"{port.name} is taken, and a node answers here")
         elif port.is_taken:
-            yield fault("ports", f"{name} is taken, and not by a node", f"choose another with {port.option}")
+            yield fault("ports", f"{port.name} is taken, and not by a node", f"choose another with {port.option}")
         else:
-            yield fault("ports", f"{name}: {port.problem}", f"choose another with {port.option}, or --interface")
+            yield fault("ports", f"{port.name}: {port.problem}", f"choose another with {port.option}, or --interface")
 
 
 def key_file(seen: KeyFileSeen) -> Findings:
     """Whether the key file can be used, and by nobody else."""
     where, check = os.path.dirname(seen.path), "key file"
     if seen.problem:
-        yield fault(check, seen.problem, "see docs/operating.rst, Several machines")
+        yield fault_said(check, seen.problem)
     elif not seen.is_there:
         text = f"{seen.path} is not there; the first start makes it"
         yield warning(check, text, "for a further node of a cluster, copy that cluster's key file there first")
@@ -75,7 +74,7 @@ def folder(seen: FolderSeen) -> Findings:
     """Whether the data folder can be used, by nobody else, and is on a disk that keeps what it is given."""
     check = "data folder"
     if seen.problem:
-        yield fault(check, seen.problem, "give the node a folder of its own with --data-dir")
+        yield fault_said(check, seen.problem)
     elif seen.mode is None:
         yield ok(check, f"{seen.path} is not there yet; the first start makes it")
     elif seen.mode & OTHERS:

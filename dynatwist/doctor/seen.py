@@ -9,15 +9,13 @@ from dataclasses import dataclass
 class PortSeen:
     """A port that a node would use.
 
-    :ivar kind: TCP or UDP.
+    :ivar name: for people.
     :ivar option: that chooses it.
     :ivar problem: why it cannot be had, in the system's words; empty where it can.
     :ivar is_taken: whether the reason is that somebody has it.
     """
 
-    kind: str
-    number: int
-    interface: str
+    name: str
     option: str
     problem: str = ""
     is_taken: bool = False

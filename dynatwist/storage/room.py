@@ -32,6 +32,11 @@ def is_exhausted(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in _EXHAUSTED
 
 
+def usual_reserve_bytes(total_bytes: int) -> int:
+    """The reserve that suits a disk of some size."""
+    return min(DEFAULT_RESERVE_BYTES, int(total_bytes * DEFAULT_RESERVE_SHARE))
+
+
 class Spare:
     """A file that only takes room, to be given up when there is no other.
 
@@ -80,8 +85,7 @@ class DiskRoom:
     def __init__(self, fs: FileSystem, folder: str, reserve_bytes: int | None) -> None:
         self._fs, self._folder = fs, folder
         self.free_bytes, self.total_bytes = self._fs.room(folder)
-        share = int(self.total_bytes * DEFAULT_RESERVE_SHARE)
-        self.reserve_bytes = min(DEFAULT_RESERVE_BYTES, share) if reserve_bytes is None else reserve_bytes
+        self.reserve_bytes = usual_reserve_bytes(self.total_bytes) if reserve_bytes is None else reserve_bytes
         self._spare = Spare(fs, f"{folder}/reserve", min(RESERVE_FILE_BYTES, self.reserve_bytes))
         self._has_spare = "reserve" in fs.names(folder)
         self._is_making = False
