@@ -17,12 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from websockets.sync.client import connect
 
 from dynatwist.api.lane import _KINDS, _REQUEST_LINE
 from dynatwist.api.openapi.codes import CODES
 from dynatwist.web.klein_app import KleinApp
 
-from .real import RealCluster, check_logs, wait_until
+from .real import Listener, RealCluster, check_logs, wait_until
 from .test_dashboard import Browser
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +51,8 @@ class TestWhatItIsMadeOf:
             for rule in KleinApp(node.core, PAGE.Clock()).klein.url_map.iter_rules()
             for method in rule.methods - {"HEAD"}
         }
-        assert {(method, re.sub("{[^}]*}", "{}", path)) for method, path, _ in PAGE.operations()} == routes
+        operations = {(method, re.sub("{[^}]*}", "{}", path)) for method, path, _ in PAGE.operations()}
+        assert operations == routes, "a handler says by @Described what it takes and gives"
 
     def test_the_fast_lane_takes_nothing_else(self):
         for method in _KINDS:
@@ -173,6 +175,11 @@ class Caller:
         return self.send(name, method, path + (f"?{parts.query}" if parts.query else ""), data, headers)
 
 
+def message(type_, value):
+    """What has a type of the document, and nothing else."""
+    validator({"$ref": f"#/components/schemas/{type_}"}, strict=True).validate(value)
+
+
 def tag(record):
     """For If-Match."""
     return json.dumps(record["etag"])
@@ -240,6 +247,45 @@ class TestAgainstANode:
         assert BY_ID.keys() - caller.met - {one for one in BY_ID if one.startswith(("live.", "pages."))} == (
             never | {"status.metrics"}
         ), "of all others there was a success"
+
+    def test_streams_and_websockets_tell_what_the_document_says(self, node):
+        one, caller = node.nodes[0], Caller(node)
+        token = one.register("listener")
+        assert caller.send("live.subscribe", "GET", "/news/subscribe/k?initial=perhaps")[1]["code"] == "no_token"
+        bearer = {"Authorization": f"Bearer {token}"}
+        refused = caller.send("live.subscribe_table", "GET", "/news/subscribe?initial=perhaps", headers=bearer)
+        assert (refused[1]["code"], caller.send("live.websocket", "GET", "/ws")[0]) == ("bad_initial", 426)
+
+        listener = Listener(one, "news", "k", token)
+        with connect(f"ws://{one.address}/ws", subprotocols=["dynakv.v1.json"]) as socket:
+
+            def told(type_, frame=None):
+                """What the socket is told next, perhaps in answer to a frame; both are of types of the document."""
+                if frame is not None:
+                    message(frame.pop("type_"), frame)
+                    socket.send(json.dumps(frame))
+                heard = json.loads(socket.recv(timeout=10))
+                message(type_, heard)
+                return heard
+
+            told("WsRefusal", {"type_": "WsGet", "op": "get", "id": 0, "table": "news", "key": "k"})
+            told("WsAnswer", {"type_": "WsAuth", "op": "auth", "id": 1, "token": token})
+            told("WsAnswer", {"type_": "WsSubscribe", "op": "subscribe", "id": 2, "table": "news", "initial": True})
+            assert told("WsNotice")["op"] == "synced"
+            one.put("news", "k", {"text": "x"}, token)
+            assert told("WsEvent")["type"] == "Updated"
+            told("WsAnswer", {"type_": "WsUnsubscribe", "op": "bookmark", "id": 3, "sub": 2})
+            told("WsAnswer", {"type_": "WsGet", "op": "get", "id": 4, "table": "news", "key": "k", "r": "one"})
+            one.delete("news", "k", token)
+            assert told("WsEvent")["reason"] == "deleted"
+            told("WsAnswer", {"type_": "WsUnsubscribe", "op": "unsubscribe", "id": 5, "sub": 2})
+            write = {"op": "put", "id": 6, "table": "news", "key": "e", "value": {}, "ephemeral": True, "ttl": 15}
+            told("WsAnswer", {"type_": "WsWrite", **write})
+            told("WsAnswer", {"type_": "WsPing", "op": "ping", "id": 7})
+        wait_until(lambda: len(listener.events) == 2)
+        message("Updated", listener.events[0])
+        assert listener.events[1] == "Deleted"
+        listener.close()
 
     def test_it_is_kept_and_asked_for_again(self, node):
         one = node.nodes[0]
