@@ -38,7 +38,9 @@ class KeyRoutes:
         self._enter(request)
         return await _answer("installed", self.rotation.install())
 
-    @Described(who=Who.ADMIN, takes=Use, gives={200: Step}, refuses=("not_all_members", *AGREEING))
+    @Described(
+        who=Who.ADMIN, takes=Use, example={"key": "a1b2c3d4"}, gives={200: Step}, refuses=("not_all_members", *AGREEING)
+    )
     async def use(self, request: Request) -> Answer:
         """Have all members use the secret that ``key`` names."""
         name = string_of(self._enter(request), "key")

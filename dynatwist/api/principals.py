@@ -48,7 +48,11 @@ class GroupRoutes:
         return json_answer(200, _shown_group(group, await self._context.groups.read(check_group(group))))
 
     @Described(
-        who=Who.ADMIN, takes=Members, gives={200: shapes.Group}, refuses=("bad_user", "reserved_name", *AGREEING)
+        who=Who.ADMIN,
+        takes=Members,
+        example={"members": ["alice", "bob"]},
+        gives={200: shapes.Group},
+        refuses=("bad_user", "reserved_name", *AGREEING),
     )
     async def set(self, request: Request, group: str) -> Answer:
         """Set a group: these members and no others. Members of `admins` are administrators."""

@@ -73,11 +73,13 @@ def terms_of(request: Request) -> Terms:
 
     :raises ApiError: 400 for a condition that there is not, or an Idempotency-Key that is none.
     """
-    none_match = request.etags("if-none-match")
-    if none_match and none_match != ("*",):
+    none_match, match = request.etags("if-none-match"), request.etags("if-match")
+    if none_match != ("*",) and "if-none-match" in request.headers:
         raise ApiError(400, "bad_condition", "If-None-Match on a write takes only *")
+    if not match and "if-match" in request.headers:
+        raise ApiError(400, "bad_condition", "If-Match names no ETag; leave it out to write whatever is held")
     ttl_ms = TTL.of(request) * 1000
-    terms = Terms(request.level("w"), ttl_ms, request.etags("if-match"), bool(none_match), request.causal())
+    terms = Terms(request.level("w"), ttl_ms, match, bool(none_match), request.causal())
     return terms.named(request.headers.get("idempotency-key"))
 
 

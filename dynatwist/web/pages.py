@@ -24,8 +24,12 @@ ROUTES = (
     ("GET", "/docs/assets/<a>", "docs_asset"),
 )
 _HTML = Media("text/html; charset=utf-8", "A page.")
-_ASSET = Media("text/javascript; charset=utf-8", "A file of a page.")
-_CSS = Media("text/css; charset=utf-8", "A file of a page.")
+_MODULE = Media("text/javascript; charset=utf-8", "JavaScript.")
+_ASSET = Media(
+    "text/javascript; charset=utf-8",
+    "A file of a page.",
+    or_else=("text/css; charset=utf-8", "text/html; charset=utf-8"),
+)
 
 
 class Pages:
@@ -64,7 +68,7 @@ class Pages:
         """List the files of the browser's client, with their integrity hashes."""
         return client_list()
 
-    @Described(who=Who.ANYBODY, gives={200: _ASSET, 304: None})
+    @Described(who=Who.ANYBODY, gives={200: _MODULE, 304: None})
     def client_module(self, request: Request) -> Answer:
         """Get the browser's client, an ES module."""
         return client_file("dynakv.js").answer(request)

@@ -11,7 +11,7 @@ CODES: dict[int, dict[str, str]] = {
     400: {
         "bad_after": "`after` is no id of a conflict.",
         "bad_causal_token": "`X-Causal-Token` is not what this store gave.",
-        "bad_condition": "`If-None-Match` of a write takes only `*`.",
+        "bad_condition": "`If-None-Match` of a write takes only `*`, and `If-Match` an ETag.",
         "bad_ephemeral": "An ephemeral record cannot be had like that.",
         "bad_group": "The group's name is too long, or has control characters.",
         "bad_handshake": "The opening of a websocket is incomplete.",

@@ -33,12 +33,14 @@ class Who(Enum):
 class Media(msgspec.Struct, frozen=True):
     """An answer that is no JSON.
 
+    :ivar or_else: other types of content.
     :ivar messages: types of what travels in it, where that has a form of its own.
     """
 
     content_type: str
     text: str
     messages: tuple[Any, ...] = ()
+    or_else: tuple[str, ...] = ()
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):

@@ -192,7 +192,8 @@ class Document:
             said["headers"] = {name: self._shared.put("headers", name, HEADERS[name]) for name in headers}
         if isinstance(what, Media):
             said["description"] = what.text
-            said["content"] = {what.content_type: {"schema": {"type": "string"}}} if what.content_type else {}
+            types = filter(None, (what.content_type, *what.or_else))
+            said["content"] = {one: {"schema": {"type": "string"}} for one in types}
             if what.messages:
                 said["x-messages"] = [self._schemas.of(one) for one in what.messages]
         elif what is not None:

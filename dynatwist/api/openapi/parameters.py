@@ -13,6 +13,7 @@ from ..limits import MAX_IDEMPOTENCY_KEY_BYTES, MAX_TTL_S, MAX_USER_CHARS, RESER
 from ..request import REPRESENTATION, Request
 from ..shapes.names import NO_RESERVED, NO_SYSTEM, PLAIN
 
+_TAG = r'"[!#-~]*"'
 CONFLICT = {"type": "string", "pattern": f"^[0-9a-fA-F]{{{2 * ID_BYTES}}}$"}
 
 
@@ -98,7 +99,12 @@ INITIAL = Parameter(
     refuses=("bad_initial",),
 )
 IF_MATCH = _header(
-    "If-Match", "ETags, or `*`: written only where the record has one of them.", "precondition_failed", example='"..."'
+    "If-Match",
+    "ETags, or `*`: written only where the record has one of them.",
+    "bad_condition",
+    "precondition_failed",
+    example='"..."',
+    pattern=rf"^(\*|{_TAG}(, *{_TAG})*)$",
 )
 IF_NONE_MATCH = _header(
     "If-None-Match", "`*`: written only where there is no record.", "bad_condition", "precondition_failed", enum=["*"]
@@ -121,7 +127,7 @@ LAST_EVENT_ID = _header("Last-Event-ID", "The `id` of the last event that was he
 ETAG_OF_LOCK = Parameter(
     name="If-Match",
     text="The ETag that taking or renewing the lock answered.",
-    schema={"type": "string"},
+    schema={"type": "string", "pattern": f"^{_TAG}$"},
     place="header",
     example='"..."',
     is_required=True,
