@@ -11,7 +11,7 @@ from dynatwist.importing import redis
 from dynatwist.importing.resp import RedisError, Replies, Reply, command
 from dynatwist.importing.rows import Item, Refused, SourceError, shown
 
-from .sources import now_ms
+from .sources import Source, now_ms
 
 TIMEOUT_S = 30.0
 """For Redis to say anything more: it does one thing at a time, which may be somebody's long one."""
@@ -24,8 +24,8 @@ NO_END, GONE = -1, -2
 """What PTTL says instead of a time."""
 
 
-class RedisServer:
-    """See `sources.Source`. What is written meanwhile may be in it or not, each key as it was at one moment."""
+class RedisServer(Source):
+    """What is written meanwhile may be in it or not, each key as it was at one moment."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -43,10 +43,8 @@ class RedisServer:
     def _where(self) -> str:
         return f"Redis at {self._host}:{self._port}"
 
-    # Source
-
     def items(self) -> Iterator[Item]:
-        """See `sources.Source`."""
+        """See `Source`."""
         cursor: Reply = b"0"
         while True:
             found = self._asked(command("SCAN", cursor if isinstance(cursor, bytes) else b"0", "COUNT", PAGE))
@@ -58,17 +56,9 @@ class RedisServer:
                 return
 
     def count(self) -> int | None:
-        """See `sources.Source`."""
+        """See `Source`."""
         size = self._asked(command("DBSIZE"))
         return size if isinstance(size, int) else None
-
-    def fault(self) -> str:
-        """See `sources.Source`."""
-        return ""
-
-    def note(self) -> str:
-        """See `sources.Source`."""
-        return ""
 
     # Keys
 
