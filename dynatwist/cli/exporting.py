@@ -17,6 +17,7 @@ from .arguments import offered_tables
 from .chosen import Chosen
 from .progress import progress
 from .show import counted
+from .tables import all_tables
 from .work import fail, run
 
 if TYPE_CHECKING:
@@ -77,8 +78,6 @@ def export(chosen: Chosen, tables: tuple[str, ...], prefix: str, path: str) -> N
 def _counts(client: Client) -> dict[str, int]:
     """All tables, with about how many records they have."""
     from dynatwist.sync import Forbidden
-
-    from .tables import all_tables
 
     try:
         return {one.name: one.keys for one in all_tables(client)}

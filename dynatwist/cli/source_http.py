@@ -12,7 +12,7 @@ import httpx
 from dynatwist.importing import consul, etcd
 from dynatwist.importing.rows import Item, SourceError
 
-from .sources import now_ms
+from .sources import Source, now_ms
 
 TIMEOUT_S = 30.0
 """Of one request: Consul tells all that it has in one answer."""
@@ -47,17 +47,17 @@ class _Http:
         return SourceError(f"{self.url} answers {answer.status_code}: {said}")
 
 
-class EtcdGateway:
-    """See `sources.Source`. All pages are of one revision, so what is read is one state of the store."""
+class EtcdGateway(Source):
+    """All pages are of one revision, so what is read is one state of the store."""
 
     def __init__(self, url: str) -> None:
         self._http = _Http(url)
         self._headers: dict[str, str] = {}
-        self._ends_ms: dict[int, int | None] = {}
+        self._ends_ms: dict[int, int] = {}
         self._first: etcd.Page | None = None
 
     def items(self) -> Iterator[Item]:
-        """See `sources.Source`."""
+        """See `Source`."""
         page = self._begun()
         revision = page.revision
         while True:
@@ -69,16 +69,8 @@ class EtcdGateway:
             page = self._page(page.next_key, revision)
 
     def count(self) -> int | None:
-        """See `sources.Source`."""
+        """See `Source`."""
         return self._begun().count
-
-    def fault(self) -> str:
-        """See `sources.Source`."""
-        return ""
-
-    def note(self) -> str:
-        """See `sources.Source`."""
-        return ""
 
     def _begun(self) -> etcd.Page:
         if self._first is None:
@@ -99,7 +91,7 @@ class EtcdGateway:
     def _learn_end(self, lease: int) -> None:
         if lease not in self._ends_ms:
             left_s = etcd.seconds_left(self._asked("/v3/lease/timetolive", {"ID": lease}).content)
-            self._ends_ms[lease] = None if left_s is None else now_ms() + left_s * 1000
+            self._ends_ms[lease] = now_ms() + left_s * 1000
 
     def _asked(self, path: str, body: dict[str, object]) -> httpx.Response:
         answer = self._http.ask("POST", path, body, self._headers)
@@ -110,14 +102,14 @@ class EtcdGateway:
         return answer
 
 
-class ConsulApi:
-    """See `sources.Source`. Consul answers with all of its keys at once."""
+class ConsulApi(Source):
+    """Consul answers with all of its keys at once."""
 
     def __init__(self, url: str) -> None:
         self._http = _Http(url)
 
     def items(self) -> Iterator[Item]:
-        """See `sources.Source`."""
+        """See `Source`."""
         token = os.environ.get("CONSUL_HTTP_TOKEN")
         answer = self._http.ask("GET", "/v1/kv/?recurse", headers={"X-Consul-Token": token} if token else None)
         if answer.status_code == 404:  # so Consul says that it has none
@@ -125,15 +117,3 @@ class ConsulApi:
         if answer.status_code != 200:
             raise self._http.refusal(answer)
         yield from consul.rows_of(answer.content)
-
-    def count(self) -> int | None:
-        """See `sources.Source`."""
-        return None
-
-    def fault(self) -> str:
-        """See `sources.Source`."""
-        return ""
-
-    def note(self) -> str:
-        """See `sources.Source`."""
-        return ""

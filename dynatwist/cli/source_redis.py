@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
 from dynatwist.importing import redis
 from dynatwist.importing.resp import RedisError, Replies, Reply, command
 from dynatwist.importing.rows import Item, Refused, SourceError, shown
 
-from .sources import now_ms
+from .sources import Source, now_ms
 
 TIMEOUT_S = 30.0
 """For Redis to say anything more: it does one thing at a time, which may be somebody's long one."""
@@ -24,8 +25,8 @@ NO_END, GONE = -1, -2
 """What PTTL says instead of a time."""
 
 
-class RedisServer:
-    """See `sources.Source`. What is written meanwhile may be in it or not, each key as it was at one moment."""
+class RedisServer(Source):
+    """What is written meanwhile may be in it or not, each key as it was at one moment."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -43,10 +44,8 @@ class RedisServer:
     def _where(self) -> str:
         return f"Redis at {self._host}:{self._port}"
 
-    # Source
-
     def items(self) -> Iterator[Item]:
-        """See `sources.Source`."""
+        """See `Source`."""
         cursor: Reply = b"0"
         while True:
             found = self._asked(command("SCAN", cursor if isinstance(cursor, bytes) else b"0", "COUNT", PAGE))
@@ -58,17 +57,9 @@ class RedisServer:
                 return
 
     def count(self) -> int | None:
-        """See `sources.Source`."""
+        """See `Source`."""
         size = self._asked(command("DBSIZE"))
         return size if isinstance(size, int) else None
-
-    def fault(self) -> str:
-        """See `sources.Source`."""
-        return ""
-
-    def note(self) -> str:
-        """See `sources.Source`."""
-        return ""
 
     # Keys
 
@@ -123,36 +114,48 @@ class RedisServer:
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
-            self._socket = socket.create_connection((self._host, self._port), TIMEOUT_S)
+            try:
+                self._socket = socket.create_connection((self._host, self._port), TIMEOUT_S)
+            except (OSError, UnicodeError) as error:
+                raise SourceError(f"{self._where} cannot be reached: {error}") from None
             if self._password:
                 self._greet(command("AUTH", *([self._user] if self._user else []), self._password))
             self._greet(command("SELECT", self._database))
         return self._socket
 
     def _greet(self, sent: bytes) -> None:
-        assert self._socket is not None
-        self._socket.sendall(sent)
+        self._send(sent)
         reply = self._received(1)[0]
         if isinstance(reply, RedisError):
             raise SourceError(f"{self._where} answers: {reply}")
 
     def _send(self, data: bytes) -> None:
-        try:
-            self._connected().sendall(data)
-        except (OSError, UnicodeError) as error:
-            raise SourceError(f"{self._where} cannot be reached: {error}") from None
+        connected = self._connected()
+        with self._told():
+            connected.sendall(data)
 
     def _received(self, count: int) -> list[Reply]:
-        assert self._socket is not None
+        connected = self._connected()
         found: list[Reply] = []
         while len(found) < count:
-            try:
-                data = self._socket.recv(1 << 16)
-            except OSError as error:
-                raise SourceError(f"{self._where} cannot be read: {error}") from None
+            with self._told():
+                data = connected.recv(1 << 16)
             if not data:
-                raise SourceError(f"{self._where} has closed the connection")
+                raise self._closed()
             found += self._replies.feed(data)
         if len(found) > count:
             raise SourceError(f"{self._where} answers more than it was asked")
         return found
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What goes wrong with the connection is a `SourceError`."""
+        try:
+            yield
+        except ConnectionError:
+            raise self._closed() from None
+        except OSError as error:
+            raise SourceError(f"{self._where} cannot be read: {error}") from None
+
+    def _closed(self) -> SourceError:
+        return SourceError(f"{self._where} has closed the connection")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from dynatwist.importing import consul, etcd
 from dynatwist.importing.jsonl import Lines
@@ -19,9 +20,10 @@ MOST_LINE_BYTES = 64 << 20
 KINDS = ("jsonl", "etcd", "consul", "redis")
 
 
-class Source(Protocol):
+class Source(ABC):
     """What is imported."""
 
+    @abstractmethod
     def items(self) -> Iterator[Item]:
         """Row by row.
 
@@ -29,13 +31,19 @@ class Source(Protocol):
         """
 
     def count(self) -> int | None:
-        """How many there are, about, if that is known."""
+        """How many there are, about, if that is known.
+
+        :raises SourceError: it cannot be read.
+        """
+        return None
 
     def fault(self) -> str:
         """What is wrong with the source as a whole, once all items were read; empty when nothing is."""
+        return ""
 
     def note(self) -> str:
         """What whoever imports has to know of the source, once all items were read; perhaps empty."""
+        return ""
 
 
 def source_of(kind: str, place: str) -> Source:
@@ -86,7 +94,7 @@ def _opened(path: str) -> BinaryIO:
         return sys.stdin.buffer if path == "-" else open(path, "rb")
 
 
-class _JsonLines:
+class _JsonLines(Source):
     def __init__(self, path: str) -> None:
         self._path = path
         self._file = _opened(path)
@@ -105,31 +113,16 @@ class _JsonLines:
                 if item is not None:
                     yield item
 
-    def count(self) -> int | None:
-        return None
-
     def fault(self) -> str:
         return self._lines.fault()
 
-    def note(self) -> str:
-        return ""
 
-
-class _Document:
+class _Document(Source):
     """One JSON document: all of it is in memory."""
 
     def __init__(self, path: str) -> None:
         with _told(path), _opened(path) as file:
             self.data = file.read()
-
-    def count(self) -> int | None:
-        return None
-
-    def fault(self) -> str:
-        return ""
-
-    def note(self) -> str:
-        return ""
 
 
 class _EtcdFile(_Document):
@@ -147,9 +140,8 @@ class _EtcdFile(_Document):
     def note(self) -> str:
         if not self._leased:
             return ""
-        return (
-            f"{counted(self._leased, 'key')} got no end: the file names leases, and not how long they last; a URL does"
-        )
+        keys = counted(self._leased, "key")
+        return f"{keys} got no end: the file names leases, and not how long they last; etcd's URL tells it"
 
 
 class _ConsulFile(_Document):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .chosen import Chosen
-from .pages import pages, path_of
+from .pages import pages, path_of, tell
 from .show import show, show_rows
 from .users import name_argument
 from .work import run
@@ -79,7 +79,6 @@ def create(chosen: Chosen, name: str, access: tuple[tuple[str, str, str], ...], 
 @click.pass_obj
 def revoke(chosen: Chosen, number: str) -> None:
     """End token ID, everywhere, within a second."""
-    from .pages import tell
 
     def work(client: Client) -> None:
         tell(chosen, client.call("DELETE", path_of("admin", "tokens", number)), f"revoked {number}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from .rows import FAULTS, Item, Refused, SourceError, fault_of, from_base64, row_of, shown, value_of
+from .rows import FAULTS, Item, Refused, SourceError, fault_of, from_base64, row_of, value_of
 
 NOT_THIS = "this is not what 'etcdctl get \"\" --prefix -w json' prints"
 
@@ -95,19 +95,14 @@ def _entry_of(raw: msgspec.Raw) -> Entry:
     return Entry(from_base64(told.key), from_base64(told.value), told.lease)
 
 
-def rows_of(page: Page, ends_ms: Mapping[int, int | None]) -> Iterator[Item]:
+def rows_of(page: Page, ends_ms: Mapping[int, int]) -> Iterator[Item]:
     """The rows of a page.
 
-    :param ends_ms: by lease, when it ends; ``None`` for one that has ended. A key of a lease that is not named here
-        is taken without an end.
+    :param ends_ms: by lease, when it ends, or has ended. A key of a lease that is not named here gets no end.
     """
     yield from page.faults
     for entry in page.entries:
-        end = ends_ms.get(entry.lease)
-        if entry.lease in ends_ms and end is None:
-            yield Refused(shown(entry.key), "its lease has ended")
-        else:
-            yield row_of(entry.key, value_of(entry.value), ends_ms=end)
+        yield row_of(entry.key, value_of(entry.value), ends_ms=ends_ms.get(entry.lease))
 
 
 def range_request(begin: bytes, revision: int, limit: int) -> dict[str, object]:
@@ -136,13 +131,12 @@ def token_of(answer: bytes) -> str:
         raise SourceError(f"etcd's answer to a login cannot be read: {fault_of(error)}") from None
 
 
-def seconds_left(answer: bytes) -> int | None:
-    """How long a lease lasts yet; ``None`` when it has ended.
+def seconds_left(answer: bytes) -> int:
+    """How long a lease lasts yet; -1 when it has ended.
 
     :raises SourceError: it is no answer about a lease.
     """
     try:
-        left_s = msgspec.json.decode(answer, type=_Lease, strict=False).ttl
+        return msgspec.json.decode(answer, type=_Lease, strict=False).ttl
     except FAULTS as error:
         raise SourceError(f"etcd's answer about a lease cannot be read: {fault_of(error)}") from None
-    return left_s if left_s > 0 else None
