@@ -7,10 +7,10 @@ from typing import Any
 from dynatwist.api.openapi.described import Described, Media, Who
 from dynatwist.api.request import JSON, Answer, Request, json_answer
 
-from .client import client_file, client_list
-from .dashboard import dashboard_file
-from .docs import docs_file
-from .static import OWN_PAGE, Static
+from .client import CLIENT, client_list
+from .dashboard import DASHBOARD
+from .docs import DOCS
+from .static import CSS, HTML, OWN_PAGE, SCRIPT, TEXT, Static
 
 ROUTES = (
     ("GET", "/", "front"),
@@ -23,13 +23,9 @@ ROUTES = (
     ("GET", "/docs", "docs"),
     ("GET", "/docs/assets/<a>", "docs_asset"),
 )
-_HTML = Media("text/html; charset=utf-8", "A page.")
-_MODULE = Media("text/javascript; charset=utf-8", "JavaScript.")
-_ASSET = Media(
-    "text/javascript; charset=utf-8",
-    "A file of a page.",
-    or_else=("text/css; charset=utf-8", "text/html; charset=utf-8"),
-)
+_HTML = Media(HTML, "A page.")
+_MODULE = Media(SCRIPT, "JavaScript.")
+_ASSET = Media(SCRIPT, "A file of a page.", or_else=(CSS, HTML))
 
 
 class Pages:
@@ -46,7 +42,7 @@ class Pages:
     def front(self, request: Request) -> Answer:
         """Send people to the dashboard, and tell programs where to ask."""
         if "text/html" in request.headers.get("accept", ""):
-            return Answer(302, b"", "text/plain; charset=utf-8", {"Location": "/admin"})
+            return Answer(302, b"", TEXT, {"Location": "/admin"})
         where = {
             "store": "DynaTwist", "dashboard": "/admin", "health": "/heartbeat", "members": "/membership",
             "api": "/openapi.json", "docs": "/docs",
@@ -56,12 +52,12 @@ class Pages:
     @Described(who=Who.ANYBODY, gives={200: _HTML, 304: None})
     def dashboard(self, request: Request) -> Answer:
         """Show the dashboard."""
-        return dashboard_file("index.html").answer(request, OWN_PAGE)
+        return DASHBOARD.file("index.html").answer(request, OWN_PAGE)
 
     @Described(who=Who.ANYBODY, gives={200: _ASSET, 304: None}, refuses=("not_found",))
     def dashboard_asset(self, request: Request, file: str) -> Answer:
         """Get a file of the dashboard."""
-        return dashboard_file(file).answer(request, OWN_PAGE)
+        return DASHBOARD.file(file).answer(request, OWN_PAGE)
 
     @Described(who=Who.ANYBODY, gives={200: dict[str, str]})
     def client(self, request: Request) -> Answer:
@@ -71,12 +67,12 @@ class Pages:
     @Described(who=Who.ANYBODY, gives={200: _MODULE, 304: None})
     def client_module(self, request: Request) -> Answer:
         """Get the browser's client, an ES module."""
-        return client_file("dynakv.js").answer(request)
+        return CLIENT.file("dynakv.js").answer(request)
 
-    @Described(who=Who.ANYBODY, gives={200: Media("text/plain; charset=utf-8", "TypeScript."), 304: None})
+    @Described(who=Who.ANYBODY, gives={200: Media(TEXT, "TypeScript."), 304: None})
     def client_types(self, request: Request) -> Answer:
         """Get the types of the browser's client."""
-        return client_file("dynakv.d.ts").answer(request)
+        return CLIENT.file("dynakv.d.ts").answer(request)
 
     @Described(who=Who.ANYBODY, gives={200: dict[str, Any], 304: None})
     def openapi(self, request: Request) -> Answer:
@@ -86,9 +82,9 @@ class Pages:
     @Described(who=Who.ANYBODY, gives={200: _HTML, 304: None})
     def docs(self, request: Request) -> Answer:
         """Show this document to people."""
-        return docs_file("index.html").answer(request, OWN_PAGE)
+        return DOCS.file("index.html").answer(request, OWN_PAGE)
 
     @Described(who=Who.ANYBODY, gives={200: _ASSET, 304: None}, refuses=("not_found",))
     def docs_asset(self, request: Request, file: str) -> Answer:
         """Get a file of that page."""
-        return docs_file(file).answer(request, OWN_PAGE)
+        return DOCS.file(file).answer(request, OWN_PAGE)

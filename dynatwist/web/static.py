@@ -5,10 +5,15 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha384
+from importlib.resources import files
 
 from dynatwist.api.request import Answer, Request
+from dynatwist.errors import ApiError
 
+HTML, CSS = "text/html; charset=utf-8", "text/css; charset=utf-8"
+SCRIPT, TEXT = "text/javascript; charset=utf-8", "text/plain; charset=utf-8"
 KEPT_S = 300
 """For so long a browser uses the file without asking whether there is another one: after an upgrade of the nodes,
 pages have the new one soon."""
@@ -47,3 +52,34 @@ class Static:
         if etag in known or known.strip() == "*":
             return Answer(304, b"", self.content_type, headers)
         return Answer(200, self.body, self.content_type, headers)
+
+
+@cache
+def _read(package: str, name: str, content_type: str) -> Static:
+    return Static.of(files(package).joinpath(name).read_bytes(), content_type)
+
+
+class Folder:
+    """Files beside a module, each read when it is asked for first.
+
+    :param package: the module's name.
+    :param types: of content, by the file's name.
+    """
+
+    def __init__(self, package: str, types: Mapping[str, str]) -> None:
+        self._package = package
+        self._types = types
+
+    @property
+    def names(self) -> list[str]:
+        """Of the files."""
+        return list(self._types)
+
+    def file(self, name: str) -> Static:
+        """One of them.
+
+        :raises ApiError: 404 for anything else.
+        """
+        if name not in self._types:
+            raise ApiError(404, "not_found", "there is no such path")
+        return _read(self._package, name, self._types[name])
