@@ -294,6 +294,15 @@ class TestSharedKeyFile:
         assert load_or_create(self.path)[0].storage == (b"n" * 32,)
         assert os.stat(self.path).st_mode & 0o777 == 0o600
 
+    def test_what_a_killed_writer_left_goes_with_the_secrets_that_are_in_it(self, path):
+        one = self.folder(path, "one", self.keys)
+        (path / "cluster.key.4711.new").write_text(render(self.keys))
+        one.renew_storage(b"n" * 32)
+        self.folder(path, "one", one.keys)
+        assert (path / "cluster.key.4711.new").exists()
+        one.retire_storage(frozenset(map(name_of, self.keys.storage)))
+        assert sorted(os.listdir(path)) == ["cluster.key", "cluster.key.folders", "one"]
+
     def test_a_folder_that_is_gone_needs_nothing(self, path):
         one = self.folder(path, "one", self.keys)
         self.folder(path, "other", self.keys)

@@ -17,7 +17,9 @@ import binascii
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from fcntl import LOCK_EX, flock
+from glob import escape, glob
 
 from dynatwist.errors import StartError
 
@@ -124,6 +126,8 @@ def change(path: str, how: Callable[[ClusterKeys], ClusterKeys]) -> ClusterKeys:
         if after != before:
             temporary = _write_new(path, after)
             os.replace(temporary, path)
+            if not {*before.cluster, *before.storage} <= {*after.cluster, *after.storage}:
+                _remove_leftovers(path)
             os.fsync(folder)
         return after
     finally:
@@ -140,6 +144,13 @@ def _write_new(path: str, keys: ClusterKeys) -> str:
     finally:
         os.close(fd)
     return temporary
+
+
+def _remove_leftovers(path: str) -> None:
+    """What writers left that were killed has secrets, too, that are none any more."""
+    for leftover in glob(f"{escape(path)}.*.new"):
+        with suppress(OSError):
+            os.remove(leftover)
 
 
 def _create(path: str) -> bool:
