@@ -212,6 +212,9 @@ class TestAgainstANode:
         assert ask("admin.forget")[1]["code"] == "no_such_member"
         assert ask("admin.forget", member=caller.node.address)[1]["code"] == "last_member"
         assert ask("conflicts.settle")[1]["code"] == "not_found"
+        for name in ("backup.tables", "backup.page", "restore.records", "keys.storage"):
+            assert ask(name)[0] == 200, name
+        assert ask("keys.renew_storage")[0] == 202
 
         for name in ("tables.set", "tables.show", "tables.reset", "groups.set", "groups.list", "groups.show"):
             assert ask(name)[0] == 200, name

@@ -86,7 +86,13 @@ class RestoreRoutes:
             TABLES_TABLE: self._settings,
         }
 
-    @Described(who=Who.ADMIN, takes=BringBackBody, gives={200: BroughtBack}, refuses=("upgrading",))
+    @Described(
+        who=Who.ADMIN,
+        takes=BringBackBody,
+        example={"records": [{"key": "profile", "value": {"level": 42}, "owner": "alice"}]},
+        gives={200: BroughtBack},
+        refuses=("upgrading", "bad_owner", "bad_expires_at"),
+    )
     async def records(self, request: Request, table: str) -> Answer:
         """Bring records of a backup back; answers what became of each, in the same order."""
         context = self._context
