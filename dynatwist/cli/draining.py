@@ -135,8 +135,10 @@ def _drain(chosen: Chosen, client: Client, node: str, yes: bool, within_s: float
         return left is None and not now.changing
 
     _wait(is_out, f"{leaver.address} is a member still", within_s)
-    if leaver.reachable:
-        _wait_until_empty(chosen, client, leaver.address, within_s)
+    if not leaver.reachable:
+        click.echo(f"{leaver.address} is no member any more; it was away, so it handed nothing over")
+        return
+    _wait_until_empty(chosen, client, leaver.address, within_s)
     click.echo(f"{leaver.address} is no member any more, and holds nothing that others lack; stop it")
 
 

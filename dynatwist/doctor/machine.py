@@ -134,7 +134,7 @@ def descriptors(seen: DescriptorsSeen) -> Findings:
 
 def certificate(seen: CertificateSeen, now_s: float) -> Finding:
     """When a certificate ends."""
-    check, renew = "certificate", "renew it, and restart the nodes that show it, one after another"
+    check, renew = "certificate", "renew it; nodes take a new file without a restart"
     if seen.ends_s is None:
         return fault(check, f"{seen.where}: {seen.problem}", "see --tls-cert in docs/operating.rst")
     days = (seen.ends_s - now_s) / 86400
