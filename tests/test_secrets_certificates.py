@@ -66,7 +66,7 @@ class Tls:
             shown = ssl.cert_time_to_seconds(connection.sock.getpeercert()["notAfter"])
             connection.request("GET", "/metrics")
             text = connection.getresponse().read().decode()
-        lines = [line for line in text.splitlines() if line.startswith("dynakv_tls_certificate_ends_seconds ")]
+        lines = [line for line in text.splitlines() if line.startswith("dynakv_tls_certificate_end_timestamp_seconds ")]
         return shown, float(lines[0].split()[1])
 
 

@@ -320,12 +320,12 @@ def hints_that_were_delivered_are_back_after_a_start(patch):
 @under("crashes_at_sync", "flips")
 def the_older_identity_counts(patch):
     """Of two copies of the identity that differ the older one is taken."""
-    edit(patch, IdentityFile, "load", "return max(found", "return min(found")
+    edit(patch, IdentityFile, "load", "newest = max(found", "newest = min(found")
 
 
 def one_copy_of_the_identity(patch):
     """The second copy of the identity is never written."""
-    edit(patch, IdentityFile, "write", "in COPIES", "in COPIES[:1]")
+    edit(patch, IdentityFile, "save", "in COPIES", "in COPIES[:1]")
 
 
 @under("backups")
