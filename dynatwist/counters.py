@@ -41,6 +41,7 @@ def counters_of(
     links, doors = peers.links, peers.links.doors
     return {
         "anti_entropy_rounds": repair.rounds,
+        "partitions_to_hand_off": len(repair.surplus()),
         "disk_free_bytes": room.free_bytes,
         "disk_reserve_bytes": room.reserve_bytes,
         "disk_is_low": int(room.is_low),

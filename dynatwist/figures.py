@@ -62,6 +62,7 @@ FIGURES = (
     _gauge("partitions_not_whole", "Partitions of which this node does not hold all, and fetches the rest"),
     _gauge("partitions_lacking_owners", "Partitions owned here of which some owner cannot be reached"),
     _gauge("partitions_without_majority", "Partitions owned here of which no majority of owners can be reached"),
+    _gauge("partitions_to_hand_off", "Partitions held here and not owned any more, of which owners may lack something"),
     _counter("anti_entropy_rounds", "Comparisons with other owners"),
     _counter("anti_entropy_alarms", "Comparisons that found what must not be: a defect, or somebody's doing"),
     _gauge("registers_not_known_to_be_chosen", "Agreed writes accepted here of which nothing more was heard yet"),

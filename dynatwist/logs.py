@@ -105,11 +105,16 @@ def json_line(event: dict[str, Any]) -> str:
         moment.replace("+00:00", "Z"),
         level.name,
         str(event.get("log_namespace") or "-"),
-        text,
-        **{word: str(event[word]) for word in _WORDS if word in event},
-        failure=eventAsText(event, includeTimestamp=False, includeSystem=False) if failure is not None else "",
+        _sound(text),
+        **{word: _sound(str(event[word])) for word in _WORDS if word in event},
+        failure=_sound(eventAsText(event, includeTimestamp=False, includeSystem=False)) if failure is not None else "",
     )
     return msgspec.json.encode(line).decode() + "\n"
+
+
+def _sound(text: str) -> str:
+    """What JSON can say: a path that is no UTF-8 comes with lone surrogates."""
+    return text.encode(errors="replace").decode()
 
 
 def _file(choice: Choice) -> TextIO:

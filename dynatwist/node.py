@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -135,7 +136,7 @@ class NodeService(MultiService):
                 self.log.info("made the key file {path}", path=key_file)
             network = self._new_network(self._reactor, self.config.interface)
             runtime, self._hashing = real_runtime(self._reactor, network, self._fatal)
-            shared = SharedKey(runtime.fs, key_file, self.config.actual_data_dir)
+            shared = SharedKey(runtime.fs, key_file, self.config.actual_data_dir, socket.gethostname())
             keyring = Keyring(keys, partial(change, key_file), shared.needed_by_others)
             self.core = Core(
                 self.config, keyring, runtime, self.config.limits.budget(max_connections(self.config.doors.descriptors))

@@ -82,6 +82,8 @@ class Options(usage.Options):
         except DynakvError as error:
             fail(str(error))
         parent = self.parent
+        if parent is not None and self.log.path == "-" and self.log.is_daemon:
+            fail("a daemon cannot log to stdout: name a file with --logfile, or use -n")
         if parent is not None and not self.log.is_usual and not parent.get("logger"):
             parent["logger"] = logs.FACTORY
         if parent is not None and parent.get("nodaemon") and parent.get("pidfile") == "twistd.pid":

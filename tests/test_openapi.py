@@ -215,6 +215,7 @@ class TestAgainstANode:
         for name in ("backup.tables", "backup.page", "restore.records", "keys.storage"):
             assert ask(name)[0] == 200, name
         assert ask("keys.renew_storage")[0] == 202
+        assert ask("admin.delete")[0] == 200  # what was restored
 
         for name in ("tables.set", "tables.show", "tables.reset", "groups.set", "groups.list", "groups.show"):
             assert ask(name)[0] == 200, name

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from dynatwist.agreement.registrar import FOUND_AFTER_S, FOUND_WITHOUT_MAJORITY_AFTER_S
 from dynatwist.cluster.greeting import refusal_of
-from dynatwist.model.registry import Member
+from dynatwist.model.registry import Member, Registry
 from dynatwist.model.ring import PARTITIONS
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import WIRE_VERSION, Done, Hello, Join, Unable
@@ -204,3 +204,30 @@ class TestZones:
         for name in COPIES:
             header = Mount(cluster.nodes[0].disk, cluster.nodes[0].process).read(f"/sim/0/{name}")[:8]
             assert int.from_bytes(header[6:8]) == NEWEST_VERSION
+
+    def test_do_not_count_while_somebody_leaves_or_may_not_know_them(self):
+        """Who leaves takes part in the change, and who is not linked may have been set back to an earlier release."""
+        members = [Member(bytes([number]) * 8, "h", number, number, zone) for number, zone in enumerate("abc ", 1)]
+        members[3] = structs.replace(members[3], zone="")
+        registry = Registry(b"c", 1, 3, tuple(members))
+        without = registry.with_members(members[:3])
+        assert (without.zoned, without.changing) == (False, True)
+        settled = without.settled()
+        assert not settled.with_members(members[:3], know_zones=False).zoned
+        assert settled.with_members(members[:3]).zoned
+
+    def test_wait_for_a_member_that_is_away(self):
+        world, cluster = started(4)
+        assert world.run_until(cluster.is_settled, 30)
+        away, last = cluster.nodes[0], cluster.nodes[3]
+        for node, zone in zip(cluster.nodes[:3], "abc", strict=True):
+            self.restarted(world, cluster, node, zone)
+        away.kill()
+        last.kill()
+        last.move("d")
+        last.start()
+        assert world.run_until(lambda: cluster.registry().find(last.node_id).zone == "d", 60)
+        world.run(world.now_s + 5)
+        assert not cluster.registry().zoned
+        away.start()
+        assert world.run_until(lambda: cluster.registry().zoned, 60)

@@ -272,11 +272,11 @@ class TestSharedKeyFile:
         self.keys, _ = load_or_create(self.path)
         return tmp_path
 
-    def folder(self, path, name, keys):
+    def folder(self, path, name, keys, host="here"):
         (path / name).mkdir(exist_ok=True)
         fs = RealFileSystem()
         IdentityFile(fs, str(path / name), keys, os.urandom).save(Identity(b"", b"", 0, 0, b"d" * 32))
-        shared = SharedKey(fs, self.path, str(path / name))
+        shared = SharedKey(fs, self.path, str(path / name), host)
         shared.note(keys)
         return Keyring(keys, lambda how: change(self.path, how), shared.needed_by_others)
 
@@ -293,6 +293,15 @@ class TestSharedKeyFile:
         assert other.retire_storage(frozenset([name_of(old)])) == frozenset()
         assert load_or_create(self.path)[0].storage == (b"n" * 32,)
         assert os.stat(self.path).st_mode & 0o777 == 0o600
+
+    def test_into_folders_of_other_hosts_nobody_can_look(self, path):
+        """Containers that share a volume of keys have their data under one path each, and none sees another's."""
+        one = self.folder(path, "one", self.keys)
+        self.folder(path, "one", self.keys, host="another container")
+        (old,) = self.keys.storage
+        one.renew_storage(b"n" * 32)
+        self.folder(path, "one", one.keys)
+        assert one.retire_storage(frozenset([name_of(old)])) == {name_of(old)}
 
     def test_what_a_killed_writer_left_goes_with_the_secrets_that_are_in_it(self, path):
         one = self.folder(path, "one", self.keys)

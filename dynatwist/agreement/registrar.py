@@ -246,6 +246,7 @@ class Registrar:
             if registry.find(node) != member
             and node not in self._unwanted
             and node not in registry.struck_out
+            and (member.zone or not registry.zoned)
             and now_s - asked_s < WISH_S
         }
         self._unwanted = {node for node in self._unwanted if node in registry.ids}
@@ -255,7 +256,7 @@ class Registrar:
         members |= {node: member for node, (member, _) in self._wanted.items()}
         if not members:
             return None
-        goal = registry.with_members(members.values())
+        goal = registry.with_members(members.values(), know_zones=all(map(self._cluster.peers.knows_zones, members)))
         if goal.changing and goal.ids == registry.ids:
             sometimes("members are in other zones, so that data move between them")
         return goal if (goal.members, goal.zoned) != (registry.members, registry.zoned) else None

@@ -105,6 +105,7 @@ class StatusRoutes:
         context = self._context
         cluster, store, metrics = context.cluster, context.cluster.store, context.metrics
         registry = cluster.registry
+        to_hand_off = context.counters().get("partitions_to_hand_off", 0)
         shown: Stats = {
             "node": cluster.me.address,
             "version": VERSION,
@@ -123,6 +124,7 @@ class StatusRoutes:
             "tombstones": sum(len(replica.tombstones) for replica in store.replicas),
             "cold_saves": context.saver.saves,
             "cold_save_failures": context.saver.failures,
+            "partitions_to_hand_off": to_hand_off if isinstance(to_hand_off, int) else 0,
             "durability": store.wal.durability.value if isinstance(store.wal.durability, Durability) else "",
             "cluster": {
                 "id": registry.cluster_id.hex() if registry else None,

@@ -104,6 +104,8 @@ def replace(chosen: Chosen, old: str, new: str, yes: bool, within_s: float) -> N
             found = _members(client)
             return found.find(new) is not None and not found.changing
 
+        if (found := _members(client)).find(old) is None or old == new:
+            fail(found.stands_in_the_way(old) or f"{old} cannot take its own place")
         if not is_in():
             click.echo(f"waiting until {new} is a member and has its data (start it with --join)", err=True)
         _wait(is_in, f"{new} is no member yet", within_s)
@@ -114,6 +116,9 @@ def replace(chosen: Chosen, old: str, new: str, yes: bool, within_s: float) -> N
 
 def _drain(chosen: Chosen, client: Client, node: str, yes: bool, within_s: float) -> None:
     found, end_s = _members(client), time.monotonic() + PAUSE_S
+    if found.find(node) is None and ":" in node and _was_struck_out(chosen, client, node):
+        _end(chosen, client, node, within_s)  # a former command was killed, or has waited for too long
+        return
     while reason := found.stands_in_the_way(node):
         if time.monotonic() >= end_s or found.find(node) is None:
             fail(reason)
@@ -138,24 +143,43 @@ def _drain(chosen: Chosen, client: Client, node: str, yes: bool, within_s: float
     if not leaver.reachable:
         click.echo(f"{leaver.address} is no member any more; it was away, so it handed nothing over")
         return
-    _wait_until_empty(chosen, client, leaver.address, within_s)
-    click.echo(f"{leaver.address} is no member any more, and holds nothing that others lack; stop it")
+    _end(chosen, client, leaver.address, within_s)
 
 
-def _wait_until_empty(chosen: Chosen, client: Client, address: str, within_s: float) -> None:
-    """Until the node that left says that it has handed all off; one that does not answer is told about."""
+def _at(chosen: Chosen, client: Client, address: str) -> Client:
+    """A client for one node alone."""
     from dynatwist.sync import Client as OneNode
+
+    url = f"{urlsplit(client.urls[0]).scheme}://{address}"
+    alone = OneNode([url], ca=chosen.ca, cert=chosen.cert, deadline_s=min(5.0, chosen.timeout_s))
+    alone.token = client.token
+    return alone
+
+
+def _was_struck_out(chosen: Chosen, client: Client, address: str) -> bool:
+    """Whether a node is there that was a member of this cluster."""
     from dynatwist.sync import KvError, Unavailable
 
-    scheme = urlsplit(client.urls[0]).scheme
-    with OneNode([f"{scheme}://{address}"], ca=chosen.ca, cert=chosen.cert, deadline_s=chosen.timeout_s) as alone:
-        alone.token = client.token
+    try:
+        with _at(chosen, client, address) as alone:
+            mine, its = (one.call("GET", "/stats")["cluster"]["id"] for one in (client, alone))
+            return bool(mine == its)
+    except (KvError, Unavailable):
+        return False
+
+
+def _end(chosen: Chosen, client: Client, address: str, within_s: float) -> None:
+    """Until the node that left says that it has handed all off; one that does not answer is told about."""
+    from dynatwist.sync import KvError, Unavailable
+
+    with _at(chosen, client, address) as alone:
         try:
-            _wait(lambda: not alone.call("GET", "/stats")["total_keys"], f"{address} holds data still", within_s)
+            _wait(lambda: not alone.call("GET", "/stats")["partitions_to_hand_off"], f"{address} holds data", within_s)
         except (KvError, Unavailable) as error:
             fail(
                 f"{address} is no member any more; whether it holds something that others lack, it did not say: {error}"
             )
+    click.echo(f"{address} is no member any more, and holds nothing that others lack; stop it")
 
 
 def _wait(is_over: Callable[[], bool], what: str, within_s: float) -> None:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
 
 @contextmanager
@@ -20,21 +19,24 @@ def ended_when_unread() -> Iterator[None]:
 
     :raises BrokenPipeError: from wherever the main thread waits, as a write to the closed pipe would.
     """
-    before = signal.signal(signal.SIGPIPE, _interrupt)
-    threading.Thread(target=_look, args=(sys.stdout.fileno(),), name="stdout", daemon=True).start()
+    is_closed = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if is_closed.is_set():  # a socket of a node that has died raises the same signal, and is dealt with where it is
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    before = signal.signal(signal.SIGPIPE, interrupt)
+    threading.Thread(target=_look, args=(sys.stdout.fileno(), is_closed), name="stdout", daemon=True).start()
     try:
         yield
     finally:
         signal.signal(signal.SIGPIPE, before)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-
-
-def _look(fd: int) -> None:
+def _look(fd: int, is_closed: threading.Event) -> None:
     """Wait until the other end is closed; of a file, for ever."""
     poll = select.poll()
     poll.register(fd, 0)  # errors and hang-ups are told unasked
     poll.poll()
+    is_closed.set()
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGPIPE)

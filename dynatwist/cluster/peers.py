@@ -144,6 +144,12 @@ class Peers:
         """Whether a reachable peer is known to hold all of a partition."""
         return self.links.is_reachable(node) and self._statuses.says_whole(node, partition)
 
+    def knows_zones(self, node: bytes) -> bool:
+        """Whether a node is linked, or this one, and its release goes by zones: a member that has a zone in the
+        registry may have been set back to a release that does not."""
+        hello = self.links.hello_of(node)
+        return node == self._me.node_id or (hello is not None and hello.knows_zones)
+
     def is_ready_at(self, node: bytes, partition: int) -> bool:
         """Whether a reachable peer holds all of a partition and serves clients."""
         return self.links.is_reachable(node) and self._statuses.says_ready(node, partition)

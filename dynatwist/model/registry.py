@@ -118,15 +118,18 @@ class Registry(msgspec.Struct, frozen=True, array_like=True):
         old = self.old_owners(partition)
         return (old, self.owners(partition)) if old else (self.owners(partition),)
 
-    def with_members(self, members: Iterable[Member]) -> Registry:
+    def with_members(self, members: Iterable[Member], *, know_zones: bool = True) -> Registry:
         """The version with these members: it begins a change, unless no data have to move for it.
 
-        Zones count from now on if all these members have some.
+        Zones count from now on if all these members have some, and nobody leaves: who leaves takes part in the change,
+        and may be of a release that knows no zones.
+
+        :param know_zones: whether all are known to run a release that goes by zones.
         """
         ordered = tuple(sorted(members, key=lambda member: member.node_id))
-        after = msgspec.structs.replace(
-            self, version=self.version + 1, members=ordered, zoned=self.zoned or all(one.zone for one in ordered)
-        )
+        stay = self.ids <= {one.node_id for one in ordered}
+        zoned = self.zoned or (know_zones and stay and all(one.zone for one in ordered))
+        after = msgspec.structs.replace(self, version=self.version + 1, members=ordered, zoned=zoned)
         if after.ids == self.ids and _zones(ordered, after.zoned) == _zones(self.members, self.zoned):
             return after  # only addresses changed, or zones that do not count yet
         return msgspec.structs.replace(after, previous=self.members, previously_zoned=self.zoned)

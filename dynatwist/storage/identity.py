@@ -128,7 +128,7 @@ class IdentityFile:
         identity.revision += 1
         payload = msgspec.msgpack.encode(identity)
         goes_by_zones = identity.registry is not None and identity.registry.zoned
-        version = NEWEST_VERSION if goes_by_zones else FORMAT_VERSION
+        version = NEWEST_VERSION if goes_by_zones or identity.old_data_keys else FORMAT_VERSION
         for name in COPIES:
             data = seal_file(tuple(self._keys.values()), _KIND, self._randbytes(16), payload, version)
             try:

@@ -24,6 +24,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from dynatwist.errors import StartError
 from dynatwist.sometimes import sometimes
 
 from .files import FileSystem, Writer
@@ -141,7 +142,7 @@ class Renewal:
         except OSError as error:
             why = error.strerror or error
             raise RenewalRefused(f"the key file cannot be changed: {why}; put a new storage line first in it") from None
-        except NoSuchKeys as error:
+        except (NoSuchKeys, StartError) as error:
             raise RenewalRefused(str(error)) from None
         keys = self._keyring.keys
         retiring = tuple(dict.fromkeys((*map(name_of, before), *self._owner.retiring)))
@@ -194,6 +195,9 @@ class Renewal:
     # Sealing anew, a save at a time
 
     def _begin(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._saves_left = SAVES
         self._go_on()
 
@@ -211,17 +215,24 @@ class Renewal:
     def _wait(self) -> None:
         """Go on later."""
         if not self._is_stopped:
-            self._timer = self._later(RETRY_S, self._begin)
+            self._timer = self._later(RETRY_S, self._again)
+
+    def _again(self) -> None:
+        self._timer = None
+        self._begin()
 
     def _look(self) -> None:
         """A save is done: is there a file still that needs an old key?"""
-        old = {UNNAMED, *map(key_name, self._owner.data_keys[1:])}
+        keys = self._owner.data_keys
+        old = {UNNAMED, *map(key_name, keys[1:])}
         found: set[bytes] = set()
 
         def work() -> None:
             found.update(key for _, key in keys_named(self._fs, self._folder))
 
         def done(failure: BaseException | None) -> None:
+            if keys != self._owner.data_keys:
+                return  # another rotation has begun, and looks by itself
             if failure is not None:
                 self._wait()
             elif old & found:
@@ -238,7 +249,7 @@ class Renewal:
             return
         try:
             left = self._keyring.retire_storage(retiring) if retiring else retiring
-        except OSError:
+        except (OSError, StartError):
             left = retiring
         if self.is_under_way:
             self.log.info("the data folder is sealed anew; no file of it needs an older key")

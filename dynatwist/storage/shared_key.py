@@ -1,7 +1,8 @@
 """Data folders that share a key file: beside it stands which, so that none of them loses the secret that it needs.
 
-The list, ``KEYFILE.folders``, has one path a line. A node adds its own at each start; what is gone, or on another
-machine since the key file was copied without its list, is in nobody's way.
+The list, ``KEYFILE.folders``, has a host and a path a line. A node adds its own at each start. Into the folders of
+other hosts, or containers, nobody can look: while one is listed, no secret is erased. What is gone from this host is
+in nobody's way.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dynatwist.errors import StartError
 
 from .files import FileSystem
 from .keyfile import change
-from .keyring import ClusterKeys, NoSuchKeys
+from .keyring import ClusterKeys, NoSuchKeys, name_of
 from .needed import secrets_needed
 
 MOST_FOLDERS = 1024
@@ -26,13 +27,15 @@ class SharedKey:
 
     :param key_file: its path.
     :param folder: of this node.
+    :param host: the name of this machine, or container.
     """
 
-    def __init__(self, fs: FileSystem, key_file: str, folder: str) -> None:
+    def __init__(self, fs: FileSystem, key_file: str, folder: str, host: str) -> None:
         self._fs = fs
         self._key_file = key_file
         self._list = f"{key_file}.folders"
-        self._folder = folder
+        self._mine = f"{quote(host)} {quote(folder)}"
+        self._host = host
 
     def note(self, keys: ClusterKeys) -> None:
         """This node uses the key file; its data folder is there, sealed by the first of these storage secrets.
@@ -52,26 +55,28 @@ class SharedKey:
         fd = os.open(self._list, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "r+", encoding="ascii") as file:
             flock(file, LOCK_EX)
-            lines, mine = file.read().splitlines(), quote(self._folder)
-            if mine in lines:
+            lines = file.read().splitlines()
+            if self._mine in lines:
                 return
             file.seek(0)
             file.truncate()
-            file.write("".join(f"{line}\n" for line in [*lines, mine][-MOST_FOLDERS:]))
+            file.write("".join(f"{line}\n" for line in [*lines, self._mine][-MOST_FOLDERS:]))
             file.flush()
             os.fsync(fd)
 
     def needed_by_others(self, secrets: tuple[bytes, ...]) -> frozenset[str]:
         """Of some storage secrets, the names of those that the other folders need."""
         needed: set[str] = set()
-        for folder in self._folders():
-            if folder != self._folder:
-                needed |= secrets_needed(self._fs, folder, secrets)
+        for line in self._others():
+            host, _, folder = line.partition(" ")
+            if unquote(host) != self._host:
+                return frozenset(map(name_of, secrets))
+            needed |= secrets_needed(self._fs, unquote(folder), secrets)
         return frozenset(needed)
 
-    def _folders(self) -> list[str]:
+    def _others(self) -> list[str]:
         try:
             with open(self._list, encoding="ascii", errors="replace") as file:
-                return [unquote(line) for line in file.read().splitlines()]
+                return [line for line in file.read().splitlines() if line != self._mine]
         except FileNotFoundError:
             return []

@@ -83,6 +83,7 @@ class Stats(TypedDict):
 
     :ivar tables: live keys that this node holds, by table; of the first thousand tables.
     :ivar total_keys: live keys that this node holds.
+    :ivar partitions_to_hand_off: held here and not owned any more; owners may lack something of them.
     :ivar conflicts: pairs of concurrent writes met since the start.
     """
 
@@ -103,5 +104,6 @@ class Stats(TypedDict):
     tombstones: int
     cold_saves: int
     cold_save_failures: int
+    partitions_to_hand_off: int
     durability: str
     cluster: ClusterStats
