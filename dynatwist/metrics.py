@@ -73,7 +73,6 @@ class Metrics(Collector):
         self.lane_requests = 0
         self.sse_connections = 0
         self.websocket_connections = 0
-        self._total_s = 0.0
         self._by_label: dict[tuple[str, int], int] = {}
         self._by_route: dict[tuple[str, str], Durations] = {}
         self._others: list[tuple[str, str, Durations]] = []
@@ -119,7 +118,8 @@ class Metrics(Collector):
     @property
     def average_latency_ms(self) -> float:
         """Mean time per request; 0 before the first."""
-        return 1000 * self._total_s / self.total_requests if self.total_requests else 0.0
+        total_s = sum(durations.total_s for durations in self._by_route.values())
+        return 1000 * total_s / self.total_requests if self.total_requests else 0.0
 
     def observe(self, method: str, status: int, took_s: float, route: str = "", level: str = "") -> None:
         """Count a request.
@@ -128,7 +128,6 @@ class Metrics(Collector):
         :param level: of consistency, where the route has one.
         """
         self.total_requests += 1
-        self._total_s += took_s
         if method not in METHODS:
             method = "OTHER"
         self._by_label[method, status] = self._by_label.get((method, status), 0) + 1

@@ -113,8 +113,7 @@ class DataRoutes:
             assert identity is not None
             operation = door.write(identity, kind, table, key, request.body, terms_of(request))
 
-        request_id = id_of(request.headers)
-        if request_id:
+        if "x-request-id" in request.headers and (request_id := id_of(request.headers)):
             operation = msgspec.structs.replace(operation, followed=request_id)
 
         def done(outcome: Outcome) -> None:

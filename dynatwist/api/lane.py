@@ -22,7 +22,7 @@ from .data import DataRoutes
 from .followed import answered as followed
 from .followed import id_of
 from .limits import RESERVED_TABLES
-from .measured import level_of
+from .measured import USUAL_LEVEL, known_level
 from .origins import Origins
 from .request import Answer, Certificate, Request, error_answer
 
@@ -39,7 +39,10 @@ _REQUEST_LINE = re.compile(
 )
 _HEADER = re.compile(rb"([A-Za-z][A-Za-z0-9-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*\Z")
 _KINDS = {b"GET": Kind.GET, b"PUT": Kind.PUT, b"PATCH": Kind.PATCH, b"DELETE": Kind.DELETE}
-_NAMES = {method: (method.decode(), f"data.{method.decode().lower()}") for method in _KINDS}
+_NAMES = {
+    method: (method.decode(), f"data.{method.decode().lower()}", "r" if method == b"GET" else "w") for method in _KINDS
+}
+"""As metrics have them: the method, the route, and the parameter that names the level."""
 _LEAVE = frozenset(("transfer-encoding", "expect", "upgrade", "connection", "content-encoding", "cookie"))
 """Headers that change how a request is to be read."""
 _VARYING = frozenset(("x-causal-token", "if-match", "if-none-match", "idempotency-key", "x-request-id"))
@@ -180,9 +183,10 @@ class FastLane:
                 self._audit.answered(f"data.{method.decode().lower()}", request, (table, key), answer, who)
             self._metrics.lane_requests += 1
             took_s = max(self._seconds() - started_s, 1e-6)
-            name, route = _NAMES[method]
-            self._metrics.observe(name, answer.status, took_s, route, level_of(route, request))
-            if request_id := id_of(request.headers):
+            name, route, parameter = _NAMES[method]
+            level = known_level(request.query.get(parameter)) if request.query else USUAL_LEVEL
+            self._metrics.observe(name, answer.status, took_s, route, level)
+            if "x-request-id" in request.headers and (request_id := id_of(request.headers)):
                 answer = followed(request_id, route, answer, took_s)
             respond(rendered(answer, shared), answer.holder)
 

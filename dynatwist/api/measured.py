@@ -8,6 +8,7 @@ from dynatwist.replication.quorum import Level
 
 from .request import Request
 
+USUAL_LEVEL = Level.QUORUM.value
 LEVELS = frozenset(level.value for level in Level)
 OPERATIONS = frozenset(("auth", "bookmark", "delete", "get", "patch", "ping", "put", "subscribe", "unsubscribe"))
 """Of websockets, counted by name. All others are made up."""
@@ -20,7 +21,7 @@ _PARAMETERS = {
 def known_level(text: object) -> str:
     """A level that was asked for, as a label: what is no level has none."""
     if text is None:
-        return Level.QUORUM.value
+        return USUAL_LEVEL
     return text if isinstance(text, str) and text in LEVELS else ""
 
 
