@@ -248,6 +248,34 @@ class RealCluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Writer(threading.Thread):
+    """Writes while other things happen, at some nodes in turn; remembers what was acknowledged."""
+
+    def __init__(self, nodes: list[Node], token: str) -> None:
+        super().__init__(daemon=True)
+        self.nodes, self.token = nodes, token
+        self.acknowledged: dict[str, int] = {}
+        self.errors: list[Answer] = []
+        self.stopping = False
+
+    def run(self) -> None:
+        number = 0
+        while not self.stopping:
+            number += 1
+            node = self.nodes[number % len(self.nodes)]
+            answer = node.try_request("PUT", f"/t/key/w{number % 300}", {"n": number}, self.token)
+            if answer is not None and answer.status == 201:
+                self.acknowledged[f"w{number % 300}"] = number
+            elif answer is not None:
+                self.errors.append(answer)
+
+    def finish(self) -> dict[str, int]:
+        self.stopping = True
+        self.join()
+        assert self.acknowledged
+        return self.acknowledged
+
+
 def check_logs(cluster: RealCluster, *secrets: str) -> None:
     """No traceback, and none of some words, in any log."""
     logs = cluster.logs()

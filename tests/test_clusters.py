@@ -5,12 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 
-from .real import Node, RealCluster, check_logs, free_port, wait_until
+from .real import Node, RealCluster, Writer, check_logs, free_port, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -27,33 +26,6 @@ def clusters():
     for cluster in made:
         check_logs(cluster)
         cluster.close()
-
-
-class Writer(threading.Thread):
-    """Writes while other things happen; remembers what was acknowledged."""
-
-    def __init__(self, nodes, token):
-        super().__init__(daemon=True)
-        self.nodes, self.token = nodes, token
-        self.acknowledged, self.errors = {}, []
-        self.stopping = False
-
-    def run(self):
-        number = 0
-        while not self.stopping:
-            number += 1
-            node = self.nodes[number % len(self.nodes)]
-            answer = node.try_request("PUT", f"/t/key/w{number % 300}", {"n": number}, self.token)
-            if answer is not None and answer.status == 201:
-                self.acknowledged[f"w{number % 300}"] = number
-            elif answer is not None:
-                self.errors.append(answer)
-
-    def finish(self):
-        self.stopping = True
-        self.join()
-        assert self.acknowledged
-        return self.acknowledged
 
 
 def total_copies(cluster):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-import threading
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from dynatwist.storage.identity import IdentityFile
 from dynatwist.storage.keyfile import parse
 from dynatwist.storage.recovery import recover, scrub
 
-from .real import Node, RealCluster, free_port, wait_until
+from .real import Node, RealCluster, Writer, free_port, wait_until
 
 DATA = Path(__file__).parent / "data"
 MISSED = {("missed", f"m{number}") for number in range(6)} | {("t", f"k{number}") for number in range(20, 23)}
@@ -89,32 +88,6 @@ def test_a_node_starts_on_an_old_data_folder_and_goes_on_from_there(folder):
         node.kill()
 
 
-class Writer(threading.Thread):
-    """Writes keys of its own through whichever node answers, and remembers what was acknowledged."""
-
-    def __init__(self, cluster, token):
-        super().__init__(daemon=True)
-        self.cluster, self.token = cluster, token
-        self.acknowledged, self.refusals = {}, []
-        self.is_over = False
-
-    def run(self):
-        number = 0
-        while not self.is_over:
-            number += 1
-            key = f"k{number % 50}"
-            answer = self.cluster.nodes[number % 3].try_request("PUT", f"/t/key/{key}", {"n": number}, self.token)
-            if answer is not None and answer.status == 201:
-                self.acknowledged[key] = number
-            elif answer is not None:
-                self.refusals.append(answer.json["code"])
-
-    def finish(self):
-        self.is_over = True
-        self.join()
-        return self.acknowledged
-
-
 @pytest.mark.processes
 def test_nodes_are_upgraded_one_after_another_under_writes_and_set_back_again(tmp_path):
     """Either release goes on from what the other has written, beside nodes of the other."""
@@ -137,7 +110,7 @@ def test_nodes_are_upgraded_one_after_another_under_writes_and_set_back_again(tm
         first = cluster.nodes[0]
         token = first.register("ann")
         assert {node.stats()["version"] for node in cluster.nodes} == {"0.1.0"}
-        writer = Writer(cluster, token)
+        writer = Writer(cluster.nodes, token)
         writer.start()
         for path in (new, old):
             for node in cluster.nodes:
@@ -148,7 +121,7 @@ def test_nodes_are_upgraded_one_after_another_under_writes_and_set_back_again(tm
             wanted = __version__ if path == new else "0.1.0"
             assert {node.stats()["version"] for node in cluster.nodes} == {wanted}
         acknowledged = writer.finish()
-        assert set(writer.refusals) <= {"starting", "uncertain", "unavailable"}
+        assert {answer.json["code"] for answer in writer.errors} <= {"starting", "uncertain", "unavailable"}
         for node in cluster.nodes:
             for key, number in acknowledged.items():
                 assert node.get("t", key, token, "?r=majority").json["value"]["n"] >= number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +19,8 @@ from dynatwist.backups.selection import GROUPS, SERVICES, SETTINGS, SYSTEM, USER
 from .backup_files import BackupFile, new_file
 from .backup_keys import key_option, secret_for_new
 from .chosen import Chosen
-from .show import show, show_rows
+from .progress import progress
+from .show import counted, show, show_rows
 from .work import fail, run
 
 if TYPE_CHECKING:
@@ -31,13 +31,6 @@ if TYPE_CHECKING:
 _file = click.argument("path", metavar="FILE")
 _tables = click.option("--table", "tables", multiple=True, metavar="T", help="Only this table; repeatable.")
 _prefix = click.option("--prefix", default="", metavar="P", help="Only keys that begin so.")
-
-
-@contextmanager
-def _bar(length: int, label: str) -> Iterator[Any]:
-    """A progress bar on stderr, if that is a terminal."""
-    with click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        yield bar
 
 
 @contextmanager
@@ -77,11 +70,11 @@ def backup(
             _require(tables, {one.name for one in found}, "there is no table {!r} with records")
             created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             writer = BackupWriter(secret, os.urandom, created=created, dynatwist=__version__)
-            with new_file(path) as file, _bar(sum(one.keys_about for one in found), "backing up") as bar:
+            with new_file(path) as file, progress("backing up", sum(one.keys_about for one in found)) as advance:
                 file.write(writer.head)
                 for entries in source.entries(found, selection):
                     file.write(writer.add(entries))
-                    bar.update(len(entries))
+                    advance(len(entries))
                 strong = [one.name for one in found if one.consistency == "strong"]
                 missing = sorted(source.missing)
                 file.write(writer.end(strong=strong, only=tables, prefix=prefix, missing=missing))
@@ -109,11 +102,7 @@ def _say_made(path: str, made: dict[str, Tally], missing: Collection[int]) -> No
 def _in_words(tables: dict[str, Tally]) -> str:
     data = [tally.records for name, tally in tables.items() if not is_system(name)]
     users = tables[USERS].records if USERS in tables else 0
-    return f"{_count(sum(data), 'record')} of {_count(len(data), 'table')}, {_count(users, 'user')}"
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"{counted(sum(data), 'record')} of {counted(len(data), 'table')}, {counted(users, 'user')}"
 
 
 # Looking at one
@@ -148,8 +137,8 @@ def _remarks(totals: Totals) -> Iterator[str]:
     kept = {name: totals.tables[name].records if name in totals.tables else 0 for name in SYSTEM}
     if not totals.only and not totals.prefix:
         yield (
-            f"{_count(kept[USERS], 'user')}, {_count(kept[GROUPS], 'group')}, settings of "
-            f"{_count(kept[SETTINGS], 'table')}, {_count(kept[SERVICES], 'service token')}"
+            f"{counted(kept[USERS], 'user')}, {counted(kept[GROUPS], 'group')}, settings of "
+            f"{counted(kept[SETTINGS], 'table')}, {counted(kept[SERVICES], 'service token')}"
         )
 
 
@@ -231,11 +220,11 @@ def restore(
             restoring = Restoring(client, overwrite=overwrite, is_dry=is_dry, patience_s=chosen.timeout_s)
             for table in SYSTEM:
                 restoring.restore([one for one in system if one.table == table])
-            with _bar(found.size_bytes, "restoring") as bar:
+            with progress("restoring", found.size_bytes) as advance:
                 for piece, read_bytes in found.pieces():
                     if isinstance(piece, list):
                         restoring.restore([one for one in piece if selection.takes(one) and not is_system(one.table)])
-                    bar.update(read_bytes)
+                    advance(read_bytes)
             _say_restored(restoring, is_dry=is_dry)
 
         run(chosen, work)
@@ -244,13 +233,13 @@ def restore(
 def _read_through(found: BackupFile, take: Callable[[list[Entry]], None]) -> Totals:
     """Read all of a backup, so that it is known to be whole; answers what is in it."""
     totals: Totals | None = None
-    with _bar(found.size_bytes, "verifying") as bar:
+    with progress("verifying", found.size_bytes) as advance:
         for piece, read_bytes in found.pieces():
             if isinstance(piece, Totals):
                 totals = piece
             else:
                 take(piece)
-            bar.update(read_bytes)
+            advance(read_bytes)
     assert totals is not None  # pieces end with them
     return totals
 
@@ -261,7 +250,7 @@ def _say_restored(restoring: Restoring, *, is_dry: bool) -> None:
     click.echo(f"{tally.written} {done}, {tally.kept} there already, {tally.expired} expired")
     if tally.taken:
         click.echo(
-            f"dynakv: {_count(tally.taken, 'user')} registered anew there stay as they are: what was theirs in the "
+            f"dynakv: {counted(tally.taken, 'user')} registered anew there stay as they are: what was theirs in the "
             "backup is nobody's; --overwrite brings the former ones back",
             err=True,
         )

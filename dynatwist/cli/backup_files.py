@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from dynatwist.backups.entries import Entry, Totals
@@ -12,6 +12,7 @@ from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import Backup
 
 from .backup_keys import secret_for
+from .whole_file import in_its_place
 
 
 @contextmanager
@@ -22,21 +23,9 @@ def new_file(path: str) -> Iterator[BinaryIO]:
     """
     beside = f"{path}.{os.getpid()}.new"
     try:
-        try:
-            fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        finally:
-            with suppress(FileNotFoundError):
-                os.remove(beside)
-        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with in_its_place(handle, beside, path) as file:
+            yield file
     except OSError as error:
         raise BackupError(f"{path}: {error.strerror}") from None
 

@@ -11,6 +11,8 @@ import msgspec
 from dynatwist.backups.entries import Entry
 from dynatwist.backups.selection import Selection
 
+from .pages import path_of
+
 if TYPE_CHECKING:
     from dynatwist.sync import Client
 
@@ -80,8 +82,9 @@ class Source:
     def _of(self, table: str, prefix: str) -> Iterator[list[Entry]]:
         after: str | None = ""
         while after is not None:
-            path = f"/admin/backup/{quote(table, safe='')}"
-            answer = msgspec.json.decode(self._get(path, prefix=prefix, after=after), type=_Page)
+            answer = msgspec.json.decode(
+                self._get(path_of("admin", "backup", table), prefix=prefix, after=after), type=_Page
+            )
             self.missing.update(answer.missing)
             yield [
                 Entry(table, one.key, bytes(one.value), one.owner, one.expires_at, one.version, one.timestamp)

@@ -11,6 +11,7 @@ from dynatwist.errors import DynakvError
 
 from .chosen import Chosen
 from .demo_state import all_running
+from .pages import path_of
 from .show import show, show_rows
 from .work import run
 
@@ -55,9 +56,7 @@ def stats(chosen: Chosen) -> None:
 @click.pass_obj
 def forget(chosen: Chosen, node: str) -> None:
     """Strike out member NODE (HOST:PORT or id); log in as admin first."""
-    from urllib.parse import quote
-
-    path = f"/admin/members/{quote(node, safe='')}/forget"
+    path = path_of("admin", "members", node, "forget")
     run(chosen, lambda client: show(client.call("POST", path), chosen.output))
 
 

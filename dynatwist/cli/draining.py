@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
 
 import click
 import msgspec
 
 from .chosen import Chosen
-from .work import fail, run
+from .pages import path_of
+from .work import alone, fail, run
 
 if TYPE_CHECKING:
     from dynatwist.sync import Client
@@ -136,7 +136,7 @@ def _drain(chosen: Chosen, client: Client, node: str, yes: bool, within_s: float
         left = now.find(leaver.id)
         if left in now.members and time.monotonic() >= next_s:
             next_s = time.monotonic() + ASK_AGAIN_S
-            client.call("POST", f"/admin/members/{quote(leaver.id, safe='')}/forget")
+            client.call("POST", path_of("admin", "members", leaver.id, "forget"))
         return left is None and not now.changing
 
     _wait(is_out, f"{leaver.address} is a member still", within_s)
@@ -150,10 +150,9 @@ def _at(chosen: Chosen, client: Client, address: str) -> Client:
     """A client for one node alone."""
     from dynatwist.sync import Client as OneNode
 
-    url = f"{urlsplit(client.urls[0]).scheme}://{address}"
-    alone = OneNode([url], ca=chosen.ca, cert=chosen.cert, deadline_s=min(5.0, chosen.timeout_s))
-    alone.token = client.token
-    return alone
+    found = OneNode(alone(chosen, address).urls, ca=chosen.ca, cert=chosen.cert, deadline_s=min(5.0, chosen.timeout_s))
+    found.token = client.token
+    return found
 
 
 def _was_struck_out(chosen: Chosen, client: Client, address: str) -> bool:
@@ -161,8 +160,8 @@ def _was_struck_out(chosen: Chosen, client: Client, address: str) -> bool:
     from dynatwist.sync import KvError, Unavailable
 
     try:
-        with _at(chosen, client, address) as alone:
-            mine, its = (one.call("GET", "/stats")["cluster"]["id"] for one in (client, alone))
+        with _at(chosen, client, address) as other:
+            mine, its = (one.call("GET", "/stats")["cluster"]["id"] for one in (client, other))
             return bool(mine == its)
     except (KvError, Unavailable):
         return False
@@ -172,9 +171,9 @@ def _end(chosen: Chosen, client: Client, address: str, within_s: float) -> None:
     """Until the node that left says that it has handed all off; one that does not answer is told about."""
     from dynatwist.sync import KvError, Unavailable
 
-    with _at(chosen, client, address) as alone:
+    with _at(chosen, client, address) as other:
         try:
-            _wait(lambda: not alone.call("GET", "/stats")["partitions_to_hand_off"], f"{address} holds data", within_s)
+            _wait(lambda: not other.call("GET", "/stats")["partitions_to_hand_off"], f"{address} holds data", within_s)
         except (KvError, Unavailable) as error:
             fail(
                 f"{address} is no member any more; whether it holds something that others lack, it did not say: {error}"

@@ -15,6 +15,7 @@ from dynatwist.importing.jsonl import FORMAT, VERSION, Foot, Head, Line
 
 from .arguments import offered_tables
 from .chosen import Chosen
+from .pages import path_of
 from .progress import progress
 from .show import counted
 from .tables import all_tables
@@ -132,9 +133,7 @@ def how_many_next(count: int, at_once: int, size_bytes: int) -> int:
 
 def _fetched(client: Client, table: str, keys: list[str]) -> tuple[list[bytes], int]:
     """Lines of some records, and their bytes; what was deleted meanwhile is left out."""
-    from urllib.parse import quote
-
-    answer = client.ask("POST", f"/{quote(table, safe='')}/keys", {"keys": keys}, {}, repeatable=True)
+    answer = client.ask("POST", path_of(table, "keys"), {"keys": keys}, {}, repeatable=True)
     held = _PAGE.decode(answer)
     lines = [
         msgspec.json.encode(_line(table, key, one)) + b"\n"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import msgspec
 
 from dynatwist.backups.entries import Entry
 from dynatwist.backups.selection import SETTINGS
 from dynatwist.sansio.errors import Unavailable
+
+from .pages import path_of
 
 if TYPE_CHECKING:
     from dynatwist.sync import Client
@@ -93,7 +94,7 @@ class Restoring:
             {"key": one.key, "value": msgspec.Raw(one.value), "owner": one.owner, "expires_at": one.expires_ms}
             for one in entries
         ]
-        path, body = f"/admin/restore/{quote(table, safe='')}", {"records": records, **self._terms}
+        path, body = path_of("admin", "restore", table), {"records": records, **self._terms}
         answer = self._client.ask("POST", path, body, {}, timeout_s=30.0, repeatable=True)
         again: list[tuple[Entry, _Refusal]] = []
         for entry, outcome in zip(entries, msgspec.json.decode(answer, type=_Answer).outcomes, strict=True):

@@ -30,21 +30,33 @@ def whole_file(path: str) -> Iterator[BinaryIO]:
         if os.path.isdir(path):
             raise DynakvError(f"{path} is a folder; name a file")
         handle, beside = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(beside)
-            raise
-        _sync_folder(folder)
+        with in_its_place(handle, beside, path) as file:
+            yield file
     except OSError as error:
         raise DynakvError(f"cannot write {path}: {error.strerror}") from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def in_its_place(handle: int, beside: str, path: str) -> Iterator[BinaryIO]:
+    """Write to a file that was opened beside another; at the end it is synced, and takes the other's place, durably. It
+    is removed if the block raises anything.
+
+    :param handle: of the file, which is closed.
+    :raises OSError: it cannot be written.
+    """
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+    _sync_folder(os.path.dirname(path) or ".")
 
 
 def _end(number: int, frame: object) -> NoReturn:
