@@ -327,6 +327,8 @@ class TestFailures:
 
     def test_a_frozen_member_is_left_out_and_named(self, cluster, people):
         one, _, three = cluster.nodes
+        everybody_answers = lambda: "x-partial" not in one.request("GET", "/conflicts", None, people["alice"]).headers  # noqa: E731
+        wait_until(everybody_answers, what="nobody but the frozen one is away")
         three.freeze()
         try:
             answer = one.request("GET", "/conflicts", None, people["alice"])

@@ -178,7 +178,11 @@ def carried_out(history) -> Asked:
 
 def durable(state) -> dict[str, object]:
     """All that is durable of a node, field by field."""
-    found = {"meta": state.meta, "hints": state.hints.all(), "lapse": state.lapse_ms}
+    found = {
+        "meta": state.meta,
+        "hints": {node: sorted(keys) for node, keys in state.hints.all().items()},
+        "lapse": state.lapse_ms,
+    }
     for number in PARTITIONS:
         replica = state.replicas[number]
         found[f"records of {number}"] = packed(replica.records)

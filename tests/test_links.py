@@ -87,6 +87,18 @@ def test_the_lower_id_dials_and_one_link_is_enough(pair):
     assert len(one.host.streams) == len(two.host.streams) == 1
 
 
+def test_a_node_that_has_just_started_does_not_wait_for_others_to_try_again(world):
+    network = SimNetwork(world)
+    one = Host(world, network, 1)
+    one.links.dialler.want(bytes([2]) * 8, "h2", 1)
+    world.run(20)  # by now the pauses between attempts are long
+    two = Host(world, network, 2)
+    two.links.dialler.want(one.node, one.name, 1)
+    assert world.run_until(lambda: two.links.linked(), 0.25)
+    world.run(world.now_s + 5)
+    assert len(one.host.streams) == len(two.host.streams) == 1
+
+
 def test_calls_are_answered_in_one_frame_or_many(pair, world):
     one, two = pair
     replies = []

@@ -38,6 +38,7 @@ class Peers:
     :ivar on_greeted: called with a member, and what it said first, before anything else is heard from it.
     :ivar on_registry: called with a node and the registry that it tells.
     :ivar on_linked: called with a node that is linked, and was told this node's status.
+    :ivar on_presented: called with a node that has said what its release knows, once on each connection.
     :ivar on_unlinked: called with a node whose connection has ended.
     :ivar on_reachability: called with a node that can be asked, or cannot, since just now.
     """
@@ -67,13 +68,14 @@ class Peers:
         self.on_greeted: list[Callable[[bytes, Hello], None]] = []
         self.on_registry: list[Callable[[bytes, Registry], None]] = []
         self.on_linked: list[Callable[[bytes], None]] = []
+        self.on_presented: list[Callable[[bytes], None]] = []
         self.on_unlinked: list[Callable[[bytes], None]] = []
         self.on_reachability: list[Callable[[bytes], None]] = []
         self.switchboard = Switchboard(ownership)
         self.switchboard.on_notice(
             RegistryIs, lambda arrival, message: self._registry_told(arrival.node, message.registry)
         )
-        self.switchboard.on_notice(Status, lambda arrival, message: self._statuses.hear(arrival.node, message))
+        self.switchboard.on_notice(Status, lambda arrival, message: self._status_told(arrival.node, message))
         self.switchboard.on_notice(Leaving, lambda arrival, message: self._statuses.forget(arrival.node))
         self.links = PeerLinks(me.node_id, self, runtime)
 
@@ -223,6 +225,10 @@ class Peers:
         self._founded.add(node)
         self.has_met_founded = True
         call_each(self.on_registry, node, registry)
+
+    def _status_told(self, node: bytes, status: Status) -> None:
+        if self._statuses.hear(node, status):
+            call_each(self.on_presented, node)
 
     # What the links ask and tell
 

@@ -11,9 +11,14 @@ class Statuses:
     def __init__(self) -> None:
         self._statuses: dict[bytes, Status] = {}
 
-    def hear(self, node: bytes, status: Status) -> None:
-        """A peer says how it is."""
+    def hear(self, node: bytes, status: Status) -> bool:
+        """A peer says how it is.
+
+        :returns: whether it says so for the first time on this connection.
+        """
+        is_first = node not in self._statuses
         self._statuses[node] = status
+        return is_first
 
     def forget(self, node: bytes) -> None:
         """A peer leaves, or its connection has ended."""

@@ -1,8 +1,9 @@
 """Dialling: which nodes this one keeps a link to, and when it tries again.
 
 Of two nodes the one with the lower id dials, unless told otherwise; see `Dialling`. If that one does not for a while,
-the other one dials: it may have been struck out while it was cut off, and then nobody dials it to say so. Nodes that
-are no members are dialled only so often (`dynatwist.net.dials`): gossip may name any number of them.
+the other one dials: it may have been struck out while it was cut off, and then nobody dials it to say so. A node that
+has just started dials sooner, since those that tried while it was away wait out their backoff. Nodes that are no
+members are dialled only so often (`dynatwist.net.dials`): gossip may name any number of them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ MAX_BACKOFF_S = 2.0
 
 OVERDUE_S = 6.0
 """So long a node waits to be dialled: whoever is to dial it tries again after three seconds at most."""
+FIRST_OVERDUE_S = 0.2
+"""The same for a node that has met another one just now: where both have, the one that is to dial does it sooner."""
 
 
 class Dialling(Enum):
@@ -38,6 +41,7 @@ class _Target:
     """A node to be dialled.
 
     :ivar is_overdue: whether it was to dial this one, and has not for a while.
+    :ivar is_new: whether it was neither linked nor dialled yet.
     """
 
     host: str
@@ -47,6 +51,7 @@ class _Target:
     timer: Timer | None = None
     dialling: bool = False
     is_overdue: bool = False
+    is_new: bool = True
 
 
 class Dialler:
@@ -129,7 +134,8 @@ class Dialler:
         """A node has a link: the next time begins with short pauses again."""
         target = self._targets.get(node)
         if target is not None:
-            target.backoff_s, target.failures, target.is_overdue = FIRST_BACKOFF_S, 0, False
+            target.backoff_s, target.failures = FIRST_BACKOFF_S, 0
+            target.is_overdue = target.is_new = False
 
     def renew(self, node: bytes) -> None:
         """Dial a node beside its link, which is about to end."""
@@ -143,7 +149,7 @@ class Dialler:
         target = self._targets.get(node)
         if target is None or self._is_stopping:
             return
-        target.dialling = target.is_overdue = False
+        target.dialling = target.is_overdue = target.is_new = False
         target.failures += 1
         self._dial_later(node, target)
 
@@ -154,7 +160,8 @@ class Dialler:
         if not self._is_to_dial(node, target):
             if self._whom is Dialling.HIGHER:
                 cancel(target.timer)
-                target.timer = self._runtime.clock.callLater(OVERDUE_S, self._dial_overdue, node)
+                overdue_s = FIRST_OVERDUE_S if target.is_new else OVERDUE_S
+                target.timer = self._runtime.clock.callLater(overdue_s, self._dial_overdue, node)
             return
         if not self._is_member(node) and not self.dials.may(target.failures):
             self._dial_later(node, target)
@@ -166,6 +173,8 @@ class Dialler:
         target = self._targets.get(node)
         if target is not None and self._is_member(node):
             target.is_overdue = True
+        if target is not None:
+            target.is_new = False
         self._dial(node)
 
     def _is_to_dial(self, node: bytes, target: _Target) -> bool:

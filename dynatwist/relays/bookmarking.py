@@ -13,7 +13,7 @@ from dynatwist.feed.hub import Hub
 from dynatwist.model.dots import DotSet
 from dynatwist.model.ring import PARTITIONS
 from dynatwist.net.arrival import Arrival
-from dynatwist.net.messages import BookmarkIs, Hello
+from dynatwist.net.messages import BookmarkIs
 from dynatwist.runtime import Timer, cancel
 from dynatwist.storage.effects import Effect, Gone
 from dynatwist.storage.entries import AnyEntry, Dropped, Reset, SetAside, Wholeness
@@ -57,7 +57,7 @@ class Bookmarking:
         hub.bookmarks.recall(cluster.store.meta.get(KEPT_AS, b""), cluster.runtime.monotonic_s())
         cluster.store.observe(self._changed)
         cluster.peers.on_notice(BookmarkIs, self._on_bookmark)
-        cluster.peers.on_greeted.append(self._greeted)
+        cluster.peers.on_presented.append(self._presented)
 
     def start(self) -> None:
         """Begin to make them."""
@@ -130,11 +130,13 @@ class Bookmarking:
             message = BookmarkIs(epoch, bookmark.before, bookmark.after, bookmark.heard, age_ms)
             self._cluster.links.tell(node, message)
 
-    def _greeted(self, node: bytes, hello: Hello) -> None:
-        """A peer that has just started is told what it may be asked about, once it has said what it understands."""
-        if self._met.get(node) != hello.epoch:
+    def _presented(self, node: bytes) -> None:
+        """A peer that has just started is told at once what it may be asked about: this node may be killed next."""
+        hello = self._cluster.links.hello_of(node)
+        if hello is not None and self._met.get(node) != hello.epoch:
             self._met[node] = hello.epoch
-            self._cluster.runtime.clock.callLater(INTERVAL_S, self._tell_history, node)
+            self.make()
+            self._tell_history(node)
 
     def joined(self, nodes: Iterable[bytes]) -> None:
         """So are those that are members from now on."""
