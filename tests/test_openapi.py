@@ -23,8 +23,8 @@ from dynatwist.api.lane import _KINDS, _REQUEST_LINE
 from dynatwist.api.openapi.codes import CODES
 from dynatwist.web.klein_app import KleinApp
 
+from .browser import Browser
 from .real import Listener, RealCluster, check_logs, wait_until
-from .test_dashboard import Browser
 
 ROOT = Path(__file__).parent.parent
 

@@ -271,6 +271,6 @@ def test_a_wheel_brings_the_plugin(tmp_path):
     wheel = next(tmp_path.glob("*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
     assert "twisted/plugins/dynakv_plugin.py" in names
-    assert "dynatwist/web/dashboard/dashboard.js" in names
+    assert "dynatwist/web/dashboard/app.js" in names
     assert "twisted/__init__.py" not in names
     assert tomllib.loads((root / "pyproject.toml").read_text())["project"]["name"] == "dynatwist"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .browser import Browser
 from .real import RealCluster, check_logs, wait_until
-from .test_dashboard import Browser
 from .test_presence import ENDED_S, RULE, SECRET
 
 pytestmark = pytest.mark.processes

@@ -97,7 +97,8 @@ def parse_headers(block: bytes, origins: Origins = Origins()) -> Head | None:  #
     length = headers.get("content-length", "0")
     if not length.isdecimal() or len(length) > 9:
         return None
-    shared = origins.shown_to(headers.get("origin", ""))
+    origin = headers.get("origin", "")
+    shared = origins.shown_to(origin) if origins.is_named(origin) else {}
     is_program = not origins.is_browser(headers)
     if not shared and not is_program:
         return None

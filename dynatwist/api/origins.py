@@ -6,15 +6,18 @@ stranger's server resolves to this node's address ("DNS rebinding") makes its pa
 browsers have to use a name that this node goes by. Programs that are no browser send none of that, and are asked
 nothing.
 
-An origin that is named may do what its users may do with records, and nothing under ``/admin``: one page with a hole in
-it, which an administrator opens, would otherwise be enough to change rules, users and the cluster's secrets. It is told
-so in an answer that it may read.
+The pages of another member are as the node's own: the dashboard goes on at another node when its own one dies. So an
+origin counts as long as the registry names its address.
+
+An origin that ``--cors-origin`` names may do what its users may do with records, and nothing under ``/admin``: one page
+with a hole in it, which an administrator opens, would otherwise be enough to change rules, users and the cluster's
+secrets. It is told so in an answer that it may read.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dynatwist.errors import ApiError
@@ -54,16 +57,44 @@ class Origins:
     :param allowed: other origins whose pages may send anything, such as ``https://app.example.org``.
     :param names: host names that this node goes by; addresses and ``localhost`` need not be named.
     :param is_tls: whether the node's own pages come by HTTPS only.
+    :param members: the addresses of the members, as HOST:PORT.
     """
 
-    def __init__(self, allowed: tuple[str, ...] = (), names: tuple[str, ...] = (), *, is_tls: bool = False) -> None:
+    def __init__(
+        self,
+        allowed: tuple[str, ...] = (),
+        names: tuple[str, ...] = (),
+        *,
+        is_tls: bool = False,
+        members: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         self._is_tls = is_tls
+        self._members = members
         self._allowed = frozenset(allowed)
         self._names = frozenset(name.lower().rstrip(".") for name in names)
 
+    def of_members(self) -> list[str]:
+        """The origins of the members' own pages."""
+        return [f"{self._scheme}://{address}" for address in self._members()]
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self._is_tls else "http"
+
+    def _is_of_member(self, origin: str) -> bool:
+        scheme, _, address = origin.partition("://")
+        return scheme == self._scheme and address.replace("localhost:", "127.0.0.1:") in self._members()
+
+    def is_named(self, origin: str) -> bool:
+        """Whether ``--cors-origin`` names it: that holds as long as this process lives."""
+        return origin in self._allowed
+
+    def _may_read(self, origin: str) -> bool:
+        return origin in self._allowed or self._is_of_member(origin)
+
     def shown_to(self, origin: str) -> dict[str, str]:
         """Headers by which a page of this origin may read an answer, an error too; none where it may not."""
-        if origin not in self._allowed:
+        if not self._may_read(origin):
             return {}
         return {
             "Access-Control-Allow-Origin": origin,
@@ -73,7 +104,7 @@ class Origins:
 
     def is_preflight(self, method: str, origin: str) -> bool:
         """Whether a browser asks for a page that may read answers what that page may send."""
-        return method == "OPTIONS" and origin in self._allowed
+        return method == "OPTIONS" and self._may_read(origin)
 
     def check(self, method: str, headers: Mapping[str, str], path: bytes = b"/") -> dict[str, str]:
         """Refuse what a foreign page sent.
@@ -83,10 +114,10 @@ class Origins:
         :raises ApiError: 403 for a foreign page, 421 for a name that is not this node's.
         """
         origin = headers.get("origin")
-        if origin is not None and origin in self._allowed:
+        if origin is not None and self._may_read(origin):
             if self.is_preflight(method, origin):
                 return self.shown_to(origin) | _PREFLIGHT
-            if _is_for_administrators(path):
+            if _is_for_administrators(path) and not self._is_of_member(origin):
                 raise _foreign(origin, "may not administrate: --cors-origin opens records; use the node's own address")
             return self.shown_to(origin)
         if origin is None:

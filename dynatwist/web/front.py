@@ -36,7 +36,14 @@ class Front:
     def __init__(self, core: Core, config: NodeConfig, reactor: Any) -> None:
         self._config = config
         self._reactor = reactor
-        self.app = KleinApp(core, reactor)
+        cluster = core.cluster
+
+        def members() -> list[str]:
+            return [one.address for one in cluster.registry.members] if cluster.registry is not None else []
+
+        is_tls = config.tls_cert is not None
+        origins = Origins(config.cors_origins, config.names, is_tls=is_tls, members=members)
+        self.app = KleinApp(core, reactor, origins)
         limits, context = config.limits, core.handlers.context
         self._metrics = context.metrics
         self.site = BoundedSite(
@@ -46,7 +53,7 @@ class Front:
             limits=limits,
             budget=context.budget,
             admission=Admission(context),
-            origins=Origins(config.cors_origins, config.names, is_tls=config.tls_cert is not None),
+            origins=origins,
             proxies=context.proxies,
             audit=context.audit,
             intake=context.intake,
@@ -56,7 +63,7 @@ class Front:
                 data=core.handlers.data,
                 metrics=context.metrics,
                 seconds=reactor.seconds,
-                origins=self.site.origins,
+                origins=origins,
                 max_head_bytes=limits.header_bytes,
                 max_body_bytes=limits.body_bytes,
             )

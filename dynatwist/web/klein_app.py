@@ -21,6 +21,7 @@ from dynatwist.api.heavy import HEAVY_BYTES
 from dynatwist.api.limits import RESERVED_TABLES
 from dynatwist.api.measured import level_of
 from dynatwist.api.openapi.document import Document, Operation
+from dynatwist.api.origins import Origins
 from dynatwist.api.request import Answer, Request, error_answer
 from dynatwist.api.routes import ROUTES, fits, freedom
 from dynatwist.budget import Charge
@@ -45,7 +46,7 @@ class KleinApp:
     :ivar document: what it answers, as OpenAPI 3.1 has it, in JSON.
     """
 
-    def __init__(self, core: Core, reactor: Any) -> None:
+    def __init__(self, core: Core, reactor: Any, origins: Origins = Origins()) -> None:  # noqa: B008 # as they are
         self._context = core.handlers.context
         self._metrics = self._context.metrics
         self._reactor = reactor
@@ -53,7 +54,7 @@ class KleinApp:
         self.live = Live(core, reactor)
         self._paths: list[tuple[str, list[str]]] = []
         self._operations: list[Operation] = []
-        pages = Pages()
+        pages = Pages(origins.of_members)
         for method, path, name in ROUTES:
             self._route(method, path, name, core.handlers.named(name))
         for method, path, name in live.ROUTES:

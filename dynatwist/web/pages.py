@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dynatwist.api.openapi.described import Described, Media, Who
@@ -10,7 +11,7 @@ from dynatwist.api.request import JSON, Answer, Request, json_answer
 from .client import CLIENT, client_list
 from .dashboard import DASHBOARD
 from .docs import DOCS
-from .static import CSS, HTML, OWN_PAGE, SCRIPT, TEXT, Static
+from .static import CSS, HTML, OWN_PAGE, SCRIPT, TEXT, Static, own_page
 
 ROUTES = (
     ("GET", "/", "front"),
@@ -23,15 +24,21 @@ ROUTES = (
     ("GET", "/docs", "docs"),
     ("GET", "/docs/assets/<a>", "docs_asset"),
 )
+MOST_MEMBERS = 32
+"""Of those that the dashboard may ask besides its own node: a header of two kilobytes."""
 _HTML = Media(HTML, "A page.")
 _MODULE = Media(SCRIPT, "JavaScript.")
 _ASSET = Media(SCRIPT, "A file of a page.", or_else=(CSS, HTML))
 
 
 class Pages:
-    """Pages and files, for anybody."""
+    """Pages and files, for anybody.
 
-    def __init__(self) -> None:
+    :param members: the origins of the members' pages, where the dashboard goes on when its node dies.
+    """
+
+    def __init__(self, members: Callable[[], Sequence[str]]) -> None:
+        self._members = members
         self._document = Static.of(b"{}", JSON)
 
     def publish(self, document: bytes) -> None:
@@ -52,7 +59,7 @@ class Pages:
     @Described(who=Who.ANYBODY, gives={200: _HTML, 304: None})
     def dashboard(self, request: Request) -> Answer:
         """Show the dashboard."""
-        return DASHBOARD.file("index.html").answer(request, OWN_PAGE)
+        return DASHBOARD.file("index.html").answer(request, own_page(self._members()[:MOST_MEMBERS]))
 
     @Described(who=Who.ANYBODY, gives={200: _ASSET, 304: None}, refuses=("not_found",))
     def dashboard_asset(self, request: Request, file: str) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha384
@@ -19,14 +19,26 @@ KEPT_S = 300
 pages have the new one soon."""
 KEPT = {"X-Content-Type-Options": "nosniff", "Cache-Control": f"public, max-age={KEPT_S}", "Vary": "Origin"}
 """Headers of what pages of other origins may use, too."""
-OWN_PAGE = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
-"""Headers of the node's own pages: they load nothing from elsewhere, and send nothing elsewhere."""
+
+
+def own_page(others: Sequence[str] = ()) -> dict[str, str]:
+    """Headers of the node's own pages: they load nothing from elsewhere, and send nothing elsewhere.
+
+    :param others: origins to which they may send all the same.
+    """
+    sockets = (origin.replace("http", "ws", 1) for origin in others)
+    connects = " ".join(("'self'", *others, *sockets))
+    return {
+        "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+        f"connect-src {connects}; "
+        "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }
+
+
+OWN_PAGE = own_page()
 
 
 @dataclass(frozen=True, slots=True)
