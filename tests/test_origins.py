@@ -114,6 +114,44 @@ def test_a_named_origin_does_not_administrate_and_may_read_that(path):
     assert ORIGINS.check("POST", own, path) == {}
 
 
+MEMBERS = Origins((), ("one.example",), members=lambda: ["one.example:6661", "127.0.0.1:6662", "two.example:80"])
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://one.example:6661", "http://127.0.0.1:6662", "http://localhost:6662", "http://two.example"],
+)
+def test_the_pages_of_other_members_are_as_the_nodes_own(origin):
+    """The dashboard goes on at another node when its own one dies."""
+    headers = {"host": "one.example:6661", "origin": origin, "sec-fetch-site": "cross-site"}
+    assert MEMBERS.check("POST", headers, b"/admin/save")["Access-Control-Allow-Origin"] == origin
+    assert "Access-Control-Allow-Methods" in MEMBERS.check("OPTIONS", headers, b"/admin/save")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://127.0.0.1:6662", "http://127.0.0.1:6663", "http://two.example:81", "http://127.0.0.1",
+        "http://one.example:6661.evil.example", "http://one.example:6661@evil.example", "http://evil.example/one.example:6661",
+        "http://evil.example?one.example:6661", "http://evil.example#one.example:6661", "http://x@one.example:6661",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_members_page_is_foreign(origin):
+    headers = {"host": "127.0.0.1:6661", "origin": origin}
+    assert MEMBERS.shown_to(origin) == {}
+    with pytest.raises(ApiError) as refused:
+        MEMBERS.check("GET", headers)
+    assert refused.value.status == 403
+
+
+def test_a_member_that_was_struck_out_is_a_stranger():
+    members = ["127.0.0.1:6662"]
+    origins = Origins((), members=lambda: members)
+    assert origins.shown_to("http://127.0.0.1:6662")
+    members.clear()
+    assert not origins.shown_to("http://127.0.0.1:6662")
+
+
 def test_where_a_node_speaks_https_a_page_that_came_by_http_is_not_its_own():
     secure = Origins((), ("kv.example.org",), is_tls=True)
     with pytest.raises(ApiError):

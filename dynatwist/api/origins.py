@@ -82,8 +82,11 @@ class Origins:
         return "https" if self._is_tls else "http"
 
     def _is_of_member(self, origin: str) -> bool:
-        scheme, _, address = origin.partition("://")
-        return scheme == self._scheme and address.replace("localhost:", "127.0.0.1:") in self._members()
+        scheme, _, rest = origin.partition("://")
+        if scheme != self._scheme or any(mark in rest for mark in "/@?#, "):
+            return False
+        found = _netloc(scheme, rest.replace("localhost", "127.0.0.1", 1))
+        return found is not None and any(found == _netloc(scheme, address) for address in self._members())
 
     def is_named(self, origin: str) -> bool:
         """Whether ``--cors-origin`` names it: that holds as long as this process lives."""

@@ -175,7 +175,7 @@ def segments(limits: Limits) -> dict[str, Parameter]:
         "conflict": _segment(
             "conflict", "The id of a conflict.", CONFLICT, "0001a20c5d" + "0" * (2 * ID_BYTES - 10), "bad_id"
         ),
-        "file": _segment("file", "The name of a file.", names, "dashboard.js"),
+        "file": _segment("file", "The name of a file.", names, "dashboard.css"),
     }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dynatwist.web.static import CSS, HTML, SCRIPT, Folder
 
 _MODULES = (
-    "app", "conflicts", "data", "dom", "format", "live", "locks", "members", "overview", "people", "plot", "secrets",
-    "session",
+    "app", "conflicts", "data", "dom", "format", "live", "locks", "members", "overview", "partitions", "people", "plot",
+    "secrets", "session",
 )  # fmt: skip
 DASHBOARD = Folder(
     __name__, {"index.html": HTML, "dashboard.css": CSS} | dict.fromkeys((f"{name}.js" for name in _MODULES), SCRIPT)

@@ -53,6 +53,11 @@ class Page {
     return answer
   }
 
+  /** The same of one member alone, whichever the page asks otherwise: HOST:PORT. */
+  async callAt(address, method, path, body, options = {}) {
+    return session.at(address).call(method, path, body, {signal: this.signal, ...options})
+  }
+
   /** The URL of a view. */
   at(name, parts = [], query = {}) { return urlOf(name, parts, query) }
 

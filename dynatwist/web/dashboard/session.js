@@ -43,6 +43,13 @@ export class Session {
   /** Whether that is not the node from which the page came. */
   get isElsewhere() { return this.kv.urls[0] !== location.origin }
 
+  /** A client for one member only. */
+  at(address) {
+    const kv = new Client([`${location.protocol}//${address}`])
+    kv.token = this.kv.token
+    return kv
+  }
+
   leave() {
     this.kv = null
     this.name = ""
