@@ -16,6 +16,7 @@ from dynatwist.sometimes import unnoticed
 from dynatwist.storage.identity import COPIES, IdentityFile
 from dynatwist.storage.manifest import manifest_name
 from dynatwist.storage.recovery import Recovered, recover, scrub
+from dynatwist.storage.segment import MAX_START_BYTES
 from dynatwist.storage.state import State
 
 from .cluster import SimCluster, SimNode
@@ -88,7 +89,8 @@ class Autopsy:
     def _harm(self, twin: SimDisk, sort: str, spared: str = "") -> str:
         """Damage a file of some sort, unless that is to be spared.
 
-        The newest segment keeps its end: what was never written looks like that, and peers know better.
+        The newest segment keeps its end: what was never written looks like that, and peers know better. So does one
+        that a crash came before the first sync of, in the newest one's place.
         """
         random = self._random
         paths = [path for path in twin.paths() if sort in path and path != spared]
@@ -105,7 +107,8 @@ class Autopsy:
         elif how == "unreadable":
             twin.lose_sector(path)
         elif how == "replaced":
-            twin.replace(random.choice(paths), path)
+            others = [one for one in paths if not (twin.is_newest_log(path) and _is_stillborn(twin, one))]
+            twin.replace(random.choice(others or [path]), path)
         elif how == "lost":
             twin.lose(path)
         else:
@@ -152,6 +155,10 @@ class Autopsy:
                 yield f"P12: {node.host} would forget votes of partition {mine.number} {how}"
         if not found.damaged and core.store.meta != found.state.meta:
             yield f"P12: {node.host} would forget what it has taken over {how}"
+
+
+def _is_stillborn(twin: SimDisk, path: str) -> bool:
+    return len(twin.file_data(path)) <= MAX_START_BYTES
 
 
 def _cells(state: State, replica: Replica) -> object:
