@@ -21,7 +21,7 @@ from dynatwist.errors import ApiError
 from dynatwist.feed.bookmarks import parsed
 from dynatwist.feed.event import Event, Notice
 from dynatwist.feed.heard import Heard
-from dynatwist.feed.subscription import Missed, Subscription
+from dynatwist.feed.subscription import Subscription
 from dynatwist.model.dots import Dot
 from dynatwist.model.lineage import Lineage
 from dynatwist.model.record import Key, Record
@@ -47,19 +47,19 @@ _Shown = tuple[Dot, tuple[int, int], Lineage, bool]
 class Initial:
     """See the module.
 
-    :param missed: what whoever comes back has heard; ``None`` for all that there is.
+    :param cursor: of whoever comes back; ``None`` for all that there is.
     :ivar is_over: whether all was taken.
     """
 
     log = Logger()
 
-    def __init__(self, context: Context, subscription: Subscription, missed: Missed | None) -> None:
+    def __init__(self, context: Context, subscription: Subscription, cursor: str | None) -> None:
         assert subscription.table is not None
         self._context = context
         self._subscription = subscription
         self._table: str = subscription.table
-        self._heard = missed.heard if missed is not None else None
-        self._cursor = missed.cursor if missed is not None else ""
+        self._heard = subscription.missed
+        self._cursor = cursor or ""
         self._ready: deque[Event] = deque()
         self._after: str | None = ""
         self._is_reading = False

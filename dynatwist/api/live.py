@@ -89,7 +89,7 @@ class Listening:
         is_afresh = wants_initial and cursor is None
         self.cursor = context.hub.subscribe(subscription, cursor, is_afresh=is_afresh)
         is_told_first = is_afresh or subscription.missed is not None
-        self._initial = Initial(context, subscription, subscription.missed) if is_told_first else None
+        self._initial = Initial(context, subscription, cursor) if is_told_first else None
 
     @property
     def has_more(self) -> bool:
@@ -101,21 +101,16 @@ class Listening:
     def take(self) -> Event | Notice | None:
         """The next thing to send, or ``None``."""
         initial = self._initial
-        if initial is not None and not initial.is_over:
+        if initial is None:
+            return self.subscription.take()
+        if not initial.is_over:
             item = initial.take()
             if item is not None or initial.goes_on:
                 return item
         while (heard := self.subscription.take()) is not None:
-            if initial is None or not isinstance(heard, Event) or not initial.is_older(heard):
+            if not isinstance(heard, Event) or not initial.is_older(heard):
                 return heard
-        return self._begin_anew() if self.subscription.missed is not None else None
-
-    def _begin_anew(self) -> Event | Notice | None:
-        """More came than is kept for a listener that reads slowly: it is told from what is held again."""
-        if self._initial is not None:
-            self._initial.close()
-        self._initial = Initial(self._context, self.subscription, self.subscription.missed)
-        return self._initial.take()
+        return None
 
     def place(self) -> str | None:
         """The cursor of a listener that has read all that there is to tell it; ``None`` where something waits."""

@@ -1,9 +1,8 @@
 """The subscription hub: an event goes in once, and to every subscription that wants it and whose user may see it.
 
 Queues are bounded. What does not fit is never silently skipped: the queue is emptied and the subscriber told `LAGGED`.
-A subscriber that comes back with a cursor inside the window repeats rather than skips. Outside (also where the window
-moves on while it reads), or with a cursor of another node, it is told what it missed from what is held, if it is known
-what it has heard (`Bookmarks`); else `RESET`.
+A subscriber that comes back with a cursor inside the window repeats rather than skips. Outside, or with a cursor of
+another node, it is told what it missed from what is held, if it is known what it has heard (`Bookmarks`); else `RESET`.
 Per key only what is newer than what was announced before goes on, whichever way it came. What was announced is
 remembered within bounds: a listener that may have heard something newer that is forgotten is told `LAGGED` instead.
 A hub that nobody has ever listened to keeps nothing: there is no cursor yet from which anybody could come back.
@@ -30,7 +29,7 @@ from .event import Event, Notice
 from .fans import MAX_FANS, Fans
 from .heard import Heard
 from .interest import Interest
-from .subscription import Missed, Subscription
+from .subscription import Subscription
 from .window import MOST_WINDOW_BYTES, Window
 
 __all__ = ["MAX_FANS", "Event", "Hub", "HubBounds", "Notice", "Subscription"]
@@ -157,6 +156,8 @@ class Hub:
         epoch, seq = parsed(cursor)
         return seq if epoch == self._epoch else None
 
+    # Listeners
+
     def lose_interest(self, name: str) -> None:
         """Nobody has come back to a table: nothing of it needs to be relayed here any more. A bookmark from now on has
         a number that no listener to that table has."""
@@ -184,15 +185,14 @@ class Hub:
         subscription.begin(self._seq, trusted, bounds.queue_events, bounds.queue_bytes)
         self._audience.enter(subscription)
         self.interest.rise(name, self._seq)
-        if cursor is not None:
-            self._resume(subscription, cursor)
-        elif is_afresh:
-            subscription.catch_up(Behind(self, subscription, self._seq))
-        else:
-            self._join(subscription)
-        if subscription.is_behind:
-            subscription.wake()
-        return self.cursor if cursor is None else cursor
+        if cursor is None:
+            if is_afresh:
+                subscription.catch_up(Behind(self, subscription, self._seq))
+            else:
+                self._join(subscription)
+            return self.cursor
+        self._resume(subscription, cursor)
+        return cursor
 
     def _resume(self, subscription: Subscription, cursor: str) -> None:
         seq = self._position(cursor)
@@ -203,27 +203,18 @@ class Hub:
             self._follow(subscription, seq)
             return
         heard = self._heard(cursor)
-        seq = self.bookmarks.position(heard, subscription.partitions) if heard is not None else None
-        if seq is not None and self._announces_all(subscription) and self._is_kept(seq):
-            sometimes("a listener that comes from another node is told the events that it missed")
-            self._audience.came_from_elsewhere(subscription)
-            self._follow(subscription, seq, heard)
-        else:
-            self._tell_held(subscription, cursor, heard)
-
-    def _tell_held(self, subscription: Subscription, cursor: str, heard: Heard | None) -> None:
-        """Have a listener told from what is held what it missed behind a cursor.
-
-        :param heard: what it has heard; where that is not known, it is to read afresh.
-        """
         if heard is None:
             subscription.reset(self._seq)
             self._join(subscription)
             return
-        sometimes("a listener is told from what is held what it missed")
         self._audience.came_from_elsewhere(subscription)
-        behind = Behind(self, subscription, self._first_unheld(cursor))
-        subscription.catch_up(behind, heard, Missed(cursor, heard))
+        seq = self.bookmarks.position(heard, subscription.partitions)
+        if seq is not None and self._announces_all(subscription) and self._is_kept(seq):
+            sometimes("a listener that comes from another node is told the events that it missed")
+            self._follow(subscription, seq, heard)
+        else:
+            sometimes("a listener is told from what is held what it missed")
+            self._follow(subscription, self._first_unheld(cursor), heard, heard)
 
     def tells_exactly(self, table: str, cursor: str) -> bool:
         """Whether whoever comes back to a table with a cursor is told the events behind it, and nothing else."""
@@ -255,12 +246,14 @@ class Hub:
         epoch, seq = parsed(cursor)
         return self.bookmarks.find(epoch, seq) if seq is not None else None
 
-    def _follow(self, subscription: Subscription, seq: int, known: Heard | None = None) -> None:
+    def _follow(
+        self, subscription: Subscription, seq: int, known: Heard | None = None, missed: Heard | None = None
+    ) -> None:
         """Have it take the events behind a number, and then join the others."""
-        if seq >= self._seq and known is None:
+        if missed is None and seq >= self._seq and known is None:
             self._join(subscription)
-        else:
-            subscription.catch_up(Behind(self, subscription, seq), known)
+            return
+        subscription.catch_up(Behind(self, subscription, seq), known, missed)
 
     def offer_behind(self, subscription: Subscription, seq: int) -> int | None:
         """Offer a listener some events behind a number, or have it join the others where there are none.
@@ -269,10 +262,8 @@ class Hub:
         """
         events = self._window.behind(seq, self._seq, self._bounds.replayed)
         if events is None:
-            cursor = f"{self._epoch}-{seq}"
             sometimes("the window moves on while a listener is told what it missed")
-            self._tell_held(subscription, cursor, self._heard(cursor))
-            return None
+            subscription.reset(self._seq)
         if not events:
             self._join(subscription)
             return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from dynatwist.model.record import Key
@@ -29,18 +28,6 @@ class Backlog(Protocol):
         wake it in a later one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Missed:
-    """What a listener is to be told from what is held.
-
-    :ivar cursor: up to where it was told events.
-    :ivar heard: what it has heard.
-    """
-
-    cursor: str
-    heard: Heard
-
-
 class Subscription:
     """One listener's filter and queue.
 
@@ -54,8 +41,8 @@ class Subscription:
     :param wake: called when the queue ceases to be empty.
     :ivar wake: see the parameter.
     :ivar after: the hub's; events with this number or a lesser one are not for this listener.
-    :ivar missed: where events do not tell what came since: that is to be told from what is held, before anything more
-        is taken.
+    :ivar missed: what it has heard elsewhere, where events do not tell what came since: that is to be told from what is
+        held, before anything is taken.
     """
 
     __slots__ = (
@@ -83,7 +70,7 @@ class Subscription:
         self._trusted = 0
         self._backlog: Backlog | None = None
         self._elsewhere: tuple[Heard, set[Key]] | None = None
-        self.missed: Missed | None = None
+        self.missed: Heard | None = None
         self.after = 0
         self.closed = False
 
@@ -103,14 +90,15 @@ class Subscription:
         """The partitions that what it wants may be in."""
         return partitions_of(self.table, self.key)
 
-    def catch_up(self, backlog: Backlog, known: Heard | None = None, missed: Missed | None = None) -> None:
-        """Take events from there, as they are read, before it is told what happens. It may have to be woken for that.
+    def catch_up(self, backlog: Backlog, known: Heard | None = None, missed: Heard | None = None) -> None:
+        """Take events from there, as they are read, before it is told what happens.
 
         :param known: what it has heard elsewhere, and is not to hear again.
         :param missed: see the attribute.
         """
         self._backlog, self.missed = backlog, missed
         self._elsewhere = (known, set()) if known is not None else None
+        self.wake()
 
     def caught_up(self) -> None:
         """It is told what happens from now on."""
