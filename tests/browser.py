@@ -58,6 +58,9 @@ class Browser:
     def find(self, selector):
         return self._call("POST", "/element", {"using": "css selector", "value": selector})[ELEMENT]
 
+    def has(self, selector):
+        return self.script(f"return document.querySelector({json.dumps(selector)}) !== null")
+
     def click(self, selector):
         self._call("POST", f"/element/{self.find(selector)}/click", {})
 

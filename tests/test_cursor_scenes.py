@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from dynatwist.feed.bounds import HubBounds
 from dynatwist.feed.hub import Notice
 from dynatwist.model.ring import partition_of
@@ -192,35 +190,3 @@ def test_a_cursor_of_a_node_that_dies_a_moment_after_it_is_linked():
     told = listener.read()
     assert Notice.RESET not in told
     assert values(told)["late"] == b'{"n":1}'
-
-
-@pytest.mark.parametrize(("count", "replicas"), [(3, 3), (5, 3)])
-def test_whoever_reads_more_slowly_than_others_write_is_told_the_last_of_each_key(count, replicas):
-    """While it catches up, and while it is told what there is: the window of events moves on meanwhile."""
-    world, cluster = settled(count, replicas=replicas)
-    one, two = cluster.nodes[:2]
-    two.core.hub.bound(HubBounds(window_events=40, replayed=8))
-    listeners = [Listener(world), Listener(world)]
-    one.process.run(listeners[0].listen, one)
-    for number in range(30):
-        written(world, one, ("t", f"k{number}"), b'{"n":1}')
-    heard = [values(listeners[0].read()), {}]
-    world.run(world.now_s + 3)
-    one.process.run(listeners[0].listening.close)
-    two.process.run(listeners[0].listen, two)
-    two.process.run(listeners[1].listen, two, True)
-    for number in range(150):
-        if number % 5 == 0:
-            assert ask(world, one, "delete", ("t", f"k{number % 30}")).code in (Code.OK, Code.ABSENT)
-        else:
-            written(world, one, ("t", f"k{number % 30}"), b'{"n":%d}' % number)
-        if number % 15 == 0:
-            world.run(world.now_s + 0.5)
-            for listener, known in zip(listeners, heard, strict=True):
-                known |= listener.read_one()
-    for listener, known in zip(listeners, heard, strict=True):
-        told = listener.read()
-        assert not {Notice.RESET, Notice.LAGGED} & set(told)
-        known |= values([one for one in told if one is not Notice.SYNCED])
-        last = {f"k{key}": b'{"n":%d}' % (120 + key) if key % 5 else None for key in range(30)}
-        assert {name: value for name, value in known.items() if value} == {n: v for n, v in last.items() if v}

@@ -1,8 +1,6 @@
-"""The dashboard in a real browser: Debian's Chromium, driven through ChromeDriver (W3C WebDriver)."""
+"""The dashboard's frame, overview and members in a real browser, while nodes are killed and frozen."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 
@@ -12,60 +10,183 @@ from .browser import Browser
 from .real import wait_until
 
 pytestmark = pytest.mark.processes
+WIDTHS = (360, 1200, 2560)
 
 
-@pytest.fixture
-def browser(tmp_path):
-    made = Browser(tmp_path / "profile")
+@pytest.fixture(scope="module")
+def password(cluster):
+    return parse((cluster.folder / "cluster.key").read_text(), "").admin_password()
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory):
+    made = Browser(tmp_path_factory.mktemp("profile"))
     yield made
     made.close()
 
 
-def test_log_in_and_look_around(cluster, browser):
-    one = cluster.nodes[0]
-    alice = one.register("alice")
-    for number in range(5):
-        assert one.put("shelf", f"book-{number}", {"title": f"<b>Title {number}</b>"}, alice, "?w=all").status == 201
-    browser.open(f"http://{one.address}/")  # which leads to the dashboard
-    assert browser.script("return document.querySelector('#board').hidden") is True
+@pytest.fixture
+def page(window, cluster, password):
+    """A browser with the administrator logged in at the first node."""
+    enter(window, cluster.nodes[0], "admin", password)
+    yield window
+    window.script("sessionStorage.clear(); document.getElementById('logout')?.click()")
 
-    browser.type("#password", "wrong password")
+
+def enter(browser, node, name, secret):
+    browser.open(f"http://{node.address}/")  # which leads to the dashboard
+    wait_until(lambda: browser.has("#login"), what="the login form")
+    browser.script("document.querySelector('#name').value = ''")
+    browser.type("#name", name)
+    browser.type("#password", secret)
     browser.click("#login button")
-    wait_until(lambda: browser.text("#login-error") == "wrong password")
-    browser.script("document.querySelector('#password').value = ''")
-    browser.type("#password", parse((cluster.folder / "cluster.key").read_text(), "").admin_password())
-    browser.click("#login button")
-
-    wait_until(lambda: browser.text("#active") == "3", what="three active members")
-    members = browser.text("#members")
-    assert all(node.address in members for node in cluster.nodes)
-    assert members.count("Active") == 3
-    wait_until(lambda: browser.text("#keys") == "5")
-    wait_until(lambda: browser.text("#rate") not in ("–", "0.0"), what="a request rate")
-    assert float(browser.text("#latency")) > 0
-
-    assert one.put("shelf", "book-live", {"title": "new"}, alice, "?w=all").status == 201
-    wait_until(lambda: browser.text("#keys") == "6", what="the figures to follow")
-
-    browser.click("#tables button")
-    wait_until(lambda: "book-3" in browser.text("#keys-list"))
-    browser.script("[...document.querySelectorAll('#keys-list button')].find(b => b.innerText == 'book-3').click()")
-    wait_until(lambda: "Title 3" in browser.text("#record"))
-    assert json.loads(browser.text("#record"))["value"] == {"title": "<b>Title 3</b>"}
-    assert browser.text("#trouble") == ""
-
-    browser.click("#logout")
-    assert browser.script("return document.querySelector('#board').hidden") is True
-    assert browser.script("return sessionStorage.length") == 0
-    assert [entry for entry in browser.complaints() if "401" not in entry["message"]] == []
+    wait_until(lambda: browser.has("#nav a"), what="the views")
 
 
-def test_nothing_external_is_loaded(cluster, browser):
+def go(browser, place, waits_for):
+    browser.script(f"location.hash = '{place}'")
+    wait_until(lambda: browser.has(waits_for), what=f"{place} to show {waits_for}")
+
+
+def sentence(browser):
+    return browser.text(".verdict")
+
+
+def test_a_wrong_password_is_said_and_nothing_is_kept_after_a_log_out(cluster, window, password):
+    window.open(f"http://{cluster.nodes[0].address}/admin")
+    wait_until(lambda: window.has("#login"))
+    window.type("#password", "wrong password")
+    window.click("#login button")
+    wait_until(lambda: window.text("#login-error") == "wrong password")
+    enter(window, cluster.nodes[0], "admin", password)
+    window.click("#logout")
+    wait_until(lambda: window.has("#login"))
+    assert window.script("return sessionStorage.length") == 0
+    assert "Members" not in window.text("body")
+
+
+def test_a_page_that_is_loaded_again_stays_where_it_was(page):
+    go(page, "#/members", ".members tbody tr")
+    page.script("location.reload()")
+    wait_until(lambda: page.has(".members tbody tr"), what="the members, without another login")
+
+
+def test_nothing_external_is_loaded(cluster, page):
     one = cluster.nodes[0]
-    browser.open(f"http://{one.address}/admin")
-    loaded = browser.script("return performance.getEntriesByType('resource').map(e => e.name)")
+    loaded = page.script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert loaded
     assert all(name.startswith((f"http://{one.address}/", "data:")) for name in loaded)
-    assert one.request("GET", "/").json["dashboard"] == "/admin"
     policy = one.request("GET", "/admin").headers["content-security-policy"]
     assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+class TestOverview:
+    def test_it_says_how_the_cluster_is_and_plots_what_it_does(self, cluster, page):
+        alice = cluster.nodes[0].register("alice")
+        go(page, "#/overview", ".plot .line")
+        wait_until(lambda: sentence(page).startswith("3 of 3 members"), what="the verdict")
+        assert "ok" in page.script("return document.querySelector('.verdict').className")
+
+        def is_plotted():
+            cluster.nodes[0].put("shelf", "book", {"n": 1}, alice)
+            label = page.script("return document.querySelector('.plot svg').getAttribute('aria-label')")
+            return "PUT: now 0," not in label and "PUT: now" in label
+
+        wait_until(is_plotted, 30, "the writes in the plot")
+        page.script("document.querySelector('.plot svg').focus()")
+        page.press("\ue012")  # arrow left
+        wait_until(lambda: "PUT" in page.text(".plot .told"), what="the values of a moment")
+
+    def test_one_hour_and_one_node_have_a_url(self, cluster, page):
+        go(page, "#/overview", ".choice")
+        page.click(".choice button:nth-child(2)")
+        wait_until(lambda: "span=1h" in page.script("return location.hash"))
+        two = cluster.nodes[1].address
+        wait_until(lambda: two in page.text(".bar select"))
+        page.script(
+            f"const s = document.querySelector('.bar select'); s.value = '{two}'; s.dispatchEvent(new Event('change'))"
+        )
+        wait_until(lambda: "node=" in page.script("return location.hash"))
+
+    def test_a_dead_and_a_frozen_member_are_said_with_what_to_do(self, cluster, page):
+        _, two, three = cluster.nodes
+        go(page, "#/overview", ".verdict.ok")
+        three.kill()
+        try:
+            wait_until(lambda: sentence(page).startswith("2 of 3 members"), 20, "the verdict about a dead one")
+            assert three.address in page.text(".advice")
+            two.freeze()
+            try:
+                wait_until(lambda: page.has(".verdict.danger"), 20, "the verdict about no majority")
+            finally:
+                two.thaw()
+        finally:
+            three.start()
+        wait_until(lambda: page.has(".verdict.ok"), 30, "all to be well again")
+
+
+class TestAnotherNode:
+    def test_the_page_goes_on_when_its_own_node_dies(self, cluster, page):
+        one = cluster.nodes[0]
+        go(page, "#/members", ".members tbody tr")
+        one.kill()
+        try:
+            wait_until(lambda: page.has("#node.elsewhere"), 20, "another node to be asked")
+            wait_until(lambda: sentence(page).startswith("2 of 3 members"), 20)
+            assert page.text("#node") in (cluster.nodes[1].address, cluster.nodes[2].address)
+        finally:
+            one.start()
+        cluster.wait_ready()
+
+    def test_and_when_it_is_frozen(self, cluster, page):
+        one = cluster.nodes[0]
+        go(page, "#/overview", ".verdict.ok")
+        one.freeze()
+        try:
+            wait_until(lambda: page.has("#node.elsewhere"), 30, "another node to be asked")
+        finally:
+            one.thaw()
+        cluster.wait_ready()
+
+
+class TestMembers:
+    def test_each_has_a_row_with_its_partitions(self, cluster, page):
+        go(page, "#/members", ".members tbody tr")
+        wait_until(lambda: page.script("return document.querySelectorAll('.members tbody tr').length") == 3)
+        rows = page.text(".members tbody")
+        assert all(node.address in rows for node in cluster.nodes)
+        assert rows.count("alive") == 3
+        labels = page.script("return [...document.querySelectorAll('.strip')].map(s => s.getAttribute('aria-label'))")
+        assert all(label.endswith("256 whole") for label in labels)
+
+    def test_a_cold_save_of_another_node(self, cluster, page):
+        two = cluster.nodes[1]
+        go(page, "#/members", ".does button")
+        page.click(f"[aria-label='Cold save of {two.address}']")
+        wait_until(lambda: page.text("#said") == f"{two.address} has made a cold save.")
+        assert two.stats()["cold_saves"] > 0
+
+    def test_a_member_is_drained_once_the_consequence_was_read(self, cluster, page):
+        three = cluster.nodes[2]
+        go(page, f"#/members/{three.address}", ".does button")
+        button = f"[aria-label='Drain {three.address}']"
+        page.click(button)
+        wait_until(lambda: page.has("dialog[open]"))
+        assert "2 members stay" in page.text("dialog")
+        page.press("\ue00c")  # Escape: nothing happens
+        wait_until(lambda: not page.has("dialog"))
+        assert page.text("#said") == ""
+
+    @pytest.mark.parametrize("width", WIDTHS)
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_it_fits_any_screen(self, page, width, scheme):
+        page.resize(width)
+        page.prefer(scheme)
+        try:
+            for place, waits_for in (("#/members", ".members tbody tr"), ("#/overview", ".plot .line")):
+                go(page, place, waits_for)
+                assert page.script("return document.documentElement.scrollWidth <= innerWidth"), place
+        finally:
+            page.resize(1200)
+            page.prefer("light")

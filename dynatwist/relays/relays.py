@@ -15,6 +15,8 @@ from twisted.logger import Logger
 
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
+from dynatwist.feed.bookmarks import parsed
+from dynatwist.feed.event import Event
 from dynatwist.feed.heard import Heard
 from dynatwist.feed.hub import Hub
 from dynatwist.model.record import Key, Record
@@ -27,6 +29,7 @@ from dynatwist.net.replies import Reply
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
+from .besides import Besides
 from .bookmarking import Bookmarking
 from .streams import Streams
 
@@ -53,6 +56,15 @@ class NoAnswer(Exception):
     """A node does not answer now."""
 
 
+class _Fetch:
+    """A fetch under way; where another one begins for the same node, this one counts no more."""
+
+    __slots__ = ("heard",)
+
+    def __init__(self, heard: Heard) -> None:
+        self.heard = heard
+
+
 class Relays:
     """See the module.
 
@@ -70,8 +82,8 @@ class Relays:
         self.bookmarking = Bookmarking(cluster, hub, self._streams)
         self._missed: Missed | None = None
         self._settles_at_s = 0.0
-        self._catching: dict[bytes, tuple[Heard, int]] = {}
-        self._fetches = 0
+        self._catching: dict[bytes, _Fetch] = {}
+        self._besides = Besides()
         self._listening: dict[bytes, list[str]] = {}
         self._cursors: dict[bytes, str] = {}
         self._doubtful: set[bytes] = set()
@@ -102,24 +114,28 @@ class Relays:
         """A record won here and is durable: tell whoever listens, here or at a node that does not own it."""
         if not self._hub.is_awake or (record.value is not None and record.is_dead(self._cluster.store.lapse_ms)):
             return  # nobody listens; or its end is announced, which is all that there is to tell
-        if self._streams.has(key, record):
+        if is_system_table(key[0]):
+            return
+        is_told = self._streams.has(key, record)
+        if is_told:
             sometimes("a new owner comes to hold what its listeners were told before")
-            return
-        if is_system_table(key[0]) or self._hub.publish(key, record, packed, replaced) is None or not self._listening:
-            return
-        self._relay(key, Relay([(key, record)], self._hub.cursor))
+        event = None if is_told else self._hub.publish(key, record, packed, replaced)
+        self._relay(event or self._besides.note(key, packed, self._hub), record)
 
     def announce_end(self, key: Key, record: Record, packed: Packed) -> None:
         """A record has ended by itself, and that is durable: tell whoever listens, as of one that won."""
         if not self._hub.is_awake or is_system_table(key[0]):
             return
-        if self._hub.publish_end(key, record, packed) is None or not self._listening:
-            return
-        self._relay(key, Relay([(key, record)], self._hub.cursor, is_over=True))
+        event = self._hub.publish_end(key, record, packed)
+        self._relay(event or self._besides.note(key, packed, self._hub, is_over=True), record)
 
-    def _relay(self, key: Key, message: Relay) -> None:
+    def _relay(self, event: Event, record: Record) -> None:
+        """Tell other nodes, also what is no news here: an owner's bookmark says that it has told all that it holds."""
+        if not self._listening:
+            return
+        message = Relay([(event.key, record)], self._hub.cursor, is_over=event.is_over)
         for node in self._listening:
-            if self._is_for(node, key):
+            if self._is_for(node, event.key):
                 self._cluster.links.tell(node, message)
 
     def withdraw(self) -> None:
@@ -149,7 +165,7 @@ class Relays:
             self._listening[arrival.node] = message.tables
         else:
             self._listening.pop(arrival.node, None)
-        events = self._hub.since(message.since) if message.since else []
+        events = self._relayed_since(message.since) if message.since else []
         missed = [event for event in events or () if self._is_for(arrival.node, event.key)]
         if sum(event.size_bytes for event in missed) > self.resume_bytes:
             sometimes("a node with listeners missed more than fits into one answer")
@@ -157,6 +173,12 @@ class Relays:
         over = [number for number, event in enumerate(missed) if event.is_over]
         records = [(event.key, event.record) for event in missed]
         respond(Listening(records, self._hub.cursor, events is None, over))
+
+    def _relayed_since(self, cursor: str) -> list[Event] | None:
+        """What was relayed behind a cursor; ``None`` when that is not known."""
+        events = self._hub.since(cursor)
+        besides = self._besides.behind(parsed(cursor)[1] or 0)
+        return None if events is None or besides is None else besides + events
 
     # As a node with listeners
 
@@ -211,14 +233,13 @@ class Relays:
         """Fetch what a node has announced and not relayed; until then its bookmarks do not count."""
         self._streams.breaks(node)
         tables, begun = self._hub.interest.names(), self._catching.get(node)
-        heard = begun[0] if begun is not None else self._heard_of(node)  # what was heard when the first gap came
+        heard = begun.heard if begun is not None else self._heard_of(node)  # what was heard when the first gap came
         if heard is None or "" in tables or not self._cluster.peers.has_bookmarks(node):
             self._caught_up(node, is_all=False)
             return
         sometimes("what a node has not relayed is fetched")
-        self._fetches += 1
-        self._catching[node] = heard, self._fetches
-        ensureDeferred(self._fetch(node, tables, heard, self._fetches)).addErrback(
+        fetch = self._catching[node] = _Fetch(heard)
+        ensureDeferred(self._fetch(node, tables, fetch)).addErrback(
             lambda failure: self.log.failure("what was not relayed could not be fetched", failure=failure)
         )
 
@@ -232,18 +253,18 @@ class Relays:
                 return None
         return Heard(parts, self._streams.lapse_ms)
 
-    async def _fetch(self, node: bytes, tables: list[str], heard: Heard, number: int) -> None:
+    async def _fetch(self, node: bytes, tables: list[str], fetch: _Fetch) -> None:
         """Fetch it table by table, unless another fetch begins; where the link breaks, one does when it is back."""
         assert self._missed is not None
         is_all = True
         for table in tables:
             try:
-                is_all = is_all and await self._missed(node, table, heard, self._hear)
+                is_all = is_all and await self._missed(node, table, fetch.heard, self._hear)
             except NoAnswer:
-                if self._catching.get(node) == (heard, number) and node in self._cluster.links.linked():
+                if self._catching.get(node) is fetch and node in self._cluster.links.linked():
                     self._cluster.runtime.clock.callLater(LATE_S, self._catch_up, node)
                 return
-            if self._catching.get(node) != (heard, number):
+            if self._catching.get(node) is not fetch:
                 return
         self._caught_up(node, is_all=is_all)
 

@@ -34,17 +34,12 @@ class Listener:
         self.listening = None
         self._table = table
 
-    def listen(self, node, wants_initial=False):
-        """Go on at a node, or begin with all that there is."""
+    def listen(self, node):
+        """Go on at a node."""
         subscription = Subscription(table=self._table, key=None, prefix="", sight=EVERYTHING, wake=lambda: None)
         context = node.core.handlers.context
-        self.listening = Listening(context, subscription, (), cursor=self.cursor, wants_initial=wants_initial)
+        self.listening = Listening(context, subscription, (), cursor=self.cursor, wants_initial=False)
         self.cursor = self.listening.cursor
-
-    def read_one(self):
-        """The next thing that it is told, if there is one: {key: value}."""
-        item = self.listening.take()
-        return {item.key[1]: item.record.value} if isinstance(item, Event) else {}
 
     def read(self):
         """All that comes within a second; answers what it was told, and forgets it."""

@@ -23,7 +23,7 @@ const STEPS_S = [10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 4320
  * @returns `{box, draw}`; `draw({series, untilMs, stepS})` takes a list of numbers or nulls for each series.
  */
 export function plot({title, format = number, names}) {
-  const svg = s("svg", {role: "img", tabindex: 0, height: HEIGHT})
+  const svg = s("svg", {role: "img", tabindex: 0, height: HEIGHT, "aria-label": title})
   const told = h("output", {class: "told"})
   const legend = h("span", {class: "legend"}, names.length > 1
     ? names.map((name, at) => h("span", {class: `key line-${at}`}, name)) : null)
