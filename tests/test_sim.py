@@ -63,12 +63,9 @@ def test_regression_a_cold_save_after_a_restart_keeps_what_the_log_replayed():
 REGRESSIONS = {
     101: "what a killed process had only written was shown, and gone after a power cut",
     113: "a read waited for what it had found to be durable, and showed what had come since",
-    1056: "a peer that had not told its state yet counted as damaged, so one source was enough to become whole",
-    878030404: "a causal token kept the greatest number of each actor only",
     878030745: "an owner's refusal was the answer, though the one asked in doubt had written",
     928973359: "a registry adopted while two nodes greeted each other never reached the joiner",
     20157902: "who had slept through a join and a removal brought back the node that was struck out",
-    20408: "the forwarding node's own attempt had no deadline, and wrote after another owner's answer",
 }
 """Seeds that failed once, and why. Where the world has changed since, a seed is another history; what keeps the defect
 away then is its scene or planted defect. So seeds that take long go when they have become old."""
@@ -142,7 +139,6 @@ def test_an_owner_keeps_its_vote_on_a_register_over_a_crash(power):
 
 
 SHORT_REGRESSIONS = {
-    450498746: "a link that was slow from its first frame on hid how old a request was, and it was carried out twice",
     856388896: "(a mistake of the operator's) a node that asked to join again and was switched off stayed a member",
     2745490: "(a mistake of the witness's) a damaged replica that nobody reaches serves what verifies, however old",
 }

@@ -20,9 +20,9 @@ def simulate(*options):
 
 
 def test_a_batch_ends_with_its_sums():
-    done = simulate("--seeds", "3", "--first", "1", "--minutes", "0", "--nodes", "3")
+    done = simulate("--seeds", "2", "--first", "1", "--minutes", "0", "--nodes", "3")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "seeds 1 to 3" in done.stdout
+    assert "seeds 1 to 2" in done.stdout
     assert "simulated hours an hour" in done.stdout
     assert "every promise was kept" in done.stdout
 
@@ -60,6 +60,6 @@ def test_what_raises_and_what_never_ends_are_violations(monkeypatch):
 
 
 def test_processes_share_the_seeds_and_lose_none():
-    reports = list(run_seeds(range(5), Options(nodes=3), jobs=2))
-    assert sorted(report.seed for report in reports) == [0, 1, 2, 3, 4]
+    reports = list(run_seeds(range(3), Options(nodes=3), jobs=2))
+    assert sorted(report.seed for report in reports) == [0, 1, 2]
     assert all(report.virtual_s > 5 for report in reports)
