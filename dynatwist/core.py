@@ -223,6 +223,8 @@ class Core:
             hub=self.hub,
             metrics=metrics_of(VERSION, self.folder.log_groups, self.repair.took, self.coordinator.from_peers.lag),
             saver=self.folder.saver,
+            room=self.folder.room,
+            secrets=lambda: self.keyring.keys.names(),
             intake=self.intake,
             pages=SharedPages(
                 lambda table, prefix, after: listing.page(table, prefix, after, Level.QUORUM), self.intake
@@ -250,7 +252,6 @@ class Core:
             backups=source,
             later=self.runtime.later,
         )
-
         self.backups = scheduled_backups(config, self.runtime, context, source, self.folder.room)
 
     def _counters(self) -> dict[str, Values]:
@@ -285,6 +286,7 @@ class Core:
                 self.registers.voting.tick,
                 self.cluster.yielding.look,
                 self.cluster.yielding.try_log,
+                self.handlers.insight.sampler.look,
                 *((self.backups.look,) if self.backups is not None else ()),
             ),
             each_quarter=(self.handlers.connected.look, self.cluster.times.look),

@@ -27,7 +27,7 @@ Values = float | Mapping[str, float]
 
 METHODS = frozenset(("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "WS", "BAD"))
 """Counted by name, a websocket's operations and what is no request among them. All others are made up."""
-_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+REQUEST_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """From half a millisecond, in which a GET is answered, to beyond the two seconds in which everything is."""
 LAG_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0)
 """How old writes are when they come to another owner: milliseconds, or as long as that was away."""
@@ -43,7 +43,7 @@ class Durations:
 
     __slots__ = ("_bounds_s", "_counts", "total_s")
 
-    def __init__(self, bounds_s: tuple[float, ...] = _BUCKETS_S) -> None:
+    def __init__(self, bounds_s: tuple[float, ...] = REQUEST_BUCKETS_S) -> None:
         self._bounds_s = bounds_s
         self._counts = [0] * (len(bounds_s) + 1)
         self.total_s = 0.0
@@ -52,6 +52,16 @@ class Durations:
         """Count one."""
         self._counts[bisect_left(self._bounds_s, took_s)] += 1
         self.total_s += took_s
+
+    @property
+    def bounds_s(self) -> tuple[float, ...]:
+        """Upper bounds of the buckets."""
+        return self._bounds_s
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many there are in each bucket, as of now; the last one has whatever exceeds the bounds."""
+        return tuple(self._counts)
 
     def buckets(self) -> list[tuple[str, float]]:
         """Upper bound and count, each bucket with all below it."""
@@ -89,6 +99,10 @@ class Metrics(Collector):
         :param name: without ``dynakv_``; its unit is seconds.
         """
         self._others.append((f"dynakv_{name}", text, durations))
+
+    def durations(self, name: str) -> Durations | None:
+        """A histogram that was given out by `tell_durations`, if it was."""
+        return next((one for full, _, one in self._others if full == f"dynakv_{name}"), None)
 
     def tell(self, values: Mapping[str, Values]) -> None:
         """Present values, by names of `FIGURES`; a mapping, by label, where a figure has one."""
@@ -135,6 +149,15 @@ class Metrics(Collector):
         if durations is None:
             durations = self._by_route[route, level] = Durations()
         durations.add(took_s)
+
+    def counts(self) -> dict[tuple[str, int], int]:
+        """Requests so far, by method and status."""
+        return dict(self._by_label)
+
+    def took(self) -> tuple[int, ...]:
+        """How long those took that had a handler, in the buckets of `REQUEST_BUCKETS_S`."""
+        counts = [one.counts for (route, _), one in self._by_route.items() if route]
+        return tuple(map(sum, zip(*counts, strict=True))) or (0,) * (len(REQUEST_BUCKETS_S) + 1)
 
     def render(self) -> bytes:
         """The Prometheus text format."""

@@ -29,7 +29,7 @@ from dynatwist.core import Core
 from dynatwist.errors import StartError
 from dynatwist.exposure import exposures
 from dynatwist.network import RealNetwork
-from dynatwist.process import TurnMeter, descriptors, max_connections
+from dynatwist.process import TurnMeter, descriptors, max_connections, usage
 from dynatwist.runtime import Runtime
 from dynatwist.storage.files import RealFileSystem, ThreadWriter
 from dynatwist.storage.keyfile import change, load_or_create
@@ -89,6 +89,7 @@ def real_runtime(
         new_writer=lambda name: ThreadWriter(name, reactor.callFromThread),
         offload=offload,
         fatal=fatal,
+        usage=usage,
     )
     return runtime, hashing
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from dynatwist.budget import ADMIN_CONNECTIONS
 from dynatwist.metrics import Durations
+from dynatwist.runtime import Usage
 from dynatwist.twisted_inside.reactor import at_each_turn, time_by
 
 SWITCH_INTERVAL_S = 300e-6
@@ -83,6 +84,16 @@ def descriptors(peers_wanted: int) -> Descriptors:
 def max_connections(peers_wanted: int) -> int:
     """How many clients there is room for; see `descriptors`."""
     return descriptors(peers_wanted).clients
+
+
+def usage() -> Usage:
+    """What this process has of its machine."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            pages = int(file.read().split()[1])
+    except OSError:  # no Linux
+        pages = 0
+    return Usage(pages * resource.getpagesize(), time.process_time())
 
 
 def on_hangup(reactor: Any, call: Callable[[], None]) -> None:

@@ -6,7 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -65,6 +65,17 @@ class Network(Protocol):
 
     def datagrams(self, port: int, protocol: Any) -> Datagrams:
         """Bind a UDP port; the protocol's ``datagramReceived(data, address)`` is called."""
+
+
+class Usage(NamedTuple):
+    """What this process has of its machine.
+
+    :ivar memory_bytes: in memory (RSS); 0 where the system does not tell.
+    :ivar cpu_s: processor time of all threads so far.
+    """
+
+    memory_bytes: int = 0
+    cpu_s: float = 0.0
 
 
 class TurnEnd:
@@ -134,6 +145,7 @@ class Runtime:
     :ivar new_writer: makes a disk thread by name.
     :ivar offload: runs a slow, pure function off the reactor.
     :ivar fatal: ends the process with a reason.
+    :ivar usage: what this process has of its machine.
     :ivar at_turn_end: see `TurnEnd`.
     :ivar in_steps: see `Steps`.
     """
@@ -148,6 +160,7 @@ class Runtime:
     new_writer: Callable[[str], Writer]
     offload: Callable[[Callable[[], Any]], Deferred[Any]]
     fatal: Callable[[str], None]
+    usage: Callable[[], Usage] = Usage
     at_turn_end: TurnEnd = field(init=False)
     in_steps: Steps = field(init=False)
 

@@ -14,6 +14,7 @@ LAYERS = [
     {"budget", "backups"},
     {"model"},
     {"membership", "replication", "feed"},
+    {"health", "history"},
     {"storage"},
     {"runtime"},
     {"twisted_inside"},
@@ -35,7 +36,7 @@ LAYERS = [
     {"tap"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PURE = {"model", "membership", "replication", "feed", "importing", "backups"}
+PURE = {"model", "membership", "replication", "feed", "importing", "backups", "health", "history"}
 IMPURE = {"twisted", "time", "random", "os", "socket", "asyncio", "threading", "datetime", "secrets"}
 BESIDE = {"sim", "sansio", "client", "aio", "sync", "local", "adapters", "testing", "importing", "cli", "doctor"}
 """Not part of a node: sim drives core and what is below it; importing reads what other stores tell; the others speak

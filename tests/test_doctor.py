@@ -18,17 +18,17 @@ from twisted.internet.task import Clock
 from dynatwist.config.node import NodeConfig
 from dynatwist.doctor import cluster as clusters
 from dynatwist.doctor import looking, machine
-from dynatwist.doctor.finding import Level
 from dynatwist.doctor.seen import (
     CertificateSeen,
     ClusterSeen,
     DescriptorsSeen,
     FolderSeen,
     KeyFileSeen,
-    MemberSeen,
     NodeSeen,
     PortSeen,
 )
+from dynatwist.health.finding import Level
+from dynatwist.health.members import MemberSeen
 
 from .real import RealCluster, certificate, check_logs, free_port, wait_until
 

@@ -190,8 +190,8 @@ class HubMachine(RuleBasedStateMachine):
         assert hub._window.size_bytes <= bounds.window_bytes
         assert hub._window.size_bytes == sum(event.size_bytes for event in hub._window)
         assert hub._announced.size_bytes <= bounds.announced_bytes
-        assert len(hub._fans) <= 2 * bounds.fans + 1
-        assert hub._fans.size_bytes <= bounds.fan_bytes
+        assert len(hub.fans) <= 2 * bounds.fans + 1
+        assert hub.fans.size_bytes <= bounds.fan_bytes
         for listener in self.listeners:
             assert len(listener.subscription) <= bounds.queue_events + 1
 

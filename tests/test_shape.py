@@ -22,6 +22,7 @@ REASONS = {
     "SwimSettings": A_VALUE,
     "Limits": A_VALUE,
     "Recovered": A_VALUE,
+    "MemberShown": A_VALUE,
     "Core": WIRING,
     "Context": WIRING,
     "Cluster": WIRING,

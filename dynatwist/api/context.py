@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import dynatwist
@@ -22,6 +22,7 @@ from dynatwist.model.ring import SYSTEM_PARTITION
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing, Page
 from dynatwist.requests.missing import News
+from dynatwist.storage.room import DiskRoom
 from dynatwist.storage.snapshot import ColdSaver
 
 from .audit import Audit
@@ -61,6 +62,7 @@ class Remembered:
 class Context:
     """See the module.
 
+    :ivar secrets: names of the cluster's secrets that this node accepts, the one in use first.
     :ivar intake: bounds what a turn of the reactor takes in.
     :ivar findings: what recovery found, for ``/readyz``.
     :ivar counters: more figures for ``/metrics``.
@@ -78,6 +80,8 @@ class Context:
     hub: Hub
     metrics: Metrics
     saver: ColdSaver
+    room: DiskRoom
+    secrets: Callable[[], Sequence[str]]
     intake: Intake
     pages: SharedPages[Page]
     budget: Budget

@@ -23,6 +23,7 @@ from .conflicts import ConflictRoutes
 from .connected import Connected
 from .context import Context
 from .data import DataRoutes
+from .insight.routes import InsightRoutes
 from .keys import KeyRoutes
 from .leaving import Leaving
 from .live import LiveRoutes, Sights
@@ -75,6 +76,7 @@ class Handlers:
         self.restore = RestoreRoutes(context, table_changes)
         self.groups = GroupRoutes(context)
         self.services = ServiceRoutes(context)
+        self.insight = InsightRoutes(context)
         self.connected = Connected(context.users.still_counts, later)
         self._sights = Sights(context)
         self._leaving = Leaving(context)

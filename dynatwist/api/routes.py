@@ -39,6 +39,8 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/admin/members", "admin.members"),
     ("POST", "/admin/members/<a>/forget", "admin.forget"),
     ("POST", "/admin/save", "admin.save"),
+    ("GET", "/admin/overview", "insight.overview"),
+    ("GET", "/admin/history", "insight.history"),
     ("GET", "/admin/backup", "backup.tables"),
     ("GET", "/admin/backup/<a>", "backup.page"),
     ("POST", "/admin/restore/<a>", "restore.records"),

@@ -19,8 +19,8 @@ from .work import connected
 
 if TYPE_CHECKING:
     from dynatwist.config.node import NodeConfig
-    from dynatwist.doctor.finding import Finding
     from dynatwist.doctor.seen import ClusterSeen
+    from dynatwist.health.finding import Finding
     from dynatwist.sync import Client
 
 ANSWER_S = 5.0
@@ -43,7 +43,7 @@ def doctor(chosen: Chosen, /, urls: tuple[str, ...], **given: str | None) -> Non
     is 1 when there is a fault.
     """
     from dynatwist.config.sources import Gathered
-    from dynatwist.doctor.finding import fault_said, has_fault
+    from dynatwist.health.finding import fault_said, has_fault
 
     options = {name.replace("_", "-"): text for name, text in given.items() if text is not None}
     gathered = Gathered(options, os.environ)
@@ -65,7 +65,7 @@ def _checked(urls: Sequence[str]) -> tuple[str, ...]:
 def _examined(config: NodeConfig, chosen: Chosen, urls: tuple[str, ...]) -> Iterator[Finding]:
     from dynatwist.checking import further_faults
     from dynatwist.doctor import cluster, looking, machine
-    from dynatwist.doctor.finding import fault_said
+    from dynatwist.health.finding import fault_said
 
     for line in (*config.faults(), *further_faults(config)):
         yield fault_said("settings", line)

@@ -173,6 +173,7 @@ class Cluster:
             has_leases=True,
             has_table_lists=True,
             has_backups=True,
+            has_insight=True,
         )
 
     def publish(self) -> None:

@@ -184,6 +184,10 @@ class Peers:
         """Whether a reachable peer is known to tell which tables it holds; another one may not be asked."""
         return self.links.is_reachable(node) and self._statuses.has_table_lists(node)
 
+    def has_insight(self, node: bytes) -> bool:
+        """Whether a reachable peer is known to tell how it is; another one may not be asked."""
+        return self.links.is_reachable(node) and self._statuses.has_insight(node)
+
     def lacks_leases(self, node: bytes) -> bool:
         """Whether a peer is known to be of a release that knows no leases."""
         return self._statuses.lacks_leases(node)

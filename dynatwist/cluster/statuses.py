@@ -78,6 +78,11 @@ class Statuses:
         status = self._statuses.get(node)
         return status is not None and status.has_backups
 
+    def has_insight(self, node: bytes) -> bool:
+        """Whether a peer has said that its release tells how it is."""
+        status = self._statuses.get(node)
+        return status is not None and status.has_insight
+
     def says_damaged(self, node: bytes, partition: int) -> bool:
         """Whether a peer has said that it does not hold all of a partition."""
         status = self._statuses.get(node)

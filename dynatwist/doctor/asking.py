@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from dynatwist.health.members import MemberSeen
 from dynatwist.sync import Client, Forbidden, KvError, Unauthorized, Unavailable
 
 from .looking import certificate_seen
-from .seen import CertificateSeen, ClusterSeen, MemberSeen, NodeSeen
+from .seen import CertificateSeen, ClusterSeen, NodeSeen
 
 Connect = Callable[[Sequence[str]], Client]
 """Makes a client of some nodes, as the user who asks."""

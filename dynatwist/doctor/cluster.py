@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dynatwist.membership.members import State
+from dynatwist.health import members as health
+from dynatwist.health.finding import Finding, Findings, fault, ok, warning
 
-from .finding import Finding, Findings, fault, ok, warning
-from .seen import ClusterSeen, MemberSeen, NodeSeen
+from .seen import ClusterSeen, NodeSeen
 
 FAR_S = 10.0
 """A node whose clock is so far from most others' refuses writes (`dynatwist.cluster.walls`)."""
@@ -62,49 +62,17 @@ def _clock(node: NodeSeen) -> Finding:
 
 def members(seen: ClusterSeen) -> Findings:
     """In what state the members are."""
-    check = "members"
     if seen.problem:
         if seen.is_named and seen.needs_login:
-            yield warning(check, seen.problem, "dynakv login admin first")
+            yield warning("members", seen.problem, "dynakv login admin first")
         return
-    for member in seen.members:
-        yield _member(member)
-    yield from _unseen(seen)
-    if seen.counted == 2:
-        yield warning(check, "there are two members: without either there is no majority", "add a third one")
-
-
-def _unseen(seen: ClusterSeen) -> Findings:
-    """Members that are gone for good, and still count: a node that comes back without its data is another one."""
+    yield from map(health.member, seen.members)
     count = seen.counted - sum(member.is_registered for member in seen.members)
     if count > 0:
-        text = f"{count} more count as members, and are gone: earlier nodes at the same addresses"
-        which = ", ".join(seen.unseen) or "ask again after dynakv login admin, for the ids"
-        yield fault("members", text, f"strike each out by its id, dynakv forget ID: {which}")
-
-
-def _member(member: MemberSeen) -> Finding:
-    check, text = "members", f"{member.address} is {member.status.lower()}"
-    if not member.is_registered:
-        return warning(check, f"{text}, and no member", "it joins, or was struck out; see its log")
-    if member.status == State.LEFT.value:
-        return warning(check, f"{member.address} was stopped", "start it again before another one is stopped")
-    if member.status == State.SUSPECT.value:
-        return warning(check, text, "see whether its machine is overloaded, and UDP reaches it")
-    if member.status != State.ALIVE.value:
-        return fault(check, text, f"start it again, or strike it out: dynakv forget {member.address}")
-    if not member.is_ready:
-        return warning(check, f"{text}, and does not serve yet", "wait some seconds; then see its log")
-    return ok(check, f"{text}, and serves")
+        yield health.replaced(count, seen.unseen)
+    yield from health.number(seen.counted)
 
 
 def versions(seen: ClusterSeen) -> Findings:
     """Whether all members run the same version."""
-    found: dict[str, list[str]] = {}
-    for member in seen.members:
-        found.setdefault(member.version, []).append(member.address)
-    if len(found) == 1:
-        yield ok("versions", f"all members run {next(iter(found)) or 'an unknown version'}")
-    elif found:
-        text = "; ".join(f"{version or 'unknown'} at {', '.join(at)}" for version, at in sorted(found.items()))
-        yield warning("versions", text, "bring all members to the same version, one after another")
+    return health.versions(seen.members)

@@ -6,8 +6,8 @@ import os
 from statistics import median
 
 from dynatwist.exposure import OTHERS
+from dynatwist.health.finding import Finding, Findings, fault, fault_said, ok, warning
 
-from .finding import Finding, Findings, fault, fault_said, ok, warning
 from .seen import CertificateSeen, DescriptorsSeen, FolderSeen, KeyFileSeen, PortSeen
 
 SLOW_SYNC_S = 0.02

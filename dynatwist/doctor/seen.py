@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dynatwist.health.members import MemberSeen
+
 
 @dataclass(frozen=True, slots=True)
 class PortSeen:
@@ -109,17 +111,6 @@ class NodeSeen:
     is_ready: bool = False
     not_whole: int = 0
     findings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class MemberSeen:
-    """A member, as the node that was asked sees it."""
-
-    address: str
-    status: str
-    is_ready: bool
-    is_registered: bool
-    version: str
 
 
 @dataclass(frozen=True, slots=True)

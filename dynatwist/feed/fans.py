@@ -37,6 +37,11 @@ class Fan:
         self._at = 0
 
     @property
+    def handed_out(self) -> int:
+        """To how many it was handed out."""
+        return self._at if self.event is not None else 0
+
+    @property
     def has_begun(self) -> bool:
         """Whether its listeners have been looked up."""
         return self._listeners is not None
@@ -78,6 +83,7 @@ class Fans:
     :param has_time: whether this turn may go on handing out.
     :param postpone: calls a function in a later turn.
     :param listeners: who listens to a key and may see an event; see `Hub`.
+    :ivar handed_out: events so far, one for each listener; those that a listener had missed are not counted.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class Fans:
         self._fans: deque[Fan] = deque()
         self._lagging: dict[Key | None, Fan] = {}
         self._size_bytes = 0
+        self.handed_out = 0
         self._max_fans, self._max_bytes, self._at_once = MAX_FANS, MAX_FAN_BYTES, HANDED_AT_ONCE
 
     def bound(self, max_fans: int, max_bytes: int, at_once: int) -> None:
@@ -131,6 +138,7 @@ class Fans:
                     fan.begin(self._listeners(fan.key, fan.event))
                 if fan.hand_out(self._at_once) and self._fans and self._fans[0] is fan:
                     self._fans.popleft()
+                    self.handed_out += fan.handed_out
                     self._size_bytes -= fan.event.size_bytes if fan.event is not None else 0
                 if self._fans and not self._has_time():
                     self._postpone(self._go_on)

@@ -43,10 +43,10 @@ class Hub:
     :param postpone: calls a function in a later turn.
     :param budget_bytes: what the store holds; the window of events stays in proportion to it.
     :param is_settled: whether the store has held all that was ever announced of a key: what wins there is news then.
-    :param hears_all: whether all that wins anywhere wins here too; else only what others relay, who do so while
-        somebody here is interested.
+    :param hears_all: whether all that wins anywhere wins here too; else what others relay while somebody is interested.
     :param is_awake: whether events are kept from the start, and not only from the first listener on.
     :ivar is_awake: whether events are kept.
+    :ivar fans: events on their way to listeners.
     :ivar interest: in which tables somebody is interested.
     :ivar bookmarks: what cursors stand for, those of other nodes too.
     """
@@ -71,7 +71,7 @@ class Hub:
         self._bounds = HubBounds()
         self._audience = Audience()
         self.interest = Interest()
-        self._fans = Fans(has_time, postpone, self._audience.of)
+        self.fans = Fans(has_time, postpone, self._audience.of)
         self._seq = 0
         self.bookmarks = Bookmarks(epoch)
         self._window = Window(budget_bytes)
@@ -82,7 +82,7 @@ class Hub:
         self._bounds = bounds
         self._window.bound(bounds.window_events, bounds.window_bytes)
         self._announced.bound(bounds.announced_bytes)
-        self._fans.bound(bounds.fans, bounds.fan_bytes, bounds.at_once)
+        self.fans.bound(bounds.fans, bounds.fan_bytes, bounds.at_once)
 
     @property
     def cursor(self) -> str:
@@ -132,7 +132,7 @@ class Hub:
         event = Event(key, packed, self._epoch, self._seq, doubt, is_over=is_over)
         self._window.add(event)
         if self._audience.has(key):
-            self._fans.add(event)
+            self.fans.add(event)
         return event
 
     def reset(self) -> None:
@@ -140,7 +140,7 @@ class Hub:
         self._announced.clear()
         self._seq += 1  # a cursor from before is behind the window now: who left without reading this is told on return
         self._window.clear(self._seq)
-        self._fans.clear()
+        self.fans.clear()
         for subscription in self._audience.members():
             if subscription.is_behind:
                 self._join(subscription)
@@ -302,7 +302,7 @@ class Hub:
 
     def place_of(self, subscription: Subscription) -> str | None:
         """The cursor of a listener that has read all that was announced; ``None`` where something waits for it."""
-        is_current = not (subscription.has_more or len(self._fans) or subscription.known is not None)
+        is_current = not (subscription.has_more or len(self.fans) or subscription.known is not None)
         return self.cursor if is_current else None
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -335,7 +335,7 @@ class Hub:
     @property
     def size_bytes(self) -> int:
         """What it remembers, about: window, announced keys, events that wait, bookmarks."""
-        return self._window.size_bytes + self._announced.size_bytes + self._fans.size_bytes + self.bookmarks.size_bytes
+        return self._window.size_bytes + self._announced.size_bytes + self.fans.size_bytes + self.bookmarks.size_bytes
 
     def __len__(self) -> int:
         return len(self._audience)

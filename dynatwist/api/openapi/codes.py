@@ -29,6 +29,7 @@ CODES: dict[int, dict[str, str]] = {
         "bad_query": "The query is no percent-encoded UTF-8.",
         "bad_request": "This is no well-formed HTTP/1.1.",
         "bad_setting": "The value of a setting is none.",
+        "bad_span": "`span` is none of those there are.",
         "bad_table": "The table's name is too long, or has control characters.",
         "bad_ttl": "`ttl` is out of bounds, or missing.",
         "bad_user": "The user's name is too long, or has control characters.",

@@ -11,6 +11,7 @@ from .base import WIRE_VERSION
 from .conflicts import ConflictsAre, ConflictsFetched, FetchConflicts, ListConflicts, SettleConflicts
 from .feeds import BookmarkIs, Listen, Listening, Relay
 from .greeting import Done, Hello, Leaving, Ping, Refused, StaleRegistry, Status, Unable
+from .insight import AskCondition, AskHistory, AskWaiting, ConditionIs, HistoryIs, WaitingAre
 from .members import Accept, Join, KeysAre, Prepare, RegistryIs, Rekey, Settle, Voted
 from .records import Compare, DotHeld, Fetch, Fetched, Forward, Held, Outcome, ReadDot, Replicate, Scan, Scanned
 from .registers import CellsAre, Chose, CompareCells, CountTable, Poll, Polled, PullCells, Question, TableCounted
@@ -91,12 +92,21 @@ AnyMessage = (
     | TablesAre
     | SettleTables
     | SettledTables
+    | AskCondition
+    | ConditionIs
+    | AskHistory
+    | HistoryIs
+    | AskWaiting
+    | WaitingAre
 )
 
 __all__ = [
     "WIRE_VERSION",
     "Accept",
     "AnyMessage",
+    "AskCondition",
+    "AskHistory",
+    "AskWaiting",
     "BookmarkIs",
     "BucketEntries",
     "Buckets",
@@ -106,6 +116,7 @@ __all__ = [
     "ClocksAre",
     "Compare",
     "CompareCells",
+    "ConditionIs",
     "ConflictsAre",
     "ConflictsFetched",
     "CountTable",
@@ -120,6 +131,7 @@ __all__ = [
     "Forward",
     "Held",
     "Hello",
+    "HistoryIs",
     "Join",
     "KeysAre",
     "Leaving",
@@ -157,4 +169,5 @@ __all__ = [
     "TablesAre",
     "Unable",
     "Voted",
+    "WaitingAre",
 ]

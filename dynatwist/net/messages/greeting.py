@@ -69,6 +69,7 @@ class Status(Message, frozen=True, tag=31):
     :ivar has_leases: whether its release knows leases; see `dynatwist.model.lease`.
     :ivar has_table_lists: whether its release tells which tables it holds; see `dynatwist.requests.table_list`.
     :ivar has_backups: whether its release takes part in backups; see `dynatwist.requests.backups`.
+    :ivar has_insight: whether its release tells how it is; see `dynatwist.requests.everybody`.
     """
 
     ready: bool
@@ -81,3 +82,4 @@ class Status(Message, frozen=True, tag=31):
     has_leases: bool = False
     has_table_lists: bool = False
     has_backups: bool = False
+    has_insight: bool = False
