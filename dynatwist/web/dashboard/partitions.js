@@ -5,7 +5,8 @@ import {counted} from "./format.js"
 
 /** Kinds of partitions, the worst last: it is drawn over the others. */
 export const KINDS = {whole: "whole", moving: "moving", filling: "filling", damaged: "damaged"}
-const COUNT = 256
+/** 256 for data, and the last one for users, groups and settings. */
+const COUNT = 257
 
 /**
  * A strip.
