@@ -11,14 +11,12 @@ const PAUSE_MS = 3000
 const STATES = {alive: "good", suspect: "warn", dead: "bad", left: "bad", "never seen": "bad"}
 /** What a row has besides address and state: heads, and what is in it. */
 const COLUMNS = [
-  ["Round trip", (member) => member.self ? "asked itself" : milliseconds(member.rtt_ms)],
+  ["Round trip", (member) => member.self ? "–" : milliseconds(member.rtt_ms)],
   ["Keys", (member, series) => figured(number(member.keys), series.keys, `keys of ${member.address}`)],
   ["Bytes", (member, series) => figured(bytes(member.bytes), series.store_bytes, `bytes of ${member.address}`)],
   ["Hints", (member, series) => figured(number(member.hints), series.hints, `hints at ${member.address}`)],
-  ["Memory", (member) => `${bytes(member.memory_bytes)} of ${bytes(member.memory_limit_bytes)}`],
+  ["Memory", (member) => h("div", {}, bytes(member.memory_bytes), h("div", {class: "hint"}, `of ${bytes(member.memory_limit_bytes)}`))],
   ["Disk free", (member) => bytes(member.disk_free_bytes)],
-  ["Version", (member) => member.version || "–"],
-  ["Zone", (member) => member.zone || "–"],
   ["Started", (member) => timed(member.started_ms)],
   ["Secret", (member) => member.secret === null || member.secret === undefined ? "–"
     : h("span", {class: "mono", title: `in use since ${moment(member.secret_since_ms)}`}, member.secret)],
@@ -67,8 +65,8 @@ function madeRow(page, address) {
     member = now
     everybody = all
     const cells = row(
-      h("a", {href: page.at("members", [address])}, address), stateOf(member, page.parts.length > 0),
-      ...COLUMNS.map(([, cell]) => cell(member, series)), strip(member.partitions, address))
+      h("div", {}, h("a", {href: page.at("members", [address])}, address), h("div", {class: "hint"}, aboutOf(member))),
+      stateOf(member, page.parts.length > 0), ...COLUMNS.map(([, cell]) => cell(member, series)), strip(member.partitions, address))
     made.replaceChildren(...cells.children, buttons)
     const [save, drain, forget] = buttons.querySelectorAll("button")
     save.disabled = !member.reachable && !member.self
@@ -87,6 +85,10 @@ function stateOf(member, isWhole) {
   ].filter(Boolean)
   return h("div", {}, h("b", {class: STATES[member.state] ?? ""}, member.state),
     notes.map((note) => h("div", {class: "hint"}, String(note))))
+}
+
+function aboutOf({version, zone}) {
+  return [version && `release ${version}`, zone && `zone ${zone}`].filter(Boolean).join(", ")
 }
 
 function figured(text, values, label) {

@@ -2,7 +2,7 @@
 
 import {h} from "./dom.js"
 import {bytes, number, span} from "./format.js"
-import {plot} from "./plot.js"
+import {BYTES, plot} from "./plot.js"
 
 export const title = "Overview"
 /** Between two looks: as often as the finest figures are taken. */
@@ -11,7 +11,7 @@ const SPANS = {"10m": "10 minutes", "1h": "1 hour", "24h": "24 hours"}
 const milliseconds = (value) => span(value / 1000)
 const percent = (value) => `${number(value * 100)} %`
 
-/** Title, series with their names, how the nodes' values become one, and how it is written. */
+/** Title, series with their names, how the nodes' values become one, how it is written and rounded. */
 const PLOTS = [
   ["Requests a second", {requests_get: "GET", requests_put: "PUT", requests_patch: "PATCH", requests_delete: "DELETE",
     websocket_operations: "websocket", requests_other: "others"}, sum],
@@ -19,7 +19,7 @@ const PLOTS = [
   ["Time to answer", {p50_ms: "half of all", p99_ms: "99 of 100"}, most, milliseconds],
   ["fsync, 99 of 100", {fsync_p99_ms: "fsync"}, most, milliseconds],
   ["Writes reach other owners within, 99 of 100", {replication_lag_p99_ms: "lag"}, most, milliseconds],
-  ["Memory of the largest node", {memory_bytes: "used", memory_limit_bytes: "limit"}, most, bytes],
+  ["Memory of the largest node", {memory_bytes: "used", memory_limit_bytes: "limit"}, most, bytes, BYTES],
   ["Connections", {connections: "HTTP", websockets: "websockets", sse: "event streams"}, sum],
   ["Listeners", {subscriptions: "subscriptions"}, sum],
   ["Events handed out a second", {events: "events"}, sum],
@@ -46,8 +46,8 @@ export async function show(place, page) {
     page.note({span: chosen, node})
     page.guarded(showHistory)
   }}, h("option", {value: ""}, "All nodes"))
-  const plots = PLOTS.map(([text, series, together, format]) => ({
-    keys: Object.keys(series), together, ...plot({title: text, format, names: Object.values(series)})}))
+  const plots = PLOTS.map(([text, series, together, format, base]) => ({
+    keys: Object.keys(series), together, ...plot({title: text, format, base, names: Object.values(series)})}))
   const unheard = h("p", {class: "hint"})
   place.append(h("h1", {class: "unseen"}, title), sentence, advice, tiles,
     h("div", {class: "bar"}, spans, nodes), unheard, h("div", {class: "plots"}, plots.map(({box}) => box)))

@@ -14,15 +14,19 @@ const LINES = 4, TIMES = 6
 /** Between two times that are labelled: a round number of seconds. */
 const STEPS_S = [10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200]
 
+/** Round numbers of bytes are so many KiB, MiB, ...; of anything else, decimal ones. */
+export const BYTES = 1024
+
 /**
  * A plot.
  *
  * @param title what it shows, with its unit.
  * @param format a value, for people.
+ * @param base round numbers on the axis are round in powers of this.
  * @param names of the series, in the order of their colours (`.line-0` ... in the style).
  * @returns `{box, draw}`; `draw({series, untilMs, stepS})` takes a list of numbers or nulls for each series.
  */
-export function plot({title, format = number, names}) {
+export function plot({title, format = number, base = 10, names}) {
   const svg = s("svg", {role: "img", tabindex: 0, height: HEIGHT, "aria-label": title})
   const told = h("output", {class: "told"})
   const legend = h("span", {class: "legend"}, names.length > 1
@@ -35,7 +39,7 @@ export function plot({title, format = number, names}) {
     const width = Math.max(240, svg.clientWidth || 600)
     const count = Math.max(2, ...given.series.map((values) => values.length))
     const values = given.series.flat().filter((value) => value !== null)
-    const [top, step] = roundTop(Math.max(0, ...values))
+    const [top, step] = roundTop(Math.max(0, ...values), base)
     const x = (place) => LEFT + place / (count - 1) * (width - LEFT - RIGHT)
     const y = (value) => HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`)
@@ -87,15 +91,19 @@ function pathOf(values, x, y) {
   values.forEach((value, at) => {
     if (value === null) { isOpen = false; return }
     const isAlone = !isOpen && (values[at + 1] ?? null) === null
-    path += `${isOpen ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}${isAlone ? "h1" : ""}`
+    path += `${isOpen ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}${isAlone ? "h.1" : ""}`
     isOpen = true
   })
   return path
 }
 
 /** A round number that is no less, and how far apart the lines are. */
-function roundTop(most) {
+function roundTop(most, base) {
   if (most <= 0) return [1, 0.5]
+  if (base !== 10) {
+    const unit = base ** Math.max(0, Math.floor(Math.log(most) / Math.log(base)))
+    return roundTop(most / unit, 10).map((value) => value * unit)
+  }
   const power = 10 ** Math.floor(Math.log10(most / LINES))
   const step = [1, 2, 2.5, 5, 10].map((size) => size * power).find((size) => size * LINES >= most)
   return [Math.ceil(most / step - 1e-9) * step, step]
