@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from dynatwist.storage.keyfile import parse
@@ -11,6 +14,13 @@ from .real import wait_until
 
 pytestmark = pytest.mark.processes
 WIDTHS = (360, 1200, 2560)
+PICTURES = os.environ.get("DYNAKV_PICTURES", "")
+"""A folder for the pictures of the manual, as ``docs/pictures``; else they are made and thrown away."""
+SHOWN = {
+    "overview": ("#/overview", ".plot .line"),
+    "members": ("#/members", ".strip"),
+}
+"""By the picture's name: what it shows, and what has to be there."""
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +200,16 @@ class TestMembers:
         finally:
             page.resize(1200)
             page.prefer("light")
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_pictures_of_the_manual(page, tmp_path, name):
+    place, waits_for = SHOWN[name]
+    page.resize(1400, 900)
+    try:
+        go(page, place, waits_for)
+        path = Path(PICTURES or tmp_path) / f"{name}.png"
+        page.shoot(path)
+        assert path.stat().st_size > 20_000
+    finally:
+        page.resize(1200)
