@@ -8,10 +8,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
-from dynatwist.api.followed import id_of
+from dynatwist.api.followed import answered, id_of
+from dynatwist.api.request import Answer
 from dynatwist.logs import json_line, observer_for
 
 from .real import RealCluster, wait_until
@@ -66,6 +67,21 @@ class TestIds:
     @pytest.mark.parametrize("text", ["", "x" * 65, "a b", "a\tb", "é", '{"a":1}', "a/b"])
     def test_that_do_not(self, text):
         assert id_of({"x-request-id": text}) == ""
+
+    @pytest.mark.parametrize(
+        ("text", "status", "took_s", "is_told"),
+        [("mine", 200, 0.001, True), ("mine", 503, 0.001, True), ("dk-1", 201, 0.001, False), ("dk-1", 404, 0.5, False),
+         ("dk-1", 500, 0.001, True), ("dk-1", 503, 0.001, True), ("dk-1", 200, 1.5, True)],
+    )  # fmt: skip
+    def test_of_those_that_clients_make_failures_are_told_and_what_takes_long(self, text, status, took_s, is_told):
+        told = []
+        globalLogPublisher.addObserver(told.append)
+        try:
+            answer = answered(text, "data.get", Answer(status), took_s)
+        finally:
+            globalLogPublisher.removeObserver(told.append)
+        assert ("X-Request-Id" in answer.headers) == is_told
+        assert [one["request"] for one in told if "request" in one] == [text] * is_told
 
 
 @pytest.mark.processes

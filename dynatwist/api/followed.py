@@ -1,5 +1,6 @@
 """Requests that are followed: each that brings an ``X-Request-Id`` leaves a line in the log of every node that has a
-part in it, and the answer brings the id back. All others cost nothing and are not noted.
+part in it, and the answer brings the id back. Of those whose id a client of ours made by itself that holds where a node
+failed, or took long. All others cost nothing and are not noted.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 from twisted.logger import Logger
 
-from dynatwist.replication.request import is_followed
+from dynatwist.replication.request import is_followed, is_logged
 
 from .request import Answer
 
@@ -28,7 +29,9 @@ def id_of(headers: Mapping[str, str]) -> str:
 
 
 def answered(request_id: str, route: str, answer: Answer, took_s: float) -> Answer:
-    """Say in the log that a request was answered; the answer names it."""
+    """Say in the log that a request was answered, where that is to be known; the answer names it then."""
+    if not is_logged(request_id, is_failure=answer.status >= 500, took_s=took_s):
+        return answer
     log.info(
         "request {request}: {route} is answered {status} after {took_ms:.1f} ms",
         request=request_id,

@@ -45,8 +45,16 @@ _NAMES = {
 """As metrics have them: the method, the route, and the parameter that names the level."""
 _LEAVE = frozenset(("transfer-encoding", "expect", "upgrade", "connection", "content-encoding", "cookie"))
 """Headers that change how a request is to be read."""
-_VARYING = frozenset(("x-causal-token", "if-match", "if-none-match", "idempotency-key", "x-request-id"))
-"""Headers that differ from request to request."""
+_OWN_NAMES = {
+    name: name.decode().lower()
+    for name in (b"Idempotency-Key", b"X-Causal-Token", b"X-Request-Id", b"Traceparent", b"traceparent")
+}
+_OWN = re.compile(rb"\r\n(" + b"|".join(_OWN_NAMES) + rb"): ([\x21-\x7e]+)(?=\r\n|\Z)")
+"""Lines that differ from request to request, as our clients write them: the rest of the head is known by then."""
+_VARYING = frozenset(
+    ("x-causal-token", "if-match", "if-none-match", "idempotency-key", "x-request-id", "traceparent", "tracestate")
+)
+"""Headers that differ from request to request, these among them where somebody writes them in another way."""
 
 
 def _NOT_SHOWN() -> Certificate | None:
@@ -104,6 +112,20 @@ def parse_headers(block: bytes, origins: Origins = Origins()) -> Head | None:  #
     return Head(headers, int(length), shared, is_program)
 
 
+def apart(block: bytes) -> tuple[bytes, dict[str, str] | None]:
+    """The lines of a head that most requests of a client have in common, and what this request has of its own.
+
+    It takes a fifth of the time of `parse_headers`. What is its own is ``None`` where something is said twice.
+    """
+    parts = _OWN.split(block)
+    if len(parts) == 1:
+        return block, _NOTHING
+    own: dict[str, str] = {}
+    for at in range(1, len(parts), 3):
+        own[_OWN_NAMES[parts[at]]] = parts[at + 1].decode()
+    return b"".join(parts[::3]), own if len(own) == len(parts) // 3 else None
+
+
 class FastLane:
     """See the module; one for all connections of a node.
 
@@ -148,17 +170,21 @@ class FastLane:
         end = data.find(b"\r\n\r\n", line.end() - 2, self._max_head_bytes)
         if end < 0 or table.decode() in RESERVED_TABLES:
             return 0
-        head = self._head(data[line.end() : end])
-        if head is None or (method == b"GET" and "if-none-match" in head.headers):  # perhaps 304, which has no body
+        block, own = apart(data[line.end() : end])
+        head = self._head(block)
+        if head is None or own is None or not own.keys().isdisjoint(head.headers):
+            return 0
+        if method == b"GET" and "if-none-match" in head.headers:  # perhaps 304, which has no body
             return 0
         size = end + 4 + head.length
         if size > len(data) or head.length > self._max_body_bytes:
             return 0
         shown = certificate() if head.is_program else None
+        headers = {**head.headers, **own} if own else head.headers
         if self._proxies.are_there:
-            address = self._proxies.client_of(address, head.headers)
-        named = {query[:1].decode(): query[2:].decode()} if query else _NO_QUERY
-        request = Request(named, head.headers, data[end + 4 : size], address, shown)
+            address = self._proxies.client_of(address, headers)
+        named = {query[:1].decode(): query[2:].decode()} if query else _NOTHING
+        request = Request(named, headers, data[end + 4 : size], address, shown)
         self._serve(method, table.decode(), key.decode(), request, respond, head.shared)
         return size
 
@@ -199,7 +225,7 @@ class FastLane:
             answered(error_answer(ApiError(500, "internal", "internal error; see the log of the node")))
 
 
-_NO_QUERY: dict[str, str] = {}
+_NOTHING: dict[str, str] = {}
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 

@@ -18,8 +18,8 @@ from dynatwist.model.records import Packed, value_of
 from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Done, DotHeld, Fetch, Forward, Outcome, ReadDot, Replicate, Unable
-from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S
-from dynatwist.replication.request import BEHIND, ENCODER, Code, Operation, Result
+from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S, NOTHING_DONE
+from dynatwist.replication.request import BEHIND, ENCODER, Code, Operation, Result, is_logged
 from dynatwist.sometimes import sometimes
 
 from .candidates import Candidates
@@ -31,6 +31,8 @@ RECENT_OPS = 20_000
 """Answers that are remembered, without their records: a megabyte or two."""
 RECENT_S = 2 * FORWARD_TIMEOUT_S
 """Nobody asks again after that."""
+FAILURES = (*NOTHING_DONE, Code.UNCERTAIN)
+"""What clients are told of by 5xx."""
 
 
 class FromPeers:
@@ -134,14 +136,16 @@ class FromPeers:
         began_s = self._cluster.runtime.monotonic_s()
 
         def told(result: Result) -> None:
-            self.log.info(
-                "request {request}: {kind} for {asker} is {code} after {took_ms:.1f} ms",
-                request=operation.followed,
-                kind=operation.kind.value,
-                asker="{}:{}".format(*(self._cluster.links.address(asker) or ("?", "?"))),
-                code=result.code.value,
-                took_ms=1000 * (self._cluster.runtime.monotonic_s() - began_s),
-            )
+            took_s = self._cluster.runtime.monotonic_s() - began_s
+            if is_logged(operation.followed, is_failure=result.code in FAILURES, took_s=took_s):
+                self.log.info(
+                    "request {request}: {kind} for {asker} is {code} after {took_ms:.1f} ms",
+                    request=operation.followed,
+                    kind=operation.kind.value,
+                    asker="{}:{}".format(*(self._cluster.links.address(asker) or ("?", "?"))),
+                    code=result.code.value,
+                    took_ms=1000 * took_s,
+                )
             answer(result)
 
         return told
