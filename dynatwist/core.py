@@ -250,7 +250,6 @@ class Core:
             backups=source,
             later=self.runtime.later,
         )
-
         self.backups = scheduled_backups(config, self.runtime, context, source, self.folder.room)
 
     def _counters(self) -> dict[str, Values]:
@@ -265,6 +264,7 @@ class Core:
             tickets=self.users.tickets,
             voting=self.registers.voting,
             backups=self.backups,
+            tracer=self.runtime.tracer,
         )
 
     def _build_loops(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 
 from dynatwist.storage.files import FileSystem, Writer
+from dynatwist.tracing.tracer import NO_TRACER, Tracer
 
 T = TypeVar("T")
 
@@ -134,6 +135,7 @@ class Runtime:
     :ivar new_writer: makes a disk thread by name.
     :ivar offload: runs a slow, pure function off the reactor.
     :ivar fatal: ends the process with a reason.
+    :ivar tracer: where spans go of what is done for requests.
     :ivar at_turn_end: see `TurnEnd`.
     :ivar in_steps: see `Steps`.
     """
@@ -148,6 +150,7 @@ class Runtime:
     new_writer: Callable[[str], Writer]
     offload: Callable[[Callable[[], Any]], Deferred[Any]]
     fatal: Callable[[str], None]
+    tracer: Tracer = NO_TRACER
     at_turn_end: TurnEnd = field(init=False)
     in_steps: Steps = field(init=False)
 

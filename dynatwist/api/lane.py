@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
+import msgspec
 from twisted.logger import Logger
 
 from dynatwist.errors import ApiError
@@ -25,6 +26,7 @@ from .limits import RESERVED_TABLES
 from .measured import USUAL_LEVEL, known_level
 from .origins import Origins
 from .request import Answer, Certificate, Request, error_answer
+from .traced import begun, ended
 
 MAX_HEAD_BYTES = 4096
 """Heads of clients that speak plainly have a few hundred."""
@@ -126,6 +128,10 @@ def apart(block: bytes) -> tuple[bytes, dict[str, str] | None]:
     return b"".join(parts[::3]), own if len(own) == len(parts) // 3 else None
 
 
+_UNKNOWN = Head({}, 0, {})
+"""In place of a head that is not remembered."""
+
+
 class FastLane:
     """See the module; one for all connections of a node.
 
@@ -148,6 +154,7 @@ class FastLane:
         self._origins = origins
         self._data = data
         self._proxies, self._audit = data.context.proxies, data.context.audit
+        self._tracer = data.context.cluster.runtime.tracer
         self._metrics = metrics
         self._seconds = seconds
         self._max_head_bytes = min(MAX_HEAD_BYTES, max_head_bytes // 2)
@@ -170,11 +177,8 @@ class FastLane:
         end = data.find(b"\r\n\r\n", line.end() - 2, self._max_head_bytes)
         if end < 0 or table.decode() in RESERVED_TABLES:
             return 0
-        block, own = apart(data[line.end() : end])
-        head = self._head(block)
-        if head is None or own is None or not own.keys().isdisjoint(head.headers):
-            return 0
-        if method == b"GET" and "if-none-match" in head.headers:  # perhaps 304, which has no body
+        head, own = self._understood(data[line.end() : end])
+        if head is None or (method == b"GET" and "if-none-match" in head.headers):  # perhaps 304, which has no body
             return 0
         size = end + 4 + head.length
         if size > len(data) or head.length > self._max_body_bytes:
@@ -188,8 +192,19 @@ class FastLane:
         self._serve(method, table.decode(), key.decode(), request, respond, head.shared)
         return size
 
+    def _understood(self, block: bytes) -> tuple[Head | None, dict[str, str]]:
+        """A head, and what this request has of its own besides; no head when it is none for this lane."""
+        known = self._heads.get(block, _UNKNOWN)
+        if known is not _UNKNOWN:
+            return known, _NOTHING
+        common, own = apart(block)
+        head = self._head(common)
+        if head is None or own is None or not own.keys().isdisjoint(head.headers):
+            return None, _NOTHING
+        return head, own
+
     def _head(self, block: bytes) -> Head | None:
-        """Most requests of a client have the same headers."""
+        """Most requests of a client have the same headers, but for what is their own."""
         try:
             return self._heads[block]
         except KeyError:
@@ -202,6 +217,9 @@ class FastLane:
 
     def _serve(self, method: bytes, table: str, key: str, request: Request, respond: Respond, shared: bytes) -> None:
         started_s = self._seconds()
+        span = begun(self._tracer, _NAMES[method][1], request) if self._tracer.is_on else None
+        if span is not None:
+            request = msgspec.structs.replace(request, trace=span.traceparent)
 
         def answered(answer: Answer) -> None:
             if self._audit.is_on:
@@ -214,6 +232,8 @@ class FastLane:
             self._metrics.observe(name, answer.status, took_s, route, level)
             if "x-request-id" in request.headers and (request_id := id_of(request.headers)):
                 answer = followed(request_id, route, answer, took_s)
+            if span is not None:
+                ended(span, name, route, request, (table, key), answer.status)
             respond(rendered(answer, shared), answer.holder)
 
         try:

@@ -21,6 +21,7 @@ from dynatwist.net.messages import Done, DotHeld, Fetch, Forward, Outcome, ReadD
 from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S, NOTHING_DONE
 from dynatwist.replication.request import BEHIND, ENCODER, Code, Operation, Result, is_logged
 from dynatwist.sometimes import sometimes
+from dynatwist.tracing.tracer import TRACEPARENT
 
 from .candidates import Candidates
 from .deciding import FORGOTTEN
@@ -122,6 +123,8 @@ class FromPeers:
                 respond(Outcome(ENCODER.encode(result)))
 
         answer = self._telling(operation, arrival.node, respond_with) if operation.followed else respond_with
+        if operation.trace and self._cluster.runtime.tracer.is_on:
+            answer = self._tracing(operation, answer)
         if known is not None:
             known.append(answer)
             return
@@ -149,6 +152,22 @@ class FromPeers:
             answer(result)
 
         return told
+
+    def _tracing(self, operation: Operation, answer: OnResult) -> OnResult:
+        """Have what is done here for a request be a part of its trace."""
+        name = f"owner.{operation.kind.value}"
+        span = self._cluster.runtime.tracer.begin(name, {TRACEPARENT: operation.trace})
+        if span is None:
+            return answer
+        told = {"dynakv.table": operation.key[0], "dynakv.level": operation.level.value}
+        if operation.followed:
+            told["dynakv.request_id"] = operation.followed
+
+        def ended(result: Result) -> None:
+            span.end({**told, "dynakv.code": result.code.value}, is_failure=result.code in FAILURES)
+            answer(result)
+
+        return ended
 
     def _again(self, op: bytes, known: Result) -> Result:
         """The answer to a request that was answered already; it was remembered without its record."""
