@@ -11,6 +11,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 
+import msgspec
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
@@ -19,6 +20,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from dynatwist.config.sources import load
 from dynatwist.errors import ConfigError, StartError
+from dynatwist.net.messages import Forward
+from dynatwist.replication.request import ENCODER, Kind, Operation
+from dynatwist.requests.forwarding import read_forwarded
 from dynatwist.sansio.trail import trail
 from dynatwist.sync import Client, NotFound, request_id
 from dynatwist.tracing import export
@@ -172,6 +176,31 @@ class TestWithoutThePackages:
         assert list(trail(Random(1))) == ["X-Request-Id"]
         with pytest.raises(StartError, match="OpenTelemetry is not installed"):
             tracer_of("http://c", 1.0, {}, print)
+
+
+class TestBetweenNodes:
+    def forwarded(self, **more):
+        operation = Operation(Kind.PUT, ("t", "k"), value=b"{}", uid="ann", followed="r1", **more)
+        return operation, Forward(1, 1000, b"o" * 16, ENCODER.encode(operation))
+
+    def test_an_earlier_release_does_not_read_so_far(self):
+        names = [field.name for field in msgspec.structs.fields(Operation)]
+        fields = [(field.name, field.type, field.default) for field in msgspec.structs.fields(Operation)[2:-1]]
+        head = [(field.name, field.type) for field in msgspec.structs.fields(Operation)[:2]]
+        Earlier = msgspec.defstruct("Earlier", [*head, *fields], array_like=True, frozen=True)
+        assert names[-1] == "trace"
+        operation, message = self.forwarded(trace=SAMPLED["traceparent"])
+        read = msgspec.msgpack.decode(message.request, type=Earlier)
+        assert (read.key, read.followed) == (("t", "k"), "r1")
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(read), type=Operation) == msgspec.structs.replace(
+            operation, trace=""
+        )
+
+    @pytest.mark.parametrize("trace", ["rubbish", "00-" + "0" * 52, SAMPLED["traceparent"] + "\n", "x" * 100_000])
+    def test_a_span_that_is_none_is_refused(self, trace):
+        assert read_forwarded(self.forwarded(trace=trace)[1]) == (None, "the span that it belongs to is none")
+        operation, message = self.forwarded(trace=SAMPLED["traceparent"])
+        assert read_forwarded(message) == (operation, "")
 
 
 class TestClients:

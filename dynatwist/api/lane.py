@@ -118,6 +118,8 @@ def apart(block: bytes) -> tuple[bytes, dict[str, str] | None]:
     """The lines of a head that most requests of a client have in common, and what this request has of its own.
 
     It takes a fifth of the time of `parse_headers`. What is its own is ``None`` where something is said twice.
+
+    :param block: lines, with a line's end before each.
     """
     parts = _OWN.split(block)
     if len(parts) == 1:
@@ -177,7 +179,7 @@ class FastLane:
         end = data.find(b"\r\n\r\n", line.end() - 2, self._max_head_bytes)
         if end < 0 or table.decode() in RESERVED_TABLES:
             return 0
-        head, own = self._understood(data[line.end() : end])
+        head, own = self._understood(data[line.end() - 2 : end])
         if head is None or (method == b"GET" and "if-none-match" in head.headers):  # perhaps 304, which has no body
             return 0
         size = end + 4 + head.length
@@ -208,7 +210,7 @@ class FastLane:
         try:
             return self._heads[block]
         except KeyError:
-            head = parse_headers(block, self._origins)
+            head = parse_headers(block[2:], self._origins)
             if head is None or not head.varies:
                 if len(self._heads) >= HEADS_REMEMBERED:
                     self._heads.clear()

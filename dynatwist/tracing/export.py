@@ -7,6 +7,7 @@ Imported only where OpenTelemetry's packages are asked for.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from opentelemetry.context import Context
@@ -22,18 +23,23 @@ EVERY_MS = 1000
 
 
 class Heard(logging.Handler):
-    """Keeps the last thing that OpenTelemetry's exporter has logged: it says why spans were not taken in no other way.
+    """Keeps what OpenTelemetry's exporter has logged last: it says in no other way why spans were not taken.
 
     That there is a handler keeps `logging` from writing it to stderr, traceback and all.
     """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.last = "no reason was given"
+        self._last: deque[str] = deque(maxlen=2)  # what went wrong at a try, and that it was the last one
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler`."""
-        self.last = record.getMessage()
+        self._last.append(record.getMessage())
+
+    @property
+    def reason(self) -> str:
+        """What was said of the last batch that was not taken."""
+        return "; ".join(self._last) or "no reason was given"
 
 
 class Counting(SpanExporter):

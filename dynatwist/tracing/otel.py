@@ -126,4 +126,4 @@ class OtelTracer:
         if are_taken:
             self._say(f"{self._endpoint} takes traces again")
         else:
-            self._say(f"{self._endpoint} takes no traces, and they are dropped: {self._heard.last}")
+            self._say(f"{self._endpoint} takes no traces, and they are dropped: {self._heard.reason}")
