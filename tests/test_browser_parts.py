@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import dynatwist.web.client
-from dynatwist.replication.request import MADE, is_followed
+from dynatwist.replication.followed import MADE
+from dynatwist.replication.request import is_followed
 
 MODULE = Path(dynatwist.web.client.__file__).with_name("dynakv.js")
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynatwist.aio.world import Waiter
-from dynatwist.replication import request as node
+from dynatwist.replication import followed as node
 from dynatwist.replication.request import is_followed
 from dynatwist.sansio.contention import updated
 from dynatwist.sansio.errors import Forbidden, KvError, PreconditionFailed, Unauthorized, Unavailable

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 import msgspec
 from twisted.logger import Logger
 
-from dynatwist.replication.request import is_followed, is_logged
+from dynatwist.replication.followed import Followed
+from dynatwist.replication.request import is_followed
 
 from .request import Answer
 
 HEADER = "X-Request-Id"
+WAITING = ("locks.take",)
+"""Routes whose clients want them to take long."""
 
 log = Logger(namespace="dynatwist.requests")
 
@@ -28,9 +31,16 @@ def id_of(headers: Mapping[str, str]) -> str:
     return text if text and is_followed(text) else ""
 
 
-def answered(request_id: str, route: str, answer: Answer, took_s: float) -> Answer:
-    """Say in the log that a request was answered, where that is to be known; the answer names it then."""
-    if not is_logged(request_id, is_failure=answer.status >= 500, took_s=took_s):
+def answered(
+    followed: Followed, request_id: str, route: str, answer: Answer, *, began_s: float, now_s: float
+) -> Answer:
+    """Say in the log that a request was answered, where that is to be known; the answer names it then.
+
+    :param followed: decides whether it is.
+    """
+    took_s = now_s - began_s
+    is_failure, long_s = answer.status >= 500, 0.0 if route in WAITING else took_s
+    if not followed.is_logged(request_id, is_failure=is_failure, took_s=long_s, now_s=now_s):
         return answer
     log.info(
         "request {request}: {route} is answered {status} after {took_ms:.1f} ms",

@@ -228,12 +228,14 @@ class FastLane:
                 who = self._data.context.who_asks(request)
                 self._audit.answered(f"data.{method.decode().lower()}", request, (table, key), answer, who)
             self._metrics.lane_requests += 1
-            took_s = max(self._seconds() - started_s, 1e-6)
+            now_s = self._seconds()
+            took_s = max(now_s - started_s, 1e-6)
             name, route, parameter = _NAMES[method]
             level = known_level(request.query.get(parameter)) if request.query else USUAL_LEVEL
             self._metrics.observe(name, answer.status, took_s, route, level)
             if "x-request-id" in request.headers and (request_id := id_of(request.headers)):
-                answer = followed(request_id, route, answer, took_s)
+                noted = self._data.context.followed
+                answer = followed(noted, request_id, route, answer, began_s=started_s, now_s=now_s)
             if span is not None:
                 ended(span, name, route, request, (table, key), answer.status)
             respond(rendered(answer, shared), answer.holder)

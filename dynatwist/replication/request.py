@@ -98,18 +98,6 @@ def is_followed(text: str) -> bool:
     return _FOLLOWED.fullmatch(text) is not None
 
 
-MADE = "dk-"
-"""The ids that our clients make begin so; see `dynatwist.sansio.trail`."""
-LONG_S = 1.0
-"""Hundreds of times what is usual: somebody may look for the reason."""
-
-
-def is_logged(request_id: str, *, is_failure: bool, took_s: float) -> bool:
-    """Whether what became of a request is logged: always where somebody has given it an id, since that is what an id is
-    for; and where a client made one, as ours do for each request, when the node failed or took long."""
-    return is_failure or took_s >= LONG_S or not request_id.startswith(MADE)
-
-
 class Code(Enum):
     """How it went."""
 

@@ -18,8 +18,9 @@ from dynatwist.model.records import Packed, value_of
 from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Done, DotHeld, Fetch, Forward, Outcome, ReadDot, Replicate, Unable
+from dynatwist.replication.followed import Followed
 from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S, NOTHING_DONE
-from dynatwist.replication.request import BEHIND, ENCODER, Code, Operation, Result, is_logged
+from dynatwist.replication.request import BEHIND, ENCODER, Code, Operation, Result
 from dynatwist.sometimes import sometimes
 from dynatwist.tracing.tracer import TRACEPARENT
 
@@ -51,6 +52,7 @@ class FromPeers:
         self._candidates = candidates
         self._carry_out = carry_out
         self.lag = Durations(LAG_BUCKETS_S)
+        self._followed = Followed()
         self._recent: OrderedDict[bytes, tuple[float, list[OnResult] | Result]] = OrderedDict()
         cluster.peers.on_call(Replicate, self._on_replicate)
         cluster.peers.on_call(ReadDot, self._on_read_dot)
@@ -139,8 +141,9 @@ class FromPeers:
         began_s = self._cluster.runtime.monotonic_s()
 
         def told(result: Result) -> None:
-            took_s = self._cluster.runtime.monotonic_s() - began_s
-            if is_logged(operation.followed, is_failure=result.code in FAILURES, took_s=took_s):
+            now_s, is_failure = self._cluster.runtime.monotonic_s(), result.code in FAILURES
+            took_s = now_s - began_s
+            if self._followed.is_logged(operation.followed, is_failure=is_failure, took_s=took_s, now_s=now_s):
                 self.log.info(
                     "request {request}: {kind} for {asker} is {code} after {took_ms:.1f} ms",
                     request=operation.followed,

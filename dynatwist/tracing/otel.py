@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from random import Random
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
@@ -16,11 +17,11 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from .export import Bounded, Counting, Heard
-from .tracer import TRACEPARENT, Span, Told
+from .tracer import TRACEPARENT, Span, Told, is_sampled
 
 PATH = "/v1/traces"
 """Where collectors take traces, by OTLP's specification."""
@@ -84,6 +85,7 @@ class OtelTracer:
         self._sample = sample
         self._told = told
         self._say = say
+        self._random = Random().random
         self._exporter = exporter
         self._heard = Heard()
         self._counting: Counting | None = None
@@ -100,16 +102,19 @@ class OtelTracer:
 
     def begin(self, name: str, headers: Mapping[str, str]) -> Span | None:
         """See `Tracer`."""
-        parent = _FORMAT.extract(headers, _NOTHING) if TRACEPARENT in headers else _NOTHING
-        span = self._tracer.start_span(name, parent, trace.SpanKind.SERVER)
+        parent = headers.get(TRACEPARENT)
+        is_kept = is_sampled(parent) if parent is not None else None
+        if not (self._random() < self._sample if is_kept is None else is_kept):
+            return None  # the SDK would find that out as well, in the time in which a node answers half a request
+        within = _FORMAT.extract(headers, _NOTHING) if is_kept else _NOTHING
+        span = self._tracer.start_span(name, within, trace.SpanKind.SERVER)
         return OtelSpan(span) if span.is_recording() else None
 
     def start(self, node_id: str) -> None:
         """See `Tracer`."""
         logging.getLogger("opentelemetry").addHandler(self._heard)
         named = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "dynakv"), "service.instance.id": node_id}
-        sampler = ParentBased(TraceIdRatioBased(self._sample))
-        provider = TracerProvider(sampler, Resource.create({**named, **self._told}), shutdown_on_exit=False)
+        provider = TracerProvider(ALWAYS_ON, Resource.create({**named, **self._told}), shutdown_on_exit=False)
         exporter = self._exporter or OTLPSpanExporter(self._endpoint, timeout=EXPORT_TIMEOUT_S)
         self._counting = Counting(exporter, self._tell)
         self._bounded = Bounded(self._counting)

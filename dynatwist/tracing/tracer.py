@@ -14,12 +14,18 @@ Told = Mapping[str, str | int]
 """What is said of a span; never a key, a value or a user."""
 TRACEPARENT = "traceparent"
 
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]([0-9a-f])")
 
 
 def is_traceparent(text: str) -> bool:
     """Whether a text names a span of a trace: it goes between nodes."""
     return _TRACEPARENT.fullmatch(text) is not None
+
+
+def is_sampled(traceparent: str) -> bool | None:
+    """Whether the trace that is named is kept; ``None`` where the text names none."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    return bool(int(found[1], 16) & 1) if found is not None else None
 
 
 class Span(Protocol):

@@ -106,7 +106,8 @@ class KleinApp:
         except ApiError as error:
             answer = error_answer(error)
         if asked is not None and (request_id := id_of(asked.headers)):
-            answer = followed(request_id, name, answer, self._reactor.seconds() - request.started_s)
+            now_s = self._reactor.seconds()
+            answer = followed(context.followed, request_id, name, answer, began_s=request.started_s, now_s=now_s)
         if context.audit.is_on and asked is not None:
             context.audit.answered(name, asked, tuple(segments.values()), answer, who)
         if answer.stream is not None:
