@@ -20,9 +20,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from dynatwist.config.sources import load
 from dynatwist.errors import ConfigError, StartError
-from dynatwist.net.messages import Forward
+from dynatwist.net.messages import Compare, Forward, Replicate, Unable
 from dynatwist.replication.request import ENCODER, Kind, Operation
 from dynatwist.requests.forwarding import read_forwarded
+from dynatwist.requests.traced import in_traces
 from dynatwist.sansio.trail import trail
 from dynatwist.sync import Client, NotFound, request_id
 from dynatwist.tracing import export
@@ -183,18 +184,42 @@ class TestBetweenNodes:
         operation = Operation(Kind.PUT, ("t", "k"), value=b"{}", uid="ann", followed="r1", **more)
         return operation, Forward(1, 1000, b"o" * 16, ENCODER.encode(operation))
 
-    def test_an_earlier_release_does_not_read_so_far(self):
-        names = [field.name for field in msgspec.structs.fields(Operation)]
-        fields = [(field.name, field.type, field.default) for field in msgspec.structs.fields(Operation)[2:-1]]
-        head = [(field.name, field.type) for field in msgspec.structs.fields(Operation)[:2]]
-        Earlier = msgspec.defstruct("Earlier", [*head, *fields], array_like=True, frozen=True)
-        assert names[-1] == "trace"
-        operation, message = self.forwarded(trace=SAMPLED["traceparent"])
-        read = msgspec.msgpack.decode(message.request, type=Earlier)
-        assert (read.key, read.followed) == (("t", "k"), "r1")
-        assert msgspec.msgpack.decode(msgspec.msgpack.encode(read), type=Operation) == msgspec.structs.replace(
-            operation, trace=""
-        )
+    @pytest.mark.parametrize(
+        ("sent", "nothing"),
+        [(Operation(Kind.PUT, ("t", "k"), value=b"{}", followed="r1", trace=SAMPLED["traceparent"]), ""),
+         (Replicate(7, 1000, [(("t", "k"), b"packed")], (SAMPLED["traceparent"],)), ()),
+         (Compare(7, [("t", "k")], b"digest", (SAMPLED["traceparent"],)), ())],
+        ids=lambda one: type(one).__name__,
+    )  # fmt: skip
+    def test_an_earlier_release_does_not_read_so_far_and_what_it_sends_is_understood(self, sent, nothing):
+        kind, config = type(sent), type(sent).__struct_config__
+        fields = [
+            (field.name, field.type, *([] if field.default is msgspec.NODEFAULT else [field.default]))
+            for field in msgspec.structs.fields(kind)
+        ]
+        last = fields.pop()
+        assert last[2] == nothing
+        Earlier = msgspec.defstruct("Earlier", fields, array_like=True, tag=config.tag)
+        read = msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=Earlier)
+        assert msgspec.structs.asdict(read) == {
+            name: value for name, value in msgspec.structs.asdict(sent).items() if name != last[0]
+        }
+        heard = msgspec.msgpack.decode(msgspec.msgpack.encode(read), type=kind)
+        assert heard == msgspec.structs.replace(sent, **{last[0]: nothing})
+
+    def test_a_message_for_many_requests_is_a_part_of_each_of_their_traces(self):
+        kept, answers = InMemorySpanExporter(), []
+        tracer = traced(kept)
+        traces = (SAMPLED["traceparent"], "rubbish", UNSAMPLED["traceparent"], f"00-{'5' * 32}-{PARENT}-01")
+        respond = in_traces(tracer, "owner.replicate", traces, answers.append)
+        assert not kept.get_finished_spans()
+        respond(Unable("too late"))
+        tracer.stop()
+        assert answers == [Unable("too late")]
+        assert [f"{one.context.trace_id:032x}" for one in kept.get_finished_spans()] == [TRACE, "5" * 32]
+        assert not any(one.status.is_ok for one in kept.get_finished_spans())
+        assert in_traces(tracer, "owner.replicate", (), print) is print
+        assert in_traces(NO_TRACER, "owner.replicate", traces, print) is print
 
     @pytest.mark.parametrize("trace", ["rubbish", "00-" + "0" * 52, SAMPLED["traceparent"] + "\n", "x" * 100_000])
     def test_a_span_that_is_none_is_refused(self, trace):
@@ -270,9 +295,9 @@ def _said(attributes):
 
 @pytest.fixture(scope="module")
 def collected():
-    """Two nodes with a copy of each key on one of them, so that half of all requests are another node's."""
+    """Two nodes: each has a copy of all keys, and is the first owner of half of them, who decides about conditions."""
     collector = Collector()
-    cluster = RealCluster.start(2, "--replicas", "1", "--otel-endpoint", collector.url, "--log-format", "json")
+    cluster = RealCluster.start(2, "--otel-endpoint", collector.url, "--log-format", "json")
     yield collector, cluster
     cluster.close()
     collector.close()
@@ -281,13 +306,13 @@ def collected():
 @pytest.mark.processes
 def test_one_trace_goes_from_the_program_over_the_node_that_it_asks_to_the_owner(collected):
     collector, cluster = collected
-    one, other = cluster.nodes
+    one = cluster.nodes[0]
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("a program")
     with Client.connect(f"http://{one.address}") as kv:
         kv.login("ann", "a long secret")
         with tracer.start_as_current_span("buys") as span, request_id("checkout-7"):
             for number in range(12):
-                kv.put("orders", f"secretkey{number}", {"of": "secretvalue"})
+                kv.put("orders", f"secretkey{number}", {"of": "secretvalue"}, if_none_match=True)
             kv.keys("orders")
             with pytest.raises(NotFound):
                 kv.get("orders", "secretnothing")
@@ -305,11 +330,18 @@ def test_one_trace_goes_from_the_program_over_the_node_that_it_asks_to_the_owner
             "dynakv.table": "orders", "dynakv.level": "quorum", "dynakv.request_id": "checkout-7",
         }  # fmt: skip
     assert found("data.get")[0]["http.response.status_code"] == 404
-    wait_until(lambda: found("owner.put"))
-    assert 0 < len(found("owner.put")) < 12
-    for owner in found("owner.put"):
+    wait_until(lambda: any(one["parent"] == found("data.get")[0]["id"] for one in found("owner.compare")))
+    wait_until(lambda: found("owner.put") and len(found("owner.replicate")) == 12)
+    owners = {one["id"]: one for one in found("owner.put")}
+    assert 0 < len(owners) < 12
+    for owner in owners.values():
         assert owner["parent"] in puts, "it is a part of what the node was asked for"
-        assert (owner["node"], owner["dynakv.code"], owner["dynakv.table"]) == (other.address, "ok", "orders")
+        assert (owner["dynakv.code"], owner["dynakv.table"]) == ("ok", "orders")
+        assert owner["node"] != one.address
+    for copy in found("owner.replicate"):
+        above = owners.get(copy["parent"]) or puts[copy["parent"]]
+        assert copy["node"] != above["node"]
+        assert copy["dynakv.answer"] == "Done"
     assert not [body for body in collector.bodies if b"secret" in body or b"ann" in body]
 
 

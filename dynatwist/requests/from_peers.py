@@ -27,6 +27,7 @@ from dynatwist.tracing.tracer import TRACEPARENT
 from .candidates import Candidates
 from .deciding import FORGOTTEN
 from .forwarding import CarryOut, OnResult, Origin, read_forwarded
+from .traced import in_traces
 from .writes import records_of
 
 RECENT_OPS = 20_000
@@ -61,6 +62,7 @@ class FromPeers:
 
     def _on_replicate(self, arrival: Arrival, message: Replicate, respond: Respond) -> None:
         cluster = self._cluster
+        respond = in_traces(cluster.runtime.tracer, "owner.replicate", message.traces, respond)
         if arrival.is_late(message.deadline_ms):
             respond(Unable("too late"))
             return
@@ -126,7 +128,7 @@ class FromPeers:
 
         answer = self._telling(operation, arrival.node, respond_with) if operation.followed else respond_with
         if operation.trace and self._cluster.runtime.tracer.is_on:
-            answer = self._tracing(operation, answer)
+            operation, answer = self._tracing(operation, answer)
         if known is not None:
             known.append(answer)
             return
@@ -156,12 +158,12 @@ class FromPeers:
 
         return told
 
-    def _tracing(self, operation: Operation, answer: OnResult) -> OnResult:
-        """Have what is done here for a request be a part of its trace."""
+    def _tracing(self, operation: Operation, answer: OnResult) -> tuple[Operation, OnResult]:
+        """Have what is done here for a request be a part of its trace, and what others do for that a part of this."""
         name = f"owner.{operation.kind.value}"
         span = self._cluster.runtime.tracer.begin(name, {TRACEPARENT: operation.trace})
         if span is None:
-            return answer
+            return operation, answer
         told = {"dynakv.table": operation.key[0], "dynakv.level": operation.level.value}
         if operation.followed:
             told["dynakv.request_id"] = operation.followed
@@ -170,7 +172,7 @@ class FromPeers:
             span.end({**told, "dynakv.code": result.code.value}, is_failure=result.code in FAILURES)
             answer(result)
 
-        return ended
+        return msgspec.structs.replace(operation, trace=span.traceparent), ended
 
     def _again(self, op: bytes, known: Result) -> Result:
         """The answer to a request that was answered already; it was remembered without its record."""
