@@ -28,7 +28,7 @@ from dynatwist.sansio.trail import trail
 from dynatwist.sync import Client, NotFound, request_id
 from dynatwist.tracing import export
 from dynatwist.tracing.chosen import tracer_of
-from dynatwist.tracing.otel import OtelTracer, url_of
+from dynatwist.tracing.otel import OtelTracer, shown, url_of
 from dynatwist.tracing.tracer import NO_TRACER, is_traceparent
 
 from .real import TWISTD, RealCluster, wait_until
@@ -139,6 +139,9 @@ class TestSettings:
     def test_a_collector_without_a_path_has_the_usual_one(self):
         assert url_of("http://c:4318") == url_of("http://c:4318/") == "http://c:4318/v1/traces"
         assert url_of("https://c/otlp/v1/traces?key=1") == "https://c/otlp/v1/traces?key=1"
+
+    def test_what_may_be_a_secret_is_not_logged(self):
+        assert shown("https://me:secret@c:4318/v1/traces?key=secret") == "https://c:4318/v1/traces"
 
     @pytest.mark.parametrize("url", ["c:4318", "grpc://c", "http://", "http://c:port", "http://c d", "http://c:0"])
     def test_what_is_no_url(self, url):

@@ -38,6 +38,12 @@ def url_of(endpoint: str) -> str:
     return endpoint if parts.path.strip("/") or parts.query else endpoint.rstrip("/") + PATH
 
 
+def shown(url: str) -> str:
+    """A URL as the log may have it: without what may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 class OtelSpan:
     """See `dynatwist.tracing.tracer.Span`."""
 
@@ -81,12 +87,13 @@ class OtelTracer:
         say: Callable[[str], None],
         exporter: SpanExporter | None = None,
     ) -> None:
-        self._endpoint = url_of(endpoint)
+        url = url_of(endpoint)
+        self._exporter = exporter or OTLPSpanExporter(url, timeout=EXPORT_TIMEOUT_S)
+        self._collector = shown(url)
         self._sample = sample
         self._told = told
         self._say = say
         self._random = Random().random
-        self._exporter = exporter
         self._heard = Heard()
         self._counting: Counting | None = None
         self._bounded: Bounded | None = None
@@ -115,8 +122,7 @@ class OtelTracer:
         logging.getLogger("opentelemetry").addHandler(self._heard)
         named = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "dynakv"), "service.instance.id": node_id}
         provider = TracerProvider(ALWAYS_ON, Resource.create({**named, **self._told}), shutdown_on_exit=False)
-        exporter = self._exporter or OTLPSpanExporter(self._endpoint, timeout=EXPORT_TIMEOUT_S)
-        self._counting = Counting(exporter, self._tell)
+        self._counting = Counting(self._exporter, self._tell)
         self._bounded = Bounded(self._counting)
         provider.add_span_processor(self._bounded)
         self._provider, self._tracer = provider, provider.get_tracer("dynatwist")
@@ -129,6 +135,6 @@ class OtelTracer:
 
     def _tell(self, are_taken: bool) -> None:
         if are_taken:
-            self._say(f"{self._endpoint} takes traces again")
+            self._say(f"{self._collector} takes traces again")
         else:
-            self._say(f"{self._endpoint} takes no traces, and they are dropped: {self._heard.reason}")
+            self._say(f"{self._collector} takes no traces, and they are dropped: {self._heard.reason}")
