@@ -9,6 +9,7 @@ from dynatwist.config.node import NodeConfig
 from dynatwist.errors import StartError
 from dynatwist.scheduled.plan import plan_of
 from dynatwist.storage.keyfile import load_or_create
+from dynatwist.tracing.chosen import tracer_of
 from dynatwist.web.certificates import files_of, load
 
 
@@ -35,6 +36,10 @@ def further_faults(config: NodeConfig) -> Iterator[str]:
             load(files)
         except StartError as error:
             yield str(error)
+    try:
+        tracer_of(config.otel_endpoint, config.otel_sample, {}, lambda text: None)
+    except StartError as error:
+        yield str(error)
     try:
         plan_of(config)
     except StartError as error:

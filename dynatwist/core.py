@@ -266,6 +266,7 @@ class Core:
             tickets=self.users.tickets,
             voting=self.registers.voting,
             backups=self.backups,
+            tracer=self.runtime.tracer,
         )
 
     def _build_loops(self) -> None:

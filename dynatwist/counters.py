@@ -13,6 +13,7 @@ from dynatwist.scheduled.rounds import ScheduledBackups
 from dynatwist.storage.room import DiskRoom
 from dynatwist.storage.snapshot import ColdSaver
 from dynatwist.storage.wal import Wal
+from dynatwist.tracing.tracer import Tracer
 
 
 def metrics_of(version: str, log_groups: Durations, rounds: Durations, lag: Durations) -> Metrics:
@@ -36,6 +37,7 @@ def counters_of(
     tickets: Tickets,
     voting: Voting,
     backups: ScheduledBackups | None,
+    tracer: Tracer,
 ) -> dict[str, Values]:
     """By name, as of now."""
     links, doors = peers.links, peers.links.doors
@@ -68,6 +70,7 @@ def counters_of(
         "gossip_packets_unsent": gossip.packets_unsent,
         "audit_lines_dropped": audit_log.lines_dropped,
         "tickets_not_remembered": tickets.not_remembered,
+        "spans_dropped": tracer.dropped,
         "registers_not_known_to_be_chosen": voting.unlearnt,
         **(_of_backups(backups) if backups is not None else {}),
     }

@@ -116,6 +116,7 @@ FIGURES = (
     _counter("budget_refused", "Requests for more of it that were refused", "budget"),
     _counter("tickets_not_remembered", "One-time tickets refused for want of room to remember them"),
     _counter("audit_lines_dropped", "Lines that the audit log's disk did not take"),
+    _counter("spans_dropped", "Spans of traces that no collector took, or for which there was no room"),
     # Certificates and backups
     _gauge("tls_certificate_end_timestamp_seconds", "When the certificate that clients are shown ends"),
     _counter("backups_made", "Scheduled backups made"),

@@ -35,8 +35,12 @@ from dynatwist.storage.files import RealFileSystem, ThreadWriter
 from dynatwist.storage.keyfile import change, load_or_create
 from dynatwist.storage.keyring import Keyring
 from dynatwist.storage.shared_key import SharedKey
+from dynatwist.tracing.chosen import tracer_of
+from dynatwist.tracing.tracer import Tracer
 from dynatwist.web.certificates import files_of, load
 
+TRACES_TIMEOUT_S = 1.0
+"""For a collector to take the last spans at a stop: one that is well needs milliseconds, and others are left."""
 HASHING_THREADS = 2
 """For argon2: each takes a core and 19 MiB for tens of milliseconds, and logins are few."""
 
@@ -59,7 +63,7 @@ class DataFolderLock:
 
 
 def real_runtime(
-    reactor: Any, network: RealNetwork, fatal: Callable[[str], None]
+    reactor: Any, network: RealNetwork, fatal: Callable[[str], None], tracer: Tracer
 ) -> tuple[Runtime, ThreadPoolExecutor]:
     """The world as it is."""
     hashing = ThreadPoolExecutor(HASHING_THREADS, "argon2")
@@ -90,6 +94,7 @@ def real_runtime(
         offload=offload,
         fatal=fatal,
         usage=usage,
+        tracer=tracer,
     )
     return runtime, hashing
 
@@ -136,7 +141,7 @@ class NodeService(MultiService):
             if created:
                 self.log.info("made the key file {path}", path=key_file)
             network = self._new_network(self._reactor, self.config.interface)
-            runtime, self._hashing = real_runtime(self._reactor, network, self._fatal)
+            runtime, self._hashing = real_runtime(self._reactor, network, self._fatal, self._new_tracer())
             shared = SharedKey(runtime.fs, key_file, self.config.actual_data_dir, socket.gethostname())
             keyring = Keyring(keys, partial(change, key_file), shared.needed_by_others)
             self.core = Core(
@@ -149,6 +154,16 @@ class NodeService(MultiService):
         except Exception:
             self._lock.release()
             raise
+
+    def _new_tracer(self) -> Tracer:
+        config = self.config
+        told = {"service.version": __version__, "dynakv.node": f"{config.host}:{config.port}"}
+        return tracer_of(
+            config.otel_endpoint,
+            config.otel_sample,
+            told,
+            lambda text: self._reactor.callFromThread(self.log.warn, "{text}", text=text),
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -179,6 +194,7 @@ class NodeService(MultiService):
         self._turns.start()
         metrics = self.core.handlers.context.metrics
         metrics.tell_durations("turn_cpu_seconds", "CPU time of a turn of the reactor", self._turns.turns)
+        self.core.runtime.tracer.start(self.core.identity.node_id.hex())
         self.core.start()
 
     def reload(self) -> None:
@@ -203,11 +219,22 @@ class NodeService(MultiService):
             yield self._front.stop()
         if self.core is not None:
             yield self.core.stop()
+            yield self._stop_tracing(self.core.runtime)
         self._turns.stop()
         if self._hashing is not None:
             self._hashing.shutdown(wait=False, cancel_futures=True)
         if self._lock is not None:
             self._lock.release()
+
+    def _stop_tracing(self, runtime: Runtime) -> Deferred[None]:
+        """Send the last spans; a collector that does not take them in time does not get them."""
+        stopped: Deferred[None] = Deferred()
+        if runtime.tracer.is_on:
+            runtime.new_writer("tracing").submit(runtime.tracer.stop, lambda _: stopped.callback(None))
+            stopped.addTimeout(TRACES_TIMEOUT_S, self._reactor, lambda *_: None)
+        else:
+            stopped.callback(None)
+        return stopped
 
     def _fatal(self, reason: str) -> None:
         """Going on would break a promise: end, at once, without pretending that anything was written."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 
 from dynatwist.storage.files import FileSystem, Writer
+from dynatwist.tracing.tracer import NO_TRACER, Tracer
 
 T = TypeVar("T")
 
@@ -146,6 +147,7 @@ class Runtime:
     :ivar offload: runs a slow, pure function off the reactor.
     :ivar fatal: ends the process with a reason.
     :ivar usage: what this process has of its machine.
+    :ivar tracer: where spans go of what is done for requests.
     :ivar at_turn_end: see `TurnEnd`.
     :ivar in_steps: see `Steps`.
     """
@@ -161,6 +163,7 @@ class Runtime:
     offload: Callable[[Callable[[], Any]], Deferred[Any]]
     fatal: Callable[[str], None]
     usage: Callable[[], Usage] = Usage
+    tracer: Tracer = NO_TRACER
     at_turn_end: TurnEnd = field(init=False)
     in_steps: Steps = field(init=False)
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "dynatwist"
 LAYERS = [
     {"errors", "figures", "sometimes", "calls", "once"},
-    {"metrics"},
+    {"metrics", "tracing"},
     {"budget", "backups"},
     {"model"},
     {"membership", "replication", "feed"},

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import dynatwist.web.client
+from dynatwist.replication.followed import MADE
+from dynatwist.replication.request import is_followed
 
 MODULE = Path(dynatwist.web.client.__file__).with_name("dynakv.js")
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
@@ -83,6 +85,27 @@ def test_errors_are_classes_with_status_and_code():
     told = evaluated("""errorOf(412, '{"error":"x","code":"precondition_failed","record":null}').held""")
     assert told is None
     assert evaluated("(e => [e.code, e.retryAfterS])(errorOf(502, '<html>bad gateway', '7'))") == ["unknown", 7]
+
+
+def test_a_request_has_one_id_over_all_its_tries_and_its_error_names_it():
+    asked = """await (async () => {
+      const seen = []
+      globalThis.fetch = async (url, {headers}) => {
+        seen.push(headers["X-Request-Id"])
+        return new Response('{"error":"busy","code":"busy"}', {status: url.includes("none") ? 404 : 503})
+      }
+      const kv = new dynakv.Client(["a", "b"]), told = []
+      for (const ask of [() => kv.stats(), () => kv.stats({requestId: "mine"}), () => kv.get("none", "k")])
+        await ask().catch((error) => told.push([error.requestId, error.message]))
+      return [seen, told]
+    })()"""
+    seen, told = evaluated(asked)
+    made, other = seen[0], seen[-1]
+    assert seen == [made] * 6 + ["mine"] * 6 + [other]
+    assert is_followed(made)
+    assert made.startswith(MADE)
+    assert other not in (made, "mine")
+    assert told == [[made, f"busy (request {made})"], ["mine", "busy (request mine)"], [other, "busy"]]
 
 
 def test_how_long_a_token_lives_is_read_from_it():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -303,7 +304,9 @@ class TestCommand:
             watching.wait(10)
 
     def test_no_node(self, run):
-        assert run("--url", "http://127.0.0.1:1", "stats", ok=False).count("\n") == 1
+        told = run("--url", "http://127.0.0.1:1", "stats", ok=False)
+        assert told.count("\n") == 1
+        assert re.search(r" \(request dk-[0-9a-f]{16}\)$", told.rstrip())
 
 
 def _readable(process):

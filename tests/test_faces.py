@@ -317,7 +317,28 @@ async def a_token_that_ends(connect, cluster):
             await elsewhere.get("t", "tok")
 
 
-STORIES = (records, listings, live, a_token_that_ends)
+async def errors_name_the_request(connect, cluster):
+    async with await connect(urls_of(cluster)) as kv:
+        await kv.login("err", SECRET)
+        with pytest.raises(dynatwist.aio.NotFound) as made:
+            await kv.get("t", "nothing")
+        assert made.value.request_id.startswith("dk-")
+        assert made.value.request_id not in str(made.value)
+        with dynatwist.aio.request_id("err-17"):
+            await kv.put("t", "k", {})
+            with pytest.raises(dynatwist.aio.NotFound) as given:
+                await kv.get("t", "nothing")
+        assert given.value.request_id == "err-17"
+        log = cluster.nodes[0].log.read_text()
+        assert "request err-17: data.put is answered 201" in log
+        assert "request err-17: data.get is answered 404" in log
+        assert made.value.request_id not in log, "it is the client's, and went well"
+    with pytest.raises(dynatwist.aio.Unavailable) as unheard:
+        await connect("http://127.0.0.1:1", deadline_s=0.05)
+    assert str(unheard.value).endswith(f"(request {unheard.value.request_id})")
+
+
+STORIES = (records, listings, live, a_token_that_ends, errors_name_the_request)
 
 
 @pytest.mark.processes

@@ -17,7 +17,7 @@ import struct
 import msgspec
 import pytest
 
-from dynatwist.api.lane import parse_headers, rendered
+from dynatwist.api.lane import apart, parse_headers, rendered
 from dynatwist.api.request import Answer
 
 from .real import RealCluster, certificate, wait_until
@@ -190,6 +190,24 @@ SEQUENCES = {
     "causal tokens": lambda t, n: [
         request(GET, b"/%b/key/k" % n, t, b"", b"X-Causal-Token: " + token)
         for token in (b"rubbish", b"kA==", ELSEWHERE, b"")
+    ],
+    "what each request has of its own": lambda t, n: [
+        request(method, b"/%b/key/k" % n, t, b'{"a": 1}' if method == PUT else b"", *more)
+        for method in (PUT, GET)
+        for more in (
+            (b"X-Request-Id: dk-0123456789abcdef",),
+            (b"X-Request-Id: mine",),
+            (b"X-Request-Id: mine", b"Accept: */*", b"Idempotency-Key: " + n),
+            (b"X-Request-Id: mine", b"X-Causal-Token: " + ELSEWHERE, b"traceparent: 00-1-1-01"),
+            (b"x-request-id: mine",),
+            (b"X-Request-Id:mine",),
+            (b"X-Request-Id:  mine ",),
+            (b"X-Request-Id: mi ne",),
+            (b"X-Request-Id: mine", b"X-Request-Id: yours"),
+            (b"X-Request-Id: mine", b"x-request-id: yours"),
+            (b"X-Causal-Token: " + ELSEWHERE, b"X-Causal-Token: rubbish"),
+            (b"Idempotency-Key: " + b"x" * 200,),
+        )
     ],
     "content codings": lambda t, n: [
         request(PUT, b"/%b/key/k" % n, t, b"{}", b"Content-Encoding: gzip"),
@@ -415,6 +433,21 @@ def test_over_tls(tmp_path):
 
 
 class TestParsing:
+    def test_what_a_request_has_of_its_own_is_taken_out_of_its_head(self):
+        block = b"\r\nX-Request-Id: r1\r\nHost: a\r\nTraceparent: 00-1\r\nB: c\r\nX-Causal-Token: c"
+        own = {"x-request-id": "r1", "traceparent": "00-1", "x-causal-token": "c"}
+        assert apart(block) == (b"\r\nHost: a\r\nB: c", own)
+        assert apart(b"\r\nX-Request-Id: r1") == (b"", {"x-request-id": "r1"})
+        assert apart(b"\r\nHost: a\r\nX-Request-Id: r1\r\nX-Request-Id: r2") == (b"\r\nHost: a", None)
+
+    @pytest.mark.parametrize(
+        "line", [b"Host: a", b"X-Request-Ids: r", b"X-Request-Id: r 1", b"X-Request-Id:r", b"X-Request-Id: \xe9",
+                 b"Host: X-Request-Id: r", b"X-Request-Id: r ", b"X-REQUEST-ID: r", b"X-Request-Id: r\n"],
+    )  # fmt: skip
+    def test_but_nothing_that_is_written_in_another_way(self, line):
+        for block in (b"\r\n" + line, b"\r\nHost: a\r\n" + line + b"\r\nB: c"):
+            assert apart(block) == (block, {})
+
     def test_plain_headers_are_understood(self):
         head = parse_headers(b"Host: a\r\nAuthorization:Bearer x\r\nContent-Length: 12")
         assert head.headers == {"host": "a", "authorization": "Bearer x", "content-length": "12"}

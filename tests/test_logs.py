@@ -8,11 +8,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
-from dynatwist.api.followed import id_of
+from dynatwist.api.followed import answered, id_of
+from dynatwist.api.request import Answer
 from dynatwist.logs import json_line, observer_for
+from dynatwist.replication.followed import MOST_LINES, Followed
 
 from .real import RealCluster, wait_until
 
@@ -66,6 +68,37 @@ class TestIds:
     @pytest.mark.parametrize("text", ["", "x" * 65, "a b", "a\tb", "é", '{"a":1}', "a/b"])
     def test_that_do_not(self, text):
         assert id_of({"x-request-id": text}) == ""
+
+    @pytest.mark.parametrize(
+        ("text", "status", "took_s", "is_told"),
+        [("mine", 200, 0.001, True), ("mine", 503, 0.001, True), ("dk-1", 201, 0.001, False), ("dk-1", 404, 0.5, False),
+         ("dk-1", 500, 0.001, True), ("dk-1", 503, 0.001, True), ("dk-1", 200, 1.5, True)],
+    )  # fmt: skip
+    def test_of_those_that_clients_make_failures_are_told_and_what_takes_long(self, text, status, took_s, is_told):
+        answer, told = self.answered(Followed(), text, "data.get", status, took_s)
+        assert ("X-Request-Id" in answer.headers) == is_told
+        assert told == [text] * is_told
+
+    def test_a_lock_that_is_waited_for_is_no_failure(self):
+        assert self.answered(Followed(), "dk-1", "locks.take", 409, 9.0)[1] == []
+
+    def test_where_all_fails_a_refusal_costs_no_line(self):
+        followed = Followed()
+        one_second = [self.answered(followed, "dk-1", "data.get", 503, 0.0, 7.5)[1] for _ in range(MOST_LINES + 5)]
+        assert one_second == [["dk-1"]] * MOST_LINES + [[]] * 5
+        assert self.answered(followed, "mine", "data.get", 503, 0.0, 7.5)[1] == ["mine"]
+        assert self.answered(followed, "dk-1", "data.get", 503, 0.0, 8.0)[1] == ["dk-1"]
+
+    @staticmethod
+    def answered(followed, text, route, status, took_s, now_s=100.0):
+        """An answer, and the ids of which the log tells."""
+        told = []
+        globalLogPublisher.addObserver(told.append)
+        try:
+            answer = answered(followed, text, route, Answer(status), began_s=now_s - took_s, now_s=now_s)
+        finally:
+            globalLogPublisher.removeObserver(told.append)
+        return answer, [one["request"] for one in told if "request" in one]
 
 
 @pytest.mark.processes

@@ -14,11 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynatwist.aio.world import Waiter
-from dynatwist.sansio.errors import Forbidden, KvError, Unauthorized, Unavailable
+from dynatwist.replication import followed as node
+from dynatwist.replication.request import is_followed
+from dynatwist.sansio.contention import updated
+from dynatwist.sansio.errors import Forbidden, KvError, PreconditionFailed, Unauthorized, Unavailable
 from dynatwist.sansio.failover import PAUSE_S, ROUNDS, Failover
 from dynatwist.sansio.session import Session
+from dynatwist.sansio.trail import MADE, one_id, request_id, trail
 from dynatwist.sansio.values import decoded, encoded
-from dynatwist.sansio.world import AnswerLost, NotSent, Response
+from dynatwist.sansio.world import AnswerLost, NotSent, Response, beside
 
 URLS = ["http://a", "http://b", "http://c"]
 
@@ -78,6 +82,102 @@ OUTCOMES = {
 }
 MAYBE = {"lost", "uncertain"}
 """After these nobody knows whether it was carried out."""
+
+
+class TestWhatFollowsARequest:
+    """The id by which it is found in logs."""
+
+    def test_one_id_over_all_tries_and_another_one_for_the_next_request(self):
+        world = Made(lambda _: NotSent("refused"))
+        session = Session(world, Failover(world, URLS.copy(), 30.0))
+
+        async def twice():
+            for _ in range(2):
+                with pytest.raises(Unavailable) as raised:
+                    await session.request("GET", "/stats", repeatable=True)
+                assert str(raised.value).endswith(f"refused (request {raised.value.request_id})")
+                yield raised.value.request_id
+
+        async def ids():
+            return [one async for one in twice()]
+
+        first, second = asyncio.run(ids())
+        sent = [one.headers["X-Request-Id"] for one in world.sent]
+        assert sent == [first] * 9 + [second] * 9
+        assert first != second
+        assert first.startswith(MADE)
+        assert is_followed(first)
+
+    @pytest.mark.parametrize(
+        ("status", "is_named"), [(403, False), (404, False), (412, False), (500, True), (503, True), (507, True)]
+    )
+    def test_an_error_has_it_and_says_it_where_the_node_failed(self, status, is_named):
+        world = Made(lambda _: says(status, "why"))
+        session = Session(world, Failover(world, URLS.copy(), 30.0))
+        with request_id("checkout-7"), pytest.raises(KvError) as raised:
+            asyncio.run(session.request("PUT", "/t/key/k"))
+        assert raised.value.request_id == "checkout-7"
+        assert str(raised.value) == "it says so" + (" (request checkout-7)" if is_named else "")
+
+    def test_a_login_that_comes_between_has_the_same(self):
+        def answer(request):
+            if request.url.endswith("/auth/ann"):
+                return says(200, "new")
+            return says(200) if request.headers["Authorization"].endswith("new") else says(401, "bad_token")
+
+        world = Made(answer)
+        session = Session(world, Failover(world, URLS.copy(), 30.0))
+
+        async def asked():
+            with one_id(world.random):
+                await session.log_in("/auth/ann", b"{}", b"{}")
+                session._token = "old"
+                await session.request("GET", "/stats")
+
+        asyncio.run(asked())
+        assert len({one.headers["X-Request-Id"] for one in world.sent}) == 1
+        assert len(world.sent) == 4
+
+    def test_all_that_an_update_asks_has_one(self):
+        world = Made(lambda _: says(200))
+        seen = set()
+
+        async def read():
+            seen.add(trail(world.random)["X-Request-Id"])
+
+        async def write(value, held):
+            seen.add(trail(world.random)["X-Request-Id"])
+            if len(seen) == 1 and len(value) < 3:
+                raise PreconditionFailed(412, "precondition_failed", "others were quicker")
+
+        tries = iter(range(1, 9))
+        asyncio.run(updated(world, read, write, lambda _: dict.fromkeys(map(str, range(next(tries)))), 10.0))
+        assert len(seen) == 1
+        assert next(tries) == 4
+
+    def test_what_goes_on_beside_the_program_has_its_own(self):
+        world, seen = Made(None), []
+
+        async def work():
+            seen.append(trail(world.random)["X-Request-Id"])
+
+        world.start = lambda work: asyncio.ensure_future(work)
+
+        async def begun():
+            with request_id("mine"):
+                beside(world, work())
+            await asyncio.sleep(0)
+
+        asyncio.run(begun())
+        assert seen[0].startswith(MADE)
+
+    @pytest.mark.parametrize("text", ["", "a b", "x" * 65, "a\nb", "é"])
+    def test_what_nodes_would_not_take_is_refused(self, text):
+        with pytest.raises(ValueError, match="is no id of requests"), request_id(text):
+            pass
+
+    def test_nodes_know_by_its_beginning_that_a_client_made_it(self):
+        assert MADE == node.MADE
 
 
 class TestWhomItAsks:

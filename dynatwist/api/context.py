@@ -19,6 +19,7 @@ from dynatwist.feed.hub import Hub
 from dynatwist.metrics import Metrics, Values
 from dynatwist.model.record import Key, Record
 from dynatwist.model.ring import SYSTEM_PARTITION
+from dynatwist.replication.followed import Followed
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing, Page
 from dynatwist.requests.missing import News
@@ -91,6 +92,7 @@ class Context:
     registration: bool = True
     proxies: Proxies = field(default_factory=Proxies)
     audit: Audit = field(default_factory=Audit)
+    followed: Followed = field(default_factory=Followed)
     findings: list[str] = field(default_factory=list)
     counters: Callable[[], dict[str, Values]] = dict
     remembered: Remembered = field(default_factory=Remembered)

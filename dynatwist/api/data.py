@@ -113,8 +113,8 @@ class DataRoutes:
             assert identity is not None
             operation = door.write(identity, kind, table, key, request.body, terms_of(request))
 
-        if "x-request-id" in request.headers and (request_id := id_of(request.headers)):
-            operation = msgspec.structs.replace(operation, followed=request_id)
+        if request.trace or "x-request-id" in request.headers:
+            operation = msgspec.structs.replace(operation, followed=id_of(request.headers), trace=request.trace)
 
         def done(outcome: Outcome) -> None:
             holder = identity.uid if identity is not None else ""

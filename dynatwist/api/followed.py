@@ -1,5 +1,6 @@
 """Requests that are followed: each that brings an ``X-Request-Id`` leaves a line in the log of every node that has a
-part in it, and the answer brings the id back. All others cost nothing and are not noted.
+part in it, and the answer brings the id back. Of those whose id a client of ours made by itself that holds where a node
+failed, or took long. All others cost nothing and are not noted.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from collections.abc import Mapping
 import msgspec
 from twisted.logger import Logger
 
+from dynatwist.replication.followed import Followed
 from dynatwist.replication.request import is_followed
 
 from .request import Answer
 
 HEADER = "X-Request-Id"
+WAITING = ("locks.take",)
+"""Routes whose clients want them to take long."""
 
 log = Logger(namespace="dynatwist.requests")
 
@@ -27,8 +31,17 @@ def id_of(headers: Mapping[str, str]) -> str:
     return text if text and is_followed(text) else ""
 
 
-def answered(request_id: str, route: str, answer: Answer, took_s: float) -> Answer:
-    """Say in the log that a request was answered; the answer names it."""
+def answered(
+    followed: Followed, request_id: str, route: str, answer: Answer, *, began_s: float, now_s: float
+) -> Answer:
+    """Say in the log that a request was answered, where that is to be known; the answer names it then.
+
+    :param followed: decides whether it is.
+    """
+    took_s = now_s - began_s
+    is_failure, long_s = answer.status >= 500, 0.0 if route in WAITING else took_s
+    if not followed.is_logged(request_id, is_failure=is_failure, took_s=long_s, now_s=now_s):
+        return answer
     log.info(
         "request {request}: {route} is answered {status} after {took_ms:.1f} ms",
         request=request_id,

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
+import msgspec
 from twisted.logger import Logger
 
 from dynatwist.errors import ApiError
@@ -25,6 +26,7 @@ from .limits import RESERVED_TABLES
 from .measured import USUAL_LEVEL, known_level
 from .origins import Origins
 from .request import Answer, Certificate, Request, error_answer
+from .traced import begun, ended
 
 MAX_HEAD_BYTES = 4096
 """Heads of clients that speak plainly have a few hundred."""
@@ -45,8 +47,16 @@ _NAMES = {
 """As metrics have them: the method, the route, and the parameter that names the level."""
 _LEAVE = frozenset(("transfer-encoding", "expect", "upgrade", "connection", "content-encoding", "cookie"))
 """Headers that change how a request is to be read."""
-_VARYING = frozenset(("x-causal-token", "if-match", "if-none-match", "idempotency-key", "x-request-id"))
-"""Headers that differ from request to request."""
+_OWN_NAMES = {
+    name: name.decode().lower()
+    for name in (b"Idempotency-Key", b"X-Causal-Token", b"X-Request-Id", b"Traceparent", b"traceparent")
+}
+_OWN = re.compile(rb"\r\n(" + b"|".join(_OWN_NAMES) + rb"): ([\x21-\x7e]+)(?=\r\n|\Z)")
+"""Lines that differ from request to request, as our clients write them: the rest of the head is known by then."""
+_VARYING = frozenset(
+    ("x-causal-token", "if-match", "if-none-match", "idempotency-key", "x-request-id", "traceparent", "tracestate")
+)
+"""Headers that differ from request to request, these among them where somebody writes them in another way."""
 
 
 def _NOT_SHOWN() -> Certificate | None:
@@ -105,6 +115,26 @@ def parse_headers(block: bytes, origins: Origins = Origins()) -> Head | None:  #
     return Head(headers, int(length), shared, is_program)
 
 
+def apart(block: bytes) -> tuple[bytes, dict[str, str] | None]:
+    """The lines of a head that most requests of a client have in common, and what this request has of its own.
+
+    It takes a fifth of the time of `parse_headers`. What is its own is ``None`` where something is said twice.
+
+    :param block: lines, with a line's end before each.
+    """
+    parts = _OWN.split(block)
+    if len(parts) == 1:
+        return block, _NOTHING
+    own: dict[str, str] = {}
+    for at in range(1, len(parts), 3):
+        own[_OWN_NAMES[parts[at]]] = parts[at + 1].decode()
+    return b"".join(parts[::3]), own if len(own) == len(parts) // 3 else None
+
+
+_UNKNOWN = Head({}, 0, {})
+"""In place of a head that is not remembered."""
+
+
 class FastLane:
     """See the module; one for all connections of a node.
 
@@ -127,6 +157,7 @@ class FastLane:
         self._origins = origins
         self._data = data
         self._proxies, self._audit = data.context.proxies, data.context.audit
+        self._tracer = data.context.cluster.runtime.tracer
         self._metrics = metrics
         self._seconds = seconds
         self._max_head_bytes = min(MAX_HEAD_BYTES, max_head_bytes // 2)
@@ -149,26 +180,38 @@ class FastLane:
         end = data.find(b"\r\n\r\n", line.end() - 2, self._max_head_bytes)
         if end < 0 or table.decode() in RESERVED_TABLES:
             return 0
-        head = self._head(data[line.end() : end])
+        head, own = self._understood(data[line.end() - 2 : end])
         if head is None or (method == b"GET" and "if-none-match" in head.headers):  # perhaps 304, which has no body
             return 0
         size = end + 4 + head.length
         if size > len(data) or head.length > self._max_body_bytes:
             return 0
         shown = certificate() if head.is_program else None
+        headers = {**head.headers, **own} if own else head.headers
         if self._proxies.are_there:
-            address = self._proxies.client_of(address, head.headers)
-        named = {query[:1].decode(): query[2:].decode()} if query else _NO_QUERY
-        request = Request(named, head.headers, data[end + 4 : size], address, shown)
+            address = self._proxies.client_of(address, headers)
+        named = {query[:1].decode(): query[2:].decode()} if query else _NOTHING
+        request = Request(named, headers, data[end + 4 : size], address, shown)
         self._serve(method, table.decode(), key.decode(), request, respond, head.shared)
         return size
 
+    def _understood(self, block: bytes) -> tuple[Head | None, dict[str, str]]:
+        """A head, and what this request has of its own besides; no head when it is none for this lane."""
+        known = self._heads.get(block, _UNKNOWN)
+        if known is not _UNKNOWN:
+            return known, _NOTHING
+        common, own = apart(block)
+        head = self._head(common)
+        if head is None or own is None or not own.keys().isdisjoint(head.headers):
+            return None, _NOTHING
+        return head, own
+
     def _head(self, block: bytes) -> Head | None:
-        """Most requests of a client have the same headers."""
+        """Most requests of a client have the same headers, but for what is their own."""
         try:
             return self._heads[block]
         except KeyError:
-            head = parse_headers(block, self._origins)
+            head = parse_headers(block[2:], self._origins)
             if head is None or not head.varies:
                 if len(self._heads) >= HEADS_REMEMBERED:
                     self._heads.clear()
@@ -177,18 +220,25 @@ class FastLane:
 
     def _serve(self, method: bytes, table: str, key: str, request: Request, respond: Respond, shared: bytes) -> None:
         started_s = self._seconds()
+        span = begun(self._tracer, _NAMES[method][1], request) if self._tracer.is_on else None
+        if span is not None:
+            request = msgspec.structs.replace(request, trace=span.traceparent)
 
         def answered(answer: Answer) -> None:
             if self._audit.is_on:
                 who = self._data.context.who_asks(request)
                 self._audit.answered(f"data.{method.decode().lower()}", request, (table, key), answer, who)
             self._metrics.lane_requests += 1
-            took_s = max(self._seconds() - started_s, 1e-6)
+            now_s = self._seconds()
+            took_s = max(now_s - started_s, 1e-6)
             name, route, parameter = _NAMES[method]
             level = known_level(request.query.get(parameter)) if request.query else USUAL_LEVEL
             self._metrics.observe(name, answer.status, took_s, route, level)
             if "x-request-id" in request.headers and (request_id := id_of(request.headers)):
-                answer = followed(request_id, route, answer, took_s)
+                noted = self._data.context.followed
+                answer = followed(noted, request_id, route, answer, began_s=started_s, now_s=now_s)
+            if span is not None:
+                ended(span, name, route, request, (table, key), answer.status)
             respond(rendered(answer, shared), answer.holder)
 
         try:
@@ -200,7 +250,7 @@ class FastLane:
             answered(error_answer(ApiError(500, "internal", "internal error; see the log of the node")))
 
 
-_NO_QUERY: dict[str, str] = {}
+_NOTHING: dict[str, str] = {}
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 

@@ -35,6 +35,7 @@ class Request(msgspec.Struct, frozen=True):
     :ivar headers: lower-case names to the last value of each.
     :ivar address: where the client is, for throttling.
     :ivar certificate: that the client has shown on the connection; counts where no token was sent.
+    :ivar trace: ``traceparent`` of its span, for what it causes at other nodes; empty where it has none.
     """
 
     query: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -42,6 +43,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes = b""
     address: str = ""
     certificate: Certificate | None = None
+    trace: str = ""
 
     @property
     def token(self) -> str | None:

@@ -6,6 +6,7 @@ from dynatwist.sansio.lock import Lock, Locked, LockLost
 from dynatwist.sansio.mirror import Mirror
 from dynatwist.sansio.presence import Presence
 from dynatwist.sansio.record import Record
+from dynatwist.sansio.trail import request_id
 from dynatwist.sansio.watch import Change, WatchRefused
 
 from .client import Client
@@ -27,4 +28,5 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "WatchRefused",
+    "request_id",
 ]

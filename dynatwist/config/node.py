@@ -43,6 +43,8 @@ class NodeConfig:
     :ivar log_level: the least that is logged.
     :ivar audit_log: file of the audit log.
     :ivar audit_bytes: beyond which a new one is begun.
+    :ivar otel_endpoint: collector of traces; ``None`` for no traces.
+    :ivar otel_sample: which share of the traces that begin here is sent.
     :ivar backup_folder: for backups that the node makes by itself; ``None`` for none.
     :ivar backup_every_s: how often.
     :ivar backup_keep: how many are kept.
@@ -86,6 +88,8 @@ class NodeConfig:
     log_level: str = "info"
     audit_log: str | None = None
     audit_bytes: int = 64 << 20
+    otel_endpoint: str | None = None
+    otel_sample: float = 1.0
     backup_folder: str | None = None
     backup_every_s: float = 24 * 3600.0
     backup_keep: int = 7

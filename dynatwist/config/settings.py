@@ -106,6 +106,10 @@ SETTINGS = (
     Setting(
         "audit-bytes", "audit_bytes", texts.some_bytes, "bytes after which a new audit log is begun; five are kept"
     ),
+    Setting("otel-endpoint", "otel_endpoint", texts.url, "collector that is sent traces, by OTLP over HTTP"),
+    Setting(
+        "otel-sample", "otel_sample", texts.share, "share of the traces that begin here which is sent (default: 1)"
+    ),
     Setting("backup-folder", "backup_folder", texts.path, "folder for backups that the node makes by itself"),
     Setting("backup-every", "backup_every_s", texts.duration(1), "how often: seconds, or such as 30m, 12h, 1d"),
     Setting("backup-keep", "backup_keep", texts.whole(1, 10_000), "how many of them are kept"),

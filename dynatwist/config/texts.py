@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from dynatwist.api.source import Network
 from dynatwist.errors import ConfigError
@@ -150,6 +151,29 @@ def network(text: str) -> Network:
         return ipaddress.ip_network(text)
     except ValueError:
         raise ConfigError("expected an address or a network, such as 10.0.0.7 or 10.0.0.0/8") from None
+
+
+def url(text: str) -> str:
+    """Where something is asked by HTTP."""
+    parts = urlsplit(text)
+    try:
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number
+        is_one = False
+    if not is_one or any(char.isspace() for char in text):
+        raise ConfigError("expected a URL, such as http://127.0.0.1:4318")
+    return text
+
+
+def share(text: str) -> float:
+    """A part of a whole."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ConfigError("expected a share from 0 to 1, such as 0.01")
+    return value
 
 
 def path(text: str) -> str:

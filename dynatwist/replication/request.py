@@ -54,6 +54,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     :ivar lease: whose life the record is to depend on.
     :ivar restored: of a put that brings back what was backed up.
     :ivar followed: id of a request whose way is to be seen in logs; empty for any other.
+    :ivar trace: ``traceparent`` of the span that it belongs to; empty for none. Earlier releases do not read so far.
     """
 
     kind: Kind
@@ -71,6 +72,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     lease: Lease | None = None
     restored: Restored | None = None
     followed: str = ""
+    trace: str = ""
 
     @property
     def is_write(self) -> bool:

@@ -24,6 +24,7 @@ from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
 from .reads import READ_TIMEOUT_S, OnRead, ReadRun
+from .traced import in_traces
 
 LOG_PATIENCE_S = READ_TIMEOUT_S / 2
 """How long a read that needs this node's own log waits for it before it asks the long way; half of all its time."""
@@ -43,8 +44,11 @@ class Compares:
         self._open: dict[tuple[tuple[Group, ...], Level], CompareRun] = {}
         cluster.peers.on_call(Compare, self._on_compare)
 
-    def read(self, key: Key, level: Level, done: OnRead) -> None:
-        """Read a key of a partition that is owned and whole here, at another level than `one`."""
+    def read(self, key: Key, level: Level, done: OnRead, trace: str) -> None:
+        """Read a key of a partition that is owned and whole here, at another level than `one`.
+
+        :param trace: ``traceparent`` of the request, if it is traced.
+        """
         name = self._cluster.ownership.groups(partition_of(*key)), level
         run = self._open.get(name)
         if run is None:
@@ -52,6 +56,8 @@ class Compares:
                 self._cluster.runtime.at_turn_end(self._begin)
             run = self._open[name] = CompareRun(self._cluster, *name)
         run.reads.append((key, done))
+        if trace:
+            run.traces.append(trace)
 
     def _begin(self) -> None:
         runs, self._open = self._open, {}
@@ -60,6 +66,7 @@ class Compares:
 
     def _on_compare(self, arrival: Arrival, message: Compare, respond: Respond) -> None:
         """What is held now, once it is durable; what comes meanwhile may not be."""
+        respond = in_traces(self._cluster.runtime.tracer, "owner.compare", message.traces, respond)
         store = self._cluster.store
         names: list[bytes | None] = []
         for key in message.keys:
@@ -76,7 +83,7 @@ class CompareRun:
 
     __slots__ = (
         "_cluster", "_finished", "_groups", "_held", "_names",
-        "_tally", "_timer", "_until_s", "_version", "reads",
+        "_tally", "_timer", "_until_s", "_version", "reads", "traces",
     )  # fmt: skip
 
     def __init__(self, cluster: Cluster, groups: tuple[Group, ...], level: Level) -> None:
@@ -85,6 +92,7 @@ class CompareRun:
         self._version = cluster.version
         self._tally = Tally(level, groups, cluster.peers.is_reachable)
         self.reads: list[tuple[Key, OnRead] | None] = []
+        self.traces: list[str] = []
         self._held: list[Packed | None] = []
         self._names: list[bytes] = []
         self._tally.expect(cluster.me.node_id)
@@ -103,7 +111,7 @@ class CompareRun:
         keys = [read[0] for read in self.reads if read is not None]
         self._held = [store.replica_of(key).records.packed(key) for key in keys]
         self._names = [name_of(packed) for packed in self._held]
-        message = Compare(cluster.version, keys, digest_of(self._names))
+        message = Compare(cluster.version, keys, digest_of(self._names), tuple(self.traces))
         for owner in sorted({owner for group in self._groups for owner in group}):
             if owner != cluster.me.node_id and cluster.links.is_reachable(owner):
                 self._tally.expect(owner)

@@ -160,15 +160,15 @@ class Coordinator:
         if origin.in_doubt:
             ReadRun(cluster=self.cluster, key=operation.key, level=level, done=read, op=origin.op)
         else:
-            self._read(operation.key, level, read)
+            self._read(operation.key, level, read, operation.trace)
 
-    def _read(self, key: Key, level: Level, done: OnRead) -> None:
+    def _read(self, key: Key, level: Level, done: OnRead, trace: str) -> None:
         if not self.cluster.store.replica_of(key).whole:
             ReadRun(cluster=self.cluster, key=key, level=level, done=done)
         elif level is Level.ONE:
             self._read_here(key, done)
         else:
-            self._compares.read(key, level, done)
+            self._compares.read(key, level, done, trace)
 
     def _read_here(self, key: Key, done: OnRead) -> None:
         """The owner's own replica, once what it holds now is durable; or is at another owner, if this log is slow."""
@@ -227,7 +227,7 @@ class Coordinator:
             else:
                 done(Result(Code.OK, found, replicas))
 
-        self._read(operation.key, operation.level, read)
+        self._read(operation.key, operation.level, read, operation.trace)
 
     def _is_of_a_majority(self, operation: Operation, reach: Reach) -> bool:
         """Whether a read has reached a majority of the owners; while they change, nobody counts that here."""
@@ -262,7 +262,8 @@ class Coordinator:
                 text = "written, but not known to be on enough replicas; it may still take effect"
                 done(Result(Code.UNCERTAIN, record, str(reach), text))
 
-        self._writes.replicate(operation.key, self._packed(operation.key, record), operation.level, written)
+        packed = self._packed(operation.key, record)
+        self._writes.replicate(operation.key, packed, operation.level, written, trace=operation.trace)
 
     def _packed(self, key: Key, record: Record) -> Packed:
         """A record that was just written, or is held, or was superseded."""

@@ -20,6 +20,7 @@ from dynatwist.replication.forwarding import Ask, Forwarding, Wait
 from dynatwist.replication.request import BEHIND, ENCODER, OPERATION, RESULT, Code, Kind, Operation, Result, is_followed
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
+from dynatwist.tracing.tracer import is_traceparent
 
 from .candidates import Candidates
 
@@ -182,6 +183,8 @@ def read_forwarded(message: Forward) -> tuple[Operation | None, str]:
         return None, "the lease of its record is none"
     if operation.followed and not is_followed(operation.followed):
         return None, "the id by which it is followed is none"
+    if operation.trace and not is_traceparent(operation.trace):
+        return None, "the span that it belongs to is none"
     restored = operation.restored
     if restored is not None and not (operation.kind is Kind.PUT and 0 <= restored.expires_ms < BEYOND):
         return None, "the end of what it brings back is none"

@@ -18,19 +18,24 @@ from dynatwist.model.records import Packed, value_of
 from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Done, DotHeld, Fetch, Forward, Outcome, ReadDot, Replicate, Unable
-from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S
+from dynatwist.replication.followed import Followed
+from dynatwist.replication.forwarding import FORWARD_TIMEOUT_S, NOTHING_DONE
 from dynatwist.replication.request import BEHIND, ENCODER, Code, Operation, Result
 from dynatwist.sometimes import sometimes
+from dynatwist.tracing.tracer import TRACEPARENT
 
 from .candidates import Candidates
 from .deciding import FORGOTTEN
 from .forwarding import CarryOut, OnResult, Origin, read_forwarded
+from .traced import in_traces
 from .writes import records_of
 
 RECENT_OPS = 20_000
 """Answers that are remembered, without their records: a megabyte or two."""
 RECENT_S = 2 * FORWARD_TIMEOUT_S
 """Nobody asks again after that."""
+FAILURES = (*NOTHING_DONE, Code.UNCERTAIN)
+"""What clients are told of by 5xx."""
 
 
 class FromPeers:
@@ -48,6 +53,7 @@ class FromPeers:
         self._candidates = candidates
         self._carry_out = carry_out
         self.lag = Durations(LAG_BUCKETS_S)
+        self._followed = Followed()
         self._recent: OrderedDict[bytes, tuple[float, list[OnResult] | Result]] = OrderedDict()
         cluster.peers.on_call(Replicate, self._on_replicate)
         cluster.peers.on_call(ReadDot, self._on_read_dot)
@@ -56,6 +62,7 @@ class FromPeers:
 
     def _on_replicate(self, arrival: Arrival, message: Replicate, respond: Respond) -> None:
         cluster = self._cluster
+        respond = in_traces(cluster.runtime.tracer, "owner.replicate", message.traces, respond)
         if arrival.is_late(message.deadline_ms):
             respond(Unable("too late"))
             return
@@ -120,6 +127,8 @@ class FromPeers:
                 respond(Outcome(ENCODER.encode(result)))
 
         answer = self._telling(operation, arrival.node, respond_with) if operation.followed else respond_with
+        if operation.trace and self._cluster.runtime.tracer.is_on:
+            operation, answer = self._tracing(operation, answer)
         if known is not None:
             known.append(answer)
             return
@@ -134,17 +143,36 @@ class FromPeers:
         began_s = self._cluster.runtime.monotonic_s()
 
         def told(result: Result) -> None:
-            self.log.info(
-                "request {request}: {kind} for {asker} is {code} after {took_ms:.1f} ms",
-                request=operation.followed,
-                kind=operation.kind.value,
-                asker="{}:{}".format(*(self._cluster.links.address(asker) or ("?", "?"))),
-                code=result.code.value,
-                took_ms=1000 * (self._cluster.runtime.monotonic_s() - began_s),
-            )
+            now_s, is_failure = self._cluster.runtime.monotonic_s(), result.code in FAILURES
+            took_s = now_s - began_s
+            if self._followed.is_logged(operation.followed, is_failure=is_failure, took_s=took_s, now_s=now_s):
+                self.log.info(
+                    "request {request}: {kind} for {asker} is {code} after {took_ms:.1f} ms",
+                    request=operation.followed,
+                    kind=operation.kind.value,
+                    asker="{}:{}".format(*(self._cluster.links.address(asker) or ("?", "?"))),
+                    code=result.code.value,
+                    took_ms=1000 * took_s,
+                )
             answer(result)
 
         return told
+
+    def _tracing(self, operation: Operation, answer: OnResult) -> tuple[Operation, OnResult]:
+        """Have what is done here for a request be a part of its trace, and what others do for that a part of this."""
+        name = f"owner.{operation.kind.value}"
+        span = self._cluster.runtime.tracer.begin(name, {TRACEPARENT: operation.trace})
+        if span is None:
+            return operation, answer
+        told = {"dynakv.table": operation.key[0], "dynakv.level": operation.level.value}
+        if operation.followed:
+            told["dynakv.request_id"] = operation.followed
+
+        def ended(result: Result) -> None:
+            span.end({**told, "dynakv.code": result.code.value}, is_failure=result.code in FAILURES)
+            answer(result)
+
+        return msgspec.structs.replace(operation, trace=span.traceparent), ended
 
     def _again(self, op: bytes, known: Result) -> Result:
         """The answer to a request that was answered already; it was remembered without its record."""

@@ -59,11 +59,20 @@ class Writes:
         self._cluster = cluster
         self._open: dict[tuple[tuple[Group, ...], Level], WriteRun] = {}
 
-    def replicate(self, key: Key, packed: Packed, level: Level, done: OnWritten, until_s: float | None = None) -> None:
+    def replicate(
+        self,
+        key: Key,
+        packed: Packed,
+        level: Level,
+        done: OnWritten,
+        until_s: float | None = None,
+        trace: str = "",
+    ) -> None:
         """Bring a record to the other owners; call it right after the local merge.
 
         :param done: called once.
         :param until_s: when to give up, if not after `WRITE_TIMEOUT_S`.
+        :param trace: ``traceparent`` of the request, if it is traced.
         """
         name = self._cluster.ownership.groups(partition_of(*key)), level
         run = self._open.get(name)
@@ -71,7 +80,7 @@ class Writes:
             if not self._open:
                 self._cluster.runtime.at_turn_end(self._begin)
             run = self._open[name] = WriteRun(self, self._cluster, *name)
-        run.add(key, packed, done, until_s)
+        run.add(key, packed, done, until_s, trace)
         if run.size_bytes > self._cluster.answer_bytes or len(run) >= MAX_RUN_WRITES:
             del self._open[name]
             run.begin()
@@ -87,7 +96,7 @@ class WriteRun:
 
     __slots__ = (
         "_again", "_cluster", "_done", "_finished", "_groups",
-        "_tally", "_timer", "_until_s", "_version", "_writes", "size_bytes",
+        "_tally", "_timer", "_traces", "_until_s", "_version", "_writes", "size_bytes",
     )  # fmt: skip
 
     def __init__(self, again: Writes, cluster: Cluster, groups: tuple[Group, ...], level: Level) -> None:
@@ -98,16 +107,18 @@ class WriteRun:
         self._tally = Tally(level, groups, cluster.peers.is_reachable)
         self._writes: list[tuple[Key, Packed]] = []
         self._done: list[OnWritten] = []
+        self._traces: list[str] = []
         self._tally.expect(cluster.me.node_id)
         self._finished = False
         self._until_s = cluster.runtime.monotonic_s() + WRITE_TIMEOUT_S
         self._timer = cluster.runtime.clock.callLater(WRITE_TIMEOUT_S, self._finish, False)
         self.size_bytes = 0
 
-    def add(self, key: Key, packed: Packed, done: OnWritten, until_s: float | None) -> None:
+    def add(self, key: Key, packed: Packed, done: OnWritten, until_s: float | None, trace: str) -> None:
         """One more, before it begins."""
         self._writes.append((key, packed))
         self._done.append(done)
+        self._traces.append(trace)
         self.size_bytes += len(packed)
         if until_s is not None and until_s < self._until_s:
             self._until_s = until_s
@@ -128,7 +139,8 @@ class WriteRun:
 
     def _send_to_owners(self) -> None:
         cluster = self._cluster
-        message = Replicate(cluster.version, cluster.replicate_deadline_ms, self._writes)
+        traces = tuple(filter(None, self._traces))
+        message = Replicate(cluster.version, cluster.replicate_deadline_ms, self._writes, traces)
         for owner in sorted({owner for group in self._groups for owner in group}):
             if owner == cluster.me.node_id:
                 continue
@@ -164,8 +176,8 @@ class WriteRun:
         self._finished = True
         cancel(self._timer)
         level = self._tally.level
-        for (key, packed), done in zip(self._writes, self._done, strict=True):
-            self._again.replicate(key, packed, level, done, self._until_s)
+        for (key, packed), done, trace in zip(self._writes, self._done, self._traces, strict=True):
+            self._again.replicate(key, packed, level, done, self._until_s, trace)
 
     def _durable_here(self) -> None:
         me = self._cluster.me.node_id

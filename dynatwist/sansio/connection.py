@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import Forbidden, KvError, NotFound, Unauthorized
 from .session import ENDED, Session
-from .world import ELSEWHERE, Fields, Socket, Waiter, World
+from .world import ELSEWHERE, Fields, Socket, Waiter, World, beside
 
 FIRST_PAUSE_S = 0.1
 """Before the next node is tried, at most, so that a cluster that restarts is not hammered."""
@@ -81,7 +81,7 @@ class Connection:
         if code != ENDED or not self._session.can_renew:
             return False
         self._is_renewing = True
-        self._world.start(self._renew())
+        beside(self._world, self._renew())
         return True
 
     async def _renew(self) -> None:

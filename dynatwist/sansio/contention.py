@@ -14,6 +14,7 @@ from typing import Any
 
 from .errors import PreconditionFailed
 from .record import AnyRecord
+from .trail import one_id
 from .world import World, pause
 
 LEAST_S = 0.002
@@ -56,6 +57,11 @@ Write = Callable[[Mapping[str, Any], AnyRecord | None], Awaitable[AnyRecord]]
 
 async def updated(world: World, read: Read, write: Write, change: Change, timeout_s: float) -> AnyRecord | None:
     """See `Verbs.update`."""
+    with one_id(world.random):
+        return await _updated(world, read, write, change, timeout_s)
+
+
+async def _updated(world: World, read: Read, write: Write, change: Change, timeout_s: float) -> AnyRecord | None:
     contention, until_s = Contention(world.random), world.now_s() + timeout_s
     held = await read()
     while True:

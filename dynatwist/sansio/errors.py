@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import msgspec
 
 from .record import AnyRecord
@@ -12,12 +14,25 @@ class KvError(Exception):
 
     :ivar status: HTTP status; 0 when no node answered.
     :ivar code: snake_case.
+    :ivar request_id: of the request, by which it is found in logs of nodes; empty for what was told on a websocket.
     """
 
     def __init__(self, status: int, code: str, text: str) -> None:
         super().__init__(text)
         self.status = status
         self.code = code
+        self.request_id = ""
+
+    def of_request(self, request_id: str) -> Self:
+        """This, as what was answered to the request with an id."""
+        self.request_id = request_id
+        return self
+
+    def __str__(self) -> str:
+        """What is wrong; and by which id nodes have logged it, where it is something for whoever runs them."""
+        text = super().__str__()
+        is_theirs = self.status == 0 or self.status >= 500
+        return f"{text} (request {self.request_id})" if self.request_id and is_theirs else text
 
 
 class Unauthorized(KvError):

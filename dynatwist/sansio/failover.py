@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .errors import KvError, Unavailable, error_of
+from .trail import id_of
 from .world import AnswerLost, NotSent, Request, World, pause
 
 REQUEST_TIMEOUT_S = 5.0
@@ -59,9 +60,18 @@ class Failover:
         :param body: JSON; ``None`` for none.
         :param repeatable: whether it does no harm to carry it out again.
         :param timeout_s: of each try; where it is longer than usual, the deadline is so much later.
-        :raises KvError: the refusal, where it tells that nothing was done.
+        :raises KvError: the refusal, where it tells that nothing was done. All that is raised has the request's id.
         :raises Unavailable: when no node answers in time; with code ``uncertain`` when it may have been carried out.
         """
+        try:
+            return await self._tried(method, path, body, headers, repeatable, timeout_s)
+        except KvError as error:
+            error.of_request(id_of(headers))
+            raise
+
+    async def _tried(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], repeatable: bool, timeout_s: float
+    ) -> bytes:
         until_s = self._world.now_s() + self._deadline_s + max(0.0, timeout_s - REQUEST_TIMEOUT_S)
         last: KvError = Unavailable(0, "unreachable", "no node answers")
         doubt: KvError | None = None

@@ -21,7 +21,7 @@ from .failover import REQUEST_TIMEOUT_S
 from .naming import fresh_name
 from .paths import quoted
 from .session import Session
-from .world import Timer, World, pause
+from .world import Timer, World, beside, pause
 
 USUAL_TTL_S = 15
 RENEWALS_PER_TTL = 3
@@ -127,7 +127,7 @@ class Lock:
                     )  # else it may be taken, and is found by the same name
                 if error.status == 409 and error.code in ("locked", ENDED):
                     if not may_wait:
-                        raise Locked(error.status, error.code, str(error)) from None
+                        raise Locked(error.status, error.code, str(error)).of_request(error.request_id) from None
                 elif may_wait and (isinstance(error, Unavailable) or error.code in LOST_ALREADY):
                     await pause(self._world, AGAIN_S)
                 else:
@@ -175,7 +175,7 @@ class Lock:
         )
 
     def _renew(self) -> None:
-        self._world.start(self._keep_renewing())
+        beside(self._world, self._keep_renewing())
 
     async def _keep_renewing(self) -> None:
         held, began_s = self._held, self._world.now_s()

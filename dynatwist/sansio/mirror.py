@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from .record import AnyRecord
 from .watch import Change, Watch
-from .world import Waiter, World
+from .world import Waiter, World, beside
 
 MOST_CHANGES = 10_000
 """Changes that wait for one reader of them; then it is told ``lagged``, and looks at the dictionary."""
@@ -33,7 +33,7 @@ class Mirror(Mapping[str, AnyRecord]):
         self._readers: list[Changes] = []
         self._failure: Exception | None = None
         self.is_synced = False
-        world.start(self._follow())
+        beside(world, self._follow())
 
     def __getitem__(self, key: str) -> AnyRecord:
         return self._records[key]

@@ -16,6 +16,7 @@ from .naming import Op, name_of, named
 from .paths import conditions, query, quoted, record_path
 from .record import AnyRecord, Record
 from .session import Session
+from .trail import one_id
 from .urls import checked
 from .values import decoded, encoded
 from .world import World
@@ -283,7 +284,8 @@ class Requests:
             await self._nodes.leave_this()
             return await ask(ops)
 
-        return await carried_out(named(map(op_of, ops), self._world.random), ask, ask_another)
+        with one_id(self._world.random):
+            return await carried_out(named(map(op_of, ops), self._world.random), ask, ask_another)
 
     async def conflicts(self, table: str | None = None, *, limit: int | None = None) -> list[Conflict]:
         """Values that lost a concurrent write, the newest first; those that this user may read."""

@@ -8,6 +8,7 @@ import msgspec
 
 from .errors import Unauthorized
 from .failover import REQUEST_TIMEOUT_S, Failover
+from .trail import trail
 from .world import Waiter, World
 
 ENDED = "bad_token"
@@ -50,7 +51,7 @@ class Session:
         self._token, self._login = await self._issued(path, body), (path, again)
 
     async def _issued(self, path: str, body: bytes) -> str:
-        answer = await self._nodes.request("POST", path, body, {}, repeatable=True)
+        answer = await self._nodes.request("POST", path, body, trail(self._world.random), repeatable=True)
         return msgspec.json.decode(answer, type=_Issued).token
 
     def give_up(self, token: str | None) -> None:
@@ -101,8 +102,9 @@ class Session:
     ) -> bytes:
         """Ask as this user; see `Failover.request`."""
         token, login = self._token, self._login
+        sent = {**trail(self._world.random), **(headers or {})}
         try:
-            return await self._ask(method, path, body, headers, repeatable, timeout_s)
+            return await self._ask(method, path, body, sent, repeatable, timeout_s)
         except Unauthorized as error:
             if error.code != ENDED or login is None:
                 raise
@@ -110,18 +112,18 @@ class Session:
         await self.renew(token)
         if self._login is not login:  # the program is somebody else by now, in whose name this is not asked
             raise refused
-        return await self._ask(method, path, body, headers, repeatable, timeout_s)
+        return await self._ask(method, path, body, sent, repeatable, timeout_s)
 
     async def _ask(
         self,
         method: str,
         path: str,
         body: bytes | None,
-        headers: Mapping[str, str] | None,
+        headers: Mapping[str, str],
         repeatable: bool,
         timeout_s: float,
     ) -> bytes:
-        sent = dict(headers or {})
+        sent = dict(headers)
         if self._token is not None:
             sent["Authorization"] = f"Bearer {self._token}"
         return await self._nodes.request(method, path, body, sent, repeatable=repeatable, timeout_s=timeout_s)

@@ -7,6 +7,7 @@ its own kind.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextvars import Context
 from random import Random
 from typing import Any, Protocol
 
@@ -141,6 +142,12 @@ class World(Protocol):
 
     def close(self) -> Awaitable[None]:
         """Close connections that are kept for later requests."""
+
+
+def beside(world: World, work: Coroutine[Any, Any, None]) -> None:
+    """Have work done that outlives the call which begins it: its requests are no part of what the program does there,
+    neither by their id nor in a trace."""
+    Context().run(world.start, work)
 
 
 async def pause(world: World, delay_s: float) -> None:

@@ -4,6 +4,7 @@ from dynatwist.sansio.conflicts import Conflict
 from dynatwist.sansio.errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
 from dynatwist.sansio.lock import Locked, LockLost
 from dynatwist.sansio.record import Record
+from dynatwist.sansio.trail import request_id
 from dynatwist.sansio.watch import Change, WatchRefused
 
 from .client import Client
@@ -26,4 +27,5 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "WatchRefused",
+    "request_id",
 ]

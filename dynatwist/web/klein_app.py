@@ -24,6 +24,7 @@ from dynatwist.api.openapi.document import Document, Operation
 from dynatwist.api.origins import Origins
 from dynatwist.api.request import Answer, Request, error_answer
 from dynatwist.api.routes import ROUTES, fits, freedom
+from dynatwist.api.traced import begun, ended
 from dynatwist.budget import Charge
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
@@ -49,6 +50,7 @@ class KleinApp:
     def __init__(self, core: Core, reactor: Any, origins: Origins = Origins()) -> None:  # noqa: B008 # as they are
         self._context = core.handlers.context
         self._metrics = self._context.metrics
+        self._tracer = core.runtime.tracer
         self._reactor = reactor
         self.klein = Klein()
         self.live = Live(core, reactor)
@@ -101,13 +103,12 @@ class KleinApp:
         try:
             asked = self._parsed(request)
             who = context.who_asks(asked) if context.audit.is_on else ""
-            answer = handler(asked, *[segment(text) for text in segments.values()])
-            if not isinstance(answer, Answer):
-                answer = await answer
+            answer = await self._handled(request, name, handler, asked, [segment(text) for text in segments.values()])
         except ApiError as error:
             answer = error_answer(error)
         if asked is not None and (request_id := id_of(asked.headers)):
-            answer = followed(request_id, name, answer, self._reactor.seconds() - request.started_s)
+            now_s = self._reactor.seconds()
+            answer = followed(context.followed, request_id, name, answer, began_s=request.started_s, now_s=now_s)
         if context.audit.is_on and asked is not None:
             context.audit.answered(name, asked, tuple(segments.values()), answer, who)
         if answer.stream is not None:
@@ -122,6 +123,26 @@ class KleinApp:
                     await self._send_stream(request, answer, name)
                     return None
         return self._send(request, answer, name, level_of(name, asked))
+
+    async def _handled(
+        self, request: BoundedRequest, name: str, handler: Handler, asked: Request, segments: list[str]
+    ) -> Answer:
+        """What a handler answers, under a span where one is wanted."""
+        span, status = begun(self._tracer, name, asked), 500
+        if span is not None:
+            asked = msgspec.structs.replace(asked, trace=span.traceparent)
+        try:
+            answer = handler(asked, *segments)
+            if not isinstance(answer, Answer):
+                answer = await answer
+            status = answer.status
+        except ApiError as error:
+            status = error.status
+            raise
+        finally:
+            if span is not None:
+                ended(span, request.method.decode("latin-1")[:8], name, asked, segments, status)
+        return answer
 
     def _parsed(self, request: BoundedRequest) -> Request:
         return parsed(request, self._context.proxies)

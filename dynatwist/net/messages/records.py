@@ -14,22 +14,26 @@ class Replicate(Message, frozen=True, tag=7):
     """Merge these records; reply `Done` once all are durable. Not executed after `deadline_ms` in flight.
 
     :ivar writes: keys, and records as `dynatwist.model.records.pack` makes them.
+    :ivar traces: ``traceparent`` of those requests among them that are traced; earlier releases do not read so far.
     """
 
     registry: int
     deadline_ms: int
     writes: list[tuple[Key, bytes]]
+    traces: tuple[str, ...] = ()
 
 
 class Compare(Message, frozen=True, tag=40):
     """Do you hold the same for some keys? Reply `Done` if so, durably, and all of them whole; else `Held`.
 
     :ivar digest: see `dynatwist.requests.compare.digest_of`.
+    :ivar traces: see `Replicate`.
     """
 
     registry: int
     keys: list[Key]
     digest: bytes
+    traces: tuple[str, ...] = ()
 
 
 class Held(Message, frozen=True, tag=41):

@@ -21,6 +21,8 @@ export interface Options {
   signal?: AbortSignal
   /** For each try at a node. */
   timeoutMs?: number
+  /** By which nodes log what they do of it: up to 64 letters, digits, `.`, `_`, `-`. */
+  requestId?: string
 }
 export interface WriteOptions extends Options {
   w?: Level
@@ -60,6 +62,8 @@ export class KvError extends Error {
   readonly status: number
   readonly code: string
   readonly retryAfterS: number | null
+  readonly requestId: string | null
+  ofRequest(id: string): this
 }
 export class Unauthorized extends KvError {}
 export class Forbidden extends KvError {}
@@ -125,6 +129,7 @@ export class Client {
 }
 
 export function freshName(): string
+export function freshId(): string
 export function named(ops: Iterable<Operation>): object[]
 export function query(parameters: { [name: string]: unknown }): string
 export function urlsOf(given: string | string[]): string[]

@@ -46,6 +46,8 @@ const RENEW_PAUSE_MS = 30000
 const MORE_TRIES = 2
 /** Of randomness in the name of a write: no two of a user's are called the same by chance. */
 const NAME_BYTES = 12
+/** An id of a request that is made here begins so: nodes log of it what went wrong or took long, and nothing else. */
+const MADE = "dk-"
 /** Refusals that hold of the tries before as well: by what is held, or for good. */
 const TELLS = [400, 404, 405, 409, 412, 413, 415, 422]
 /** Codes that say that the token counts no more. */
@@ -71,6 +73,15 @@ export class KvError extends Error {
     this.code = code
     /** Seconds after which the node would rather be asked again; `null` where it does not say. */
     this.retryAfterS = null
+    /** Of the request, by which it is found in logs of nodes; `null` for what was told on a websocket. */
+    this.requestId = null
+  }
+
+  /** This, as what came of a request; it is said by which id nodes have logged it, where a node failed. */
+  ofRequest(id) {
+    this.requestId = id
+    if (this.status === 0 || this.status >= 500) this.message += ` (request ${id})`
+    return this
   }
 }
 /** 401: no token, or none that counts. */
@@ -114,6 +125,12 @@ function errorOfFrame({error, code}) {
 export function freshName() {
   const bytes = crypto.getRandomValues(new Uint8Array(NAME_BYTES))
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_")
+}
+
+/** An id for a request. */
+export function freshId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(8))
+  return MADE + [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")
 }
 
 /** Operations of a batch, each with a name; without one where its caller gave an empty one. */
@@ -276,8 +293,17 @@ class Nodes {
    * Repeated on another node is what certainly was not carried out, and, if it is `repeatable`, what perhaps was.
    *
    * @param session whose it is; none where no token is to be shown.
+   * @param requestId the same over all tries.
    */
-  async request(method, path, {body, headers, repeatable = method === "GET", session, timeoutMs, signal} = {}) {
+  async request(method, path, {requestId = freshId(), headers, ...options} = {}) {
+    try {
+      return await this.#tried(method, path, {...options, headers: {...headers, "X-Request-Id": requestId}})
+    } catch (error) {
+      throw error instanceof KvError ? error.ofRequest(requestId) : error
+    }
+  }
+
+  async #tried(method, path, {body, headers, repeatable = method === "GET", session, timeoutMs, signal}) {
     const data = body === undefined ? undefined : JSON.stringify(body)
     let last, doubt, isRenewed = false
     for (let tries = 0; tries < ROUNDS * this.#urls.length; tries += 1) {
@@ -836,9 +862,10 @@ export class Mirror extends EventTarget {
 /**
  * A cluster, as one user; made by `Client.connect`.
  *
- * Every method takes `signal` (an `AbortSignal`) and `timeoutMs` (for each try at a node, 5000) among its options. Each
- * write has a name, so that it is made once, though its answer was lost and it was sent again; `idempotencyKey` gives
- * it another name, and an empty one takes it away.
+ * Every method takes `signal` (an `AbortSignal`), `timeoutMs` (for each try at a node, 5000) and `requestId` (by which
+ * nodes log what they do of it; otherwise one is made, which errors have) among its options. Each write has a name, so
+ * that it is made once, though its answer was lost and it was sent again; `idempotencyKey` gives it another name, and an
+ * empty one takes it away.
  */
 export class Client {
   #nodes
@@ -948,12 +975,12 @@ export class Client {
   }
 
   /** Many operations in one request, `{op: "put" or "delete", key, value?, ttl?, ifNoneMatch?, idempotencyKey?}`; an outcome each. */
-  async batch(table, ops, options = {}) {
+  async batch(table, ops, {requestId = freshId(), ...options} = {}) {
     const sent = named(ops), times = new Map()
     for (const {key} of sent) times.set(key, (times.get(key) ?? 0) + 1)
     const ask = async (some) => {
       const repeatable = some.every((op) => "idempotency_key" in op), body = {ops: some}
-      const answer = await this.#request("POST", `/${segment(table)}/batch`, {...options, body, repeatable})
+      const answer = await this.#request("POST", `/${segment(table)}/batch`, {...options, requestId, body, repeatable})
       return answer.results
     }
     const outcomes = await ask(sent)

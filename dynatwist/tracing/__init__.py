@@ -1,0 +1,1 @@
+"""Spans of what a node does for a request: the interface, nothing behind it, and OpenTelemetry behind it."""
