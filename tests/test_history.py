@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from math import isnan, nan
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from twisted.internet.defer import ensureDeferred
 
 from dynatwist.history.history import SPANS, TICK_S, History, end_ms, tick_at
 from dynatwist.history.ring import Blend, Ring
 from dynatwist.history.series import BLENDS, GAUGES, QUANTILES, RATES, Buckets, Counted, quantile_s, sample_of
 from dynatwist.metrics import Metrics
+from dynatwist.net.messages import AskCondition, AskHistory, ConditionIs, HistoryIs
+from dynatwist.requests.everybody import AN_OLDER_RELEASE, TIMEOUT_S
+from dynatwist.sim.cluster import SimCluster
+from dynatwist.sim.world import World
 
 BOTH = {"mean": Blend.MEAN, "max": Blend.MAX}
 NUMBERS = st.floats(-1000, 1000)
@@ -132,3 +138,53 @@ class TestSamples:
         metrics.observe("BAD", 400, 0.0)
         assert metrics.counts() == {("GET", 200): 2, ("BAD", 400): 1}
         assert sum(metrics.took()) == 2, "what was no request took no time"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = SimCluster(World(7), 3)
+    for node in cluster.nodes:
+        node.start()
+    assert cluster.world.run_until(cluster.is_settled, 60)
+    cluster.world.run(cluster.world.now_s + 61)
+    return cluster
+
+
+class TestMembers:
+    """Three simulated nodes: each samples by its own clock, and all answer for the same moments."""
+
+    def ask(self, cluster, message, kind):
+        one, told = cluster.nodes[0], []
+        everybody = one.core.handlers.insight.everybody
+        one.process.run(lambda: ensureDeferred(everybody.ask(message, kind)).addCallback(told.append))
+        began_s = cluster.world.now_s
+        assert cluster.world.run_until(lambda: bool(told), 3, step_s=0.05)
+        assert cluster.world.now_s - began_s <= TIMEOUT_S + 0.1
+        return told[0]
+
+    def test_samples_lie_side_by_side(self, cluster):
+        tick = cluster.nodes[0].core.handlers.insight.sampler.last_tick
+        told = self.ask(cluster, AskHistory("10m", tick), HistoryIs)
+        assert [one.series["members_alive"][-8:] for one in told.values()] == [[3.0] * 8] * 3
+
+    def test_a_member_that_was_paused_has_a_gap(self, cluster):
+        paused = cluster.nodes[2]
+        paused.process.pause()
+        cluster.world.run(cluster.world.now_s + 0.1)
+        assert self.ask(cluster, AskCondition(), ConditionIs)[paused.node_id] == "no answer within 1 s"
+        cluster.world.run(cluster.world.now_s + 20)
+        assert self.ask(cluster, AskCondition(), ConditionIs)[paused.node_id] == "cannot be reached"
+        paused.process.thaw()
+        cluster.world.run(cluster.world.now_s + 15)
+        tick = cluster.nodes[0].core.handlers.insight.sampler.last_tick
+        samples = self.ask(cluster, AskHistory("10m", tick), HistoryIs)[paused.node_id].series["keys"]
+        assert 3 <= sum(map(isnan, samples[-9:])) <= 4, samples[-9:]
+        assert not isnan(samples[-1])
+
+    def test_a_member_of_an_older_release_is_not_asked(self, cluster):
+        old = cluster.nodes[1]
+        status = old.core.cluster._status
+        old.core.cluster._status = lambda: msgspec.structs.replace(status(), has_insight=False)
+        old.process.run(old.core.cluster.publish)
+        cluster.world.run(cluster.world.now_s + 1)
+        assert self.ask(cluster, AskCondition(), ConditionIs)[old.node_id] == AN_OLDER_RELEASE
