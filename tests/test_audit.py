@@ -7,8 +7,11 @@ import socket
 import subprocess
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dynatwist.api.audit import Audit
+from dynatwist.api.tail import Tail
 from dynatwist.storage.audit import KEPT_FILES, MAX_WAITING_BYTES, AuditFile
 
 from .real import TWISTD, RealCluster, check_logs, wait_until
@@ -194,3 +197,20 @@ def test_whoever_asks_through_a_trusted_proxy_is_named_whichever_way_the_request
         assert {line["from"] for line in lines if line["outcome"] == "no_token"} == {"192.0.2.7"}
     finally:
         cluster.close()
+
+
+@given(st.lists(st.integers(0, 60), max_size=60), st.one_of(st.none(), st.integers(0, 70)), st.integers(1, 70))
+def test_the_last_lines_are_kept_within_their_bounds(sizes, after, limit):
+    tail = Tail(most_lines=20, most_bytes=400)
+    lines = [bytes(size) for size in sizes]
+    for line in lines:
+        tail.add(line)
+    kept = list(tail.behind(0, 100))
+    assert [lines[number - 1] for number, _ in kept] == [line for _, line in kept] == lines[len(lines) - len(kept) :]
+    assert len(kept) <= 20
+    assert sum(len(line) for _, line in kept) <= 400
+    found = list(tail.behind(after, limit))
+    if after is None or after > len(lines):
+        assert found == kept[-limit:]
+    else:
+        assert found == [one for one in kept if one[0] > after][:limit]

@@ -155,6 +155,9 @@ REPLIES = {
     messages.FetchConflicts: (messages.ConflictsFetched,),
     messages.ListTables: (messages.TablesAre,),
     messages.SettleTables: (messages.SettledTables,),
+    messages.AskCondition: (messages.ConditionIs,),
+    messages.AskHistory: (messages.HistoryIs,),
+    messages.AskWaiting: (messages.WaitingAre,),
 }
 NOT_SENT = messages.Hello | messages.Refused | messages.Rekey
 """Said once; the other two are tested elsewhere."""

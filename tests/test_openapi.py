@@ -11,7 +11,7 @@ import shlex
 import string
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -165,14 +165,16 @@ class Caller:
             if word.startswith("http"):
                 url = word
         parts = urlsplit(url)
-        path = parts.path
+        path, query = parts.path, dict(parse_qsl(parts.query))
         for one in map(PAGE.found, BY_ID[name][2].get("parameters", [])):
             if one["name"] in instead and one["in"] == "path":
                 path = path.replace(quote(one["example"], safe=":"), quote(instead[one["name"]]))
+            elif one["name"] in instead and one["in"] == "query":
+                query[one["name"]] = instead[one["name"]]
             elif one["name"].replace("-", "_") in instead and one["in"] == "header":
                 headers[one["name"]] = instead[one["name"].replace("-", "_")]
         data = json.dumps(body) if body is not None else data
-        return self.send(name, method, path + (f"?{parts.query}" if parts.query else ""), data, headers)
+        return self.send(name, method, path + (f"?{urlencode(query)}" if query else ""), data, headers)
 
 
 def message(type_, value):
@@ -209,7 +211,7 @@ class TestAgainstANode:
             assert ask(name)[0] == 200, name
         for name in ("admin.members", "admin.save", "keys.show", "keys.install", "conflicts.list", "accounts.ticket"):
             assert ask(name)[0] == 200, name
-        for name in ("insight.overview", "insight.history"):
+        for name in ("insight.overview", "insight.history", "audit.show"):
             assert ask(name)[0] == 200, name
         assert ask("admin.forget")[1]["code"] == "no_such_member"
         assert ask("admin.forget", member=caller.node.address)[1]["code"] == "last_member"
@@ -232,6 +234,7 @@ class TestAgainstANode:
         assert ask("tables.set", table="locks", body=strong)[0] == 200
         status, taken = ask("locks.take", table="locks")
         assert (status, ask("locks.take", table="locks")[1]["code"]) == (201, "locked")
+        assert ask("rights.show", principal="alice", table="locks")[0] == ask("lock_list.show", table="locks")[0] == 200
         status, renewed = ask("locks.renew", table="locks", If_Match=tag(taken))
         assert status == 200
         assert ask("locks.release", table="locks", If_Match=tag(taken))[1]["code"] == "precondition_failed"

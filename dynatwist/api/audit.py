@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from .request import Answer, Request
+from .tail import Tail
 
 REFUSED = frozenset((401, 403, 421, 429))
 """What of the data routes is noted: answers that refuse somebody, not those that depend on the data."""
@@ -52,6 +53,7 @@ class Audit:
     :param node: whose audit log it is, by address.
     :param append: takes the lines; ``None`` where nobody wants an audit log.
     :ivar is_on: whether anything is noted.
+    :ivar tail: the last lines.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Audit:
         self._wall_ms = wall_ms
         self._node = node
         self._append = append
+        self.tail = Tail()
         self.is_on = append is not None
 
     def note(
@@ -67,7 +70,9 @@ class Audit:
     ) -> None:
         """Add a line."""
         if self._append is not None:
-            self._append(self.line(what, outcome, who, address, on, by))
+            line = self.line(what, outcome, who, address, on, by)
+            self._append(line)
+            self.tail.add(line)
 
     def line(
         self, what: str, outcome: str, who: str = "", address: str = "", on: tuple[str, ...] = (), by: str = ""

@@ -23,6 +23,7 @@ from dynatwist.replication.followed import Followed
 from dynatwist.requests.coordinator import Coordinator
 from dynatwist.requests.listing import Listing, Page
 from dynatwist.requests.missing import News
+from dynatwist.requests.tables import Consistency
 from dynatwist.storage.room import DiskRoom
 from dynatwist.storage.snapshot import ColdSaver
 
@@ -107,6 +108,13 @@ class Context:
         if not self.cluster.standing.knows_settings:  # it would go by the usual rules
             text = "this node does not know all rules of tables yet; try again"
             raise ApiError(503, "starting", text, {"Retry-After": "1"})
+
+    def require_strong(self, table: str) -> None:
+        """409 for a table that has no locks."""
+        if self.coordinator.tables.consistency(table) is not Consistency.STRONG:
+            raise ApiError(
+                409, "not_strong", f"locks need a strong table; an administrator makes one by PUT /admin/tables/{table}"
+            )
 
     def identify(self, request: Request) -> Identity:
         """Who asks; 401 for nobody."""

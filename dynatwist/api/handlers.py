@@ -23,6 +23,9 @@ from .conflicts import ConflictRoutes
 from .connected import Connected
 from .context import Context
 from .data import DataRoutes
+from .insight.audit import AuditRoutes
+from .insight.locks import LockList
+from .insight.rights import RightsRoutes
 from .insight.routes import InsightRoutes
 from .keys import KeyRoutes
 from .leaving import Leaving
@@ -77,6 +80,9 @@ class Handlers:
         self.groups = GroupRoutes(context)
         self.services = ServiceRoutes(context)
         self.insight = InsightRoutes(context)
+        self.lock_list = LockList(context, self.insight.everybody, self.locks)
+        self.audit = AuditRoutes(context)
+        self.rights = RightsRoutes(context)
         self.connected = Connected(context.users.still_counts, later)
         self._sights = Sights(context)
         self._leaving = Leaving(context)

@@ -13,6 +13,7 @@ taken the lock asks once more, and has it.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -27,9 +28,9 @@ from dynatwist.feed.sight import EVERYTHING
 from dynatwist.model.access import May, Scope
 from dynatwist.model.named import name_for
 from dynatwist.model.record import Key, Record
+from dynatwist.net.messages.insight import MOST_IN_LINE, MOST_WAITING
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, Result, etag
-from dynatwist.requests.tables import Consistency
 from dynatwist.runtime import Clock, cancel
 
 from .context import Context
@@ -79,7 +80,7 @@ class LockRoutes:
         The record's ``version`` is the fencing number.
         """
         identity = self._enter(request, table, key)
-        self._require_strong(table)
+        self._context.require_strong(table)
         given = parse_object(request.body, self._context.limits, *_TERMS) if request.body else {}
         value = msgspec.json.encode({"note": given.get("note")})
         granted = self._context.rights.at(identity, (table, key)).may
@@ -122,7 +123,7 @@ class LockRoutes:
         identity = self._enter(request, table, key)
         asked = parse_object(request.body, self._context.limits, *_TERMS) if request.body else {}
         given, tags = asked, _tags(request)
-        self._require_strong(table)
+        self._context.require_strong(table)
         held = await self._context.coordinator.execute(Operation(Kind.GET, (table, key), Level.MAJORITY))
         if held.code is Code.OK and held.record is not None and "note" not in given:
             given = {**asked, "note": msgspec.Raw(_note(held.record))}
@@ -152,7 +153,7 @@ class LockRoutes:
         """Release a lock; 412 when it is not held by what the ETag names any more."""
         identity = self._enter(request, table, key)
         may, tags = self._context.rights.at(identity, (table, key)).may, _tags(request)
-        self._require_strong(table)
+        self._context.require_strong(table)
         operation = Operation(
             Kind.DELETE,
             (table, key),
@@ -167,18 +168,17 @@ class LockRoutes:
             raise failure_of(result)
         return json_answer(200, Released(status="released", version=version_of_written(result)))
 
+    def waiting(self, table: str) -> dict[str, list[str]]:
+        """Who waits here for locks of a table, by key, the first in line first; as many as may be told."""
+        lines = ((key[1], line) for key, line in self._lines.items() if key[0] == table)
+        return {key: [one.who for one in islice(line, MOST_IN_LINE)] for key, line in islice(lines, MOST_WAITING)}
+
     def _enter(self, request: Request, table: str, key: str) -> Identity:
         context = self._context
         context.require_ready()
         check_table(table, context.limits)
         check_key(key, context.limits)
         return context.identify(request)
-
-    def _require_strong(self, table: str) -> None:
-        if self._context.coordinator.tables.consistency(table) is not Consistency.STRONG:
-            raise ApiError(
-                409, "not_strong", f"locks need a strong table; an administrator makes one by PUT /admin/tables/{table}"
-            )
 
     def _holder(self, identity: Identity, key: Key, record: Record) -> Holder:
         """Who holds a lock, for those who find it held; where rules say who may read, for these only."""
@@ -204,7 +204,7 @@ class LockRoutes:
         context, key = self._context, operation.key
         charge = Charge(context.budget.subscriptions, identity.uid)
         charge.take()
-        news = _News(context.hub, key, context.cluster.runtime.clock)
+        news = _News(context.hub, key, context.cluster.runtime.clock, identity.name)
         line = self._lines.setdefault(key, deque())
         line.append(news)
         try:
@@ -239,9 +239,13 @@ class LockRoutes:
 
 
 class _News:
-    """Hears that something has happened to a key."""
+    """Hears that something has happened to a key.
 
-    def __init__(self, hub: Hub, key: Key, clock: Clock) -> None:
+    :ivar who: waits for that, by name.
+    """
+
+    def __init__(self, hub: Hub, key: Key, clock: Clock, who: str) -> None:
+        self.who = who
         self._hub = hub
         self._clock = clock
         self._waiting: Deferred[None] | None = None

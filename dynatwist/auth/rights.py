@@ -6,7 +6,7 @@ service token change; each request then looks one prefix up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from dynatwist.model.access import (
     ALL,
@@ -29,6 +29,7 @@ from dynatwist.model.record import Key
 from dynatwist.requests.tables import Settings, Tables
 
 from .groups import ADMINS, Groups
+from .reasons import Reason, of_grants, of_rules
 from .services import Grant, Services
 from .tokens import Identity, Role
 
@@ -60,6 +61,15 @@ class Access:
             if granted is not None:
                 return granted
         return NOTHING
+
+    @property
+    def granted(self) -> Mapping[str, Granted]:
+        """What is granted, by prefix."""
+        return self._by_prefix
+
+    def prefix_of(self, key: str) -> str | None:
+        """Which prefix decides about a key; ``None`` for none."""
+        return next((key[:length] for length in self._lengths if key[:length] in self._by_prefix), None)
 
 
 EVERYTHING = Access({"": ALL})
@@ -107,6 +117,19 @@ class Rights:
             access = self._found[uid, table] = self._find(identity, uid, table)
         return access
 
+    def reasons(self, identity: Identity, table: str) -> Iterator[Reason]:
+        """Why somebody may do what in a table."""
+        if identity.has_admin_role:
+            yield Reason("administrator", "", "", Scope.ANY)
+        elif self.is_admin(identity):
+            yield Reason(GROUP + ADMINS, "", "", Scope.ANY)
+        elif identity.role is Role.SERVICE:
+            yield from of_grants(self._services.grants(identity), table)
+        else:
+            is_meant = self._is_caller(identity, self._tables.settings(table))
+            rules = in_force(self._rules(table), identity).items()
+            yield from of_rules(rules, identity, lambda principals: _scope(principals, identity, is_meant))
+
     def _find(self, identity: Identity | None, uid: str, table: str) -> Access:
         """The same, when something of the system's has changed; mostly nothing that matters here."""
         if self.is_admin(identity):
@@ -129,12 +152,11 @@ class Rights:
     def _compile(self, identity: Identity | None, table: str) -> Access:
         if identity is not None and identity.role is Role.SERVICE:
             return granted_to_service(self._services.grants(identity), table)
-        settings = self._tables.settings(table)
-        if settings.access is None:
-            rules: Iterable[Rule] = (PUBLIC if self._anonymous_read else USUAL,)
-        else:
-            rules = settings.access
-        return compiled_for(rules, identity, self._is_caller(identity, settings))
+        return compiled_for(self._rules(table), identity, self._is_caller(identity, self._tables.settings(table)))
+
+    def _rules(self, table: str) -> tuple[Rule, ...]:
+        access = self._tables.settings(table).access
+        return access if access is not None else (PUBLIC if self._anonymous_read else USUAL,)
 
     def _is_caller(self, identity: Identity | None, settings: Settings) -> Callable[[str], bool]:
         """Tells of ``user:`` and ``group:`` whether the caller is meant."""
@@ -152,17 +174,24 @@ class Rights:
 
 
 def compiled_for(rules: Iterable[Rule], identity: Identity | None, is_meant: Callable[[str], bool]) -> Access:
-    """What rules grant to somebody, by prefix. Where two rules have one prefix for a caller, the one without
-    ``{user}`` counts, whichever comes first."""
+    """What rules grant to somebody, by prefix."""
     granted: dict[str, Granted] = {}
-    for rule in sorted(rules, key=lambda one: CALLER in one.prefix, reverse=True):
-        prefix = prefix_for(rule.prefix, identity)
-        if prefix is None:
-            continue
+    for prefix, rule in in_force(rules, identity).items():
         scopes = {right: _scope(getattr(rule, right), identity, is_meant) for right in RIGHTS}
         may = May(scopes["create"] is not Scope.NONE, scopes["update"], scopes["delete"])
         granted[prefix] = Granted(scopes["read"], may)
     return Access(granted)
+
+
+def in_force(rules: Iterable[Rule], identity: Identity | None) -> dict[str, Rule]:
+    """The rules that count for somebody, by prefix. Where two rules have one prefix for a caller, the one without
+    ``{user}`` counts, whichever comes first."""
+    found: dict[str, Rule] = {}
+    for rule in sorted(rules, key=lambda one: CALLER in one.prefix, reverse=True):
+        prefix = prefix_for(rule.prefix, identity)
+        if prefix is not None:
+            found[prefix] = rule
+    return found
 
 
 def prefix_for(prefix: str, identity: Identity | None) -> str | None:

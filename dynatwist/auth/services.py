@@ -122,8 +122,12 @@ class Services:
         service = self._agreed.held(number)
         if service is None or not hmac.compare_digest(service.hash, _hash(token)):
             return None
-        until_s = service.expires_ms // 1000 if service.expires_ms else NEVER_S
-        return Identity(NAME_PREFIX + service.name, f"{NAME_PREFIX}{service.name}#{number}", Role.SERVICE, 0, until_s)
+        return _identity(number, service)
+
+    def named(self, name: str) -> list[Identity]:
+        """The tokens that have a name, or this number, as if just shown."""
+        found = [(number, one) for number, one in self._agreed.page("", MOST_VERIFIED) if name in (number, one.name)]
+        return [_identity(number, service) for number, service in found]
 
     def is_current(self, identity: Identity) -> bool:
         """Whether a service token counts, that was verified once."""
@@ -207,6 +211,11 @@ class Services:
 def number_of(identity: Identity) -> str:
     """The number of the token that an identity is of."""
     return identity.uid.rpartition("#")[2]
+
+
+def _identity(number: str, service: Service) -> Identity:
+    until_s = service.expires_ms // 1000 if service.expires_ms else NEVER_S
+    return Identity(NAME_PREFIX + service.name, f"{NAME_PREFIX}{service.name}#{number}", Role.SERVICE, 0, until_s)
 
 
 def _hash(token: str) -> bytes:

@@ -23,7 +23,7 @@ from dynatwist.requests.coordinator import Coordinator
 
 from .agreed import Agreed
 from .passwords import Passwords
-from .services import PREFIX, Services
+from .services import NEVER_S, PREFIX, Services
 from .throttle import ADMINISTRATOR, Attempt, Throttle
 from .tickets import Tickets
 from .tokens import Identity, Role, TokenKeys, Tokens
@@ -281,6 +281,11 @@ class Users:
             raise ApiError(401, "wrong_password", "wrong password")
         attempt.succeeded()
         return self.tokens.issue("admin", ADMIN_UID, 0, Role.ADMIN)
+
+    def named(self, name: str) -> Identity | None:
+        """The user of a name, as if just logged in; ``None`` where there is none."""
+        user = self._find(name)
+        return Identity(name, user.uid, Role.USER, user.generation, NEVER_S) if user is not None else None
 
     def uid_of(self, name: str) -> str:
         """The uid of a user, as known here; empty where there is none of that name."""

@@ -19,6 +19,7 @@ M = TypeVar("M")
 R = TypeVar("R")
 TIMEOUT_S = 1.0
 """For one member to answer, half of what clients are promised."""
+JUST_MET = "has only just been met, and was not asked"
 AN_OLDER_RELEASE = "runs an older release, which cannot be asked"
 _WHY = {NoAnswer.LATE: f"no answer within {TIMEOUT_S:.0f} s", NoAnswer.LOST: "the connection ended"}
 
@@ -56,7 +57,7 @@ class Everybody:
         elif cluster.peers.has_insight(node):
             cluster.links.call(node, message, answered.callback, timeout_s=TIMEOUT_S)
         elif cluster.peers.is_reachable(node):
-            answered.callback(AN_OLDER_RELEASE)
+            answered.callback(JUST_MET if cluster.peers.status_of(node) is None else AN_OLDER_RELEASE)
         else:
             answered.callback("cannot be reached")
         return answered

@@ -16,12 +16,13 @@ from dynatwist.health.verdict import Asked, ClusterSeen
 from dynatwist.membership.members import Peer, State
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.net.messages import ConditionIs
-from dynatwist.requests.everybody import AN_OLDER_RELEASE
+from dynatwist.requests.everybody import AN_OLDER_RELEASE, JUST_MET
 
 from ..shapes.insight import MemberShown, Partitions
 from ..shapes.insight import State as StateShown
 
 T = TypeVar("T")
+NO_MEMBER = "is no member, and was not asked"
 _STATES: dict[State, StateShown] = {
     State.ALIVE: "alive",
     State.SUSPECT: "suspect",
@@ -34,6 +35,7 @@ _STATES: dict[State, StateShown] = {
 class _Node:
     """One of the nodes that are looked at.
 
+    :ivar is_reached: whether it can be asked for records.
     :ivar peer: what gossip says of it; ``None`` for nothing.
     :ivar told: what it says of itself, or why it has not.
     """
@@ -43,13 +45,9 @@ class _Node:
     zone: str
     is_registered: bool
     is_leaving: bool
+    is_reached: bool
     peer: Peer | None
     told: ConditionIs | str
-
-    @property
-    def is_reached(self) -> bool:
-        """Whether it can be asked for records."""
-        return not isinstance(self.told, str) or self.told == AN_OLDER_RELEASE
 
     @property
     def condition(self) -> Condition | None:
@@ -81,12 +79,17 @@ class Looked:
         ids = registry.ids if registry is not None else frozenset()
         for node, one in members.items():
             peer = self._peers.get(node)
-            problem = told.get(node, "was not asked")
-            yield _Node(node, one.address, one.zone, True, node not in ids, peer, problem)
+            heard = told.get(node, JUST_MET)
+            yield _Node(node, one.address, one.zone, True, node not in ids, self._is_reached(node, heard), peer, heard)
         for node, peer in self._peers.items():
             if node not in members and peer.is_up:
-                problem = told.get(node, "is no member, and was not asked")
-                yield _Node(node, f"{peer.host}:{peer.port}", peer.zone, False, False, peer, problem)
+                yield _Node(node, f"{peer.host}:{peer.port}", peer.zone, False, False, False, peer, NO_MEMBER)
+
+    def _is_reached(self, node: bytes, heard: ConditionIs | str) -> bool:
+        """Whether a member is there: it answers, or was not asked and has a link."""
+        if heard in (AN_OLDER_RELEASE, JUST_MET):
+            return self._cluster.peers.is_reachable(node)
+        return not isinstance(heard, str)
 
     def seen(self) -> ClusterSeen:
         """What a verdict is made of."""

@@ -9,7 +9,8 @@ from .parameters import Parameter
 
 CODES: dict[int, dict[str, str]] = {
     400: {
-        "bad_after": "`after` is no id of a conflict.",
+        "ambiguous": "Several service tokens have this name; name one by its id.",
+        "bad_after": "`after` is no id of a conflict, or no number.",
         "bad_causal_token": "`X-Causal-Token` is not what this store gave.",
         "bad_condition": "`If-None-Match` of a write takes only `*`, and `If-Match` an ETag.",
         "bad_expires_at": "The end of a record is no time.",

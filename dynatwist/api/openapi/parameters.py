@@ -86,6 +86,8 @@ PREFIX = _text("prefix", "Only keys that begin with this.")
 AFTER = _text("after", "Only what comes behind this: the last name of the page before, or `next_after`.")
 FROM = _text("from", "A cursor, from where on to tell everything; the head's `Last-Event-ID` counts before it.")
 TICKET = _text("ticket", "What `POST /auth/ticket` gave: for browsers, which cannot send a token here.")
+TABLE = Parameter(name="table", text="Of which table.", schema={"type": "string"}, is_required=True, like="table")
+KEY = Parameter(name="key", text="Of which key.", schema={"type": "string"}, like="key")
 PARTIAL = Parameter(
     name="partial",
     text="Whether to give what there is where no majority of owners can be asked; `missing` names the partitions.",
@@ -164,6 +166,13 @@ def segments(limits: Limits) -> dict[str, Parameter]:
             f"A user's name, 1 to {MAX_USER_CHARS} bytes of UTF-8. `admin`, `ticket`, and names with `#`, a leading "
             "`_` or `service:` are reserved.",
             user,
+            "alice",
+            "bad_user", "reserved_name",
+        ),
+        "principal": _segment(
+            "principal",
+            "A user's name; or `service:NAME`, of a service token, or `service:ID`.",
+            {**names, "maxLength": MAX_USER_CHARS + len("service:")},
             "alice",
             "bad_user", "reserved_name",
         ),

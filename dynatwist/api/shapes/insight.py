@@ -1,6 +1,6 @@
 """What people are shown that look at a whole cluster."""
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta
 
@@ -104,3 +104,114 @@ class History(TypedDict):
     step_s: int
     until_ms: int
     nodes: dict[str, NodeHistory]
+
+
+ScopeName = Literal["none", "own", "any"]
+
+
+class Because(TypedDict):
+    """What gives somebody a right.
+
+    :ivar rule: the principal that a rule names; `grant` of a service token; `administrator`.
+    :ivar prefix: of the keys that it is about.
+    :ivar gives: the right, and whose records.
+    """
+
+    rule: str
+    prefix: str
+    gives: str
+
+
+class PrefixRights(TypedDict):
+    """What somebody may do with the keys that begin with a prefix, and with no longer one of those listed.
+
+    :ivar write: the most of create, update and delete.
+    """
+
+    prefix: str
+    read: ScopeName
+    write: ScopeName
+    create: bool
+    update: ScopeName
+    delete: ScopeName
+    because: list[Because]
+
+
+class Rights(TypedDict):
+    """What somebody may do in a table; with a key, only what decides about that.
+
+    :ivar has_rules: whether the table has rules of its own; else the usual one counts.
+    :ivar read: the most that one of the prefixes gives: nobody's records, one's own, or anybody's.
+    :ivar write: the same, of create, update and delete.
+    :ivar prefixes: by the prefixes of the rules; the longest one that fits a key decides, alone.
+    """
+
+    user: str
+    table: str
+    groups: list[str]
+    is_admin: bool
+    has_rules: bool
+    read: ScopeName
+    write: ScopeName
+    because: list[Because]
+    prefixes: list[PrefixRights]
+
+
+class Waiting(TypedDict):
+    """Somebody who waits for a lock.
+
+    :ivar node: where; each node has a line of its own, and the first ones of all lines try when the lock is free.
+    """
+
+    user: str
+    node: str
+
+
+class Lock(TypedDict):
+    """A lock that is held.
+
+    :ivar version: its fencing number.
+    :ivar waiting: by node, the first in line first.
+    """
+
+    key: str
+    owner: str
+    version: int
+    expires_at: int
+    note: Any
+    waiting: list[Waiting]
+
+
+class Locks(TypedDict):
+    """Some locks in order: records of a strong table that end by themselves and have a note as their value.
+
+    :ivar next_after: what to ask for next; `null` on the last page.
+    :ivar missing: addresses of members that have not said who waits there.
+    """
+
+    table: str
+    locks: list[Lock]
+    next_after: str | None
+    missing: list[str]
+
+
+AuditLine = TypedDict(
+    "AuditLine",
+    {
+        "n": int, "time": str, "node": str, "what": str, "outcome": str, "who": str, "from": str, "on": list[str],
+        "by": str,
+    },
+)  # fmt: skip
+"""A line of the audit log, with its number; what does not apply is empty."""
+
+
+class AuditTail(TypedDict):
+    """The last lines of one node's audit log, in the order in which they were written.
+
+    :ivar is_on: whether there is an audit log; without one there are no lines.
+    :ivar next: what to ask for next by `after`. Numbers begin anew when the node is started.
+    """
+
+    is_on: bool
+    lines: list[AuditLine]
+    next: int

@@ -11,15 +11,17 @@ from msgspec import Meta
 
 from dynatwist.health.condition import Condition
 from dynatwist.history.history import SPANS, SpanName
+from dynatwist.model.flaws import MAX_KEY_CHARS, MAX_OWNER_CHARS, MAX_TABLE_CHARS
 
 from .base import Message
 
 MOST_SERIES = 100
-MOST_WAITING = 1000
-"""Lines of one table that are told of: each has somebody waiting, and people read them."""
+MOST_WAITING, MOST_IN_LINE = 200, 50
+"""Lines of one table that are told of, and who stands in each: people read them."""
 Samples = Annotated[list[float], Meta(max_length=max(span.steps for span in SPANS.values()))]
-Name = Annotated[str, Meta(max_length=100)]
-KeyName = Annotated[str, Meta(max_length=4096)]
+Name = Annotated[str, Meta(max_length=MAX_OWNER_CHARS)]
+KeyName = Annotated[str, Meta(max_length=MAX_KEY_CHARS)]
+Waiting = Annotated[list[Name], Meta(max_length=MOST_IN_LINE)]
 
 
 class AskCondition(Message, frozen=True, tag=80):
@@ -51,10 +53,10 @@ class HistoryIs(Message, frozen=True, tag=83):
 class AskWaiting(Message, frozen=True, tag=84):
     """Who waits at you for locks of a table? Reply `WaitingAre`."""
 
-    table: KeyName
+    table: Annotated[str, Meta(max_length=MAX_TABLE_CHARS)]
 
 
 class WaitingAre(Message, frozen=True, tag=85):
     """Reply: by key, the names of those who wait, the first in line first."""
 
-    lines: Annotated[dict[KeyName, list[Name]], Meta(max_length=MOST_WAITING)]
+    lines: Annotated[dict[KeyName, Waiting], Meta(max_length=MOST_WAITING)]
