@@ -8,6 +8,12 @@ _MODULES = (
     "app", "conflicts", "data", "dom", "format", "live", "locks", "members", "overview", "people", "plot", "secrets",
     "session",
 )  # fmt: skip
+_OF_DATA = (
+    "batch", "creation", "diff", "editor", "json", "keys", "meeting", "progress", "record", "rules", "store", "sweep",
+    "tables", "tail", "transfer",
+)  # fmt: skip
 DASHBOARD = Folder(
-    __name__, {"index.html": HTML, "dashboard.css": CSS} | dict.fromkeys((f"{name}.js" for name in _MODULES), SCRIPT)
+    __name__,
+    {"index.html": HTML, "dashboard.css": CSS}
+    | dict.fromkeys((f"{name}.js" for name in (*_MODULES, *_OF_DATA)), SCRIPT),
 )

@@ -96,6 +96,9 @@ class Reader {
   }
 }
 
+/** Whether a text is JSON; throws a `JsonError` where it is not. */
+export function checkJson(text) { new Reader(text).whole() }
+
 /** Whether a text is a JSON object; throws a `JsonError` where it is not. */
 export function checkObject(text) {
   const reader = new Reader(text)

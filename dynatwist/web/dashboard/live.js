@@ -1,9 +1,118 @@
-/** @module live */
+/** What changes in a table, as it happens: the newest first. @module live */
 
-import {h} from "./dom.js"
+import {field, h, row, table as grid} from "./dom.js"
+import {counted, number} from "./format.js"
+import {sparkline} from "./plot.js"
+import {remember, remembered} from "./tables.js"
+import {MOST_ROWS, Tail} from "./tail.js"
 
 export const title = "Live"
+/** Between two times that rows are added: more often would not be seen. */
+const PAUSE_MS = 150
+const SECOND_MS = 1000
+/** Characters of a value in a row. */
+const SHORT = 200
 
-export async function show(place) {
-  place.append(h("h1", {}, title))
+export async function show(place, page) {
+  const asked = {table: page.query.get("table") ?? "", prefix: page.query.get("prefix") ?? ""}
+  place.append(h("h1", {}, title), where(page, asked))
+  if (asked.table) {
+    remember(page, asked.table)
+    new LiveView(page, asked).show(place)
+  } else {
+    place.append(h("p", {class: "hint"}, "Name a table: what is written there, and what is deleted, is shown as it happens."))
+  }
+}
+
+/** Which table, and what of it. */
+function where(page, {table, prefix}) {
+  const tables = h("datalist", {id: "live-tables"}, remembered(page).map((name) => h("option", {value: name})))
+  const name = h("input", {id: "live-table", value: table, required: true, list: "live-tables", autocomplete: "off", spellcheck: "false"})
+  const begins = h("input", {id: "live-prefix", value: prefix, autocomplete: "off", spellcheck: "false"})
+  return h("form", {class: "bar", onsubmit: (event) => {
+    event.preventDefault()
+    page.go("live", [], {table: name.value, prefix: begins.value, filter: page.query.get("filter") ?? ""})
+  }}, field("Table", name), field("Keys that begin with", begins), h("button", {class: "main"}, "Listen"), tables)
+}
+
+/** The changes of one table. */
+class LiveView {
+  #page
+  #at
+  #tail = new Tail()
+  #state = h("span", {role: "status", class: "live-state"}, "…")
+  #count = h("span", {class: "hint live-count"})
+  #rate = h("span", {class: "rate"})
+  #filter
+  #pause = h("button", {id: "live-pause", "aria-pressed": "false", onclick: () => this.#turn()}, "Pause")
+  #grid = grid("Changes, the newest first", ["Time", "Table", "Key", "What", "Value", "Owner"])
+
+  constructor(page, at) {
+    this.#page = page
+    this.#at = at
+    this.#filter = h("input", {id: "live-filter", type: "search", value: page.query.get("filter") ?? "",
+      spellcheck: "false", autocomplete: "off", oninput: () => this.#choose()})
+    this.#tail.choose(this.#filter.value)
+  }
+
+  show(place) {
+    const clear = h("button", {onclick: () => { this.#tail.clear(); this.#draw(); this.#grid.body.replaceChildren() }}, "Clear")
+    place.append(h("div", {class: "bar"}, field("Only rows with", this.#filter), this.#pause, clear, this.#rate, this.#count,
+      this.#state), this.#grid.box)
+    const timers = [setInterval(() => this.#draw(), PAUSE_MS), setInterval(() => this.#measure(), SECOND_MS)]
+    this.#page.signal.addEventListener("abort", () => timers.forEach(clearInterval), {once: true})
+    this.#measure()
+    this.#listen()
+  }
+
+  async #listen() {
+    const {table, prefix} = this.#at, watch = this.#page.kv.watch(table, {prefix, signal: this.#page.signal})
+    watch.ready.then(() => { this.#state.textContent = "Listening." }, () => {})
+    const isWell = await this.#page.guarded(async () => { for await (const change of watch) this.#tail.add(change) })
+    if (!isWell) this.#state.textContent = "Not listening."
+  }
+
+  #turn() {
+    this.#tail.pause(!this.#tail.isPaused)
+    this.#pause.setAttribute("aria-pressed", String(this.#tail.isPaused))
+    this.#pause.textContent = this.#tail.isPaused ? "Go on" : "Pause"
+    this.#state.textContent = this.#tail.isPaused ? "Paused." : "Listening."
+    this.#draw()
+  }
+
+  #choose() {
+    const filter = this.#filter.value
+    this.#page.note({...this.#at, filter})
+    this.#tail.choose(filter)
+    this.#draw()
+    this.#grid.body.replaceChildren(...this.#tail.rows.reverse().map((one) => this.#row(one)))
+  }
+
+  #draw() {
+    const fresh = this.#tail.take().slice(-MOST_ROWS).reverse().map((one) => this.#row(one)), {body} = this.#grid
+    body.prepend(...fresh)
+    fresh.forEach((item) => item.classList.add("flash"))
+    while (body.rows.length > MOST_ROWS) body.lastChild.remove()
+    const {count, missed, isPaused} = this.#tail
+    this.#count.textContent = isPaused ? `${counted(missed, "change")} came since the pause` : `${counted(count, "change")} so far`
+  }
+
+  #measure() {
+    const {rates} = this.#tail, now = rates.at(-1)
+    this.#tail.tick()
+    this.#rate.replaceChildren(`${number(now)} a second `, sparkline(rates, `Changes a second, of the last minute: now ${now}, at most ${Math.max(...rates)}`))
+  }
+
+  #row({notice, at_ms, table, key, what, value, owner}) {
+    if (notice) return h("tr", {class: "warn"}, h("td", {colspan: 6}, notice))
+    const time = new Date(at_ms), href = this.#page.at("data", [table], {key})
+    return row(h("time", {datetime: time.toISOString(), title: time.toLocaleString()}, clock(time)), h("bdi", {}, table),
+      h("a", {href}, h("bdi", {}, key)), what,
+      h("span", {class: "mono short"}, value.length > SHORT ? `${value.slice(0, SHORT)}…` : value), h("bdi", {}, owner || "–"))
+  }
+}
+
+/** To the millisecond: changes of one second are told apart. */
+function clock(time) {
+  return `${time.toLocaleTimeString([], {hour12: false})}.${String(time.getMilliseconds()).padStart(3, "0")}`
 }

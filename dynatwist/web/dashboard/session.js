@@ -46,7 +46,7 @@ export class Session {
   leave() {
     this.kv = null
     this.name = ""
-    sessionStorage.removeItem(KEPT_AS)
+    sessionStorage.clear() // also what views remember of this user
   }
 }
 
