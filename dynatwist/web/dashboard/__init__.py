@@ -12,8 +12,5 @@ _OF_DATA = (
     "batch", "creation", "diff", "editor", "json", "keys", "meeting", "progress", "record", "rules", "store", "sweep",
     "tables", "tail", "transfer",
 )  # fmt: skip
-DASHBOARD = Folder(
-    __name__,
-    {"index.html": HTML, "dashboard.css": CSS}
-    | dict.fromkeys((f"{name}.js" for name in (*_MODULES, *_OF_DATA)), SCRIPT),
-)
+_SCRIPTS = (f"{name}.js" for name in (*_MODULES, *_OF_DATA))
+DASHBOARD = Folder(__name__, {"index.html": HTML, "dashboard.css": CSS} | dict.fromkeys(_SCRIPTS, SCRIPT))
