@@ -11,6 +11,15 @@ import {read, remove, write} from "./store.js"
 const SECOND_MS = 1000
 const size = (text) => new TextEncoder().encode(text).length
 
+/** Whether a text that was typed is a value as it is held, but for spaces. */
+function isSame(typed, held) {
+  try {
+    return compact(typed) === compact(held)
+  } catch {
+    return false
+  }
+}
+
 export class RecordView {
   #page
   #table
@@ -56,7 +65,7 @@ export class RecordView {
 
   /** Whether something was typed that is not saved. */
   get isEdited() {
-    return this.#held !== null && (this.#editor.text !== indented(this.#held.text) || this.#ttl.value !== "")
+    return this.#held !== null && (this.#ttl.value !== "" || !isSame(this.#editor.text, this.#held.text))
   }
 
   focus() { this.#heading.focus() }

@@ -19,8 +19,8 @@ async function show(box, page, table) {
   const consistency = h("select", {}, ["available", "strong"].map((one) => h("option", {value: one}, one)))
   const ttl = h("input", {type: "number", min: 0, step: 1, required: true})
   const size = h("input", {type: "number", min: 1, step: 1, required: true})
-  const rules = editor({label: "Rules, as JSON", check: checkRules, onchange: (isValid) => { save.disabled = !isValid }})
   const save = h("button", {class: "main"}, "Save settings")
+  const rules = editor({label: "Rules, as JSON", text: "[]", check: checkRules, onchange: (isValid) => { save.disabled = !isValid }})
   const fault = h("p", {class: "error", role: "alert"})
   const fill = (told) => {
     held = told
