@@ -9,7 +9,7 @@ _MODULES = (
     "session",
 )  # fmt: skip
 _OF_DATA = (
-    "batch", "creation", "diff", "editor", "json", "keys", "meeting", "progress", "record", "rules", "store", "sweep",
+    "batch", "creation", "diff", "editor", "json", "keys", "meeting", "order", "progress", "record", "rules", "store", "sweep",
     "tables", "tail", "transfer",
 )  # fmt: skip
 _SCRIPTS = (f"{name}.js" for name in (*_MODULES, *_OF_DATA))

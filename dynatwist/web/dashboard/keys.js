@@ -1,7 +1,8 @@
 /** One page of the keys of a table, as folders or flat, which changes as they do. @module keys */
 
 import {flash, h} from "./dom.js"
-import {compare, names} from "./store.js"
+import {compare} from "./order.js"
+import {names} from "./store.js"
 
 /** Names of a page: as many as one looks through. */
 const PAGE_NAMES = 200

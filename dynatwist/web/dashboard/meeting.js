@@ -13,7 +13,7 @@ import {ago} from "./format.js"
  */
 export function chosen({began, held, wanted, found}) {
   const says = found === null ? "It was deleted meanwhile, or has ended."
-    : `It was changed meanwhile: version ${found.version}, written ${ago(found.timestamp)}, owned by ${found.owner}.`
+    : `It was changed meanwhile: version ${found.version} was written ${ago(found.timestamp)}.`
   const dialog = h("dialog", {class: "wide meeting", "aria-labelledby": "meeting"}, h("form", {method: "dialog"},
     h("h2", {id: "meeting"}, "Somebody else was here"), h("p", {}, says, " Nothing of yours is lost."),
     h("div", {class: "sides"},

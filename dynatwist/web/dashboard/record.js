@@ -86,7 +86,7 @@ export class RecordView {
       const found = await read(this.#page, this.#table, this.#key)
       const isNews = this.#held !== null && found.etag !== this.#held.etag
       if (!this.isEdited) this.#show(found)
-      else if (isNews) this.#tell(found, `It was changed meanwhile: version ${found.version}, by ${found.owner}.`)
+      else if (isNews) this.#tell(found, `It was changed meanwhile, and has version ${found.version} now.`)
       if (isNews) flash(this.#facts)
     } catch (error) {
       if (this.#page.signal.aborted) return
@@ -190,7 +190,8 @@ export class RecordView {
   /** What is typed meets what others wrote: somebody has to choose. */
   async #meet(found) {
     const choice = await chosen({
-      began: indented(this.#held.text), held: found && indented(found.text), wanted: this.#editor.text, found})
+      began: indented(this.#held.text), held: found && indented(found.text), found,
+      wanted: this.#editor.isValid ? indented(this.#editor.text) : this.#editor.text})
     if (choice === "theirs" && found) this.#show(found)
     else if (choice === "theirs") { this.#held = null; this.#absent("It was deleted.") }
     else if (choice === "mine") await this.#store(found?.etag ?? null)

@@ -57,7 +57,7 @@ async function show(box, page, table) {
   h("div", {class: "bar"},
     field("Consistency", consistency, "Can be changed while the table is empty."),
     field("Time to live, seconds", ttl, "Of puts that name none; 0: for ever."),
-    field("Largest value, bytes", size)),
+    field("Largest value, bytes", size, "No more than the nodes take.")),
   h("p", {class: "hint"}, "The rule with the longest prefix that fits a key counts, alone. Principals: user:NAME, "
     + "group:NAME, owner, * (anybody who is logged in), anonymous (to read); {user} in a prefix is the caller's name."),
   rules.box, fault,
