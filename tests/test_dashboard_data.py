@@ -15,6 +15,7 @@ from .real import RealCluster, wait_until
 pytestmark = pytest.mark.processes
 
 SECRET = "a long secret"
+ESCAPE, DOWN = "\ue00c", "\ue015"
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
     "../..",
@@ -179,6 +180,12 @@ def test_folders_lead_to_a_record_that_is_edited_and_flashes_when_others_write(a
     admin.wait_names("new", "old/", "one", "two")
     admin.wait("document.querySelector('.keys .flash')?.innerText === 'new'")
 
+    assert admin.js("document.activeElement.tagName") == "H2", "the record was gone to"
+    admin.browser.press(ESCAPE)
+    admin.wait("document.activeElement.innerText === 'one' && !document.querySelector('.record')")
+    admin.browser.press(DOWN)
+    assert admin.js("document.activeElement.innerText") == "two"
+
     admin.browser.type("#prefix", "o")
     admin.press("Search")
     admin.wait_names("old/", "one")
@@ -272,9 +279,8 @@ def test_a_prefix_is_exported_deleted_and_imported_again(admin, put, read, tmp_p
     assert lines[-1] == {"end": "dynakv-export", "total": 30, "records": {"moved": 30}}
 
     admin.press("Delete all under the prefix…")
-    admin.said("There are 30 keys.")
-    admin.press("Close", "dialog")
-    admin.wait("document.querySelector('dialog .danger')?.disabled")
+    admin.said("Delete 30 keys")
+    admin.wait("document.querySelector('dialog .danger').disabled")
     admin.browser.type("dialog input", "delete")
     admin.press("Delete", "dialog")
     admin.said("30 deleted.")

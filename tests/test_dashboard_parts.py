@@ -32,9 +32,8 @@ def made(chance, depth=0):
     """Some JSON value."""
     kind = chance.randrange(7 if depth < 4 else 5)
     if kind < 5:
-        return [None, True, chance.randrange(-(10**20), 10**20), '\u2028"\\/\n🦄\u0001'[: chance.randrange(9)], ""][
-            kind
-        ]
+        number, text = chance.randrange(-(10**20), 10**20), '\u2028"\\/\n🦄\u0001'[: chance.randrange(9)]
+        return [None, True, number, text, ""][kind]
     if kind == 5:
         return [made(chance, depth + 1) for _ in range(chance.randrange(4))]
     return {f"{number * 7 % 5} \u202e": made(chance, depth + 1) for number in range(chance.randrange(4))}
@@ -117,7 +116,8 @@ def test_the_tail_keeps_so_many_and_counts_what_comes_during_a_pause():
         "tail.js",
         """(() => {
           const tail = new m.Tail()
-          const put = (key) => tail.add({type: "Updated", table: "t", key, record: {value: {}, version: 1, timestamp: 1}})
+          const record = {value: {}, version: 1, timestamp: 1}
+          const put = (key) => tail.add({type: "Updated", table: "t", key, record})
           const seen = []
           for (let number = 0; number < 3 * m.MOST_ROWS; number += 1) put(`k${number}`)
           seen.push(tail.take().at(-1).key, tail.rows.length, tail.rows[0].key)

@@ -37,6 +37,7 @@ export class Keys {
       h("p", {class: "bar"}, this.#first, this.#next))
     this.#first.href = this.#hrefOf({})
     this.#first.hidden = !at.after
+    this.#list.addEventListener("keydown", (event) => this.#walk(event))
   }
 
   /** Read the page anew; what had the focus keeps it. */
@@ -65,6 +66,15 @@ export class Keys {
 
   /** Set the focus to a key, or to the first one. */
   focus(key) { (this.#rows.get(key) ?? this.#rows.values().next().value)?.firstChild.focus() }
+
+  /** Arrow keys, Home and End go from name to name. */
+  #walk(event) {
+    const items = [...this.#list.children], at = items.indexOf(event.target.closest("li"))
+    const to = {ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1}[event.key]
+    if (items[to] === undefined) return
+    event.preventDefault()
+    items[to].firstChild.focus()
+  }
 
   /** A key was written or deleted: it is shown, a little later and together with others. */
   change(key, isDeleted) {

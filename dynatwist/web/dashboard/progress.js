@@ -10,7 +10,7 @@ let begun = 0
  * Do long work, and show how far it is.
  *
  * @param title what is done.
- * @param work gets a `Progress`; what it answers is said at the end.
+ * @param work gets a `Progress`; what it answers is said at the end. If that is `null`, the dialog closes.
  * @returns fulfilled once the dialog was closed.
  */
 export async function worked(title, work) {
@@ -25,7 +25,9 @@ export async function worked(title, work) {
       h("p", {class: "buttons"}, stop, close)))
   const closed = shown(dialog)
   try {
-    says.textContent = await work(progress)
+    const end = await work(progress)
+    if (end === null) dialog.close()
+    else says.textContent = end
   } catch (error) {
     progress.fault(error.message)
     says.textContent = `It ended before it was done. ${says.textContent}`

@@ -14,7 +14,7 @@ const size = (text) => new TextEncoder().encode(text).length
 /** Whether a text that was typed is a value as it is held, but for spaces. */
 function isSame(typed, held) {
   try {
-    return compact(typed) === compact(held)
+    return compact(typed) === held
   } catch {
     return false
   }
@@ -25,6 +25,7 @@ export class RecordView {
   #table
   #key
   #held = null
+  #plain = ""
   #isReading = false
   #isStale = false
   #isSaving = false
@@ -58,6 +59,7 @@ export class RecordView {
         this.#fault, h("p", {class: "buttons"}, this.#delete, this.#revert, this.#save)))
     this.box.addEventListener("keydown", (event) => {
       if ((event.ctrlKey || event.metaKey) && event.key === "s") { event.preventDefault(); this.#store() }
+      else if (event.key === "Escape") onclose()
     })
     const timer = setInterval(() => this.#count(), SECOND_MS)
     page.signal.addEventListener("abort", () => clearInterval(timer), {once: true})
@@ -65,7 +67,7 @@ export class RecordView {
 
   /** Whether something was typed that is not saved. */
   get isEdited() {
-    return this.#held !== null && (this.#ttl.value !== "" || !isSame(this.#editor.text, this.#held.text))
+    return this.#held !== null && (this.#ttl.value !== "" || !isSame(this.#editor.text, this.#plain))
   }
 
   focus() { this.#heading.focus() }
@@ -105,7 +107,7 @@ export class RecordView {
   }
 
   #show(found) {
-    this.#held = found
+    this.#hold(found)
     this.#notice.hidden = true
     this.#fault.textContent = ""
     this.#editor.area.disabled = this.#ttl.disabled = this.#delete.disabled = false
@@ -124,6 +126,11 @@ export class RecordView {
       : "Empty: it has no end, or the table's usual one."
     this.#editor.set(indented(found.text))
     this.#count()
+  }
+
+  #hold(found) {
+    this.#held = found
+    this.#plain = compact(found.text)
   }
 
   /** It is not there; what was typed stays. */
@@ -158,7 +165,7 @@ export class RecordView {
     this.#isSaving = true
     try {
       const condition = etag === null ? {isNew: true} : {etag}, text = compact(this.#editor.text)
-      this.#held = await write(this.#page, this.#table, this.#key, text, {...condition, ttl_s: this.#ttlWanted()})
+      this.#hold(await write(this.#page, this.#table, this.#key, text, {...condition, ttl_s: this.#ttlWanted()}))
       this.#isSaving = false
       this.#ttl.value = ""
       this.#page.say("Saved.")

@@ -16,7 +16,7 @@ export function settings(page, table) {
 async function show(box, page, table) {
   const path = `/admin/tables/${encodeURIComponent(table)}`
   let held = await page.call("GET", path)
-  const consistency = h("select", {}, ["available", "strong"].map((one) => h("option", {value: one}, one)))
+  const consistency = h("select")
   const ttl = h("input", {type: "number", min: 0, step: 1, required: true})
   const size = h("input", {type: "number", min: 1, step: 1, required: true})
   const save = h("button", {class: "main"}, "Save settings")
@@ -24,6 +24,8 @@ async function show(box, page, table) {
   const fault = h("p", {class: "error", role: "alert"})
   const fill = (told) => {
     held = told
+    const kinds = [...new Set(["available", "strong", told.consistency])] // it may be closing just now
+    consistency.replaceChildren(...kinds.map((one) => h("option", {value: one}, one)))
     consistency.value = told.consistency
     ttl.value = told.default_ttl
     size.value = told.max_value

@@ -20,7 +20,7 @@ export async function sweep(page, table, prefix) {
     const found = await countOf(page, table, prefix, progress)
     if (progress.isStopped) return `Stopped after ${counted(found, "key")}. Nothing was deleted.`
     count = found
-    return `There ${found === 1 ? "is" : "are"} ${counted(found, "key")}.`
+    return found ? null : "There are no keys, or none that you may read."
   })
   if (!count) return false
   const isSure = await confirmed({
