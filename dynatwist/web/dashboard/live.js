@@ -9,9 +9,16 @@ import {MOST_ROWS, Tail} from "./tail.js"
 export const title = "Live"
 /** Between two times that rows are added: more often would not be seen. */
 const PAUSE_MS = 150
+/** Of the time, at most, that is spent on adding rows: where many come, they are added less often. */
+const SHARE = 0.25
+/** Rows that flash when they come together: where there are more, all would. */
+const MOST_FLASHES = 40
 const SECOND_MS = 1000
+/** Tables that are offered to choose from: the field takes every other name, too. */
+const MOST_OFFERED = 200
 /** Characters of a value in a row. */
 const SHORT = 200
+const CLOCK = new Intl.DateTimeFormat([], {hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false})
 
 export async function show(place, page) {
   const asked = {table: page.query.get("table") ?? "", prefix: page.query.get("prefix") ?? ""}
@@ -27,6 +34,12 @@ export async function show(place, page) {
 /** Which table, and what of it. */
 function where(page, {table, prefix}) {
   const tables = h("datalist", {id: "live-tables"}, remembered(page).map((name) => h("option", {value: name})))
+  if (page.isAdmin) {
+    page.guarded(async () => {
+      const told = await page.call("GET", `/admin/tables?limit=${MOST_OFFERED}`)
+      tables.replaceChildren(...told.tables.map((one) => h("option", {value: one.name})))
+    })
+  }
   const name = h("input", {id: "live-table", value: table, required: true, list: "live-tables", autocomplete: "off", spellcheck: "false"})
   const begins = h("input", {id: "live-prefix", value: prefix, autocomplete: "off", spellcheck: "false"})
   return h("form", {class: "bar", onsubmit: (event) => {
@@ -59,9 +72,10 @@ class LiveView {
     const clear = h("button", {onclick: () => { this.#tail.clear(); this.#draw(); this.#grid.body.replaceChildren() }}, "Clear")
     place.append(h("div", {class: "bar"}, field("Only rows with", this.#filter), this.#pause, clear, this.#rate, this.#count,
       this.#state), this.#grid.box)
-    const timers = [setInterval(() => this.#draw(), PAUSE_MS), setInterval(() => this.#measure(), SECOND_MS)]
-    this.#page.signal.addEventListener("abort", () => timers.forEach(clearInterval), {once: true})
+    const seconds = setInterval(() => this.#measure(), SECOND_MS)
+    this.#page.signal.addEventListener("abort", () => clearInterval(seconds), {once: true})
     this.#measure()
+    this.#follow()
     this.#listen()
   }
 
@@ -88,10 +102,21 @@ class LiveView {
     this.#grid.body.replaceChildren(...this.#tail.rows.reverse().map((one) => this.#row(one)))
   }
 
+  /** Add what came, and again in a while. */
+  #follow() {
+    const began_ms = performance.now()
+    this.#draw()
+    requestAnimationFrame(() => { // behind it, the rows have been laid out
+      const took_ms = performance.now() - began_ms
+      if (this.#page.signal.aborted) return
+      setTimeout(() => this.#follow(), Math.max(PAUSE_MS, took_ms / SHARE))
+    })
+  }
+
   #draw() {
     const fresh = this.#tail.take().slice(-MOST_ROWS).reverse().map((one) => this.#row(one)), {body} = this.#grid
     body.prepend(...fresh)
-    fresh.forEach((item) => item.classList.add("flash"))
+    if (fresh.length <= MOST_FLASHES) fresh.forEach((item) => item.classList.add("flash"))
     while (body.rows.length > MOST_ROWS) body.lastChild.remove()
     const {count, missed, isPaused} = this.#tail
     this.#count.textContent = isPaused ? `${counted(missed, "change")} came since the pause` : `${counted(count, "change")} so far`
@@ -106,13 +131,8 @@ class LiveView {
   #row({notice, at_ms, table, key, what, value, owner}) {
     if (notice) return h("tr", {class: "warn"}, h("td", {colspan: 6}, notice))
     const time = new Date(at_ms), href = this.#page.at("data", [table], {key})
-    return row(h("time", {datetime: time.toISOString(), title: time.toLocaleString()}, clock(time)), h("bdi", {}, table),
+    return row(h("time", {datetime: time.toISOString(), title: time.toDateString()}, CLOCK.format(time)), h("bdi", {}, table),
       h("a", {href}, h("bdi", {}, key)), what,
       h("span", {class: "mono short"}, value.length > SHORT ? `${value.slice(0, SHORT)}…` : value), h("bdi", {}, owner || "–"))
   }
-}
-
-/** To the millisecond: changes of one second are told apart. */
-function clock(time) {
-  return `${time.toLocaleTimeString([], {hour12: false})}.${String(time.getMilliseconds()).padStart(3, "0")}`
 }

@@ -61,5 +61,6 @@ function recordOf(text) {
 function isUnspeakable(key) { return key === "." || key === ".." }
 
 function requireSpeakable(key) {
-  if (isUnspeakable(key)) throw new Error(`a browser cannot name the key ${key} in a URL; use dynakv put or dynakv delete`)
+  if (!isUnspeakable(key)) return
+  throw new Error(`the path of a URL cannot name the key ${key}; a batch can: POST /TABLE/batch, or an import or delete here`)
 }

@@ -95,6 +95,10 @@ export async function imported(page, table) {
 
 /** One import under way, and what came of its lines. */
 class Import {
+  #page
+  #table
+  #overwrites
+  #progress
   #counts = {written: 0, left: 0, refused: 0}
   #ops = []
   #chars = 0
@@ -104,23 +108,26 @@ class Import {
   #hasHead = false
 
   constructor(page, table, overwrites, progress) {
-    Object.assign(this, {page, table, overwrites, progress})
+    this.#page = page
+    this.#table = table
+    this.#overwrites = overwrites
+    this.#progress = progress
   }
 
   async read(file) {
     let seen = 0
     for await (const line of linesOf(file)) {
-      if (this.progress.isStopped) return `Stopped: ${this.#told()}.`
+      if (this.#progress.isStopped) return `Stopped: ${this.#told()}.`
       seen += line.length + 1
       this.#take(line)
       if (this.#ops.length >= BATCH_LINES || this.#chars >= BATCH_CHARS) {
         await this.#send()
-        this.progress.tell(this.#told(), Math.min(1, seen / file.size))
+        this.#progress.tell(this.#told(), Math.min(1, seen / file.size))
       }
     }
     await this.#send()
     if (this.#hasHead && this.#foot !== this.#records) {
-      this.progress.fault(this.#foot === null ? "The file is cut: its last line is missing."
+      this.#progress.fault(this.#foot === null ? "The file is cut: its last line is missing."
         : `The file is damaged: it has ${this.#records} records, and ${this.#foot} by its last line.`)
     }
     return `${this.#told()}.`
@@ -158,7 +165,7 @@ class Import {
     const ttl_s = ends === null ? null : Math.ceil((ends - Date.now()) / 1000)
     if (ttl_s !== null && !(ttl_s > 0)) { this.#counts.left += 1; return } // it has ended
     const text = value.startsWith("{") ? compact(value) : `{"value":${compact(value)}}`
-    this.#ops.push({op: "put", key, text, ttl_s, isNew: !this.overwrites, line: this.#line})
+    this.#ops.push({op: "put", key, text, ttl_s, isNew: !this.#overwrites, line: this.#line})
     this.#chars += text.length
   }
 
@@ -167,7 +174,7 @@ class Import {
     this.#ops = []
     this.#chars = 0
     if (!ops.length) return
-    const outcomes = await batch(this.page, this.table, ops)
+    const outcomes = await batch(this.#page, this.#table, ops)
     outcomes.forEach(({status, error}, at) => {
       if (status < 400) this.#counts.written += 1
       else if (status === 412 && ops[at].isNew) this.#counts.left += 1
@@ -177,7 +184,7 @@ class Import {
 
   #refuse(text) {
     this.#counts.refused += 1
-    this.progress.fault(text)
+    this.#progress.fault(text)
   }
 }
 
