@@ -39,16 +39,44 @@ def made(chance, depth=0):
     return {f"{number * 7 % 5} \u202e": made(chance, depth + 1) for number in range(chance.randrange(4))}
 
 
-def test_json_is_laid_out_and_stays_as_it_was_written():
+def test_json_stays_as_it_was_written():
     chance = random.Random(SEED)
     values = [made(chance) for _ in range(200)]
     texts = [json.dumps(value, indent=chance.choice([None, 1, 7])) for value in values]
-    shown = evaluated("json.js", "given.map((text) => [m.indented(text), m.compact(text)])", texts)
-    for value, (indented, compact) in zip(values, shown, strict=True):
-        assert indented == json.dumps(value, indent=2)
+    for value, compact in zip(values, evaluated("json.js", "given.map(m.compact)", texts), strict=True):
         assert compact == json.dumps(value, separators=(",", ":"))
     digits = '{"10": 1.10, "2": 1e400, "a": -0.0, "big": 12345678901234567890}'
     assert evaluated("json.js", "m.compact(given)", digits) == digits.replace(" ", "")
+
+
+LAID_OUT = """{
+  "rows": [
+    {"id": 0, "name": "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnn", "more": "mmmmmmmmm"},
+    {"id": 1, "name": "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnn", "more": "mmmmmmmmm"}
+  ],
+  "few": {"a": [1, 2]},
+  "many": [
+    100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114,
+    115, 116, 117, 118, 119
+  ],
+  "none": {}
+}"""
+
+
+def test_json_is_laid_out_for_people():
+    chance = random.Random(SEED)
+    values = [made(chance) for _ in range(200)]
+    once, twice = evaluated(
+        "layout.js",
+        "[given.map((text) => m.indented(text)), given.map((text) => m.indented(m.indented(text)))]",
+        [json.dumps(value) for value in values],
+    )
+    assert once == twice
+    for value, text in zip(values, once, strict=True):
+        assert json.loads(text) == value
+    rows = [{"id": number, "name": "n" * 30, "more": "m" * 9} for number in range(2)]
+    value = {"rows": rows, "few": {"a": [1, 2]}, "many": list(range(100, 120)), "none": {}}
+    assert evaluated("layout.js", "m.indented(JSON.stringify(given))", value) == LAID_OUT
 
 
 def test_what_is_json_is_what_the_browser_takes():
@@ -104,6 +132,10 @@ def test_differences_make_the_one_text_of_the_other():
         assert "\n".join(one["line"] for one in lines if one["sign"] != "-") == after
     kept = evaluated("diff.js", "m.differences('a\\nb\\nc', 'a\\nx\\nc')")
     assert [one["sign"] for one in kept] == [" ", "-", "+", " "]
+    lines = "m.shortened(m.differences(given.join('\\n'), given.with(20, 'x').join('\\n')))"
+    shown = evaluated("diff.js", lines, [str(number) for number in range(50)])
+    told = ["17 equal lines", "17", "18", "19", "20", "x", "21", "22", "23", "26 equal lines"]
+    assert [one["line"] for one in shown] == told
 
 
 def test_keys_are_ordered_by_code_points():

@@ -9,8 +9,8 @@ _MODULES = (
     "session",
 )  # fmt: skip
 _OF_DATA = (
-    "batch", "creation", "diff", "editor", "json", "keys", "meeting", "order", "progress", "record", "rules", "store",
-    "sweep", "tables", "tail", "transfer",
+    "batch", "creation", "diff", "editor", "json", "keys", "layout", "meeting", "order", "progress", "record", "rules",
+    "store", "sweep", "tables", "tail", "transfer",
 )  # fmt: skip
 _SCRIPTS = (f"{name}.js" for name in (*_MODULES, *_OF_DATA))
 DASHBOARD = Folder(__name__, {"index.html": HTML, "dashboard.css": CSS} | dict.fromkeys(_SCRIPTS, SCRIPT))

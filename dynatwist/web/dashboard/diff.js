@@ -1,7 +1,10 @@
 /** What differs between two texts, line by line. @module diff */
 
 import {h} from "./dom.js"
+import {counted} from "./format.js"
 
+/** Equal lines that are shown beside those that differ. */
+const CONTEXT = 3
 /** Of the table that is filled; larger texts are shown as taken away and put in as a whole. */
 const MOST_CELLS = 4_000_000
 
@@ -42,7 +45,7 @@ function between(old, fresh) {
 
 function signed(sign, lines) { return lines.map((line) => ({sign, line})) }
 
-const TAGS = {"-": "del", "+": "ins", " ": "span"}
+const TAGS = {"-": "del", "+": "ins", " ": "span", "…": "span"}
 
 /** Both texts as one, with what was taken away and what was put in; `title` says which they are. */
 export function shownDifference(title, before, after) {
@@ -50,5 +53,21 @@ export function shownDifference(title, before, after) {
   const isSame = lines.every(({sign}) => sign === " ")
   return h("section", {class: "diff", "aria-label": title}, h("h3", {}, title),
     isSame ? h("p", {class: "hint"}, "No difference.") : null,
-    h("pre", {tabindex: 0}, lines.map(({sign, line}) => h(TAGS[sign], {}, `${sign} ${line}\n`))))
+    h("pre", {tabindex: 0}, shortened(lines).map(({sign, line}) => h(TAGS[sign], {}, `${sign} ${line}\n`))))
+}
+
+/** Without equal lines that are far from all that differs; a line says how many they are. */
+export function shortened(lines) {
+  const isNear = new Uint8Array(lines.length)
+  lines.forEach(({sign}, at) => {
+    if (sign !== " ") isNear.fill(1, Math.max(0, at - CONTEXT), at + CONTEXT + 1)
+  })
+  const found = []
+  for (let at = 0; at < lines.length; at += 1) {
+    const begun = at
+    while (at < lines.length && !isNear[at]) at += 1
+    if (at > begun) found.push({sign: "…", line: counted(at - begun, "equal line")})
+    if (at < lines.length) found.push(lines[at])
+  }
+  return found
 }

@@ -1,7 +1,8 @@
 /** A field for JSON that says as one types what is wrong, and where. @module editor */
 
 import {h} from "./dom.js"
-import {JsonError, checkObject, indented} from "./json.js"
+import {JsonError, checkObject} from "./json.js"
+import {indented} from "./layout.js"
 
 let made = 0
 

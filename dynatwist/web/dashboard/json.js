@@ -118,24 +118,16 @@ export function members(text) {
   return found
 }
 
-/** The same value with a member a line, for people. */
-export function indented(text) {
-  const pieces = []
-  let before = ""
-  new Reader(text, (token, depth) => {
-    const isEnd = token === "}" || token === "]"
-    if (isEnd ? before !== "{" && before !== "[" : before === "{" || before === "[" || before === ",") {
-      pieces.push("\n", "  ".repeat(depth))
-    }
-    pieces.push(token === ":" ? ": " : token)
-    before = token
-  }).whole()
-  return pieces.join("")
-}
-
 /** The same value without spaces, as it is sent. */
 export function compact(text) {
-  const pieces = []
-  new Reader(text, (token) => pieces.push(token)).whole()
-  return pieces.join("")
+  const found = []
+  new Reader(text, (token) => found.push(token)).whole()
+  return found.join("")
+}
+
+/** All that a text is made of but spaces: `{token, depth}`, in how many lists and objects. */
+export function tokensOf(text) {
+  const found = []
+  new Reader(text, (token, depth) => found.push({token, depth})).whole()
+  return found
 }

@@ -3,6 +3,7 @@
 import {confirmed, field, h} from "./dom.js"
 import {editor} from "./editor.js"
 import {JsonError, checkJson} from "./json.js"
+import {indented} from "./layout.js"
 
 const FIELDS = ["prefix", "read", "create", "update", "delete", "write"]
 
@@ -29,7 +30,7 @@ async function show(box, page, table) {
     consistency.value = told.consistency
     ttl.value = told.default_ttl
     size.value = told.max_value
-    rules.set(lines(told.access))
+    rules.set(indented(JSON.stringify(told.access)))
   }
   const attempt = async (said, work) => {
     fault.textContent = ""
@@ -66,9 +67,6 @@ async function show(box, page, table) {
   h("p", {class: "buttons"}, h("button", {type: "button", onclick: reset}, "Take all settings back"), save)))
   fill(held)
 }
-
-/** A rule a line, so that many are read at a glance. */
-function lines(rules) { return `[\n${rules.map((rule) => `  ${JSON.stringify(rule)}`).join(",\n")}\n]` }
 
 /** What can be seen of rules without asking a node. */
 function checkRules(text) {
