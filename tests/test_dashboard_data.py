@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from urllib.parse import quote
 
 import pytest
@@ -71,11 +72,7 @@ class Dashboard:
 
     def open(self, name):
         """Click on a key."""
-        chosen = (
-            f"[...document.querySelectorAll('.keys .names a')].find((one) => one.textContent === {json.dumps(name)})"
-        )
-        self.wait(chosen)
-        self.browser.script(f"{chosen}.click()")
+        self.press(name, ".keys", "a")
 
     def wait_record(self, value):
         wait_until(lambda: self.value() == value, what=f"a record with {value}, and not {self.value()}")
@@ -91,13 +88,12 @@ class Dashboard:
             "area.dispatchEvent(new Event('input'))"
         )
 
-    def press(self, text, within="body"):
-        """Click the button that says so."""
-        button = (
-            f"[...document.querySelectorAll('{within} button')].find((one) => one.textContent === {json.dumps(text)})"
-        )
-        self.wait(f"{button} && !{button}.disabled")
-        self.browser.script(f"{button}.click()")
+    def press(self, text, within="body", kind="button:enabled:not([hidden])"):
+        """Click what says so, once that can be done."""
+        all_of = f"[...document.querySelectorAll({json.dumps(f'{within} {kind}')})]"
+        found = f"{all_of}.find((one) => one.textContent === {json.dumps(text)})"
+        self.wait(found)
+        self.browser.script(f"{found}.click()")
 
     def said(self, text):
         self.wait(f"document.querySelector('main, dialog') && document.body.innerText.includes({json.dumps(text)})")
@@ -231,7 +227,16 @@ def test_a_record_is_made_lives_for_a_time_and_is_deleted(admin, read):
     admin.browser.type("dialog input[type=number]", "300")
     admin.press("Save", "dialog")
     admin.wait_record({"n": 1})
-    admin.wait("/^in [45] min|^in 2\\d\\d s/.test([...document.querySelectorAll('.facts dd')].at(-1).textContent)")
+    ends = "[...document.querySelectorAll('.facts dd')].at(-1).textContent"
+    first = admin.wait(f"/^in 4 min \\d+ s/.test({ends}) && {ends}")
+    admin.wait(f"/^in 4 min \\d+ s/.test({ends}) && {ends} !== {json.dumps(first)}")
+    admin.edit('{"n": 2}')
+    admin.browser.click("#nav a[href='#/live']")
+    admin.said("Not saved yet")
+    admin.press("Cancel", "dialog")
+    admin.press("Save", ".record")
+    admin.wait("document.querySelector('.facts').innerText.includes('Version\\n2')")
+    assert admin.js(ends).startswith("in 4 min"), "it keeps its end"
     admin.press("New record")
     admin.browser.type("#new-key", "first")
     admin.edit("{}", "dialog")
@@ -300,6 +305,22 @@ def test_a_prefix_is_exported_deleted_and_imported_again(admin, put, read, tmp_p
     admin.press("Close", "dialog")
     wait_until(lambda: len(admin.names()) == 29)
     assert read("moved", "a/08") == {"n": 8, "price": 1.1}
+
+    admin.go_to_table("moved", prefix="a/2")
+    wait_until(lambda: len(admin.names()) == 10)
+    admin.press("Export what is shown")
+    admin.said("10 records exported.")
+    admin.press("Close", "dialog")
+    put("moved", "c", {"was": 1})
+    file.write_text(f'{{"key": "c", "value": 5, "expires_at": {1000 * time.time() + 60_000:.0f}}}\n{{"key": "d"}}\n')
+    admin.press("Import")
+    admin.browser.type("dialog input[type=file]", str(file))
+    admin.browser.click("dialog input[type=checkbox]")
+    admin.press("Import", "dialog")
+    admin.said("1 written, 0 left as they are, 1 refused.")
+    admin.said('Line 2: it has no "value"')
+    admin.press("Close", "dialog")
+    assert read("moved", "c") == {"value": 5}
 
 
 def test_settings_are_shown_checked_and_set(admin, cluster):
@@ -373,6 +394,12 @@ def test_a_user_sees_what_is_theirs_and_errors_in_place(browser, cluster, put):
     assert page.js("document.querySelector('.settings')") is None
     page.go_to_table("mixed", key="alices")
     page.said("the key belongs to another user")
+    page.go("live", table="mixed")
+    page.wait("document.querySelector('.live-state')?.textContent === 'Listening.'")
+    put("mixed", "alices", {"n": 3}, "")
+    assert one.put("mixed", "bobs", {"n": 4}, bob).status == 201
+    page.wait("document.querySelector('.live tbody').innerText.includes('bobs')")
+    assert "alices" not in browser.text(".live tbody")
     page.go("data", "_users")
     page.wait("document.querySelector('#trouble').innerText.includes('system')")
     page.go("data")

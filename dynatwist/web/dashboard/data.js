@@ -45,7 +45,8 @@ class TableView {
     place.append(this.#trail(), this.#bar(), this.#actions(), page.isAdmin ? settings(page, this.#table) : "",
       h("div", {class: "split"}, this.#keys.box, this.#side))
     remember(page, this.#table)
-    addEventListener("beforeunload", (event) => { if (this.#record?.isEdited) event.preventDefault() }, {signal: page.signal})
+    addEventListener("beforeunload", (event) => { if (this.#record?.view.isEdited) event.preventDefault() }, {signal: page.signal})
+    document.addEventListener("click", (event) => this.#leave(event), {signal: page.signal})
     const watch = page.kv.watch(this.#table, {prefix: key?.startsWith(this.#at.prefix) ?? true ? this.#at.prefix : "",
       signal: page.signal})
     this.#follow(watch)
@@ -101,6 +102,15 @@ class TableView {
     this.#keys.mark(null)
     this.#page.note(this.#url)
     this.#keys.focus(key)
+  }
+
+  /** A link was clicked that leads elsewhere in the dashboard: what is not saved would be lost. */
+  async #leave(event) {
+    const link = event.target.closest("a[href^='#/']")
+    const isElsewhere = event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey // in another tab
+    if (link === null || isElsewhere || !this.#record?.view.isEdited) return
+    event.preventDefault()
+    if (await this.#mayLeave()) location.hash = link.hash
   }
 
   async #mayLeave() {

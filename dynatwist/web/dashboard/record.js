@@ -3,7 +3,7 @@
 import {NotFound, PreconditionFailed} from "/client/dynakv.js"
 import {confirmed, flash, h} from "./dom.js"
 import {editor} from "./editor.js"
-import {ago, bytes, moment, span} from "./format.js"
+import {ago, bytes, moment} from "./format.js"
 import {compact} from "./json.js"
 import {indented} from "./layout.js"
 import {chosen} from "./meeting.js"
@@ -11,6 +11,14 @@ import {read, remove, write} from "./store.js"
 
 const SECOND_MS = 1000
 const size = (text) => new TextEncoder().encode(text).length
+
+/** How long until then, in the two units that matter: `4 min 12 s`. */
+function countdown(ms) {
+  const left_s = Math.ceil(ms / SECOND_MS), [d, h, min, s] = [left_s / 86400, left_s / 3600 % 24, left_s / 60 % 60, left_s % 60].map(Math.floor)
+  if (d) return `${d} d ${h} h`
+  if (h) return `${h} h ${min} min`
+  return min ? `${min} min ${s} s` : `${s} s`
+}
 
 /** Whether a text that was typed is a value as it is held, but for spaces. */
 function isSame(typed, held) {
@@ -150,7 +158,7 @@ export class RecordView {
   #count() {
     const ends = this.#held?.expires_at
     this.#ends.textContent = this.#held?.ephemeral ? "with the connection that holds it" : !ends ? "never"
-      : ends > Date.now() ? `in ${span((ends - Date.now()) / 1000)}, ${moment(ends)}` : "any moment"
+      : ends > Date.now() ? `in ${countdown(ends - Date.now())}, ${moment(ends)}` : "any moment"
   }
 
   #settle() {
