@@ -27,7 +27,8 @@ export async function created(page, table, prefix) {
       save.disabled = false
     }
   }
-  const dialog = h("dialog", {class: "wide", "aria-labelledby": "creation"}, h("form", {method: "dialog", onsubmit: attempt},
+  const attributes = {class: "wide", "aria-labelledby": "creation"}
+  const dialog = h("dialog", attributes, h("form", {method: "dialog", onsubmit: attempt},
     h("h2", {id: "creation"}, "New record in ", h("bdi", {}, table)),
     field("Key", key, "Up to 1,024 bytes; / is a character like others, and makes folders here."),
     value.box, field("Time to live, seconds", ttl, "Empty: it has no end, or the table's usual one."), fault,

@@ -45,8 +45,9 @@ class TableView {
     place.append(this.#trail(), this.#bar(), this.#actions(), page.isAdmin ? settings(page, this.#table) : "",
       h("div", {class: "split"}, this.#keys.box, this.#side))
     remember(page, this.#table)
-    addEventListener("beforeunload", (event) => { if (this.#record?.view.isEdited) event.preventDefault() }, {signal: page.signal})
-    document.addEventListener("click", (event) => this.#leave(event), {signal: page.signal})
+    const {signal} = page
+    addEventListener("beforeunload", (event) => { if (this.#record?.view.isEdited) event.preventDefault() }, {signal})
+    document.addEventListener("click", (event) => this.#leave(event), {signal})
     const watch = page.kv.watch(this.#table, {prefix: key?.startsWith(this.#at.prefix) ?? true ? this.#at.prefix : "",
       signal: page.signal})
     this.#follow(watch)
@@ -132,15 +133,18 @@ class TableView {
     const parts = separator ? prefix.split(separator).slice(0, -1) : []
     const folders = parts.map((part, at) => {
       const folder = parts.slice(0, at + 1).map((one) => one + separator).join("")
-      return [" ", h("a", {href: page.at("data", [this.#table], {...this.#url, prefix: folder, after: ""})}, h("bdi", {}, part + separator))]
+      const href = page.at("data", [this.#table], {...this.#url, prefix: folder, after: ""})
+      return [" ", h("a", {href}, h("bdi", {}, part + separator))]
     })
     return h("h1", {class: "trail"}, h("a", {href: page.at("data")}, "Data"), " › ",
-      h("a", {href: page.at("data", [this.#table], {sep: this.#url.sep})}, h("bdi", {}, this.#table)), folders.length ? " › " : null, folders)
+      h("a", {href: page.at("data", [this.#table], {sep: this.#url.sep})}, h("bdi", {}, this.#table)),
+      folders.length ? " › " : null, folders)
   }
 
   #bar() {
     const {separator} = this.#at, page = this.#page
-    const prefix = h("input", {id: "prefix", type: "search", value: this.#at.prefix, spellcheck: "false", autocomplete: "off"})
+    const prefix = h("input", {
+      id: "prefix", type: "search", value: this.#at.prefix, spellcheck: "false", autocomplete: "off"})
     const search = h("form", {class: "bar", role: "search", onsubmit: (event) => {
       event.preventDefault()
       page.go("data", [this.#table], {...this.#url, prefix: prefix.value, after: ""})

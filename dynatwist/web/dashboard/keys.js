@@ -163,7 +163,8 @@ export class Keys {
 
   #row(name) {
     const {prefix, separator, after} = this.#at
-    const text = h("bdi", {}, name.slice(folderOf(prefix, separator).length) || name) // a key may be called as its folder
+    const last = name.slice(folderOf(prefix, separator).length)
+    const text = h("bdi", {}, last || name) // a key may be called as its folder
     if (this.#isFolder(name)) {
       const href = this.#page.at("data", [this.#at.table], {prefix: name, sep: separator})
       return h("li", {}, h("a", {href, class: "folder"}, h("span", {"aria-hidden": "true"}, "▸ "), text,

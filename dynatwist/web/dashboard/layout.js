@@ -1,4 +1,8 @@
-/** JSON for people: a member a line, but lists and objects that fit one line in one, so that much is seen at once. @module layout */
+/**
+ * JSON for people: a member a line, but lists and objects that fit one line in one, so that much is seen at once.
+ *
+ * @module layout
+ */
 
 import {tokensOf} from "./json.js"
 

@@ -18,7 +18,9 @@ const SECOND_MS = 1000
 const MOST_OFFERED = 200
 /** Characters of a value in a row. */
 const SHORT = 200
-const CLOCK = new Intl.DateTimeFormat([], {hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false})
+/** To the millisecond: changes of one second are told apart. */
+const CLOCK = new Intl.DateTimeFormat([], {
+  hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false})
 
 export async function show(place, page) {
   const asked = {table: page.query.get("table") ?? "", prefix: page.query.get("prefix") ?? ""}
@@ -27,7 +29,8 @@ export async function show(place, page) {
     remember(page, asked.table)
     new LiveView(page, asked).show(place)
   } else {
-    place.append(h("p", {class: "hint"}, "Name a table: what is written there, and what is deleted, is shown as it happens."))
+    const hint = "Name a table: what is written there, and what is deleted, is shown as it happens."
+    place.append(h("p", {class: "hint"}, hint))
   }
 }
 
@@ -40,7 +43,8 @@ function where(page, {table, prefix}) {
       tables.replaceChildren(...told.tables.map((one) => h("option", {value: one.name})))
     })
   }
-  const name = h("input", {id: "live-table", value: table, required: true, list: "live-tables", autocomplete: "off", spellcheck: "false"})
+  const name = h("input", {
+    id: "live-table", value: table, required: true, list: "live-tables", autocomplete: "off", spellcheck: "false"})
   const begins = h("input", {id: "live-prefix", value: prefix, autocomplete: "off", spellcheck: "false"})
   return h("form", {class: "bar", onsubmit: (event) => {
     event.preventDefault()
@@ -69,9 +73,9 @@ class LiveView {
   }
 
   show(place) {
-    const clear = h("button", {onclick: () => { this.#tail.clear(); this.#draw(); this.#grid.body.replaceChildren() }}, "Clear")
-    place.append(h("div", {class: "bar"}, field("Only rows with", this.#filter), this.#pause, clear, this.#rate, this.#count,
-      this.#state), this.#grid.box)
+    const clear = h("button", {onclick: () => this.#clear()}, "Clear")
+    place.append(h("div", {class: "bar"}, field("Only rows with", this.#filter), this.#pause, clear,
+      this.#rate, this.#count, this.#state), this.#grid.box)
     const seconds = setInterval(() => this.#measure(), SECOND_MS)
     this.#page.signal.addEventListener("abort", () => clearInterval(seconds), {once: true})
     this.#measure()
@@ -92,6 +96,12 @@ class LiveView {
     this.#pause.textContent = this.#tail.isPaused ? "Go on" : "Pause"
     this.#state.textContent = this.#tail.isPaused ? "Paused." : "Listening."
     this.#draw()
+  }
+
+  #clear() {
+    this.#tail.clear()
+    this.#draw()
+    this.#grid.body.replaceChildren()
   }
 
   #choose() {
@@ -119,20 +129,24 @@ class LiveView {
     if (fresh.length <= MOST_FLASHES) fresh.forEach((item) => item.classList.add("flash"))
     while (body.rows.length > MOST_ROWS) body.lastChild.remove()
     const {count, missed, isPaused} = this.#tail
-    this.#count.textContent = isPaused ? `${counted(missed, "change")} came since the pause` : `${counted(count, "change")} so far`
+    this.#count.textContent = isPaused
+      ? `${counted(missed, "change")} came since the pause` : `${counted(count, "change")} so far`
   }
 
   #measure() {
     const {rates} = this.#tail, now = rates.at(-1)
     this.#tail.tick()
-    this.#rate.replaceChildren(`${number(now)} a second `, sparkline(rates, `Changes a second, of the last minute: now ${now}, at most ${Math.max(...rates)}`))
+    const label = `Changes a second, of the last minute: now ${now}, at most ${Math.max(...rates)}`
+    this.#rate.replaceChildren(`${number(now)} a second `, sparkline(rates, label))
   }
 
   #row({notice, at_ms, table, key, what, value, owner}) {
     if (notice) return h("tr", {class: "warn"}, h("td", {colspan: 6}, notice))
     const time = new Date(at_ms), href = this.#page.at("data", [table], {key})
-    return row(h("time", {datetime: time.toISOString(), title: time.toDateString()}, CLOCK.format(time)), h("bdi", {}, table),
+    const short = value.length > SHORT ? `${value.slice(0, SHORT)}…` : value
+    return row(
+      h("time", {datetime: time.toISOString(), title: time.toDateString()}, CLOCK.format(time)), h("bdi", {}, table),
       h("a", {href}, h("bdi", {}, key)), what,
-      h("span", {class: "mono short"}, value.length > SHORT ? `${value.slice(0, SHORT)}…` : value), h("bdi", {}, owner || "–"))
+      h("span", {class: "mono short"}, short), h("bdi", {}, owner || "–"))
   }
 }

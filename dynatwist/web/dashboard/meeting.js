@@ -7,7 +7,8 @@ import {ago} from "./format.js"
 /**
  * Show three texts, and let somebody choose.
  *
- * @param began what was there when editing began; `held` what is there now, `null` for nothing; `wanted` what was typed.
+ * @param began what was there when editing began; `held` what is there now, `null` for nothing; `wanted` what was
+ *     typed.
  * @param found the record that is held, or `null`.
  * @returns `theirs`, `mine`, or an empty text to go on editing.
  */

@@ -20,7 +20,8 @@ export async function worked(title, work) {
   const stop = h("button", {type: "button", onclick: () => { progress.isStopped = true; stop.disabled = true }}, "Stop")
   const close = h("button", {class: "main", value: "close", hidden: true}, "Close")
   const progress = new Progress(bar, says, faults)
-  const dialog = h("dialog", {"aria-labelledby": name, oncancel: (event) => { if (close.hidden) event.preventDefault() }},
+  const oncancel = (event) => { if (close.hidden) event.preventDefault() } // it is stopped by its button
+  const dialog = h("dialog", {"aria-labelledby": name, oncancel},
     h("form", {method: "dialog"}, h("h2", {id: name}, title), bar, says, faults,
       h("p", {class: "buttons"}, stop, close)))
   const closed = shown(dialog)

@@ -14,10 +14,10 @@ const size = (text) => new TextEncoder().encode(text).length
 
 /** How long until then, in the two units that matter: `4 min 12 s`. */
 function countdown(ms) {
-  const left_s = Math.ceil(ms / SECOND_MS), [d, h, min, s] = [left_s / 86400, left_s / 3600 % 24, left_s / 60 % 60, left_s % 60].map(Math.floor)
-  if (d) return `${d} d ${h} h`
-  if (h) return `${h} h ${min} min`
-  return min ? `${min} min ${s} s` : `${s} s`
+  const left_s = Math.ceil(ms / SECOND_MS), whole = Math.floor
+  if (left_s >= 86400) return `${whole(left_s / 86400)} d ${whole(left_s / 3600) % 24} h`
+  if (left_s >= 3600) return `${whole(left_s / 3600)} h ${whole(left_s / 60) % 60} min`
+  return left_s >= 60 ? `${whole(left_s / 60)} min ${left_s % 60} s` : `${left_s} s`
 }
 
 /** Whether a text that was typed is a value as it is held, but for spaces. */
@@ -111,8 +111,11 @@ export class RecordView {
   change({type, reason}) {
     if (this.#isSaving) return // it is read again when it is saved
     if (type !== "Deleted") this.#page.guarded(() => this.load())
-    else if (this.isEdited) this.#tell(null, `It was deleted meanwhile${reason === "expired" ? ": its time was over" : ""}.`)
-    else this.#absent(reason === "expired" ? "Its time was over: it is not there any more." : "It was deleted.")
+    else {
+      const text = reason === "expired" ? "Its time was over: it is not there any more." : "It was deleted meanwhile."
+      if (this.isEdited) this.#tell(null, text)
+      else this.#absent(text)
+    }
   }
 
   #show(found) {
@@ -121,10 +124,12 @@ export class RecordView {
     this.#fault.textContent = ""
     this.#editor.area.disabled = this.#ttl.disabled = this.#delete.disabled = false
     this.#ttl.value = ""
-    const clock = Object.entries(found.vector_clock).map(([writer, number]) => h("div", {class: "mono"}, `${writer}: ${number}`))
+    const clock = Object.entries(found.vector_clock)
+      .map(([writer, number]) => h("div", {class: "mono"}, `${writer}: ${number}`))
+    const written = `${moment(found.timestamp)} (${ago(found.timestamp)})`
     const facts = [
       ["Owner", h("bdi", {}, found.owner)], ["Version", found.version],
-      ["Written", h("span", {title: new Date(found.timestamp).toISOString()}, `${moment(found.timestamp)} (${ago(found.timestamp)})`)],
+      ["Written", h("span", {title: new Date(found.timestamp).toISOString()}, written)],
       ["Size of the value", bytes(size(found.text))],
       ["ETag", h("span", {class: "mono"}, found.etag)], ["Clock", clock],
     ]

@@ -21,7 +21,8 @@ async function show(box, page, table) {
   const ttl = h("input", {type: "number", min: 0, step: 1, required: true})
   const size = h("input", {type: "number", min: 1, step: 1, required: true})
   const save = h("button", {class: "main"}, "Save settings")
-  const rules = editor({label: "Rules, as JSON", text: "[]", check: checkRules, onchange: (isValid) => { save.disabled = !isValid }})
+  const onchange = (isValid) => { save.disabled = !isValid }
+  const rules = editor({label: "Rules, as JSON", text: "[]", check: checkRules, onchange})
   const fault = h("p", {class: "error", role: "alert"})
   const fill = (told) => {
     held = told
@@ -44,7 +45,8 @@ async function show(box, page, table) {
   const changed = () => {
     const wanted = {consistency: consistency.value, access: JSON.parse(rules.text), default_ttl: Number(ttl.value),
       max_value: Number(size.value)}
-    return Object.fromEntries(Object.entries(wanted).filter(([name, one]) => JSON.stringify(one) !== JSON.stringify(held[name])))
+    const isOther = ([name, one]) => JSON.stringify(one) !== JSON.stringify(held[name])
+    return Object.fromEntries(Object.entries(wanted).filter(isOther))
   }
   const reset = async () => {
     const isSure = await confirmed({title: `Take back all settings of ${table}`, does: "Take back",
@@ -72,7 +74,8 @@ async function show(box, page, table) {
 function checkRules(text) {
   checkJson(text)
   const rules = JSON.parse(text)
-  if (!Array.isArray(rules)) throw new JsonError(text, 0, "rules are a list: [{\"prefix\": \"\", \"read\": [\"owner\"], ...}]")
+  const example = "[{\"prefix\": \"\", \"read\": [\"owner\"], ...}]"
+  if (!Array.isArray(rules)) throw new JsonError(text, 0, `rules are a list: ${example}`)
   rules.forEach((rule, at) => {
     if (rule === null || typeof rule !== "object" || Array.isArray(rule)) throw new Error(`rule ${at + 1} is no object`)
     for (const [name, value] of Object.entries(rule)) {

@@ -30,7 +30,8 @@ export async function read(page, table, key) {
 /** Those of some records that are there, by key. */
 export async function readMany(page, table, keys) {
   const body = JSON.stringify({keys})
-  const text = await page.call("POST", `/${segment(table)}/keys`, body, {raw: true, repeatable: true, timeoutMs: LISTING_MS})
+  const options = {raw: true, repeatable: true, timeoutMs: LISTING_MS}
+  const text = await page.call("POST", `/${segment(table)}/keys`, body, options)
   return new Map([...members(text)].map(([key, record]) => [key, recordOf(record)]))
 }
 
@@ -62,5 +63,5 @@ function isUnspeakable(key) { return key === "." || key === ".." }
 
 function requireSpeakable(key) {
   if (!isUnspeakable(key)) return
-  throw new Error(`the path of a URL cannot name the key ${key}; a batch can: POST /TABLE/batch, or an import or delete here`)
+  throw new Error(`the path of a URL cannot name the key ${key}; a batch can: an import, or deleting a prefix`)
 }

@@ -25,7 +25,8 @@ export async function sweep(page, table, prefix) {
   if (!count) return false
   const isSure = await confirmed({
     title: `Delete ${counted(count, "key")}`,
-    text: [h("p", {}, "All ", where, " are deleted, and what is written there meanwhile may be, too. Nobody can take that back.")],
+    text: [h("p", {}, "All ", where, " are deleted, and what is written there meanwhile may be, too. "
+      + "Nobody can take that back.")],
     does: "Delete", typed: "delete",
   })
   if (isSure) await worked("Delete", (progress) => deleteAll(page, {table, prefix, count, progress}))

@@ -72,12 +72,13 @@ function bounded(rows, one) {
   if (rows.length >= 2 * MOST_ROWS) rows.splice(0, MOST_ROWS)
 }
 
-/** A change as it is kept: `{at_ms, table, key, what, value, owner, text}`, or `{notice}` where something was missed. */
+/** A change as it is kept: `{at_ms, table, key, what, value, owner, text}`; `{notice}` where something was missed. */
 function rowOf({type, table, key, record, reason}) {
   if (type === "lagged") return {notice: "Changes were missed here: more came than this page could read.", text: ""}
-  if (type === "reset") return {notice: "Changes may be missing here: what was said before is no longer known.", text: ""}
+  if (type === "reset") return {notice: "Changes may be missing here: nobody remembers them any more.", text: ""}
   const value = record === null ? "" : JSON.stringify(record.value).slice(0, MOST_CHARS), owner = record?.owner ?? ""
-  const what = type === "Updated" ? `Written, version ${record.version}` : reason === "expired" ? "Ended by itself" : "Deleted"
+  const ended = reason === "expired" ? "Ended by itself" : "Deleted"
+  const what = type === "Updated" ? `Written, version ${record.version}` : ended
   return {at_ms: record?.timestamp ?? Date.now(), table, key, what, value, owner,
     text: [table, key, what, value, owner].join("\n").toLowerCase()}
 }

@@ -1,4 +1,8 @@
-/** Records as lines of JSON, as `dynakv export` writes them and `dynakv import --from jsonl` reads them. @module transfer */
+/**
+ * Records as lines of JSON, as `dynakv export` writes them and `dynakv import --from jsonl` reads them.
+ *
+ * @module transfer
+ */
 
 import {batch} from "./batch.js"
 import {field, h, shown} from "./dom.js"
@@ -66,7 +70,8 @@ async function* pages(page, table, lists) {
 
 function lineOf(table, key, {text, owner = "", version, timestamp, expires_at}) {
   const rest = {...(owner ? {owner} : {}), version, timestamp, ...(expires_at ? {expires_at} : {})}
-  return `{"table":${JSON.stringify(table)},"key":${JSON.stringify(key)},"value":${text},${JSON.stringify(rest).slice(1)}\n`
+  const place = JSON.stringify({table, key}).slice(0, -1)
+  return `${place},"value":${text},${JSON.stringify(rest).slice(1)}\n`
 }
 
 function save(blob, name) {
@@ -83,7 +88,7 @@ export async function imported(page, table) {
   const overwrites = h("input", {type: "checkbox"})
   const dialog = h("dialog", {"aria-labelledby": "import-title"}, h("form", {method: "dialog"},
     h("h2", {id: "import-title"}, `Import into ${table}`),
-    field("File", file, "Lines of JSON, as an export or dynakv export writes them, or {\"key\": …, \"value\": {…}}. "
+    field("File", file, "Lines of JSON, as an export here or by dynakv writes them, or {\"key\": …, \"value\": {…}}. "
       + "Everything goes into this table, and is yours."),
     h("label", {class: "check"}, overwrites, " Write over keys that are there; otherwise they stay as they are"),
     h("p", {class: "buttons"}, h("button", {value: "no", formnovalidate: true}, "Cancel"),
@@ -153,13 +158,15 @@ class Import {
   }
 
   #begin({format, version}) {
-    if (format !== FORMAT || version !== VERSION) throw new Error(`the format ${format}, version ${version}, is not known here`)
+    const isKnown = format === FORMAT && version === VERSION
+    if (!isKnown) throw new Error(`the format ${format}, version ${version}, is not known here`)
     this.#hasHead = true
   }
 
   #add(told) {
     this.#records += 1
-    const key = JSON.parse(told.get("key")), value = told.get("value"), ends = JSON.parse(told.get("expires_at") ?? "null")
+    const key = JSON.parse(told.get("key")), value = told.get("value")
+    const ends = JSON.parse(told.get("expires_at") ?? "null")
     if (typeof key !== "string") throw new Error("its \"key\" is no text")
     if (value === undefined) throw new Error("it has no \"value\"")
     const ttl_s = ends === null ? null : Math.ceil((ends - Date.now()) / 1000)
