@@ -241,12 +241,11 @@ class Core:
         )
         rotation = Rotation(self.cluster, self.registers, self.keyring, config.token_lifetime_s)
         source = BackupSource(self.cluster, self.registers, listing)
-        changes = TableChanges(self.cluster, self.registers, self.coordinator)
         self.handlers = Handlers(
             context,
             rotation=rotation,
             renewal=self.renewal,
-            table_changes=changes,
+            table_changes=TableChanges(self.cluster, self.registers, self.coordinator),
             table_list=TableList(self.cluster, self.coordinator.tables),
             conflicts=Conflicts(self.cluster),
             backups=source,

@@ -123,6 +123,9 @@ def test_a_page_of_another_origin_works_with_records(nodes, pages, origin):
     ops = "[{op: 'put', key: 'b', value: {}}, {op: 'put', key: 'c', value: {}}, {op: 'delete', key: 'none'}]"
     assert page.js(f"return (await kv.batch('mine', {ops})).map(one => one.status)") == [201, 201, 404]
     assert page.js("return await kv.keys('mine', {prefix: 'b'})") == ["b"]
+    assert page.js("return await kv.keys('mine', {delimiter: '/', limit: 2})") == ["a/", "b"]
+    told = page.js("return await kv.call('PUT', '/mine/key/c', '{\"price\": 1.10}', {raw: true})")
+    assert '"price":1.10' in told, "numbers keep their digits"
     assert sorted(page.js("return Object.keys(await kv.getMany('mine', ['b', 'c', 'none']))")) == ["b", "c"]
     assert page.error("await kv.put('mine', 'b', {}, {ifNoneMatch: true})") == [
         "PreconditionFailed", 412, "precondition_failed",

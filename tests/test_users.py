@@ -112,6 +112,9 @@ def test_administrators_records_and_routes(cluster):
     assert (changed.status, changed.json["owner"]) == (200, "judy")
     new = two.request("PUT", "/admin/table/adm/key/new", {"x": 2}, admin)
     assert (new.status, new.json["owner"]) == (200, "admin")
+    for limit, keys, next_after in ((1, ["judys"], "judys"), (2, ["judys", "ne"], None)):
+        folders = two.request("GET", f"/admin/table/adm/keys?delimiter=e&limit={limit}", token=admin).json
+        assert (folders["keys"], folders["next_after"]) == (keys, next_after)
     assert two.request("DELETE", "/admin/table/adm/key/new", token=admin).status == 200
     assert one.put("adm", "admins", {"x": 3}, admin).json["owner"] == "admin"
     assert one.get("adm", "admins", judy).status == 403

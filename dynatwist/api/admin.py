@@ -9,15 +9,16 @@ from dynatwist.auth.users import require_strong
 from dynatwist.errors import ApiError
 from dynatwist.model.registry import Member
 from dynatwist.replication.quorum import Level
-from dynatwist.requests.listing import PAGE_KEYS, ListingUnavailable
+from dynatwist.requests.listing import ListingUnavailable
 from dynatwist.requests.table_list import TableList
 
 from .context import Context
 from .data import DataRoutes
+from .folders import Folders
 from .limits import check_table, check_user, parse_object, string_of
 from .openapi.codes import AGREEING
 from .openapi.described import Described, Who
-from .openapi.parameters import AFTER, PREFIX, whole
+from .openapi.parameters import AFTER, DELIMITER, PREFIX, whole
 from .openapi.records import DELETING, GETTING, PUTTING
 from .request import Answer, Request, json_answer
 from .shapes.accounts import Created, Done, GivenSecret, Users
@@ -50,25 +51,27 @@ class AdminRoutes:
         missing = sorted({one.address for one in members if one.node_id in page.missing})
         return json_answer(200, Tables(tables=tables, next_after=page.next_after, missing=missing))
 
-    @Described(who=Who.ADMIN, parameters=(PREFIX, AFTER, LIMIT), gives={200: TableKeys}, refuses=("unavailable",))
+    @Described(
+        who=Who.ADMIN, parameters=(PREFIX, DELIMITER, AFTER, LIMIT), gives={200: TableKeys}, refuses=("unavailable",)
+    )
     async def keys(self, request: Request, table: str) -> Answer:
         """List the keys of a table, a page at a time."""
         self._context.require_ready()
         self._context.require_admin(request)
         check_table(table, self._context.limits)
-        left = LIMIT.of(request)
-        prefix = request.query.get("prefix", "")
-        after: str | None = request.query.get("after", "")
-        names: list[str] = []
-        while left and after is not None:
+        limit, prefix = LIMIT.of(request), request.query.get("prefix", "")
+        folders = Folders(prefix, request.query.get("delimiter", ""), self._context.limits.key_bytes)
+        after, names, more = folders.start(request.query.get("after", "")), list[str](), True
+        while more and len(names) < limit:
+            at_once = min(limit - len(names), folders.at_once)
             try:
-                page = await self._context.listing.names(table, prefix, after, Level.QUORUM, min(left, PAGE_KEYS))
+                page = await self._context.listing.names(table, prefix, after, Level.QUORUM, at_once)
             except ListingUnavailable:
                 raise ApiError(503, "unavailable", "some part of the table has no owner that answers") from None
-            found = [name for name, _ in page.names]
-            names += found
-            left, after = left - len(found), page.next_after
-        return json_answer(200, TableKeys(table=table, keys=names, next_after=after))
+            names += folders.take([name for name, _ in page.names])
+            more = page.next_after is not None
+            after = folders.behind(page.next_after or "")
+        return json_answer(200, TableKeys(table=table, keys=names, next_after=names[-1] if more else None))
 
     @Described(who=Who.ADMIN, **GETTING)
     async def get(self, request: Request, table: str, key: str) -> Answer:

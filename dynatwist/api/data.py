@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,11 +19,12 @@ from dynatwist.requests.listing import ListingUnavailable
 
 from .batch import Batch
 from .context import Context
+from .folders import Folders
 from .followed import id_of
 from .limits import MAX_BATCH, check_key, check_table, parse_object
 from .openapi.codes import READING, WRITING
 from .openapi.described import Described, Who
-from .openapi.parameters import AFTER, PREFIX, TTL, R, W, whole
+from .openapi.parameters import AFTER, DELIMITER, PREFIX, TTL, R, W, whole
 from .openapi.records import DELETING, GETTING, PATCHING, PUTTING
 from .pieces import SHORT_BYTES, answer_in_pieces
 from .record_door import Outcome, RecordDoor, Refused, terms_of
@@ -149,30 +150,32 @@ class DataRoutes:
 
     # Many keys
 
-    @Described(who=Who.READER, parameters=(PREFIX, AFTER, LIMIT, R), gives={200: list[str]}, refuses=READING)
+    @Described(who=Who.READER, parameters=(PREFIX, DELIMITER, AFTER, LIMIT, R), gives={200: list[str]}, refuses=READING)
     async def keys(self, request: Request, table: str) -> Answer:
-        """List the keys that the caller may read, in order."""
+        """List the keys that the caller may read, in order of code points."""
         identity = self._enter_reading(request, table)
         limit = LIMIT.of(request)
         level = request.level("r")
-        prefix, after = request.query.get("prefix", ""), request.query.get("after", "")
-        names = self._names(identity, table, prefix, after, level, limit)
+        names = self._names(identity, table, request.query, level, limit)
         return await answer_in_pieces(b"[", names, b"]", self.context.holder_of(identity, request))
 
     async def _names(
-        self, identity: Identity | None, table: str, prefix: str, after: str, level: Level, limit: int
+        self, identity: Identity | None, table: str, query: Mapping[str, str], level: Level, limit: int
     ) -> AsyncIterator[list[bytes]]:
-        left = limit or sys.maxsize
+        left, prefix = limit or sys.maxsize, query.get("prefix", "")
+        folders = Folders(prefix, query.get("delimiter", ""), self.context.limits.key_bytes)
+        after = folders.start(query.get("after", ""))
         listing, uid = self.context.listing, identity.uid if identity is not None else ""
         while True:
-            page = await _listed(listing.names(table, prefix, after, level))
+            page = await _listed(listing.names(table, prefix, after, level, folders.at_once))
             access = self.context.rights.of(identity, table)
-            names = [name for name, owner in page.names if access.at(name).read.covers(owner, uid)][:left]
+            readable = [name for name, owner in page.names if access.at(name).read.covers(owner, uid)]
+            names = folders.take(readable)[:left]
             yield [msgspec.json.encode(name) for name in names]
             left -= len(names)
             if page.next_after is None or not left:
                 return
-            after = page.next_after
+            after = folders.behind(page.next_after)
 
     @Described(
         who=Who.READER,

@@ -64,8 +64,8 @@ def whole(name: str, text: str, *, low: int, high: int, default: int, is_require
     )  # fmt: skip
 
 
-def _text(name: str, text: str, **schema: Any) -> Parameter:
-    return Parameter(name=name, text=text, schema={"type": "string", **schema})
+def _text(name: str, text: str, *, example: str | None = None, **schema: Any) -> Parameter:
+    return Parameter(name=name, text=text, schema={"type": "string", **schema}, example=example)
 
 
 def _header(name: str, text: str, *refuses: str, example: str | None = None, **schema: Any) -> Parameter:
@@ -84,6 +84,12 @@ W = _level("w", "How many owners have to have the write durable before it is ans
 TTL = whole("ttl", "Seconds after which it ends by itself.", low=1, high=MAX_TTL_S, default=0)
 PREFIX = _text("prefix", "Only keys that begin with this.")
 AFTER = _text("after", "Only what comes behind this: the last name of the page before, or `next_after`.")
+DELIMITER = _text(
+    "delimiter",
+    "Ends the name of a folder, such as `/`. All keys that have it behind the prefix are shown as one name, which goes "
+    "up to it; names of folders are those that end with it.",
+    example="/",
+)
 FROM = _text("from", "A cursor, from where on to tell everything; the head's `Last-Event-ID` counts before it.")
 TICKET = _text("ticket", "What `POST /auth/ticket` gave: for browsers, which cannot send a token here.")
 TABLE = Parameter(name="table", text="Of which table.", schema={"type": "string"}, is_required=True, like="table")

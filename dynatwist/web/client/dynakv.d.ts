@@ -32,6 +32,22 @@ export interface WriteOptions extends Options {
   idempotencyKey?: string
 }
 
+export interface CallOptions extends Options {
+  headers?: { [name: string]: string }
+  /** Whether it may be sent again though it may have been carried out. */
+  repeatable?: boolean
+  /** The body is text, and so is the answer: numbers stay as they are written. */
+  raw?: boolean
+}
+/** Of the keys of a table. */
+export interface Part {
+  prefix?: string
+  /** Ends the name of a folder, which is shown instead of its keys. */
+  delimiter?: string
+  after?: string
+  limit?: number
+}
+
 export interface Operation {
   op: "put" | "delete"
   key: string
@@ -111,7 +127,7 @@ export class Client {
   patch(table: string, key: string, changes: Value, options?: WriteOptions): Promise<Stored>
   delete(table: string, key: string, options?: WriteOptions): Promise<void>
   touch(table: string, key: string, ttl: number, options?: Options): Promise<Stored>
-  keys(table: string, options?: Options & { prefix?: string; after?: string; limit?: number }): Promise<string[]>
+  keys(table: string, options?: Options & Part): Promise<string[]>
   getMany(table: string, keys: Iterable<string>, options?: Options): Promise<{ [key: string]: Stored }>
   store(table: string, options?: Options): Promise<{ [key: string]: Stored }>
   batch(table: string, ops: Iterable<Operation>, options?: Options): Promise<Outcome[]>
@@ -125,7 +141,7 @@ export class Client {
 
   members(options?: Options): Promise<Json>
   stats(options?: Options): Promise<Json>
-  call(method: string, path: string, body?: Json, options?: Options): Promise<any>
+  call(method: string, path: string, body?: Json, options?: CallOptions): Promise<any>
 }
 
 export function freshName(): string

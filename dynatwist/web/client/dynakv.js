@@ -294,6 +294,7 @@ class Nodes {
    *
    * @param session whose it is; none where no token is to be shown.
    * @param requestId the same over all tries.
+   * @param raw whether `body` is text, and the answer's text is wanted: numbers stay as they are written then.
    */
   async request(method, path, {requestId = freshId(), headers, ...options} = {}) {
     try {
@@ -303,15 +304,15 @@ class Nodes {
     }
   }
 
-  async #tried(method, path, {body, headers, repeatable = method === "GET", session, timeoutMs, signal}) {
-    const data = body === undefined ? undefined : JSON.stringify(body)
+  async #tried(method, path, {body, headers, repeatable = method === "GET", raw, session, timeoutMs, signal}) {
+    const data = body === undefined || raw ? body : JSON.stringify(body)
     let last, doubt, isRenewed = false
     for (let tries = 0; tries < ROUNDS * this.#urls.length; tries += 1) {
       const round = Math.floor(tries / this.#urls.length)
       if (round && tries % this.#urls.length === 0) await pause(jittered(PAUSE_MS * 2 ** round), signal)
       const url = this.#urls[0], token = session?.token ?? null
       try {
-        return await this.#once(url, method, path, {data, headers, token, timeoutMs, signal})
+        return await this.#once(url, method, path, {data, headers, raw, token, timeoutMs, signal})
       } catch (error) {
         if (!(error instanceof KvError)) throw error
         if (error.status === 401 && token !== null && !isRenewed && await session.renew(token)) {
@@ -331,7 +332,7 @@ class Nodes {
     throw doubt ?? last // one of the tries may have been carried out, whatever the others were told
   }
 
-  async #once(url, method, path, {data, headers, token, timeoutMs = REQUEST_TIMEOUT_MS, signal}) {
+  async #once(url, method, path, {data, headers, raw, token, timeoutMs = REQUEST_TIMEOUT_MS, signal}) {
     const sent = {...headers}
     if (token !== null) sent.Authorization = `Bearer ${token}`
     if (this.#causal !== null) sent["X-Causal-Token"] = this.#causal
@@ -348,6 +349,7 @@ class Nodes {
     }
     this.#causal = answer.headers.get("X-Causal-Token") ?? this.#causal
     if (!answer.ok) throw errorOf(answer.status, content, answer.headers.get("Retry-After"))
+    if (raw) return content
     return content === "" ? null : JSON.parse(content)
   }
 }
@@ -959,9 +961,9 @@ export class Client {
     return this.#request("POST", `${recordPath(table, key)}/touch${query({ttl})}`, {...options, repeatable: true})
   }
 
-  /** The keys that this user may read, in order. */
-  async keys(table, {prefix, after, limit, ...options} = {}) {
-    return this.#request("GET", `/${segment(table)}/keys${query({prefix, after, limit})}`, options)
+  /** The keys that this user may read, in order; those with a `delimiter` behind the prefix as one name each. */
+  async keys(table, {prefix, delimiter, after, limit, ...options} = {}) {
+    return this.#request("GET", `/${segment(table)}/keys${query({prefix, delimiter, after, limit})}`, options)
   }
 
   /** Those of some records that exist and this user may read, by key. */
@@ -1037,7 +1039,7 @@ export class Client {
   /** `GET /stats` of the node in use. */
   async stats(options = {}) { return this.#request("GET", "/stats", options) }
 
-  /** Any other route; not repeated once it may have reached a node. */
+  /** Any other route; not repeated once it may have reached a node, unless `repeatable`. See `raw` of requests. */
   async call(method, path, body, options = {}) { return this.#request(method, path, {...options, body}) }
 
   async #write(method, path, body, {ifMatch, ifNoneMatch = false, idempotencyKey = freshName(), ...options}) {

@@ -8,6 +8,9 @@ _MODULES = (
     "app", "conflicts", "data", "dom", "format", "live", "locks", "members", "overview", "partitions", "people", "plot",
     "secrets", "session",
 )  # fmt: skip
-DASHBOARD = Folder(
-    __name__, {"index.html": HTML, "dashboard.css": CSS} | dict.fromkeys((f"{name}.js" for name in _MODULES), SCRIPT)
-)
+_OF_DATA = (
+    "batch", "creation", "diff", "editor", "json", "keys", "layout", "meeting", "order", "progress", "record", "rules",
+    "store", "sweep", "tables", "tail", "transfer",
+)  # fmt: skip
+_SCRIPTS = (f"{name}.js" for name in (*_MODULES, *_OF_DATA))
+DASHBOARD = Folder(__name__, {"index.html": HTML, "dashboard.css": CSS} | dict.fromkeys(_SCRIPTS, SCRIPT))

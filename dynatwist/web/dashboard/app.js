@@ -145,6 +145,7 @@ function showNavigation(current) {
 async function show() {
   ends.abort()
   ends = new AbortController()
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close() // of the view that ends
   trouble("")
   $("said").textContent = ""
   if (session.kv === null) { logIn(); return }

@@ -53,7 +53,7 @@ export class Session {
   leave() {
     this.kv = null
     this.name = ""
-    sessionStorage.removeItem(KEPT_AS)
+    sessionStorage.clear() // also what views remember of this user
   }
 }
 
