@@ -21,6 +21,8 @@ export interface Options {
   signal?: AbortSignal
   /** For each try at a node. */
   timeoutMs?: number
+  /** Called with the headers of the answer that counts. */
+  heard?: (headers: Headers) => void
 }
 export interface WriteOptions extends Options {
   w?: Level

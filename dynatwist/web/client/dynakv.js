@@ -276,8 +276,9 @@ class Nodes {
    * Repeated on another node is what certainly was not carried out, and, if it is `repeatable`, what perhaps was.
    *
    * @param session whose it is; none where no token is to be shown.
+   * @param heard told the headers of that answer.
    */
-  async request(method, path, {body, headers, repeatable = method === "GET", session, timeoutMs, signal} = {}) {
+  async request(method, path, {body, headers, repeatable = method === "GET", session, timeoutMs, signal, heard} = {}) {
     const data = body === undefined ? undefined : JSON.stringify(body)
     let last, doubt, isRenewed = false
     for (let tries = 0; tries < ROUNDS * this.#urls.length; tries += 1) {
@@ -285,7 +286,7 @@ class Nodes {
       if (round && tries % this.#urls.length === 0) await pause(jittered(PAUSE_MS * 2 ** round), signal)
       const url = this.#urls[0], token = session?.token ?? null
       try {
-        return await this.#once(url, method, path, {data, headers, token, timeoutMs, signal})
+        return await this.#once(url, method, path, {data, headers, token, timeoutMs, signal, heard})
       } catch (error) {
         if (!(error instanceof KvError)) throw error
         if (error.status === 401 && token !== null && !isRenewed && await session.renew(token)) {
@@ -305,7 +306,7 @@ class Nodes {
     throw doubt ?? last // one of the tries may have been carried out, whatever the others were told
   }
 
-  async #once(url, method, path, {data, headers, token, timeoutMs = REQUEST_TIMEOUT_MS, signal}) {
+  async #once(url, method, path, {data, headers, token, timeoutMs = REQUEST_TIMEOUT_MS, signal, heard}) {
     const sent = {...headers}
     if (token !== null) sent.Authorization = `Bearer ${token}`
     if (this.#causal !== null) sent["X-Causal-Token"] = this.#causal
@@ -322,6 +323,7 @@ class Nodes {
     }
     this.#causal = answer.headers.get("X-Causal-Token") ?? this.#causal
     if (!answer.ok) throw errorOf(answer.status, content, answer.headers.get("Retry-After"))
+    heard?.(answer.headers)
     return content === "" ? null : JSON.parse(content)
   }
 }
@@ -836,9 +838,10 @@ export class Mirror extends EventTarget {
 /**
  * A cluster, as one user; made by `Client.connect`.
  *
- * Every method takes `signal` (an `AbortSignal`) and `timeoutMs` (for each try at a node, 5000) among its options. Each
- * write has a name, so that it is made once, though its answer was lost and it was sent again; `idempotencyKey` gives
- * it another name, and an empty one takes it away.
+ * Every method takes `signal` (an `AbortSignal`), `timeoutMs` (for each try at a node, 5000) and `heard` (called with the
+ * `Headers` of the answer that counts: `X-Replicas`, `X-Partial`, `X-Next-After`) among its options. Each write has a
+ * name, so that it is made once, though its answer was lost and it was sent again; `idempotencyKey` gives it another
+ * name, and an empty one takes it away.
  */
 export class Client {
   #nodes

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dynatwist.web.static import CSS, HTML, SCRIPT, Folder
 
 _MODULES = (
-    "app", "conflicts", "data", "dom", "format", "live", "locks", "members", "overview", "people", "plot", "secrets",
-    "session",
+    "app", "audit", "conflict", "conflicts", "data", "difference", "dom", "format", "groups", "listed", "live", "locks",
+    "members", "overview", "people", "plot", "rights", "rotation", "rules", "secrets", "session", "storage", "telling",
+    "tokens", "users",
 )  # fmt: skip
 DASHBOARD = Folder(
     __name__, {"index.html": HTML, "dashboard.css": CSS} | dict.fromkeys((f"{name}.js" for name in _MODULES), SCRIPT)
