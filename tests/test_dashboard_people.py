@@ -103,7 +103,7 @@ class TestPeople:
         page.browser.type("#create-user input[type=password]", SECRET)
         page.browser.click("#create-user button")
         page.until_said("can log in now")
-        assert page.browser.text("h1") == HOSTILE
+        page.until_shown(HOSTILE, where="h1")
         token = node.register(HOSTILE, SECRET)
         assert node.get("t", "k", token).status == 404
 
@@ -201,7 +201,7 @@ class TestConflicts:
         assert cluster.nodes[1].put("fought", "k5", {"by": "somebody"}, people["alice"], "?w=all").status == 201
         page.browser.click("#restore")
         page.confirm()
-        page.until_shown("nothing was changed", where="#trouble")
+        page.until_shown("nothing was changed", where="[role=alert].error")
         assert cluster.nodes[2].get("fought", "k5", people["alice"]).json["value"] == {"by": "somebody"}
         page.reload()
         page.until_shown("written after the conflict", '"somebody"')

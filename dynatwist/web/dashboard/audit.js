@@ -14,7 +14,7 @@ const MOST_LINES = 1000
 export async function show(place, page) {
   let lines = [], after = null, node = "", isPaused = false
   const {box, body} = table("Audit log", ["Time", "Who", "What", "On", "Outcome", "From"])
-  const state = h("p", {class: "hint", role: "status"})
+  const state = h("p", {class: "hint"})
   const filter = h("input", {type: "search", value: page.query.get("only") ?? "", oninput: () => {
     page.note({only: filter.value})
     draw()
@@ -27,6 +27,7 @@ export async function show(place, page) {
   place.append(h("h1", {class: "unseen"}, title), h("div", {class: "bar"}, field("Only lines with", filter), pause), state, box)
 
   function draw() {
+    if (node === "") return
     const shown = lines.filter((line) => textOf(line).includes(filter.value.toLowerCase()))
     redraw(body, shown.toReversed(), (line) => line.n, rowOf)
     const paused = isPaused ? " Paused: new lines wait." : ""

@@ -3,7 +3,7 @@
 import {confirmed, field, h, row, table} from "./dom.js"
 import {counted, span} from "./format.js"
 import {redraw} from "./listed.js"
-import {UNTOLD, acts, button, form, ifTold} from "./telling.js"
+import {UNTOLD, acts, button, form, ifTold, tell} from "./telling.js"
 
 export const title = "Locks"
 /** Between two looks: a lock that is taken or released is seen at once, as it were. */
@@ -14,14 +14,14 @@ const TICK_MS = 1000
 export async function show(place, page) {
   const named = h("input", {value: page.query.get("table") ?? "", id: "of-table", autocomplete: "off", spellcheck: "false"})
   const state = h("p", {class: "hint", role: "status"})
-  const {box, body} = table("Locks", ["Key", "Table", "Holder", "Fencing token", "Time left", "Wait", acts()])
+  const {box, body} = table("Locks", ["Key", "Table", "Holder", "Fencing token", "Time left", "Waiting", acts()])
   box.hidden = true
 
   async function look() {
     const asked = named.value ? `?${new URLSearchParams({table: named.value})}` : ""
     const told = await ifTold(page.call("GET", `/admin/locks${asked}`))
     box.hidden = told === null || told.locks.length === 0
-    state.textContent = told === null ? UNTOLD : said(told)
+    tell(state, told === null ? UNTOLD : said(told))
     redraw(body, told?.locks ?? [], (one) => JSON.stringify([one.table, one.key]), (one) => rowOf(page, one, look))
     count()
   }
@@ -65,7 +65,7 @@ async function released(page, {table: name, key, token, holder}) {
     h("p", {}, `What checks fencing tokens refuses the former holder: its token is ${token}, and the next one is larger.`)]
   if (!await confirmed({title: `Release the lock ${key}?`, text, does: "Release"})) return false
   const record = await page.call("GET", `/admin/table/${path(name, "key", key)}`)
-  if (record.owner !== holder) throw new Error(`The lock is held by ${record.owner} meanwhile; nothing was changed.`)
+  if (holder && record.owner !== holder) throw new Error(`The lock is held by ${record.owner} meanwhile; nothing was changed.`)
   await page.call("POST", `/${path(name, "lock", key)}/release`, {}, {headers: {"If-Match": `"${record.etag}"`}})
   return true
 }

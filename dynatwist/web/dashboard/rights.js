@@ -1,15 +1,13 @@
 /** What a user may do where, and by which rules. @module rights */
 
 import {field, h} from "./dom.js"
-import {rulesTable} from "./rules.js"
+import {prefixed, rulesTable} from "./rules.js"
 import {UNTOLD, form, ifTold} from "./telling.js"
 
 export const title = "Rights"
-const SCOPES = {
-  none: () => "no record", own: (user) => `records that ${user} owns`, any: () => "every record",
-  true: () => "new records", false: () => "no new records",
-}
-const RIGHTS = ["read", "write", "create", "update", "delete"]
+/** In the order in which people think of them; the last stands for three where a node tells no more. */
+const RIGHTS = ["read", "create", "update", "delete", "write"]
+const NOTHING = ["none", false]
 
 export async function show(place, page) {
   const {user = "", table = "", key = ""} = Object.fromEntries(page.query)
@@ -25,7 +23,7 @@ export async function show(place, page) {
     answer.append(h("p", {class: "hint"}, "Name a table to see its rules; and a user, to see what follows for them."))
     return
   }
-  if (user) await page.guarded(async () => answer.append(...await said(page, user, table, key)))
+  if (user) answer.append(...await said(page, user, table, key))
   const settings = await page.call("GET", `/admin/tables/${encodeURIComponent(table)}`)
   answer.append(h("h2", {}, `Rules of ${table}`),
     h("p", {class: "hint"}, "Of these, the rule with the longest beginning that fits a key counts, alone. Administrators may do everything."),
@@ -35,25 +33,47 @@ export async function show(place, page) {
 /** The node's answer in sentences, and why. */
 async function said(page, user, table, key) {
   const asked = new URLSearchParams(key ? {table, key} : {table})
-  const told = await ifTold(page.call("GET", `/admin/users/${encodeURIComponent(user)}/rights?${asked}`))
+  let told
+  try {
+    told = await ifTold(page.call("GET", `/admin/users/${encodeURIComponent(user)}/rights?${asked}`))
+  } catch (error) {
+    if (error.status !== 404) throw error
+    return [h("p", {class: "error", id: "may"}, error.message)]
+  }
   if (told === null) return [h("p", {class: "hint", id: "may"}, UNTOLD)]
-  const where = key ? `under the key ${key} of ${table}` : `in ${table}`
-  const parts = RIGHTS.filter((right) => right in told).map((right) => `${right} ${scope(told[right], user)}`)
   return [
-    h("p", {class: "verdict", id: "may"}, `${user} may, ${where}, ${parts.join("; ")}.`),
+    h("p", {class: "verdict", id: "may"}, sentence(user, told, key ? `Under the key ${key} of ${table}` : `In ${table}`)),
     told.groups?.length ? h("p", {}, `${user} is in the groups ${told.groups.join(", ")}.`) : null,
     told.because?.length ? h("div", {}, h("h2", {}, "Why"), h("ul", {}, told.because.map((one) => h("li", {}, reason(one))))) : null,
   ].filter(Boolean)
 }
 
-function scope(value, user) {
-  return SCOPES[value]?.(user) ?? String(value)
+function sentence(user, told, where) {
+  const rights = RIGHTS.filter((right) => right in told && !(right === "write" && "update" in told))
+  const has = rights.filter((right) => !NOTHING.includes(told[right])), lacks = rights.filter((right) => NOTHING.includes(told[right]))
+  const may = joined(has.map((right) => `${right} ${scope(right, told[right], user)}`), "and")
+  if (!has.length) return `${where} ${user} may do nothing.`
+  return `${where} ${user} may ${may}${lacks.length ? `, but not ${joined(lacks, "or")}` : ""}.`
 }
 
-function reason(one) {
-  if (typeof one === "string") return one
-  const {rule, gives, ...rest} = one
-  const more = Object.keys(rest).length ? `: ${JSON.stringify(rest)}` : ""
-  return [h("code", {}, typeof rule === "string" ? rule : JSON.stringify(rule)), " gives ",
-    typeof gives === "string" ? gives : JSON.stringify(gives), more]
+function scope(right, value, user) {
+  if (right === "create") return "new records"
+  return value === "own" ? `records that ${user} owns` : "every record"
+}
+
+/** `a, b and c`. */
+function joined(texts, last) {
+  return texts.length < 2 ? texts.join("") : `${texts.slice(0, -1).join(", ")} ${last} ${texts.at(-1)}`
+}
+
+/** One of the rules that a node has gone by: `{rule, gives}`, each a text or an object. */
+function reason({rule, gives}) {
+  const keys = rule?.prefix === undefined ? written(rule) : ["The rule for keys ", prefixed(rule.prefix, "of any name")]
+  return [keys, " gives: ", written(gives)]
+}
+
+function written(what) {
+  if (typeof what !== "object" || what === null) return String(what)
+  if (Array.isArray(what)) return what.map(written).join(", ")
+  return Object.entries(what).map(([name, value]) => `${name} ${written(value)}`).join(", ")
 }

@@ -10,14 +10,14 @@
 
 import {confirmed, h, row, table} from "./dom.js"
 import {redraw} from "./listed.js"
-import {button} from "./telling.js"
+import {button, tell} from "./telling.js"
 
 /** Between two looks at what each member accepts. */
 const PAUSE_MS = 3000
-/** A member has 3 s to agree and 8 s to take a step; while one is silent, the answer comes after that. */
-const LOOK_TIMEOUT_MS = 15000
-/** A step asks all members twice, the three at once five times; a node has answered by then, whatever its members do. */
-const STEP_TIMEOUT_MS = 60000
+/** A node waits 8 s for a member that is silent, and answers then. */
+const LOOK_TIMEOUT_MS = 12000
+/** A step asks all members twice, and is agreed on within 3 s before: a node has answered by then. */
+const STEP_TIMEOUT_MS = 30000
 
 /**
  * How far a rotation has come.
@@ -64,15 +64,14 @@ export async function show(place, page) {
   }
 
   function step(name, text, work, more = null) {
-    const go = button(page, name, async () => {
-      if (go.ariaDisabled !== "true") await taken(work)
-    })
+    const go = button(page, name, () => taken(work))
     const mark = h("span", {class: "mark"})
     return {go, mark, item: h("li", {}, h("h3", {}, name, " ", mark), h("p", {}, text), more, go)}
   }
 
   /** Take a step; what came of it is seen from the members, whether it was refused or not. */
   async function taken(work) {
+    if (taking) return
     taking = true
     state.textContent = "All members are being asked …"
     try {
@@ -113,9 +112,7 @@ export async function show(place, page) {
     })
   }
 
-  const atOnce = button(page, "All three at once", async () => {
-    if (atOnce.ariaDisabled !== "true") await all()
-  })
+  const atOnce = button(page, "All three at once", all)
 
   async function look() {
     const [{nodes}, registry] = await Promise.all([page.call("GET", "/admin/keys", undefined, {timeoutMs: LOOK_TIMEOUT_MS}),
@@ -130,8 +127,8 @@ export async function show(place, page) {
   }
 
   function draw(found, hinders) {
-    state.textContent = sentence(found, to)
-    why.textContent = hinders
+    tell(state, sentence(found, to))
+    tell(why, hinders)
     const order = Object.keys(steps), at = order.indexOf(found.next)
     order.forEach((name, number) => {
       const isNext = name === found.next

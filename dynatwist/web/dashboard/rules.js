@@ -13,7 +13,8 @@ export function rulesTable(page, name, rules) {
   return box
 }
 
-function prefixed(prefix, others) {
+/** Which keys begin with a prefix, in words. */
+export function prefixed(prefix, others) {
   if (prefix === "") return others
   const [front, ...behind] = prefix.split("{user}")
   if (!behind.length) return ["that begin with ", h("code", {}, prefix)]

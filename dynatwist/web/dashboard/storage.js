@@ -14,11 +14,18 @@ export async function show(place, page) {
   place.append(h("h2", {id: "of-nodes"}, "Storage secrets"),
     h("p", {class: "hint"}, "Each node has its own, which seals its data folder, and each is asked by itself. The cluster's secret has nothing to do with it."), box)
 
+  const heard = new Map()
+
   async function look() {
     const {nodes} = await page.kv.members({signal: page.signal})
     const addresses = Object.keys(nodes).filter((address) => nodes[address].registered).sort()
-    const found = await Promise.all(addresses.map(async (address) => ({address, ...await asked(page, address)})))
-    redraw(body, found, (one) => one.address, (one) => rowOf(page, one, look))
+    const draw = () => redraw(body, addresses.map((address) => ({address, ...heard.get(address)})), (one) => one.address,
+      (one) => rowOf(page, one, look))
+    draw()
+    await Promise.all(addresses.map(async (address) => {
+      heard.set(address, await asked(page, address)) // as it comes: a node that is frozen is waited for
+      draw()
+    }))
   }
 
   await page.every(PAUSE_MS, look)
@@ -41,7 +48,7 @@ async function asked(page, address) {
 }
 
 function rowOf(page, {address, told, problem}, look) {
-  if (told === undefined) return row(address, h("span", {class: "bad", title: problem}, "does not answer"), "", "", "", "")
+  if (told === undefined) return row(address, problem ? h("span", {class: "bad"}, problem) : "is being asked", "", "", "", "")
   const [newest] = told.data_keys
   const older = Object.entries(told.files).filter(([key]) => key !== newest).map(([, files]) => counts(files))
   const work = async () => {
