@@ -23,6 +23,8 @@ export interface Options {
   timeoutMs?: number
   /** By which nodes log what they do of it: up to 64 letters, digits, `.`, `_`, `-`. */
   requestId?: string
+  /** Called with the headers of the answer that counts. */
+  heard?: (headers: Headers) => void
 }
 export interface WriteOptions extends Options {
   w?: Level

@@ -294,6 +294,7 @@ class Nodes {
    *
    * @param session whose it is; none where no token is to be shown.
    * @param requestId the same over all tries.
+   * @param heard told the headers of the answer that counts.
    * @param raw whether `body` is text, and the answer's text is wanted: numbers stay as they are written then.
    */
   async request(method, path, {requestId = freshId(), headers, ...options} = {}) {
@@ -304,7 +305,7 @@ class Nodes {
     }
   }
 
-  async #tried(method, path, {body, headers, repeatable = method === "GET", raw, session, timeoutMs, signal}) {
+  async #tried(method, path, {body, headers, repeatable = method === "GET", raw, session, timeoutMs, signal, heard}) {
     const data = body === undefined || raw ? body : JSON.stringify(body)
     let last, doubt, isRenewed = false
     for (let tries = 0; tries < ROUNDS * this.#urls.length; tries += 1) {
@@ -312,7 +313,7 @@ class Nodes {
       if (round && tries % this.#urls.length === 0) await pause(jittered(PAUSE_MS * 2 ** round), signal)
       const url = this.#urls[0], token = session?.token ?? null
       try {
-        return await this.#once(url, method, path, {data, headers, raw, token, timeoutMs, signal})
+        return await this.#once(url, method, path, {data, headers, raw, token, timeoutMs, signal, heard})
       } catch (error) {
         if (!(error instanceof KvError)) throw error
         if (error.status === 401 && token !== null && !isRenewed && await session.renew(token)) {
@@ -332,7 +333,7 @@ class Nodes {
     throw doubt ?? last // one of the tries may have been carried out, whatever the others were told
   }
 
-  async #once(url, method, path, {data, headers, raw, token, timeoutMs = REQUEST_TIMEOUT_MS, signal}) {
+  async #once(url, method, path, {data, headers, raw, token, timeoutMs = REQUEST_TIMEOUT_MS, signal, heard}) {
     const sent = {...headers}
     if (token !== null) sent.Authorization = `Bearer ${token}`
     if (this.#causal !== null) sent["X-Causal-Token"] = this.#causal
@@ -349,6 +350,7 @@ class Nodes {
     }
     this.#causal = answer.headers.get("X-Causal-Token") ?? this.#causal
     if (!answer.ok) throw errorOf(answer.status, content, answer.headers.get("Retry-After"))
+    heard?.(answer.headers)
     if (raw) return content
     return content === "" ? null : JSON.parse(content)
   }
@@ -864,10 +866,11 @@ export class Mirror extends EventTarget {
 /**
  * A cluster, as one user; made by `Client.connect`.
  *
- * Every method takes `signal` (an `AbortSignal`), `timeoutMs` (for each try at a node, 5000) and `requestId` (by which
- * nodes log what they do of it; otherwise one is made, which errors have) among its options. Each write has a name, so
- * that it is made once, though its answer was lost and it was sent again; `idempotencyKey` gives it another name, and an
- * empty one takes it away.
+ * Every method takes `signal` (an `AbortSignal`), `timeoutMs` (for each try at a node, 5000), `requestId` (by which nodes
+ * log what they do of it; otherwise one is made, which errors have) and `heard` (called with the `Headers` of the answer
+ * that counts: `X-Replicas`, `X-Partial`, `X-Next-After`) among its options. Each write has a name, so that it is made
+ * once, though its answer was lost and it was sent again; `idempotencyKey` gives it another name, and an empty one takes
+ * it away.
  */
 export class Client {
   #nodes

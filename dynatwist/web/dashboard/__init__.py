@@ -1,16 +1,10 @@
-"""The dashboard: a page, its style, and ES modules, a view each; no external assets, no build step."""
+"""The dashboard: a page, its style, and ES modules, a view or a part of one each; no external assets, no build step."""
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 from dynatwist.web.static import CSS, HTML, SCRIPT, Folder
 
-_MODULES = (
-    "app", "conflicts", "data", "dom", "format", "live", "locks", "members", "overview", "partitions", "people", "plot",
-    "secrets", "session",
-)  # fmt: skip
-_OF_DATA = (
-    "batch", "creation", "diff", "editor", "json", "keys", "layout", "meeting", "order", "progress", "record", "rules",
-    "store", "sweep", "tables", "tail", "transfer",
-)  # fmt: skip
-_SCRIPTS = (f"{name}.js" for name in (*_MODULES, *_OF_DATA))
+_SCRIPTS = sorted(file.name for file in files(__name__).iterdir() if file.name.endswith(".js"))
 DASHBOARD = Folder(__name__, {"index.html": HTML, "dashboard.css": CSS} | dict.fromkeys(_SCRIPTS, SCRIPT))

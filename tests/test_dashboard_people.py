@@ -1,0 +1,292 @@
+"""The dashboard's people, conflicts, locks and secrets, in a real browser against a real cluster."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from dynatwist.storage.keyfile import parse
+
+from .browser import Browser
+from .real import wait_until
+from .test_conflicts import contested
+from .test_rotation import Traffic
+
+pytestmark = pytest.mark.processes
+HOSTILE = "<img src=x onerror=document.title='owned'>"
+SECRET = "a long secret"
+
+
+class Page:
+    """The dashboard as somebody uses it."""
+
+    def __init__(self, cluster, profile):
+        self.cluster = cluster
+        self.browser = Browser(profile)
+        self.browser.open(f"http://{cluster.nodes[0].address}/admin")
+
+    def log_in(self, name="admin", secret=None):
+        browser = self.browser
+        self.until("document.querySelector('#login')")
+        secret = secret or parse((self.cluster.folder / "cluster.key").read_text(), "").admin_password()
+        browser.script("document.querySelector('#name').value = ''")
+        browser.type("#name", name)
+        browser.type("#password", secret)
+        browser.click("#login button")
+        self.until("!document.querySelector('#top').hidden")
+
+    def log_out(self):
+        self.browser.click("#logout")
+
+    def go(self, *parts, **query):
+        path = "/".join(quote(part, safe="") for part in parts)
+        asked = "&".join(f"{name}={quote(value)}" for name, value in query.items())
+        self.browser.script(f"location.hash = {json.dumps(f'#/{path}?{asked}')}")
+
+    def until(self, expression, what=""):
+        return wait_until(lambda: self.browser.script(f"return {expression}"), what=what or expression)
+
+    def until_shown(self, *texts, where="main"):
+        for text in texts:
+            self.until(f"document.querySelector('{where}')?.innerText.includes({json.dumps(text)})")
+
+    def until_said(self, text):
+        self.until_shown(text, where="#said")
+
+    def fill(self, **fields):
+        for name, text in fields.items():
+            self.browser.type("#" + name.replace("_", "-"), text)
+
+    def press(self, text, where="main"):
+        """The button, or the link, of that text."""
+        texts = f"[...document.querySelectorAll('{where} :is(button, a)')]"
+        found = f"{texts}.find(one => one.innerText == {json.dumps(text)})"
+        self.until(f"!!{found}")
+        self.browser.script(f"const found = {found}; found.focus(); found.click()")
+
+    def confirm(self, *consequences):
+        self.until_shown(*consequences, where="dialog")
+        self.browser.click("dialog button.danger")
+
+    @property
+    def rows(self):
+        return self.browser.script("return [...document.querySelectorAll('main tbody tr')].map(row => row.innerText)")
+
+    def until_rows(self, count):
+        wait_until(lambda: len(self.rows) == count, what=f"{count} rows")
+
+    def reload(self):
+        self.browser.script("location.reload()")
+
+
+@pytest.fixture(scope="module")
+def page(cluster, tmp_path_factory):
+    made = Page(cluster, tmp_path_factory.mktemp("profile"))
+    made.log_in()
+    yield made
+    made.browser.close()
+
+
+@pytest.fixture(scope="module")
+def people(cluster):
+    return {name: cluster.nodes[0].register(name, SECRET) for name in ("alice", "bob")}
+
+
+class TestPeople:
+    def test_a_user_is_made_logged_out_and_deleted_whatever_the_name(self, cluster, page):
+        node = cluster.nodes[1]
+        page.go("people")
+        page.until_shown("Make a user")
+        page.fill(new_user=HOSTILE)
+        page.browser.type("#create-user input[type=password]", SECRET)
+        page.browser.click("#create-user button")
+        page.until_said("can log in now")
+        page.until_shown(HOSTILE, where="h1")
+        token = node.register(HOSTILE, SECRET)
+        assert node.get("t", "k", token).status == 404
+
+        page.browser.click("#end-sessions")
+        page.until_said("logged out everywhere")
+        assert node.get("t", "k", token).status == 401
+
+        token = node.register(HOSTILE, SECRET)
+        assert node.put("t", "stays", {"n": 1}, token).status == 201
+        page.browser.click("#delete-user")
+        page.confirm("The records that", "stay")
+        page.until_said("is deleted")
+        assert node.get("t", "stays", token).status == 401
+        assert node.request("GET", "/admin/table/t/key/stays", None, cluster.admin_token()).json["value"] == {"n": 1}
+        assert page.browser.script("return document.title") == "People – DynaTwist"
+
+    def test_users_are_found_by_how_their_names_begin(self, cluster, page, people):
+        cluster.nodes[0].register("alicia", SECRET)
+        page.go("people", "users")
+        page.until_shown("bob")
+        page.browser.type("input[type=search]", "alic")
+        page.until_rows(2)
+        assert [row.split()[0] for row in page.rows] == ["alice", "alicia"]
+        page.browser.type("input[type=search]", "e")
+        page.until_rows(1)
+        assert page.browser.script("return location.hash") == "#/people/users?prefix=alice"
+
+    def test_a_group_has_members_and_rules_name_it(self, cluster, page, people):
+        page.go("people", "groups")
+        page.fill(new_group="editors/<b>")
+        page.browser.click("#create-group button")
+        page.until_shown("Nobody is in this group")
+        for name in ("alice", "bob"):
+            page.fill(new_member=name)
+            page.browser.click("#add-member button")
+            page.until_said(f"{name} is in editors/<b>.")
+        page.press("Take out")
+        page.until_said("alice is in editors/<b> no more.")
+        admin = cluster.admin_token()
+        group = cluster.nodes[2].request("GET", "/admin/groups/editors%2F%3Cb%3E", None, admin).json
+        assert group["members"] == ["bob"]
+        assert page.browser.script("return document.activeElement.ariaLabel") == "Take out bob", "the focus stays"
+
+        rules = [{"prefix": "", "read": ["*"], "create": ["group:editors/<b>"], "update": ["owner"]}]
+        assert cluster.nodes[0].request("PUT", "/admin/tables/wiki", {"access": rules}, admin).status == 200
+        page.go("people", "rights", user="bob", table="wiki")
+        page.until_shown("every user", "the group editors/<b>", "nobody")
+        assert "?" not in page.browser.text("#may")
+
+    def test_a_token_is_shown_once_works_and_ends(self, cluster, page):
+        page.go("people", "tokens")
+        page.fill(new_token="collector")
+        page.browser.type("#create-token [name=table]", "devices")
+        page.browser.click("#create-token [name=create]")
+        page.press("Make")
+        token = page.until("document.querySelector('#token')?.value")
+        page.press("I have it", where="dialog")
+        page.until_rows(1)
+        assert "create, read in devices" in page.rows[0].replace("read, create", "create, read")
+        assert token not in page.browser.script("return document.documentElement.innerHTML")
+        node = cluster.nodes[1]
+        assert node.put("devices", "one", {"n": 1}, token).status == 201
+        assert node.put("other", "one", {"n": 1}, token).status == 403
+        page.press("End")
+        page.confirm("refused on every node")
+        page.until_shown("There are no service tokens.")
+        assert node.put("devices", "two", {"n": 1}, token).status == 401
+
+
+@pytest.fixture(scope="module")
+def lost(cluster, people):
+    """Seven values of alice's, and none of bob's, lost against others of hers."""
+    contested(cluster, "fought", [HOSTILE, *(f"k{number}" for number in range(6))], people["alice"])
+
+
+@pytest.mark.usefixtures("lost")
+class TestConflicts:
+    def test_the_value_that_lost_is_seen_beside_what_is_held_and_restored(self, cluster, page, people):
+        page.go("conflicts", table="fought")
+        page.until_rows(7)
+        page.press(HOSTILE)
+        page.until_shown("Held now", '"three"', '"one"', "1 difference")
+        assert page.browser.text("tr.differs").split() == ["by", "differs", '"three"', '"one"']
+        page.browser.click("#restore")
+        page.confirm("only if nobody has written the record since")
+        page.until_said("has the value again that lost")
+        page.until_rows(6)
+        held = cluster.nodes[1].get("fought", HOSTILE, people["alice"]).json
+        assert held["value"] == {"by": "one", "key": HOSTILE}
+        assert held["owner"] == "alice"
+
+    def test_nothing_is_written_over_what_somebody_wrote_meanwhile(self, cluster, page, people):
+        page.press("k5")
+        page.until_shown("1 difference")
+        assert cluster.nodes[1].put("fought", "k5", {"by": "somebody"}, people["alice"], "?w=all").status == 201
+        page.browser.click("#restore")
+        page.confirm()
+        page.until_shown("nothing was changed", where="[role=alert].error")
+        assert cluster.nodes[2].get("fought", "k5", people["alice"]).json["value"] == {"by": "somebody"}
+        page.reload()
+        page.until_shown("written after the conflict", '"somebody"')
+        page.browser.click("#settle")
+        page.confirm("gone for good")
+        page.until_said("is settled")
+        page.until_rows(5)
+
+    def test_users_see_what_they_lost_themselves_and_no_other(self, page):
+        for name, rows in (("bob", 0), ("alice", 5)):
+            page.log_out()
+            page.log_in(name, SECRET)
+            page.go("conflicts")
+            page.until_shown("values of yours that lost", "There are no conflicts" if not rows else "k4")
+            page.until_rows(rows)
+        assert page.browser.text("nav").split() == [
+            "Data",
+            "Live",
+            "Conflicts",
+        ]
+
+    def test_all_that_are_shown_are_settled_at_once(self, page):
+        page.press("Settle the 5 shown")
+        page.confirm("What is held now stays in all 5 cases")
+        page.until_shown("There are no conflicts")
+        page.until_said("5 conflicts settled.")
+        page.log_out()
+        page.log_in()
+
+
+def test_locks_are_shown_or_it_is_said_that_this_node_does_not_tell(page):
+    page.go("locks")
+    page.until("/does not tell|holds a lock|held/.test(document.querySelector('main').innerText)")
+
+
+class TestSecrets:
+    def names(self, cluster, admin):
+        return cluster.nodes[1].request("GET", "/admin/keys", None, admin).json["nodes"].values()
+
+    def test_the_secret_is_replaced_step_by_step_while_clients_go_on(self, cluster, page, people):
+        admin, (one, two, three) = cluster.admin_token(), cluster.nodes
+        traffic = Traffic([two], people["alice"])
+        ((former,),) = {tuple(names) for names in self.names(cluster, admin)}
+        page.go("secrets")
+        page.until_shown(f"All members use {former}, and accept no other secret.")
+        page.press("Install a new secret")
+        page.until_shown("Next they use it")
+        (accepted,) = {tuple(names) for names in self.names(cluster, admin)}
+        latter = accepted[1]
+        assert page.browser.script("return document.activeElement.innerText") == "Use it"
+
+        three.kill()
+        page.until_shown(f"while {three.address} does not answer", where="#why-not")
+        assert page.browser.script("return document.activeElement.ariaDisabled") == "true"
+        three.start()
+        cluster.wait_ready()
+        page.reload()
+        page.until_shown("Next they use it")
+        page.until("document.querySelector('#why-not').innerText == ''")
+
+        page.press("Use it")
+        page.until_shown(f"All members use {latter}. {former} is still accepted")
+        page.press("Retire all others")
+        page.confirm("The administrator has to log in again")
+        page.log_in()
+        page.until_shown(f"Done: all members use {latter}, and accept no other secret.")
+        traffic.finish()
+        assert traffic.wrong == []
+        assert traffic.count > 50
+        assert {tuple(names) for names in self.names(cluster, cluster.admin_token())} == {(latter,)}
+        assert one.active_count() == 3
+
+    def test_a_node_has_its_own_storage_secret(self, cluster, page):
+        before = cluster.nodes[1].request("GET", "/admin/storage-key", None, cluster.admin_token()).json["uses"]
+        page.until_shown(before, where="#view")
+        page.browser.script(
+            f"document.querySelector('[aria-label=\"Replace that of {cluster.nodes[1].address}\"]').click()"
+        )
+        page.confirm("keep with each backup the key file of its time")
+        page.until_said("seals its data folder anew")
+        now = cluster.nodes[1].request("GET", "/admin/storage-key", None, cluster.admin_token()).json["uses"]
+        assert now != before
+
+
+def test_no_script_came_of_names_and_values_and_nothing_was_refused_but_what_was_meant_to_be(page):
+    assert page.browser.script("return document.title") == "Secrets – DynaTwist"
+    meant = ("401", "404", "412", "ERR_CONNECTION", "favicon")
+    assert [one for one in page.browser.complaints() if not any(word in one["message"] for word in meant)] == []
