@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from urllib.parse import quote
 
 import pytest
@@ -232,9 +233,23 @@ class TestConflicts:
         page.log_in()
 
 
-def test_locks_are_shown_or_it_is_said_that_this_node_does_not_tell(page):
+def test_a_lock_is_shown_with_those_who_wait_and_ended_in_its_holders_place(cluster, page, people):
+    one, two, _ = cluster.nodes
+    admin, alice = cluster.admin_token(), people["alice"]
     page.go("locks")
-    page.until("/does not tell|holds a lock|held/.test(document.querySelector('main').innerText)")
+    page.until_shown("no strong table")
+    assert one.request("PUT", "/admin/tables/jobs", {"consistency": "strong"}, admin).status == 200
+    taken = one.request("POST", "/jobs/lock/nightly", {"ttl": 600, "note": "<b>report</b>"}, alice)
+    assert taken.status == 201
+    second = threading.Thread(target=two.request, args=("POST", "/jobs/lock/nightly?wait=30", {"ttl": 30}, alice))
+    second.start()
+    page.until_shown("1 lock held")
+    page.until_shown("<b>report</b>")
+    wait_until(lambda: any("\t1\t" in row for row in page.rows), what="somebody to wait")
+    page.press("Release")
+    page.confirm("two may work at the same time")
+    second.join(30)
+    assert two.get("jobs", "nightly", alice).json["version"] > taken.json["version"]
 
 
 class TestSecrets:

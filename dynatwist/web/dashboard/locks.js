@@ -6,23 +6,27 @@ import {redraw} from "./listed.js"
 import {UNTOLD, acts, button, form, ifTold, tell} from "./telling.js"
 
 export const title = "Locks"
+const query = (parameters) => `?${new URLSearchParams(parameters)}`
 /** Between two looks: a lock that is taken or released is seen at once, as it were. */
 const PAUSE_MS = 2000
+/** Tables with settings that are looked through: as many requests at a time. */
+const MOST_TABLES = 20
 /** How often the time that is left is counted down. */
 const TICK_MS = 1000
 
 export async function show(place, page) {
   const named = h("input", {value: page.query.get("table") ?? "", id: "of-table", autocomplete: "off", spellcheck: "false"})
   const state = h("p", {class: "hint", role: "status"})
-  const {box, body} = table("Locks", ["Key", "Table", "Holder", "Fencing token", "Time left", "Waiting", acts()])
+  const {box, body} = table("Locks", ["Key", "Table", "Holder", "Fencing token", "Time left", "Waiting", "Note", acts()])
   box.hidden = true
 
   async function look() {
-    const asked = named.value ? `?${new URLSearchParams({table: named.value})}` : ""
-    const told = await ifTold(page.call("GET", `/admin/locks${asked}`))
-    box.hidden = told === null || told.locks.length === 0
-    tell(state, told === null ? UNTOLD : said(told))
-    redraw(body, told?.locks ?? [], (one) => JSON.stringify([one.table, one.key]), (one) => rowOf(page, one, look))
+    const names = named.value ? [named.value] : await strongTables(page)
+    const told = await ifTold(Promise.all(names.map((name) => page.call("GET", `/admin/locks${query({table: name})}`))))
+    const locks = (told ?? []).flatMap((one) => one.locks.map((lock) => ({...lock, table: one.table})))
+    box.hidden = locks.length === 0
+    tell(state, told === null ? UNTOLD : said(names, locks, told))
+    redraw(body, locks, (one) => JSON.stringify([one.table, one.key]), (one) => rowOf(page, one, look))
     count()
   }
 
@@ -43,15 +47,27 @@ export async function show(place, page) {
   await page.every(PAUSE_MS, look)
 }
 
-function said({locks, next_after: next}) {
-  if (!locks.length) return "Nobody holds a lock."
-  return `${counted(locks.length, "lock")} held${next ? "; there are more: name a table" : ""}.`
+/** Locks are in strong tables alone, of which there are few. */
+async function strongTables(page) {
+  const {tables} = await page.call("GET", "/admin/tables")
+  const names = tables.filter((one) => one.has_settings).slice(0, MOST_TABLES).map((one) => one.name)
+  const settings = await Promise.all(names.map((name) => page.call("GET", `/admin/tables/${encodeURIComponent(name)}`)))
+  return names.filter((_, at) => settings[at].consistency === "strong")
+}
+
+function said(names, locks, told) {
+  if (!names.length) return "There is no strong table, and locks are kept in those alone."
+  const more = told.some((one) => one.next_after) ? "; there are more" : ""
+  const missing = [...new Set(told.flatMap((one) => one.missing))]
+  const silent = missing.length ? ` Who waits at ${missing.join(", ")} is not known.` : ""
+  return `${locks.length ? `${counted(locks.length, "lock")} held${more}.` : "Nobody holds a lock."}${silent}`
 }
 
 function rowOf(page, one, look) {
-  return row(h("span", {class: "named"}, one.key), one.table, one.holder ?? "not told", one.token,
-    one.expires_ms ? h("time", {datetime: new Date(one.expires_ms).toISOString()}) : "without end",
-    Array.isArray(one.waiting) ? one.waiting.length : one.waiting ?? "not told",
+  return row(h("span", {class: "named"}, one.key), one.table, one.owner, one.version,
+    h("time", {datetime: new Date(one.expires_at).toISOString()}),
+    h("span", {title: one.waiting.map(({user, node}) => `${user} at ${node}`).join(", ")}, one.waiting.length || "nobody"),
+    JSON.stringify(one.note),
     button(page, "Release", async () => {
       if (await released(page, one)) page.say(`The lock ${one.key} is released.`)
       await look()
@@ -59,15 +75,14 @@ function rowOf(page, one, look) {
 }
 
 /** End a lock in its holder's place, if it is still theirs; answers whether that was wanted. */
-async function released(page, {table: name, key, token, holder}) {
+async function released(page, {table: name, key, version, owner}) {
   const text = [
-    h("p", {}, `Whoever waits takes the lock at once. ${holder ?? "The holder"} hears of it only when renewing it, and may go on working until then: two may work at the same time.`),
-    h("p", {}, `What checks fencing tokens refuses the former holder: its token is ${token}, and the next one is larger.`)]
+    h("p", {}, `Whoever waits takes the lock at once. ${owner} hears of it only when renewing it, and may go on working until then: two may work at the same time.`),
+    h("p", {}, `What checks fencing tokens refuses the former holder: its token is ${version}, and the next one is larger.`)]
   if (!await confirmed({title: `Release the lock ${key}?`, text, does: "Release"})) return false
-  const record = await page.call("GET", `/admin/table/${path(name, "key", key)}`)
-  if (holder && record.owner !== holder) throw new Error(`The lock is held by ${record.owner} meanwhile; nothing was changed.`)
-  await page.call("POST", `/${path(name, "lock", key)}/release`, {}, {headers: {"If-Match": `"${record.etag}"`}})
+  const path = `/admin/table/${encodeURIComponent(name)}/key/${encodeURIComponent(key)}`
+  const record = await page.call("GET", path)
+  if (record.version !== version) throw new Error(`${record.owner} has taken the lock meanwhile; nothing was changed.`)
+  await page.call("DELETE", path, undefined, {headers: {"If-Match": `"${record.etag}"`}})
   return true
 }
-
-const path = (name, kind, key) => `${encodeURIComponent(name)}/${kind}/${encodeURIComponent(key)}`
