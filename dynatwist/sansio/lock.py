@@ -21,6 +21,7 @@ from .failover import REQUEST_TIMEOUT_S
 from .naming import fresh_name
 from .paths import quoted
 from .session import Session
+from .trail import one_id
 from .world import Timer, World, beside, pause
 
 USUAL_TTL_S = 15
@@ -109,6 +110,10 @@ class Lock:
 
         :raises Locked: when the time to wait is over.
         """
+        with one_id(self._world.random):
+            return await self._acquired()
+
+    async def _acquired(self) -> Lock:
         seconds = self._world.now_s
         until_s = seconds() + self._wait_s if self._wait_s is not None else float("inf")
         name, begun_s = fresh_name(self._world.random), seconds()

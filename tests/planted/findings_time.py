@@ -146,7 +146,7 @@ def an_answer_that_does_not_ask_again(patch):
             else:
                 done(Result(Code.OK, found, replicas))
 
-        self._read(operation.key, operation.level, read)
+        self._read(operation.key, operation.level, read, operation.trace)
 
     patch.setattr(Coordinator, "_get", get)
 
