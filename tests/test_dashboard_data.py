@@ -17,6 +17,7 @@ pytestmark = pytest.mark.processes
 
 SECRET = "a long secret"
 ESCAPE, DOWN = "\ue00c", "\ue015"
+HOSTILE_TABLE = "<i>\"täble'</i>/..?a=%2F#&b"
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
     "../..",
@@ -253,14 +254,15 @@ def test_a_record_is_made_lives_for_a_time_and_is_deleted(admin, read):
 @pytest.mark.parametrize("key", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_names_and_values_are_text(admin, put, read, key):
     value = {"<b>": "</textarea><script>alert(1)</script>", "rtl": "\u202e", "__proto__": {"a": 1}}
-    put("hostile", key, value)
-    admin.go_to_table("hostile", sep="none")
+    put(HOSTILE_TABLE, key, value)
+    admin.go_to_table(HOSTILE_TABLE, sep="none")
+    assert admin.js("document.querySelector('h1').innerText") == f"Data › {HOSTILE_TABLE}"
     admin.wait(f"[...document.querySelectorAll('.names bdi')].some((one) => one.textContent === {json.dumps(key)})")
     admin.open(key)
     admin.wait_record(value)
     admin.edit('{"edited": true}')
     admin.press("Save", ".record")
-    wait_until(lambda: read("hostile", key) == {"edited": True})
+    wait_until(lambda: read(HOSTILE_TABLE, key) == {"edited": True})
     assert admin.js("document.querySelectorAll('main img, main script, main b').length") == 0
 
 

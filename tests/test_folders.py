@@ -73,6 +73,13 @@ def test_a_folder_of_many_keys_costs_no_more_than_one_of_few():
     assert table.pages <= 4
 
 
+def test_keys_that_may_not_be_read_are_passed_many_at_a_time():
+    others = [f"b/{number:05}" for number in range(10 * PAGE_KEYS)]
+    table = Table(["a/0", "a/1", *others, "c"], hidden=others)
+    assert table.listed("", "/") == ["a/", "c"]
+    assert table.pages <= 12
+
+
 def test_small_folders_are_read_many_at_a_time():
     table = Table([f"{folder:04}/{number}" for folder in range(1000) for number in range(2)])
     assert len(table.listed("", "/")) == 1000

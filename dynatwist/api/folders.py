@@ -28,6 +28,7 @@ class Folders:
         self._delimiter = delimiter
         self._beyond = LAST_CHAR * (key_bytes // len(LAST_CHAR.encode()) + 1)
         self._last = ""
+        self._found = 0
         self.at_once = PAGE_KEYS
 
     def start(self, after: str) -> str:
@@ -42,14 +43,15 @@ class Folders:
         if not self._delimiter:
             return keys
         names = [name for name in dict.fromkeys(map(self._name_of, keys)) if name != self._last]
-        if names:
-            self._last = names[-1]
-        self.at_once = min(PAGE_KEYS, FEWEST * max(1, len(names))) if self._is_inside(self._last) else PAGE_KEYS
+        self._last = names[-1] if names else self._last
+        self._found = len(names)
         return names
 
     def behind(self, key: str) -> str:
         """The key behind which to go on, when a page ended with this one."""
-        return self._end_of(key) if self._is_inside(key) and self._name_of(key) == self._last else key
+        is_shown = self._is_inside(key) and self._name_of(key) == self._last
+        self.at_once = min(PAGE_KEYS, FEWEST * max(1, self._found)) if is_shown else PAGE_KEYS
+        return self._end_of(key) if is_shown else key
 
     def _is_inside(self, key: str) -> bool:
         return bool(self._delimiter) and key.startswith(self._prefix) and self._delimiter in key[len(self._prefix) :]

@@ -127,6 +127,12 @@ class TableView {
     await this.#open(key)
   }
 
+  async #exportShown() {
+    const keys = this.#keys.shown
+    if (keys.length) await exported(this.#page, {table: this.#table, prefix: this.#at.prefix, keys})
+    else this.#page.say("Nothing was exported: no keys are shown here, or only folders.")
+  }
+
   /** Where one is, each part a link. */
   #trail() {
     const {prefix, separator} = this.#at, page = this.#page
@@ -164,7 +170,7 @@ class TableView {
     const under = prefix ? "all under the prefix" : "the whole table"
     return h("div", {class: "bar"},
       button("new-record", "New record", () => this.#create()),
-      button("export-shown", "Export what is shown", () => exported(page, {table, prefix, keys: this.#keys.shown})),
+      button("export-shown", "Export what is shown", () => this.#exportShown()),
       button("export-all", `Export ${under}`, () => exported(page, {table, prefix})),
       button("import", "Import", async () => { if (await imported(page, table)) await this.#reload() }),
       button("sweep", `Delete ${under}…`, async () => { if (await sweep(page, table, prefix)) await this.#reload() }))

@@ -70,8 +70,10 @@ export class RecordView {
       if ((event.ctrlKey || event.metaKey) && event.key === "s") { event.preventDefault(); this.#store() }
       else if (event.key === "Escape") onclose()
     })
-    const timer = setInterval(() => this.#count(), SECOND_MS)
-    page.signal.addEventListener("abort", () => clearInterval(timer), {once: true})
+    const timer = setInterval(() => {
+      if (this.box.isConnected) this.#count()
+      else clearInterval(timer) // another record is shown, or another view
+    }, SECOND_MS)
   }
 
   /** Whether something was typed that is not saved. */

@@ -8,13 +8,18 @@ import {freshName, query} from "/client/dynakv.js"
 import {members} from "./json.js"
 
 /** For a node to go through keys that its user may not read, or that were deleted: more than usual requests take. */
-const LISTING_MS = 30000
+const LISTING_MS = 10000
+/** For what nobody waits for at every step, such as a page of an export. */
+const LONG_MS = 30000
+/** Names that are many. */
+const MANY = 1000
 const segment = encodeURIComponent
 
 /** The names under a prefix: keys, and folders, which end with the separator. */
 export function names(page, table, {prefix = "", separator = "", after = "", limit}) {
   const asked = query({prefix: prefix || null, delimiter: separator || null, after: after || null, limit})
-  return page.call("GET", `/${segment(table)}/keys${asked}`, undefined, {timeoutMs: LISTING_MS})
+  const timeoutMs = limit > MANY ? LONG_MS : LISTING_MS
+  return page.call("GET", `/${segment(table)}/keys${asked}`, undefined, {timeoutMs})
 }
 
 /** A record: its `text`, and `version`, `owner`, `etag`, `timestamp`, `vector_clock`, `expires_at`, `ephemeral`. */
@@ -30,7 +35,7 @@ export async function read(page, table, key) {
 /** Those of some records that are there, by key. */
 export async function readMany(page, table, keys) {
   const body = JSON.stringify({keys})
-  const options = {raw: true, repeatable: true, timeoutMs: LISTING_MS}
+  const options = {raw: true, repeatable: true, timeoutMs: LONG_MS}
   const text = await page.call("POST", `/${segment(table)}/keys`, body, options)
   return new Map([...members(text)].map(([key, record]) => [key, recordOf(record)]))
 }
