@@ -6,8 +6,8 @@ from dynatwist.web.static import CSS, HTML, SCRIPT, Folder
 
 _MODULES = (
     "app", "audit", "conflict", "conflicts", "data", "difference", "dom", "format", "groups", "listed", "live", "locks",
-    "members", "overview", "people", "plot", "rights", "rotation", "rules", "secrets", "session", "storage", "telling",
-    "tokens", "users",
+    "members", "overview", "people", "plot", "progress", "rights", "rotation", "rules", "secrets", "session", "storage",
+    "telling", "tokens", "users",
 )  # fmt: skip
 DASHBOARD = Folder(
     __name__, {"index.html": HTML, "dashboard.css": CSS} | dict.fromkeys((f"{name}.js" for name in _MODULES), SCRIPT)

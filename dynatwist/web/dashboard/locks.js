@@ -12,7 +12,8 @@ const PAUSE_MS = 2000
 const TICK_MS = 1000
 
 export async function show(place, page) {
-  const named = h("input", {value: page.query.get("table") ?? "", id: "of-table", autocomplete: "off", spellcheck: "false"})
+  const named = h("input",
+    {id: "of-table", value: page.query.get("table") ?? "", autocomplete: "off", spellcheck: "false"})
   const state = h("p", {class: "hint", role: "status"})
   const {box, body} = table("Locks", ["Key", "Table", "Holder", "Fencing token", "Time left", "Waiting", acts()])
   box.hidden = true
@@ -61,11 +62,15 @@ function rowOf(page, one, look) {
 /** End a lock in its holder's place, if it is still theirs; answers whether that was wanted. */
 async function released(page, {table: name, key, token, holder}) {
   const text = [
-    h("p", {}, `Whoever waits takes the lock at once. ${holder ?? "The holder"} hears of it only when renewing it, and may go on working until then: two may work at the same time.`),
-    h("p", {}, `What checks fencing tokens refuses the former holder: its token is ${token}, and the next one is larger.`)]
+    h("p", {}, `Whoever waits takes the lock at once. ${holder ?? "The holder"} hears of it only when renewing it, `
+      + `and may go on working until then: two may work at the same time.`),
+    h("p", {}, `What checks fencing tokens refuses the former holder: its token is ${token}, `
+      + "and the next one is larger.")]
   if (!await confirmed({title: `Release the lock ${key}?`, text, does: "Release"})) return false
   const record = await page.call("GET", `/admin/table/${path(name, "key", key)}`)
-  if (holder && record.owner !== holder) throw new Error(`The lock is held by ${record.owner} meanwhile; nothing was changed.`)
+  if (holder && record.owner !== holder) {
+    throw new Error(`The lock is held by ${record.owner} meanwhile; nothing was changed.`)
+  }
   await page.call("POST", `/${path(name, "lock", key)}/release`, {}, {headers: {"If-Match": `"${record.etag}"`}})
   return true
 }
