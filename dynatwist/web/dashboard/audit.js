@@ -24,14 +24,16 @@ export async function show(place, page) {
     pause.setAttribute("aria-pressed", String(isPaused))
     draw()
   }}, "Pause")
-  place.append(h("h1", {class: "unseen"}, title), h("div", {class: "bar"}, field("Only lines with", filter), pause), state, box)
+  place.append(h("h1", {class: "unseen"}, title),
+    h("div", {class: "bar"}, field("Only lines with", filter), pause), state, box)
 
   function draw() {
     if (node === "") return
     const shown = lines.filter((line) => textOf(line).includes(filter.value.toLowerCase()))
     redraw(body, shown.toReversed(), (line) => line.n, rowOf)
     const paused = isPaused ? " Paused: new lines wait." : ""
-    state.textContent = `${shown.length} of the last ${lines.length} lines of ${node.replace(/^https?:\/\//, "")}, the newest first; each node has a log of its own.${paused}`
+    state.textContent = `${shown.length} of the last ${lines.length} lines of ${node.replace(/^https?:\/\//, "")}, `
+      + `the newest first; each node has a log of its own.${paused}`
   }
 
   async function look() {

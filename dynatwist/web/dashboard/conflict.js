@@ -17,7 +17,8 @@ export async function show(place, page, id) {
     return
   }
   const held = await heldNow(page, found)
-  place.append(h("h1", {class: "named"}, found.key), h("p", {class: "hint"}, `In the table ${found.table}. ${story(found, held)}`),
+  place.append(h("h1", {class: "named"}, found.key),
+    h("p", {class: "hint"}, `In the table ${found.table}. ${story(found, held)}`),
     sideBySide(held, found.lost), actions(page, found, held))
 }
 
@@ -49,12 +50,13 @@ async function heldNow(page, found) {
 function story(found, held) {
   if (held === undefined) return "You may not read what is held now."
   if (held === null) return "Nothing is held now: the record was deleted, or has ended."
-  if (found.won !== null && held.version !== found.won.version) return "What is held now was written after the conflict."
-  return "What is held now is what the lost value lost against."
+  const isWinner = found.won === null || held.version === found.won.version
+  return `What is held now ${isWinner ? "is what the lost value lost against" : "was written after the conflict"}.`
 }
 
 function sideBySide(held, lost) {
-  const {box, body} = table("What is held now beside what lost", [h("span", {class: "unseen"}, "What"), "Held now", "Lost"])
+  const {box, body} = table("What is held now beside what lost",
+    [h("span", {class: "unseen"}, "What"), "Held now", "Lost"])
   const one = held ?? {}
   const about = [
     {path: ["owner"], one: one.owner, other: lost.owner},
@@ -65,7 +67,8 @@ function sideBySide(held, lost) {
   const values = compared(held?.value, lost.value ?? undefined)
   const clocks = compared(one.vector_clock ?? {}, lost.vector_clock)
   const differing = values.filter((each) => each.differs).length
-  body.append(part(`Value: ${counted(differing, "difference")}`), ...comparedRows(values), part("About it"), ...comparedRows(about, (text) => text),
+  body.append(part(`Value: ${counted(differing, "difference")}`), ...comparedRows(values),
+    part("About it"), ...comparedRows(about, (text) => text),
     part("Clock: writes seen, by process"), ...comparedRows(clocks))
   box.classList.add("compared")
   return box
@@ -117,7 +120,8 @@ async function restored(page, found, held) {
     else await page.call("PUT", pathOf(page, found) + ttl, value, options)
   } catch (error) {
     if (error.status !== 412) throw error
-    throw new Error("Somebody has written the record meanwhile, so nothing was changed. Load this page again to see what is held now.")
+    throw new Error("Somebody has written the record meanwhile, so nothing was changed. "
+      + "Load this page again to see what is held now.")
   }
 }
 

@@ -18,7 +18,8 @@ export async function show(place, page) {
 }
 
 async function showAll(place, page) {
-  const named = h("input", {value: page.query.get("table") ?? "", autocomplete: "off", spellcheck: "false", id: "of-table"})
+  const named = h("input",
+    {id: "of-table", value: page.query.get("table") ?? "", autocomplete: "off", spellcheck: "false"})
   const partial = h("p", {class: "warn", role: "status"})
   const count = h("p", {role: "status", id: "count"})
   const {box, body} = table("Conflicts", ["Key", "Table", "Lost value", "Of", "Against", "When"])
@@ -28,7 +29,8 @@ async function showAll(place, page) {
   const list = paged(page, async (after) => {
     let headers
     const asked = Object.entries({table: named.value, after, limit: PAGE_CONFLICTS}).filter(([, value]) => value !== "")
-    const items = await page.call("GET", `/conflicts?${new URLSearchParams(asked)}`, undefined, {heard: (told) => { headers = told }})
+    const items = await page.call("GET", `/conflicts?${new URLSearchParams(asked)}`, undefined,
+      {heard: (told) => { headers = told }})
     const missing = headers.get("X-Partial")
     partial.textContent = missing ? `Not asked: ${missing}. Conflicts that only they know are not in the list.` : ""
     return {items, next: headers.get("X-Next-After")}
@@ -39,7 +41,8 @@ async function showAll(place, page) {
       h("code", {}, excerpt(one.lost.value)), one.lost.owner,
       one.won === null ? "what you may not read" : `a value of ${one.won.owner}`,
       h("time", {datetime: new Date(one.at).toISOString(), title: moment(one.at)}, ago(one.at))))
-    count.textContent = items.length ? `${counted(items.length, "value")} that lost a concurrent write, the newest first.`
+    count.textContent = items.length
+      ? `${counted(items.length, "value")} that lost a concurrent write, the newest first.`
       : "There are no conflicts: no write was lost to another one."
     settle.hidden = items.length === 0
     settle.textContent = `Settle the ${items.length} shown`
@@ -47,7 +50,8 @@ async function showAll(place, page) {
 
   async function settleAll() {
     const these = shown
-    const text = `What is held now stays in all ${these.length} cases, and the values that lost are gone for good, for everybody.`
+    const text = `What is held now stays in all ${these.length} cases, `
+      + "and the values that lost are gone for good, for everybody."
     const title = `Settle ${counted(these.length, "conflict")}?`
     if (!await confirmed({title, text, does: `Settle ${these.length}`})) return
     const refused = []
@@ -63,7 +67,9 @@ async function showAll(place, page) {
   }
 
   place.append(h("h1", {class: "unseen"}, title))
-  if (!page.isAdmin) place.append(h("p", {class: "hint"}, "You see values of yours that lost, and those that you may read."))
+  if (!page.isAdmin) {
+    place.append(h("p", {class: "hint"}, "You see values of yours that lost, and those that you may read."))
+  }
   place.append(form(page, {class: "bar"}, async () => {
       page.note({table: named.value})
       await list.begin()

@@ -92,13 +92,15 @@ async function showOne(place, page, name) {
   const members = await held(page, name)
   place.append(h("h1", {class: "named"}, name))
   if (members === null) {
-    place.append(h("p", {}, "There is no group of this name."), h("a", {href: page.at(page.name, ["groups"])}, "All groups"))
+    place.append(h("p", {}, "There is no group of this name."),
+      h("a", {href: page.at(page.name, ["groups"])}, "All groups"))
     return
   }
   if (name === ADMINS) place.append(h("p", {class: "warn"}, "Its members are administrators."))
   place.append(nobody, box,
     form(page, {class: "card", id: "add-member"}, add, h("h2", {}, "Add a member"), field("Name", member,
-      "A name that nobody has yet may be added: it counts from when somebody has it."), h("button", {class: "main"}, "Add")),
+      "A name that nobody has yet may be added: it counts from when somebody has it."),
+    h("button", {class: "main"}, "Add")),
     deletion(page, name))
   draw(members)
 }

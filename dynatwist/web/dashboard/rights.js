@@ -26,7 +26,8 @@ export async function show(place, page) {
   if (user) answer.append(...await said(page, user, table, key))
   const settings = await page.call("GET", `/admin/tables/${encodeURIComponent(table)}`)
   answer.append(h("h2", {}, `Rules of ${table}`),
-    h("p", {class: "hint"}, "Of these, the rule with the longest beginning that fits a key counts, alone. Administrators may do everything."),
+    h("p", {class: "hint"}, "Of these, the rule with the longest beginning that fits a key counts, alone. "
+      + "Administrators may do everything."),
     rulesTable(page, table, settings.access))
 }
 
@@ -42,15 +43,18 @@ async function said(page, user, table, key) {
   }
   if (told === null) return [h("p", {class: "hint", id: "may"}, UNTOLD)]
   return [
-    h("p", {class: "verdict", id: "may"}, sentence(user, told, key ? `Under the key ${key} of ${table}` : `In ${table}`)),
+    h("p", {class: "verdict", id: "may"},
+      sentence(user, told, key ? `Under the key ${key} of ${table}` : `In ${table}`)),
     told.groups?.length ? h("p", {}, `${user} is in the groups ${told.groups.join(", ")}.`) : null,
-    told.because?.length ? h("div", {}, h("h2", {}, "Why"), h("ul", {}, told.because.map((one) => h("li", {}, reason(one))))) : null,
+    told.because?.length
+      ? h("div", {}, h("h2", {}, "Why"), h("ul", {}, told.because.map((one) => h("li", {}, reason(one))))) : null,
   ].filter(Boolean)
 }
 
 function sentence(user, told, where) {
   const rights = RIGHTS.filter((right) => right in told && !(right === "write" && "update" in told))
-  const has = rights.filter((right) => !NOTHING.includes(told[right])), lacks = rights.filter((right) => NOTHING.includes(told[right]))
+  const has = rights.filter((right) => !NOTHING.includes(told[right]))
+  const lacks = rights.filter((right) => NOTHING.includes(told[right]))
   const may = joined(has.map((right) => `${right} ${scope(right, told[right], user)}`), "and")
   if (!has.length) return `${where} ${user} may do nothing.`
   return `${where} ${user} may ${may}${lacks.length ? `, but not ${joined(lacks, "or")}` : ""}.`

@@ -2,15 +2,16 @@
  * The cluster's secret is replaced in three steps, each of which all members take: install, use, retire.
  *
  * How far that has come is seen from what the members accept, so it goes on after the page was loaded anew, or at another
- * node. One thing the members do not tell: whether the other secret that all accept is a new one that is to be used,
- * or the former one that is to be retired. The page's URL remembers it, `?to=NAME`; without it people are asked.
+ * node. Which secret is to stay in the end the page's URL remembers, `?to=NAME`; without it people are asked.
  *
  * @module rotation
  */
 
 import {confirmed, h, row, table} from "./dom.js"
+import {moment} from "./format.js"
 import {redraw} from "./listed.js"
-import {button, tell} from "./telling.js"
+import {hindrance, progress, sentence} from "./replacement.js"
+import {button, ifTold, tell} from "./telling.js"
 
 /** Between two looks at what each member accepts. */
 const PAUSE_MS = 3000
@@ -19,32 +20,8 @@ const LOOK_TIMEOUT_MS = 12000
 /** A step asks all members twice, and is agreed on within 3 s before: a node has answered by then. */
 const STEP_TIMEOUT_MS = 30000
 
-/**
- * How far a rotation has come.
- *
- * @param nodes by address, the names of the secrets that a member accepts, the one in use first; null of one that is away.
- * @param to the name of the secret that is to be used in the end, if known.
- * @returns `{away, uses, others, next}`: addresses of members that are away; names in use; all other names that are
- *     accepted; and what is next: "install", "use", "retire", or "choose" where that is not known.
- */
-export function progress(nodes, to) {
-  const away = Object.keys(nodes).filter((address) => nodes[address] === null).sort()
-  const told = Object.values(nodes).filter((names) => names !== null)
-  const uses = [...new Set(told.map(([used]) => used))]
-  const others = [...new Set(told.flat())].filter((name) => !(uses.length === 1 && name === uses[0]))
-  const known = told.some((names) => names.includes(to)) ? to : null
-  return {away, uses, others, next: next(told, uses, others, known)}
-}
-
-function next(told, uses, others, to) {
-  if (!others.length) return "install"
-  if (to === null) return "choose"
-  if (!told.every((names) => names.includes(to))) return "install"
-  return uses.length === 1 && uses[0] === to ? "retire" : "use"
-}
-
 export async function show(place, page) {
-  const {box, body} = table("Secrets of the members", ["Member", "Uses", "Accepts besides"])
+  const {box, body} = table("Secrets of the members", ["Member", "Uses", "Since", "Accepts besides"])
   const state = h("p", {class: "verdict", role: "status", id: "rotation"}, "…")
   const why = h("p", {class: "warn", role: "status", id: "why-not"})
   const choices = h("div", {class: "bar"})
@@ -52,15 +29,19 @@ export async function show(place, page) {
   let to = page.query.get("to"), seen = null, taking = false
 
   const steps = {
-    install: step("Install a new secret", "All members accept it from then on, beside the one that they use. Nothing uses it yet.",
+    install: step("Install a new secret", "All members accept it from then on, beside the one that they use. Nothing "
+      + "uses it yet.",
       async () => {
         const {key} = await take("install", {})
         remember(key)
       }),
-    use: step("Use it", "All members use it for links, gossip and tokens. They still accept the former one, so nobody is cut off and users stay logged in.",
+    use: step("Use it", "All members use it for links, gossip and tokens. They still accept the former one, so nobody "
+      + "is cut off and users stay logged in.",
       () => take("use", {key: to})),
-    retire: step("Retire all others", "Members accept no other secret. Connections between nodes that a former one has authenticated are replaced within a second.",
-      retire, h("label", {}, endTokens, " Log everybody out: refuse tokens that former secrets have signed. Do so when a secret has leaked.")),
+    retire: step("Retire all others", "Members accept no other secret. Connections between nodes that a former one "
+      + "has authenticated are replaced within a second.",
+      retire, h("label", {}, endTokens, " Log everybody out: refuse tokens that former secrets have signed. Do so "
+        + "when a secret has leaked.")),
   }
 
   function step(name, text, work, more = null) {
@@ -73,7 +54,6 @@ export async function show(place, page) {
   async function taken(work) {
     if (taking) return
     taking = true
-    state.textContent = "All members are being asked …"
     try {
       await work()
     } finally {
@@ -83,7 +63,10 @@ export async function show(place, page) {
     if (seen !== null) steps[seen.next]?.go.focus()
   }
 
-  const take = (name, body) => page.call("POST", `/admin/keys/${name}`, body, {repeatable: name !== "install", timeoutMs: STEP_TIMEOUT_MS})
+  function take(name, body) {
+    state.textContent = "All members are being asked …"
+    return page.call("POST", `/admin/keys/${name}`, body, {repeatable: name !== "install", timeoutMs: STEP_TIMEOUT_MS})
+  }
 
   function remember(name) {
     to = name
@@ -93,15 +76,19 @@ export async function show(place, page) {
   async function retire() {
     const out = endTokens.checked
     const text = [
-      h("p", {}, out ? "All users and the administrator have to log in again, everywhere, at once." : "Users stay logged in. The administrator has to log in again."),
-      h("p", {}, "Unless it is configured, the administrator's password is another one then: ", h("code", {}, "dynakv admin-password"), " prints it."),
-      h("p", {}, "A machine that is to join later needs the key file as it is then; a backup of an older one no longer opens a way in.")]
-    if (await confirmed({title: "Retire all former secrets?", text, does: "Retire them"})) await take("retire", {keep_tokens: !out})
+      h("p", {}, out ? "All users have to log in again, everywhere, at once, and so does the administrator."
+        : "Users stay logged in. The administrator has to log in again where a former secret has signed the token."),
+      h("p", {}, `The administrator's password is that of ${to}, unless it is configured: `,
+        h("code", {}, "dynakv admin-password"), " prints it."),
+      h("p", {}, "A machine that is to join later needs the key file as it is then.")]
+    if (!await confirmed({title: "Retire all former secrets?", text, does: "Retire them"})) return
+    await take("retire", {keep_tokens: !out})
   }
 
   async function all() {
     const text = [h("p", {}, "A new secret is installed, used, and all others are retired; each step on all members."),
-      h("p", {}, "Users stay logged in. The administrator has to log in again, with another password unless it is configured: ",
+      h("p", {}, "Users stay logged in. The administrator has to log in again, with another password unless it is "
+        + "configured: ",
         h("code", {}, "dynakv admin-password"), " prints it. Machines that join later need the new key file.")]
     if (!await confirmed({title: "Replace the cluster's secret?", text, does: "Replace it"})) return
     await taken(async () => {
@@ -115,11 +102,14 @@ export async function show(place, page) {
   const atOnce = button(page, "All three at once", all)
 
   async function look() {
-    const [{nodes}, registry] = await Promise.all([page.call("GET", "/admin/keys", undefined, {timeoutMs: LOOK_TIMEOUT_MS}),
-      page.call("GET", "/admin/members")])
-    redraw(body, Object.entries(nodes).sort(), ([address]) => address, ([address, names]) => (names === null
-      ? row(address, h("span", {class: "bad"}, "does not answer"), "")
-      : row(address, h("code", {}, names[0]), h("code", {}, names.slice(1).join(", ") || "none"))))
+    const [{nodes}, registry, overview] = await Promise.all([
+      page.call("GET", "/admin/keys", undefined, {timeoutMs: LOOK_TIMEOUT_MS}), page.call("GET", "/admin/members"),
+      ifTold(page.call("GET", "/admin/overview"))])
+    const since = new Map(overview?.members.map((one) => [one.address, one.secret_since_ms]))
+    const rows = Object.entries(nodes).sort().map(([address, names]) => [address, names, since.get(address)])
+    redraw(body, rows, ([address]) => address, ([address, names, sinceMs]) => (names === null
+      ? row(address, h("span", {class: "bad"}, "does not answer"), "", "")
+      : row(address, h("code", {}, names[0]), moment(sinceMs), h("code", {}, names.slice(1).join(", ") || "none"))))
     if (taking) return
     seen = progress(nodes, to)
     if (to !== null && seen.next === "choose") remember(null)
@@ -138,38 +128,20 @@ export async function show(place, page) {
       steps[name].go.classList.toggle("main", isNext)
     })
     atOnce.ariaDisabled = String(found.next !== "install" || hinders !== "")
-    const offered = found.next === "choose" ? [...found.uses, ...found.others].filter((name, number, names) => names.indexOf(name) === number) : []
+    const offered = found.next === "choose" ? [...new Set([...found.uses, ...found.others])] : []
     redraw(choices, offered, (name) => name, (name) => h("button", {type: "button", onclick: () => {
       remember(name)
-      page.guarded(look)
+      page.guarded(async () => {
+        await look()
+        steps[seen.next].go.focus()
+      })
     }}, found.uses.includes(name) ? `Keep ${name}, which is in use, and retire the others` : `Go on to ${name}`))
   }
 
   place.append(h("h2", {id: "of-cluster"}, "The cluster's secret"),
-    h("p", {class: "hint"}, "Links between nodes, gossip and tokens go by it. Nobody is shown the secret itself, only the name that is made of it."),
+    h("p", {class: "hint"}, "Links between nodes, gossip and tokens go by it. Nobody is shown the secret itself, only "
+      + "the name that is made of it."),
     state, why, box, choices, h("ol", {class: "steps"}, Object.values(steps).map((one) => one.item)),
     h("p", {}, atOnce))
   await page.every(PAUSE_MS, look)
-}
-
-function sentence({uses, others, next}, to) {
-  const names = others.join(", ")
-  if (!uses.length) return "No member answers."
-  if (next === "install" && !others.length) {
-    return to === uses[0] ? `Done: all members use ${to}, and accept no other secret.` : `All members use ${uses[0]}, and accept no other secret.`
-  }
-  if (next === "choose") return `Somebody has begun to replace the secret: ${uses.join(", ")} is in use, ${names} is accepted besides. Which is to stay?`
-  if (next === "install") return `Not all members accept ${to} yet. Install again: another secret takes its place.`
-  if (next === "use") return `All members accept ${to}. Next they use it.`
-  return `All members use ${to}. ${names} is still accepted; next it is retired.`
-}
-
-/** Why no step may be taken now; empty if it may. */
-function hindrance({away}, registry) {
-  if (away.length) {
-    return `No step can be taken while ${away.join(", ")} does not answer: it would not know the new secret when it comes back. `
-      + "Start it, or strike it out under Members and let it join anew later. What was done so far does no harm."
-  }
-  if (registry.changing) return "A member joins or leaves; the next step can be taken when that is over."
-  return ""
 }

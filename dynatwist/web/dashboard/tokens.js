@@ -25,7 +25,8 @@ export async function show(place, page) {
   })
 
   async function end(one) {
-    const text = `Programs that use ${one.name} are refused on every node within a second, and their streams end. Their records stay.`
+    const text = `Programs that use ${one.name} are refused on every node within a second, and their streams end. `
+      + `Their records stay.`
     if (!await confirmed({title: `End the token ${one.name}?`, text, does: "End the token"})) return
     await page.call("DELETE", `/admin/tokens/${encodeURIComponent(one.id)}`, undefined, {repeatable: true})
     await list.begin()
@@ -71,7 +72,8 @@ function newToken(page, again) {
 
 /** One place where a token may do something. */
 function grant(grants) {
-  const boxes = RIGHTS.map((right) => h("label", {}, h("input", {type: "checkbox", name: right, checked: right === "read"}), ` ${right}`))
+  const boxes = RIGHTS.map((right) => h("label", {},
+    h("input", {type: "checkbox", name: right, checked: right === "read"}), ` ${right}`))
   const made = h("fieldset", {class: "bar"}, h("legend", {class: "unseen"}, "It may"),
     field("Table", h("input", {name: "table", required: true, autocomplete: "off"})),
     field("Keys that begin with", h("input", {name: "prefix", autocomplete: "off", placeholder: "any"})),

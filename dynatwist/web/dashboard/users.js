@@ -32,7 +32,8 @@ async function showAll(place, page) {
   }})
   const list = paged(page, async (after) => {
     const prefix = search.value
-    const found = await page.call("GET", `/admin/users?${new URLSearchParams({after: after || before(prefix), limit: PAGE_USERS})}`)
+    const asked = new URLSearchParams({after: after || before(prefix), limit: PAGE_USERS})
+    const found = await page.call("GET", `/admin/users?${asked}`)
     const items = found.users.map((user) => user.name).filter((name) => name.startsWith(prefix))
     return {items, next: items.length === found.users.length ? found.next_after : null}
   }, (names) => {
@@ -107,7 +108,8 @@ function deletion(page, name) {
     button(page, `Delete ${name}`, async () => {
       const text = [
         h("p", {}, `All sessions of ${name} end at once, on every node, and the name is free for whoever comes next.`),
-        h("p", {}, `The records that ${name} owns stay: only administrators can change them, also when somebody takes the name again.`)]
+        h("p", {}, `The records that ${name} owns stay: only administrators can change them, also when somebody takes `
+          + `the name again.`)]
       if (!await confirmed({title: `Delete ${name}?`, text, does: "Delete"})) return
       await page.call("DELETE", at(name), undefined, {repeatable: true})
       goAndSay(page, ["users"], `${name} is deleted.`)
