@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,20 +11,17 @@ import dynatwist.web.client
 from dynatwist.replication.followed import MADE
 from dynatwist.replication.request import is_followed
 
+from . import javascript
+
 MODULE = Path(dynatwist.web.client.__file__).with_name("dynakv.js")
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+pytestmark = javascript.needs_node
 
 
 def evaluated(expression):
     """What an expression comes to, in which the module's names are there; as JSON."""
-    program = f"import * as dynakv from {json.dumps(MODULE.as_uri())}\nconst {{named, query, urlsOf, lifeOf, errorOf, "
-    program += "EventParser, frameOf, freshName, KvError, NotFound, PreconditionFailed} = dynakv\n"
-    program += f"console.log(JSON.stringify({expression}))"
-    done = subprocess.run(
-        ["node", "--input-type=module", "-"], input=program, capture_output=True, text=True, timeout=20, cwd="/tmp"
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    before = f"import * as dynakv from {json.dumps(MODULE.as_uri())}\nconst {{named, query, urlsOf, lifeOf, errorOf, "
+    before += "EventParser, frameOf, freshName, KvError, NotFound, PreconditionFailed} = dynakv"
+    return javascript.evaluated(before, expression)
 
 
 STREAM = (

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-import subprocess
 from pathlib import Path
-
-import pytest
 
 import dynatwist.web.dashboard
 
+from . import javascript
+
 FOLDER = Path(dynatwist.web.dashboard.__file__).parent
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+pytestmark = javascript.needs_node
 SEED = 4
 
 
 def evaluated(module, expression, given=None):
     """What an expression comes to, in which the module is `m`, and what is given is `given`; as JSON."""
-    program = f"import * as m from {json.dumps((FOLDER / module).as_uri())}\nconst given = {json.dumps(given)}\n"
-    program += f"console.log(JSON.stringify({expression}))"
-    done = subprocess.run(
-        ["node", "--input-type=module", "-"], input=program, capture_output=True, text=True, timeout=20, cwd="/tmp"
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    before = f"import * as m from {json.dumps((FOLDER / module).as_uri())}\nconst given = {json.dumps(given)}"
+    return javascript.evaluated(before, expression)
 
 
 def made(chance, depth=0):

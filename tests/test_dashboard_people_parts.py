@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
-
-import pytest
 
 import dynatwist.web.dashboard
 
+from . import javascript
+
 FOLDER = Path(dynatwist.web.dashboard.__file__).parent
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+pytestmark = javascript.needs_node
 
 
 def evaluated(module, name, *calls):
     """What a function of a module answers to some lists of arguments."""
-    program = f"import {{{name}}} from {json.dumps((FOLDER / module).as_uri())}\n"
-    program += f"console.log(JSON.stringify({json.dumps(calls)}.map(call => {name}(...call) ?? null)))"
-    done = subprocess.run(
-        ["node", "--input-type=module", "-"], input=program, capture_output=True, text=True, timeout=20, cwd="/tmp"
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    before = f"import {{{name}}} from {json.dumps((FOLDER / module).as_uri())}"
+    return javascript.evaluated(before, f"{json.dumps(calls)}.map(call => {name}(...call) ?? null)")
 
 
 def test_a_list_begins_right_before_a_prefix():
