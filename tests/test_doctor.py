@@ -185,7 +185,8 @@ class TestCluster:
     def test_versions_that_differ_are_told_with_those_who_run_them(self):
         members = (MEMBER, replace(MEMBER, address="kv2:6660", version="1.1.0"))
         [found] = clusters.versions(replace(CLUSTER, members=members))
-        assert (found.level, found.text) == (Level.WARNING, "1.0.0 at kv1:6660; 1.1.0 at kv2:6660")
+        text = "members run different releases: 1.0.0 at kv1:6660; 1.1.0 at kv2:6660"
+        assert (found.level, found.text) == (Level.WARNING, text)
 
     def test_who_is_not_the_administrator_may_not_be_told(self):
         seen = replace(CLUSTER, problem="only the administrator is told", needs_login=True)

@@ -77,5 +77,6 @@ def versions(members: Iterable[MemberSeen]) -> Findings:
     if len(found) == 1:
         yield ok("versions", f"all members run {next(iter(found)) or 'an unknown version'}")
     elif found:
-        text = "; ".join(f"{version or 'unknown'} at {', '.join(at)}" for version, at in sorted(found.items()))
+        told = "; ".join(f"{version or 'unknown'} at {', '.join(at)}" for version, at in sorted(found.items()))
+        text = f"members run different releases: {told}"
         yield warning("versions", text, "bring all members to the same version, one after another")
