@@ -88,7 +88,7 @@ function actions(page, found, held) {
   const restore = isDelete ? "Delete it after all" : "Restore what lost"
   const consequence = isDelete ? "The record is deleted, as the delete that lost had it."
     : `What lost becomes the record's value${lost.expires_at ? ", and ends when it would have ended" : ""}.`
-  const owner = held && held.owner !== lost.owner ? ` The record stays ${held.owner}'s.` : ""
+  const owner = isDelete ? "" : ownership(page, held, lost)
   const may = held !== undefined && !hasEnded && !(isDelete && held === null)
   return h("div", {class: "bar"},
     may && button(page, restore, async () => {
@@ -107,6 +107,15 @@ function actions(page, found, held) {
       goAndSay(page, [], `The conflict about ${found.key} is settled.`)
     }, {id: "settle"}),
     hasEnded && h("p", {class: "hint"}, "What lost would have ended by now, so it is not restored."))
+}
+
+/** Whose the record is afterwards, where that is somebody else than the owner of what lost. */
+function ownership(page, held, lost) {
+  const owner = held === null ? page.user : held?.owner
+  if (owner === lost.owner) return ""
+  return held === null
+    ? ` The record is yours then, not ${lost.owner}'s: nothing is held that would keep its owner.`
+    : ` The record stays ${owner}'s.`
 }
 
 /** Write what lost over what is held, unless that has changed meanwhile. */
