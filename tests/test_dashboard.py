@@ -19,6 +19,10 @@ PICTURES = os.environ.get("DYNAKV_PICTURES", "")
 SHOWN = {
     "overview": ("#/overview", ".plot .line"),
     "members": ("#/members", ".strip"),
+    "data": ("#/data/shelf?prefix=novels/&key=novels/emma", ".record textarea"),
+    "live": ("#/live?table=shelf", "tbody tr"),
+    "people": ("#/people", "tbody tr"),
+    "secrets": ("#/secrets", "tbody tr"),
 }
 """By the picture's name: what it shows, and what has to be there."""
 
@@ -202,12 +206,21 @@ class TestMembers:
             page.prefer("light")
 
 
+def _written(node, token):
+    for title, year in (("emma", 1815), ("persuasion", 1817), ("middlemarch", 1871)):
+        node.put("shelf", f"novels/{title}", {"title": title.title(), "year": year}, token)
+    return True
+
+
 @pytest.mark.parametrize("name", SHOWN)
-def test_the_pictures_of_the_manual(page, tmp_path, name):
+def test_the_pictures_of_the_manual(cluster, page, tmp_path, name):
     place, waits_for = SHOWN[name]
+    one = cluster.nodes[0]
+    alice = one.register("alice")
     page.resize(1400, 900)
     try:
-        go(page, place, waits_for)
+        page.script(f"location.hash = '{place}'")
+        wait_until(lambda: _written(one, alice) and page.has(waits_for), what=f"{place} to show {waits_for}")
         path = Path(PICTURES or tmp_path) / f"{name}.png"
         page.shoot(path)
         assert path.stat().st_size > 20_000

@@ -13,9 +13,9 @@ const STATES = {alive: "good", suspect: "warn", dead: "bad", left: "bad", "never
 const COLUMNS = [
   ["Round trip", (member) => member.self ? "–" : milliseconds(member.rtt_ms)],
   ["Keys", (member, series) => figured(number(member.keys), series.keys, `keys of ${member.address}`)],
-  ["Bytes", (member, series) => figured(bytes(member.bytes), series.store_bytes, `bytes of ${member.address}`)],
+  ["Bytes", (member, series) => figured(`${bytes(member.bytes)} of ${bytes(member.memory_limit_bytes)}`, series.store_bytes, `bytes of ${member.address}`)],
   ["Hints", (member, series) => figured(number(member.hints), series.hints, `hints at ${member.address}`)],
-  ["Memory", (member) => h("div", {}, bytes(member.memory_bytes), h("div", {class: "hint"}, `of ${bytes(member.memory_limit_bytes)}`))],
+  ["Memory", (member) => h("div", {title: "of the process"}, bytes(member.memory_bytes))],
   ["Disk free", (member) => bytes(member.disk_free_bytes)],
   ["Started", (member) => timed(member.started_ms)],
   ["Secret", (member) => member.secret === null || member.secret === undefined ? "–"
