@@ -9,16 +9,14 @@ import {members} from "./json.js"
 
 /** For a node to go through keys that its user may not read, or that were deleted: more than usual requests take. */
 const LISTING_MS = 10000
-/** For what nobody waits for at every step, such as a page of an export. */
+/** For a step of long work, which goes through many keys, or behind many that were deleted a moment ago. */
 const LONG_MS = 30000
-/** Names that are many. */
-const MANY = 1000
 const segment = encodeURIComponent
 
-/** The names under a prefix: keys, and folders, which end with the separator. */
-export function names(page, table, {prefix = "", separator = "", after = "", limit}) {
+/** The names under a prefix: keys, and folders, which end with the separator; `isLong` as a step of long work. */
+export function names(page, table, {prefix = "", separator = "", after = "", limit, isLong = false}) {
   const asked = query({prefix: prefix || null, delimiter: separator || null, after: after || null, limit})
-  const timeoutMs = limit > MANY ? LONG_MS : LISTING_MS
+  const timeoutMs = isLong ? LONG_MS : LISTING_MS
   return page.call("GET", `/${segment(table)}/keys${asked}`, undefined, {timeoutMs})
 }
 

@@ -36,7 +36,7 @@ export async function sweep(page, table, prefix) {
 async function countOf(page, table, prefix, progress) {
   let count = 0, after = ""
   while (!progress.isStopped) {
-    const found = await names(page, table, {prefix, after, limit: COUNTED})
+    const found = await names(page, table, {prefix, after, limit: COUNTED, isLong: true})
     count += found.length
     progress.tell(`${counted(count, "key")} so far`)
     if (found.length < COUNTED) return count
@@ -49,7 +49,7 @@ async function deleteAll(page, {table, prefix, count, progress}) {
   let deleted = 0, refused = 0, after = ""
   const told = () => `${number(deleted)} deleted${refused ? `, ${number(refused)} refused` : ""}`
   while (!progress.isStopped) {
-    const keys = await names(page, table, {prefix, after, limit: DELETED})
+    const keys = await names(page, table, {prefix, after, limit: DELETED, isLong: true})
     if (!keys.length) return `${told()}.`
     const outcomes = await batch(page, table, keys.map((key) => ({op: "delete", key})))
     outcomes.forEach((outcome, at) => {

@@ -45,7 +45,7 @@ export async function exported(page, {table, prefix, keys = null}) {
 async function* listed(page, table, prefix) {
   let after = ""
   for (;;) {
-    const keys = await names(page, table, {prefix, after, limit: LISTED})
+    const keys = await names(page, table, {prefix, after, limit: LISTED, isLong: true})
     if (keys.length) yield keys
     if (keys.length < LISTED) return
     after = keys.at(-1)
