@@ -75,6 +75,10 @@ class Page:
     def rows(self):
         return self.browser.script("return [...document.querySelectorAll('main tbody tr')].map(row => row.innerText)")
 
+    @property
+    def has_no_markup_from_a_node(self):
+        return self.browser.script("return document.querySelector('img, main b, main script') === null")
+
     def until_rows(self, count):
         wait_until(lambda: len(self.rows) == count, what=f"{count} rows")
 
@@ -105,6 +109,7 @@ class TestPeople:
         page.browser.click("#create-user button")
         page.until_said("can log in now")
         page.until_shown(HOSTILE, where="h1")
+        assert page.has_no_markup_from_a_node
         token = node.register(HOSTILE, SECRET)
         assert node.get("t", "k", token).status == 404
 
@@ -188,6 +193,7 @@ class TestConflicts:
         page.press(HOSTILE)
         page.until_shown("Held now", '"three"', '"one"', "1 difference")
         assert page.browser.text("tr.differs").split() == ["by", "differs", '"three"', '"one"']
+        assert page.has_no_markup_from_a_node
         page.browser.click("#restore")
         page.confirm("only if nobody has written the record since")
         page.until_said("has the value again that lost")

@@ -18,7 +18,7 @@ export async function show(place, page, id) {
   }
   const held = await heldNow(page, found)
   place.append(h("h1", {class: "named"}, found.key),
-    h("p", {class: "hint"}, `In the table ${found.table}. ${story(found, held)}`),
+    h("p", {class: "hint"}, `In the table ${found.table}. ${story(found, held)}`, found.lost.value === null && " What lost is a delete."),
     sideBySide(held, found.lost), actions(page, found, held))
 }
 

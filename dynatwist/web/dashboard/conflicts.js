@@ -32,7 +32,7 @@ async function showAll(place, page) {
     const items = await page.call("GET", `/conflicts?${new URLSearchParams(asked)}`, undefined,
       {heard: (told) => { headers = told }})
     const missing = headers.get("X-Partial")
-    partial.textContent = missing ? `Not asked: ${missing}. Conflicts that only they know are not in the list.` : ""
+    partial.textContent = missing ? `Not asked: ${missing}. Conflicts that only these members know are not in the list.` : ""
     return {items, next: headers.get("X-Next-After")}
   }, (items) => {
     shown = items

@@ -123,7 +123,7 @@ export async function show(place, page) {
     order.forEach((name, number) => {
       const isNext = name === found.next
       steps[name].mark.textContent = isNext ? "– next" : number < at ? "– done" : ""
-      steps[name].item.toggleAttribute("aria-current", isNext)
+      steps[name].item.setAttribute("aria-current", isNext ? "step" : "false")
       steps[name].go.ariaDisabled = String(!isNext || hinders !== "")
       steps[name].go.classList.toggle("main", isNext)
     })
