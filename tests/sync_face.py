@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from dynatwist.aio.client import Client as AsyncClient
-from dynatwist.sansio.conflicts import Conflict
+from dynatwist.sansio.conflicts import Conflicts
 from dynatwist.sansio.contention import UPDATE_TIMEOUT_S
 from dynatwist.sansio.failover import REQUEST_TIMEOUT_S
 from dynatwist.sansio.record import AnyRecord, Record

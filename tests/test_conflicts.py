@@ -16,6 +16,7 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from dynatwist.client import Client, NotFound
+from dynatwist.sync import Client as SyncClient
 
 from .real import RealCluster, check_logs, wait_until
 
@@ -334,6 +335,9 @@ class TestFailures:
             answer = one.request("GET", "/conflicts", None, people["alice"])
             assert answer.status == 200
             assert answer.headers["x-partial"] == three.address
+            with SyncClient([f"http://{one.address}"]) as kv:
+                kv.token = people["alice"]
+                assert kv.conflicts().missing == (three.address,)
         finally:
             three.thaw()
         wait_until(lambda: sees(one, three))

@@ -1,6 +1,6 @@
 """The client for asyncio: httpx underneath."""
 
-from dynatwist.sansio.conflicts import Conflict
+from dynatwist.sansio.conflicts import Conflict, Conflicts
 from dynatwist.sansio.errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
 from dynatwist.sansio.lock import Lock, Locked, LockLost
 from dynatwist.sansio.mirror import Mirror
@@ -15,6 +15,7 @@ __all__ = [
     "Change",
     "Client",
     "Conflict",
+    "Conflicts",
     "Forbidden",
     "KvError",
     "Lock",

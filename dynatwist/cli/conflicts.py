@@ -40,6 +40,8 @@ def conflicts(chosen: Chosen, what: tuple[str, ...], limit: int, as_json: bool) 
 
 def _list(client: Client, chosen: Chosen, table: str | None, limit: int, as_json: bool) -> None:
     found = client.conflicts(table, limit=limit)
+    if found.missing:
+        click.echo(f"dynakv: {', '.join(found.missing)} did not answer: what they alone have met is not here", err=True)
     if as_json:
         show(found, chosen.output)
         return

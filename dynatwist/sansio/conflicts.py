@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from .paths import query
+from .world import Response
 
 MAX_PAGE = 1000
 """As many as a node answers at once."""
@@ -51,19 +52,36 @@ class Conflict(msgspec.Struct, frozen=True):
     at: int
 
 
-async def listed(get: Callable[[str], Awaitable[bytes]], table: str | None, limit: int | None) -> list[Conflict]:
+class Conflicts(list[Conflict]):
+    """A list of them.
+
+    :ivar missing: addresses of members that did not answer: what they alone have met is not in the list.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missing: tuple[str, ...] = ()
+
+    def add(self, page: Response) -> list[Conflict]:
+        """A node has answered some more."""
+        silent = page.headers.get("x-partial", "").replace(",", " ").split()
+        self.missing = tuple(sorted({*self.missing, *silent}))
+        found = msgspec.json.decode(page.body, type=list[Conflict])
+        self.extend(found)
+        return found
+
+
+async def listed(get: Callable[[str], Awaitable[Response]], table: str | None, limit: int | None) -> Conflicts:
     """The conflicts, the newest first, page by page.
 
     :param get: has a path answered.
     """
-    found: list[Conflict] = []
+    found = Conflicts()
     after: str | None = None
     while limit is None or len(found) < limit:
         left = MAX_PAGE if limit is None else min(limit - len(found), MAX_PAGE)
-        body = await get(f"/conflicts{query(table=table, after=after, limit=left)}")
-        page = msgspec.json.decode(body, type=list[Conflict])
+        page = found.add(await get(f"/conflicts{query(table=table, after=after, limit=left)}"))
         if not page:
             break
-        found += page
         after = page[-1].id
     return found

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from .errors import KvError, Unavailable, error_of
 from .trail import id_of
-from .world import AnswerLost, NotSent, Request, World, pause
+from .world import AnswerLost, NotSent, Request, Response, World, pause
 
 REQUEST_TIMEOUT_S = 5.0
 """Of one try. A node answers everything within two seconds, but for what is large."""
@@ -54,8 +54,8 @@ class Failover:
         *,
         repeatable: bool,
         timeout_s: float = REQUEST_TIMEOUT_S,
-    ) -> bytes:
-        """The answer's body, of the first node that gives one.
+    ) -> Response:
+        """The answer of the first node that gives one.
 
         :param body: JSON; ``None`` for none.
         :param repeatable: whether it does no harm to carry it out again.
@@ -71,7 +71,7 @@ class Failover:
 
     async def _tried(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], repeatable: bool, timeout_s: float
-    ) -> bytes:
+    ) -> Response:
         until_s = self._world.now_s() + self._deadline_s + max(0.0, timeout_s - REQUEST_TIMEOUT_S)
         last: KvError = Unavailable(0, "unreachable", "no node answers")
         doubt: KvError | None = None
@@ -113,7 +113,7 @@ class Failover:
         self.leave(self._urls[0])
         await self._pause(1)
 
-    async def once(self, request: Request) -> bytes:
+    async def once(self, request: Request) -> Response:
         """One try, at one node.
 
         :raises KvError: the node's refusal.
@@ -125,5 +125,5 @@ class Failover:
         response = await self._world.send(request)
         self._causal = response.headers.get("x-causal-token", self._causal)
         if response.status < 400:
-            return response.body
+            return response
         raise error_of(response.status, response.body)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from .batch import carried_out, op_of
-from .conflicts import Conflict, listed
+from .conflicts import Conflicts, listed
 from .contention import UPDATE_TIMEOUT_S, updated
 from .errors import NotFound
 from .failover import REQUEST_TIMEOUT_S, Failover
@@ -287,9 +287,9 @@ class Requests:
         with one_id(self._world.random):
             return await carried_out(named(map(op_of, ops), self._world.random), ask, ask_another)
 
-    async def conflicts(self, table: str | None = None, *, limit: int | None = None) -> list[Conflict]:
+    async def conflicts(self, table: str | None = None, *, limit: int | None = None) -> Conflicts:
         """Values that lost a concurrent write, the newest first; those that this user may read."""
-        return await listed(lambda path: self._session.request("GET", path, repeatable=True), table, limit)
+        return await listed(lambda path: self._session.answer("GET", path, repeatable=True), table, limit)
 
     async def settle(self, conflict: str) -> None:
         """A conflict, by its id, is dealt with: it is listed no more.

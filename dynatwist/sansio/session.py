@@ -9,7 +9,7 @@ import msgspec
 from .errors import Unauthorized
 from .failover import REQUEST_TIMEOUT_S, Failover
 from .trail import trail
-from .world import Waiter, World
+from .world import Response, Waiter, World
 
 ENDED = "bad_token"
 """The code of a refusal because a token counts no more; a new one may."""
@@ -52,7 +52,7 @@ class Session:
 
     async def _issued(self, path: str, body: bytes) -> str:
         answer = await self._nodes.request("POST", path, body, trail(self._world.random), repeatable=True)
-        return msgspec.json.decode(answer, type=_Issued).token
+        return msgspec.json.decode(answer.body, type=_Issued).token
 
     def give_up(self, token: str | None) -> None:
         """A token has ended, and its secret is none any more; harmless where another login came between."""
@@ -100,7 +100,23 @@ class Session:
         repeatable: bool = False,
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> bytes:
-        """Ask as this user; see `Failover.request`."""
+        """Ask as this user; see `Failover.request`.
+
+        :returns: the answer's body.
+        """
+        return (await self.answer(method, path, body, headers, repeatable=repeatable, timeout_s=timeout_s)).body
+
+    async def answer(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        repeatable: bool = False,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> Response:
+        """The same, with the answer's headers."""
         token, login = self._token, self._login
         sent = {**trail(self._world.random), **(headers or {})}
         try:
@@ -122,7 +138,7 @@ class Session:
         headers: Mapping[str, str],
         repeatable: bool,
         timeout_s: float,
-    ) -> bytes:
+    ) -> Response:
         sent = dict(headers)
         if self._token is not None:
             sent["Authorization"] = f"Bearer {self._token}"

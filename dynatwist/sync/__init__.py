@@ -1,6 +1,6 @@
 """The client for programs without an event loop: scripts, threads, the REPL."""
 
-from dynatwist.sansio.conflicts import Conflict
+from dynatwist.sansio.conflicts import Conflict, Conflicts
 from dynatwist.sansio.errors import Forbidden, KvError, NotFound, PreconditionFailed, Unauthorized, Unavailable
 from dynatwist.sansio.lock import Locked, LockLost
 from dynatwist.sansio.record import Record
@@ -14,6 +14,7 @@ __all__ = [
     "Change",
     "Client",
     "Conflict",
+    "Conflicts",
     "Forbidden",
     "KvError",
     "Lock",

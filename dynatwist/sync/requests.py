@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from dynatwist.aio.client import Client as AsyncClient
-from dynatwist.sansio.conflicts import Conflict
+from dynatwist.sansio.conflicts import Conflicts
 from dynatwist.sansio.contention import UPDATE_TIMEOUT_S
 from dynatwist.sansio.failover import REQUEST_TIMEOUT_S
 from dynatwist.sansio.record import AnyRecord, Record
@@ -216,7 +216,7 @@ class Requests:
         """
         return self._portal.run(self._inner.batch(table, ops))
 
-    def conflicts(self, table: str | None = None, *, limit: int | None = None) -> list[Conflict]:
+    def conflicts(self, table: str | None = None, *, limit: int | None = None) -> Conflicts:
         """Values that lost a concurrent write, the newest first; those that this user may read."""
         return self._portal.run(self._inner.conflicts(table, limit=limit))
 
