@@ -11,6 +11,7 @@ import binascii
 
 import msgspec
 
+from dynatwist import heart
 from dynatwist.errors import ApiError
 from dynatwist.model.dots import Dot
 
@@ -18,7 +19,6 @@ MAX_DOTS = 160
 """The newest are kept; as many as fit a header."""
 MAX_CHARS = 8192
 """What most servers and proxies take as one header."""
-_encode = msgspec.msgpack.Encoder().encode
 _DECODER = msgspec.msgpack.Decoder(list[tuple[int, bytes, int]])
 
 
@@ -59,8 +59,7 @@ class CausalToken:
 
     def render(self) -> str:
         """The header's text."""
-        wire = [(partition, dot.actor, dot.seq) for partition, dot in self._dots]
-        return base64.urlsafe_b64encode(_encode(wire)).decode()
+        return heart.token_of(list(self._dots))
 
 
 NOTHING_SEEN = CausalToken({})

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from dynatwist import heart
 from dynatwist.budget import Allowance, Budget
 from dynatwist.errors import ApiError
 from dynatwist.model.ring import is_system_table
@@ -291,6 +292,14 @@ def parse_value(body: bytes, limits: Limits, most_bytes: int = 0) -> bytes:
     most_bytes = min(most_bytes or limits.value_bytes, limits.value_bytes)
     if len(body) > most_bytes:
         raise ApiError(413, "too_large", f"the value has {len(body)} bytes; the limit is {most_bytes}")
+    return heart.minified(body, limits.json_depth) or looked_at(body, limits)
+
+
+def looked_at(body: bytes, limits: Limits) -> bytes:
+    """A value as it is kept, whatever its size, by the way that finds words for what is wrong with it.
+
+    :raises ApiError: 400, with the position of the fault.
+    """
     if len(body) > DECODED_BYTES:
         parse_object(body, limits)
         _check_numbers(body)

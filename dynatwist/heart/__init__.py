@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from . import pure
 
-INTERFACE = 1
+INTERFACE = 2
 """Of this release. A library that says another number was built before the functions changed, and is not used."""
 SWITCH = "DYNAKV_PURE"
 """The environment variable that, set to anything but nothing and 0, has the pure heart chosen."""
@@ -37,6 +37,34 @@ class Heart(Protocol):
 
     def etag_of(self, actor: bytes, seq: int, ms: int, counter: int, /) -> str:
         """See `pure.etag_of`."""
+
+    def minified(self, body: bytes, most_levels: int, /) -> bytes | None:
+        """See `pure.minified`."""
+
+    def record_json(
+        self,
+        value: bytes | None,
+        dot: Pair,
+        seen: tuple[Pair, ...],
+        version: int,
+        ms: int,
+        owner: bytes,
+        tag: str,
+        rest: bytes,
+        /,
+    ) -> bytes:
+        """See `pure.record_json`."""
+
+    def token_of(self, dots: list[tuple[int, Pair]], /) -> str:
+        """See `pure.token_of`."""
+
+    def answer_of(
+        self, status_line: bytes, shared: bytes, content_type: str, headers: Mapping[str, str], body: bytes, /
+    ) -> bytes:
+        """See `pure.answer_of`."""
+
+    def is_sound(self, table: str, name: str, packed: bytes, /) -> bool:
+        """See `pure.is_sound`."""
 
 
 def compiled() -> Heart | None:
@@ -67,3 +95,8 @@ bucket_of = chosen.bucket_of
 change_of = chosen.change_of
 tag_of = chosen.tag_of
 etag_of = chosen.etag_of
+minified = chosen.minified
+record_json = chosen.record_json
+token_of = chosen.token_of
+answer_of = chosen.answer_of
+is_sound = chosen.is_sound

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from dynatwist import heart
 from dynatwist.calls import call_each
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.flaws import record_flaw
@@ -44,7 +45,8 @@ def records_of(message: Replicate, store: Store) -> tuple[list[Record], str]:
             record = unpack(packed)
         except (msgspec.MsgspecError, RecursionError):
             return [], "it does not decode"
-        flaw = record_flaw(key, record) or store.name_flaw(key, record)
+        flaw = "" if heart.is_sound(*key, packed) else record_flaw(key, record)
+        flaw = flaw or store.name_flaw(key, record)
         if flaw:
             sometimes("a replicated write has a flaw")
             return [], flaw

@@ -50,11 +50,14 @@ pub fn change_of(
 fn append_dot(text: &mut Vec<u8>, dot: &Bound<'_, PyTuple>) -> PyResult<()> {
     let actor = dot.get_item(0)?;
     text.extend_from_slice(actor.cast::<PyBytes>()?.as_bytes());
-    let seq = dot.get_item(1)?;
-    // Integers of Python have no end; the usual ones are read as machines have them.
-    match seq.extract::<u64>() {
+    append_integer(text, &dot.get_item(1)?)
+}
+
+/// An integer as `%d` writes it. Python's have no end; the usual ones are read as machines have them.
+pub fn append_integer(text: &mut Vec<u8>, integer: &Bound<'_, PyAny>) -> PyResult<()> {
+    match integer.extract::<u64>() {
         Ok(number) => append_decimal(text, number),
-        Err(_) => text.extend_from_slice(seq.str()?.to_str()?.as_bytes()),
+        Err(_) => text.extend_from_slice(integer.str()?.to_str()?.as_bytes()),
     }
     Ok(())
 }

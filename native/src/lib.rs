@@ -5,13 +5,16 @@
 //! Nothing here may panic on whatever bytes arrive: no indexing, no `unwrap`, no arithmetic that is checked.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod hashes;
+mod json;
+mod sound;
 
 use pyo3::prelude::*;
 
 /// Raised together with `INTERFACE` in `dynatwist/heart/__init__.py` by every change of what the functions take or
 /// give, so that a library that was built before the change is not used.
-const INTERFACE: u32 = 1;
+const INTERFACE: u32 = 2;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -20,5 +23,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(hashes::change_of, module)?)?;
     module.add_function(wrap_pyfunction!(hashes::tag_of, module)?)?;
     module.add_function(wrap_pyfunction!(hashes::etag_of, module)?)?;
+    module.add_function(wrap_pyfunction!(answers::minified, module)?)?;
+    module.add_function(wrap_pyfunction!(answers::record_json, module)?)?;
+    module.add_function(wrap_pyfunction!(answers::token_of, module)?)?;
+    module.add_function(wrap_pyfunction!(answers::answer_of, module)?)?;
+    module.add_function(wrap_pyfunction!(sound::is_sound, module)?)?;
     Ok(())
 }
