@@ -19,9 +19,9 @@ from setuptools.command.editable_wheel import _EditableMode, editable_wheel
 warnings.filterwarnings("ignore", r"\s*Compat editable installs")
 
 CRATE = Path(__file__).parent / "native"
-FETCH_S = 20
-"""Cargo has the dozen crates, some two megabytes, within two seconds. Where it cannot reach them it tries each address
-for five; nobody is to wait longer than this for what is not needed."""
+FETCH_S = 10
+"""Cargo has two dozen crates, some two megabytes, within two seconds; where a network swallows what is sent, nobody is
+to wait for long for what is not needed."""
 
 
 class PluginVisibleEditable(editable_wheel):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynatwist import heart
+from dynatwist.api.causal import CausalToken
 from dynatwist.api.limits import Limits, looked_at
 from dynatwist.errors import ApiError
 from dynatwist.heart import pure
@@ -96,6 +97,64 @@ class TestChoice:
         functions = [name for name in vars(heart.Heart) if not name.startswith("_")]
         for one in (NATIVE, pure, heart):
             assert all(callable(getattr(one, name)) for name in functions)
+
+
+@pytest.fixture(params=[pytest.param(pure, id="pure"), pytest.param(NATIVE, id="compiled", marks=needs_native)])
+def either(request):
+    """One heart, and then the other."""
+    return request.param
+
+
+A, B = bytes(range(16)), bytes(range(16, 32))
+BUCKETS = [334, 990]
+MARK = 12791330682633647207
+TAG = bytes.fromhex("bec9de9ff3ee5762957f9590")
+
+
+class TestWhatPeersAndClientsRelyOn:
+    """Values that other nodes, older releases and clients have to agree with, whichever heart made them."""
+
+    def test_buckets(self, either):
+        assert [either.bucket_of("t", "k"), either.bucket_of("users", "é")] == BUCKETS
+
+    def test_changes(self, either):
+        bucket, one = either.change_of("t", "k", None, (A, 1))
+        assert (bucket, one) == (either.bucket_of("t", "k"), MARK)
+        other = either.change_of("t", "k", (B, 1 << 60), None)[1]
+        assert either.change_of("t", "k", (B, 1 << 60), (A, 1)) == (bucket, one ^ other)
+        assert either.change_of("t", "k", (A, 1), (A, 1)) == either.change_of("t", "k", None, None) == (bucket, 0)
+
+    def test_tags(self, either):
+        assert either.tag_of(A, 1, 2, 3) == TAG
+        assert either.etag_of(A, 1, 2, 3) == f'"{TAG.hex()}"'
+        for wrong in (-1, 1 << 64):
+            with pytest.raises(OverflowError):
+                either.tag_of(A, wrong, 2, 3)
+
+    def test_records(self, either):
+        shown = either.record_json(b'{"n":1}', (A, 7), ((B, 3), (A, 5)), 4, 99, b'"me"', '"tag"', b',"expires_at":5')
+        assert shown == (
+            b'{"value":{"n":1},"vector_clock":{"0001020304050607.08090a0b0c0d0e0f":7,"1011121314151617.18191a1b1c1d1e1f":3}'
+            b',"version":4,"timestamp":99,"owner":"me","etag":"tag","expires_at":5}'
+        )
+        assert either.record_json(None, (A, 1), (), 1, 1, b'"me"', '"t"', b"").startswith(b'{"value":null,')
+
+    def test_tokens(self, either):
+        assert either.token_of([]) == "kA=="
+        assert CausalToken.parse(either.token_of([(256, (A, 70_000)), (0, (B, 1))])).dots(256) == (Dot(A, 70_000),)
+
+    def test_answers(self, either):
+        answer = either.answer_of(
+            b"HTTP/1.1 200 OK\r\n", b"Vary: Origin\r\n", "text/plain", {"A": "é", "B": "→"}, b"ab"
+        )
+        head = (
+            "HTTP/1.1 200 OK\r\nVary: Origin\r\nContent-Type: text/plain\r\nA: é\r\nB: ?\r\nContent-Length: 2\r\n\r\n"
+        )
+        assert answer == head.encode("latin-1") + b"ab"
+
+    def test_of_what_is_wrong_none_is_sure(self, either):
+        assert [either.minified(body, 64) for body in (b"", b"{", b"[]", b"{}x", b'{"a":01}')] == [None] * 5
+        assert not either.is_sound("t", "k", b"")
 
 
 @needs_native
