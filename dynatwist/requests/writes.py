@@ -43,7 +43,7 @@ def records_of(message: Replicate, store: Store) -> tuple[list[Record], str]:
     for key, packed in message.writes:
         try:
             record = unpack(packed)
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return [], "it does not decode"
         flaw = "" if heart.is_sound(*key, packed) else record_flaw(key, record)
         flaw = flaw or store.name_flaw(key, record)

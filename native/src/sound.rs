@@ -106,15 +106,14 @@ impl<'a> Packed<'a> {
         self.take(length)
     }
 
-    /// A text, as UTF-8.
-    fn text(&mut self) -> Option<&'a [u8]> {
+    fn text(&mut self) -> Option<&'a str> {
         let length = match self.byte()? {
             head @ 0xa0..=0xbf => Some(u64::from(head & 31)),
             0xd9 => self.number(1),
             0xda => self.number(2),
             _ => None,
         }?;
-        self.take(length)
+        std::str::from_utf8(self.take(length)?).ok()
     }
 
     /// A number from 0 on that is below another one.
