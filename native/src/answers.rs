@@ -13,7 +13,11 @@ const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 /// A value as it is kept, where that is sure.
 #[pyfunction]
-pub fn minified<'py>(python: Python<'py>, body: &[u8], most_levels: usize) -> Option<Bound<'py, PyBytes>> {
+pub fn minified<'py>(
+    python: Python<'py>,
+    body: &[u8],
+    most_levels: usize,
+) -> Option<Bound<'py, PyBytes>> {
     let mut kept = Vec::with_capacity(body.len());
     json::read_object(body, most_levels, &mut kept)?;
     Some(PyBytes::new(python, &kept))
@@ -34,7 +38,8 @@ pub fn record_json<'py>(
     rest: &[u8],
 ) -> PyResult<Bound<'py, PyBytes>> {
     let value = value.filter(|bytes| !bytes.is_empty()).unwrap_or(b"null");
-    let mut text = Vec::with_capacity(value.len() + owner.len() + rest.len() + 180 + 56 * seen.len());
+    let mut text =
+        Vec::with_capacity(value.len() + owner.len() + rest.len() + 180 + 56 * seen.len());
     text.extend_from_slice(b"{\"value\":");
     text.extend_from_slice(value);
     text.extend_from_slice(b",\"vector_clock\":{");
@@ -53,7 +58,11 @@ pub fn record_json<'py>(
 }
 
 /// Actors with their numbers, the oldest first; a later number of the same actor stands in the place of the first.
-fn append_clock(text: &mut Vec<u8>, dot: &Bound<'_, PyTuple>, seen: &Bound<'_, PyTuple>) -> PyResult<()> {
+fn append_clock(
+    text: &mut Vec<u8>,
+    dot: &Bound<'_, PyTuple>,
+    seen: &Bound<'_, PyTuple>,
+) -> PyResult<()> {
     let mut clock: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = Vec::with_capacity(seen.len() + 1);
     for number in (0..=seen.len()).rev() {
         let one = match number.checked_sub(1) {
@@ -63,7 +72,11 @@ fn append_clock(text: &mut Vec<u8>, dot: &Bound<'_, PyTuple>, seen: &Bound<'_, P
         let (actor, seq) = (one.get_item(0)?, one.get_item(1)?);
         let name = actor.cast::<PyBytes>()?.as_bytes();
         let mut known = clock.iter_mut();
-        match known.find(|pair| pair.0.cast::<PyBytes>().is_ok_and(|other| other.as_bytes() == name)) {
+        match known.find(|pair| {
+            pair.0
+                .cast::<PyBytes>()
+                .is_ok_and(|other| other.as_bytes() == name)
+        }) {
             Some(pair) => pair.1 = seq,
             None => clock.push((actor, seq)),
         }
@@ -94,7 +107,10 @@ fn append_hexadecimal(text: &mut Vec<u8>, bytes: &[u8]) {
 
 /// A causal token: dots with their partitions, as msgpack, in the alphabet of base64 that URLs may have.
 #[pyfunction]
-pub fn token_of<'py>(python: Python<'py>, dots: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyString>> {
+pub fn token_of<'py>(
+    python: Python<'py>,
+    dots: &Bound<'py, PyList>,
+) -> PyResult<Bound<'py, PyString>> {
     let mut packed = Vec::with_capacity(32 * dots.len() + 5);
     append_head(&mut packed, dots.len(), 0x90, 0xdc);
     for one in dots.iter() {
@@ -183,7 +199,9 @@ pub fn answer_of<'py>(
     headers: &Bound<'py, PyMapping>,
     body: &[u8],
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let mut text = Vec::with_capacity(status_line.len() + shared.len() + body.len() + 64 + 64 * headers.len()?);
+    let mut text = Vec::with_capacity(
+        status_line.len() + shared.len() + body.len() + 64 + 64 * headers.len()?,
+    );
     text.extend_from_slice(status_line);
     text.extend_from_slice(shared);
     text.extend_from_slice(b"Content-Type: ");

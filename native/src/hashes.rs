@@ -79,18 +79,32 @@ pub fn append_decimal(text: &mut Vec<u8>, mut number: u64) {
 
 fn fingerprint(text: &[u8]) -> u64 {
     let hash = Params::new().hash_length(8).hash(text);
-    hash.as_bytes().iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
+    hash.as_bytes()
+        .iter()
+        .fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 /// Tells a record from all others.
 #[pyfunction]
-pub fn tag_of<'py>(python: Python<'py>, actor: &[u8], seq: u64, ms: u64, counter: u64) -> Bound<'py, PyBytes> {
+pub fn tag_of<'py>(
+    python: Python<'py>,
+    actor: &[u8],
+    seq: u64,
+    ms: u64,
+    counter: u64,
+) -> Bound<'py, PyBytes> {
     PyBytes::new(python, tag(actor, seq, ms, counter).as_bytes())
 }
 
 /// The same, as clients see it: hexadecimal, in quotes.
 #[pyfunction]
-pub fn etag_of<'py>(python: Python<'py>, actor: &[u8], seq: u64, ms: u64, counter: u64) -> Bound<'py, PyString> {
+pub fn etag_of<'py>(
+    python: Python<'py>,
+    actor: &[u8],
+    seq: u64,
+    ms: u64,
+    counter: u64,
+) -> Bound<'py, PyString> {
     let mut text = String::with_capacity(26);
     text.push('"');
     text.push_str(&tag(actor, seq, ms, counter).to_hex());

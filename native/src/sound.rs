@@ -85,7 +85,11 @@ impl<'a> Packed<'a> {
 
     /// A number of so many bytes.
     fn number(&mut self, length: u64) -> Option<u64> {
-        Some(self.take(length)?.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+        Some(
+            self.take(length)?
+                .iter()
+                .fold(0, |number, &byte| number << 8 | u64::from(byte)),
+        )
     }
 
     fn list(&mut self) -> Option<u64> {
