@@ -57,6 +57,10 @@ class CausalToken:
         kept = [pair for pair in self._dots if pair != named]
         return CausalToken(dict.fromkeys([*kept[-MAX_DOTS + 1 :], named]))
 
+    def render_with(self, partition: int, dot: Dot) -> str:
+        """The text of the token after a dot was written or seen; of most requests it is the first one."""
+        return self.with_dot(partition, dot).render() if self._dots else heart.token_of([(partition, dot)])
+
     def render(self) -> str:
         """The header's text."""
         return heart.token_of(list(self._dots))

@@ -138,8 +138,8 @@ class DataRoutes:
             self.context.require_unread_room(self.context.holder_of(identity, request), len(record.value))
         holder = identity.uid if identity is not None else ""
         tag = tag_of_written(result)
-        token = request.causal().with_dot(partition_of(*operation.key), record.dot)
-        headers = {"X-Replicas": result.replicas, "ETag": tag, "X-Causal-Token": token.render()}
+        token = request.causal().render_with(partition_of(*operation.key), record.dot)
+        headers = {"X-Replicas": result.replicas, "ETag": tag, "X-Causal-Token": token}
         if kind is Kind.GET and tag in request.etags("if-none-match"):
             return Answer(304, headers=headers, holder=holder)
         if kind is Kind.DELETE:
@@ -273,7 +273,7 @@ def _shown(refused: Refused, request: Request, operation: Operation, holder: str
         if held.value is not None and len(held.value) > LONG_BYTES:
             return error_answer(refused, holder)
         headers["ETag"] = etag(held)
-        headers["X-Causal-Token"] = request.causal().with_dot(partition_of(*operation.key), held.dot).render()
+        headers["X-Causal-Token"] = request.causal().render_with(partition_of(*operation.key), held.dot)
     return Answer(refused.status, refused_json(refused, held), headers=headers, holder=holder)
 
 
