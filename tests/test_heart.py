@@ -29,7 +29,7 @@ names = st.text(max_size=40)
 dots = st.tuples(st.binary(max_size=20), st.integers(-(1 << 70), 1 << 70))
 text = st.text(st.characters(), max_size=20)
 """Of any code points, surrogates among them."""
-unsigned = st.integers(0, (1 << 64) - 1)
+integers = st.integers(-(1 << 63), (1 << 64) - 1)
 keys = st.tuples(names, names)
 actors = st.sampled_from((b"a" * 16, b"b" * 16, b"c" * 15))
 moments = st.builds(Stamp, st.integers(0, (1 << 53) + 1), st.integers(0, 3), actors)
@@ -189,9 +189,20 @@ class TestTwins:
         a, b = b"a" * 16, b"b" * 16
         same("record_json", b"{}", (a, 9), ((b, 3), (a, 2), (b, 1), (a, 1)), 1, 1, b'"me"', '"t"', b"")
 
-    @given(st.lists(st.tuples(st.integers(0, 1 << 64), st.tuples(st.binary(max_size=300), unsigned)), max_size=40))
+    @given(st.lists(st.tuples(integers, st.tuples(st.binary(max_size=300), integers)), max_size=40))
     def test_tokens(self, pairs):
-        same("token_of", [(number % (1 << 64), dot) for number, dot in pairs])
+        same("token_of", pairs)
+
+    def test_numbers_at_the_edges_of_what_msgpack_has(self):
+        """A client may name any partition in the token that it sends back."""
+        for power in (0, 5, 7, 8, 15, 16, 31, 32, 63, 64):
+            for number in (base + step for base in (1 << power, -(1 << power)) for step in (-1, 0, 1)):
+                if -(1 << 63) <= number < 1 << 64:
+                    same("token_of", [(number, (b"a", number))])
+        for one in (pure, NATIVE):
+            for number in (-(1 << 63) - 1, 1 << 64):
+                with pytest.raises(OverflowError):
+                    one.token_of([(number, (b"a", 1))])
 
     @given(st.integers(0, 70_000), st.integers(0, 70_000))
     @settings(max_examples=20, deadline=None)

@@ -121,7 +121,8 @@ def record_json(
 def token_of(dots: list[tuple[int, _Dot]], /) -> str:
     """A causal token, as clients get it.
 
-    :param dots: with their partitions, oldest first.
+    :param dots: with their partitions, oldest first. A client may have named any partition.
+    :raises OverflowError: for a number that msgpack has not.
     """
     wire = [(partition, actor, seq) for partition, (actor, seq) in dots]
     return base64.urlsafe_b64encode(_pack(wire)).decode()

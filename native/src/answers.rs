@@ -1,5 +1,6 @@
 //! What clients are answered: records as JSON, causal tokens, whole answers.
 
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyMapping, PyString, PyTuple};
 
@@ -114,11 +115,12 @@ pub fn token_of<'py>(
     let mut packed = Vec::with_capacity(32 * dots.len() + 5);
     append_head(&mut packed, dots.len(), 0x90, 0xdc);
     for one in dots.iter() {
-        let (partition, (actor, seq)) = one.extract::<(u64, (Bound<'_, PyBytes>, u64))>()?;
+        let (partition, (actor, seq)) =
+            one.extract::<(Bound<'_, PyAny>, (Bound<'_, PyBytes>, Bound<'_, PyAny>))>()?;
         packed.push(0x93);
-        append_number(&mut packed, partition);
+        append_any_number(&mut packed, &partition)?;
         append_bytes(&mut packed, actor.as_bytes());
-        append_number(&mut packed, seq);
+        append_any_number(&mut packed, &seq)?;
     }
     let mut text = String::with_capacity(packed.len() / 3 * 4 + 4);
     for three in packed.chunks(3) {
@@ -152,6 +154,39 @@ fn append_head(packed: &mut Vec<u8>, length: usize, short: u8, long: u8) {
             packed.push(long + 1);
             packed.extend_from_slice(&(length as u32).to_be_bytes());
         }
+    }
+}
+
+/// An integer that msgpack has.
+fn append_any_number(packed: &mut Vec<u8>, integer: &Bound<'_, PyAny>) -> PyResult<()> {
+    if let Ok(number) = integer.extract::<u64>() {
+        append_number(packed, number);
+    } else if let Ok(number) = integer.extract::<i64>() {
+        append_negative(packed, number);
+    } else {
+        return Err(PyOverflowError::new_err(
+            "can't serialize ints < -2**63 or > 2**64 - 1",
+        ));
+    }
+    Ok(())
+}
+
+/// A number below zero.
+fn append_negative(packed: &mut Vec<u8>, number: i64) {
+    if number >= -32 {
+        packed.push(number as u8);
+    } else if let Ok(short) = i8::try_from(number) {
+        packed.push(0xd0);
+        packed.extend_from_slice(&short.to_be_bytes());
+    } else if let Ok(short) = i16::try_from(number) {
+        packed.push(0xd1);
+        packed.extend_from_slice(&short.to_be_bytes());
+    } else if let Ok(short) = i32::try_from(number) {
+        packed.push(0xd2);
+        packed.extend_from_slice(&short.to_be_bytes());
+    } else {
+        packed.push(0xd3);
+        packed.extend_from_slice(&number.to_be_bytes());
     }
 }
 
