@@ -35,7 +35,7 @@ find_python() {
 make_venv() {
     local python stamp
     python=$(find_python) || exit 1
-    stamp="$python $("$python" --version) $(cat pyproject.toml setup.py setup-env.sh | cksum)"
+    stamp="$python $("$python" --version) $(cat pyproject.toml setup.py setup-env.sh native/Cargo.* native/src/*.rs | cksum)"
     if [ -x .venv/bin/dynakv ]; then
         case "$(cat .venv/stamp 2>/dev/null)" in "$1 $stamp" | "[dev] $stamp") return ;; esac
     fi

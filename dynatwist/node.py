@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dynatwist import __version__
+from dynatwist import __version__, heart
 from dynatwist.config.node import NodeConfig
 from dynatwist.core import Core
 from dynatwist.errors import StartError
@@ -135,6 +135,7 @@ class NodeService(MultiService):
         except OSError as error:
             raise StartError(f"{self.config.actual_data_dir}: {error.strerror}") from None
         self.log.info("DynaTwist {version} at {url}", version=__version__, url=self.config.url)
+        self.log.info("{heart}", heart=heart.SAYS)
         try:
             key_file = self.config.actual_key_file
             keys, created = load_or_create(key_file)

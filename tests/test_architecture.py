@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "dynatwist"
 LAYERS = [
     {"errors", "figures", "sometimes", "calls", "once"},
+    {"heart"},
     {"metrics", "tracing"},
     {"budget", "backups"},
     {"model"},

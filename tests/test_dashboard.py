@@ -14,7 +14,7 @@ from .real import wait_until
 
 pytestmark = pytest.mark.processes
 WIDTHS = (360, 1200, 2560)
-PICTURES = os.environ.get("DYNAKV_PICTURES", "")
+PICTURES = os.environ.get("DASHBOARD_PICTURES", "")
 """A folder for the pictures of the manual, as ``docs/pictures``; else they are made and thrown away."""
 SHOWN = {
     "overview": ("#/overview", ".plot .line"),

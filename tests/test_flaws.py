@@ -272,9 +272,10 @@ class TestAMemberThatSendsARecordThatIsNone:
         assert captured.world.run_until(lambda: bool(replies), 20)
         return replies[0]
 
-    @pytest.mark.parametrize("name", ["no JSON", "a short actor", "a stretch of nothing", "garbage"])
+    @pytest.mark.parametrize("name", ["no JSON", "a short actor", "a stretch of nothing", "garbage", "no UTF-8"])
     def test_a_write_is_refused_as_a_whole(self, captured, name):
-        packed = b"garbage" if name == "garbage" else pack(FLAWED[name])
+        garbage = {"garbage": b"garbage", "no UTF-8": pack(change(GOOD, owner="alice")).replace(b"alice", b"alic\xff")}
+        packed = garbage[name] if name in garbage else pack(FLAWED[name])
         other = change(GOOD, dot=Dot(ACTOR, 2))
         writes = [(("t", "other"), pack(other)), (KEY, packed)]
         reply = self.replies(captured, lambda version: Replicate(version, 1000, writes))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dynatwist import __version__
+from dynatwist import __version__, heart
 
 from .real import TWISTD, Node, RealCluster, certificate, free_port, wait_until
 
@@ -65,7 +65,7 @@ def secure(tmp_path_factory):
     node = cluster.add(*certificate(folder))
     node.kill()
     node.log.write_text("")
-    node.env = ALL_WARNINGS
+    node.env = {**ALL_WARNINGS, heart.SWITCH: "1"}
     node.start()
     wait_until(lambda: https_ready(node), 20)
     yield node
@@ -91,6 +91,10 @@ class TestTheLog:
         for node, scheme in ((cluster.nodes[0], "http"), (secure, "https")):
             first = messages(node.log.read_text())[0]
             assert first == f"DynaTwist {__version__} at {scheme}://{node.address}"
+
+    def test_the_second_line_says_which_heart_beats(self, cluster, secure):
+        assert messages(cluster.nodes[0].log.read_text())[1] == heart.SAYS
+        assert messages(secure.log.read_text())[1] == "heart: pure (DYNAKV_PURE is set)"
 
     def test_the_data_folder_and_the_peers_are_named(self, cluster, secure):
         log = messages(secure.log.read_text())

@@ -11,12 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import msgspec
 from twisted.internet.defer import Deferred
 
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
-from dynatwist.model.flaws import BEYOND
+from dynatwist.model.flaws import BEYOND, NOT_DECODED
 from dynatwist.model.registry import Registry, decode_registry
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Accept, AnyMessage, Prepare, StaleRegistry, Unable, Voted
@@ -45,7 +44,7 @@ def _version_of(slot: str) -> int:
 def _is_registry(value: bytes) -> bool:
     try:
         decode_registry(value)
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_DECODED:
         return False
     return True
 

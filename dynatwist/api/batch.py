@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from dynatwist.auth.tokens import Identity
 from dynatwist.errors import ApiError
+from dynatwist.model.flaws import NOT_DECODED
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Kind, Operation
 
@@ -89,7 +90,7 @@ class Batch:
         check_depth(text, self._limits)
         try:
             op = _OP.decode(text)
-        except (msgspec.DecodeError, RecursionError):
+        except NOT_DECODED:
             raise ApiError(400, "malformed", _SHAPE) from None
         value = b"" if op.value is UNSET else bytes(op.value)
         if op.op == "put" and not value.startswith(b"{"):

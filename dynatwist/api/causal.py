@@ -11,6 +11,7 @@ import binascii
 
 import msgspec
 
+from dynatwist import heart
 from dynatwist.errors import ApiError
 from dynatwist.model.dots import Dot
 
@@ -18,7 +19,6 @@ MAX_DOTS = 160
 """The newest are kept; as many as fit a header."""
 MAX_CHARS = 8192
 """What most servers and proxies take as one header."""
-_encode = msgspec.msgpack.Encoder().encode
 _DECODER = msgspec.msgpack.Decoder(list[tuple[int, bytes, int]])
 
 
@@ -57,10 +57,13 @@ class CausalToken:
         kept = [pair for pair in self._dots if pair != named]
         return CausalToken(dict.fromkeys([*kept[-MAX_DOTS + 1 :], named]))
 
+    def render_with(self, partition: int, dot: Dot) -> str:
+        """The text of the token after a dot was written or seen; of most requests it is the first one."""
+        return self.with_dot(partition, dot).render() if self._dots else heart.token_of([(partition, dot)])
+
     def render(self) -> str:
         """The header's text."""
-        wire = [(partition, dot.actor, dot.seq) for partition, dot in self._dots]
-        return base64.urlsafe_b64encode(_encode(wire)).decode()
+        return heart.token_of(list(self._dots))
 
 
 NOTHING_SEEN = CausalToken({})

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from dynatwist.auth.tokens import Identity
 from dynatwist.calls import all_of
 from dynatwist.errors import ApiError
+from dynatwist.model.flaws import NOT_DECODED
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Kind, Operation, Result, etag
@@ -139,8 +140,8 @@ class DataRoutes:
             self.context.require_unread_room(self.context.holder_of(identity, request), len(record.value))
         holder = identity.uid if identity is not None else ""
         tag = tag_of_written(result)
-        token = request.causal().with_dot(partition_of(*operation.key), record.dot)
-        headers = {"X-Replicas": result.replicas, "ETag": tag, "X-Causal-Token": token.render()}
+        token = request.causal().render_with(partition_of(*operation.key), record.dot)
+        headers = {"X-Replicas": result.replicas, "ETag": tag, "X-Causal-Token": token}
         if kind is Kind.GET and tag in request.etags("if-none-match"):
             return Answer(304, headers=headers, holder=holder)
         if kind is Kind.DELETE:
@@ -276,7 +277,7 @@ def _shown(refused: Refused, request: Request, operation: Operation, holder: str
         if held.value is not None and len(held.value) > LONG_BYTES:
             return error_answer(refused, holder)
         headers["ETag"] = etag(held)
-        headers["X-Causal-Token"] = request.causal().with_dot(partition_of(*operation.key), held.dot).render()
+        headers["X-Causal-Token"] = request.causal().render_with(partition_of(*operation.key), held.dot)
     return Answer(refused.status, refused_json(refused, held), headers=headers, holder=holder)
 
 
@@ -305,7 +306,7 @@ def _ops_of(body: bytes) -> list[msgspec.Raw]:
         ops = _BATCH.decode(body).ops
     except msgspec.ValidationError:
         ops = None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_DECODED as error:
         raise ApiError(400, "malformed_json", f"the body is not valid JSON: {error}") from None
     if ops is None or len(ops) > MAX_BATCH:
         raise ApiError(400, "malformed", f'the body must be {{"ops": [...]}} with at most {MAX_BATCH} objects')

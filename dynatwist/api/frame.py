@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from dynatwist.errors import ApiError
+from dynatwist.model.flaws import NOT_DECODED
 
 from .limits import Limits, check_depth
 
@@ -48,5 +49,5 @@ def parsed(payload: bytes, limits: Limits) -> Frame:
         return _FRAME.decode(payload)
     except msgspec.ValidationError:
         raise ApiError(400, "not_an_object", 'a frame is a JSON object with a member "op"') from None
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except NOT_DECODED:
         raise ApiError(400, "malformed_json", "the frame is not valid JSON") from None

@@ -15,6 +15,7 @@ from http import HTTPStatus
 import msgspec
 from twisted.logger import Logger
 
+from dynatwist import heart
 from dynatwist.errors import ApiError
 from dynatwist.metrics import Metrics
 from dynatwist.replication.request import Kind
@@ -259,7 +260,4 @@ def rendered(answer: Answer, shared: bytes = b"") -> bytes:
 
     :param shared: see `Head`.
     """
-    lines = [f"{name}: {value}\r\n" for name, value in answer.headers.items()]
-    lines.append(f"Content-Length: {len(answer.body)}\r\n\r\n")
-    named = f"Content-Type: {answer.content_type}\r\n{''.join(lines)}"
-    return _STATUS_LINES[answer.status] + shared + named.encode("latin-1", "replace") + answer.body
+    return heart.answer_of(_STATUS_LINES[answer.status], shared, answer.content_type, answer.headers, answer.body)

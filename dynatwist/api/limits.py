@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
+from dynatwist import heart
 from dynatwist.budget import Allowance, Budget
 from dynatwist.errors import ApiError
+from dynatwist.model.flaws import NOT_DECODED
 from dynatwist.model.ring import is_system_table
 
 RESERVED_TABLES = frozenset(
@@ -256,7 +258,7 @@ def parse_object(body: bytes, limits: Limits, *names: str) -> dict[str, Any]:
         body.decode()
     except msgspec.ValidationError:
         raise ApiError(400, "not_an_object", "the body must be a JSON object") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_DECODED as error:
         raise _malformed(error) from None
     found = {name: getattr(members, name) for name in names}
     return {name: _scalar(member) for name, member in found.items() if member is not msgspec.UNSET}
@@ -291,6 +293,14 @@ def parse_value(body: bytes, limits: Limits, most_bytes: int = 0) -> bytes:
     most_bytes = min(most_bytes or limits.value_bytes, limits.value_bytes)
     if len(body) > most_bytes:
         raise ApiError(413, "too_large", f"the value has {len(body)} bytes; the limit is {most_bytes}")
+    return heart.minified(body, limits.json_depth) or looked_at(body, limits)
+
+
+def looked_at(body: bytes, limits: Limits) -> bytes:
+    """A value as it is kept, whatever its size, by the way that finds words for what is wrong with it.
+
+    :raises ApiError: 400, with the position of the fault.
+    """
     if len(body) > DECODED_BYTES:
         parse_object(body, limits)
         _check_numbers(body)
@@ -299,7 +309,7 @@ def parse_value(body: bytes, limits: Limits, most_bytes: int = 0) -> bytes:
         try:
             value = msgspec.json.decode(body)
             body.decode()
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except NOT_DECODED as error:
             raise _malformed(error) from None
         if not isinstance(value, dict):
             raise ApiError(400, "not_an_object", "the body must be a JSON object")

@@ -8,6 +8,7 @@ from dynatwist.auth.groups import MAX_MEMBERS, Group
 from dynatwist.auth.services import Grant, Service
 from dynatwist.errors import ApiError
 from dynatwist.model.access import RIGHTS, WRITE, WRITES
+from dynatwist.model.flaws import NOT_DECODED
 
 from .context import Context
 from .limits import MAX_TTL_S, check_depth, check_group, check_prefix, check_table, check_user
@@ -61,7 +62,7 @@ class GroupRoutes:
         try:
             check_depth(request.body, self._context.limits)
             members = _MEMBERS.decode(request.body).members
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except NOT_DECODED as error:
             raise ApiError(400, "malformed", f'the body must be {{"members": [NAME, ...]}}: {error}') from None
         if len(members) > MAX_MEMBERS:
             raise ApiError(400, "malformed", f"a group has at most {MAX_MEMBERS} members")
@@ -110,7 +111,7 @@ class ServiceRoutes:
         try:
             check_depth(request.body, limits)
             wanted = _WANTED.decode(request.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except NOT_DECODED as error:
             shape = '{"name", "access": [{"table", "prefix", "rights": [...]}], "lifetime": SECONDS or null}'
             raise ApiError(400, "malformed", f"the body must be {shape}: {error}") from None
         if len(wanted.access) > MAX_GRANTS:

@@ -21,7 +21,7 @@ from dynatwist.auth.user import USERS_TABLE, User, owner_name
 from dynatwist.calls import all_of
 from dynatwist.errors import ApiError
 from dynatwist.model.access import ALL
-from dynatwist.model.flaws import BEYOND, MAX_OWNER_CHARS
+from dynatwist.model.flaws import BEYOND, MAX_OWNER_CHARS, NOT_DECODED
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, Restored
 from dynatwist.requests.releases import require_release
@@ -195,7 +195,7 @@ def _asked(body: bytes) -> Asked:
     try:
         body.decode()
         asked = _ASKED.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_DECODED as error:
         raise ApiError(400, "malformed", f"the body must be {_SHAPE}: {error}") from None
     if len(asked.records) > MOST_RECORDS:
         raise ApiError(400, "malformed", f"at most {MOST_RECORDS} records are brought back in one request")
@@ -205,7 +205,7 @@ def _asked(body: bytes) -> Asked:
 def _decoded(given: Given, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(given.value, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_DECODED as error:
         raise ApiError(400, "malformed", f"it is not what this release keeps: {error}") from None
 
 

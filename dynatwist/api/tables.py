@@ -22,6 +22,7 @@ from dynatwist.model.access import (
     WRITES,
     Rule,
 )
+from dynatwist.model.flaws import NOT_DECODED
 from dynatwist.requests.table_changes import TableChanges
 from dynatwist.requests.tables import Consistency, Settings
 
@@ -114,7 +115,7 @@ def _fields_of(body: bytes, limits: Limits) -> dict[str, object]:
     try:
         body.decode()
         given = msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_DECODED as error:
         raise ApiError(400, "malformed_json", f"the body must be a JSON object: {error}") from None
     unknown = sorted(given.keys() - set(FIELDS) - {"table"})
     if unknown:

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import msgspec
 
+from dynatwist import heart
 from dynatwist.auth.user import owner_name
 from dynatwist.errors import ApiError
 from dynatwist.feed.hub import Event
-from dynatwist.model.dots import Actor, actor_text
 from dynatwist.model.record import Record
 from dynatwist.replication.request import Code, Kind, Operation, Result, etag, quoted
 
@@ -22,18 +22,11 @@ def record_json(record: Record, tag: str = "") -> bytes:
 
     :param tag: its ETag, when that is known already.
     """
-    clock: dict[bytes, int] = {}
-    for actor, seq in reversed(record.vv):
-        clock[actor] = seq
-    clock[record.dot.actor] = record.dot.seq
-    dots = b",".join([b"%b:%d" % (_actor_json(actor), seq) for actor, seq in clock.items()])
     ends = b',"expires_at":%d' % record.expires_ms if record.expires_ms else b""
     if record.lease is not None:
         ends += b',"ephemeral":true'
-    return b'{"value":%b,"vector_clock":{%b},"version":%d,"timestamp":%d,"owner":%b,"etag":%b%b}' % (
-        record.value or b"null", dots, record.version, record.stamp.ms,
-        _owner_json(record.owner), (tag or etag(record)).encode(), ends,
-    )  # fmt: skip
+    owner, tag = _owner_json(record.owner), tag or etag(record)
+    return heart.record_json(record.value, record.dot, record.vv, record.version, record.stamp[0], owner, tag, ends)
 
 
 def written_json(operation: Operation, result: Result) -> bytes:
@@ -68,11 +61,6 @@ def version_of_written(result: Result) -> int:
     """Its version."""
     assert result.record is not None
     return result.record.version if result.was is None else result.was.version
-
-
-@lru_cache(maxsize=1024)
-def _actor_json(actor: Actor) -> bytes:
-    return _encode(actor_text(actor))
 
 
 @lru_cache(maxsize=4096)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from dynatwist import heart
 from dynatwist.api.limits import Limits
 from dynatwist.errors import ConfigError
 
@@ -21,10 +22,12 @@ from .settings import SETTINGS, Setting
 
 OTHERS = {
     "DYNAKV_CONFIG",
+    heart.SWITCH,
     *(f"DYNAKV_{name}" for name in ("URL", "CONTEXT", "CACERT", "CLIENT_CERT", "CLIENT_KEY", "TOKEN", "SECRET")),
     *(f"DYNAKV_{name}" for name in ("BACKUP_PASSPHRASE", "FENCE", "TYPE", "TABLE", "KEY", "VALUE")),
 }
-"""What else is called so: the file with settings, what ``dynakv`` reads, and what it tells commands that it runs."""
+"""What else is called so: the file with settings, the switch of the heart, what ``dynakv`` reads, and what it tells
+commands that it runs."""
 
 _OF_KUBERNETES = re.compile(r"DYNAKV(_\w+)?_(SERVICE_(HOST|PORT)\w*|PORT(_\d+_(TCP|UDP)\w*)?)")
 """What Kubernetes tells each container of a service that is called dynakv, such as ``DYNAKV_PORT=tcp://10.0.0.1:6661``."""

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from dynatwist.model.dots import Actor, Dot, DotSet
-from dynatwist.model.flaws import BEYOND
+from dynatwist.model.flaws import BEYOND, NOT_DECODED
 from dynatwist.model.record import Record
 from dynatwist.model.ring import ALL_PARTITIONS
 
@@ -105,7 +105,7 @@ def unpacked(data: bytes) -> Heard | None:
     """What `Heard.pack` made; ``None`` for any other bytes."""
     try:
         packed = _unpack(data)
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_DECODED:
         return None
     if not all(len(actor) == ACTOR_BYTES for actor in packed.actors) or not 0 <= packed.lapse_ms < BEYOND:
         return None

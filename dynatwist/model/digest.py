@@ -8,34 +8,24 @@ from __future__ import annotations
 
 import sys
 from array import array
-from hashlib import blake2b
-from zlib import crc32
+
+from dynatwist import heart
+from dynatwist.heart.pure import BUCKETS
 
 from .dots import Dot
 from .record import Key
 
-BUCKETS = 1024
-"""Of a partition: what differs is found by comparing eight kilobytes, and then the entries of few buckets."""
-
-
-def _text(key: Key) -> bytes:
-    table, name = key
-    return b"%b\0%b" % (table.encode(), name.encode())
+__all__ = ("BUCKETS", "BucketDigests", "bucket_of", "fingerprint")
 
 
 def bucket_of(key: Key) -> int:
     """The bucket of a key, the same on every machine."""
-    return crc32(_text(key)) % BUCKETS
+    return heart.bucket_of(*key)
 
 
 def fingerprint(key: Key, dot: Dot) -> int:
     """The 64-bit hash of one entry."""
-    return _fingerprint(_text(key), dot)
-
-
-def _fingerprint(text: bytes, dot: Dot) -> int:
-    actor, seq = dot
-    return int.from_bytes(blake2b(b"%b\0%b%d" % (text, actor, seq), digest_size=8).digest())
+    return heart.change_of(*key, None, dot)[1]
 
 
 class BucketDigests:
@@ -51,13 +41,8 @@ class BucketDigests:
         """The dot held for a key was one and is another; ``None`` stands for nothing held."""
         if self._buckets is None:
             self._buckets = array("Q", bytes(8 * BUCKETS))
-        text = _text(key)
-        mark = 0
-        if before is not None:
-            mark = _fingerprint(text, before)
-        if after is not None:
-            mark ^= _fingerprint(text, after)
-        self._buckets[crc32(text) % BUCKETS] ^= mark
+        bucket, mark = heart.change_of(*key, before, after)
+        self._buckets[bucket] ^= mark
         self.root ^= mark
 
     def to_wire(self) -> bytes:

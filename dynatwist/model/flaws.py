@@ -31,6 +31,8 @@ MAX_MOMENTS = 128
 """Of a history of creations: former releases keep 64, this one fewer."""
 BEYOND = 1 << 53
 """More than any count, and than the milliseconds of any time; what is greater is no number that JSON can say."""
+NOT_DECODED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are none of what was asked for: the second for a text that is no UTF-8."""
 _ACTOR_BYTES = NODE_ID_BYTES + EPOCH_BYTES
 
 
@@ -46,7 +48,7 @@ def value_flaw(value: bytes) -> str:
     try:
         _look_at_object(value)
         value.decode()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except NOT_DECODED:
         return "its value is no JSON object"
     return ""
 

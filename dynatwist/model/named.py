@@ -12,6 +12,9 @@ from hashlib import blake2b
 
 import msgspec
 
+from dynatwist import heart
+from dynatwist.heart.pure import TAG_BYTES
+
 from .clock import Stamp
 from .dots import Dot
 
@@ -24,8 +27,6 @@ NAME_BYTES = 16
 """Of the hash of a user and a name: two are never equal by chance."""
 BODY_BYTES = 8
 """Of the hash of what is written: a client that uses a name twice by mistake is told, nobody is to be kept out."""
-TAG_BYTES = 12
-"""Of the hash that tells records apart."""
 
 
 class Named(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -64,8 +65,7 @@ def is_name(name: bytes) -> bool:
 
 def tag_of(dot: Dot, stamp: Stamp) -> bytes:
     """Tells a record from all others: dots alone are numbered per partition."""
-    text = dot.actor + dot.seq.to_bytes(8) + stamp.ms.to_bytes(8) + stamp.counter.to_bytes(8)
-    return blake2b(text, digest_size=TAG_BYTES).digest()
+    return heart.tag_of(*dot, *stamp[:2])
 
 
 def made_before(named: tuple[Named, ...], name: bytes, now_ms: int) -> Named | None:

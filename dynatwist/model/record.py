@@ -87,11 +87,12 @@ def are_concurrent(one: Record, two: Record) -> bool:
 
 def join_vv(*dots: Dot) -> tuple[Dot, ...]:
     """The version vector of some dots, given newest first: the greatest number of each actor, at most 16 actors."""
-    greatest: dict[bytes, int] = {}
-    for actor, seq in dots:
-        if seq > greatest.get(actor, 0):
-            greatest[actor] = seq
-    return tuple(Dot(actor, seq) for actor, seq in list(greatest.items())[:MAX_VV_ACTORS])
+    greatest: dict[bytes, Dot] = {}
+    for dot in dots:
+        actor, seq = dot
+        if seq > (greatest[actor][1] if actor in greatest else 0):
+            greatest[actor] = dot
+    return tuple(greatest.values())[:MAX_VV_ACTORS]
 
 
 class Draft(msgspec.Struct, frozen=True):

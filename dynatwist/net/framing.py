@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from dynatwist.model.flaws import BEYOND
+from dynatwist.model.flaws import BEYOND, NOT_DECODED
 from dynatwist.sometimes import sometimes
 
 from .messages import WIRE_VERSION, AnyMessage
@@ -137,7 +137,7 @@ class FrameReader:
                 break
             try:
                 frame = _DECODER.decode(memoryview(buffer)[start + 5 : start + 4 + length])
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            except NOT_DECODED as error:
                 raise FrameError(f"not a frame: {error}") from None
             start += 4 + length
             yield frame

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import msgspec
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
@@ -13,6 +12,7 @@ from dynatwist.membership.actions import Action, Address, Changed, Doubled, Ping
 from dynatwist.membership.messages import DECODER, ENCODER
 from dynatwist.membership.soundness import is_sound
 from dynatwist.membership.swim import Swim
+from dynatwist.model.flaws import NOT_DECODED
 from dynatwist.once import Once
 from dynatwist.runtime import Datagrams, Runtime, Timer, cancel
 
@@ -87,7 +87,7 @@ class GossipPort(DatagramProtocol):
         for sender, payload in self.codec.open(datagram, addr[:2]):
             try:
                 messages = DECODER.decode(payload)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            except NOT_DECODED:
                 self.codec.dropped += 1
                 continue
             sound = list(filter(is_sound, messages))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from dynatwist.model.flaws import BEYOND, is_moment, key_flaw, record_flaw
+from dynatwist.model.flaws import BEYOND, NOT_DECODED, is_moment, key_flaw, record_flaw
 from dynatwist.model.record import Key
 from dynatwist.model.records import Packed, unpack
 
@@ -21,7 +19,7 @@ def value_flaw(key: Key, value: Packed) -> str:
     """Why a value is none of a register; empty when it is one."""
     try:
         return record_flaw(key, unpack(value))
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_DECODED:
         return "what is accepted is no record"
 
 

@@ -7,10 +7,11 @@ from enum import Enum
 
 import msgspec
 
+from dynatwist import heart
 from dynatwist.model.access import OWN, May
 from dynatwist.model.dots import Dot
 from dynatwist.model.lease import Lease
-from dynatwist.model.named import Named, tag_of
+from dynatwist.model.named import Named
 from dynatwist.model.record import Key, Record
 
 from .quorum import Level
@@ -147,7 +148,8 @@ RESULT = msgspec.msgpack.Decoder(Result)
 
 def etag(record: Record) -> str:
     """The ETag of a record."""
-    return quoted(tag_of(record.dot, record.stamp))
+    actor, seq = record.dot
+    return heart.etag_of(actor, seq, record.stamp[0], record.stamp[1])
 
 
 def quoted(tag: bytes) -> str:

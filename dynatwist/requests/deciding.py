@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model.access import Scope
+from dynatwist.model.flaws import NOT_DECODED
 from dynatwist.model.lease import ENDED_MS
 from dynatwist.model.named import made_before
 from dynatwist.model.record import Draft, Key, Record
@@ -125,7 +124,7 @@ class Deciding:
             return held.value
         try:
             value = patched(held.value or b"{}", operation.value)
-        except (msgspec.MsgspecError, RecursionError):  # a number beyond all that can be decoded, from a peer
+        except NOT_DECODED:  # a number beyond all that can be decoded, from a peer
             return Result(Code.MALFORMED, text="the value held cannot be merged with; put a whole one instead")
         most_bytes = self._tables.settings(operation.key[0]).max_value or self._max_value_bytes
         if len(value) > min(most_bytes, self._max_value_bytes):

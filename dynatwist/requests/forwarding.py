@@ -10,7 +10,16 @@ import msgspec
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.model import lease
 from dynatwist.model.clock import Stamp
-from dynatwist.model.flaws import BEYOND, MAX_OP_BYTES, MAX_OWNER_CHARS, is_moment, key_flaw, record_flaw, value_flaw
+from dynatwist.model.flaws import (
+    BEYOND,
+    MAX_OP_BYTES,
+    MAX_OWNER_CHARS,
+    NOT_DECODED,
+    is_moment,
+    key_flaw,
+    record_flaw,
+    value_flaw,
+)
 from dynatwist.model.named import is_name
 from dynatwist.model.ring import partition_of
 from dynatwist.net.messages import Forward, Outcome, Unable
@@ -158,7 +167,7 @@ class ForwardRun:
     def _result_of(self, node: bytes, reply: Outcome) -> Result | None:
         """What a peer says that the request came to; ``None`` when that is no result, or has a record with a flaw."""
         flaw = "it is no result"
-        with suppress(msgspec.MsgspecError, RecursionError):
+        with suppress(*NOT_DECODED):
             result = RESULT.decode(reply.result)
             flaw = record_flaw(self._operation.key, result.record) if result.record is not None else ""
             if not flaw:
@@ -171,7 +180,7 @@ def read_forwarded(message: Forward) -> tuple[Operation | None, str]:
     """What another node asks to have carried out; or ``None``, and why that is nothing to be done."""
     try:
         operation = OPERATION.decode(message.request)
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_DECODED:
         return None, "it does not say what is to be done"
     if not (0 <= operation.ttl_ms < BEYOND and 0 <= message.after_ms < BEYOND and len(message.op) <= MAX_OP_BYTES):
         return None, "its time to live, its stamp or its id is none"

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
+from dynatwist import heart
 from dynatwist.calls import call_each
 from dynatwist.cluster.cluster import Cluster
-from dynatwist.model.flaws import record_flaw
+from dynatwist.model.flaws import NOT_DECODED, record_flaw
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, unpack
 from dynatwist.model.ring import partition_of
@@ -42,9 +41,10 @@ def records_of(message: Replicate, store: Store) -> tuple[list[Record], str]:
     for key, packed in message.writes:
         try:
             record = unpack(packed)
-        except (msgspec.MsgspecError, RecursionError):
+        except NOT_DECODED:
             return [], "it does not decode"
-        flaw = record_flaw(key, record) or store.name_flaw(key, record)
+        flaw = "" if heart.is_sound(*key, packed) else record_flaw(key, record)
+        flaw = flaw or store.name_flaw(key, record)
         if flaw:
             sometimes("a replicated write has a flaw")
             return [], flaw

@@ -1,0 +1,122 @@
+//! Hashes of keys and dots: what replicas compare, and the tags by which clients know records.
+
+use blake2b_simd::Params;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyTuple};
+
+/// Of a partition; see `dynatwist/heart/pure.py`.
+const BUCKETS: u32 = 1024;
+
+/// What of a key is hashed: its table and its name, with a zero byte between.
+fn text_of(table: &str, name: &str) -> Vec<u8> {
+    let mut text = Vec::with_capacity(table.len() + name.len() + 48);
+    text.extend_from_slice(table.as_bytes());
+    text.push(0);
+    text.extend_from_slice(name.as_bytes());
+    text
+}
+
+fn bucket(text: &[u8]) -> u32 {
+    crc32fast::hash(text) % BUCKETS
+}
+
+/// The bucket of a key.
+#[pyfunction]
+pub fn bucket_of(table: &str, name: &str) -> u32 {
+    bucket(&text_of(table, name))
+}
+
+/// The bucket of a key, and by what a change of the dot that is held for the key changes the bucket.
+#[pyfunction]
+pub fn change_of(
+    table: &str,
+    name: &str,
+    before: Option<&Bound<'_, PyTuple>>,
+    after: Option<&Bound<'_, PyTuple>>,
+) -> PyResult<(u32, u64)> {
+    let mut text = text_of(table, name);
+    let bucket = bucket(&text);
+    let key_length = text.len();
+    let mut mark = 0;
+    for dot in [before, after].into_iter().flatten() {
+        text.truncate(key_length);
+        text.push(0);
+        append_dot(&mut text, dot)?;
+        mark ^= fingerprint(&text);
+    }
+    Ok((bucket, mark))
+}
+
+fn append_dot(text: &mut Vec<u8>, dot: &Bound<'_, PyTuple>) -> PyResult<()> {
+    let actor = dot.get_item(0)?;
+    text.extend_from_slice(actor.cast::<PyBytes>()?.as_bytes());
+    append_integer(text, &dot.get_item(1)?)
+}
+
+/// An integer as `%d` writes it. Python's have no end; the usual ones are read as machines have them.
+pub fn append_integer(text: &mut Vec<u8>, integer: &Bound<'_, PyAny>) -> PyResult<()> {
+    match integer.extract::<u64>() {
+        Ok(number) => append_decimal(text, number),
+        Err(_) => text.extend_from_slice(integer.str()?.to_str()?.as_bytes()),
+    }
+    Ok(())
+}
+
+/// A number as `%d` writes it.
+pub fn append_decimal(text: &mut Vec<u8>, mut number: u64) {
+    let start = text.len();
+    loop {
+        text.push(b'0' + (number % 10) as u8);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = text.get_mut(start..) {
+        digits.reverse();
+    }
+}
+
+fn fingerprint(text: &[u8]) -> u64 {
+    let hash = Params::new().hash_length(8).hash(text);
+    hash.as_bytes()
+        .iter()
+        .fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+/// Tells a record from all others.
+#[pyfunction]
+pub fn tag_of<'py>(
+    python: Python<'py>,
+    actor: &[u8],
+    seq: u64,
+    ms: u64,
+    counter: u64,
+) -> Bound<'py, PyBytes> {
+    PyBytes::new(python, tag(actor, seq, ms, counter).as_bytes())
+}
+
+/// The same, as clients see it: hexadecimal, in quotes.
+#[pyfunction]
+pub fn etag_of<'py>(
+    python: Python<'py>,
+    actor: &[u8],
+    seq: u64,
+    ms: u64,
+    counter: u64,
+) -> Bound<'py, PyString> {
+    let mut text = String::with_capacity(26);
+    text.push('"');
+    text.push_str(&tag(actor, seq, ms, counter).to_hex());
+    text.push('"');
+    PyString::new(python, &text)
+}
+
+fn tag(actor: &[u8], seq: u64, ms: u64, counter: u64) -> blake2b_simd::Hash {
+    let mut text = Vec::with_capacity(actor.len() + 24);
+    text.extend_from_slice(actor);
+    for number in [seq, ms, counter] {
+        text.extend_from_slice(&number.to_be_bytes());
+    }
+    Params::new().hash_length(12).hash(&text)
+}
