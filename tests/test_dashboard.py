@@ -13,7 +13,7 @@ from .browser import Browser
 from .real import wait_until
 
 pytestmark = pytest.mark.processes
-WIDTHS = (360, 1200, 2560)
+SCREENS = ((360, "dark"), (1200, "light"), (2560, "dark"))
 PICTURES = os.environ.get("DASHBOARD_PICTURES", "")
 """A folder for the pictures of the manual, as ``docs/pictures``; else they are made and thrown away."""
 SHOWN = {
@@ -192,8 +192,7 @@ class TestMembers:
         wait_until(lambda: not page.has("dialog"))
         assert page.text("#said") == ""
 
-    @pytest.mark.parametrize("width", WIDTHS)
-    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize(("width", "scheme"), SCREENS)
     def test_it_fits_any_screen(self, page, width, scheme):
         page.resize(width)
         page.prefer(scheme)

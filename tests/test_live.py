@@ -211,7 +211,9 @@ async def test_nobody_hears_of_anothers_records(cluster, alice, bob):
 
 def test_sse_begins_silent_has_ids_and_resumes(cluster, alice):
     one = cluster.nodes[0]
-    one.put("e", "k", {"before": True}, alice)
+    one.put(
+        "e", "k", {"before": True}, alice, "?w=all"
+    )  # a listener hears what becomes durable at its node from then on
     first = Listener(one, "e", "k", alice)
     one.put("e", "k", {"n": 1}, alice)
     wait_until(lambda: first.events)

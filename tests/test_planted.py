@@ -179,10 +179,8 @@ UNSEEN = {
 
 QUICK = (
     "a_clock_is_joined_before_the_records_are_durable",
-    "a_clock_without_gaps",
     "a_delete_that_only_clears_memory",
     "a_drop_does_not_raise_the_generation",
-    "a_patch_shows_what_may_not_be_read",
     "a_register_breaks_its_promise",
     "a_register_is_written_over_whatever_was_accepted",
     "a_stretch_that_does_not_grow",

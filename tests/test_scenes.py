@@ -14,13 +14,10 @@ from .planted import plants
 
 TIMES = 4
 SEES = {
-    "an_owner_that_is_not_whole_compares": ("a_write_that_one_owner_missed", 0),
-    "a_read_that_reached_too_few_is_answered": ("a_write_that_only_one_owner_has", 5),
     "a_condition_is_decided_by_one_replica": ("a_condition_at_an_owner_that_missed_a_write", 7),
     "a_full_owner_keeps_its_place": ("conditions_at_an_owner_that_is_not_well", 7),
     "a_listing_without_the_keys_on_which_owners_differ": ("a_table_that_is_listed_in_pages", 2),
     "a_prefix_that_is_a_key_is_not_listed": ("a_table_that_is_listed_in_pages", 0),
-    "whoever_answered_is_a_source": ("a_joiner_that_finds_only_those_who_missed_something", 14),
     "a_source_does_not_say_that_it_is_not_whole": ("a_joiner_that_finds_only_those_who_missed_something", 1),
     "who_is_struck_out_and_away_is_lost_at_once": ("members_that_are_struck_out_while_they_are_away", 3),
     "an_amended_change_forgets_the_members_before_it": ("a_change_that_is_amended", 0),
@@ -28,7 +25,6 @@ SEES = {
     "the_generation_of_the_first_that_is_dropped": ("generations_that_are_collected_together", 5),
     "an_answer_that_does_not_ask_again": ("an_end_that_clocks_do_not_agree_on", 0),
     "a_prefix_that_is_compared_the_other_way_round": ("a_listener_whose_node_is_cut_off", 0),
-    "a_frame_for_all_that_is_due": ("much_that_an_owner_missed", 0),
     "a_retry_forgets_when_it_may_have_created": ("a_creation_between_two_attempts", 9),
     "a_minority_takes_the_moment_of_the_first_attempt": ("a_creation_between_two_attempts", 2),
     "a_ticket_is_remembered_by_one_node": ("somebody_at_every_counter", 3),

@@ -24,7 +24,7 @@ from dynatwist.storage.state import State
 
 from .test_model import make
 
-SEEDS = range(6)
+SEEDS = range(5)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -62,9 +62,7 @@ def test_regression_a_cold_save_after_a_restart_keeps_what_the_log_replayed():
 
 REGRESSIONS = {
     101: "what a killed process had only written was shown, and gone after a power cut",
-    113: "a read waited for what it had found to be durable, and showed what had come since",
     878030745: "an owner's refusal was the answer, though the one asked in doubt had written",
-    928973359: "a registry adopted while two nodes greeted each other never reached the joiner",
     20157902: "who had slept through a join and a removal brought back the node that was struck out",
 }
 """Seeds that failed once, and why. Where the world has changed since, a seed is another history; what keeps the defect

@@ -51,7 +51,7 @@ class _Context:
     listing = coordinator = rights = property(lambda self: self)
     limits = Limits()
 
-    async def names(self, table, prefix, after, level):
+    async def names(self, table, prefix, after, level, limit=0):
         return Names([("b", "alice"), ("c", "alice")], None) if after else Names([("a", "bob")], "a")
 
     def submit(self, operation, done):
@@ -75,7 +75,7 @@ def shown(pieces):
 
 def a_limit_counts_what_is_shown():
     routes = DataRoutes(_Context())
-    assert shown(routes._names(ALICE, "t", "", "", Level.ONE, 2)) == [b'"b"', b'"c"']
+    assert shown(routes._names(ALICE, "t", {}, Level.ONE, 2)) == [b'"b"', b'"c"']
 
 
 def all_that_are_asked_for_are_shown():
