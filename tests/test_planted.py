@@ -179,6 +179,7 @@ UNSEEN = {
 
 QUICK = (
     "a_clock_is_joined_before_the_records_are_durable",
+    "a_clock_without_gaps",
     "a_delete_that_only_clears_memory",
     "a_drop_does_not_raise_the_generation",
     "a_register_breaks_its_promise",
