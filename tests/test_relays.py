@@ -151,3 +151,16 @@ def test_what_was_relayed_besides_is_told_again_to_whoever_may_have_missed_it():
     assert told is not None
     assert [event.key[1] for event in told] == [f"b{number}" for number in range(2, MOST + 2)]
     assert besides.behind(hub.position + 1) == []
+
+
+def test_what_was_relayed_besides_is_bounded_in_bytes():
+    hub, besides, actor = Hub("e" * 16), Besides(), bytes(16)
+    value = b'{"x":"%b"}' % (b"x" * (1 << 20))
+    record = Record(Dot(actor, 1), value, (), Stamp(1, 0, actor), Lineage(0, (Stamp(1, 0, actor),)), 1, "alice")
+    for number in range(8):
+        hub.publish(("t", f"k{number}"), record)
+        besides.note(("t", f"b{number}"), pack(record), hub)
+    assert besides.behind(1) is None
+    told = besides.behind(hub.position)
+    assert told is not None
+    assert [event.key[1] for event in told] == ["b7"]

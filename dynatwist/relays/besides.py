@@ -15,6 +15,8 @@ from dynatwist.model.records import Packed
 
 MOST = 1024
 """Owners relay to one another only while members change; whoever missed more than this fetches what is held."""
+MOST_BYTES = 4 << 20
+"""The same for large values: as much as fits into one answer (`RESUME_BYTES` of relays), and may be held here alone."""
 
 
 class Besides:
@@ -22,14 +24,18 @@ class Besides:
 
     def __init__(self) -> None:
         self._relayed: deque[Event] = deque()
+        self._size_bytes = 0
         self._gone = -1
 
     def note(self, key: Key, packed: Packed, hub: Hub, *, is_over: bool = False) -> Event:
         """One more is relayed; as an event that has the number of the hub's newest one."""
         event = Event(key, packed, hub.epoch, hub.position, is_over=is_over)
         self._relayed.append(event)
-        if len(self._relayed) > MOST:
-            self._gone = self._relayed.popleft().seq
+        self._size_bytes += event.size_bytes
+        while len(self._relayed) > MOST or self._size_bytes > MOST_BYTES:
+            oldest = self._relayed.popleft()
+            self._size_bytes -= oldest.size_bytes
+            self._gone = oldest.seq
         return event
 
     def behind(self, seq: int) -> list[Event] | None:
