@@ -190,3 +190,28 @@ def test_a_cursor_of_a_node_that_dies_a_moment_after_it_is_linked():
     told = listener.read()
     assert Notice.RESET not in told
     assert values(told)["late"] == b'{"n":1}'
+
+
+def test_what_was_told_from_what_is_held_is_not_heard_again_when_a_new_owner_fills_with_it():
+    """Nobody has announced it at the listener's node: all that this node has of it is a clock."""
+    world, cluster = settled(5, replicas=3)
+    elsewhere, here, *others = cluster.nodes
+    mover, other = Listener(world), Listener(world)
+    elsewhere.process.run(mover.listen, elsewhere)
+    world.run(world.now_s + 3)
+    mover.read()
+    elsewhere.process.run(mover.listening.close)
+    written(world, others[0], ("t", "first"), b'{"n":0}')
+    keys = [("t", f"k{number}") for number in range(60)]
+    for key in keys:
+        written(world, others[0], key, b'{"n":1}')
+    world.run(world.now_s + 3)
+    here.process.run(other.listen, here)
+    world.run(world.now_s + 3)
+    here.process.run(mover.listen, here)
+    told = mover.read()
+    assert {name for name, *_ in told} == {"first", *(name for _, name in keys)}
+    cluster.add().start()
+    assert world.run_until(cluster.is_settled, 60)
+    world.run(world.now_s + 20)
+    assert mover.read() == other.read() == []

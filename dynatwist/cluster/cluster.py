@@ -140,6 +140,12 @@ class Cluster:
         self.starts.joined(newcomers)
         self.publish()
 
+    def is_whole_owner(self, node: bytes, partition: int) -> bool:
+        """Whether a peer is known to hold all of a partition that it owned before any change under way."""
+        ownership = self.ownership
+        is_owner = node in ownership.owners(partition) and not ownership.is_joining(partition, node)
+        return is_owner and self.peers.is_whole_at(node, partition)
+
     def learn(self, reply: Reply) -> bool:
         """Adopt the registry that a reply brings.
 

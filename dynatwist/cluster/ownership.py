@@ -90,12 +90,12 @@ class Ownership:
         registry = self.registry
         return registry is not None and not registry.changing and len(registry.ids) <= registry.replicas
 
-    def is_joining(self, partition: int) -> bool:
-        """Whether this node is a new owner of a partition in the change under way."""
-        registry = self.registry
+    def is_joining(self, partition: int, node: bytes | None = None) -> bool:
+        """Whether a node, this one where none is named, is a new owner of a partition in the change under way."""
+        registry, one = self.registry, node or self._me
         return (
             registry is not None
             and registry.changing
-            and self._me not in registry.old_owners(partition)
-            and self._me in registry.owners(partition)
+            and one not in registry.old_owners(partition)
+            and one in registry.owners(partition)
         )

@@ -78,7 +78,7 @@ class Relays:
     def __init__(self, cluster: Cluster, hub: Hub) -> None:
         self._cluster = cluster
         self._hub = hub
-        self._streams = Streams(cluster.me.node_id)
+        self._streams = Streams(cluster.me.node_id, cluster.is_whole_owner)
         self.bookmarking = Bookmarking(cluster, hub, self._streams)
         self._missed: Missed | None = None
         self._settles_at_s = 0.0
@@ -126,7 +126,8 @@ class Relays:
         """A record has ended by itself, and that is durable: tell whoever listens, as of one that won."""
         if not self._hub.is_awake or is_system_table(key[0]):
             return
-        event = self._hub.publish_end(key, record, packed)
+        is_told = self._streams.has_end(key, record)
+        event = None if is_told else self._hub.publish_end(key, record, packed)
         self._relay(event or self._besides.note(key, packed, self._hub, is_over=True), record)
 
     def _relay(self, event: Event, record: Record) -> None:
@@ -303,6 +304,9 @@ class Relays:
         """
         self._cursors[node] = cursor
         for number, (key, record) in enumerate(records):
+            if self._streams.is_repeated(node, key, record, is_over=number in over):
+                sometimes("an owner that fills relays what listeners know")
+                continue
             if number in over:
                 self._hub.publish_end(key, record)
             else:

@@ -1,12 +1,13 @@
 """What this node has heard of partitions that it does not own, from the feeds of their owners.
 
 An owner's bookmark counts only while its stream is unbroken: since it said that it relays, or since what it had relayed
-to nobody was fetched. What it relays counts at once.
+to nobody was fetched; and only for partitions that it holds all of. For others its bookmark says what it was told
+itself. What it relays counts at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dynatwist.cluster.ownership import Ownership
 from dynatwist.feed.heard import Heard
@@ -29,10 +30,12 @@ class Streams:
     """See the module.
 
     :param me: id of this node.
+    :param is_whole_at: whether a node, an owner of a partition before any change under way, holds all of that.
     """
 
-    def __init__(self, me: bytes) -> None:
+    def __init__(self, me: bytes, is_whole_at: Callable[[bytes, int], bool]) -> None:
         self._me = me
+        self._is_whole_at = is_whole_at
         self._streams: dict[int, _Stream] = {}
         self._unbroken: set[bytes] = set()
         self._waiting: dict[bytes, Heard] = {}
@@ -73,6 +76,17 @@ class Streams:
         stream = self._streams.get(partition_of(*key))
         return stream is not None and stream.clock.covers(record.dot)
 
+    def has_end(self, key: Key, record: Record) -> bool:
+        """Whether a record was told to have ended by itself."""
+        return record.expires_ms <= self.lapse_ms and self.has(key, record)
+
+    def is_repeated(self, node: bytes, key: Key, record: Record, *, is_over: bool) -> bool:
+        """Whether an owner relays what it has only just come to hold, and listeners here know that already: some from
+        what was held elsewhere, which is remembered nowhere but in the clock."""
+        if self._is_whole_at(node, partition_of(*key)):
+            return False
+        return self.has_end(key, record) if is_over else self.has(key, record)
+
     def take(self, node: bytes, heard: Heard, ownership: Ownership) -> bool:
         """A bookmark of an owner, behind all events that it covers.
 
@@ -83,8 +97,7 @@ class Streams:
             return False
         is_news = False
         for partition, clock in heard.parts():
-            owners = ownership.owners(partition)
-            if node in owners and self._me not in owners:
+            if not ownership.owns(partition) and self._is_whole_at(node, partition):
                 is_news |= self._join(partition, node, clock, heard.lapse_ms)
         return is_news
 

@@ -159,7 +159,7 @@ def a_broken_stream_does_not_count():
     lonely, owner, *_ = cluster.nodes
     ownership = lonely.core.cluster.ownership
     number = next(one for one in range(256) if ownership.owners(one).count(owner.node_id) and not ownership.owns(one))
-    streams = Streams(lonely.node_id)
+    streams = Streams(lonely.node_id, lonely.core.cluster.is_whole_owner)
     heard = Heard({number: DotSet([Dot(ACTOR, 1)])}, 0)
     streams.take(owner.node_id, heard, ownership)
     assert streams.parts() == {}
