@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from dynatwist.net.tls import TlsConnections, peer_context
 from dynatwist.storage.keyring import ClusterKeys
-from dynatwist.twisted_inside import sockets, tls
+from dynatwist.twisted_inside import sockets, tls, together
 
 from .real import wait_until
 
@@ -202,3 +202,72 @@ class TestTls:
         secured.protocol.transport.write(b"frame")
         assert secured.below.value(), "TLSMemoryBIOProtocol gathers what is written"
         assert secured.below.writes == before + 1
+
+
+class TestWrittenTogether:
+    """`dynatwist.twisted_inside.together`: what many connections are written in one turn."""
+
+    @pytest.fixture
+    def pairs(self, port):
+        clients = []
+        for count in range(30, 301, 30):  # fewer at once than wait at the port
+            clients += [socket.create_connection(("127.0.0.1", port.getHost().port), 5) for _ in range(30)]
+            wait_until(lambda count=count: port.doRead() or len(port.factory.made) == count)
+        by_address = {made.transport.client: made.transport for made in port.factory.made}
+        yield [(by_address[client.getsockname()], client) for client in clients]
+        for client in clients:
+            client.close()
+
+    def test_each_connection_gets_what_was_written_to_it_in_order(self, pairs):
+        with together.written_together():
+            for number, (transport, _) in enumerate(pairs):
+                sockets.write_now(transport, b"%d " % number)
+                sockets.write_now(transport, b"once")
+            pairs[0][1].setblocking(False)
+            with pytest.raises(BlockingIOError):
+                pairs[0][1].recv(10)
+        pairs[0][1].setblocking(True)
+        assert [client.recv(20) for _, client in pairs] == [b"%d once" % number for number in range(300)]
+
+    def test_what_is_written_since_in_twisted_s_way_comes_behind(self, pairs):
+        transport, client = pairs[7]
+        with together.written_together():
+            for one, _ in pairs:
+                sockets.write_now(one, b"first ")
+            transport.write(b"second ")
+            sockets.write_now(transport, b"third")
+        transport.doWrite()
+        assert client.recv(20) == b"first second third"
+
+    def test_what_the_kernel_does_not_take_waits_in_front(self, pairs):
+        transport, client = pairs[200]
+        large = bytes(range(256)) * 40_000
+        with together.written_together():
+            for one, _ in pairs[:200]:
+                sockets.write_now(one, b"short")
+            sockets.write_now(transport, large)
+            transport.write(b"end")
+        got = bytearray()
+        while not got.endswith(b"end"):
+            got += client.recv(1 << 20)
+            transport.doWrite()
+        assert got == large + b"end"
+        assert {client.recv(10) for _, client in pairs[:200]} == {b"short"}
+
+    def test_a_connection_that_is_given_up_meanwhile_gets_nothing_and_harms_nobody(self, pairs):
+        lost, left = pairs[3][0], pairs[4][0]
+        with together.written_together():
+            for one, _ in pairs:
+                sockets.write_now(one, b"all")
+            lost.connectionLost(Failure(ConnectionDone()))
+            left.loseConnection()
+        assert [client.recv(10) for _, client in (*pairs[:3], *pairs[4:])] == [b"all"] * 299
+        assert pairs[3][1].recv(10) == b""
+
+    def test_an_exception_keeps_nothing_back(self, pairs):
+        with suppress(ZeroDivisionError), together.written_together():
+            sockets.write_now(pairs[0][0], b"before")
+            raise ZeroDivisionError
+        assert pairs[0][1].recv(10) == b"before"
+        sockets.write_now(pairs[0][0], b"after")
+        assert pairs[0][1].recv(10) == b"after"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from dynatwist.model.record import Key
 from dynatwist.sometimes import sometimes
@@ -95,6 +96,7 @@ class Fans:
         self._has_time = has_time
         self._postpone = postpone
         self._listeners = listeners
+        self._together: Callable[[], AbstractContextManager[None]] = nullcontext
         self._fans: deque[Fan] = deque()
         self._lagging: dict[Key | None, Fan] = {}
         self._size_bytes = 0
@@ -104,6 +106,10 @@ class Fans:
     def bound(self, max_fans: int, max_bytes: int, at_once: int) -> None:
         """Keep no more than this waiting from the next event on, and look at the clock after so many listeners."""
         self._max_fans, self._max_bytes, self._at_once = max_fans, max_bytes, at_once
+
+    def write_together(self, together: Callable[[], AbstractContextManager[None]]) -> None:
+        """Hand out in this context from now on: what listeners write inside goes to the kernel in one go."""
+        self._together = together
 
     def add(self, event: Event) -> None:
         """Hand out an event, behind those that wait."""
@@ -130,23 +136,27 @@ class Fans:
     def _go_on(self) -> None:
         """Hand out what waits, as long as there is time."""
         try:
-            while self._fans:
-                fan = self._fans[0]
-                if not fan.has_begun:
-                    if fan.event is None:
-                        del self._lagging[fan.key]  # what is dropped from now on needs another word
-                    fan.begin(self._listeners(fan.key, fan.event))
-                if fan.hand_out(self._at_once) and self._fans and self._fans[0] is fan:
-                    self._fans.popleft()
-                    self.handed_out += fan.handed_out
-                    self._size_bytes -= fan.event.size_bytes if fan.event is not None else 0
-                if self._fans and not self._has_time():
-                    self._postpone(self._go_on)
-                    return
+            with self._together():
+                self._hand_out()
         except Exception:  # of one listener's transport: the others are not to wait for ever
             if self._fans:
                 self._postpone(self._go_on)
             raise
+
+    def _hand_out(self) -> None:
+        while self._fans:
+            fan = self._fans[0]
+            if not fan.has_begun:
+                if fan.event is None:
+                    del self._lagging[fan.key]  # what is dropped from now on needs another word
+                fan.begin(self._listeners(fan.key, fan.event))
+            if fan.hand_out(self._at_once) and self._fans and self._fans[0] is fan:
+                self._fans.popleft()
+                self.handed_out += fan.handed_out
+                self._size_bytes -= fan.event.size_bytes if fan.event is not None else 0
+            if self._fans and not self._has_time():
+                self._postpone(self._go_on)
+                return
 
     def clear(self) -> None:
         """Hand out none of what waits."""

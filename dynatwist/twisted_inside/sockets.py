@@ -10,6 +10,8 @@ from twisted.python.failure import Failure
 
 from dynatwist.calls import call_safely
 
+from .together import gather
+
 ACCEPTED_A_TURN = 8
 """Connections: two milliseconds' work, as for requests; the kernel keeps the others in its queue."""
 PACKETS_A_TURN = 64
@@ -17,7 +19,8 @@ PACKETS_A_TURN = 64
 
 
 def write_now(transport: Any, data: bytes) -> None:
-    """Write to a TCP transport at once if nothing waits before it, without a turn through the reactor's poller.
+    """Write to a TCP transport at once if nothing waits before it, without a turn through the reactor's poller; inside
+    `written_together`, at its end.
 
     :param transport: any; where it is none of TCP, or TLS has it, this is its usual `write`.
     """
@@ -25,6 +28,8 @@ def write_now(transport: Any, data: bytes) -> None:
     if isinstance(transport, tcp.Connection) and not transport.TLS:  # TLS passes attributes on to what it wraps
         waits = transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting
         if transport.connected and not waits:
+            if gather(transport, data):
+                return
             written = transport.writeSomeData(data)
             sent = written if isinstance(written, int) else 0  # a broken connection: `write` finds out in its own way
     if sent < len(data):

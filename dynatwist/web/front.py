@@ -15,6 +15,7 @@ from dynatwist.config.node import NodeConfig
 from dynatwist.core import Core
 from dynatwist.twisted_inside import tls
 from dynatwist.twisted_inside.sockets import PatientPort
+from dynatwist.twisted_inside.together import written_together
 
 from .certificates import Certificates, files_of
 from .klein_app import KleinApp
@@ -44,6 +45,7 @@ class Front:
         is_tls = config.tls_cert is not None
         origins = Origins(config.cors_origins, config.names, is_tls=is_tls, members=members)
         self.app = KleinApp(core, reactor, origins)
+        core.hub.fans.write_together(written_together)
         limits, context = config.limits, core.handlers.context
         self._metrics = context.metrics
         self.site = BoundedSite(
