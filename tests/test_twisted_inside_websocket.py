@@ -66,7 +66,7 @@ class TestWebsockets:
             transport = channel.transport
             transport.protocol = channel
             channel.dataReceived(handshake + b"".join(behind))
-            websocket.take_over(channel.requests[0], made, channel.take_behind(), failByDrop=False)
+            websocket.Sockets(failByDrop=False).take_over(channel.requests[0], made, channel.take_behind())
             return made, transport
 
         yield open_socket

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -76,6 +76,7 @@ class Bookmarks:
         self._by_epoch: OrderedDict[str, list[_Kept]] = OrderedDict()
         self._own: list[tuple[Bookmark, Heard]] = []
         self._unpacked: dict[bytes, Heard | None] = {}
+        self._positions: dict[tuple[Heard, tuple[int, ...]], int | None] = {}
         self._recalled: list[tuple[str, int, int, bytes]] = []
         self.size_bytes = 0
 
@@ -102,6 +103,7 @@ class Bookmarks:
         """This process has made one."""
         self.note(self._epoch, bookmark, now_s)
         self._own = [*self._own[1 - OWN :], (bookmark, heard)]
+        self._positions.clear()
 
     def find(self, epoch: str, number: int) -> Heard | None:
         """What a listener has heard that has heard a process's events up to a number, if that is known."""
@@ -120,11 +122,16 @@ class Bookmarks:
 
     def position(self, heard: Heard, partitions: Iterable[int]) -> int | None:
         """The number behind which all events of this process are that a listener may have missed, if that is known."""
-        wanted = list(partitions)
-        for bookmark, mine in reversed(self._own):
-            if mine.is_within(heard, wanted):
-                return bookmark.before
-        return None
+        wanted = tuple(partitions)
+        if (heard, wanted) not in self._positions:  # many come at once, when their node has died
+            if len(self._positions) == UNPACKED:
+                self._positions.clear()
+            self._positions[heard, wanted] = self._position(heard, wanted)
+        return self._positions[heard, wanted]
+
+    def _position(self, heard: Heard, wanted: Sequence[int]) -> int | None:
+        own = (bookmark.before for bookmark, mine in reversed(self._own) if mine.is_within(heard, wanted))
+        return next(own, None)
 
     def last(self) -> Heard | None:
         """What everybody has heard that hears this process, by its last bookmark."""

@@ -26,6 +26,14 @@ class OpenSocket(WebSocketServerProtocol):
 
     transport: Any
 
+    def go_by(self, factory: Sockets) -> None:
+        """Take a factory's options over. Autobahn would do so when the connection is made, and write them all into a
+        line for its debugging log, even if nobody keeps that: a seventh of what it costs to accept a socket."""
+        self.factory = factory
+        for name in self.CONFIG_ATTRS:
+            setattr(self, name, getattr(factory, name))
+        self.CONFIG_ATTRS = []
+
     @property
     def is_standing(self) -> bool:
         """Whether the handshake is done and nobody has said goodbye."""
@@ -113,25 +121,30 @@ def text_head(size_bytes: int) -> bytes:
     return b"\x81\x7f" + size_bytes.to_bytes(8)
 
 
-class _OneSocket(WebSocketServerFactory):
-    """Autobahn wants a factory; this one has its socket already."""
+class Sockets(WebSocketServerFactory):
+    """Gives requests' connections to websockets. Autobahn wants a factory; this one has its next socket already.
 
-    def __init__(self, socket: OpenSocket) -> None:
-        super().__init__()
-        self._socket = socket
-
-    def buildProtocol(self, addr: IAddress | None) -> OpenSocket:
-        self._socket.factory = self
-        return self._socket
-
-
-def take_over(request: OpenRequest, socket: OpenSocket, behind: bytes, **options: Any) -> None:
-    """Give a request's connection to a websocket, which answers the request with its handshake.
-
-    :param behind: what has arrived behind the request; the socket reads it first.
     :param options: Autobahn's, see ``WebSocketServerFactory.setProtocolOptions``.
     """
-    factory = _OneSocket(socket)
-    factory.setProtocolOptions(**options)
-    request.content = BytesIO(behind)
-    WebSocketResource(factory).render(request)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.setProtocolOptions(**options)
+        self._resource = WebSocketResource(self)
+        self._next: OpenSocket | None = None
+
+    def take_over(self, request: OpenRequest, socket: OpenSocket, behind: bytes) -> None:
+        """Give a request's connection to a websocket, which answers the request with its handshake.
+
+        :param behind: what has arrived behind the request; the socket reads it first.
+        """
+        self._next = socket
+        request.content = BytesIO(behind)
+        self._resource.render(request)
+
+    def buildProtocol(self, addr: IAddress | None) -> OpenSocket | None:
+        """The socket that takes a connection over."""
+        socket, self._next = self._next, None
+        if socket is not None:
+            socket.go_by(self)
+        return socket

@@ -15,7 +15,7 @@ from dynatwist.errors import ApiError
 from .handshake import check_handshake
 from .request import BoundedRequest, parsed
 from .sse import SseStream
-from .websocket import KvSocket, take_over
+from .websocket import KvSocket, factory_of
 
 ROUTES = (
     ("GET", "/<a>/subscribe/<b>", "subscribe"),
@@ -53,6 +53,7 @@ class Live:
         self._context = core.handlers.context
         self._reactor = reactor
         self.streams: set[SseStream] = set()
+        self._factory = factory_of(core.config.limits)
         self.sockets: set[KvSocket] = set()
 
     @Described(who=Who.LISTENER, parameters=(INITIAL, FROM, LAST_EVENT_ID), gives={200: _EVENTS}, refuses=_REFUSES)
@@ -99,4 +100,7 @@ class Live:
         else:
             identity = self._context.certified(asked)
         if request.is_connected:
-            await take_over(request, self._core, identity, asked.address, self.sockets)
+            channel = request.channel
+            socket = KvSocket(self._core, channel, identity=identity, address=asked.address, sockets=self.sockets)
+            self._factory.take_over(request, socket, channel.hand_over())
+            await Deferred()  # never fires: the request is answered by the socket's own handshake

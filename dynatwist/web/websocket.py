@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from autobahn.websocket.types import ConnectionRequest
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dynatwist.api.admission import SHORT_BYTES
+from dynatwist.api.limits import Limits
 from dynatwist.api.live import gathered
 from dynatwist.api.pipeline import Pipeline
 from dynatwist.api.session import Session
@@ -22,14 +23,12 @@ from dynatwist.budget import Charge
 from dynatwist.core import Core
 from dynatwist.errors import ApiError
 from dynatwist.runtime import Timer, cancel
-from dynatwist.twisted_inside import websocket
-from dynatwist.twisted_inside.websocket import OpenSocket
+from dynatwist.twisted_inside.websocket import OpenSocket, Sockets
 
 from .channel import LINGER_S, BoundedChannel
 from .closing import closing_answer
 from .handshake import VERSION
 from .heartbeat import Heartbeat
-from .request import BoundedRequest
 
 SUBPROTOCOL = "dynakv.v1.json"
 _log = Logger()
@@ -268,23 +267,16 @@ class KvSocket(OpenSocket):
         """The connection ends."""
 
 
-def take_over(
-    request: BoundedRequest, core: Core, identity: Identity | None, address: str, sockets: set[KvSocket]
-) -> Deferred[None]:
-    """Turn a request into a websocket; see `KvSocket`.
+def factory_of(limits: Limits) -> Sockets:
+    """What makes the node's websockets of requests.
 
-    :returns: never fires: the request is answered by the socket's own handshake.
+    :param limits: a frame is as long as a body may be.
     """
-    channel = request.channel
-    socket = KvSocket(core, channel, identity=identity, address=address, sockets=sockets)
-    websocket.take_over(
-        request,
-        socket,
-        channel.hand_over(),
+    return Sockets(
         versions=[int(VERSION)],
         webStatus=False,
-        maxFramePayloadSize=core.config.limits.body_bytes,
-        maxMessagePayloadSize=core.config.limits.body_bytes,
+        maxFramePayloadSize=limits.body_bytes,
+        maxMessagePayloadSize=limits.body_bytes,
         openHandshakeTimeout=10,
         closeHandshakeTimeout=2,
         failByDrop=False,
@@ -293,4 +285,3 @@ def take_over(
         autoPingTimeout=30,
         tcpNoDelay=True,
     )
-    return Deferred()
