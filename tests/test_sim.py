@@ -17,6 +17,7 @@ from dynatwist.model.registry import encode_registry
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Accept, Poll, Prepare, Question
 from dynatwist.replication.paxos import Vote
+from dynatwist.sim.alone import alone
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.run import simulate
 from dynatwist.sim.world import World
@@ -29,7 +30,7 @@ SEEDS = range(5)
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_promises_hold(seed):
-    report = simulate(seed)
+    report = alone(simulate, seed)
     assert report.violations == []
     assert report.answers
 
@@ -71,12 +72,12 @@ away then is its scene or planted defect. So seeds that take long go when they h
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
 def test_regression(seed):
-    assert simulate(seed, minutes=0.5).violations == [], REGRESSIONS[seed]
+    assert alone(simulate, seed, minutes=0.5).violations == [], REGRESSIONS[seed]
 
 
 def test_regression_who_returns_with_a_cursor_from_before_a_reset_is_told():
     """A listener left with the reset still in its queue, came back with its cursor, and heard old events again."""
-    assert simulate(46, minutes=0.5, faults=("joins", "forgets", "backups")).violations == []
+    assert alone(simulate, 46, minutes=0.5, faults=("joins", "forgets", "backups")).violations == []
 
 
 def a_cluster_of_one():
@@ -145,7 +146,7 @@ SHORT_REGRESSIONS = {
 
 @pytest.mark.parametrize("seed", SHORT_REGRESSIONS)
 def test_short_regression(seed):
-    assert simulate(seed, minutes=0.2).violations == [], SHORT_REGRESSIONS[seed]
+    assert alone(simulate, seed, minutes=0.2).violations == [], SHORT_REGRESSIONS[seed]
 
 
 def test_the_same_seed_gives_the_same_trace_byte_for_byte_whatever_the_hash_seed():

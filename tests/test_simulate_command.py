@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,18 @@ def test_what_raises_and_what_never_ends_are_violations(monkeypatch):
     monkeypatch.setattr(oracle.Oracle, "judge", endless)
     monkeypatch.setattr("dynatwist.sim.batch.WATCHDOG_S", 2.0)
     assert "Stuck" in run_seed(1, Options()).violations[0]
+
+
+def test_a_process_that_dies_is_a_violation_and_harms_no_other(monkeypatch):
+    def dies(self, *arguments):
+        if self._cluster.world.seed == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return judge(self, *arguments)
+
+    judge = oracle.Oracle.judge
+    monkeypatch.setattr(oracle.Oracle, "judge", dies)
+    reports = {report.seed: report.violations for report in run_seeds(range(3), Options(nodes=3), jobs=2)}
+    assert reports == {0: [], 1: ["error: a process ended with code -9, without a result"], 2: []}
 
 
 def test_processes_share_the_seeds_and_lose_none():

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import traceback
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from .alone import Alone, Died
 from .plan import draw
 from .report import Report
 from .run import simulate
@@ -58,20 +58,21 @@ def run_seeds(seeds: Iterable[int], options: Options, jobs: int = 0) -> Iterator
     """
     jobs = jobs or os.cpu_count() or 1
     left = iter(seeds)
-    with ProcessPoolExecutor(jobs, initializer=_prepare) as pool:
-        running: set[Future[Report]] = {pool.submit(run_seed, seed, options) for seed in islice(left, 2 * jobs)}
-        try:
-            while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                running |= {pool.submit(run_seed, seed, options) for seed in islice(left, len(done))}
-                for future in done:
-                    yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _prepare() -> None:
-    """In each process: Ctrl-C is the parent's, and the collector need not look at what was there before."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.collect()
-    gc.freeze()
+    running: dict[Connection, tuple[int, Alone[Report]]] = {}
+    try:
+        while True:
+            for seed in islice(left, jobs - len(running)):
+                one = Alone(run_seed, seed, options)
+                running[one.outcome] = seed, one
+            if not running:
+                return
+            for outcome in wait(list(running)):
+                assert isinstance(outcome, Connection)
+                seed, one = running.pop(outcome)
+                try:
+                    yield one.result()
+                except Died as error:
+                    yield Report(seed, draw(seed, options.nodes, options.faults), [f"error: {error}"])
+    finally:
+        for _, one in running.values():
+            one.kill()

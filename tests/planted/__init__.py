@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from dynatwist.sim.alone import alone
 from dynatwist.sim.batch import Options, run_seed
 
 from . import (
@@ -63,7 +64,7 @@ def catches(plant: Plant, seeds: range, options: Options) -> Iterator[Found]:
     for seed in seeds:
         with pytest.MonkeyPatch.context() as patch:
             plant(patch)
-            report = run_seed(seed, options)
+            report = alone(run_seed, seed, options)
         if report.violations:
             said = report.violations[0]
             assert not any(word in said for word in ITS_OWN), f"the defect is no defect, it fails itself: {said}"
