@@ -95,7 +95,7 @@ class Core:
             config=config,
             runtime=runtime,
             mark_ms=lambda: self.cluster.times.walls.mark_ms,
-            withdraw=lambda: self.relays.withdraw(),
+            withdraw=lambda: self.relays.announcing.withdraw(),
         )
         self.store = self.folder.store
         self.store.conflicts.bound(min(MAX_BYTES, config.limits.store_bytes // MEMORY_SHARE))
@@ -136,12 +136,12 @@ class Core:
             self.intake.has_time,
             self.intake.postpone,
             budget_bytes=lambda: self.store.size_bytes,
-            is_settled=lambda key: self.relays.is_settled(key),
+            is_settled=lambda key: self.relays.announcing.is_settled(key),
             hears_all=lambda: self.cluster.ownership.owns_all,
             is_awake=False,
         )
         self.relays = Relays(self.cluster, self.hub)
-        self.store.announce_to(self.relays.announce, self.relays.announce_end)
+        self.store.announce_to(self.relays.announcing.announce, self.relays.announcing.announce_end)
         self.registers = Registers(self.cluster)
         limits = config.limits
         self.coordinator = Coordinator(self.cluster, self.registers, limits.value_bytes, limits.store_bytes)

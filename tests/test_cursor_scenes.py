@@ -7,6 +7,7 @@ from dynatwist.feed.hub import Notice
 from dynatwist.model.ring import partition_of
 from dynatwist.replication.request import Code
 
+from .planted import plants
 from .rare.cursors import Listener, written
 from .test_findings import ask, settled
 
@@ -192,8 +193,9 @@ def test_a_cursor_of_a_node_that_dies_a_moment_after_it_is_linked():
     assert values(told)["late"] == b'{"n":1}'
 
 
-def test_what_was_told_from_what_is_held_is_not_heard_again_when_a_new_owner_fills_with_it():
-    """Nobody has announced it at the listener's node: all that this node has of it is a clock."""
+def heard_again_when_a_new_owner_fills():
+    """What a listener hears when a node joins, of what it was told from what is held when it moved. Nobody has announced
+    that at its node: all that is known of it there is a clock."""
     world, cluster = settled(5, replicas=3)
     elsewhere, here, *others = cluster.nodes
     mover, other = Listener(world), Listener(world)
@@ -214,4 +216,13 @@ def test_what_was_told_from_what_is_held_is_not_heard_again_when_a_new_owner_fil
     cluster.add().start()
     assert world.run_until(cluster.is_settled, 60)
     world.run(world.now_s + 20)
-    assert mover.read() == other.read() == []
+    return mover.read() + other.read()
+
+
+def test_what_was_told_from_what_is_held_is_not_heard_again():
+    assert heard_again_when_a_new_owner_fills() == []
+
+
+def test_that_would_be_seen(monkeypatch):
+    plants()["an_owner_s_relay_is_news_whatever_was_told_from_what_is_held"](monkeypatch)
+    assert heard_again_when_a_new_owner_fills()

@@ -88,7 +88,7 @@ def test_a_table_is_relayed_for_a_while_after_its_last_listener_left():
     world, cluster = settled(3)
     core = cluster.nodes[0].core
     assert core is not None
-    core.relays.interest_s = 60.0
+    core.relays.keep_interest(60.0)
 
     def listen_for(seconds: float) -> None:
         listener = Subscription(table="t", key=None, prefix="", sight=EVERYTHING, wake=lambda: None)

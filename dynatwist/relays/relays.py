@@ -14,38 +14,27 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from dynatwist.cluster.cluster import Cluster
-from dynatwist.cluster.switchboard import Respond
-from dynatwist.feed.bookmarks import parsed
-from dynatwist.feed.event import Event
 from dynatwist.feed.heard import Heard
 from dynatwist.feed.hub import Hub
 from dynatwist.model.record import Key, Record
-from dynatwist.model.records import Packed
 from dynatwist.model.registry import Registry
-from dynatwist.model.ring import PARTITIONS, is_system_table, partition_of
+from dynatwist.model.ring import PARTITIONS, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Listen, Listening, Relay
 from dynatwist.net.replies import Reply
 from dynatwist.runtime import Timer, cancel
 from dynatwist.sometimes import sometimes
 
-from .besides import Besides
+from .announcing import Announcing
 from .bookmarking import Bookmarking
 from .streams import Streams
 
 LATE_S = 0.25
 """Who was asked to relay and answers later than this may not have relayed what listeners already count on."""
 
-RESUME_BYTES = 4 << 20
-"""Of events that a node missed while its link was down; where it missed more, its listeners read afresh."""
-
 INTEREST_S = 60.0
 """For so long a table is relayed to a node after its last listener left: clients connect again within seconds."""
 
-
-AFTER_CHANGE_S = 10.0
-"""For so long after members have changed all is relayed to all who listen: somebody may still go by the members of
-before, and take a node for an owner that is none any more."""
 
 Missed = Callable[[bytes, str, Heard, Callable[[Key, Record], None]], Awaitable[bool]]
 """Fetches what a node holds of a table and somebody has not heard, and calls with each record, those that are over
@@ -68,9 +57,8 @@ class _Fetch:
 class Relays:
     """See the module.
 
-    :ivar resume_bytes: see `RESUME_BYTES`.
-    :ivar interest_s: see `INTEREST_S`.
     :ivar bookmarking: says what was announced here.
+    :ivar announcing: tells what wins here.
     """
 
     log = Logger()
@@ -80,108 +68,28 @@ class Relays:
         self._hub = hub
         self._streams = Streams(cluster.me.node_id, cluster.is_whole_owner)
         self.bookmarking = Bookmarking(cluster, hub, self._streams)
+        self.announcing = Announcing(cluster, hub, self._streams, self.bookmarking)
         self._missed: Missed | None = None
-        self._settles_at_s = 0.0
         self._catching: dict[bytes, _Fetch] = {}
-        self._besides = Besides()
-        self._listening: dict[bytes, list[str]] = {}
         self._cursors: dict[bytes, str] = {}
         self._doubtful: set[bytes] = set()
         self._fading: dict[str, Timer] = {}
-        self.resume_bytes, self.interest_s = RESUME_BYTES, INTEREST_S
+        self._interest_s = INTEREST_S
         hub.interest.tell(self._interest_changed, self._interest_fades)
-        cluster.peers.on_call(Listen, self._on_listen)
         cluster.peers.on_notice(Relay, self._on_relay)
         cluster.peers.on_linked.append(self._linked)
         cluster.peers.on_unlinked.append(self._streams.breaks)
         cluster.on_registry.append(self._on_registry)
 
-    def bound(self, resume_bytes: int, interest_s: float) -> None:
-        """Go by another `resume_bytes` and `interest_s` than the usual ones, from now on."""
-        self.resume_bytes, self.interest_s = resume_bytes, interest_s
+    def keep_interest(self, interest_s: float) -> None:
+        """Go by another time than `INTEREST_S` from now on."""
+        self._interest_s = interest_s
 
     def fetch_by(self, missed: Missed) -> None:
         """How to fetch what was not relayed."""
         self._missed = missed
 
-    # As an owner
-
-    def is_settled(self, key: Key) -> bool:
-        """Whether the store here has held all that was ever announced of a key."""
-        return not self._streams.has_any_of(partition_of(*key)) and self._cluster.standing.has_all_of(key)
-
-    def announce(self, key: Key, record: Record, packed: Packed, replaced: Packed | None) -> None:
-        """A record won here and is durable: tell whoever listens, here or at a node that does not own it."""
-        if not self._hub.is_awake or (record.value is not None and record.is_dead(self._cluster.store.lapse_ms)):
-            return  # nobody listens; or its end is announced, which is all that there is to tell
-        if is_system_table(key[0]):
-            return
-        is_told = self._streams.has(key, record)
-        if is_told:
-            sometimes("a new owner comes to hold what its listeners were told before")
-        event = None if is_told else self._hub.publish(key, record, packed, replaced)
-        self._relay(event or self._besides.note(key, packed, self._hub), record)
-
-    def announce_end(self, key: Key, record: Record, packed: Packed) -> None:
-        """A record has ended by itself, and that is durable: tell whoever listens, as of one that won."""
-        if not self._hub.is_awake or is_system_table(key[0]):
-            return
-        is_told = self._streams.has_end(key, record)
-        event = None if is_told else self._hub.publish_end(key, record, packed)
-        self._relay(event or self._besides.note(key, packed, self._hub, is_over=True), record)
-
-    def _relay(self, event: Event, record: Record) -> None:
-        """Tell other nodes, also what is no news here: an owner's bookmark says that it has told all that it holds."""
-        if not self._listening:
-            return
-        message = Relay([(event.key, record)], self._hub.cursor, is_over=event.is_over)
-        for node in self._listening:
-            if self._is_for(node, event.key):
-                self._cluster.links.tell(node, message)
-
-    def withdraw(self) -> None:
-        """What was announced may not be held any more: whoever listens, here or elsewhere, has to read afresh."""
-        self._hub.reset()
-        message = Relay([], self._hub.cursor, True)
-        for node in self._listening:
-            self._cluster.links.tell(node, message)
-
-    def _is_for(self, node: bytes, key: Key) -> bool:
-        tables = self._listening.get(node, ())
-        if "" not in tables and key[0] not in tables:
-            return False
-        return node not in self._cluster.ownership.owners(partition_of(*key)) or self._may_be_taken_wrong
-
-    @property
-    def _may_be_taken_wrong(self) -> bool:
-        """Whether members change, or have a moment ago: not everybody goes by the same owners."""
-        registry = self._cluster.registry
-        is_changing = registry is not None and registry.changing
-        return is_changing or self._cluster.runtime.monotonic_s() < self._settles_at_s
-
-    def _on_listen(self, arrival: Arrival, message: Listen, respond: Respond) -> None:
-        if message.tables:
-            self._hub.wake()
-            self.bookmarking.make()
-            self._listening[arrival.node] = message.tables
-        else:
-            self._listening.pop(arrival.node, None)
-        events = self._relayed_since(message.since) if message.since else []
-        missed = [event for event in events or () if self._is_for(arrival.node, event.key)]
-        if sum(event.size_bytes for event in missed) > self.resume_bytes:
-            sometimes("a node with listeners missed more than fits into one answer")
-            events, missed = None, []
-        over = [number for number, event in enumerate(missed) if event.is_over]
-        records = [(event.key, event.record) for event in missed]
-        respond(Listening(records, self._hub.cursor, events is None, over))
-
-    def _relayed_since(self, cursor: str) -> list[Event] | None:
-        """What was relayed behind a cursor; ``None`` when that is not known."""
-        events = self._hub.since(cursor)
-        besides = self._besides.behind(parsed(cursor)[1] or 0)
-        return None if events is None or besides is None else besides + events
-
-    # As a node with listeners
+    # Who listens here
 
     def _interest_fades(self, table: str) -> None:
         """A listener that lost its connection comes back, and counts on its cursor."""
@@ -191,7 +99,7 @@ class Relays:
             del self._fading[table]
             self._hub.lose_interest(table)
 
-        self._fading[table] = self._cluster.runtime.clock.callLater(self.interest_s, fade)
+        self._fading[table] = self._cluster.runtime.clock.callLater(self._interest_s, fade)
 
     def _interest_changed(self) -> None:
         self.bookmarking.make()  # in front of the first event, so that a cursor of that counts elsewhere
@@ -200,7 +108,7 @@ class Relays:
                 self._listen(node, "")
 
     def _linked(self, node: bytes) -> None:
-        self._listening.pop(node, None)  # a new connection, perhaps another process: it says anew what it wants
+        self.announcing.forget(node)
         if self._hub.interest.names() and self._cluster.ownership.is_member(node):
             if node not in self._cursors:
                 self._doubtful.add(node)  # somebody began to listen while it was out of reach
@@ -304,8 +212,7 @@ class Relays:
         """
         self._cursors[node] = cursor
         for number, (key, record) in enumerate(records):
-            if self._streams.is_repeated(node, key, record, is_over=number in over):
-                sometimes("an owner that fills relays what listeners know")
+            if self._is_known(node, key, record, is_over=number in over):
                 continue
             if number in over:
                 self._hub.publish_end(key, record)
@@ -313,23 +220,31 @@ class Relays:
                 self._hub.publish(key, record)
             self._streams.note(key, record, self._cluster.ownership)
 
+    def _is_known(self, node: bytes, key: Key, record: Record, *, is_over: bool) -> bool:
+        """Whether listeners here know what an owner relays, though nobody may have announced it here: some were told it
+        from what was held. What this node holds itself it has announced, or held when it started."""
+        store = self._cluster.store
+        replica = store.replicas[partition_of(*key)]
+        if self._cluster.ownership.owns(replica.number) and replica.clock.covers(record.dot):
+            sometimes("an owner relays what this one holds")
+            return not is_over or record.expires_ms <= store.readable.buried_ms
+        is_repeated = self._streams.is_repeated(node, key, record, is_over=is_over)
+        if is_repeated:
+            sometimes("an owner that fills relays what listeners know")
+        return is_repeated
+
     def _on_registry(self, before: Registry | None, after: Registry) -> None:
         cluster = self._cluster
-        for node in {*self._listening, *self._cursors}:
-            if not cluster.ownership.is_member(node):
-                self._listening.pop(node, None)
-                self._cursors.pop(node, None)
-                self._catching.pop(node, None)
-                self._streams.forget(node)
+        for node in [node for node in self._cursors if not cluster.ownership.is_member(node)]:
+            del self._cursors[node]
+            self._catching.pop(node, None)
+            self._streams.forget(node)
         known = before.ids | before.previous_ids if before is not None else frozenset()
         self.bookmarking.joined(sorted(after.ids - known))
         for node in cluster.links.linked():
             if node not in known and cluster.ownership.is_member(node):
                 self._linked(node)
-        if before is None or (not before.changing and not after.changing):
-            return
-        self._settles_at_s = cluster.runtime.monotonic_s() + AFTER_CHANGE_S
-        if not after.changing:
+        if before is not None and before.changing and not after.changing:
             self._members_changed(before)
 
     def _members_changed(self, before: Registry) -> None:

@@ -25,7 +25,7 @@ def give_bounds(core: Core, plan: Plan) -> None:
         core.cluster.bound(3, core.cluster.answer_bytes)
     plan.sizes.give(core)
     core.hub.bound(plan.feeds)
-    core.relays.bound(core.relays.resume_bytes, plan.interest_s)
+    core.relays.keep_interest(plan.interest_s)
     if plan.is_busy:
         core.intake.bound(0.0)
     core.store.bound(plan.exact_creations)

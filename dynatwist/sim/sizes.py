@@ -65,7 +65,7 @@ class Sizes:
         core.repair.cell_pages.bound(low, 10)
         core.store.requests.bound(8 * low)
         core.folder.wal.bound(8 * self.value_bytes)
-        core.relays.bound(4 * low, core.relays.interest_s)
+        core.relays.announcing.bound(4 * low)
 
 
 MAX_FRAME_BYTES = 40 << 10

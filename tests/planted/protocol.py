@@ -318,7 +318,12 @@ def a_bookmark_covers_what_is_not_durable_yet(patch):
 
 def a_listener_from_elsewhere_begins_behind_a_bookmark(patch):
     """It takes the events behind the number at which the bookmark was made known, not behind the one it covers."""
-    edit(patch, Bookmarks, "position", "return bookmark.before", "return bookmark.after")
+    edit(patch, Bookmarks, "_position", "(bookmark.before for", "(bookmark.after for")
+
+
+def an_owner_s_relay_is_news_whatever_was_told_from_what_is_held(patch):
+    """A listener that came from another node hears again what an owner that fills, or starts anew, relays."""
+    patch.setattr(Relays, "_is_known", lambda self, node, key, record, *, is_over: False)
 
 
 def deletes_that_were_missed_are_not_told(patch):
