@@ -194,8 +194,10 @@ def test_a_cursor_of_a_node_that_dies_a_moment_after_it_is_linked():
 
 
 def heard_again_when_a_new_owner_fills():
-    """What a listener hears when a node joins, of what it was told from what is held when it moved. Nobody has announced
-    that at its node: all that is known of it there is a clock."""
+    """What a listener hears when a node joins, of what it was told from what is held when it moved.
+
+    Nobody has announced that at its node: all that is known of it there is a clock.
+    """
     world, cluster = settled(5, replicas=3)
     elsewhere, here, *others = cluster.nodes
     mover, other = Listener(world), Listener(world)

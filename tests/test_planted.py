@@ -110,8 +110,8 @@ UNSEEN = {
     "a_closing_table_is_read_by_the_old_rules": "the same; tests/rare/registers.py",
     "versions_begin_anew": "registers are seldom deleted, collected and created again within a history; "
     "tests/rare/members.py",
-    "an_owner_s_relay_is_news_whatever_was_told_from_what_is_held": "a listener has to move, be told from what is held, "
-    "and an owner to fill or start behind that; once in some hundred seeds. tests/test_cursor_scenes.py",
+    "an_owner_s_relay_is_news_whatever_was_told_from_what_is_held": "a listener has to move, be told from what is "
+    "held, and an owner to fill or start behind that; once in some hundred seeds. tests/test_cursor_scenes.py",
     "only_joiners_have_to_be_whole": "of three owners one has to burn, and of the two that stay one has to miss a "
     "write and be reached at the very moment at which the change ends; tests/rare/members.py",
     "what_was_fetched_for_an_earlier_version_counts": "a joiner has to fetch from one, miss what that one gets then, "
