@@ -35,6 +35,9 @@ def port():
     made = sockets.PatientPort(0, factory, 50, "127.0.0.1", MemoryReactor())
     made.startListening()
     yield made
+    for one in factory.made:
+        if one.transport.connected:
+            one.transport.connectionLost(Failure(ConnectionDone()))
     made.connectionLost(Failure(ConnectionDone()))
 
 
