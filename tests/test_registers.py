@@ -416,6 +416,17 @@ def test_what_was_forgotten_is_not_proposed_to_below_the_floor():
     assert registers.cell(KEY, None).accept(third, third, b"x").value == b"x"
 
 
+def test_a_cell_that_says_no_more_than_the_floor_goes_with_those_that_are_forgotten():
+    """As where the log of a register is replayed over a save from after its end, and the floor rose for another one."""
+    registers, clock = Registers(), HybridClock(b"a" * 16)
+    first, second = clock.next(1), clock.next(2)
+    registers.forget([], Floor(second, 7))
+    registers.keep(KEY, registers.cell(KEY, None).promise(first))
+    registers.forget([KEY], Floor(first, 3))
+    assert registers.cells == {}
+    assert registers.floor == Floor(second, 7)
+
+
 def test_versions_go_on_over_a_delete_that_was_collected():
     world = World(3)
     for kind in ("append", "append", "delete"):

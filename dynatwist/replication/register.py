@@ -64,6 +64,10 @@ class Cell(msgspec.Struct, frozen=True, array_like=True, gc=False):
         later = max(self, other, key=lambda cell: (cell.accepted, bool(cell.value)))
         return Cell(max(self.promised, other.promised), later.accepted, later.value)
 
+    def is_within(self, floor: Floor) -> bool:
+        """Whether it says nothing beyond what is known of registers without a cell."""
+        return self.promised <= floor.ballot and self.accepted == NEVER and not self.value
+
     def learn(self, value: Packed) -> Cell:
         """The cell once a record is known to be chosen."""
         if not self.value:
@@ -147,13 +151,16 @@ class Registers:
     def forget(self, keys: list[Key], floor: Floor) -> bool:
         """Forget cells that have promised nothing beyond a floor, and raise that of the partition.
 
+        So are cells that say no more than the partition's own floor: where the log is replayed over a save of later,
+        the first request to a register that was forgotten meanwhile makes one.
+
         :returns: whether anything changed.
         """
         before, count = self.floor, len(self.cells)
         self.floor = before.raised(floor)
         for key in keys:
             cell = self.cells.get(key)
-            if cell is not None and cell.promised <= floor.ballot:
+            if cell is not None and (cell.promised <= floor.ballot or cell.is_within(self.floor)):
                 sometimes("a register is forgotten, and the floor rises")
                 del self.cells[key]
         return self.floor != before or len(self.cells) != count
