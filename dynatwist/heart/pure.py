@@ -13,6 +13,10 @@ from zlib import crc32
 
 import msgspec
 
+from .plain import apart as apart
+from .plain import headers_of as headers_of
+from .plain import request_of as request_of
+
 BUCKETS = 1024
 """Of a partition: what differs is found by comparing eight kilobytes, and then the entries of few buckets."""
 TAG_BYTES = 12
