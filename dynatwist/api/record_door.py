@@ -68,11 +68,18 @@ class Terms(NamedTuple):
         return self if given is None else self._replace(name=check_idempotency_key(given))
 
 
+_USUAL = Terms(Level.QUORUM)
+_OTHERWISE = frozenset(("if-match", "if-none-match", "x-causal-token", "idempotency-key"))
+"""Headers without which, where nothing is in the query, the terms are the usual ones."""
+
+
 def terms_of(request: Request) -> Terms:
     """The terms that a request names.
 
     :raises ApiError: 400 for a condition that there is not, or an Idempotency-Key that is none.
     """
+    if not request.query and _OTHERWISE.isdisjoint(request.headers):
+        return _USUAL
     none_match, match = request.etags("if-none-match"), request.etags("if-match")
     if none_match != ("*",) and "if-none-match" in request.headers:
         raise ApiError(400, "bad_condition", "If-None-Match on a write takes only *")

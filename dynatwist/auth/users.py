@@ -95,12 +95,10 @@ class Users:
 
     def is_current(self, identity: Identity) -> bool:
         """Whether an identity that was verified once still counts."""
-        if identity.has_admin_role:
-            return True
-        if identity.role is Role.SERVICE:
-            return self._services.is_current(identity)
-        user = self._find(identity.name)
-        return user is not None and (user.uid, user.generation) == (identity.uid, identity.generation)
+        if identity.role is Role.USER:
+            user = self._find(identity.name)
+            return user is not None and user.generation == identity.generation and user.uid == identity.uid
+        return identity.has_admin_role or self._services.is_current(identity)
 
     def still_counts(self, identity: Identity) -> bool:
         """The same of one that stays connected: its token may have expired, or the keys have changed."""
