@@ -85,9 +85,9 @@ def terms_of(request: Request) -> Terms:
         raise ApiError(400, "bad_condition", "If-None-Match on a write takes only *")
     if not match and "if-match" in request.headers:
         raise ApiError(400, "bad_condition", "If-Match names no ETag; leave it out to write whatever is held")
-    ttl_ms = TTL.of(request) * 1000
-    terms = Terms(request.level("w"), ttl_ms, match, bool(none_match), request.causal())
-    return terms.named(request.headers.get("idempotency-key"))
+    given = request.headers.get("idempotency-key")
+    name = check_idempotency_key(given) if given is not None else ""
+    return Terms(request.level("w"), TTL.of(request) * 1000, match, bool(none_match), request.causal(), name)
 
 
 def _without_value(result: Result) -> Result:

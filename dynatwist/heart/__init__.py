@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from . import pure
 
-INTERFACE = 20
+INTERFACE = 21
 """Of this release. A library that says another number was built before the functions changed, and is not used."""
 SWITCH = "DYNAKV_PURE"
 """The environment variable that, set to anything but nothing and 0, has the pure heart chosen."""
@@ -37,6 +37,9 @@ class Heart(Protocol):
 
     def etag_of(self, actor: bytes, seq: int, ms: int, counter: int, /) -> str:
         """See `pure.etag_of`."""
+
+    def name_of(self, uid: str, name: str, body: tuple[bytes, ...], /) -> bytes:
+        """See `pure.name_of`."""
 
     def minified(self, body: bytes, most_levels: int, /) -> bytes | None:
         """See `pure.minified`."""
@@ -104,6 +107,7 @@ bucket_of = chosen.bucket_of
 change_of = chosen.change_of
 tag_of = chosen.tag_of
 etag_of = chosen.etag_of
+name_of = chosen.name_of
 minified = chosen.minified
 record_json = chosen.record_json
 token_of = chosen.token_of

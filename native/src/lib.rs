@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 
 /// Raised together with `INTERFACE` in `dynatwist/heart/__init__.py` by every change of what the functions take or
 /// give, so that a library that was built before the change is not used.
-const INTERFACE: u32 = 20;
+const INTERFACE: u32 = 21;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -24,6 +24,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(hashes::change_of, module)?)?;
     module.add_function(wrap_pyfunction!(hashes::tag_of, module)?)?;
     module.add_function(wrap_pyfunction!(hashes::etag_of, module)?)?;
+    module.add_function(wrap_pyfunction!(hashes::name_of, module)?)?;
     module.add_function(wrap_pyfunction!(answers::minified, module)?)?;
     module.add_function(wrap_pyfunction!(answers::record_json, module)?)?;
     module.add_function(wrap_pyfunction!(answers::token_of, module)?)?;
