@@ -25,8 +25,10 @@ def write_now(transport: Any, data: bytes) -> None:
     if isinstance(transport, tcp.Connection) and not transport.TLS:  # TLS passes attributes on to what it wraps
         waits = transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting
         if transport.connected and not waits:
-            written = transport.writeSomeData(data)
-            sent = written if isinstance(written, int) else 0  # a broken connection: `write` finds out in its own way
+            try:
+                sent = transport.socket.send(data)
+            except OSError:  # the kernel takes none, or the connection is broken: `write` finds out in its own way
+                sent = 0
     if sent < len(data):
         transport.write(data[sent:])
 
