@@ -258,6 +258,10 @@ ENDINGS = {
     "a space": lambda t, n: [request(PUT, b"/%b/key/a b" % n, t, b"{}")],
     "not ASCII": lambda t, n: [request(PUT, b"/%b/key/\xc3\xa9" % n, t, b"{}")],
     "not UTF-8": lambda t, n: [request(PUT, b"/%b/key/\xff" % n, t, b"{}")],
+    "no request behind that of a page": lambda t, n: [
+        request(GET, b"/%b/key/k" % n, t, b"", *NAMED),
+        b"GET /x HT\r\n\r\n",
+    ],
     "no request": lambda t, n: [b"\x16\x03\x01 hello\r\n\r\n"],
 }
 
