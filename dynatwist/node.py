@@ -103,7 +103,7 @@ class NodeService(MultiService):
     """One node.
 
     :param config: its settings, checked.
-    :param reactor: the one to live in; its timers should not go by the wall clock (`process.keep_time_steadily`).
+    :param reactor: the one to live in; its timers should not go by the wall clock (`process.fit`).
     :param network: makes the sockets between nodes.
     """
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from dynatwist.budget import ADMIN_CONNECTIONS
 from dynatwist.metrics import Durations
 from dynatwist.runtime import Usage
-from dynatwist.twisted_inside.reactor import at_each_turn, time_by
+from dynatwist.twisted_inside.reactor import at_each_turn, hand_on_plainly, time_by
 
 SWITCH_INTERVAL_S = 300e-6
 """How long a thread that wants Python's lock waits before it demands it. The reactor gives the lock up at every system
@@ -47,14 +47,16 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def keep_time_steadily(reactor: Any) -> None:
-    """Have a reactor's timers go by the clock that never jumps; call before anything is timed.
+def fit(reactor: Any) -> None:
+    """Have a reactor's timers go by the clock that never jumps, and its events cost little; call it first of all.
 
-    Twisted's own go by the wall clock: set back by an hour, it stops every timer for an hour; set ahead, all are due.
+    Twisted's own timers go by the wall clock: set back by an hour, it stops every timer for an hour; set ahead, all are
+    due.
 
     :param reactor: that of this process.
     """
     time_by(reactor, time.monotonic)
+    hand_on_plainly(reactor)
 
 
 class Descriptors(NamedTuple):

@@ -19,7 +19,7 @@ from dynatwist.config.sources import Gathered, load
 from dynatwist.errors import DynakvError, StartError
 from dynatwist.network import RealNetwork
 from dynatwist.ports import ports_of
-from dynatwist.process import begin_loading, keep_time_steadily, on_hangup, raise_descriptor_limit, settle
+from dynatwist.process import begin_loading, fit, on_hangup, raise_descriptor_limit, settle
 from dynatwist.supervised import Supervised, sender, supervision
 
 LISTS = [setting for setting in SETTINGS if setting.is_list]
@@ -150,7 +150,7 @@ def makeService(options: Options, network: type[RealNetwork] = RealNetwork) -> I
     logs.choose(replace(options.log, in_reactor=threads.callFromThread))
     try:
         check_ports(options.config)
-        keep_time_steadily(reactor)
+        fit(reactor)
         begin_loading()
         service = NodeService(options.config, reactor, network)
         service.prepare()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dynatwist.sim.logs import forget_what_is_logged
 
@@ -13,6 +14,10 @@ from .real import RealCluster, check_logs
 # A shell that runs the tests in the background has them ignore SIGINT, and every process that they start would inherit
 # that; then nothing ends on Ctrl-C, as POSIX wants it and the tests do not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing where other tests share the cores.
+settings.register_profile("shared cores", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared cores")
 
 
 @pytest.fixture(scope="module")

@@ -108,6 +108,7 @@ def either(request):
 A, B = bytes(range(16)), bytes(range(16, 32))
 BUCKETS = [334, 990]
 MARK = 12791330682633647207
+NAME = bytes.fromhex("7c3a3cafb07cc2582fe2eff6ef73d22d2094aebc3bba3ff0")
 TAG = bytes.fromhex("bec9de9ff3ee5762957f9590")
 
 
@@ -130,6 +131,9 @@ class TestWhatPeersAndClientsRelyOn:
         for wrong in (-1, 1 << 64):
             with pytest.raises(OverflowError):
                 either.tag_of(A, wrong, 2, 3)
+
+    def test_names_of_writes(self, either):
+        assert either.name_of("\u00e9#1", "once", (b"put", b"{}")) == NAME
 
     def test_records(self, either):
         shown = either.record_json(b'{"n":1}', (A, 7), ((B, 3), (A, 5)), 4, 99, b'"me"', '"tag"', b',"expires_at":5')
@@ -171,6 +175,10 @@ class TestTwins:
     def test_tags(self, actor, seq, ms, counter):
         same("tag_of", actor, seq, ms, counter)
         same("etag_of", actor, seq, ms, counter)
+
+    @given(names, names, st.lists(st.binary(max_size=200), max_size=4).map(tuple))
+    def test_names_of_writes(self, uid, name, body):
+        same("name_of", uid, name, body)
 
     @given(
         st.none() | st.binary(max_size=50),
@@ -218,6 +226,7 @@ class TestTwins:
     def test_a_name_that_is_no_unicode(self):
         same("bucket_of", "t", "\ud800")
         same("change_of", "\udfff", "k", None, (b"", 1))
+        same("name_of", "a", "\udfff", ())
 
 
 SPACES = ("", "", " ", "\n", "\t\r ")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import socket
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +31,7 @@ from twisted.web.http_headers import Headers
 from dynatwist.net.tls import TlsConnections
 from dynatwist.twisted_inside.client import was_not_sent
 from dynatwist.twisted_inside.http import OpenRequest
-from dynatwist.twisted_inside.reactor import at_each_turn, time_by
+from dynatwist.twisted_inside.reactor import at_each_turn, hand_on_plainly, time_by
 
 ROOT = Path(__file__).parent.parent
 ROOM = ROOT / "dynatwist" / "twisted_inside"
@@ -70,6 +71,12 @@ def a_socket() -> WebSocketServerProtocol:
     return made
 
 
+def an_epoll() -> EPollReactor:
+    made = EPollReactor()
+    made.removeAll()
+    return made
+
+
 NAMES = {
     "http.py": [
         (a_channel, "_networkProducer", "stop and go on reading"),
@@ -106,7 +113,7 @@ NAMES = {
         (lambda: tcp.Connection, "dataBuffer", "see that nothing waits to be sent"),
         (lambda: FileDescriptor(MemoryReactor()), "_tempDataBuffer", "see that nothing waits to be sent"),
         (lambda: FileDescriptor(MemoryReactor()), "_tempDataLen", "let go of what was not sent"),
-        (lambda: tcp.Connection, "writeSomeData", "write to the kernel at once"),
+        (lambda: tcp.Connection(socket.socket(), Protocol(), MemoryReactor()), "socket", "write to the kernel at once"),
         (lambda: tcp.Connection, "doWrite", "send at once what TLS has made"),
         (lambda: tcp.Port, "transport", "have connections of its own kind"),
         (lambda: udp.Port, "doRead", "bound the datagrams of a turn"),
@@ -133,6 +140,10 @@ NAMES = {
     "reactor.py": [
         (EPollReactor, "seconds", "time by a clock that never jumps"),
         (EPollReactor, "runUntilCurrent", "measure turns"),
+        (EPollReactor, "doIteration", "hand events on plainly"),
+        (an_epoll, "_poller", "wait for events"),
+        (an_epoll, "_selectables", "find whose an event is"),
+        (EPollReactor, "_doReadOrWrite", "hand an event on"),
     ],
 }  # fmt: skip
 
@@ -237,6 +248,47 @@ class TestReactor:
         end()
         reactor.iterate()
         assert heard == ["turn", "timer"]
+
+    def test_events_are_handed_on_plainly_and_whoever_fails_stops_nobody(self, reactor):
+        hand_on_plainly(reactor)
+        pairs, heard = [socket.socketpair() for _ in range(3)], []
+
+        class Heard:
+            def __init__(self, number):
+                self.number = number
+
+            def logPrefix(self):
+                raise AssertionError("a context for lines of the old log is made, which takes longer than the rest")
+
+            def fileno(self):
+                return pairs[self.number][0].fileno()
+
+            def doRead(self):
+                heard.append(pairs[self.number][0].recv(1))
+                return ConnectionDone() if self.number == 1 else None
+
+            def connectionLost(self, reason):
+                heard.append("ends")
+                raise ValueError
+
+        for number in range(3):
+            reactor.addReader(Heard(number))
+            pairs[number][1].send(b"x")
+        reactor.iterate()
+        assert sorted(map(str, heard)) == ["b'x'", "b'x'", "b'x'", "ends"], "EPollReactor hands events on otherwise"
+        for _, theirs in pairs:
+            theirs.send(b"x")
+        reactor.iterate()
+        assert heard[4:] == [b"x", b"x"], "what fails when it ends keeps the others from their events"
+        reactor.removeAll()
+        for one in (one for pair in pairs for one in pair):
+            one.close()
+
+    def test_a_reactor_of_another_kind_stays_as_it_is(self):
+        other = MemoryReactor()
+        before = dict(vars(other))
+        hand_on_plainly(other)
+        assert vars(other) == before
 
 
 class TestClient:

@@ -68,7 +68,7 @@ class TestSockets:
     def test_what_is_written_goes_at_once_and_in_order(self, pair):
         transport, client = pair
         sockets.write_now(transport, b"one")
-        assert client.recv(10) == b"one", "tcp.Connection.writeSomeData does not write to the kernel any more"
+        assert client.recv(10) == b"one", "a tcp.Connection's socket is no socket any more"
         transport.write(b"two")
         sockets.write_now(transport, b"three")
         transport.doWrite()

@@ -97,7 +97,7 @@ class Batch:
             raise ApiError(400, "not_an_object", '"value" must be a JSON object')
         if op.op == "delete" and (op.ttl is not None or op.if_none_match):
             raise ApiError(400, "malformed", '"ttl" and "if_none_match" are for puts')
-        terms = self._terms._replace(ttl_ms=(op.ttl or 0) * 1000, if_absent=op.if_none_match)
+        terms = msgspec.structs.replace(self._terms, ttl_ms=(op.ttl or 0) * 1000, if_absent=op.if_none_match)
         terms = terms.named(op.idempotency_key)
         return self._door.write(self._identity, Kind(op.op), self._table, op.key, value, terms)
 

@@ -118,16 +118,18 @@ class Context:
 
     def identify(self, request: Request) -> Identity:
         """Who asks; 401 for nobody."""
-        if request.token is None:
-            certified = self.certified(request)
-            if certified is not None:
-                return certified
-            text = "send a token: Authorization: Bearer TOKEN"
-            if request.certificate is not None:
-                self._require_users()
-                text = f"the certificate names no user of this cluster, or has ended; register that user, or {text}"
-            raise ApiError(401, "no_token", text, {"WWW-Authenticate": "Bearer"})
-        return self._authenticate(request.token)
+        token = request.token
+        return self._authenticate(token) if token is not None else self._without_token(request)
+
+    def _without_token(self, request: Request) -> Identity:
+        certified = self.certified(request)
+        if certified is not None:
+            return certified
+        text = "send a token: Authorization: Bearer TOKEN"
+        if request.certificate is not None:
+            self._require_users()
+            text = f"the certificate names no user of this cluster, or has ended; register that user, or {text}"
+        raise ApiError(401, "no_token", text, {"WWW-Authenticate": "Bearer"})
 
     def certified(self, request: Request) -> Identity | None:
         """Who asks by the certificate of the connection; ``None`` where a token counts, or it names no user."""
@@ -151,9 +153,12 @@ class Context:
 
     def identify_reader(self, request: Request, table: str) -> Identity | None:
         """Who reads in a table; ``None`` for anybody where anybody may read something of it."""
-        if request.token is None and not self.rights.of(None, table).reads_nothing:
+        token = request.token
+        if token is not None:
+            return self._authenticate(token)
+        if not self.rights.of(None, table).reads_nothing:
             return self.certified(request)
-        return self.identify(request)
+        return self._without_token(request)
 
     async def identify_listener(self, request: Request, table: str = "") -> Identity | None:
         """Who listens to a table, or opens a websocket: by token, or by ``?ticket=``, which is used by that."""

@@ -8,7 +8,6 @@ the simulated world drives it too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
@@ -31,29 +30,14 @@ from .traced import begun, ended
 
 MAX_HEAD_BYTES = 4096
 """Heads of clients that speak plainly have a few hundred."""
-MAX_HEADERS = 64
-"""More than plain clients send; the rest is left to Twisted, which counts them too."""
 HEADS_REMEMBERED = 4096
 """A few megabytes: the head that each client sends again and again."""
 
-_PLAIN = rb"[A-Za-z0-9._~!$&'()*+,;=:@-]+"
-_REQUEST_LINE = re.compile(
-    rb"(GET|PUT|PATCH|DELETE) /(" + _PLAIN + rb")/key/(" + _PLAIN + rb")(?:\?((?:r|w)=[a-z]+))? HTTP/1\.1\r\n"
-)
-_HEADER = re.compile(rb"([A-Za-z][A-Za-z0-9-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*\Z")
-_KINDS = {b"GET": Kind.GET, b"PUT": Kind.PUT, b"PATCH": Kind.PATCH, b"DELETE": Kind.DELETE}
-_NAMES = {
-    method: (method.decode(), f"data.{method.decode().lower()}", "r" if method == b"GET" else "w") for method in _KINDS
+_KINDS = {
+    kind.value.upper(): (kind, f"data.{kind.value}", "r" if kind is Kind.GET else "w")
+    for kind in (Kind.GET, Kind.PUT, Kind.PATCH, Kind.DELETE)
 }
-"""As metrics have them: the method, the route, and the parameter that names the level."""
-_LEAVE = frozenset(("transfer-encoding", "expect", "upgrade", "connection", "content-encoding", "cookie"))
-"""Headers that change how a request is to be read."""
-_OWN_NAMES = {
-    name: name.decode().lower()
-    for name in (b"Idempotency-Key", b"X-Causal-Token", b"X-Request-Id", b"Traceparent", b"traceparent")
-}
-_OWN = re.compile(rb"\r\n(" + b"|".join(_OWN_NAMES) + rb"): ([\x21-\x7e]+)(?=\r\n|\Z)")
-"""Lines that differ from request to request, as our clients write them: the rest of the head is known by then."""
+"""By method: the kind, and as metrics have them the route, and the parameter that names the level."""
 _VARYING = frozenset(
     ("x-causal-token", "if-match", "if-none-match", "idempotency-key", "x-request-id", "traceparent", "tracestate")
 )
@@ -89,47 +73,23 @@ class Head:
         self.varies = not _VARYING.isdisjoint(headers)
 
 
-def parse_headers(block: bytes, origins: Origins = Origins()) -> Head | None:  # noqa: B008 # nothing changes it
-    """The headers between request line and empty line, or ``None`` when they are not all plain.
+def understood(block: bytes, origins: Origins = Origins()) -> Head | None:  # noqa: B008 # nothing changes it
+    """What the lines of a head say, or ``None`` when they are not all plain.
 
     What a browser sent is plain where a page of a named origin had it sent: it may do all that the lane does.
+
+    :param block: see `heart.headers_of`.
     """
-    headers: dict[str, str] = {}
-    for line in block.split(b"\r\n") if block else ():
-        match = _HEADER.match(line)
-        if match is None:
-            return None
-        name = match[1].decode().lower()
-        if name in _LEAVE and not (name == "connection" and match[2].lower() == b"keep-alive"):
-            return None
-        if name in headers or len(headers) >= MAX_HEADERS:
-            return None
-        headers[name] = match[2].decode()
-    length = headers.get("content-length", "0")
-    if not length.isdecimal() or len(length) > 9:
+    plain = heart.headers_of(block)
+    if plain is None:
         return None
+    headers, length = plain
     origin = headers.get("origin", "")
     shared = origins.shown_to(origin) if origins.is_named(origin) else {}
     is_program = not origins.is_browser(headers)
     if not shared and not is_program:
         return None
-    return Head(headers, int(length), shared, is_program)
-
-
-def apart(block: bytes) -> tuple[bytes, dict[str, str] | None]:
-    """The lines of a head that most requests of a client have in common, and what this request has of its own.
-
-    It takes a fifth of the time of `parse_headers`. What is its own is ``None`` where something is said twice.
-
-    :param block: lines, with a line's end before each.
-    """
-    parts = _OWN.split(block)
-    if len(parts) == 1:
-        return block, _NOTHING
-    own: dict[str, str] = {}
-    for at in range(1, len(parts), 3):
-        own[_OWN_NAMES[parts[at]]] = parts[at + 1].decode()
-    return b"".join(parts[::3]), own if len(own) == len(parts) // 3 else None
+    return Head(headers, length, shared, is_program)
 
 
 _UNKNOWN = Head({}, 0, {})
@@ -174,26 +134,25 @@ class FastLane:
         :param certificate: asked for what the client has shown.
         :returns: how many bytes the request has; 0 when it is none for this lane, and nothing was done.
         """
-        line = _REQUEST_LINE.match(data)
-        if line is None:
+        found = heart.request_of(data, self._max_head_bytes)
+        if found is None:
             return 0
-        method, table, key, query = line.groups()
-        end = data.find(b"\r\n\r\n", line.end() - 2, self._max_head_bytes)
-        if end < 0 or table.decode() in RESERVED_TABLES:
+        method, table, key, query, block, begin = found
+        if table in RESERVED_TABLES:
             return 0
-        head, own = self._understood(data[line.end() - 2 : end])
-        if head is None or (method == b"GET" and "if-none-match" in head.headers):  # perhaps 304, which has no body
+        head, own = self._understood(block)
+        if head is None or (method == "GET" and "if-none-match" in head.headers):  # perhaps 304, which has no body
             return 0
-        size = end + 4 + head.length
+        size = begin + head.length
         if size > len(data) or head.length > self._max_body_bytes:
             return 0
         shown = certificate() if head.is_program else None
         headers = {**head.headers, **own} if own else head.headers
         if self._proxies.are_there:
             address = self._proxies.client_of(address, headers)
-        named = {query[:1].decode(): query[2:].decode()} if query else _NOTHING
-        request = Request(named, headers, data[end + 4 : size], address, shown)
-        self._serve(method, table.decode(), key.decode(), request, respond, head.shared)
+        named = {query[0]: query[2:]} if query else _NOTHING
+        request = Request(named, headers, data[begin:size], address, shown)
+        self._serve(method, table, key, request, respond, head.shared)
         return size
 
     def _understood(self, block: bytes) -> tuple[Head | None, dict[str, str]]:
@@ -201,7 +160,7 @@ class FastLane:
         known = self._heads.get(block, _UNKNOWN)
         if known is not _UNKNOWN:
             return known, _NOTHING
-        common, own = apart(block)
+        common, own = heart.apart(block)
         head = self._head(common)
         if head is None or own is None or not own.keys().isdisjoint(head.headers):
             return None, _NOTHING
@@ -212,38 +171,38 @@ class FastLane:
         try:
             return self._heads[block]
         except KeyError:
-            head = parse_headers(block[2:], self._origins)
+            head = understood(block, self._origins)
             if head is None or not head.varies:
                 if len(self._heads) >= HEADS_REMEMBERED:
                     self._heads.clear()
                 self._heads[block] = head
             return head
 
-    def _serve(self, method: bytes, table: str, key: str, request: Request, respond: Respond, shared: bytes) -> None:
+    def _serve(self, method: str, table: str, key: str, request: Request, respond: Respond, shared: bytes) -> None:
         started_s = self._seconds()
-        span = begun(self._tracer, _NAMES[method][1], request) if self._tracer.is_on else None
+        kind, route, parameter = _KINDS[method]
+        span = begun(self._tracer, route, request) if self._tracer.is_on else None
         if span is not None:
             request = msgspec.structs.replace(request, trace=span.traceparent)
 
         def answered(answer: Answer) -> None:
             if self._audit.is_on:
                 who = self._data.context.who_asks(request)
-                self._audit.answered(f"data.{method.decode().lower()}", request, (table, key), answer, who)
+                self._audit.answered(route, request, (table, key), answer, who)
             self._metrics.lane_requests += 1
             now_s = self._seconds()
             took_s = max(now_s - started_s, 1e-6)
-            name, route, parameter = _NAMES[method]
             level = known_level(request.query.get(parameter)) if request.query else USUAL_LEVEL
-            self._metrics.observe(name, answer.status, took_s, route, level)
+            self._metrics.observe(method, answer.status, took_s, route, level)
             if "x-request-id" in request.headers and (request_id := id_of(request.headers)):
                 noted = self._data.context.followed
                 answer = followed(noted, request_id, route, answer, began_s=started_s, now_s=now_s)
             if span is not None:
-                ended(span, name, route, request, (table, key), answer.status)
+                ended(span, method, route, request, (table, key), answer.status)
             respond(rendered(answer, shared), answer.holder)
 
         try:
-            self._data.serve(_KINDS[method], request, table, key, answered)
+            self._data.serve(kind, request, table, key, answered)
         except ApiError as error:
             answered(error_answer(error))
         except Exception:

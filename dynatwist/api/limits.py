@@ -152,12 +152,8 @@ class Limits:
         return self.value_bytes * 4 + (64 << 10)
 
 
-_PLAIN = re.compile(r"[ -~]{1,100}\Z")
-"""What needs no closer look."""
-
-
 def _check_name(text: str, what: str, max_bytes: int) -> str:
-    if len(text) <= max_bytes and _PLAIN.match(text):
+    if 0 < len(text) <= max_bytes and text.isascii() and text.isprintable():
         return text
     try:
         size = len(text.encode())

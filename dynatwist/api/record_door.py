@@ -7,7 +7,6 @@ A value travels as the bytes that were sent: it is checked here, and never decod
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -43,7 +42,7 @@ class Refused(ApiError):
         self.held = held if held is not None and held.value is not None else None
 
 
-class Terms(NamedTuple):
+class Terms(msgspec.Struct, frozen=True):
     """On what terms something is written.
 
     :ivar ttl_ms: life of what is written; 0 for ever.
@@ -65,7 +64,12 @@ class Terms(NamedTuple):
 
         :raises ApiError: 400 for one that is none.
         """
-        return self if given is None else self._replace(name=check_idempotency_key(given))
+        return self if given is None else msgspec.structs.replace(self, name=check_idempotency_key(given))
+
+
+_USUAL = Terms(Level.QUORUM)
+_CONDITIONS = frozenset(("if-match", "if-none-match", "x-causal-token"))
+"""Headers without which, where nothing is in the query, the terms are the usual ones."""
 
 
 def terms_of(request: Request) -> Terms:
@@ -73,14 +77,18 @@ def terms_of(request: Request) -> Terms:
 
     :raises ApiError: 400 for a condition that there is not, or an Idempotency-Key that is none.
     """
+    is_usual = not request.query and _CONDITIONS.isdisjoint(request.headers)
+    terms = _USUAL if is_usual else _conditions_of(request)
+    return terms.named(request.headers.get("idempotency-key"))
+
+
+def _conditions_of(request: Request) -> Terms:
     none_match, match = request.etags("if-none-match"), request.etags("if-match")
     if none_match != ("*",) and "if-none-match" in request.headers:
         raise ApiError(400, "bad_condition", "If-None-Match on a write takes only *")
     if not match and "if-match" in request.headers:
         raise ApiError(400, "bad_condition", "If-Match names no ETag; leave it out to write whatever is held")
-    ttl_ms = TTL.of(request) * 1000
-    terms = Terms(request.level("w"), ttl_ms, match, bool(none_match), request.causal())
-    return terms.named(request.headers.get("idempotency-key"))
+    return Terms(request.level("w"), TTL.of(request) * 1000, match, bool(none_match), request.causal())
 
 
 def _without_value(result: Result) -> Result:

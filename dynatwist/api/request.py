@@ -49,7 +49,7 @@ class Request(msgspec.Struct, frozen=True):
     def token(self) -> str | None:
         """The bearer token, if one was sent."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+        return (token.strip() or None) if scheme.lower() == "bearer" else None
 
     def level(self, name: str) -> Level:
         """The consistency level in ``?r=`` or ``?w=``."""

@@ -32,6 +32,9 @@ from .user import ADMIN_UID, USERS_TABLE, User, user_of
 MIN_SECRET_CHARS = 8
 """NIST SP 800-63B, section 5.1.1."""
 
+MOST_CURRENT = 10_000
+"""Tokens that are not looked at closely again: a few megabytes, as they are kept by `Tokens` anyway."""
+
 
 class Users:
     """See the module."""
@@ -57,6 +60,8 @@ class Users:
         self._admin_passwords = admin_passwords
         self._throttle = Throttle(cluster.runtime.monotonic_s, self._members)
         self._known: dict[str, tuple[Packed, User]] = {}
+        self._current: dict[str, Identity] = {}
+        self._current_at = 0
 
     @property
     def admin_passwords(self) -> tuple[str, ...]:
@@ -66,6 +71,7 @@ class Users:
     def go_by(self, keys: TokenKeys, admin_passwords: tuple[str, ...]) -> None:
         """Other secrets, from now on: what tokens are signed with, and what the administrator logs in with."""
         self.tokens.use(keys)
+        self._current.clear()
         self._admin_passwords = admin_passwords
 
     def _members(self) -> int:
@@ -82,11 +88,28 @@ class Users:
         return identity
 
     def whose(self, token: str) -> Identity | None:
-        """The same; ``None`` when it is nobody's."""
-        if token.startswith(PREFIX):
-            return self._services.verify(token)
+        """The same; ``None`` when it is nobody's.
+
+        Each request asks; so what was found is kept until anything of the system's changes, or the keys do.
+        """
+        version = self._cluster.store.replicas[SYSTEM_PARTITION].digests.root
+        if version != self._current_at:
+            self._current_at = version
+            self._current.clear()
+        known = self._current.get(token)
+        if known is not None and self._cluster.runtime.wall_ms() < known.expires_s * 1000:
+            return known
+        return self._services.verify(token) if token.startswith(PREFIX) else self._find_current(token)
+
+    def _find_current(self, token: str) -> Identity | None:
+        self._current.pop(token, None)
         identity = self.tokens.verify(token)
-        return identity if identity is not None and self.is_current(identity) else None
+        if identity is None or not self.is_current(identity):
+            return None
+        if len(self._current) >= MOST_CURRENT:
+            self._current.clear()
+        self._current[token] = identity
+        return identity
 
     def certified(self, name: str, ends_s: int) -> Identity | None:
         """The user whom a certificate names, as long as that is good; ``None`` where there is no such user."""
@@ -95,12 +118,10 @@ class Users:
 
     def is_current(self, identity: Identity) -> bool:
         """Whether an identity that was verified once still counts."""
-        if identity.has_admin_role:
-            return True
-        if identity.role is Role.SERVICE:
-            return self._services.is_current(identity)
-        user = self._find(identity.name)
-        return user is not None and (user.uid, user.generation) == (identity.uid, identity.generation)
+        if identity.role is Role.USER:
+            user = self._find(identity.name)
+            return user is not None and user.generation == identity.generation and user.uid == identity.uid
+        return identity.has_admin_role or self._services.is_current(identity)
 
     def still_counts(self, identity: Identity) -> bool:
         """The same of one that stays connected: its token may have expired, or the keys have changed."""

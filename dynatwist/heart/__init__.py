@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from . import pure
 
-INTERFACE = 2
+INTERFACE = 21
 """Of this release. A library that says another number was built before the functions changed, and is not used."""
 SWITCH = "DYNAKV_PURE"
 """The environment variable that, set to anything but nothing and 0, has the pure heart chosen."""
@@ -37,6 +37,9 @@ class Heart(Protocol):
 
     def etag_of(self, actor: bytes, seq: int, ms: int, counter: int, /) -> str:
         """See `pure.etag_of`."""
+
+    def name_of(self, uid: str, name: str, body: tuple[bytes, ...], /) -> bytes:
+        """See `pure.name_of`."""
 
     def minified(self, body: bytes, most_levels: int, /) -> bytes | None:
         """See `pure.minified`."""
@@ -65,6 +68,15 @@ class Heart(Protocol):
 
     def is_sound(self, table: str, name: str, packed: bytes, /) -> bool:
         """See `pure.is_sound`."""
+
+    def request_of(self, data: bytes, most_head_bytes: int, /) -> tuple[str, str, str, str, bytes, int] | None:
+        """See `plain.request_of`."""
+
+    def apart(self, block: bytes, /) -> tuple[bytes, dict[str, str] | None]:
+        """See `plain.apart`."""
+
+    def headers_of(self, block: bytes, /) -> tuple[dict[str, str], int] | None:
+        """See `plain.headers_of`."""
 
 
 def compiled() -> Heart | None:
@@ -95,8 +107,12 @@ bucket_of = chosen.bucket_of
 change_of = chosen.change_of
 tag_of = chosen.tag_of
 etag_of = chosen.etag_of
+name_of = chosen.name_of
 minified = chosen.minified
 record_json = chosen.record_json
 token_of = chosen.token_of
 answer_of = chosen.answer_of
 is_sound = chosen.is_sound
+request_of = chosen.request_of
+apart = chosen.apart
+headers_of = chosen.headers_of

@@ -13,10 +13,18 @@ from zlib import crc32
 
 import msgspec
 
+from .plain import apart as apart
+from .plain import headers_of as headers_of
+from .plain import request_of as request_of
+
 BUCKETS = 1024
 """Of a partition: what differs is found by comparing eight kilobytes, and then the entries of few buckets."""
 TAG_BYTES = 12
 """Of the hash that tells records apart."""
+NAME_BYTES = 16
+"""Of the hash of a user and a name: two are never equal by chance."""
+BODY_BYTES = 8
+"""Of the hash of what is written: a client that uses a name twice by mistake is told, nobody is to be kept out."""
 NODE_ID_BYTES = 8
 """Of an actor, that are the node's; the rest is of its start."""
 
@@ -66,6 +74,17 @@ def tag_of(actor: bytes, seq: int, ms: int, counter: int, /) -> bytes:
 def etag_of(actor: bytes, seq: int, ms: int, counter: int, /) -> str:
     """The same as an ETag: hexadecimal, in quotes."""
     return f'"{tag_of(actor, seq, ms, counter).hex()}"'
+
+
+def name_of(uid: str, name: str, body: tuple[bytes, ...], /) -> bytes:
+    """The name of a write, as records keep it: that of its user and name, and that of what it writes.
+
+    :param body: all that makes the write what it is.
+    """
+    who = b"%d %b%b" % (len(uid), uid.encode(), name.encode())
+    what = b"".join([len(part).to_bytes(8) + part for part in body])
+    named = blake2b(who, digest_size=NAME_BYTES, person=b"name").digest()
+    return named + blake2b(what, digest_size=BODY_BYTES, person=b"body").digest()
 
 
 def minified(body: bytes, most_levels: int, /) -> bytes | None:

@@ -8,12 +8,11 @@ since. See `dynatwist.requests.deciding` for the answer to one that was.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 
 import msgspec
 
 from dynatwist import heart
-from dynatwist.heart.pure import TAG_BYTES
+from dynatwist.heart.pure import BODY_BYTES, NAME_BYTES, TAG_BYTES
 
 from .clock import Stamp
 from .dots import Dot
@@ -23,10 +22,6 @@ KEPT_MS = 600_000
 what became of it, and nobody's names are kept for ever."""
 MAX_NAMED = 32
 """Of one record, some sixty bytes each: by far more than clients that repeat after a failure have under way at once."""
-NAME_BYTES = 16
-"""Of the hash of a user and a name: two are never equal by chance."""
-BODY_BYTES = 8
-"""Of the hash of what is written: a client that uses a name twice by mistake is told, nobody is to be kept out."""
 
 
 class Named(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -51,11 +46,7 @@ def name_for(uid: str, name: str, *body: bytes) -> bytes:
     :param name: as the client sent it.
     :param body: all that makes the write what it is.
     """
-    who = blake2b(f"{len(uid)} {uid}{name}".encode(), digest_size=NAME_BYTES, person=b"name").digest()
-    what = blake2b(digest_size=BODY_BYTES, person=b"body")
-    for part in body:
-        what.update(len(part).to_bytes(8) + part)
-    return who + what.digest()
+    return heart.name_of(uid, name, body)
 
 
 def is_name(name: bytes) -> bool:

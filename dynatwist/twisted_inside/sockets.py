@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from dynatwist.calls import call_safely
 
-from .together import gather
+from .together import gather, handed_over
 
 ACCEPTED_A_TURN = 8
 """Connections: two milliseconds' work, as for requests; the kernel keeps the others in its queue."""
@@ -30,8 +30,7 @@ def write_now(transport: Any, data: bytes) -> None:
         if transport.connected and not waits:
             if gather(transport, data):
                 return
-            written = transport.writeSomeData(data)
-            sent = written if isinstance(written, int) else 0  # a broken connection: `write` finds out in its own way
+            sent = handed_over(transport, data)
     if sent < len(data):
         transport.write(data[sent:])
 

@@ -50,6 +50,14 @@ def gather(transport: tcp.Connection, data: bytes) -> bool:
     return True
 
 
+def handed_over(transport: tcp.Connection, data: bytes) -> int:
+    """How many bytes the kernel takes at once. Where the connection is broken, `tcp.Connection.write` finds out."""
+    try:
+        return transport.socket.send(data)
+    except OSError:
+        return 0
+
+
 def _write(writes: Sequence[Write]) -> None:
     if len(writes) < SHARED_FROM or not _has_processors():
         sent = _handed_over(writes)
@@ -64,9 +72,7 @@ def _write(writes: Sequence[Write]) -> None:
 
 
 def _handed_over(writes: Sequence[Write]) -> list[int]:
-    """How many bytes of each write the kernel took. Where a connection is broken, `tcp.Connection.write` finds out."""
-    sent = (transport.writeSomeData(data) for transport, data in writes)
-    return [count if isinstance(count, int) else 0 for count in sent]
+    return [handed_over(transport, data) for transport, data in writes]
 
 
 def _write_first(transport: tcp.Connection, data: bytes) -> None:

@@ -254,8 +254,9 @@ class BoundedChannel(OpenChannel):
         return target.startswith(ADMIN_PATH) or self.site.origins.is_preflight(self.method, self._origin)
 
     def request_read(self) -> None:
-        """The request is complete."""
+        """The request is complete; what is wrong with the next one is for nobody's page to read."""
         self.await_no_more()
+        self._origin = ""
 
     def may_invite_body(self) -> bool:
         """Not one that was refused already."""

@@ -120,3 +120,32 @@ fn tag(actor: &[u8], seq: u64, ms: u64, counter: u64) -> blake2b_simd::Hash {
     }
     Params::new().hash_length(12).hash(&text)
 }
+
+/// The name of a write, as records keep it.
+#[pyfunction]
+pub fn name_of<'py>(
+    python: Python<'py>,
+    uid: &str,
+    name: &str,
+    body: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let mut who = Vec::with_capacity(uid.len() + name.len() + 21);
+    append_decimal(&mut who, uid.chars().count() as u64);
+    who.push(b' ');
+    who.extend_from_slice(uid.as_bytes());
+    who.extend_from_slice(name.as_bytes());
+    let mut what = Params::new().hash_length(8).personal(b"body").to_state();
+    for part in body.iter() {
+        let part = part.cast::<PyBytes>()?.as_bytes();
+        what.update(&(part.len() as u64).to_be_bytes());
+        what.update(part);
+    }
+    let mut named = Params::new()
+        .hash_length(16)
+        .personal(b"name")
+        .hash(&who)
+        .as_bytes()
+        .to_vec();
+    named.extend_from_slice(what.finalize().as_bytes());
+    Ok(PyBytes::new(python, &named))
+}

@@ -1,4 +1,4 @@
-//! The compiled twin of `dynatwist/heart/pure.py`, which stays the definition: every function here gives, for every
+//! The compiled twin of `dynatwist/heart/pure.py` (and `plain.py` beside it), which stays the definition: every function here gives, for every
 //! argument, what the function of the same name gives there, errors included. `dynatwist/heart/__init__.py` chooses
 //! between the two, and `tests/test_heart.py` compares them.
 //!
@@ -8,13 +8,14 @@
 mod answers;
 mod hashes;
 mod json;
+mod plain;
 mod sound;
 
 use pyo3::prelude::*;
 
 /// Raised together with `INTERFACE` in `dynatwist/heart/__init__.py` by every change of what the functions take or
 /// give, so that a library that was built before the change is not used.
-const INTERFACE: u32 = 2;
+const INTERFACE: u32 = 21;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -23,10 +24,14 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(hashes::change_of, module)?)?;
     module.add_function(wrap_pyfunction!(hashes::tag_of, module)?)?;
     module.add_function(wrap_pyfunction!(hashes::etag_of, module)?)?;
+    module.add_function(wrap_pyfunction!(hashes::name_of, module)?)?;
     module.add_function(wrap_pyfunction!(answers::minified, module)?)?;
     module.add_function(wrap_pyfunction!(answers::record_json, module)?)?;
     module.add_function(wrap_pyfunction!(answers::token_of, module)?)?;
     module.add_function(wrap_pyfunction!(answers::answer_of, module)?)?;
     module.add_function(wrap_pyfunction!(sound::is_sound, module)?)?;
+    module.add_function(wrap_pyfunction!(plain::request_of, module)?)?;
+    module.add_function(wrap_pyfunction!(plain::apart, module)?)?;
+    module.add_function(wrap_pyfunction!(plain::headers_of, module)?)?;
     Ok(())
 }
