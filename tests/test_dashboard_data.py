@@ -16,7 +16,7 @@ from .real import RealCluster, wait_until
 pytestmark = pytest.mark.processes
 
 SECRET = "a long secret"
-ESCAPE, DOWN = "\ue00c", "\ue015"
+ESCAPE, DOWN, ENTER = "\ue00c", "\ue015", "\ue007"
 HOSTILE_TABLE = "<i>\"täble'</i>/..?a=%2F#&b"
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -244,11 +244,68 @@ def test_a_record_is_made_lives_for_a_time_and_is_deleted(admin, read):
     admin.press("Save", "dialog")
     admin.said("There is a record of that key already")
     admin.press("Cancel", "dialog")
+    admin.press("Throw my changes away", "dialog")
     admin.press("Delete", ".record")
     admin.press("Delete", "dialog")
     admin.wait_names()
     assert admin.js("document.querySelector('.record')") is None
     admin.said("There are no keys")
+
+
+def test_what_was_typed_is_not_lost_by_links_buttons_of_the_browser_or_closing(admin, put):
+    put("drafts", "one", {"n": 1})
+    admin.go("live")
+    admin.go_to_table("drafts", key="one")
+    admin.wait_record({"n": 1})
+    here = admin.js("location.hash")
+    closes = "dispatchEvent(new Event('beforeunload', {cancelable: true}))"
+    assert admin.js(closes), "nothing was typed yet"
+    admin.edit('{"n": 2}')
+    assert not admin.js(closes), "the browser asks"
+    leaving = (
+        lambda: admin.browser.script("history.back()"),
+        lambda: admin.browser.script("location.hash = '#/overview'"),
+        lambda: admin.browser.click("#logout"),
+        lambda: admin.browser.type("#nav a[href='#/live']", ENTER),
+    )
+    for leave in leaving:
+        leave()
+        admin.said("Not saved yet")
+        admin.browser.press(ESCAPE)
+        admin.wait(f"!document.querySelector('dialog') && location.hash === {json.dumps(here)}")
+        assert admin.value() == {"n": 2}
+    admin.edit('{"n": 1}')
+    admin.browser.script("history.back()")
+    admin.wait("location.hash.startsWith('#/live') && document.querySelector('.view.live')")
+    admin.browser.script("history.forward()")
+    admin.wait_record({"n": 1})
+    admin.edit('{"n": 2}')
+    admin.browser.script("history.back()")
+    admin.press("Throw my changes away", "dialog")
+    admin.wait("location.hash.startsWith('#/live') && document.querySelector('.view.live')")
+    assert admin.js(closes)
+
+
+def test_what_is_typed_for_a_new_record_or_as_settings_is_asked_for_too(admin):
+    admin.go_to_table("drafts")
+    admin.press("New record")
+    admin.edit('{"n": 3}', "dialog")
+    for _ in range(2):  # a browser obeys the second Escape in a row, unless the key itself is taken
+        admin.browser.press(ESCAPE)
+        admin.said("Not saved yet")
+        admin.browser.press(ESCAPE)
+        admin.wait("document.querySelectorAll('dialog').length === 1")
+    assert admin.js("document.querySelector('dialog textarea').value") == '{"n": 3}'
+    admin.browser.press(ESCAPE)
+    admin.press("Throw my changes away", "dialog")
+    admin.wait("!document.querySelector('dialog')")
+    admin.browser.click(".settings summary")
+    admin.wait("document.querySelector('.settings textarea')?.value.includes('owner')")
+    admin.edit("[", ".settings")
+    admin.browser.script("location.hash = '#/live'")
+    admin.said("Not saved yet")
+    admin.press("Throw my changes away", "dialog")
+    admin.wait("document.querySelector('.view.live')")
 
 
 @pytest.mark.parametrize("key", HOSTILE, ids=range(len(HOSTILE)))
@@ -402,6 +459,19 @@ def test_a_user_sees_what_is_theirs_and_errors_in_place(browser, cluster, put):
     assert one.put("mixed", "bobs", {"n": 4}, bob).status == 201
     page.wait("document.querySelector('.live tbody').innerText.includes('bobs')")
     assert "alices" not in browser.text(".live tbody")
+    page.browser.script("location.reload()")  # a page that has forgotten the secret by that
+    page.go_to_table("mixed", key="bobs")
+    page.wait_record({"n": 4})
+    page.edit('{"n": 5}')
+    assert one.request("POST", "/auth/bob/logout", None, bob).status == 200
+    page.press("Save", ".record")
+    page.said("Log in again")
+    assert page.value() == {"n": 5}
+    browser.type("#password", SECRET)
+    browser.click("#login button")
+    page.wait("!document.querySelector('dialog')")
+    page.press("Save", ".record")
+    page.wait("document.querySelector('#said').innerText === 'Saved.'")
     page.go("data", "_users")
     page.wait("document.querySelector('#trouble').innerText.includes('system')")
     page.go("data")

@@ -18,6 +18,7 @@ from .test_rotation import Traffic
 pytestmark = pytest.mark.processes
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 SECRET = "a long secret"
+ESCAPE = "\ue00c"
 
 
 class Page:
@@ -179,6 +180,65 @@ class TestPeople:
         assert node.put("devices", "two", {"n": 1}, token).status == 401
 
 
+FORMS = {
+    "#new-user": ("people", "users"),
+    "#change-secret input": ("people", "users", "bob"),
+    "#new-group": ("people", "groups"),
+    "#new-member": ("people", "groups", "editors/<b>"),
+    "#create-token [name=table]": ("people", "tokens"),
+}
+
+
+def test_no_form_is_left_with_what_was_typed_without_a_question(page, people):
+    for field, place in FORMS.items():
+        page.go(*place)
+        page.until(f"document.querySelector({json.dumps(field)})")
+        here = page.browser.script("return location.hash")
+        page.browser.type(field, "something")
+        page.browser.script("history.back()")
+        page.until_shown("Not saved yet", where="dialog")
+        page.browser.press(ESCAPE)
+        page.until(f"!document.querySelector('dialog') && location.hash === {json.dumps(here)}")
+        assert page.browser.script(f"return document.querySelector({json.dumps(field)}).value") == "something"
+        page.go("live")
+        page.confirm("What you have typed here is not saved")
+        page.until("document.querySelector('.view.live')")
+
+
+VIEWS = {
+    "overview": ".plot",
+    "members": ".strip",
+    "data": "table",
+    "live": "#live-table",
+    "people": "#new-user",
+    "conflicts": "#count",
+    "locks": "#of-table",
+    "secrets": ".steps button",
+}
+
+
+def test_a_member_of_the_group_admins_is_an_administrator_as_long_as_that_is_so(cluster, page, people):
+    admin = cluster.admin_token()
+    group = lambda *names: cluster.nodes[0].request("PUT", "/admin/groups/admins", {"members": names}, admin)  # noqa: E731
+    page.log_out()
+    page.log_in("bob", SECRET)
+    assert page.browser.text("nav").split() == ["Data", "Live", "Conflicts"]
+    page.go("members")
+    page.until_shown("This is for administrators, and bob is none")
+    assert group("bob").status == 200
+    page.go("overview")
+    for name, part in VIEWS.items():
+        page.until("document.querySelectorAll('#nav a').length === 8", "all views for bob")
+        page.go(name)
+        page.until(f"document.querySelector('.view.{name} {part}')", f"{name} for bob")
+    page.until("document.querySelector('#rotation').innerText.includes('accept no other')")
+    assert page.browser.script("return document.querySelector('#trouble').hidden")
+    assert group().status == 200
+    page.until_shown("This is for administrators, and bob is none")
+    page.log_out()
+    page.log_in()
+
+
 @pytest.fixture(scope="module")
 def lost(cluster, people):
     """Seven values of alice's, and none of bob's, lost against others of hers."""
@@ -319,5 +379,5 @@ class TestSecrets:
 
 def test_no_script_came_of_names_and_values_and_nothing_was_refused_but_what_was_meant_to_be(page):
     assert page.browser.script("return document.title") == "Secrets – DynaTwist"
-    meant = ("401", "404", "412", "ERR_CONNECTION", "favicon")
+    meant = ("401", "403", "404", "412", "ERR_CONNECTION", "favicon")
     assert [one for one in page.browser.complaints() if not any(word in one["message"] for word in meant)] == []

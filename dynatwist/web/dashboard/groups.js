@@ -3,7 +3,7 @@
 import {confirmed, field, h, row, table} from "./dom.js"
 import {counted} from "./format.js"
 import {paged, redraw} from "./listed.js"
-import {acts, button, form, goAndSay} from "./telling.js"
+import {acts, button, entry, goAndSay} from "./telling.js"
 
 export const title = "Groups"
 /** Groups of a page: some screens. */
@@ -31,7 +31,7 @@ async function showAll(place, page) {
   })
   const name = h("input", {id: "new-group", required: true, autocomplete: "off", spellcheck: "false"})
   place.append(h("h1", {class: "unseen"}, title), none, box, list.more,
-    form(page, {class: "card", id: "create-group"}, async () => {
+    entry(page, {class: "card", id: "create-group"}, async () => {
       if (await held(page, name.value) === null) await set(page, name.value, [])
       page.go(page.name, ["groups", name.value])
     }, h("h2", {}, "Make a group"),
@@ -98,7 +98,7 @@ async function showOne(place, page, name) {
   }
   if (name === ADMINS) place.append(h("p", {class: "warn"}, "Its members are administrators."))
   place.append(nobody, box,
-    form(page, {class: "card", id: "add-member"}, add, h("h2", {}, "Add a member"), field("Name", member,
+    entry(page, {class: "card", id: "add-member"}, add, h("h2", {}, "Add a member"), field("Name", member,
       "A name that nobody has yet may be added: it counts from when somebody has it."),
     h("button", {class: "main"}, "Add")),
     deletion(page, name))

@@ -4,6 +4,7 @@ import {confirmed, field, h} from "./dom.js"
 import {editor} from "./editor.js"
 import {JsonError, checkJson} from "./json.js"
 import {indented} from "./layout.js"
+import {asksForLogin} from "./session.js"
 
 const FIELDS = ["prefix", "read", "create", "update", "delete", "write"]
 
@@ -39,6 +40,7 @@ async function show(box, page, table) {
       fill(await work())
       page.say(said)
     } catch (error) {
+      if (asksForLogin(error)) throw error
       fault.textContent = error.message
     }
   }
@@ -57,7 +59,7 @@ async function show(box, page, table) {
     event.preventDefault()
     const fields = changed()
     if (!Object.keys(fields).length) fault.textContent = "Nothing was changed."
-    else attempt("The settings were saved.", () => page.call("PUT", path, fields))
+    else page.guarded(() => attempt("The settings were saved.", () => page.call("PUT", path, fields)))
   }},
   h("div", {class: "bar"},
     field("Consistency", consistency, "Can be changed while the table is empty."),
@@ -66,8 +68,9 @@ async function show(box, page, table) {
   h("p", {class: "hint"}, "The rule with the longest prefix that fits a key counts, alone. Principals: user:NAME, "
     + "group:NAME, owner, * (anybody who is logged in), anonymous (to read); {user} in a prefix is the caller's name."),
   rules.box, fault,
-  h("p", {class: "buttons"}, h("button", {type: "button", onclick: reset}, "Take all settings back"), save)))
+  h("p", {class: "buttons"}, h("button", {type: "button", onclick: () => page.guarded(reset)}, "Take all settings back"), save)))
   fill(held)
+  page.drafts.add(() => !rules.isValid || Object.keys(changed()).length > 0)
 }
 
 /** What can be seen of rules without asking a node. */

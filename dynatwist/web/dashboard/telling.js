@@ -39,6 +39,16 @@ export function form(page, attributes, work, ...children) {
   return made
 }
 
+/** The same of what somebody would have to type again: the page asks before that is lost. */
+export function entry(page, attributes, work, ...children) {
+  const made = form(page, attributes, async () => {
+    await work()
+    page.drafts.settle(made)
+  }, ...children)
+  page.drafts.addForm(made)
+  return made
+}
+
 /** A button that does something, once at a time. It keeps the focus meanwhile, which a disabled one would lose. */
 export function button(page, text, work, attributes = {}) {
   const made = h("button", {type: "button", ...attributes, onclick: () => busy(page, made, work)}, text)

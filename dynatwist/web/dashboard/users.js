@@ -2,7 +2,7 @@
 
 import {confirmed, field, h, row, table} from "./dom.js"
 import {before, everything, paged, redraw} from "./listed.js"
-import {button, form, goAndSay} from "./telling.js"
+import {button, entry, form, goAndSay} from "./telling.js"
 
 export const title = "Users"
 /** Users of a page: some screens. */
@@ -51,7 +51,7 @@ async function showAll(place, page) {
 function newUser(page) {
   const name = h("input", {id: "new-user", required: true, autocomplete: "off", spellcheck: "false"})
   const secret = secretField("Secret")
-  return form(page, {class: "card", id: "create-user"}, async () => {
+  return entry(page, {class: "card", id: "create-user"}, async () => {
     await page.call("PUT", at(name.value), {secret: secret.input.value})
     goAndSay(page, ["users", name.value], `${name.value} can log in now.`)
   }, h("h2", {}, "Make a user"), field("Name", name), secret.shown, h("button", {class: "main"}, "Make"))
@@ -93,7 +93,7 @@ function sessions(page, name) {
 
 function change(page, name) {
   const secret = secretField("New secret")
-  const made = form(page, {class: "card"}, async () => {
+  const made = entry(page, {class: "card", id: "change-secret"}, async () => {
     await page.call("PUT", `/auth/${encodeURIComponent(name)}/secret`, {secret: secret.input.value}, {repeatable: true})
     made.reset()
     page.say(`${name} has another secret, and is logged out everywhere.`)
