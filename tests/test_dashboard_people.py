@@ -338,6 +338,7 @@ class TestSecrets:
         ((former,),) = {tuple(names) for names in self.names(cluster, admin)}
         page.go("secrets")
         page.until_shown(f"All members use {former}, and accept no other secret.")
+        assert all(f"{former}\tsince before" in row for row in page.rows[:3])
         page.press("Install a new secret")
         page.until_shown("Next they use it")
         (accepted,) = {tuple(names) for names in self.names(cluster, admin)}
@@ -355,6 +356,9 @@ class TestSecrets:
 
         page.press("Use it")
         page.until_shown(f"All members use {latter}. {former} is still accepted")
+        wait_until(
+            lambda: all(f"{latter}\tsince" in row and "before" not in row for row in page.rows[:3]), what="a date"
+        )
         page.press("Retire all others")
         page.confirm("The administrator has to log in again")
         page.log_in()
@@ -364,6 +368,17 @@ class TestSecrets:
         assert traffic.count > 50
         assert {tuple(names) for names in self.names(cluster, cluster.admin_token())} == {(latter,)}
         assert one.active_count() == 3
+
+    def test_since_when_it_is_used_is_known_when_the_next_one_comes(self, cluster):
+        admin = cluster.admin_token()
+
+        def since():
+            members = cluster.nodes[0].request("GET", "/admin/overview", None, admin).json["members"]
+            return {one["secret_since_ms"] for one in members}
+
+        (agreed,) = since()
+        assert cluster.nodes[1].request("POST", "/admin/keys/install", {}, admin).status == 200
+        assert all(abs(seen - agreed) < 5000 for seen in since())
 
     def test_a_node_has_its_own_storage_secret(self, cluster, page):
         before = cluster.nodes[1].request("GET", "/admin/storage-key", None, cluster.admin_token()).json["uses"]

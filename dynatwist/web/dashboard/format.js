@@ -42,3 +42,8 @@ export function ago(ms, now = Date.now()) {
 export function counted(count, one, many = `${one}s`) {
   return `${number(count)} ${count === 1 ? one : many}`
 }
+
+/** Since when a member uses its secret. The first one of a cluster has no date: nobody noted when its file was made. */
+export function sinceOf({secret_since_ms: sinceMs, started_ms: startedMs}) {
+  return sinceMs ? `since ${moment(sinceMs)}` : `since before ${moment(startedMs)}, when the node started`
+}

@@ -1,7 +1,7 @@
 /** Who is a member, how each one is, and what can be done with it. @module members */
 
 import {confirmed, h, row, table} from "./dom.js"
-import {ago, bytes, counted, moment, number, span} from "./format.js"
+import {ago, bytes, counted, moment, number, sinceOf, span} from "./format.js"
 import {KINDS, strip} from "./partitions.js"
 import {sparkline} from "./plot.js"
 
@@ -19,7 +19,7 @@ const COLUMNS = [
   ["Disk free", (member) => bytes(member.disk_free_bytes)],
   ["Started", (member) => timed(member.started_ms)],
   ["Secret", (member) => member.secret === null || member.secret === undefined ? "–"
-    : h("span", {class: "mono", title: `in use since ${moment(member.secret_since_ms)}`}, member.secret)],
+    : h("div", {}, h("span", {class: "mono"}, member.secret), h("div", {class: "hint"}, `in use ${sinceOf(member)}`))],
 ]
 
 export async function show(place, page) {
