@@ -11,7 +11,7 @@ import pytest
 from dynatwist.storage.keyfile import parse
 
 from .browser import Browser
-from .real import wait_until
+from .real import RealCluster, check_logs, wait_until
 from .test_conflicts import contested
 from .test_rotation import Traffic
 
@@ -88,6 +88,18 @@ class Page:
 
 
 @pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Three nodes that keep audit logs."""
+    made = RealCluster(tmp_path_factory.mktemp("people"))
+    for number in range(3):
+        made.add("--audit-log", str(made.folder / f"audit-{number}.log"))
+    made.wait_ready()
+    yield made
+    check_logs(made)
+    made.close()
+
+
+@pytest.fixture(scope="module")
 def page(cluster, tmp_path_factory):
     made = Page(cluster, tmp_path_factory.mktemp("profile"))
     made.log_in()
@@ -158,7 +170,35 @@ class TestPeople:
         assert cluster.nodes[0].request("PUT", "/admin/tables/wiki", {"access": rules}, admin).status == 200
         page.go("people", "rights", user="bob", table="wiki")
         page.until_shown("every user", "the group editors/<b>", "nobody")
-        assert "?" not in page.browser.text("#may")
+        assert page.browser.text("#may") == (
+            "In wiki bob may read every record, create new records and update records that bob owns, but not delete."
+        )
+        page.until_shown("bob is in the groups editors/<b>.", "Why", "group:editors/<b>")
+        page.browser.type("[name=key]", "some/page")
+        page.press("What may they do?")
+        page.until_shown("Under the key some/page of wiki bob may read every record")
+        page.go("people", "rights", user="alice", table="wiki")
+        page.until_shown("In wiki alice may read every record", "but not create or delete")
+        page.go("people", "rights", user="nobody", table="wiki")
+        page.until_shown("there is no user 'nobody'")
+        page.go("people", "rights", user="bob", table="<i>")
+        page.until_shown("In <i> bob may read records that bob owns, create new records")
+
+    def test_the_end_of_the_audit_log_is_shown_as_it_grows(self, cluster, page, people):
+        node = cluster.nodes[0]
+        page.go("people", "audit")
+        page.until_shown(f"lines of {node.address}")
+        page.browser.type("input[type=search]", "nobody<b>")
+        page.until_rows(0)
+        assert node.request("POST", "/auth/nobody%3Cb%3E", {"secret": "not this one", "new": False}).status == 404
+        page.until_rows(1)
+        assert "accounts.enter\tnobody<b>\tnot_registered\t127.0.0.1" in page.rows[0]
+        page.press("Pause")
+        assert node.request("POST", "/auth/nobody%3Cb%3E", {"secret": "not this one", "new": False}).status == 404
+        page.until_shown("Paused: new lines wait.")
+        page.press("Pause")
+        page.until_rows(2)
+        assert page.browser.script("return location.hash") == "#/people/audit?only=nobody%3Cb%3E"
 
     def test_a_token_is_shown_once_works_and_ends(self, cluster, page):
         page.go("people", "tokens")
