@@ -188,17 +188,17 @@ class TestPeople:
         node = cluster.nodes[0]
         page.go("people", "audit")
         page.until_shown(f"lines of {node.address}")
-        page.browser.type("input[type=search]", "nobody<b>")
+        page.browser.type("input[type=search]", "wrong_secret")
         page.until_rows(0)
-        assert node.request("POST", "/auth/nobody%3Cb%3E", {"secret": "not this one", "new": False}).status == 404
+        assert node.request("POST", "/auth/bob", {"secret": "not this one"}).status == 401
         page.until_rows(1)
-        assert "accounts.enter\tnobody<b>\tnot_registered\t127.0.0.1" in page.rows[0]
+        assert "somebody unknown\taccounts.enter\tbob\twrong_secret\t127.0.0.1" in page.rows[0]
         page.press("Pause")
-        assert node.request("POST", "/auth/nobody%3Cb%3E", {"secret": "not this one", "new": False}).status == 404
+        assert node.request("POST", "/auth/bob", {"secret": "not this one"}).status == 401
         page.until_shown("Paused: new lines wait.")
         page.press("Pause")
         page.until_rows(2)
-        assert page.browser.script("return location.hash") == "#/people/audit?only=nobody%3Cb%3E"
+        assert page.browser.script("return location.hash") == "#/people/audit?only=wrong_secret"
 
     def test_a_token_is_shown_once_works_and_ends(self, cluster, page):
         page.go("people", "tokens")

@@ -43,12 +43,20 @@ async function said(page, user, table, key) {
   }
   if (told === null) return [h("p", {class: "hint", id: "may"}, UNTOLD)]
   return [
-    h("p", {class: "verdict", id: "may"},
-      sentence(user, told, key ? `Under the key ${key} of ${table}` : `In ${table}`)),
+    h("div", {id: "may"}, sentences(user, told, table, key).map((text) => h("p", {class: "verdict"}, text))),
     told.groups?.length ? h("p", {}, `${user} is in the groups ${told.groups.join(", ")}.`) : null,
     told.because?.length
       ? h("div", {}, h("h2", {}, "Why"), h("ul", {}, told.because.map((one) => h("li", {}, reason(one))))) : null,
   ].filter(Boolean)
+}
+
+/** One for each of the prefixes whose rules differ; a node that tells none tells of the table as a whole. */
+function sentences(user, told, table, key) {
+  const parts = told.prefixes?.length ? told.prefixes : [told]
+  if (key) return [sentence(user, parts[0], `Under the key ${key} of ${table}`)]
+  if (parts.length === 1) return [sentence(user, parts[0], `In ${table}`)]
+  return parts.map((one) => sentence(user, one,
+    `In ${table}, under ${one.prefix === "" ? "all other keys" : `keys that begin with ${one.prefix}`},`))
 }
 
 function sentence(user, told, where) {
