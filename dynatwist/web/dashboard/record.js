@@ -36,6 +36,8 @@ export class RecordView {
   #key
   #held = null
   #plain = ""
+  /** The same as it was put into the editor: most often that is what is there, and need not be read. */
+  #laidOut = ""
   #isReading = false
   #isStale = false
   #isSaving = false
@@ -79,7 +81,9 @@ export class RecordView {
 
   /** Whether something was typed that is not saved. */
   get isEdited() {
-    return this.#held !== null && (this.#ttl.value !== "" || !isSame(this.#editor.text, this.#plain))
+    if (this.#held === null) return false
+    const {text} = this.#editor
+    return this.#ttl.value !== "" || (text !== this.#laidOut && !isSame(text, this.#plain))
   }
 
   focus() { this.#heading.focus() }
@@ -147,13 +151,15 @@ export class RecordView {
     this.#ttlHint.textContent = found.expires_at
       ? "Empty: it ends when it would have ended anyway. 0: without an end, or by the table's usual time to live."
       : "Empty: it has no end, or the table's usual one."
-    this.#editor.set(indented(found.text))
+    this.#laidOut = indented(found.text)
+    this.#editor.set(this.#laidOut)
     this.#count()
   }
 
   #hold(found) {
     this.#held = found
     this.#plain = compact(found.text)
+    this.#laidOut = ""
   }
 
   /** It is not there; what was typed stays. */
