@@ -10,10 +10,10 @@ import pytest
 
 from dynatwist.storage.keyfile import parse
 
-from .browser import Browser
-from .real import RealCluster, check_logs, wait_until
+from .real import wait_until
 
 pytestmark = pytest.mark.processes
+SECRET = "a long secret"
 SCREENS = ((360, "dark"), (1200, "light"), (2560, "dark"))
 PICTURES = os.environ.get("DASHBOARD_PICTURES", "")
 """A folder for the pictures of the manual, as ``docs/pictures``; else they are made and thrown away."""
@@ -29,15 +29,9 @@ SHOWN = {
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """Four nodes and three copies, of which the last test drains one."""
-    made = RealCluster(tmp_path_factory.mktemp("four"))
-    for _ in range(4):
-        made.add()
-    made.wait_ready(60)
-    yield made
-    check_logs(made)
-    made.close()
+def cluster(dashboard_cluster):
+    dashboard_cluster.wait_ready(60)
+    return dashboard_cluster
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +40,8 @@ def password(cluster):
 
 
 @pytest.fixture(scope="module")
-def window(tmp_path_factory):
-    made = Browser(tmp_path_factory.mktemp("profile"))
-    yield made
-    made.close()
+def window(chromium):
+    return chromium
 
 
 @pytest.fixture
@@ -110,9 +102,9 @@ def test_nothing_external_is_loaded(cluster, page):
 
 class TestOverview:
     def test_it_says_how_the_cluster_is_and_plots_what_it_does(self, cluster, page):
-        alice = cluster.nodes[0].register("alice")
+        alice = cluster.nodes[0].register("alice", SECRET)
         go(page, "#/overview", ".plot .line")
-        wait_until(lambda: "all 4 members answer" in sentence(page), what="the verdict")
+        wait_until(lambda: "all 3 members answer" in sentence(page), what="the verdict")
         assert "ok" in page.script("return document.querySelector('.verdict').className")
 
         def is_plotted():
@@ -154,13 +146,13 @@ class TestNodesThatFail:
     """One is killed, another frozen, the page's own as well; all come back. Each view goes on meanwhile."""
 
     def test_a_dead_and_a_frozen_member_are_said_with_what_to_do(self, cluster, page):
-        _, two, _, four = cluster.nodes
+        _, two, three = cluster.nodes
         go(page, "#/members", ".members tbody tr")
-        four.kill()
-        wait_until(lambda: "dead" in row_of(page, four), 20, "the row of a dead one")
-        assert "3 of 4 members" in sentence(page)
+        three.kill()
+        wait_until(lambda: "dead" in row_of(page, three), 20, "the row of a dead one")
+        assert "2 of 3 members" in sentence(page)
         go(page, "#/overview", ".verdict.warning, .verdict.danger")
-        assert four.address in page.text(".advice")
+        assert three.address in page.text(".advice")
         two.freeze()
         try:
             wait_until(lambda: page.has(".verdict.danger"), 20, "the verdict about no majority")
@@ -172,7 +164,7 @@ class TestNodesThatFail:
 
     def test_data_and_live_go_on_without_the_dead_one(self, cluster, page):
         one = cluster.nodes[0]
-        alice = one.register("alice")
+        alice = one.register("alice", SECRET)
         assert one.put("shelf", "left", {"n": 1}, alice).status == 201
         go(page, "#/data/shelf?key=left", ".record textarea")
         wait_until(lambda: "Changes are shown" in page.text(".live-state"))
@@ -187,15 +179,15 @@ class TestNodesThatFail:
         wait_until(lambda: "left" in page.text(".live tbody"), what="the change in the tail")
 
     def test_it_rejoins(self, cluster, page):
-        four = cluster.nodes[3]
-        four.start()
+        three = cluster.nodes[2]
+        three.start()
         go(page, "#/members", ".members tbody tr")
-        wait_until(lambda: "alive" in row_of(page, four) and "not ready" not in row_of(page, four), 30, "its row")
+        wait_until(lambda: "alive" in row_of(page, three) and "not ready" not in row_of(page, three), 30, "its row")
         wait_until(lambda: page.has(".verdict.ok"), 30, "all to be well again")
 
     def test_the_page_leaves_its_own_node_when_that_is_frozen_with_what_was_typed(self, cluster, page):
         one, two, *_ = cluster.nodes
-        alice = two.register("alice")
+        alice = two.register("alice", SECRET)
         go(page, "#/data/shelf?key=left", ".record textarea")
         wait_until(lambda: "Changes are shown" in page.text(".live-state"))
         edit(page, '{"n": 4}')
@@ -221,10 +213,10 @@ class TestNodesThatFail:
 class TestMembers:
     def test_each_has_a_row_with_its_partitions(self, cluster, page):
         go(page, "#/members", ".members tbody tr")
-        wait_until(lambda: page.script("return document.querySelectorAll('.members tbody tr').length") == 4)
+        wait_until(lambda: page.script("return document.querySelectorAll('.members tbody tr').length") == 3)
         rows = page.text(".members tbody")
         assert all(node.address in rows for node in cluster.nodes)
-        assert rows.count("alive") == 4
+        assert rows.count("alive") == 3
         labels = page.script("return [...document.querySelectorAll('.strip')].map(s => s.getAttribute('aria-label'))")
         assert all(label.endswith(" whole") for label in labels)
 
@@ -258,7 +250,7 @@ def _written(node, token):
 def test_the_pictures_of_the_manual(cluster, page, tmp_path, name):
     place, waits_for = SHOWN[name]
     one = cluster.nodes[0]
-    alice = one.register("alice")
+    alice = one.register("alice", SECRET)
     page.resize(1400, 900)
     try:
         page.script(f"location.hash = '{place}'")
@@ -271,8 +263,10 @@ def test_the_pictures_of_the_manual(cluster, page, tmp_path, name):
 
 
 def test_a_member_is_drained_and_gone_once_the_consequence_was_read(cluster, page):
-    one, _, three, four = cluster.nodes
-    alice = one.register("alice")
+    one, _, three = cluster.nodes
+    four = cluster.add()
+    cluster.wait_ready(60)
+    alice = one.register("alice", SECRET)
     for number in range(50):
         assert one.put("moving", f"k{number}", {"n": number}, alice).status == 201
     go(page, "#/members", ".does button")
@@ -300,3 +294,5 @@ def test_a_member_is_drained_and_gone_once_the_consequence_was_read(cluster, pag
     wait_until(lambda: "all 3 members answer" in sentence(page), 30)
     keys = one.request("GET", "/moving/keys?r=all", None, alice).json
     assert len(keys) == 50
+    four.kill()
+    cluster.nodes.remove(four)

@@ -10,8 +10,7 @@ import pytest
 
 from dynatwist.storage.keyfile import parse
 
-from .browser import Browser
-from .real import RealCluster, wait_until
+from .real import wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -101,17 +100,14 @@ class Dashboard:
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    made = RealCluster.start(3)
-    yield made
-    made.close()
+def cluster(dashboard_cluster):
+    dashboard_cluster.wait_ready(60)
+    return dashboard_cluster
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    made = Browser(tmp_path_factory.mktemp("profile"))
-    yield made
-    made.close()
+def browser(chromium):
+    return chromium
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +144,10 @@ def read(cluster):
 
 def test_folders_lead_to_a_record_that_is_edited_and_flashes_when_others_write(admin, put, read):
     for key in ("readme", "book/one", "book/two", "book/old/three", "film:four"):
-        put("shelf", key, {"key": key})
+        put("library", key, {"key": key})
     admin.go("data")
-    admin.wait("[...document.querySelectorAll('.data td a')].some((one) => one.textContent === 'shelf')")
-    admin.go_to_table("shelf")
+    admin.wait("[...document.querySelectorAll('.data td a')].some((one) => one.textContent === 'library')")
+    admin.go_to_table("library")
     admin.wait_names("book/", "film:four", "readme")
     admin.open("▸ book/, folder")
     admin.wait_names("old/", "one", "two")
@@ -170,10 +166,10 @@ def test_folders_lead_to_a_record_that_is_edited_and_flashes_when_others_write(a
     admin.wait("document.querySelector('.facts').innerText.includes('Version\\n2')")
     assert "12345678901234567890" in admin.js("document.querySelector('.record textarea').value")
 
-    put("shelf", "book/one", {"by": "another"})
+    put("library", "book/one", {"by": "another"})
     admin.wait_record({"by": "another"})
     assert admin.js("document.querySelector('.facts').classList.contains('flash')")
-    put("shelf", "book/new", {})
+    put("library", "book/new", {})
     admin.wait_names("new", "old/", "one", "two")
     admin.wait("document.querySelector('.keys .flash')?.innerText === 'new'")
 
@@ -189,16 +185,16 @@ def test_folders_lead_to_a_record_that_is_edited_and_flashes_when_others_write(a
     admin.press("flat")
     admin.wait_names("book/old/three", "book/one")
     assert "sep=none" in admin.js("location.hash")
-    admin.go_to_table("shelf", sep=":")
+    admin.go_to_table("library", sep=":")
     admin.wait_names("book/new", "book/old/three", "book/one", "book/two", "film:", "readme")
 
 
 def test_who_saves_what_others_changed_meanwhile_sees_the_difference_first(admin, put, read):
-    put("shelf", "book/two", {"title": "began", "same": 1})
-    admin.go_to_table("shelf", key="book/two")
+    put("library", "book/two", {"title": "began", "same": 1})
+    admin.go_to_table("library", key="book/two")
     admin.wait_record({"title": "began", "same": 1})
     admin.edit('{\n  "title": "mine",\n  "same": 1\n}')
-    put("shelf", "book/two", {"title": "theirs", "same": 1})
+    put("library", "book/two", {"title": "theirs", "same": 1})
     admin.said("It was changed meanwhile")
     assert admin.value() == {"title": "mine", "same": 1}, "what is being edited stays"
     admin.press("Save", ".record")
@@ -208,12 +204,12 @@ def test_who_saves_what_others_changed_meanwhile_sees_the_difference_first(admin
     )
     assert {'-   "title": "began",', '+   "title": "theirs",', '+   "title": "mine",'} <= set(lines)
     admin.press("Go on editing", "dialog")
-    assert read("shelf", "book/two")["title"] == "theirs"
+    assert read("library", "book/two")["title"] == "theirs"
     admin.press("Save", ".record")
     admin.press("Overwrite", "dialog")
-    wait_until(lambda: read("shelf", "book/two")["title"] == "mine")
+    wait_until(lambda: read("library", "book/two")["title"] == "mine")
     admin.edit('{"title": "lost"}')
-    put("shelf", "book/two", {"title": "again"})
+    put("library", "book/two", {"title": "again"})
     admin.said("It was changed meanwhile")
     admin.press("Compare", ".notice")
     admin.press("Take theirs", "dialog")
@@ -436,6 +432,8 @@ def test_the_page_goes_on_when_its_own_node_is_killed(admin, put, cluster):
     admin.press("Save", ".record")
     admin.wait("document.querySelector('.facts').innerText.includes('Version\\n3')")
     assert admin.js("document.querySelector('#trouble').hidden")
+    cluster.nodes[2].start()
+    cluster.wait_ready(60)
 
 
 def test_a_user_sees_what_is_theirs_and_errors_in_place(browser, cluster, put):

@@ -10,8 +10,7 @@ import pytest
 
 from dynatwist.storage.keyfile import parse
 
-from .browser import Browser
-from .real import RealCluster, check_logs, wait_until
+from .real import wait_until
 from .test_conflicts import contested
 from .test_rotation import Traffic
 
@@ -24,10 +23,12 @@ ESCAPE = "\ue00c"
 class Page:
     """The dashboard as somebody uses it."""
 
-    def __init__(self, cluster, profile):
-        self.cluster = cluster
-        self.browser = Browser(profile)
-        self.browser.open(f"http://{cluster.nodes[0].address}/admin")
+    def __init__(self, cluster, browser):
+        self.cluster, self.browser = cluster, browser
+        browser.open(f"http://{cluster.nodes[0].address}/admin")
+        browser.script("sessionStorage.clear()")
+        browser.open(f"http://{cluster.nodes[0].address}/admin?anew")  # a page that nobody is logged in to
+        browser.complaints()  # of what was before
 
     def log_in(self, name="admin", secret=None):
         browser = self.browser
@@ -88,23 +89,16 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """Three nodes that keep audit logs."""
-    made = RealCluster(tmp_path_factory.mktemp("people"))
-    for number in range(3):
-        made.add("--audit-log", str(made.folder / f"audit-{number}.log"))
-    made.wait_ready()
-    yield made
-    check_logs(made)
-    made.close()
+def cluster(dashboard_cluster):
+    dashboard_cluster.wait_ready(60)
+    return dashboard_cluster
 
 
 @pytest.fixture(scope="module")
-def page(cluster, tmp_path_factory):
-    made = Page(cluster, tmp_path_factory.mktemp("profile"))
+def page(cluster, chromium):
+    made = Page(cluster, chromium)
     made.log_in()
-    yield made
-    made.browser.close()
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +315,7 @@ class TestConflicts:
         for name, rows in (("bob", 0), ("alice", 5)):
             page.log_out()
             page.log_in(name, SECRET)
-            page.go("conflicts")
+            page.go("conflicts", table="fought")
             page.until_shown("values of yours that lost", "There are no conflicts" if not rows else "k4")
             page.until_rows(rows)
         assert page.browser.text("nav").split() == [

@@ -84,7 +84,7 @@ class Page {
   async guarded(work) {
     try {
       await work()
-      trouble("")
+      if (!this.signal.aborted) trouble("") // or it would be that of the view which is shown by now
       return true
     } catch (error) {
       if (this.signal.aborted) return false

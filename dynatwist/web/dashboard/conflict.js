@@ -6,8 +6,8 @@ import {confirmed, h, table} from "./dom.js"
 import {counted} from "./format.js"
 import {button, goAndSay} from "./telling.js"
 
-/** Digits of an id. */
-const ID_DIGITS = /^[0-9a-f]+$/
+/** Of an id: what is none is no conflict. */
+const ID_DIGITS = /^[0-9a-f]{40}$/
 
 export async function show(place, page, id) {
   const found = await one(page, id)

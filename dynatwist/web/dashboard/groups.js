@@ -3,14 +3,14 @@
 import {confirmed, field, h, row, table} from "./dom.js"
 import {counted} from "./format.js"
 import {paged, redraw} from "./listed.js"
-import {acts, button, entry, goAndSay} from "./telling.js"
+import {acts, button, entry, goAndSay, segment} from "./telling.js"
 
 export const title = "Groups"
 /** Groups of a page: some screens. */
 const PAGE_GROUPS = 100
 /** The group whose members are administrators. */
 const ADMINS = "admins"
-const at = (name) => `/admin/groups/${encodeURIComponent(name)}`
+const at = (name) => `/admin/groups/${segment(name)}`
 
 export async function show(place, page) {
   const name = page.parts[1]

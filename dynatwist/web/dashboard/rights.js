@@ -2,7 +2,7 @@
 
 import {field, h} from "./dom.js"
 import {prefixed, rulesTable} from "./rules.js"
-import {UNTOLD, form, ifTold} from "./telling.js"
+import {UNTOLD, form, ifTold, segment} from "./telling.js"
 
 export const title = "Rights"
 /** In the order in which people think of them; the last stands for three where a node tells no more. */
@@ -36,7 +36,7 @@ async function said(page, user, table, key) {
   const asked = new URLSearchParams(key ? {table, key} : {table})
   let told
   try {
-    told = await ifTold(page.call("GET", `/admin/users/${encodeURIComponent(user)}/rights?${asked}`))
+    told = await ifTold(page.call("GET", `/admin/users/${segment(user)}/rights?${asked}`))
   } catch (error) {
     if (error.status !== 404) throw error
     return [h("p", {class: "error", id: "may"}, error.message)]

@@ -2,14 +2,14 @@
 
 import {confirmed, field, h, row, table} from "./dom.js"
 import {before, everything, paged, redraw} from "./listed.js"
-import {button, entry, form, goAndSay} from "./telling.js"
+import {button, entry, form, goAndSay, segment} from "./telling.js"
 
 export const title = "Users"
 /** Users of a page: some screens. */
 const PAGE_USERS = 100
 /** As the node counts: shorter secrets are refused. */
 const LEAST_SECRET = 8
-const at = (name, rest = "") => `/admin/users/${encodeURIComponent(name)}${rest}`
+const at = (name, rest = "") => `/admin/users/${segment(name)}${rest}`
 
 /** A field for another secret. */
 function secretField(label) {
@@ -94,7 +94,7 @@ function sessions(page, name) {
 function change(page, name) {
   const secret = secretField("New secret")
   const made = entry(page, {class: "card", id: "change-secret"}, async () => {
-    await page.call("PUT", `/auth/${encodeURIComponent(name)}/secret`, {secret: secret.input.value}, {repeatable: true})
+    await page.call("PUT", `/auth/${segment(name)}/secret`, {secret: secret.input.value}, {repeatable: true})
     made.reset()
     page.say(`${name} has another secret, and is logged out everywhere.`)
   }, h("h2", {}, "Secret"), h("p", {}, "The old one is not needed. It ends with all sessions."), secret.shown,
