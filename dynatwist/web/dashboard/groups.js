@@ -89,8 +89,8 @@ async function showOne(place, page, name) {
     page.say(`${one} is in ${name}.`)
   }
 
-  const members = await held(page, name)
   place.append(h("h1", {class: "named"}, name))
+  const members = await held(page, name)
   if (members === null) {
     place.append(h("p", {}, "There is no group of this name."),
       h("a", {href: page.at(page.name, ["groups"])}, "All groups"))
