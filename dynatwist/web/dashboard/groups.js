@@ -1,7 +1,7 @@
 /** The groups of users, which rules of tables name. @module groups */
 
 import {confirmed, field, h, row, table} from "./dom.js"
-import {counted} from "./format.js"
+import {counted, within} from "./format.js"
 import {paged, redraw} from "./listed.js"
 import {acts, button, entry, goAndSay, segment} from "./telling.js"
 
@@ -62,7 +62,7 @@ async function set(page, name, members) {
 }
 
 async function showOne(place, page, name) {
-  const {box, body} = table(`Members of ${name}`, ["Member", acts()])
+  const {box, body} = table(`Members of ${within(name)}`, ["Member", acts()])
   const nobody = h("p", {class: "hint", hidden: true}, "Nobody is in this group.")
   const draw = (members) => {
     nobody.hidden = members.length > 0
@@ -73,20 +73,20 @@ async function showOne(place, page, name) {
   const member = h("input", {id: "new-member", required: true, autocomplete: "off", spellcheck: "false"})
 
   async function take(one) {
-    if (name === ADMINS && !await confirmed({title: `Take ${one} out of ${ADMINS}?`, does: "Take out",
-      text: `${one} is no administrator any more, on every node, within a second.`})) return
+    if (name === ADMINS && !await confirmed({title: `Take ${within(one)} out of ${ADMINS}?`, does: "Take out",
+      text: `${within(one)} is no administrator any more, on every node, within a second.`})) return
     draw(await set(page, name, (await held(page, name) ?? []).filter((other) => other !== one)))
-    page.say(`${one} is in ${name} no more.`)
+    page.say(`${within(one)} is in ${within(name)} no more.`)
   }
 
   async function add() {
     const one = member.value
-    if (name === ADMINS && !await confirmed({title: `Make ${one} an administrator?`, does: "Make an administrator",
-      text: `${one} may then read and change every record, and change users, rules and secrets.`})) return
+    if (name === ADMINS && !await confirmed({title: `Make ${within(one)} an administrator?`, does: "Make an administrator",
+      text: `${within(one)} may then read and change every record, and change users, rules and secrets.`})) return
     draw(await set(page, name, [...(await held(page, name) ?? []), one]))
     member.value = ""
     member.focus()
-    page.say(`${one} is in ${name}.`)
+    page.say(`${within(one)} is in ${within(name)}.`)
   }
 
   place.append(h("h1", {class: "named"}, name))
@@ -106,10 +106,10 @@ async function showOne(place, page, name) {
 }
 
 function deletion(page, name) {
-  return button(page, `Delete the group ${name}`, async () => {
-    const text = `Rules of tables that name ${name} mean nobody by that from then on. Users and records stay.`
-    if (!await confirmed({title: `Delete the group ${name}?`, text, does: "Delete"})) return
+  return button(page, `Delete the group ${within(name)}`, async () => {
+    const text = `Rules of tables that name ${within(name)} mean nobody by that from then on. Users and records stay.`
+    if (!await confirmed({title: `Delete the group ${within(name)}?`, text, does: "Delete"})) return
     await page.call("DELETE", at(name), undefined, {repeatable: true})
-    goAndSay(page, ["groups"], `The group ${name} is deleted.`)
+    goAndSay(page, ["groups"], `The group ${within(name)} is deleted.`)
   }, {id: "delete-group", class: "danger"})
 }

@@ -2,6 +2,7 @@
 
 import {confirmed, field, h} from "./dom.js"
 import {editor} from "./editor.js"
+import {within} from "./format.js"
 import {JsonError, checkJson} from "./json.js"
 import {indented} from "./layout.js"
 import {asksForLogin} from "./session.js"
@@ -51,7 +52,7 @@ async function show(box, page, table) {
     return Object.fromEntries(Object.entries(wanted).filter(isOther))
   }
   const reset = async () => {
-    const isSure = await confirmed({title: `Take back all settings of ${table}`, does: "Take back",
+    const isSure = await confirmed({title: `Take back all settings of ${within(table)}`, does: "Take back",
       text: "The table is kept as usual then: everybody reads and changes what is their own."})
     if (isSure) await attempt("The settings were taken back.", () => page.call("DELETE", path))
   }

@@ -1,7 +1,7 @@
 /** Service tokens: what programs go by instead of a user's secret. @module tokens */
 
 import {confirmed, field, h, row, shown, table} from "./dom.js"
-import {ago, moment} from "./format.js"
+import {ago, moment, within} from "./format.js"
 import {paged, redraw} from "./listed.js"
 import {acts, button, entry} from "./telling.js"
 
@@ -25,12 +25,12 @@ export async function show(place, page) {
   })
 
   async function end(one) {
-    const text = `Programs that use ${one.name} are refused on every node within a second, and their streams end. `
+    const text = `Programs that use ${within(one.name)} are refused on every node within a second, and their streams end. `
       + `Their records stay.`
-    if (!await confirmed({title: `End the token ${one.name}?`, text, does: "End the token"})) return
+    if (!await confirmed({title: `End the token ${within(one.name)}?`, text, does: "End the token"})) return
     await page.call("DELETE", `/admin/tokens/${encodeURIComponent(one.id)}`, undefined, {repeatable: true})
     await list.begin()
-    page.say(`The token ${one.name} is ended.`)
+    page.say(`The token ${within(one.name)} is ended.`)
   }
 
   place.append(h("h1", {class: "unseen"}, title), none, box, list.more, newToken(page, list.begin))
@@ -100,7 +100,7 @@ async function reveal(page, {name, token}) {
     told.textContent = await copied(token) ? "Copied." : "The browser does not allow that here; copy what is selected."
   }}, "Copy")
   const dialog = h("dialog", {"aria-labelledby": "token-of", class: "token"}, h("form", {method: "dialog"},
-    h("h2", {id: "token-of"}, `The token ${name}`),
+    h("h2", {id: "token-of"}, `The token ${within(name)}`),
     h("p", {}, "It is shown this once. Keep it as a secret; whoever has it may do what it may."), text, told,
     h("p", {class: "buttons"}, copy, h("button", {class: "main"}, "I have it"))))
   page.drafts.addDialog(dialog, () => true)
