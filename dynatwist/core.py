@@ -286,7 +286,7 @@ class Core:
                 self.registers.voting.tick,
                 self.cluster.yielding.look,
                 self.cluster.yielding.try_log,
-                self.handlers.insight.sampler.look,
+                self.handlers.insight.look,
                 *((self.backups.look,) if self.backups is not None else ()),
             ),
             each_quarter=(self.handlers.connected.look, self.cluster.times.look),

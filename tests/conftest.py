@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from dynatwist.sim.logs import forget_what_is_logged
 
+from .browser import Browser
 from .real import RealCluster, check_logs
 
 # A shell that runs the tests in the background has them ignore SIGINT, and every process that they start would inherit
@@ -35,6 +36,27 @@ def four():
     made = RealCluster.start(4)
     yield made
     check_logs(made)
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def dashboard_cluster(tmp_path_factory):
+    """Three nodes with audit logs, shared by the files of the dashboard: each leaves them as they were, and ready."""
+    made = RealCluster(tmp_path_factory.mktemp("dashboard"))
+    for number in range(3):
+        made.add("--audit-log", str(made.folder / f"audit-{number}.log"))
+    yield made
+    try:
+        check_logs(made)
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """A browser, shared by the files of the dashboard."""
+    made = Browser(tmp_path_factory.mktemp("profile"))
+    yield made
     made.close()
 
 

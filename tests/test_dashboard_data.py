@@ -10,13 +10,12 @@ import pytest
 
 from dynatwist.storage.keyfile import parse
 
-from .browser import Browser
-from .real import RealCluster, wait_until
+from .real import wait_until
 
 pytestmark = pytest.mark.processes
 
 SECRET = "a long secret"
-ESCAPE, DOWN = "\ue00c", "\ue015"
+ESCAPE, DOWN, ENTER = "\ue00c", "\ue015", "\ue007"
 HOSTILE_TABLE = "<i>\"täble'</i>/..?a=%2F#&b"
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -101,17 +100,14 @@ class Dashboard:
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    made = RealCluster.start(3)
-    yield made
-    made.close()
+def cluster(dashboard_cluster):
+    dashboard_cluster.wait_ready(60)
+    return dashboard_cluster
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    made = Browser(tmp_path_factory.mktemp("profile"))
-    yield made
-    made.close()
+def browser(chromium):
+    return chromium
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +144,10 @@ def read(cluster):
 
 def test_folders_lead_to_a_record_that_is_edited_and_flashes_when_others_write(admin, put, read):
     for key in ("readme", "book/one", "book/two", "book/old/three", "film:four"):
-        put("shelf", key, {"key": key})
+        put("library", key, {"key": key})
     admin.go("data")
-    admin.wait("[...document.querySelectorAll('.data td a')].some((one) => one.textContent === 'shelf')")
-    admin.go_to_table("shelf")
+    admin.wait("[...document.querySelectorAll('.data td a')].some((one) => one.textContent === 'library')")
+    admin.go_to_table("library")
     admin.wait_names("book/", "film:four", "readme")
     admin.open("▸ book/, folder")
     admin.wait_names("old/", "one", "two")
@@ -170,10 +166,10 @@ def test_folders_lead_to_a_record_that_is_edited_and_flashes_when_others_write(a
     admin.wait("document.querySelector('.facts').innerText.includes('Version\\n2')")
     assert "12345678901234567890" in admin.js("document.querySelector('.record textarea').value")
 
-    put("shelf", "book/one", {"by": "another"})
+    put("library", "book/one", {"by": "another"})
     admin.wait_record({"by": "another"})
     assert admin.js("document.querySelector('.facts').classList.contains('flash')")
-    put("shelf", "book/new", {})
+    put("library", "book/new", {})
     admin.wait_names("new", "old/", "one", "two")
     admin.wait("document.querySelector('.keys .flash')?.innerText === 'new'")
 
@@ -189,16 +185,16 @@ def test_folders_lead_to_a_record_that_is_edited_and_flashes_when_others_write(a
     admin.press("flat")
     admin.wait_names("book/old/three", "book/one")
     assert "sep=none" in admin.js("location.hash")
-    admin.go_to_table("shelf", sep=":")
+    admin.go_to_table("library", sep=":")
     admin.wait_names("book/new", "book/old/three", "book/one", "book/two", "film:", "readme")
 
 
 def test_who_saves_what_others_changed_meanwhile_sees_the_difference_first(admin, put, read):
-    put("shelf", "book/two", {"title": "began", "same": 1})
-    admin.go_to_table("shelf", key="book/two")
+    put("library", "book/two", {"title": "began", "same": 1})
+    admin.go_to_table("library", key="book/two")
     admin.wait_record({"title": "began", "same": 1})
     admin.edit('{\n  "title": "mine",\n  "same": 1\n}')
-    put("shelf", "book/two", {"title": "theirs", "same": 1})
+    put("library", "book/two", {"title": "theirs", "same": 1})
     admin.said("It was changed meanwhile")
     assert admin.value() == {"title": "mine", "same": 1}, "what is being edited stays"
     admin.press("Save", ".record")
@@ -208,12 +204,12 @@ def test_who_saves_what_others_changed_meanwhile_sees_the_difference_first(admin
     )
     assert {'-   "title": "began",', '+   "title": "theirs",', '+   "title": "mine",'} <= set(lines)
     admin.press("Go on editing", "dialog")
-    assert read("shelf", "book/two")["title"] == "theirs"
+    assert read("library", "book/two")["title"] == "theirs"
     admin.press("Save", ".record")
     admin.press("Overwrite", "dialog")
-    wait_until(lambda: read("shelf", "book/two")["title"] == "mine")
+    wait_until(lambda: read("library", "book/two")["title"] == "mine")
     admin.edit('{"title": "lost"}')
-    put("shelf", "book/two", {"title": "again"})
+    put("library", "book/two", {"title": "again"})
     admin.said("It was changed meanwhile")
     admin.press("Compare", ".notice")
     admin.press("Take theirs", "dialog")
@@ -244,11 +240,68 @@ def test_a_record_is_made_lives_for_a_time_and_is_deleted(admin, read):
     admin.press("Save", "dialog")
     admin.said("There is a record of that key already")
     admin.press("Cancel", "dialog")
+    admin.press("Throw my changes away", "dialog")
     admin.press("Delete", ".record")
     admin.press("Delete", "dialog")
     admin.wait_names()
     assert admin.js("document.querySelector('.record')") is None
     admin.said("There are no keys")
+
+
+def test_what_was_typed_is_not_lost_by_links_buttons_of_the_browser_or_closing(admin, put):
+    put("drafts", "one", {"n": 1})
+    admin.go("live")
+    admin.go_to_table("drafts", key="one")
+    admin.wait_record({"n": 1})
+    here = admin.js("location.hash")
+    closes = "dispatchEvent(new Event('beforeunload', {cancelable: true}))"
+    assert admin.js(closes), "nothing was typed yet"
+    admin.edit('{"n": 2}')
+    assert not admin.js(closes), "the browser asks"
+    leaving = (
+        lambda: admin.browser.script("history.back()"),
+        lambda: admin.browser.script("location.hash = '#/overview'"),
+        lambda: admin.browser.click("#logout"),
+        lambda: admin.browser.type("#nav a[href='#/live']", ENTER),
+    )
+    for leave in leaving:
+        leave()
+        admin.said("Not saved yet")
+        admin.browser.press(ESCAPE)
+        admin.wait(f"!document.querySelector('dialog') && location.hash === {json.dumps(here)}")
+        assert admin.value() == {"n": 2}
+    admin.edit('{"n": 1}')
+    admin.browser.script("history.back()")
+    admin.wait("location.hash.startsWith('#/live') && document.querySelector('.view.live')")
+    admin.browser.script("history.forward()")
+    admin.wait_record({"n": 1})
+    admin.edit('{"n": 2}')
+    admin.browser.script("history.back()")
+    admin.press("Throw my changes away", "dialog")
+    admin.wait("location.hash.startsWith('#/live') && document.querySelector('.view.live')")
+    assert admin.js(closes)
+
+
+def test_what_is_typed_for_a_new_record_or_as_settings_is_asked_for_too(admin):
+    admin.go_to_table("drafts")
+    admin.press("New record")
+    admin.edit('{"n": 3}', "dialog")
+    for _ in range(2):  # a browser obeys the second Escape in a row, unless the key itself is taken
+        admin.browser.press(ESCAPE)
+        admin.said("Not saved yet")
+        admin.browser.press(ESCAPE)
+        admin.wait("document.querySelectorAll('dialog').length === 1")
+    assert admin.js("document.querySelector('dialog textarea').value") == '{"n": 3}'
+    admin.browser.press(ESCAPE)
+    admin.press("Throw my changes away", "dialog")
+    admin.wait("!document.querySelector('dialog')")
+    admin.browser.click(".settings summary")
+    admin.wait("document.querySelector('.settings textarea')?.value.includes('owner')")
+    admin.edit("[", ".settings")
+    admin.browser.script("location.hash = '#/live'")
+    admin.said("Not saved yet")
+    admin.press("Throw my changes away", "dialog")
+    admin.wait("document.querySelector('.view.live')")
 
 
 @pytest.mark.parametrize("key", HOSTILE, ids=range(len(HOSTILE)))
@@ -379,6 +432,8 @@ def test_the_page_goes_on_when_its_own_node_is_killed(admin, put, cluster):
     admin.press("Save", ".record")
     admin.wait("document.querySelector('.facts').innerText.includes('Version\\n3')")
     assert admin.js("document.querySelector('#trouble').hidden")
+    cluster.nodes[2].start()
+    cluster.wait_ready(60)
 
 
 def test_a_user_sees_what_is_theirs_and_errors_in_place(browser, cluster, put):
@@ -402,6 +457,19 @@ def test_a_user_sees_what_is_theirs_and_errors_in_place(browser, cluster, put):
     assert one.put("mixed", "bobs", {"n": 4}, bob).status == 201
     page.wait("document.querySelector('.live tbody').innerText.includes('bobs')")
     assert "alices" not in browser.text(".live tbody")
+    page.browser.script("location.reload()")  # a page that has forgotten the secret by that
+    page.go_to_table("mixed", key="bobs")
+    page.wait_record({"n": 4})
+    page.edit('{"n": 5}')
+    assert one.request("POST", "/auth/bob/logout", None, bob).status == 200
+    page.press("Save", ".record")
+    page.said("Log in again")
+    assert page.value() == {"n": 5}
+    browser.type("#password", SECRET)
+    browser.click("#login button")
+    page.wait("!document.querySelector('dialog')")
+    page.press("Save", ".record")
+    page.wait("document.querySelector('#said').innerText === 'Saved.'")
     page.go("data", "_users")
     page.wait("document.querySelector('#trouble').innerText.includes('system')")
     page.go("data")

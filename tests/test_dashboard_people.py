@@ -10,7 +10,6 @@ import pytest
 
 from dynatwist.storage.keyfile import parse
 
-from .browser import Browser
 from .real import wait_until
 from .test_conflicts import contested
 from .test_rotation import Traffic
@@ -18,15 +17,18 @@ from .test_rotation import Traffic
 pytestmark = pytest.mark.processes
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 SECRET = "a long secret"
+ESCAPE = "\ue00c"
 
 
 class Page:
     """The dashboard as somebody uses it."""
 
-    def __init__(self, cluster, profile):
-        self.cluster = cluster
-        self.browser = Browser(profile)
-        self.browser.open(f"http://{cluster.nodes[0].address}/admin")
+    def __init__(self, cluster, browser):
+        self.cluster, self.browser = cluster, browser
+        browser.open(f"http://{cluster.nodes[0].address}/admin")
+        browser.script("sessionStorage.clear()")
+        browser.open(f"http://{cluster.nodes[0].address}/admin?anew")  # a page that nobody is logged in to
+        browser.complaints()  # of what was before
 
     def log_in(self, name="admin", secret=None):
         browser = self.browser
@@ -87,11 +89,16 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def page(cluster, tmp_path_factory):
-    made = Page(cluster, tmp_path_factory.mktemp("profile"))
+def cluster(dashboard_cluster):
+    dashboard_cluster.wait_ready(60)
+    return dashboard_cluster
+
+
+@pytest.fixture(scope="module")
+def page(cluster, chromium):
+    made = Page(cluster, chromium)
     made.log_in()
-    yield made
-    made.browser.close()
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +164,35 @@ class TestPeople:
         assert cluster.nodes[0].request("PUT", "/admin/tables/wiki", {"access": rules}, admin).status == 200
         page.go("people", "rights", user="bob", table="wiki")
         page.until_shown("every user", "the group editors/<b>", "nobody")
-        assert "?" not in page.browser.text("#may")
+        assert page.browser.text("#may") == (
+            "In wiki bob may read every record, create new records and update records that bob owns, but not delete."
+        )
+        page.until_shown("bob is in the groups editors/<b>.", "Why", "group:editors/<b>")
+        page.browser.type("[name=key]", "some/page")
+        page.press("What may they do?")
+        page.until_shown("Under the key some/page of wiki bob may read every record")
+        page.go("people", "rights", user="alice", table="wiki")
+        page.until_shown("In wiki alice may read every record", "but not create or delete")
+        page.go("people", "rights", user="nobody", table="wiki")
+        page.until_shown("there is no user 'nobody'")
+        page.go("people", "rights", user="bob", table="<i>")
+        page.until_shown("In <i> bob may read records that bob owns, create new records")
+
+    def test_the_end_of_the_audit_log_is_shown_as_it_grows(self, cluster, page, people):
+        node = cluster.nodes[0]
+        page.go("people", "audit")
+        page.until_shown(f"lines of {node.address}")
+        page.browser.type("input[type=search]", "wrong_secret")
+        page.until_rows(0)
+        assert node.request("POST", "/auth/bob", {"secret": "not this one"}).status == 401
+        page.until_rows(1)
+        assert "somebody unknown\taccounts.enter\tbob\twrong_secret\t127.0.0.1" in page.rows[0]
+        page.press("Pause")
+        assert node.request("POST", "/auth/bob", {"secret": "not this one"}).status == 401
+        page.until_shown("Paused: new lines wait.")
+        page.press("Pause")
+        page.until_rows(2)
+        assert page.browser.script("return location.hash") == "#/people/audit?only=wrong_secret"
 
     def test_a_token_is_shown_once_works_and_ends(self, cluster, page):
         page.go("people", "tokens")
@@ -177,6 +212,65 @@ class TestPeople:
         page.confirm("refused on every node")
         page.until_shown("There are no service tokens.")
         assert node.put("devices", "two", {"n": 1}, token).status == 401
+
+
+FORMS = {
+    "#new-user": ("people", "users"),
+    "#change-secret input": ("people", "users", "bob"),
+    "#new-group": ("people", "groups"),
+    "#new-member": ("people", "groups", "editors/<b>"),
+    "#create-token [name=table]": ("people", "tokens"),
+}
+
+
+def test_no_form_is_left_with_what_was_typed_without_a_question(page, people):
+    for field, place in FORMS.items():
+        page.go(*place)
+        page.until(f"document.querySelector({json.dumps(field)})")
+        here = page.browser.script("return location.hash")
+        page.browser.type(field, "something")
+        page.browser.script("history.back()")
+        page.until_shown("Not saved yet", where="dialog")
+        page.browser.press(ESCAPE)
+        page.until(f"!document.querySelector('dialog') && location.hash === {json.dumps(here)}")
+        assert page.browser.script(f"return document.querySelector({json.dumps(field)}).value") == "something"
+        page.go("live")
+        page.confirm("What you have typed here is not saved")
+        page.until("document.querySelector('.view.live')")
+
+
+VIEWS = {
+    "overview": ".plot",
+    "members": ".strip",
+    "data": "table",
+    "live": "#live-table",
+    "people": "#new-user",
+    "conflicts": "#count",
+    "locks": "#of-table",
+    "secrets": ".steps button",
+}
+
+
+def test_a_member_of_the_group_admins_is_an_administrator_as_long_as_that_is_so(cluster, page, people):
+    admin = cluster.admin_token()
+    group = lambda *names: cluster.nodes[0].request("PUT", "/admin/groups/admins", {"members": names}, admin)  # noqa: E731
+    page.log_out()
+    page.log_in("bob", SECRET)
+    assert page.browser.text("nav").split() == ["Data", "Live", "Conflicts"]
+    page.go("members")
+    page.until_shown("This is for administrators, and bob is none")
+    assert group("bob").status == 200
+    page.go("overview")
+    for name, part in VIEWS.items():
+        page.until("document.querySelectorAll('#nav a').length === 8", "all views for bob")
+        page.go(name)
+        page.until(f"document.querySelector('.view.{name} {part}')", f"{name} for bob")
+    page.until("document.querySelector('#rotation').innerText.includes('accept no other')")
+    assert page.browser.script("return document.querySelector('#trouble').hidden")
+    assert group().status == 200
+    page.until_shown("This is for administrators, and bob is none")
+    page.log_out()
+    page.log_in()
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +315,7 @@ class TestConflicts:
         for name, rows in (("bob", 0), ("alice", 5)):
             page.log_out()
             page.log_in(name, SECRET)
-            page.go("conflicts")
+            page.go("conflicts", table="fought")
             page.until_shown("values of yours that lost", "There are no conflicts" if not rows else "k4")
             page.until_rows(rows)
         assert page.browser.text("nav").split() == [
@@ -278,6 +372,7 @@ class TestSecrets:
         ((former,),) = {tuple(names) for names in self.names(cluster, admin)}
         page.go("secrets")
         page.until_shown(f"All members use {former}, and accept no other secret.")
+        assert all(f"{former}\tsince before" in row for row in page.rows[:3])
         page.press("Install a new secret")
         page.until_shown("Next they use it")
         (accepted,) = {tuple(names) for names in self.names(cluster, admin)}
@@ -295,6 +390,9 @@ class TestSecrets:
 
         page.press("Use it")
         page.until_shown(f"All members use {latter}. {former} is still accepted")
+        wait_until(
+            lambda: all(f"{latter}\tsince" in row and "before" not in row for row in page.rows[:3]), what="a date"
+        )
         page.press("Retire all others")
         page.confirm("The administrator has to log in again")
         page.log_in()
@@ -304,6 +402,17 @@ class TestSecrets:
         assert traffic.count > 50
         assert {tuple(names) for names in self.names(cluster, cluster.admin_token())} == {(latter,)}
         assert one.active_count() == 3
+
+    def test_since_when_it_is_used_is_known_when_the_next_one_comes(self, cluster):
+        admin = cluster.admin_token()
+
+        def since():
+            members = cluster.nodes[0].request("GET", "/admin/overview", None, admin).json["members"]
+            return {one["secret_since_ms"] for one in members}
+
+        (agreed,) = since()
+        assert cluster.nodes[1].request("POST", "/admin/keys/install", {}, admin).status == 200
+        assert all(abs(seen - agreed) < 5000 for seen in since())
 
     def test_a_node_has_its_own_storage_secret(self, cluster, page):
         before = cluster.nodes[1].request("GET", "/admin/storage-key", None, cluster.admin_token()).json["uses"]
@@ -319,5 +428,5 @@ class TestSecrets:
 
 def test_no_script_came_of_names_and_values_and_nothing_was_refused_but_what_was_meant_to_be(page):
     assert page.browser.script("return document.title") == "Secrets – DynaTwist"
-    meant = ("401", "404", "412", "ERR_CONNECTION", "favicon")
+    meant = ("401", "403", "404", "412", "ERR_CONNECTION", "favicon")
     assert [one for one in page.browser.complaints() if not any(word in one["message"] for word in meant)] == []

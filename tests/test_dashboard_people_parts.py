@@ -29,6 +29,12 @@ def test_a_list_begins_right_before_a_prefix():
     assert evaluated("listed.js", "before", [""]) == [""]
 
 
+def test_a_name_does_not_turn_the_rest_of_a_sentence_around():
+    hostile = ["\u202eelbat", "\u2069\u202ex", "\u05e9\u05dc", "<b>"]
+    shown = evaluated("format.js", "within", *([name] for name in hostile))
+    assert shown == ["\u2068\ufffdelbat\u2069", "\u2068\ufffd\ufffdx\u2069", "\u2068\u05e9\u05dc\u2069", "<b>"]
+
+
 def test_values_are_compared_member_by_member():
     one = {"same": 1, "in": {"a": [1], "b": None}, "gone": {"x": 1}, "__proto": {}}
     other = {"same": 1, "in": {"a": [1, 2], "b": None}, "kind": "new", "__proto": {}}

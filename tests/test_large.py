@@ -24,7 +24,7 @@ from dynatwist.net.framing import FrameReader, FrameSizes, encode, encode_all
 from dynatwist.net.messages import BucketEntries, EntriesAre, Fetch, Fetched, Pull, Pulled, Refused, Unable
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code
-from dynatwist.requests.listing import Listing
+from dynatwist.requests.listing import MOST_SEEN, Listing
 from dynatwist.sim.effort import Effort
 from dynatwist.storage.requests import ENTRY_BYTES, Requests
 from tests.test_findings import ask, settled
@@ -188,6 +188,25 @@ class TestAHundredThousandRecords:
         assert over == [None]
         assert found == [f"k{number:06}" for number in range(100_000)]
         assert looks < 1000
+        assert longest_s < 0.1
+
+    def test_keys_that_were_deleted_are_passed_many_at_a_time(self, crowded):
+        world, node = crowded
+        listing: Listing = node.core.handlers.context.listing
+        pages, over = [], []
+        for number in range(20_000):
+            node.core.store.write(("gone", f"k{number:06}"), Draft(b"{}" if number == 15_000 else None, "alice"))
+
+        async def walk():
+            after = ""
+            while after is not None:
+                pages.append(await listing.names("gone", "", after, Level.QUORUM, 8))
+                after = pages[-1].next_after
+
+        node.process.run(lambda: ensureDeferred(walk()).addBoth(over.append))
+        _, longest_s = longest_turn(world, node, lambda: bool(over))
+        assert [name for page in pages for name, _ in page.names] == ["k015000"]
+        assert len(pages) == 20_000 // MOST_SEEN + 1
         assert longest_s < 0.1
 
     def test_a_peer_gets_all_of_a_partition_page_by_page(self, crowded):

@@ -5,12 +5,18 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import ensureDeferred
 
 from dynatwist.model.dots import Dot
+from dynatwist.model.record import Draft
 from dynatwist.model.records import Brief
 from dynatwist.model.registry import Member, Registry
+from dynatwist.net.arrival import Arrival
+from dynatwist.net.messages import Scan as ScanMessage
 from dynatwist.replication.listing import UNKNOWN_BYTES, Entry, Gathering, Part, Scan, fitting, is_covered, put_together
 from dynatwist.replication.quorum import Level
+from dynatwist.replication.request import Code
+from tests.test_findings import ask, settled
 
 NODES = (b"a", b"b", b"c", b"d")
 NAMES = [f"k{number}" for number in range(9)]
@@ -163,3 +169,43 @@ class TestCoverage:
         gathering.hear(b"b", None)
         assert gathering.is_over
         assert gathering.scans == {}
+
+
+@pytest.fixture(scope="module")
+def three():
+    """A world, and two of its three nodes; they hold `kept` and `old`, and `gone` as a tombstone."""
+    world, cluster = settled()
+    a, b, _ = cluster.nodes
+    for name in ("gone", "kept", "old"):
+        assert ask(world, a, "put", ("t", name), level="all").code is Code.OK
+    assert ask(world, a, "delete", ("t", "gone"), level="all").code is Code.OK
+    return world, a, b
+
+
+class TestTombstones:
+    """Members leave them out, which says no less: whoever holds a value names the key."""
+
+    def names(self, world, node, level):
+        found = []
+        listing = node.core.handlers.context.listing
+        node.process.run(lambda: ensureDeferred(listing.names("t", "", "", level)).addBoth(found.append))
+        assert world.run_until(lambda: bool(found), 5, step_s=0.001)
+        return [name for name, _ in found[0].names]
+
+    def test_where_owners_differ_a_read_decides(self, three):
+        world, a, b = three
+        assert self.names(world, a, Level.ALL) == ["kept", "old"]
+        b.core.store.write(("t", "old"), Draft(None, "alice"))
+        b.core.store.write(("t", "new"), Draft(b"{}", "alice"))
+        for node in (a, b):
+            assert self.names(world, node, Level.ALL) == ["kept", "new"]
+
+    def test_whoever_has_to_hear_of_them_is_told_all(self, three):
+        world, a, _ = three
+        told = []
+        for asked in (ScanMessage(0, "t", "", "", 9), ScanMessage(0, "t", "", "", 9, is_live=True)):
+            a.process.run(a.core.handlers.context.listing.answer, Arrival(a.node_id), asked, told.append)
+        assert world.run_until(lambda: len(told) == 2, 5)
+        whole, live = ([name for name, _ in one.entries] for one in told)
+        assert whole == ["gone", "kept", "new", "old"]
+        assert live == ["kept", "new"]

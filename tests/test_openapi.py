@@ -211,7 +211,7 @@ class TestAgainstANode:
             assert ask(name)[0] == 200, name
         for name in ("admin.members", "admin.save", "keys.show", "keys.install", "conflicts.list", "accounts.ticket"):
             assert ask(name)[0] == 200, name
-        for name in ("insight.overview", "insight.history", "audit.show"):
+        for name in ("accounts.show", "insight.overview", "insight.history", "audit.show"):
             assert ask(name)[0] == 200, name
         assert ask("admin.forget")[1]["code"] == "no_such_member"
         assert ask("admin.forget", member=caller.node.address)[1]["code"] == "last_member"

@@ -11,7 +11,7 @@ from .limits import check_user, parse_object, string_of
 from .openapi.codes import AGREEING
 from .openapi.described import Described, Who
 from .request import Answer, Request, json_answer
-from .shapes.accounts import Done, Entered, Entering, NewSecretOf, OldSecret, Password, Ticket
+from .shapes.accounts import Account, Done, Entered, Entering, NewSecretOf, OldSecret, Password, Ticket
 from .source import source_of
 
 OLD_SECRET = OldSecret.__struct_fields__
@@ -55,6 +55,24 @@ class AccountRoutes:
             min_chars=MIN_SECRET_CHARS,
         )
         return json_answer(201 if created else 200, Entered(status="created" if created else "ok", token=token))
+
+    @Described(who=Who.USER, gives={200: Account}, refuses=("forbidden", "no_such_user"))
+    def show(self, request: Request, user: str) -> Answer:
+        """Show which groups a user is in, and whether that makes the user an administrator.
+
+        For the user, and for administrators.
+        """
+        context = self._context
+        check_user(user)
+        context.require_ready()
+        caller = context.identify(request)
+        if caller.name != user and not context.rights.is_admin(caller):
+            raise ApiError(403, "forbidden", "this is another user's account")
+        shown = context.users.named(user)
+        if shown is None:
+            raise ApiError(404, "no_such_user", f"there is no user {user!r}")
+        groups = sorted(context.groups.of(shown))
+        return json_answer(200, Account(name=user, groups=groups, is_admin=context.rights.is_admin(shown)))
 
     @Described(
         who=Who.ACCOUNT,

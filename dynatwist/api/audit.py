@@ -16,7 +16,7 @@ NOTED = frozenset(("accounts", "admin", "backup", "groups", "keys", "restore", "
 """Parts of which every request is noted that was carried out."""
 QUIET = frozenset(
     (
-        "accounts.ticket", "admin.tables", "admin.keys", "admin.users", "admin.members", "keys.show",
+        "accounts.show", "accounts.ticket", "admin.tables", "admin.keys", "admin.users", "admin.members", "keys.show",
         "keys.storage", "groups.list",
         "groups.show", "services.list", "tables.show", "backup.tables",
     )

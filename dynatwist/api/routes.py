@@ -12,6 +12,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/stats", "status.stats"),
     ("GET", "/metrics", "status.metrics"),
     ("POST", "/auth/ticket", "accounts.ticket"),
+    ("GET", "/auth/<a>", "accounts.show"),
     ("POST", "/auth/<a>", "accounts.enter"),
     ("DELETE", "/auth/<a>", "accounts.delete"),
     ("PUT", "/auth/<a>/secret", "accounts.change_secret"),

@@ -38,7 +38,7 @@ class Condition(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     :ivar memory_bytes: of the process (RSS); 0 where the system does not tell.
     :ivar memory_limit_bytes: for records, which are a part of that (``--max-memory``).
     :ivar secrets: names of the cluster's secrets that it accepts, the one in use first.
-    :ivar secret_since_ms: when the members agreed to use that; 0 where they never changed it.
+    :ivar secret_since_ms: since when it uses that; 0 where it did already when it started.
     :ivar started_ms: when the process started, by its wall clock.
     :ivar findings: what it has found damaged.
     :ivar alarms: names of `dynatwist.health.alarms`.

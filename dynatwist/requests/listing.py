@@ -19,7 +19,7 @@ from dynatwist.feed.collected import Collected, Gone
 from dynatwist.model.dots import Dot, WireDots
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Brief, brief_of
-from dynatwist.model.ring import partition_of
+from dynatwist.model.ring import ALL_PARTITIONS, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Scan as ScanMessage
 from dynatwist.net.messages import Scanned
@@ -39,6 +39,8 @@ SCAN_BYTES = 256 << 10
 """How much goes into one answer to a scan, about."""
 ENTRY_BYTES = 100
 """A name's share of an answer besides its characters: quotes, numbers and braces, roughly."""
+MOST_SEEN = 2048
+"""Keys that are looked at for one answer to a scan, with tombstones that are left out: some milliseconds of work."""
 SCAN_TIMEOUT_S = 1.0
 """For one owner to scan a slice: half of what a client waits for, so that another owner can be asked."""
 FETCH_TIMEOUT_S = 0.25
@@ -98,6 +100,14 @@ def _scan_of(reply: Reply, wanted: _Stretch) -> Scan | None:
     briefs: Sequence[Brief | None] = reply.briefs or [None] * len(reply.entries)
     scan = Scan([(name, dot, brief) for (name, dot), brief in zip(reply.entries, briefs, strict=True)], reply.more)
     return scan if scan.is_sound(wanted.prefix, wanted.after) else None
+
+
+def _live_of(scans: Iterable[Scan]) -> set[str]:
+    """The keys that somebody holds a value of, or of which it is not known: all others are gone, whoever says so.
+
+    Members name tombstones or not, as they please; whoever holds a value has named the key.
+    """
+    return {name for scan in scans for name, _, brief in scan.entries if brief is None or not brief.is_deleted}
 
 
 class Listing:
@@ -165,9 +175,6 @@ class Listing:
     async def _scan(self, wanted: _Stretch, over_ms: int) -> Part:
         """What the owners hold, told that so much time is over."""
         cluster = self._cluster
-        turn: Deferred[None] = Deferred()
-        cluster.runtime.later(lambda: turn.callback(None))
-        await turn  # a page a turn, even where nobody else is asked
         version = -1
         scans: dict[bytes, Scan] = {}
         while version != cluster.version:  # parts that were scanned by one registry do not add up by another
@@ -176,8 +183,9 @@ class Listing:
         if not wanted.is_partial and not self._is_covered(scans, wanted.level):
             raise ListingUnavailable
         part = put_together(scans, wanted.limit, lambda name: self._counted(partition_of(wanted.table, name), scans))
-        now_ms = cluster.times.lapse_ms()
-        return Part([entry.doubted(over_ms, now_ms) for entry in part.entries], part.horizon)
+        now_ms, live = cluster.times.lapse_ms(), _live_of(scans.values())
+        entries = [entry.doubted(over_ms, now_ms) for entry in part.entries if entry.name in live]
+        return Part(entries, part.horizon)
 
     def _counted(self, partition: int, answered: Collection[bytes]) -> list[bytes]:
         """The whole owners of a partition that answered."""
@@ -199,8 +207,7 @@ class Listing:
             if not done.called and gathering.is_over:
                 done.callback(None)
 
-        message = ScanMessage(cluster.version, wanted.table, wanted.prefix, wanted.after, wanted.limit)
-        self.answer(Arrival(me), message, lambda reply: heard(me, reply))
+        message = ScanMessage(cluster.version, wanted.table, wanted.prefix, wanted.after, wanted.limit, is_live=True)
         for node in sorted(others):
             cluster.links.ask(
                 node,
@@ -209,6 +216,8 @@ class Listing:
                 lambda node=node: heard(node, NoAnswer.UNSENT),  # type: ignore[misc]
                 SCAN_TIMEOUT_S,
             )
+        # A page a turn, even where nobody else is asked; the others, who are asked by its end, scan at the same time.
+        cluster.runtime.later(lambda: self.answer(Arrival(me), message, lambda reply: heard(me, reply)))
         await done
         return gathering.scans
 
@@ -264,17 +273,21 @@ class Listing:
         return fetched
 
     def answer(self, arrival: Arrival, message: ScanMessage, respond: Respond) -> None:
-        """What this node holds of a stretch of a table, once all of that is durable."""
+        """What this node holds of a stretch of a table, once all of that is durable.
+
+        Where tombstones may be left out, the last of many is named all the same: it says how far this node has come.
+        """
         cluster = self._cluster
         store = cluster.store
         entries: list[tuple[str, Dot]] = []
         briefs: list[Brief] = []
         room = self.scan_bytes
+        owned = [cluster.ownership.owns(partition) for partition in range(ALL_PARTITIONS)]
         more = False
-        for name in store.keys(message.table, message.prefix, message.after):
+        for seen, name in enumerate(store.keys(message.table, message.prefix, message.after), 1):
             key = message.table, name
             partition = partition_of(*key)
-            if not cluster.ownership.owns(partition):
+            if not owned[partition]:
                 continue
             if len(entries) >= message.limit or (entries and room < 0):
                 more = True
@@ -282,9 +295,14 @@ class Listing:
             packed = store.replicas[partition].records.packed(key)
             assert packed is not None
             dot, brief = brief_of(packed)
+            if message.is_live and brief.is_deleted and seen < MOST_SEEN:
+                continue
             entries.append((name, dot))
             briefs.append(brief)
             room -= len(name) + len(brief.owner) + ENTRY_BYTES
+            if message.is_live and seen >= MOST_SEEN:
+                more = True  # perhaps
+                break
         collected = list(self._gone_lately(message.collected_of)) if message.collected_of is not None else None
         answer = Scanned(entries, more, briefs, collected)
         store.readable.when_all(lambda: respond(answer))

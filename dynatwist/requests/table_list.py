@@ -9,8 +9,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
+from dynatwist.calls import all_of
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
 from dynatwist.model.flaws import MAX_TABLE_CHARS
@@ -88,7 +89,7 @@ class TableList:
         """What members hold, by node; those that have not answered, or not soundly, are left out."""
         cluster = self._cluster
         asked = [node for node in members if cluster.peers.has_table_lists(node)]
-        replies = await gatherResults([self._ask(node, message) for node in asked])
+        replies = await all_of([self._ask(node, message) for node in asked])
         told = {cluster.me.node_id: self._held(message)}
         for node, reply in zip(asked, replies, strict=True):
             if isinstance(reply, TablesAre) and is_sound(reply, message):

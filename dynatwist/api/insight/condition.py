@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from dynatwist.agreement.rotation import TURN
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.health.alarms import ringing
 from dynatwist.health.condition import MOST_CHARS, MOST_TEXTS, Condition, Held, ranges
-from dynatwist.storage.store import Store
 
 from ..context import VERSION, Context
 from ..figured import figures_of
 
 
-class _Step(msgspec.Struct):
-    """The last step of a rotation, and the secret that it was about."""
-
-    step: str
-    name: str
-
-
-def condition_of(context: Context, started_ms: int, hints_before: float) -> Condition:
+def condition_of(context: Context, started_ms: int, hints_before: float, secret_since_ms: int) -> Condition:
     """See the module.
 
     :param started_ms: when the process started, by the wall clock.
     :param hints_before: a minute ago; not a number where that is not known.
+    :param secret_since_ms: see `InUse`.
     """
     cluster, store, names = context.cluster, context.cluster.store, context.secrets()
     figures = {name: float(one) for name, one in figures_of(context).items() if isinstance(one, int | float)}
@@ -39,7 +29,7 @@ def condition_of(context: Context, started_ms: int, hints_before: float) -> Cond
         memory_limit_bytes=context.limits.store_bytes,
         disk_free_bytes=context.room.free_bytes,
         secrets=list(names),
-        secret_since_ms=_since_ms(store, names[0]),
+        secret_since_ms=secret_since_ms,
         started_ms=started_ms,
         held=held_by(cluster),
         findings=[text[:MOST_CHARS] for text in context.findings[:MOST_TEXTS]],
@@ -65,12 +55,3 @@ def held_by(cluster: Cluster) -> Held:
         else:
             damaged.append(number)
     return Held(*map(ranges, (whole, filling, damaged, moving)))
-
-
-def _since_ms(store: Store, name: str) -> int:
-    """When the members agreed to use a secret; 0 where they never did."""
-    record = store.held(TURN)
-    if record is None or record.value is None:
-        return 0
-    said = msgspec.json.decode(record.value, type=_Step)
-    return record.stamp.ms if said.name == name and said.step != "install" else 0

@@ -18,6 +18,7 @@ from ..request import Answer, Request, json_answer
 from ..shapes.insight import History, NodeHistory, Overview
 from .cluster import Looked, by_address
 from .condition import condition_of
+from .in_use import InUse
 from .sampler import Sampler
 
 SPAN = Parameter(
@@ -41,12 +42,19 @@ class InsightRoutes:
         self._context = context
         self._started_ms = context.cluster.runtime.wall_ms()
         self.sampler = Sampler(context)
+        self._secret = InUse(context)
         self.everybody = everybody = Everybody(context.cluster)
         everybody.on_ask(AskCondition, lambda message: ConditionIs(self._condition()))
         everybody.on_ask(AskHistory, lambda message: HistoryIs(self.sampler.history.view(message.span, message.tick)))
 
     def _condition(self) -> Condition:
-        return condition_of(self._context, self._started_ms, self.sampler.a_minute_ago("hints"))
+        hints_before = self.sampler.a_minute_ago("hints")
+        return condition_of(self._context, self._started_ms, hints_before, self._secret.since_ms())
+
+    def look(self) -> None:
+        """A second has passed, or about that."""
+        self.sampler.look()
+        self._secret.look()
 
     @Described(who=Who.ADMIN, gives={200: Overview})
     async def overview(self, request: Request) -> Answer:

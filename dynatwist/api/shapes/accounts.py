@@ -67,6 +67,18 @@ class Entered(TypedDict):
     token: str
 
 
+class Account(TypedDict):
+    """A user.
+
+    :ivar groups: those that the user is in.
+    :ivar is_admin: whether the user is an administrator, as a member of ``admins``.
+    """
+
+    name: str
+    groups: list[str]
+    is_admin: bool
+
+
 class Ticket(TypedDict):
     """A ticket for one subscription or websocket, at any node.
 

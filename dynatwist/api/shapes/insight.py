@@ -33,7 +33,8 @@ class MemberShown(TypedDict):
     :ivar bytes: of records held, by account; `memory_limit_bytes` is the bound of these.
     :ivar memory_bytes: of the process (RSS).
     :ivar secret: name of the cluster's secret in use.
-    :ivar secret_since_ms: when members agreed to use it; `null` where it is the first one.
+    :ivar secret_since_ms: when members agreed to use it, or the node has seen that; `null` where it was in use when
+        the node started, and no more is known.
     :ivar findings: what it has found damaged.
     :ivar alarms: which alerts of Prometheus it would give now, with what they mean.
     :ivar error: why it has not told of itself.

@@ -119,6 +119,7 @@ class Scan(Message, frozen=True, tag=14):
     """Entries of a table, in order of keys, from the partitions that the answerer owns. Reply `Scanned`.
 
     :ivar collected_of: of which partitions it is to be said which tombstones went lately; ``None`` of none.
+    :ivar is_live: whether tombstones may be left out, but for one at the end. Older releases name all of them.
     """
 
     registry: int
@@ -127,10 +128,11 @@ class Scan(Message, frozen=True, tag=14):
     after: str
     limit: int
     collected_of: list[PartitionNumber] | None = None
+    is_live: bool = False
 
 
 class Scanned(Message, frozen=True, tag=15):
-    """Reply: (key, dot) in order, tombstones included; `more` when the limit cut it short.
+    """Reply: (key, dot) in order, tombstones included unless they may be left out; `more` when the limit cut it short.
 
     :ivar briefs: what can be said of each record; none, from older releases.
     :ivar collected: of partitions of which tombstones went, as `dynatwist.feed.collected` has it: (partition, its

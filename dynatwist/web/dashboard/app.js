@@ -7,15 +7,20 @@
  *     export async function show(place, page)
  *
  * `place` is the element to fill, `page` a `Page`. A view ends when another one is shown: `page.signal` is aborted then.
+ * What somebody types there and would miss, a view names to `page.drafts`: the page asks before that is lost. When a token
+ * counts no more, such a view stays, and hears of `entered` at the window once somebody has logged in again.
  *
  * @module app
  */
 
 import * as conflicts from "./conflicts.js"
 import * as data from "./data.js"
-import {field, h} from "./dom.js"
+import {h, holds, shown} from "./dom.js"
+import {Drafts} from "./drafts.js"
+import * as entries from "./entries.js"
 import * as live from "./live.js"
 import * as locks from "./locks.js"
+import {loginForm} from "./login.js"
 import * as members from "./members.js"
 import * as overview from "./overview.js"
 import * as people from "./people.js"
@@ -24,11 +29,14 @@ import {ADMIN, Session, asksForLogin} from "./session.js"
 
 /** In the order of the navigation. */
 const VIEWS = {overview, members, data, live, people, conflicts, locks, secrets}
-/** What users may see who are no administrators: their rights decide what is in it. */
+/** What users may see who are no administrators: the rules of the tables decide what is in it. */
 const FOR_ALL = ["data", "live", "conflicts"]
 const $ = (id) => document.getElementById(id)
 const session = new Session()
+const drafts = new Drafts()
 let ends = new AbortController()
+/** Whether somebody is asked something that decides where the page goes. */
+let isAsking = false
 
 /** What a view is given: where it is, whom to ask, and how to speak to people. */
 class Page {
@@ -43,6 +51,8 @@ class Page {
   }
 
   get kv() { return session.kv }
+  /** What was typed in the view and is not saved. */
+  get drafts() { return drafts }
   get isAdmin() { return session.isAdmin }
   get user() { return session.name }
 
@@ -65,9 +75,7 @@ class Page {
   go(name, parts = [], query = {}) { location.hash = urlOf(name, parts, query) }
 
   /** The same place with other parameters, without beginning anew. */
-  note(query) {
-    history.replaceState(null, "", urlOf(this.name, this.parts, query))
-  }
+  note(query) { entries.replace(urlOf(this.name, this.parts, query)) }
 
   /** Say in a line what was done. */
   say(text) { $("said").textContent = text }
@@ -76,12 +84,13 @@ class Page {
   async guarded(work) {
     try {
       await work()
-      trouble("")
+      if (!this.signal.aborted) trouble("") // or it would be that of the view which is shown by now
       return true
     } catch (error) {
       if (this.signal.aborted) return false
-      if (asksForLogin(error)) logIn(error.message)
+      if (asksForLogin(error)) logInAgain(error.message)
       else trouble(error.message)
+      if (error.code === "admin_only") lookAgain(this)
       return false
     } finally {
       showNode()
@@ -91,7 +100,7 @@ class Page {
   /** Do something now and then again and again, with so long in between, until the view ends. */
   async every(pause_ms, work) {
     while (!this.signal.aborted) {
-      if (!document.hidden) await this.guarded(work)
+      if (!document.hidden && !isAsking) await this.guarded(work)
       await new Promise((resolve) => {
         const timer = setTimeout(resolve, pause_ms)
         this.signal.addEventListener("abort", () => { clearTimeout(timer); resolve() }, {once: true})
@@ -142,54 +151,111 @@ function showNavigation(current) {
   $("top").hidden = false
 }
 
+const isForAll = (name) => FOR_ALL.includes(name)
+
 async function show() {
   ends.abort()
   ends = new AbortController()
   for (const dialog of document.querySelectorAll("dialog")) dialog.close() // of the view that ends
+  drafts.clear()
+  entries.arrive()
   trouble("")
   $("said").textContent = ""
   if (session.kv === null) { logIn(); return }
   const {name, parts, query} = placed(location.hash)
-  const allowed = (one) => one in VIEWS && (session.isAdmin || FOR_ALL.includes(one))
-  if (!allowed(name)) { location.replace(urlOf(session.isAdmin ? "overview" : "data", [], {})); return }
+  if (!Object.hasOwn(VIEWS, name)) {
+    entries.replace(urlOf(session.isAdmin ? "overview" : "data", [], {}))
+    return show()
+  }
   const page = new Page(name, parts, query, ends.signal)
   document.title = `${VIEWS[name].title} – DynaTwist`
   showNavigation(name)
   showNode()
+  lookAgain(page)
   const place = h("div", {class: `view ${name}`})
   $("view").replaceChildren(place)
-  await page.guarded(() => VIEWS[name].show(place, page))
+  if (session.isAdmin || isForAll(name)) await page.guarded(() => VIEWS[name].show(place, page))
+  else place.append(h("h1", {}, VIEWS[name].title), refusal(page))
+}
+
+/** Who is an administrator may have changed since; then the page is another one, unless somebody types in it. */
+async function lookAgain(page) {
+  const before = session.isAdmin
+  await session.look().catch(() => {}) // the view tells what is wrong
+  if (page.signal.aborted || session.isAdmin === before) return
+  if (drafts.isEdited) showNavigation(page.name)
+  else await show()
+}
+
+/** Instead of a view that is not for this user. */
+function refusal(page) {
+  return h("p", {class: "hint"}, "This is for administrators, and ", h("bdi", {}, page.user), " is none: the group admins ",
+    "has them as its members. What you may do is under ", h("a", {href: page.at("data")}, "Data"), ".")
+}
+
+/** The address has changed: by a link, by hand, or by the browser's buttons. */
+async function move() {
+  if (!entries.hasMoved() || isAsking) return
+  if (drafts.isEdited) {
+    const mayLeave = await asked(() => drafts.mayLose())
+    if (!entries.hasMoved()) return // somebody went back meanwhile
+    if (!mayLeave) return entries.goBack()
+  }
+  await show()
+}
+
+async function asked(question) {
+  isAsking = true
+  try {
+    return await question()
+  } finally {
+    isAsking = false
+  }
 }
 
 function logIn(why = "") {
   ends.abort()
   session.leave()
+  drafts.clear()
   $("top").hidden = true
-  const name = h("input", {id: "name", value: ADMIN, autocomplete: "username", required: true, spellcheck: "false"})
-  const secret = h("input", {id: "password", type: "password", autocomplete: "current-password", required: true})
-  const problem = h("p", {id: "login-error", class: "error", role: "alert"}, why)
-  const button = h("button", {class: "main"}, "Log in")
-  const form = h("form", {id: "login", onsubmit: async (event) => {
-    event.preventDefault()
-    problem.textContent = ""
-    button.disabled = true
-    try {
-      await session.enter(name.value.trim(), secret.value)
-      await show()
-    } catch (error) {
-      problem.textContent = error.message
-      secret.select()
-    } finally {
-      button.disabled = false
-    }
-  }}, h("h1", {}, "DynaTwist"), field("Name", name), field("Secret", secret), button, problem,
-  h("p", {class: "hint"}, `The secret of ${ADMIN} is what `, h("code", {}, "dynakv admin-password"),
-    " prints. Users see the data that they may read."))
+  const form = loginForm({title: h("h1", {}, "DynaTwist"), name: ADMIN, why, enter: async (name, secret) => {
+    await session.enter(name, secret)
+    const isHere = session.isAdmin || isForAll(placed(location.hash).name)
+    if (!isHere) entries.replace(urlOf("data", [], {}))
+    await show()
+  }})
   $("view").replaceChildren(form)
-  secret.focus()
+  form.querySelector("#password").focus()
 }
 
-$("logout").addEventListener("click", () => { session.leave(); logIn() })
-addEventListener("hashchange", show)
+/** The token counts no more. What is shown stays while somebody logs in again, as does what is typed there. */
+async function logInAgain(why) {
+  if (isAsking || session.kv === null) return
+  const before = session.name
+  const leave = h("button", {type: "button", onclick: () => dialog.close("")}, "Log out")
+  const form = loginForm({title: h("h2", {id: "again"}, "Log in again"), name: before, why, also: leave,
+    enter: async (name, secret) => {
+      await session.enter(name, secret)
+      dialog.close("entered")
+    }})
+  const dialog = h("dialog", {"aria-labelledby": "again"}, form)
+  holds(dialog, () => true)
+  const hasEntered = await asked(() => shown(dialog)) === "entered"
+  if (!hasEntered) logIn()
+  else if (session.name !== before || !drafts.isEdited) await show()
+  else {
+    dispatchEvent(new Event("entered"))
+    await move()
+  }
+}
+
+async function leave() {
+  if (await asked(() => drafts.mayLose())) logIn()
+  else await move()
+}
+
+$("logout").addEventListener("click", leave)
+addEventListener("hashchange", move)
+addEventListener("beforeunload", (event) => { if (drafts.isEdited) event.preventDefault() })
 session.resume()
 show()

@@ -3,11 +3,11 @@
 import {freshName} from "/client/dynakv.js"
 import {compared, comparedRows} from "./difference.js"
 import {confirmed, h, table} from "./dom.js"
-import {counted} from "./format.js"
+import {counted, within} from "./format.js"
 import {button, goAndSay} from "./telling.js"
 
-/** Digits of an id. */
-const ID_DIGITS = /^[0-9a-f]+$/
+/** Of an id: what is none is no conflict. */
+const ID_DIGITS = /^[0-9a-f]{40}$/
 
 export async function show(place, page, id) {
   const found = await one(page, id)
@@ -18,7 +18,7 @@ export async function show(place, page, id) {
   }
   const held = await heldNow(page, found)
   place.append(h("h1", {class: "named"}, found.key),
-    h("p", {class: "hint"}, `In the table ${found.table}. ${story(found, held)}`, found.lost.value === null && " What lost is a delete."),
+    h("p", {class: "hint"}, `In the table ${within(found.table)}. ${story(found, held)}`, found.lost.value === null && " What lost is a delete."),
     sideBySide(held, found.lost), actions(page, found, held))
 }
 
@@ -97,14 +97,14 @@ function actions(page, found, held) {
       await restored(page, found, held)
       const error = await settled(page, found.id)
       if (error) throw error
-      goAndSay(page, [], isDelete ? `${found.key} is deleted.` : `${found.key} has the value again that lost.`)
+      goAndSay(page, [], isDelete ? `${within(found.key)} is deleted.` : `${within(found.key)} has the value again that lost.`)
     }, {id: "restore", class: "main"}),
     button(page, held === null ? "Settle: leave it deleted" : "Settle: keep what is held", async () => {
       const text = "The value that lost is gone for good, for everybody."
       if (!await confirmed({title: "Settle this conflict?", text, does: "Settle"})) return
       const error = await settled(page, found.id)
       if (error) throw error
-      goAndSay(page, [], `The conflict about ${found.key} is settled.`)
+      goAndSay(page, [], `The conflict about ${within(found.key)} is settled.`)
     }, {id: "settle"}),
     hasEnded && h("p", {class: "hint"}, "What lost would have ended by now, so it is not restored."))
 }
@@ -114,8 +114,8 @@ function ownership(page, held, lost) {
   const owner = held === null ? page.user : held?.owner
   if (owner === lost.owner) return ""
   return held === null
-    ? ` The record is yours then, not ${lost.owner}'s: nothing is held that would keep its owner.`
-    : ` The record stays ${owner}'s.`
+    ? ` The record is yours then, not ${within(lost.owner)}'s: nothing is held that would keep its owner.`
+    : ` The record stays ${within(owner)}'s.`
 }
 
 /** Write what lost over what is held, unless that has changed meanwhile. */

@@ -68,7 +68,8 @@ async function showAll(place, page) {
 
   place.append(h("h1", {class: "unseen"}, title))
   if (!page.isAdmin) {
-    place.append(h("p", {class: "hint"}, "You see values of yours that lost, and those that you may read."))
+    place.append(h("p", {class: "hint"}, "You see values of yours that lost, and those that you may "
+      + "read. Who may update a record may restore a value and settle the matter."))
   }
   place.append(form(page, {class: "bar"}, async () => {
       page.note({table: named.value})

@@ -1,9 +1,10 @@
 /** Tables, their keys, and a record to edit; all of it changes as others write. @module data */
 
 import {created} from "./creation.js"
-import {confirmed, h} from "./dom.js"
+import {h} from "./dom.js"
 import {Keys} from "./keys.js"
 import {RecordView} from "./record.js"
+import {asksForLogin} from "./session.js"
 import {settings} from "./settings.js"
 import {sweep} from "./sweep.js"
 import {remember, showTables} from "./tables.js"
@@ -42,19 +43,25 @@ class TableView {
 
   async show(place) {
     const page = this.#page, key = page.query.get("key")
-    place.append(this.#trail(), this.#bar(), this.#actions(), page.isAdmin ? settings(page, this.#table) : "",
+    place.append(this.#trail(), this.#bar(), this.#actions(), page.isAdmin ? settings(page, this.#table) : h("p", {class: "hint"},
+      "You see the keys that the rules of this table let you read. Only administrators see and change the rules."),
       h("div", {class: "split"}, this.#keys.box, this.#side))
     remember(page, this.#table)
-    const {signal} = page
-    addEventListener("beforeunload", (event) => { if (this.#record?.view.isEdited) event.preventDefault() }, {signal})
-    document.addEventListener("click", (event) => this.#leave(event), {signal})
-    const watch = page.kv.watch(this.#table, {prefix: key?.startsWith(this.#at.prefix) ?? true ? this.#at.prefix : "",
-      signal: page.signal})
-    this.#follow(watch)
+    page.drafts.add(() => this.#isEdited)
+    const watch = this.#listen(key)
+    addEventListener("entered", () => { this.#listen(key); page.guarded(() => this.#reload()) }, {signal: page.signal})
     await Promise.race([watch.ready.catch(() => {}), new Promise((resolve) => { setTimeout(resolve, STAND_MS) })])
     await this.#keys.load()
     if (key) await this.#open(key)
     if (page.query.get("new")) await this.#create()
+  }
+
+  /** Hear of changes; `key` is that of a record beside the keys, which may have another prefix. */
+  #listen(key) {
+    const isAmong = key?.startsWith(this.#at.prefix) ?? true, {signal} = this.#page
+    const watch = this.#page.kv.watch(this.#table, {prefix: isAmong ? this.#at.prefix : "", signal})
+    this.#follow(watch)
+    return watch
   }
 
   async #follow(watch) {
@@ -66,6 +73,7 @@ class TableView {
       }
     } catch (error) {
       this.#state.textContent = `Changes are not shown: ${error.message}`
+      if (asksForLogin(error)) this.#page.guarded(() => { throw error })
     }
   }
 
@@ -105,19 +113,9 @@ class TableView {
     this.#keys.focus(key)
   }
 
-  /** A link was clicked that leads elsewhere in the dashboard: what is not saved would be lost. */
-  async #leave(event) {
-    const link = event.target.closest("a[href^='#/']")
-    const isElsewhere = event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey // in another tab
-    if (link === null || isElsewhere || !this.#record?.view.isEdited) return
-    event.preventDefault()
-    if (await this.#mayLeave()) location.hash = link.hash
-  }
+  get #isEdited() { return this.#record?.view.isEdited ?? false }
 
-  async #mayLeave() {
-    return !this.#record?.view.isEdited || confirmed({title: "Not saved yet", does: "Throw my changes away",
-      text: "What you have changed in the record is not saved."})
-  }
+  async #mayLeave() { return !this.#isEdited || this.#page.drafts.mayLose() }
 
   async #create() {
     const key = await created(this.#page, this.#table, this.#at.prefix)

@@ -74,11 +74,26 @@ export function confirmed({title, text, does, typed}) {
 
 /** Show a dialog until it is closed; answers the value of the button that closed it, and takes it away. */
 export function shown(dialog) {
+  holds(dialog, () => true, () => dialog.close("")) // a browser may close all that are open by the same Escape
   document.body.append(dialog)
   dialog.showModal()
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => { dialog.remove(); resolve(dialog.returnValue) }, {once: true})
   })
+}
+
+/**
+ * Have a dialog stay, and do something `instead`, when Escape or what stands for it would close a dialog that is held.
+ * A browser takes such a refusal once, unless the key itself is refused.
+ */
+export function holds(dialog, isHeld, instead = () => {}) {
+  const refuse = (event) => {
+    if (event.defaultPrevented || !isHeld()) return // another one has refused, or nobody has to
+    event.preventDefault()
+    instead()
+  }
+  dialog.addEventListener("keydown", (event) => { if (event.key === "Escape") refuse(event) })
+  dialog.addEventListener("cancel", (event) => { if (event.target === dialog) refuse(event) })
 }
 
 /** Have something flash, since it has changed. */

@@ -42,3 +42,17 @@ export function ago(ms, now = Date.now()) {
 export function counted(count, one, many = `${one}s`) {
   return `${number(count)} ${count === 1 ? one : many}`
 }
+
+/** Since when a member uses its secret. The first one of a cluster has no date: nobody noted when its file was made. */
+export function sinceOf({secret_since_ms: sinceMs, started_ms: startedMs}) {
+  return sinceMs ? `since ${moment(sinceMs)}` : `since before ${moment(startedMs)}, when the node started`
+}
+
+/** Text that is written from the right, and marks that turn directions around. */
+const TURNS = /[\u0590-\u08ff\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc]/
+const MARKS = /[\u202a-\u202e\u2066-\u2069]/g
+
+/** A name as a part of a sentence, whose other words it does not turn around. */
+export function within(name) {
+  return TURNS.test(name) ? `\u2068${name.replace(MARKS, "\ufffd")}\u2069` : name
+}

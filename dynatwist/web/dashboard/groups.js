@@ -1,16 +1,16 @@
 /** The groups of users, which rules of tables name. @module groups */
 
 import {confirmed, field, h, row, table} from "./dom.js"
-import {counted} from "./format.js"
+import {counted, within} from "./format.js"
 import {paged, redraw} from "./listed.js"
-import {acts, button, form, goAndSay} from "./telling.js"
+import {acts, button, entry, goAndSay, segment} from "./telling.js"
 
 export const title = "Groups"
 /** Groups of a page: some screens. */
 const PAGE_GROUPS = 100
 /** The group whose members are administrators. */
 const ADMINS = "admins"
-const at = (name) => `/admin/groups/${encodeURIComponent(name)}`
+const at = (name) => `/admin/groups/${segment(name)}`
 
 export async function show(place, page) {
   const name = page.parts[1]
@@ -31,7 +31,7 @@ async function showAll(place, page) {
   })
   const name = h("input", {id: "new-group", required: true, autocomplete: "off", spellcheck: "false"})
   place.append(h("h1", {class: "unseen"}, title), none, box, list.more,
-    form(page, {class: "card", id: "create-group"}, async () => {
+    entry(page, {class: "card", id: "create-group"}, async () => {
       if (await held(page, name.value) === null) await set(page, name.value, [])
       page.go(page.name, ["groups", name.value])
     }, h("h2", {}, "Make a group"),
@@ -62,7 +62,7 @@ async function set(page, name, members) {
 }
 
 async function showOne(place, page, name) {
-  const {box, body} = table(`Members of ${name}`, ["Member", acts()])
+  const {box, body} = table(`Members of ${within(name)}`, ["Member", acts()])
   const nobody = h("p", {class: "hint", hidden: true}, "Nobody is in this group.")
   const draw = (members) => {
     nobody.hidden = members.length > 0
@@ -73,24 +73,24 @@ async function showOne(place, page, name) {
   const member = h("input", {id: "new-member", required: true, autocomplete: "off", spellcheck: "false"})
 
   async function take(one) {
-    if (name === ADMINS && !await confirmed({title: `Take ${one} out of ${ADMINS}?`, does: "Take out",
-      text: `${one} is no administrator any more, on every node, within a second.`})) return
+    if (name === ADMINS && !await confirmed({title: `Take ${within(one)} out of ${ADMINS}?`, does: "Take out",
+      text: `${within(one)} is no administrator any more, on every node, within a second.`})) return
     draw(await set(page, name, (await held(page, name) ?? []).filter((other) => other !== one)))
-    page.say(`${one} is in ${name} no more.`)
+    page.say(`${within(one)} is in ${within(name)} no more.`)
   }
 
   async function add() {
     const one = member.value
-    if (name === ADMINS && !await confirmed({title: `Make ${one} an administrator?`, does: "Make an administrator",
-      text: `${one} may then read and change every record, and change users, rules and secrets.`})) return
+    if (name === ADMINS && !await confirmed({title: `Make ${within(one)} an administrator?`, does: "Make an administrator",
+      text: `${within(one)} may then read and change every record, and change users, rules and secrets.`})) return
     draw(await set(page, name, [...(await held(page, name) ?? []), one]))
     member.value = ""
     member.focus()
-    page.say(`${one} is in ${name}.`)
+    page.say(`${within(one)} is in ${within(name)}.`)
   }
 
-  const members = await held(page, name)
   place.append(h("h1", {class: "named"}, name))
+  const members = await held(page, name)
   if (members === null) {
     place.append(h("p", {}, "There is no group of this name."),
       h("a", {href: page.at(page.name, ["groups"])}, "All groups"))
@@ -98,7 +98,7 @@ async function showOne(place, page, name) {
   }
   if (name === ADMINS) place.append(h("p", {class: "warn"}, "Its members are administrators."))
   place.append(nobody, box,
-    form(page, {class: "card", id: "add-member"}, add, h("h2", {}, "Add a member"), field("Name", member,
+    entry(page, {class: "card", id: "add-member"}, add, h("h2", {}, "Add a member"), field("Name", member,
       "A name that nobody has yet may be added: it counts from when somebody has it."),
     h("button", {class: "main"}, "Add")),
     deletion(page, name))
@@ -106,10 +106,10 @@ async function showOne(place, page, name) {
 }
 
 function deletion(page, name) {
-  return button(page, `Delete the group ${name}`, async () => {
-    const text = `Rules of tables that name ${name} mean nobody by that from then on. Users and records stay.`
-    if (!await confirmed({title: `Delete the group ${name}?`, text, does: "Delete"})) return
+  return button(page, `Delete the group ${within(name)}`, async () => {
+    const text = `Rules of tables that name ${within(name)} mean nobody by that from then on. Users and records stay.`
+    if (!await confirmed({title: `Delete the group ${within(name)}?`, text, does: "Delete"})) return
     await page.call("DELETE", at(name), undefined, {repeatable: true})
-    goAndSay(page, ["groups"], `The group ${name} is deleted.`)
+    goAndSay(page, ["groups"], `The group ${within(name)} is deleted.`)
   }, {id: "delete-group", class: "danger"})
 }

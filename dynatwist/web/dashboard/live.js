@@ -24,7 +24,8 @@ const CLOCK = new Intl.DateTimeFormat([], {
 
 export async function show(place, page) {
   const asked = {table: page.query.get("table") ?? "", prefix: page.query.get("prefix") ?? ""}
-  place.append(h("h1", {}, title), where(page, asked))
+  place.append(h("h1", {}, title), where(page, asked), page.isAdmin ? "" : h("p", {class: "hint"},
+    "You hear of changes of records that the rules of the table let you read, and of no others."))
   if (asked.table) {
     remember(page, asked.table)
     new LiveView(page, asked).show(place)

@@ -1,7 +1,7 @@
 /** Locks of strong tables: who holds them, for how long yet, and how to end one. @module locks */
 
 import {confirmed, field, h, row, table} from "./dom.js"
-import {counted, span} from "./format.js"
+import {counted, span, within} from "./format.js"
 import {redraw} from "./listed.js"
 import {UNTOLD, acts, button, form, ifTold, tell} from "./telling.js"
 
@@ -69,7 +69,7 @@ function rowOf(page, one, look) {
     h("span", {title: one.waiting.map(({user, node}) => `${user} at ${node}`).join(", ")}, one.waiting.length || "nobody"),
     JSON.stringify(one.note),
     button(page, "Release", async () => {
-      if (await released(page, one)) page.say(`The lock ${one.key} is released.`)
+      if (await released(page, one)) page.say(`The lock ${within(one.key)} is released.`)
       await look()
     }, {"aria-label": `Release ${one.key}`}))
 }
@@ -77,12 +77,12 @@ function rowOf(page, one, look) {
 /** End a lock in its holder's place, if it is still theirs; answers whether that was wanted. */
 async function released(page, {table: name, key, version, owner}) {
   const text = [
-    h("p", {}, `Whoever waits takes the lock at once. ${owner} hears of it only when renewing it, and may go on working until then: two may work at the same time.`),
+    h("p", {}, `Whoever waits takes the lock at once. ${within(owner)} hears of it only when renewing it, and may go on working until then: two may work at the same time.`),
     h("p", {}, `What checks fencing tokens refuses the former holder: its token is ${version}, and the next one is larger.`)]
-  if (!await confirmed({title: `Release the lock ${key}?`, text, does: "Release"})) return false
+  if (!await confirmed({title: `Release the lock ${within(key)}?`, text, does: "Release"})) return false
   const path = `/admin/table/${encodeURIComponent(name)}/key/${encodeURIComponent(key)}`
   const record = await page.call("GET", path)
-  if (record.version !== version) throw new Error(`${record.owner} has taken the lock meanwhile; nothing was changed.`)
+  if (record.version !== version) throw new Error(`${within(record.owner)} has taken the lock meanwhile; nothing was changed.`)
   await page.call("DELETE", path, undefined, {headers: {"If-Match": `"${record.etag}"`}})
   return true
 }

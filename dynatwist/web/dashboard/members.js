@@ -1,7 +1,7 @@
 /** Who is a member, how each one is, and what can be done with it. @module members */
 
 import {confirmed, h, row, table} from "./dom.js"
-import {ago, bytes, counted, moment, number, span} from "./format.js"
+import {ago, bytes, counted, moment, number, sinceOf, span} from "./format.js"
 import {KINDS, strip} from "./partitions.js"
 import {sparkline} from "./plot.js"
 
@@ -19,7 +19,7 @@ const COLUMNS = [
   ["Disk free", (member) => bytes(member.disk_free_bytes)],
   ["Started", (member) => timed(member.started_ms)],
   ["Secret", (member) => member.secret === null || member.secret === undefined ? "–"
-    : h("span", {class: "mono", title: `in use since ${moment(member.secret_since_ms)}`}, member.secret)],
+    : h("span", {class: "mono", title: `in use ${sinceOf(member)}`}, member.secret)],
 ]
 
 export async function show(place, page) {
@@ -30,7 +30,7 @@ export async function show(place, page) {
   if (page.parts.length) place.append(h("p", {}, h("a", {href: page.at("members")}, "All members")))
   const rows = new Map()
 
-  await page.every(PAUSE_MS, async () => {
+  async function look() {
     const [told, history] = await Promise.all([
       page.call("GET", "/admin/overview"), page.call("GET", "/admin/history?span=10m")])
     sentence.textContent = told.sentence
@@ -38,7 +38,7 @@ export async function show(place, page) {
     const shown = told.members.filter(({address}) => !page.parts.length || address === page.parts[0])
     for (const member of shown) {
       const series = history.nodes[member.address]?.series ?? {}
-      if (!rows.has(member.address)) rows.set(member.address, madeRow(page, member.address))
+      if (!rows.has(member.address)) rows.set(member.address, madeRow(page, member.address, look))
       rows.get(member.address).draw(member, series, told.members)
     }
     for (const address of rows.keys()) {
@@ -48,13 +48,18 @@ export async function show(place, page) {
     if (there.some((node, at) => body.children[at] !== node) || body.children.length !== there.length) {
       body.replaceChildren(...there)
     }
-  })
+  }
+
+  await page.every(PAUSE_MS, look)
 }
 
-/** A row that is drawn again and again; its buttons stay, and so does the focus on them. */
-function madeRow(page, address) {
+/** A row that is drawn again and again; its buttons stay, and so does the focus on them. What they did is seen at once. */
+function madeRow(page, address, look) {
   let member = null, everybody = []
-  const act = (work) => () => page.guarded(() => work(page, member, everybody))
+  const act = (work) => () => page.guarded(async () => {
+    await work(page, member, everybody)
+    await look()
+  })
   const buttons = h("td", {class: "does"},
     h("button", {onclick: act(saved), "aria-label": `Cold save of ${address}`}, "Save"), " ",
     h("button", {onclick: act(drained), "aria-label": `Drain ${address}`}, "Drain"), " ",

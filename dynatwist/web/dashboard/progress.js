@@ -1,6 +1,6 @@
 /** Long work in a dialog: how far it is, a button that stops it, and what came of it. @module progress */
 
-import {h, shown} from "./dom.js"
+import {h, holds, shown} from "./dom.js"
 
 /** Faults that are shown: more of them would not be read. */
 const MOST_FAULTS = 5
@@ -20,10 +20,10 @@ export async function worked(title, work) {
   const stop = h("button", {type: "button", onclick: () => { progress.isStopped = true; stop.disabled = true }}, "Stop")
   const close = h("button", {class: "main", value: "close", hidden: true}, "Close")
   const progress = new Progress(bar, says, faults)
-  const oncancel = (event) => { if (close.hidden) event.preventDefault() } // it is stopped by its button
-  const dialog = h("dialog", {"aria-labelledby": name, oncancel},
+  const dialog = h("dialog", {"aria-labelledby": name},
     h("form", {method: "dialog"}, h("h2", {id: name}, title), bar, says, faults,
       h("p", {class: "buttons"}, stop, close)))
+  holds(dialog, () => close.hidden) // it is stopped by its button
   const closed = shown(dialog)
   try {
     const end = await work(progress)

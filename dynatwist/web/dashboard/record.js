@@ -7,6 +7,7 @@ import {ago, bytes, moment} from "./format.js"
 import {compact} from "./json.js"
 import {indented} from "./layout.js"
 import {chosen} from "./meeting.js"
+import {asksForLogin} from "./session.js"
 import {read, remove, write} from "./store.js"
 
 const SECOND_MS = 1000
@@ -35,6 +36,8 @@ export class RecordView {
   #key
   #held = null
   #plain = ""
+  /** The same as it was put into the editor: most often that is what is there, and need not be read. */
+  #laidOut = ""
   #isReading = false
   #isStale = false
   #isSaving = false
@@ -48,7 +51,7 @@ export class RecordView {
   #fault = h("p", {class: "error", role: "alert"})
   #save = h("button", {class: "main"}, "Save")
   #revert = h("button", {type: "button", onclick: () => this.#show(this.#held)}, "Take my changes back")
-  #delete = h("button", {type: "button", class: "danger", onclick: () => this.#remove()}, "Delete")
+  #delete = h("button", {type: "button", class: "danger", onclick: () => this.#act(() => this.#remove())}, "Delete")
   #editor
 
   /** @param onclose called when somebody closes it, or it was deleted here. */
@@ -62,12 +65,12 @@ export class RecordView {
     const close = h("button", {type: "button", "aria-label": "Close the record", onclick: () => onclose()}, "✕")
     this.box = h("section", {class: "card record", "aria-label": `Record ${key}`},
       h("div", {class: "bar head"}, this.#heading, close), this.#notice, this.#facts,
-      h("form", {onsubmit: (event) => { event.preventDefault(); this.#store() }},
+      h("form", {onsubmit: (event) => { event.preventDefault(); this.#act(() => this.#store()) }},
         this.#editor.box,
         h("label", {class: "field"}, h("span", {}, "Time to live from now, seconds"), this.#ttl, this.#ttlHint),
         this.#fault, h("p", {class: "buttons"}, this.#delete, this.#revert, this.#save)))
     this.box.addEventListener("keydown", (event) => {
-      if ((event.ctrlKey || event.metaKey) && event.key === "s") { event.preventDefault(); this.#store() }
+      if ((event.ctrlKey || event.metaKey) && event.key === "s") { event.preventDefault(); this.#act(() => this.#store()) }
       else if (event.key === "Escape") onclose()
     })
     const timer = setInterval(() => {
@@ -78,20 +81,27 @@ export class RecordView {
 
   /** Whether something was typed that is not saved. */
   get isEdited() {
-    return this.#held !== null && (this.#ttl.value !== "" || !isSame(this.#editor.text, this.#plain))
+    if (this.#held === null) return false
+    const {text} = this.#editor
+    return this.#ttl.value !== "" || (text !== this.#laidOut && !isSame(text, this.#plain))
   }
 
   focus() { this.#heading.focus() }
+
+  #act(work) { return this.#page.guarded(work) }
 
   /** Read it, and show it unless somebody edits it, who is told instead. */
   async load() {
     if (this.#isReading) { this.#isStale = true; return }
     this.#isReading = true
-    do {
-      this.#isStale = false
-      await this.#look()
-    } while (this.#isStale && !this.#page.signal.aborted)
-    this.#isReading = false
+    try {
+      do {
+        this.#isStale = false
+        await this.#look()
+      } while (this.#isStale && !this.#page.signal.aborted)
+    } finally {
+      this.#isReading = false
+    }
   }
 
   async #look() {
@@ -103,6 +113,7 @@ export class RecordView {
       if (isNews) flash(this.#facts)
     } catch (error) {
       if (this.#page.signal.aborted) return
+      if (asksForLogin(error)) throw error
       if (!(error instanceof NotFound)) this.#fault.textContent = error.message
       else if (this.#held === null) this.#absent("There is no such key.")
       else this.#tell(null, "It was deleted, or has ended.")
@@ -140,13 +151,15 @@ export class RecordView {
     this.#ttlHint.textContent = found.expires_at
       ? "Empty: it ends when it would have ended anyway. 0: without an end, or by the table's usual time to live."
       : "Empty: it has no end, or the table's usual one."
-    this.#editor.set(indented(found.text))
+    this.#laidOut = indented(found.text)
+    this.#editor.set(this.#laidOut)
     this.#count()
   }
 
   #hold(found) {
     this.#held = found
     this.#plain = compact(found.text)
+    this.#laidOut = ""
   }
 
   /** It is not there; what was typed stays. */
@@ -158,7 +171,7 @@ export class RecordView {
   }
 
   #tell(found, text) {
-    this.#notice.replaceChildren(text, " ", h("button", {type: "button", onclick: () => this.#meet(found)}, "Compare"))
+    this.#notice.replaceChildren(text, " ", h("button", {type: "button", onclick: () => this.#act(() => this.#meet(found))}, "Compare"))
     this.#notice.hidden = false
   }
 
@@ -189,6 +202,7 @@ export class RecordView {
       flash(this.#facts)
     } catch (error) {
       this.#isSaving = false
+      if (asksForLogin(error)) throw error
       if (error instanceof PreconditionFailed) await this.#meet(await this.#now())
       else this.#fault.textContent = error.message
     }
@@ -232,6 +246,7 @@ export class RecordView {
       this.#held = null
       this.#onclose()
     } catch (error) {
+      if (asksForLogin(error)) throw error
       this.#fault.textContent = error instanceof PreconditionFailed
         ? "It was changed meanwhile, and so it was not deleted. Look at it again." : error.message
       if (error instanceof PreconditionFailed) await this.load()

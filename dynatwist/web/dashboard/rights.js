@@ -1,8 +1,9 @@
 /** What a user may do where, and by which rules. @module rights */
 
 import {field, h} from "./dom.js"
+import {within} from "./format.js"
 import {prefixed, rulesTable} from "./rules.js"
-import {UNTOLD, form, ifTold} from "./telling.js"
+import {UNTOLD, form, ifTold, segment} from "./telling.js"
 
 export const title = "Rights"
 /** In the order in which people think of them; the last stands for three where a node tells no more. */
@@ -25,7 +26,7 @@ export async function show(place, page) {
   }
   if (user) answer.append(...await said(page, user, table, key))
   const settings = await page.call("GET", `/admin/tables/${encodeURIComponent(table)}`)
-  answer.append(h("h2", {}, `Rules of ${table}`),
+  answer.append(h("h2", {}, `Rules of ${within(table)}`),
     h("p", {class: "hint"}, "Of these, the rule with the longest beginning that fits a key counts, alone. "
       + "Administrators may do everything."),
     rulesTable(page, table, settings.access))
@@ -36,19 +37,28 @@ async function said(page, user, table, key) {
   const asked = new URLSearchParams(key ? {table, key} : {table})
   let told
   try {
-    told = await ifTold(page.call("GET", `/admin/users/${encodeURIComponent(user)}/rights?${asked}`))
+    told = await ifTold(page.call("GET", `/admin/users/${segment(user)}/rights?${asked}`))
   } catch (error) {
     if (error.status !== 404) throw error
     return [h("p", {class: "error", id: "may"}, error.message)]
   }
   if (told === null) return [h("p", {class: "hint", id: "may"}, UNTOLD)]
   return [
-    h("p", {class: "verdict", id: "may"},
-      sentence(user, told, key ? `Under the key ${key} of ${table}` : `In ${table}`)),
-    told.groups?.length ? h("p", {}, `${user} is in the groups ${told.groups.join(", ")}.`) : null,
+    h("div", {id: "may"}, sentences(user, told, table, key).map((text) => h("p", {class: "verdict"}, text))),
+    told.groups?.length ? h("p", {}, `${within(user)} is in the groups ${told.groups.map(within).join(", ")}.`) : null,
     told.because?.length
       ? h("div", {}, h("h2", {}, "Why"), h("ul", {}, told.because.map((one) => h("li", {}, reason(one))))) : null,
   ].filter(Boolean)
+}
+
+/** One for each of the prefixes whose rules differ; a node that tells none tells of the table as a whole. */
+function sentences(name, told, named, atKey) {
+  const [user, table, key] = [name, named, atKey].map(within)
+  const parts = told.prefixes?.length ? told.prefixes : [told]
+  if (key) return [sentence(user, parts[0], `Under the key ${key} of ${table}`)]
+  if (parts.length === 1) return [sentence(user, parts[0], `In ${table}`)]
+  return parts.map((one) => sentence(user, one,
+    `In ${table}, under ${one.prefix === "" ? "all other keys" : `keys that begin with ${within(one.prefix)}`},`))
 }
 
 function sentence(user, told, where) {

@@ -8,7 +8,7 @@
  */
 
 import {confirmed, h, row, table} from "./dom.js"
-import {moment} from "./format.js"
+import {sinceOf} from "./format.js"
 import {redraw} from "./listed.js"
 import {hindrance, progress, sentence} from "./replacement.js"
 import {button, ifTold, tell} from "./telling.js"
@@ -21,7 +21,7 @@ const LOOK_TIMEOUT_MS = 12000
 const STEP_TIMEOUT_MS = 30000
 
 export async function show(place, page) {
-  const {box, body} = table("Secrets of the members", ["Member", "Uses", "Since", "Accepts besides"])
+  const {box, body} = table("Secrets of the members", ["Member", "Uses", "It does so", "Accepts besides"])
   const state = h("p", {class: "verdict", role: "status", id: "rotation"}, "…")
   const why = h("p", {class: "warn", role: "status", id: "why-not"})
   const choices = h("div", {class: "bar"})
@@ -105,11 +105,11 @@ export async function show(place, page) {
     const [{nodes}, registry, overview] = await Promise.all([
       page.call("GET", "/admin/keys", undefined, {timeoutMs: LOOK_TIMEOUT_MS}), page.call("GET", "/admin/members"),
       ifTold(page.call("GET", "/admin/overview"))])
-    const since = new Map(overview?.members.map((one) => [one.address, one.secret_since_ms]))
+    const since = new Map(overview?.members.filter((one) => one.secret).map((one) => [one.address, sinceOf(one)]))
     const rows = Object.entries(nodes).sort().map(([address, names]) => [address, names, since.get(address)])
-    redraw(body, rows, ([address]) => address, ([address, names, sinceMs]) => (names === null
+    redraw(body, rows, ([address]) => address, ([address, names, used]) => (names === null
       ? row(address, h("span", {class: "bad"}, "does not answer"), "", "")
-      : row(address, h("code", {}, names[0]), moment(sinceMs), h("code", {}, names.slice(1).join(", ") || "none"))))
+      : row(address, h("code", {}, names[0]), used ?? "–", h("code", {}, names.slice(1).join(", ") || "none"))))
     if (taking) return
     seen = progress(nodes, to)
     if (to !== null && seen.next === "choose") remember(null)

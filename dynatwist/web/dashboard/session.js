@@ -16,12 +16,17 @@ export class Session {
   /** The client; `null` while nobody is logged in. */
   kv = null
   name = ""
+  #urls = []
+  /** Whether this user is an administrator: by the password, or as a member of the group `admins`. */
+  isAdmin = false
 
   /** Go on with what this tab has kept; answers whether there was anything. */
   resume() {
     const kept = JSON.parse(sessionStorage.getItem(KEPT_AS) ?? "null")
     if (kept === null) return false
     this.name = kept.name
+    this.isAdmin = kept.isAdmin
+    this.#urls = kept.urls
     this.kv = new Client(kept.urls)
     this.kv.token = kept.token
     return true
@@ -32,10 +37,23 @@ export class Session {
     const urls = [location.origin, ...(await others(first))]
     this.kv = urls.length > 1 ? await entered(urls, name, secret) : first
     this.name = name
-    sessionStorage.setItem(KEPT_AS, JSON.stringify({name, urls, token: this.kv.token}))
+    this.#urls = urls
+    this.isAdmin = name === ADMIN
+    await this.look()
   }
 
-  get isAdmin() { return this.name === ADMIN }
+  /** Ask whether this user is an administrator, which changes with the group. An older release does not tell. */
+  async look() {
+    const {kv, name} = this, isAdmin = name === ADMIN || await isAdministrator(kv, name)
+    if (kv !== this.kv) return // somebody else has logged in meanwhile
+    this.isAdmin = isAdmin
+    this.#keep()
+  }
+
+  #keep() {
+    const kept = {name: this.name, isAdmin: this.isAdmin, urls: this.#urls, token: this.kv.token}
+    sessionStorage.setItem(KEPT_AS, JSON.stringify(kept))
+  }
 
   /** The node that it asks now, as HOST:PORT. */
   get node() { return this.kv.urls[0].replace(/^https?:\/\//, "") }
@@ -53,12 +71,22 @@ export class Session {
   leave() {
     this.kv = null
     this.name = ""
+    this.isAdmin = false
     sessionStorage.clear() // also what views remember of this user
   }
 }
 
 /** Whether an error says that the user has to log in again. */
 export function asksForLogin(error) { return error instanceof Unauthorized }
+
+async function isAdministrator(kv, name) {
+  try {
+    return (await kv.call("GET", `/auth/${encodeURIComponent(name)}`)).is_admin
+  } catch (error) {
+    if ([404, 405].includes(error.status)) return false
+    throw error
+  }
+}
 
 /** A client that renews its token by what was typed, as long as the page is open. */
 async function entered(urls, name, secret) {

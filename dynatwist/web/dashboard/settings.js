@@ -2,8 +2,10 @@
 
 import {confirmed, field, h} from "./dom.js"
 import {editor} from "./editor.js"
+import {within} from "./format.js"
 import {JsonError, checkJson} from "./json.js"
 import {indented} from "./layout.js"
+import {asksForLogin} from "./session.js"
 
 const FIELDS = ["prefix", "read", "create", "update", "delete", "write"]
 
@@ -39,6 +41,7 @@ async function show(box, page, table) {
       fill(await work())
       page.say(said)
     } catch (error) {
+      if (asksForLogin(error)) throw error
       fault.textContent = error.message
     }
   }
@@ -49,7 +52,7 @@ async function show(box, page, table) {
     return Object.fromEntries(Object.entries(wanted).filter(isOther))
   }
   const reset = async () => {
-    const isSure = await confirmed({title: `Take back all settings of ${table}`, does: "Take back",
+    const isSure = await confirmed({title: `Take back all settings of ${within(table)}`, does: "Take back",
       text: "The table is kept as usual then: everybody reads and changes what is their own."})
     if (isSure) await attempt("The settings were taken back.", () => page.call("DELETE", path))
   }
@@ -57,7 +60,7 @@ async function show(box, page, table) {
     event.preventDefault()
     const fields = changed()
     if (!Object.keys(fields).length) fault.textContent = "Nothing was changed."
-    else attempt("The settings were saved.", () => page.call("PUT", path, fields))
+    else page.guarded(() => attempt("The settings were saved.", () => page.call("PUT", path, fields)))
   }},
   h("div", {class: "bar"},
     field("Consistency", consistency, "Can be changed while the table is empty."),
@@ -66,8 +69,9 @@ async function show(box, page, table) {
   h("p", {class: "hint"}, "The rule with the longest prefix that fits a key counts, alone. Principals: user:NAME, "
     + "group:NAME, owner, * (anybody who is logged in), anonymous (to read); {user} in a prefix is the caller's name."),
   rules.box, fault,
-  h("p", {class: "buttons"}, h("button", {type: "button", onclick: reset}, "Take all settings back"), save)))
+  h("p", {class: "buttons"}, h("button", {type: "button", onclick: () => page.guarded(reset)}, "Take all settings back"), save)))
   fill(held)
+  page.drafts.add(() => !rules.isValid || Object.keys(changed()).length > 0)
 }
 
 /** What can be seen of rules without asking a node. */

@@ -62,7 +62,7 @@ function recordOf(text) {
 }
 
 /** A browser takes these out of every URL, however they are written. */
-function isUnspeakable(key) { return key === "." || key === ".." }
+export function isUnspeakable(key) { return key === "." || key === ".." }
 
 function requireSpeakable(key) {
   if (!isUnspeakable(key)) return

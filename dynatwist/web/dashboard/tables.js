@@ -12,6 +12,8 @@ const MOST_KEPT = 10
 export async function showTables(place, page) {
   place.append(h("h1", {}, "Tables"), chooser(page))
   if (!page.isAdmin) {
+    place.append(h("p", {class: "hint"}, "Only administrators are told which tables there are: name the one that you want. "
+      + "You see in a table what its rules let you read, and change what they let you change."))
     const last = remembered(page)
     if (last.length) place.append(h("h2", {}, "Looked at last"), h("ul", {class: "names"}, last.map((name) =>
       h("li", {}, link(page, name)))))

@@ -2,6 +2,7 @@
 
 import {h} from "./dom.js"
 import {asksForLogin} from "./session.js"
+import {isUnspeakable} from "./store.js"
 
 /** What is shown instead of what an older node has no route for. */
 export const UNTOLD = "This node does not tell: it runs an older release."
@@ -14,6 +15,12 @@ export async function ifTold(answer) {
     if (error.status === 404 && error.code === "not_found") return null
     throw error
   }
+}
+
+/** A user's or a group's name as a segment of a path. */
+export function segment(name) {
+  if (!isUnspeakable(name)) return encodeURIComponent(name)
+  throw new Error(`a browser takes ${name} out of every URL, so this page can neither show nor change what is called so`)
 }
 
 /** Go to another place, and say there what was done. */
@@ -36,6 +43,16 @@ export function form(page, attributes, work, ...children) {
     event.preventDefault()
     busy(page, event.submitter ?? made.querySelector("button"), work)
   }}, children)
+  return made
+}
+
+/** The same of what somebody would have to type again: the page asks before that is lost. */
+export function entry(page, attributes, work, ...children) {
+  const made = form(page, attributes, async () => {
+    await work()
+    page.drafts.settle(made)
+  }, ...children)
+  page.drafts.addForm(made)
   return made
 }
 

@@ -1,9 +1,9 @@
 /** Service tokens: what programs go by instead of a user's secret. @module tokens */
 
 import {confirmed, field, h, row, shown, table} from "./dom.js"
-import {ago, moment} from "./format.js"
+import {ago, moment, within} from "./format.js"
 import {paged, redraw} from "./listed.js"
-import {acts, button, form} from "./telling.js"
+import {acts, button, entry} from "./telling.js"
 
 export const title = "Tokens"
 /** Tokens of a page: some screens. */
@@ -25,12 +25,12 @@ export async function show(place, page) {
   })
 
   async function end(one) {
-    const text = `Programs that use ${one.name} are refused on every node within a second, and their streams end. `
+    const text = `Programs that use ${within(one.name)} are refused on every node within a second, and their streams end. `
       + `Their records stay.`
-    if (!await confirmed({title: `End the token ${one.name}?`, text, does: "End the token"})) return
+    if (!await confirmed({title: `End the token ${within(one.name)}?`, text, does: "End the token"})) return
     await page.call("DELETE", `/admin/tokens/${encodeURIComponent(one.id)}`, undefined, {repeatable: true})
     await list.begin()
-    page.say(`The token ${one.name} is ended.`)
+    page.say(`The token ${within(one.name)} is ended.`)
   }
 
   place.append(h("h1", {class: "unseen"}, title), none, box, list.more, newToken(page, list.begin))
@@ -55,13 +55,13 @@ function newToken(page, again) {
     grants.lastChild.querySelector("input").focus()
   }}, "One more place")
   grants.append(grant(grants))
-  const made = form(page, {class: "card", id: "create-token"}, async () => {
+  const made = entry(page, {class: "card", id: "create-token"}, async () => {
     const access = [...grants.children].map(granted)
     if (access.some((one) => !one.rights.length)) throw new Error("Tick at least one right of each place.")
     const token = await page.call("POST", "/admin/tokens", {name: name.value, access, lifetime: LIVES[life.value]})
     made.reset()
     grants.replaceChildren(grant(grants))
-    await reveal(token)
+    await reveal(page, token)
     await again()
     name.focus()
   }, h("h2", {}, "Make a token"), field("Name", name, "What the program creates is owned by service:NAME."), grants,
@@ -92,17 +92,19 @@ function granted(fieldset) {
 }
 
 /** Show a token, this once. */
-async function reveal({name, token}) {
+async function reveal(page, {name, token}) {
   const told = h("p", {role: "status"})
   const text = h("textarea", {readonly: true, id: "token", "aria-label": "The token", value: token, rows: 5})
   const copy = h("button", {type: "button", onclick: async () => {
     text.select()
     told.textContent = await copied(token) ? "Copied." : "The browser does not allow that here; copy what is selected."
   }}, "Copy")
-  await shown(h("dialog", {"aria-labelledby": "token-of", class: "token"}, h("form", {method: "dialog"},
-    h("h2", {id: "token-of"}, `The token ${name}`),
+  const dialog = h("dialog", {"aria-labelledby": "token-of", class: "token"}, h("form", {method: "dialog"},
+    h("h2", {id: "token-of"}, `The token ${within(name)}`),
     h("p", {}, "It is shown this once. Keep it as a secret; whoever has it may do what it may."), text, told,
-    h("p", {class: "buttons"}, copy, h("button", {class: "main"}, "I have it")))))
+    h("p", {class: "buttons"}, copy, h("button", {class: "main"}, "I have it"))))
+  page.drafts.addDialog(dialog, () => true)
+  await shown(dialog)
 }
 
 /** Whether a text is on the clipboard: browsers offer that on HTTPS and on this machine only. */

@@ -1,15 +1,16 @@
 /** The users: who there is, and what an administrator does about them. @module users */
 
 import {confirmed, field, h, row, table} from "./dom.js"
+import {within} from "./format.js"
 import {before, everything, paged, redraw} from "./listed.js"
-import {button, form, goAndSay} from "./telling.js"
+import {button, entry, form, goAndSay, segment} from "./telling.js"
 
 export const title = "Users"
 /** Users of a page: some screens. */
 const PAGE_USERS = 100
 /** As the node counts: shorter secrets are refused. */
 const LEAST_SECRET = 8
-const at = (name, rest = "") => `/admin/users/${encodeURIComponent(name)}${rest}`
+const at = (name, rest = "") => `/admin/users/${segment(name)}${rest}`
 
 /** A field for another secret. */
 function secretField(label) {
@@ -51,9 +52,9 @@ async function showAll(place, page) {
 function newUser(page) {
   const name = h("input", {id: "new-user", required: true, autocomplete: "off", spellcheck: "false"})
   const secret = secretField("Secret")
-  return form(page, {class: "card", id: "create-user"}, async () => {
+  return entry(page, {class: "card", id: "create-user"}, async () => {
     await page.call("PUT", at(name.value), {secret: secret.input.value})
-    goAndSay(page, ["users", name.value], `${name.value} can log in now.`)
+    goAndSay(page, ["users", name.value], `${within(name.value)} can log in now.`)
   }, h("h2", {}, "Make a user"), field("Name", name), secret.shown, h("button", {class: "main"}, "Make"))
 }
 
@@ -72,31 +73,31 @@ async function showOne(place, page, name) {
   place.append(h("div", {class: "cards"},
     h("section", {class: "card"}, h("h2", {}, "Groups"), mine.length
       ? h("ul", {}, mine.map((group) => h("li", {}, h("a", {href: page.at(page.name, ["groups", group])}, group))))
-      : h("p", {class: "hint"}, `${name} is in no group.`)),
+      : h("p", {class: "hint"}, `${within(name)} is in no group.`)),
     rightsForm(page, name), sessions(page, name), change(page, name), deletion(page, name)))
 }
 
 function rightsForm(page, name) {
   const where = h("input", {required: true, autocomplete: "off"})
   return form(page, {class: "card"}, async () => page.go(page.name, ["rights"], {user: name, table: where.value}),
-    h("h2", {}, `What may ${name} do?`), field("In the table", where), h("button", {}, "Ask"))
+    h("h2", {}, `What may ${within(name)} do?`), field("In the table", where), h("button", {}, "Ask"))
 }
 
 function sessions(page, name) {
   return h("section", {class: "card"}, h("h2", {}, "Sessions"),
-    h("p", {}, `All tokens of ${name} stop working, on every node. ${name} can log in again.`),
+    h("p", {}, `All tokens of ${within(name)} stop working, on every node. ${within(name)} can log in again.`),
     button(page, "End all sessions", async () => {
       await page.call("POST", at(name, "/logout"), {}, {repeatable: true})
-      page.say(`${name} is logged out everywhere.`)
+      page.say(`${within(name)} is logged out everywhere.`)
     }, {id: "end-sessions"}))
 }
 
 function change(page, name) {
   const secret = secretField("New secret")
-  const made = form(page, {class: "card"}, async () => {
-    await page.call("PUT", `/auth/${encodeURIComponent(name)}/secret`, {secret: secret.input.value}, {repeatable: true})
+  const made = entry(page, {class: "card", id: "change-secret"}, async () => {
+    await page.call("PUT", `/auth/${segment(name)}/secret`, {secret: secret.input.value}, {repeatable: true})
     made.reset()
-    page.say(`${name} has another secret, and is logged out everywhere.`)
+    page.say(`${within(name)} has another secret, and is logged out everywhere.`)
   }, h("h2", {}, "Secret"), h("p", {}, "The old one is not needed. It ends with all sessions."), secret.shown,
   h("button", {}, "Change the secret"))
   return made
@@ -104,14 +105,14 @@ function change(page, name) {
 
 function deletion(page, name) {
   return h("section", {class: "card"}, h("h2", {}, "Delete"),
-    h("p", {}, `${name} can log in no more. The records of ${name} stay.`),
-    button(page, `Delete ${name}`, async () => {
+    h("p", {}, `${within(name)} can log in no more. The records of ${within(name)} stay.`),
+    button(page, `Delete ${within(name)}`, async () => {
       const text = [
-        h("p", {}, `All sessions of ${name} end at once, on every node, and the name is free for whoever comes next.`),
-        h("p", {}, `The records that ${name} owns stay: only administrators can change them, also when somebody takes `
+        h("p", {}, `All sessions of ${within(name)} end at once, on every node, and the name is free for whoever comes next.`),
+        h("p", {}, `The records that ${within(name)} owns stay: only administrators can change them, also when somebody takes `
           + `the name again.`)]
-      if (!await confirmed({title: `Delete ${name}?`, text, does: "Delete"})) return
+      if (!await confirmed({title: `Delete ${within(name)}?`, text, does: "Delete"})) return
       await page.call("DELETE", at(name), undefined, {repeatable: true})
-      goAndSay(page, ["users"], `${name} is deleted.`)
+      goAndSay(page, ["users"], `${within(name)} is deleted.`)
     }, {id: "delete-user", class: "danger"}))
 }
