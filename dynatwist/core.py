@@ -240,7 +240,7 @@ class Core:
             counters=self._counters,
         )
         rotation = Rotation(self.cluster, self.registers, self.keyring, config.token_lifetime_s)
-        source = BackupSource(self.cluster, self.registers, listing)
+        source = BackupSource(self.cluster, self.registers, listing, missing)
         self.handlers = Handlers(
             context,
             rotation=rotation,

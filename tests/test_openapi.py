@@ -218,6 +218,9 @@ class TestAgainstANode:
         assert ask("conflicts.settle")[1]["code"] == "not_found"
         for name in ("backup.tables", "backup.page", "restore.records", "keys.storage"):
             assert ask(name)[0] == 200, name
+        clock = ask("backup.tables")[1]["clock"]
+        assert ask("backup.changes")[1]["code"] == "bad_clock"
+        assert ask("backup.changes", body={"since": clock})[0] == 200
         assert ask("keys.renew_storage")[0] == 202
         assert ask("admin.delete")[0] == 200  # what was restored
 

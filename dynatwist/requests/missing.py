@@ -28,6 +28,7 @@ from dynatwist.net.messages import Scan, Scanned
 from dynatwist.net.replies import NoAnswer, Reply
 from dynatwist.relays.relays import NoAnswer as NodeIsAway
 from dynatwist.replication.listing import Scan as ScanFound
+from dynatwist.replication.quorum import Level
 
 from .listing import PAGE_BYTES, PAGE_KEYS, Listing, ListingUnavailable
 
@@ -86,15 +87,16 @@ class Missing:
         self._listing = listing
         self._turns = DeferredSemaphore(AT_ONCE)
 
-    async def page(self, wanted: Stretch, heard: Heard) -> News:
+    async def page(self, wanted: Stretch, heard: Heard, level: Level = Level.ONE) -> News:
         """Some of what a listener has missed.
 
-        :raises ListingUnavailable: when some part of the table has no owner that answers.
+        :param level: how many owners of each part of the table have to answer.
+        :raises ListingUnavailable: when some part of the table has not so many that do.
         """
         await self._turns.acquire()
         try:
             await self._next_turn()  # a page a turn, also where nobody else is asked
-            return await self._page(wanted, heard)
+            return await self._page(wanted, heard, level)
         finally:
             self._turns.release()
 
@@ -103,7 +105,7 @@ class Missing:
         self._cluster.runtime.later(lambda: turn.callback(None))
         return turn
 
-    async def _page(self, wanted: Stretch, heard: Heard) -> News:
+    async def _page(self, wanted: Stretch, heard: Heard, level: Level) -> News:
         cluster = self._cluster
         version = -1
         scans: dict[bytes, Scanned] = {}
@@ -112,6 +114,8 @@ class Missing:
             others = [node for node in sorted(cluster.ownership.members) if cluster.links.is_reachable(node)]
             scans = await self._scan([cluster.me.node_id, *others], wanted)
         if not all(any(self._counts(node, number) for node in scans) for number in wanted.partitions):
+            raise ListingUnavailable
+        if level is not Level.ONE and not self._listing.is_covered(scans, level):
             raise ListingUnavailable
         return await self._news(wanted, heard, scans)
 

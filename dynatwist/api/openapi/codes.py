@@ -11,6 +11,7 @@ CODES: dict[int, dict[str, str]] = {
     400: {
         "ambiguous": "Several service tokens have this name; name one by its id.",
         "bad_after": "`after` is no id of a conflict, or no number.",
+        "bad_clock": "`since` is no clock of a backup.",
         "bad_causal_token": "`X-Causal-Token` is not what this store gave.",
         "bad_condition": "`If-None-Match` of a write takes only `*`, and `If-Match` an ETag.",
         "bad_expires_at": "The end of a record is no time.",
@@ -78,6 +79,7 @@ CODES: dict[int, dict[str, str]] = {
     409: {
         "another_user": "The socket is another user's.",
         "changed_meanwhile": "Somebody else changes the settings: look, and try again.",
+        "deletes_forgotten": "Something may have been deleted since of which no member knows: make a full backup.",
         "conflict": "Somebody else has changed the record meanwhile: read it, and try again.",
         "id_in_use": "A subscription with this id exists on this socket.",
         "last_member": "The last member stays.",
