@@ -21,11 +21,12 @@ from twisted.python.failure import Failure
 
 from dynatwist.agreement import awaited
 from dynatwist.auth.groups import GROUPS_TABLE
-from dynatwist.backups.entries import Entry, Totals
+from dynatwist.backups.chain import Link, require_chain
+from dynatwist.backups.entries import Entry, Mark, Totals
 from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import Backup, BackupWriter
 from dynatwist.backups.keys import of_key_file, of_passphrase
-from dynatwist.backups.schedule import due_ms, left_over, made_by, name_of, superseded
+from dynatwist.backups.schedule import chain_behind, due_ms, left_over, made_by, name_of, superseded
 from dynatwist.backups.selection import Selection
 from dynatwist.model.record import Draft
 from dynatwist.net.arrival import Arrival
@@ -33,6 +34,7 @@ from dynatwist.net.messages import Chose, Forward, SettledTables, SettleTables
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import ENCODER, Kind, Operation, Restored
 from dynatwist.requests.backups import BackupSource
+from dynatwist.requests.changes import DeletesForgotten
 from dynatwist.requests.forwarding import read_forwarded
 from dynatwist.requests.listing import ListingUnavailable
 from dynatwist.scheduled.plan import Plan
@@ -199,6 +201,23 @@ class TestSchedule:
         assert [one.name for one in made_by(self.NODE, [*others, *mine])] == sorted(mine)
         assert left_over(self.NODE, [*others, *mine]) == [mine[0] + ".new"]
 
+    @given(st.lists(st.booleans(), max_size=9), st.integers(1, 9), st.integers(1, 5))
+    def test_what_increments_go_on_from_is_kept_with_them(self, increments, keep, full_each):
+        """The first one is full in any case."""
+        increments[:1] = [False] * len(increments[:1])
+        names = [name_of(self.NODE, f"2026112{day}T000000Z", is_increment=one) for day, one in enumerate(increments)]
+        made = made_by(self.NODE, names)
+        assert [one.is_increment for one in made] == increments
+        left = made[len(superseded(made, keep)) :]
+        assert len(left) >= min(len(made), keep)
+        assert not [one for one in left[:1] if one.is_increment]
+        beyond = left[: max(0, len(left) - keep)]
+        assert all(one.is_increment for one in left[1 : len(beyond) + 1] if beyond), "and nothing else"
+        chain = chain_behind(made, full_each)
+        assert [one.is_increment for one in chain] == [False] * len(chain[:1]) + [True] * len(chain[1:])
+        assert chain == made[len(made) - len(chain) :]
+        assert len(chain) < full_each
+
     @given(st.integers(0, 9), st.integers(1, 9))
     def test_the_newest_are_kept(self, count, keep):
         made = made_by(self.NODE, [name_of(self.NODE, f"2026112{day}T000000Z") for day in range(count)])
@@ -244,8 +263,13 @@ class Cluster:
 
     strong = ()
     is_away = False
+    mark = Mark(b"clock", ("t",))
 
-    async def entries(self):
+    forgets = False
+
+    async def entries(self, since=None):
+        if since is not None and self.forgets:
+            raise DeletesForgotten
         yield [Entry("t", "k", b"{}", "ann")]
         if self.is_away:
             raise ListingUnavailable
@@ -260,8 +284,8 @@ class TestScheduled:
         self.now_ms = 1_795_000_000_000
         self.node = self.started()
 
-    def started(self):
-        plan = Plan(str(self.folder), 3600.0, 3, KEY)
+    def started(self, full_each=1):
+        plan = Plan(str(self.folder), 3600.0, 3, KEY, full_each)
         runtime = SimpleNamespace(wall_ms=lambda: self.now_ms, randbytes=os.urandom)
         shelf = Shelf(plan, fs=self.disk, thread=AtOnce(), node="0123abcd", spare_bytes=lambda: 1 << 20)
         how = {"reading": lambda: self.cluster, "is_ready": lambda: True, "version": "9.9"}
@@ -283,6 +307,34 @@ class TestScheduled:
         names = self.after(3600)
         assert len(names) == 3
         assert read_back((self.folder / names[0]).read_bytes())[0] == [Entry("t", "k", b"{}", "ann")]
+
+    def test_those_between_full_ones_are_increments_and_none_loses_what_it_goes_on_from(self):
+        self.node = self.started(3)
+
+        def kinds():
+            return "".join("f" if name.endswith(".backup") else "i" for name in self.after(3600))
+
+        assert [kinds() for _ in range(6)] == ["f", "fi", "fii", "fiif", "fiifi", "fii"]
+        names = self.after(0)
+        links = [Link(name, *self.opened(name)) for name in names]
+        require_chain(links)
+
+    def test_where_no_increment_can_be_made_the_backup_is_full(self):
+        self.node = self.started(9)
+        self.after(0)
+        self.cluster.forgets = True
+        assert self.after(3600)[-1].endswith(".backup")
+        self.cluster.forgets = False
+        assert self.after(3600)[-1].endswith(".increment")
+        next(self.folder.glob("*.increment")).write_bytes(b"damaged")
+        assert self.after(3600)[-1].endswith(".backup")
+        assert self.node.failed == 0
+
+    def opened(self, name):
+        """(what an increment on it names, what is in it)."""
+        backup = Backup(reader((self.folder / name).read_bytes()))
+        *_, totals = backup.opened(KEY)
+        return backup.base, totals
 
     @pytest.mark.parametrize(
         "trouble",
@@ -332,7 +384,7 @@ def cluster():
     key.chmod(0o600)
     made.add("--lone-after", "1")
     made.add("--lone-after", "1")
-    options = ("--backup-every", "1s", "--backup-keep", "2", "--backup-key", str(key))
+    options = ("--backup-every", "1s", "--backup-keep", "3", "--backup-full-each", "2", "--backup-key", str(key))
     made.add("--lone-after", "1", "--backup-folder", str(made.folder / "kept"), *options)
     made.wait_ready()
     yield made
@@ -600,16 +652,20 @@ def test_a_node_makes_backups_by_itself_and_keeps_the_newest(cluster):
     shell = Shell(cluster)
 
     def names():
-        return sorted(path.name for path in folder.iterdir() if path.suffix == ".backup") if folder.is_dir() else []
+        suffixes = (".backup", ".increment")
+        return sorted(path.name for path in folder.iterdir() if path.suffix in suffixes) if folder.is_dir() else []
 
     def metric(name):
         return float(node.request("GET", "/metrics").body.decode().split(f"\ndynakv_{name} ")[1].split()[0])
 
     first = wait_until(names)[0]
-    wait_until(lambda: len(names()) == 2 and first not in names(), what="the oldest is removed")
+    wait_until(lambda: first not in names(), what="the oldest is removed")
+    assert 3 <= len(names()) <= 5
     assert metric("backups_made_total") >= 3
     assert metric("backup_last_made_timestamp_seconds") > 1.7e9
-    assert "whole" in shell("verify", str(folder / names()[-1]))
+    name = wait_until(lambda: [name for name in names() if name.endswith(".increment")])[-1]
+    full = [one for one in names() if one < name and one.endswith(".backup")][-1]
+    assert "whole" in shell("verify", str(folder / full), str(folder / name))
 
     folder.rename(cluster.folder / "away")
     folder.write_text("not a folder")

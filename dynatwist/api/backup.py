@@ -20,8 +20,7 @@ from dynatwist.errors import ApiError
 from dynatwist.model.flaws import NOT_DECODED
 from dynatwist.model.record import Record
 from dynatwist.requests.backups import BackupSource
-from dynatwist.requests.changes import DeletesForgotten
-from dynatwist.requests.clocks import as_text, of_text
+from dynatwist.requests.changes import DeletesForgotten, UnknownClock
 from dynatwist.requests.listing import ListingUnavailable
 from dynatwist.requests.releases import require_release
 from dynatwist.requests.tables import TABLES_TABLE, Consistency, Tables
@@ -74,7 +73,7 @@ class BackupRoutes:
             "tables": [self._table(name) for name in names],
             "next_after": found.next_after,
             "missing": list(found.missing),
-            "clock": as_text(cluster, found.clock) if found.clock is not None else None,
+            "clock": found.clock,
         }
         return json_answer(200, answer)
 
@@ -111,12 +110,11 @@ class BackupRoutes:
         identity = self._enter(request)
         check_table(table, self._context.limits)
         asked = _asked(request.body)
-        since = of_text(self._context.cluster, asked.since)
-        if since is None:
-            raise ApiError(400, "bad_clock", "since is no clock of a backup of this cluster")
         prefix = check_prefix(asked.prefix, self._context.limits)
         try:
-            changes = await _read(self._source.changes(table, prefix, asked.after, since))
+            changes = await _read(self._source.changes(table, prefix, asked.after, asked.since))
+        except UnknownClock:
+            raise ApiError(400, "bad_clock", "since is no clock of a backup of this cluster") from None
         except DeletesForgotten:
             text = "something may have been deleted since of which no member knows any more: make a full backup"
             raise ApiError(409, "deletes_forgotten", text) from None

@@ -9,7 +9,7 @@ had when a backup began is in it, or what was written over that since.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import TypeGuard
@@ -22,7 +22,7 @@ from dynatwist.backups.entries import Entry
 from dynatwist.calls import all_of
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
-from dynatwist.feed.heard import Heard, unpacked
+from dynatwist.feed.heard import unpacked
 from dynatwist.model.record import Key, Record
 from dynatwist.model.registry import majority
 from dynatwist.model.ring import PARTITIONS, is_system_table
@@ -32,8 +32,8 @@ from dynatwist.net.messages.backups import MAX_TABLES
 from dynatwist.net.replies import Reply
 from dynatwist.replication.quorum import Level
 
-from .changes import Changes, entry_of, page_of_changes
-from .clocks import merged_by_majorities, merged_here
+from .changes import Changes, UnknownClock, entry_of, page_of_changes
+from .clocks import as_text, merged_by_majorities, merged_here, of_text
 from .listing import Listing, ListingUnavailable
 from .missing import Missing, Stretch
 
@@ -60,7 +60,7 @@ class Tables:
     names: list[str]
     next_after: str | None
     missing: Sequence[int]
-    clock: Heard | None = None
+    clock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +115,12 @@ class BackupSource:
             names, horizon = names[:MAX_TABLES], names[MAX_TABLES - 1]
         return Tables(names, horizon, missing, None if after else self._clock(told))
 
-    def _clock(self, told: Mapping[bytes, SettledTables]) -> Heard | None:
+    def _clock(self, told: Mapping[bytes, SettledTables]) -> str | None:
         """What a backup is sure to hold that begins with these answers."""
         clocks = {node: unpacked(one.clock) for node, one in told.items() if one.clock}
         known = {node: clock for node, clock in clocks.items() if clock is not None}
-        return merged_by_majorities(self._cluster, known)
+        merged = merged_by_majorities(self._cluster, known)
+        return as_text(self._cluster, merged) if merged is not None else None
 
     async def page(self, table: str, prefix: str, after: str, *, is_partial: bool) -> Page:
         """Some records of a table; those whose life depends on a connection are left out, they end with it.
@@ -136,13 +137,17 @@ class BackupSource:
         records = [(name, record) for name, record in page.records if record.lease is None]
         return Page(records, page.next_after, missing)
 
-    def changes(self, table: str, prefix: str, after: str, since: Heard) -> Awaitable[Changes]:
-        """Some of what has changed since a backup; see `page_of_changes` for the errors.
+    async def changes(self, table: str, prefix: str, after: str, since: str) -> Changes:
+        """Some of what has changed since a backup; see `page_of_changes` for further errors.
 
         :param after: only keys behind this one.
         :param since: its clock.
+        :raises UnknownClock: it is none.
         """
-        return page_of_changes(self._cluster, self._missing, Stretch(table, prefix, after=after), since)
+        heard = of_text(self._cluster, since)
+        if heard is None:
+            raise UnknownClock
+        return await page_of_changes(self._cluster, self._missing, Stretch(table, prefix, after=after), heard)
 
     def _lacking(self, answered: Collection[bytes]) -> list[int]:
         """The partitions of which no majority of the owners has answered that holds all of it."""

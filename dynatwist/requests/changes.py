@@ -16,6 +16,10 @@ STRETCHES = 16
 """Of 256 keys, looked through for one page, where little of them has changed: some milliseconds each, one a turn."""
 
 
+class UnknownClock(Exception):
+    """What is said to be the clock of a backup is none of this cluster."""
+
+
 class DeletesForgotten(Exception):
     """Something may have been deleted since of which no member knows any more: only a full backup tells."""
 
