@@ -46,6 +46,7 @@ _NAMES = {
     method: (method.decode(), f"data.{method.decode().lower()}", "r" if method == b"GET" else "w") for method in _KINDS
 }
 """As metrics have them: the method, the route, and the parameter that names the level."""
+_LEVELS = {method: parameter.encode() for method, (_, _, parameter) in _NAMES.items()}
 _LEAVE = frozenset(("transfer-encoding", "expect", "upgrade", "connection", "content-encoding", "cookie"))
 """Headers that change how a request is to be read."""
 _OWN_NAMES = {
@@ -178,6 +179,8 @@ class FastLane:
         if line is None:
             return 0
         method, table, key, query = line.groups()
+        if query and query[:1] != _LEVELS[method]:  # no parameter of that route
+            return 0
         end = data.find(b"\r\n\r\n", line.end() - 2, self._max_head_bytes)
         if end < 0 or table.decode() in RESERVED_TABLES:
             return 0

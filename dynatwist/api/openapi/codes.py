@@ -46,6 +46,7 @@ CODES: dict[int, dict[str, str]] = {
         "too_deep": "The JSON is nested too deeply.",
         "unknown_field": "There is no such setting.",
         "unknown_op": "There is no such operation on a websocket.",
+        "unknown_parameter": "The path takes no such parameter; the text names those that it takes.",
         "unknown_principal": "There is no such principal.",
         "unknown_right": "There is no such right.",
         "weak_secret": "The secret is too short.",
@@ -125,7 +126,7 @@ STATUS_OF = {code: status for status, codes in reversed(CODES.items()) for code 
 
 ALWAYS = (
     "bad_request", "foreign_origin", "too_slow", "too_large", "unsupported_encoding", "wrong_host", "head_too_large",
-    "internal", "full", "too_many", "bad_query",
+    "internal", "full", "too_many", "bad_query", "unknown_parameter",
 )  # fmt: skip
 """Whatever is asked for."""
 OF_WHO = {
