@@ -78,6 +78,7 @@ CODES: dict[int, dict[str, str]] = {
     405: {"method_not_allowed": "The path takes other methods; `Allow` names them."},
     408: {"too_slow": "Head or body did not come in time."},
     409: {
+        "ambiguous_member": "Several members have this address; the text names their ids.",
         "another_user": "The socket is another user's.",
         "changed_meanwhile": "Somebody else changes the settings: look, and try again.",
         "deletes_forgotten": "Something may have been deleted since of which no member knows: make a full backup.",
