@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 from dynatwist.agreement import awaited
@@ -35,8 +35,10 @@ from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import ENCODER, Kind, Operation, Restored
 from dynatwist.requests.backups import BackupSource
 from dynatwist.requests.changes import DeletesForgotten
+from dynatwist.requests.courtesy import FEW, SHARE, Courtesy
 from dynatwist.requests.forwarding import read_forwarded
 from dynatwist.requests.listing import ListingUnavailable
+from dynatwist.requests.missing import Missing
 from dynatwist.scheduled.plan import Plan
 from dynatwist.scheduled.rounds import RETRY_S, ScheduledBackups
 from dynatwist.scheduled.shelf import Shelf
@@ -677,6 +679,12 @@ def test_a_node_makes_backups_by_itself_and_keeps_the_newest(cluster):
     assert wait_until(names)
 
 
+def source_of(core, served=lambda: 0):
+    """What a backup reads of a node."""
+    missing = Missing(core.cluster, core.handlers.context.listing)
+    return BackupSource(core.cluster, core.registers, missing, served)
+
+
 def run(cluster, coroutine):
     """What a coroutine comes to, in a simulated cluster."""
     over = []
@@ -738,7 +746,7 @@ def test_a_member_that_names_tables_which_cannot_be_is_not_counted(simulated, na
         node.core.cluster.peers.on_call(
             SettleTables, lambda arrival, message, respond: respond(SettledTables(names, True, True))
         )
-    source = BackupSource(first.core.cluster, first.core.registers, first.core.handlers.context.listing, None)
+    source = source_of(first.core)
     with pytest.raises(ListingUnavailable):
         run(simulated, source.tables("", is_partial=False))
 
@@ -752,7 +760,7 @@ def test_without_a_majority_there_is_no_backup_unless_a_part_of_it_is_enough(sim
     assert simulated.world.run_until(
         lambda: not any(node.cluster.peers.is_reachable(one.node_id) for one in (second, third)), 60
     )
-    source = BackupSource(node.cluster, node.registers, node.handlers.context.listing, None)
+    source = source_of(node)
     with pytest.raises(ListingUnavailable):
         run(simulated, source.tables("", is_partial=False))
     with pytest.raises(ListingUnavailable):
@@ -760,3 +768,23 @@ def test_without_a_majority_there_is_no_backup_unless_a_part_of_it_is_enough(sim
     assert run(simulated, source.tables("", is_partial=True)).names == ["t"]
     page = run(simulated, source.page("t", "", "", is_partial=True))
     assert ([name for name, _ in page.records], len(page.missing)) == (["k"], 256)
+
+
+@pytest.mark.parametrize(("served_of_others", "rests"), [(0, 0.0), (FEW - 1, 0.0), (FEW + 1, 1.0)])
+def test_a_backup_takes_a_tenth_of_the_time_of_a_node_that_serves_others(served_of_others, rests):
+    world = World(1)
+    clock = SimpleNamespace(callLater=lambda after_s, call, *of: world.later(after_s, lambda: call(*of)))
+    runtime = SimpleNamespace(monotonic_s=lambda: world.now_s, clock=clock)
+    served = [0]
+    courtesy = Courtesy(runtime, lambda: served[0])
+
+    async def page():
+        over = Deferred()
+        world.later(0.02, lambda: over.callback(None))
+        await over
+        served[0] += 1 + served_of_others
+
+    done = []
+    ensureDeferred(courtesy.paced(page())).addCallback(lambda _: done.append(world.now_s))
+    assert world.run_until(lambda: done, 10, 0.001)
+    assert done[0] == pytest.approx(0.02 + rests * 0.02 * (1 / SHARE - 1), abs=0.003)

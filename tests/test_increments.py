@@ -13,15 +13,13 @@ from dynatwist.backups.format import Backup, BackupWriter
 from dynatwist.model.dots import Dot, DotSet
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation
-from dynatwist.requests.backups import BackupSource
 from dynatwist.requests.changes import DeletesForgotten, UnknownClock
 from dynatwist.requests.clocks import common
-from dynatwist.requests.missing import Missing
 from dynatwist.sim.cluster import SimCluster
 from dynatwist.sim.world import World
 
 from .real import RealCluster, check_logs
-from .test_backup import KEY, Shell, reader, run
+from .test_backup import KEY, Shell, reader, run, source_of
 
 DOTS = st.sets(st.tuples(st.sampled_from([b"a" * 16, b"b" * 16]), st.integers(1, 6)))
 
@@ -107,9 +105,7 @@ class Nodes:
         for node in self.cluster.nodes:
             node.start()
         assert self.cluster.world.run_until(self.cluster.is_settled, 60)
-        core = self.cluster.nodes[0].core
-        listing = core.handlers.context.listing
-        self.source = BackupSource(core.cluster, core.registers, listing, Missing(core.cluster, listing))
+        self.source = source_of(self.cluster.nodes[0].core)
 
     def do(self, kind, key, ttl_s=0):
         node = self.cluster.nodes[1].core

@@ -9,7 +9,7 @@ had when a backup began is in it, or what was written over that since.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import TypeGuard
@@ -34,7 +34,8 @@ from dynatwist.replication.quorum import Level
 
 from .changes import Changes, UnknownClock, entry_of, page_of_changes
 from .clocks import as_text, merged_by_majorities, merged_here, of_text
-from .listing import Listing, ListingUnavailable
+from .courtesy import Courtesy
+from .listing import ListingUnavailable
 from .missing import Missing, Stretch
 
 LEARN_S = 0.5
@@ -85,13 +86,16 @@ class BackupSource:
 
     Where no majority of the owners of some partition can be reached, `ListingUnavailable` is raised; or, for a partial
     backup, what there is is taken, and the partitions are named.
+
+    :param served: how much this node has served so far; see `Courtesy`.
     """
 
-    def __init__(self, cluster: Cluster, registers: Registers, listing: Listing, missing: Missing) -> None:
+    def __init__(self, cluster: Cluster, registers: Registers, missing: Missing, served: Callable[[], int]) -> None:
         self._cluster = cluster
         self._registers = registers
-        self._listing = listing
+        self._listing = missing.listing
         self._missing = missing
+        self._courtesy = Courtesy(cluster.runtime, served)
         cluster.peers.on_call(SettleTables, self._on_list)
 
     async def tables(self, after: str, *, is_partial: bool) -> Tables:
@@ -133,7 +137,8 @@ class BackupSource:
             peers, members = self._cluster.peers, self._cluster.ownership.members
             missing = self._lacking([node for node in members if peers.is_reachable(node)])
             level = Level.QUORUM
-        page = await self._listing.page(table, prefix, after, level, is_partial=is_partial)
+        reading = self._listing.page(table, prefix, after, level, is_partial=is_partial)
+        page = await self._courtesy.paced(reading)
         records = [(name, record) for name, record in page.records if record.lease is None]
         return Page(records, page.next_after, missing)
 
@@ -147,7 +152,8 @@ class BackupSource:
         heard = of_text(self._cluster, since)
         if heard is None:
             raise UnknownClock
-        return await page_of_changes(self._cluster, self._missing, Stretch(table, prefix, after=after), heard)
+        wanted = Stretch(table, prefix, after=after)
+        return await self._courtesy.paced(page_of_changes(self._cluster, self._missing, wanted, heard))
 
     def _lacking(self, answered: Collection[bytes]) -> list[int]:
         """The partitions of which no majority of the owners has answered that holds all of it."""

@@ -80,11 +80,14 @@ class Stretch:
 
 
 class Missing:
-    """See the module."""
+    """See the module.
+
+    :ivar listing: which members scan for it.
+    """
 
     def __init__(self, cluster: Cluster, listing: Listing) -> None:
         self._cluster = cluster
-        self._listing = listing
+        self.listing = listing
         self._turns = DeferredSemaphore(AT_ONCE)
 
     async def page(self, wanted: Stretch, heard: Heard, level: Level = Level.ONE) -> News:
@@ -115,7 +118,7 @@ class Missing:
             scans = await self._scan([cluster.me.node_id, *others], wanted)
         if not all(any(self._counts(node, number) for node in scans) for number in wanted.partitions):
             raise ListingUnavailable
-        if level is not Level.ONE and not self._listing.is_covered(scans, level):
+        if level is not Level.ONE and not self.listing.is_covered(scans, level):
             raise ListingUnavailable
         return await self._news(wanted, heard, scans)
 
@@ -160,7 +163,7 @@ class Missing:
                 done.callback(None)
 
             if node == cluster.me.node_id:
-                self._listing.answer(Arrival(node), message, heard)
+                self.listing.answer(Arrival(node), message, heard)
             elif len(nodes) > 1:  # whoever stalls is not waited for, where others may have answered
                 cluster.links.ask(node, message, heard, lambda: heard(NoAnswer.UNSENT), SCAN_TIMEOUT_S)
             else:
@@ -174,7 +177,7 @@ class Missing:
         """Whether a node that has answered holds all of a partition."""
         if node not in self._cluster.ownership.owners(partition):
             return False
-        return self._listing.is_whole(node, partition)
+        return self.listing.is_whole(node, partition)
 
     # What is news
 

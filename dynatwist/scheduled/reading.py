@@ -16,8 +16,6 @@ from dynatwist.requests.listing import ListingUnavailable
 from dynatwist.requests.tables import Tables
 from dynatwist.runtime import Runtime
 
-REST_S = 0.02
-"""After each page, which takes some milliseconds: clients are served in between."""
 PATIENCE_S = 60.0
 """For one page: members that are started anew are back by then."""
 PAUSE_S = 1.0
@@ -57,7 +55,6 @@ class Reading:
                 page = await self._patiently(partial(self._page, table, after, since))
                 yield page.entries(table)
                 after = page.next_after
-                await self._pause(REST_S)
 
     async def _page(self, table: str, after: str, since: Mark | None) -> Page | Changes:
         if since is None or table in SYSTEM_TABLES:
