@@ -212,10 +212,10 @@ def token_at(node: Node) -> str:
 
 def writes(stage: Stage, node: Node, query: str = "", size_chars: int = 100) -> None:
     """Somebody writes, and reads."""
-    token, number = token_at(node), iter(range(1 << 30))
+    token, number, name = token_at(node), iter(range(1 << 30)), f"k{len(stage.going_on)}"
 
     def work() -> None:
-        key = f"k{next(number)}"
+        key = f"{name}-{next(number)}"
         node.put("t", key, {"fill": "x" * size_chars}, token, query)
         node.get("t", key, token)
 
@@ -248,12 +248,12 @@ def two_of_three_are_killed(stage: Stage) -> Iterator[None]:
 
 
 @drill("NotReady", beside=AWAY)
-def a_node_finds_nobody_to_join(stage: Stage) -> Iterator[None]:
-    stage.nodes(1)
-    alone = Node(stage.folder, free_port(), "--join", "127.0.0.1:1")
-    stage.cluster.nodes.append(alone)
+def a_node_comes_back_and_meets_nobody(stage: Stage) -> Iterator[None]:
+    first, second = stage.nodes(2)
     yield
-    alone.start()
+    first.kill()
+    second.kill()
+    second.start("--lone-after", "3600")
 
 
 @drill("MembersChangeForLong", "NotWhole", beside=AWAY)
@@ -279,26 +279,24 @@ def figure(node: Node, name: str) -> float:
     return float(found[1]) if found else -1.0
 
 
-@drill("HintsDropped", beside=AWAY)
+@drill("HintsDropped", beside=AWAY | {"Errors", "LogSlow"})
 def a_node_is_away_while_more_is_written_than_is_kept_for_it(stage: Stage) -> Iterator[None]:
     first, _, third = stage.nodes(3)
-    token, number = token_at(first), iter(range(1 << 30))
     yield
     third.kill()
-    stage.meanwhile(lambda: first.put("t", f"k{next(number)}", {"fill": "x" * 1_000_000}, token), 0.0)
+    for _ in range(3):
+        writes(stage, first, size_chars=100_000)
 
 
-@drill("DiskFull", "DiskFillsUp", "SavesFail", "LogStuck", beside={"Slow", "Errors"})
+@drill("DiskFull", "DiskFillsUp", beside={"Slow", "Errors", "SavesFail", "LogStuck"})
 def a_disk_is_full(stage: Stage) -> Iterator[None]:
     (node,) = small_disk(stage)
-    token, admin = token_at(node), stage.cluster.admin_token()
+    token = token_at(node)
     yield
     with suppress(OSError), open(node.data / "filler", "wb", buffering=0) as filler:
         while True:
             filler.write(bytes(64 << 10))
-    stage.meanwhile(lambda: node.request("POST", "/admin/save", None, admin), 1.0)
     stage.meanwhile(lambda: node.put("t", "k", {"fill": "x" * 500_000}, token))
-    stage.meanwhile(lambda: node.request("POST", "/auth/ann", {"secret": "a secret"}))
 
 
 def small_disk(stage: Stage) -> list[Node]:
@@ -314,15 +312,38 @@ def small_disk(stage: Stage) -> list[Node]:
     return [node]
 
 
+def with_faults(node: Node, calls: str, fault: str, *more: str) -> None:
+    """Have some of a node's system calls fail, or take long."""
+    assert node.process is not None
+    words = ["strace", "-f", "-qq", "-e", f"trace={calls}", "-e", f"inject={calls}:{fault}", *more]
+    subprocess.Popen([*words, "-p", str(node.process.pid)], stderr=subprocess.DEVNULL)
+
+
 @drill("LogSlow", beside={"Slow"})
 def a_disk_takes_half_a_second_for_each_sync(stage: Stage) -> Iterator[None]:
     (node,) = stage.nodes(1)
     yield
-    assert node.process is not None
-    slow = "inject=fsync,fdatasync:delay_exit=500000"
-    words = ["strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", slow, "-p", str(node.process.pid)]
-    subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    with_faults(node, "fsync,fdatasync", "delay_exit=500000")
     writes(stage, node)
+
+
+@drill("LogStuck", beside={"Errors", "DiskFull", "Slow"})
+def a_log_cannot_be_written(stage: Stage) -> Iterator[None]:
+    (node,) = stage.nodes(1, "--snapshot-interval", "3600")
+    yield
+    files = [word for path in node.data.rglob("*") if path.is_file() for word in ("-P", str(path))]
+    with_faults(node, "write,writev,pwrite64", "error=ENOSPC", *files)
+    writes(stage, node)
+
+
+@drill("SavesFail", beside={"Errors"})
+def cold_saves_cannot_take_their_place(stage: Stage) -> Iterator[None]:
+    (node,) = stage.nodes(1)
+    admin = stage.cluster.admin_token()
+    yield
+    with_faults(node, "rename,renameat,renameat2", "error=EIO")
+    writes(stage, node)
+    stage.meanwhile(lambda: node.request("POST", "/admin/save", None, admin), 1.0)
 
 
 @drill("MemoryNearLimit")
