@@ -330,19 +330,19 @@ def a_disk_takes_half_a_second_for_each_sync(stage: Stage) -> Iterator[None]:
 @drill("LogStuck", beside={"Errors", "DiskFull", "Slow"})
 def a_log_cannot_be_written(stage: Stage) -> Iterator[None]:
     (node,) = stage.nodes(1, "--snapshot-interval", "3600")
+    writes(stage, node)
     yield
     files = [word for path in node.data.rglob("*") if path.is_file() for word in ("-P", str(path))]
     with_faults(node, "write,writev,pwrite64", "error=ENOSPC", *files)
-    writes(stage, node)
 
 
 @drill("SavesFail", beside={"Errors"})
 def cold_saves_cannot_take_their_place(stage: Stage) -> Iterator[None]:
     (node,) = stage.nodes(1)
     admin = stage.cluster.admin_token()
+    writes(stage, node)
     yield
     with_faults(node, "rename,renameat,renameat2", "error=EIO")
-    writes(stage, node)
     stage.meanwhile(lambda: node.request("POST", "/admin/save", None, admin), 1.0)
 
 
@@ -398,10 +398,10 @@ def two_programs_write_the_same_keys(stage: Stage) -> Iterator[None]:
 @drill("Slow", "LogSlow", beside={"Errors"})
 def every_disk_takes_most_of_a_second_for_each_sync(stage: Stage) -> Iterator[None]:
     nodes = stage.nodes(2)
+    writes(stage, nodes[0], "?w=all")
     yield
     for node in nodes:
         with_faults(node, "fsync,fdatasync", "delay_exit=700000")
-    writes(stage, nodes[0], "?w=all")
 
 
 @drill("ReactorHeldUp", beside={"Slow"})
