@@ -239,11 +239,11 @@ class Core:
             findings=self.folder.findings,
             counters=self._counters,
         )
-        rotation = Rotation(self.cluster, self.registers, self.keyring, config.token_lifetime_s)
-        source = BackupSource(self.cluster, self.registers, listing)
+        lag, told = self.coordinator.from_peers.lag, context.metrics
+        source = BackupSource(self.cluster, self.registers, missing, lambda: told.total_requests + sum(lag.counts))
         self.handlers = Handlers(
             context,
-            rotation=rotation,
+            rotation=Rotation(self.cluster, self.registers, self.keyring, config.token_lifetime_s),
             renewal=self.renewal,
             table_changes=TableChanges(self.cluster, self.registers, self.coordinator),
             table_list=TableList(self.cluster, self.coordinator.tables),

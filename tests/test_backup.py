@@ -16,16 +16,17 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 from dynatwist.agreement import awaited
 from dynatwist.auth.groups import GROUPS_TABLE
-from dynatwist.backups.entries import Entry, Totals
+from dynatwist.backups.chain import Link, require_chain
+from dynatwist.backups.entries import Entry, Mark, Totals
 from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import Backup, BackupWriter
 from dynatwist.backups.keys import of_key_file, of_passphrase
-from dynatwist.backups.schedule import due_ms, left_over, made_by, name_of, superseded
+from dynatwist.backups.schedule import chain_behind, due_ms, left_over, made_by, name_of, superseded
 from dynatwist.backups.selection import Selection
 from dynatwist.model.record import Draft
 from dynatwist.net.arrival import Arrival
@@ -33,8 +34,11 @@ from dynatwist.net.messages import Chose, Forward, SettledTables, SettleTables
 from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import ENCODER, Kind, Operation, Restored
 from dynatwist.requests.backups import BackupSource
+from dynatwist.requests.changes import DeletesForgotten
+from dynatwist.requests.courtesy import FEW, SHARE, Courtesy
 from dynatwist.requests.forwarding import read_forwarded
 from dynatwist.requests.listing import ListingUnavailable
+from dynatwist.requests.missing import Missing
 from dynatwist.scheduled.plan import Plan
 from dynatwist.scheduled.rounds import RETRY_S, ScheduledBackups
 from dynatwist.scheduled.shelf import Shelf
@@ -101,7 +105,7 @@ class TestFormat:
     def test_what_was_written_is_read(self, pieces):
         found, totals = read_back(written(pieces, strong=["t"], only=["t"], prefix="p", missing=[3, 4]))
         assert found == [entry for piece in pieces for entry in piece]
-        assert sum(tally.records for tally in totals.tables.values()) == len(found)
+        assert sum(tally.records + tally.gone for tally in totals.tables.values()) == len(found)
         assert (totals.strong, totals.only, totals.prefix, totals.missing) == (("t",), ("t",), "p", (3, 4))
 
     @given(st.data())
@@ -150,7 +154,7 @@ class TestFormat:
 
     def test_a_later_format_and_other_files_are_told(self):
         with pytest.raises(BackupError, match="later release"):
-            Backup(reader(written([]).replace(b"backup 1", b"backup 2")))
+            Backup(reader(written([]).replace(b"backup 1", b"backup 3")))
         with pytest.raises(BackupError, match="no backup"):
             Backup(reader(b"SQLite format 3"))
 
@@ -199,6 +203,23 @@ class TestSchedule:
         assert [one.name for one in made_by(self.NODE, [*others, *mine])] == sorted(mine)
         assert left_over(self.NODE, [*others, *mine]) == [mine[0] + ".new"]
 
+    @given(st.lists(st.booleans(), max_size=9), st.integers(1, 9), st.integers(1, 5))
+    def test_what_increments_go_on_from_is_kept_with_them(self, increments, keep, full_each):
+        """The first one is full in any case."""
+        increments[:1] = [False] * len(increments[:1])
+        names = [name_of(self.NODE, f"2026112{day}T000000Z", is_increment=one) for day, one in enumerate(increments)]
+        made = made_by(self.NODE, names)
+        assert [one.is_increment for one in made] == increments
+        left = made[len(superseded(made, keep)) :]
+        assert len(left) >= min(len(made), keep)
+        assert not [one for one in left[:1] if one.is_increment]
+        beyond = left[: max(0, len(left) - keep)]
+        assert all(one.is_increment for one in left[1 : len(beyond) + 1] if beyond), "and nothing else"
+        chain = chain_behind(made, full_each)
+        assert [one.is_increment for one in chain] == [False] * len(chain[:1]) + [True] * len(chain[1:])
+        assert chain == made[len(made) - len(chain) :]
+        assert len(chain) < full_each
+
     @given(st.integers(0, 9), st.integers(1, 9))
     def test_the_newest_are_kept(self, count, keep):
         made = made_by(self.NODE, [name_of(self.NODE, f"2026112{day}T000000Z") for day in range(count)])
@@ -244,8 +265,13 @@ class Cluster:
 
     strong = ()
     is_away = False
+    mark = Mark(b"clock", ("t",))
 
-    async def entries(self):
+    forgets = False
+
+    async def entries(self, since=None):
+        if since is not None and self.forgets:
+            raise DeletesForgotten
         yield [Entry("t", "k", b"{}", "ann")]
         if self.is_away:
             raise ListingUnavailable
@@ -260,8 +286,8 @@ class TestScheduled:
         self.now_ms = 1_795_000_000_000
         self.node = self.started()
 
-    def started(self):
-        plan = Plan(str(self.folder), 3600.0, 3, KEY)
+    def started(self, full_each=1):
+        plan = Plan(str(self.folder), 3600.0, 3, KEY, full_each)
         runtime = SimpleNamespace(wall_ms=lambda: self.now_ms, randbytes=os.urandom)
         shelf = Shelf(plan, fs=self.disk, thread=AtOnce(), node="0123abcd", spare_bytes=lambda: 1 << 20)
         how = {"reading": lambda: self.cluster, "is_ready": lambda: True, "version": "9.9"}
@@ -283,6 +309,34 @@ class TestScheduled:
         names = self.after(3600)
         assert len(names) == 3
         assert read_back((self.folder / names[0]).read_bytes())[0] == [Entry("t", "k", b"{}", "ann")]
+
+    def test_those_between_full_ones_are_increments_and_none_loses_what_it_goes_on_from(self):
+        self.node = self.started(3)
+
+        def kinds():
+            return "".join("f" if name.endswith(".backup") else "i" for name in self.after(3600))
+
+        assert [kinds() for _ in range(6)] == ["f", "fi", "fii", "fiif", "fiifi", "fii"]
+        names = self.after(0)
+        links = [Link(name, *self.opened(name)) for name in names]
+        require_chain(links)
+
+    def test_where_no_increment_can_be_made_the_backup_is_full(self):
+        self.node = self.started(9)
+        self.after(0)
+        self.cluster.forgets = True
+        assert self.after(3600)[-1].endswith(".backup")
+        self.cluster.forgets = False
+        assert self.after(3600)[-1].endswith(".increment")
+        next(self.folder.glob("*.increment")).write_bytes(b"damaged")
+        assert self.after(3600)[-1].endswith(".backup")
+        assert self.node.failed == 0
+
+    def opened(self, name):
+        """(what an increment on it names, what is in it)."""
+        backup = Backup(reader((self.folder / name).read_bytes()))
+        *_, totals = backup.opened(KEY)
+        return backup.base, totals
 
     @pytest.mark.parametrize(
         "trouble",
@@ -332,7 +386,7 @@ def cluster():
     key.chmod(0o600)
     made.add("--lone-after", "1")
     made.add("--lone-after", "1")
-    options = ("--backup-every", "1s", "--backup-keep", "2", "--backup-key", str(key))
+    options = ("--backup-every", "1s", "--backup-keep", "3", "--backup-full-each", "2", "--backup-key", str(key))
     made.add("--lone-after", "1", "--backup-folder", str(made.folder / "kept"), *options)
     made.wait_ready()
     yield made
@@ -600,16 +654,20 @@ def test_a_node_makes_backups_by_itself_and_keeps_the_newest(cluster):
     shell = Shell(cluster)
 
     def names():
-        return sorted(path.name for path in folder.iterdir() if path.suffix == ".backup") if folder.is_dir() else []
+        suffixes = (".backup", ".increment")
+        return sorted(path.name for path in folder.iterdir() if path.suffix in suffixes) if folder.is_dir() else []
 
     def metric(name):
         return float(node.request("GET", "/metrics").body.decode().split(f"\ndynakv_{name} ")[1].split()[0])
 
     first = wait_until(names)[0]
-    wait_until(lambda: len(names()) == 2 and first not in names(), what="the oldest is removed")
+    wait_until(lambda: first not in names(), what="the oldest is removed")
+    assert 3 <= len(names()) <= 5
     assert metric("backups_made_total") >= 3
     assert metric("backup_last_made_timestamp_seconds") > 1.7e9
-    assert "whole" in shell("verify", str(folder / names()[-1]))
+    name = wait_until(lambda: [name for name in names() if name.endswith(".increment")])[-1]
+    full = [one for one in names() if one < name and one.endswith(".backup")][-1]
+    assert "whole" in shell("verify", str(folder / full), str(folder / name))
 
     folder.rename(cluster.folder / "away")
     folder.write_text("not a folder")
@@ -619,6 +677,12 @@ def test_a_node_makes_backups_by_itself_and_keeps_the_newest(cluster):
     folder.unlink()
     wait_until(lambda: metric("backup_is_failing") == 0)
     assert wait_until(names)
+
+
+def source_of(core, served=lambda: 0):
+    """What a backup reads of a node."""
+    missing = Missing(core.cluster, core.handlers.context.listing)
+    return BackupSource(core.cluster, core.registers, missing, served)
 
 
 def run(cluster, coroutine):
@@ -682,7 +746,7 @@ def test_a_member_that_names_tables_which_cannot_be_is_not_counted(simulated, na
         node.core.cluster.peers.on_call(
             SettleTables, lambda arrival, message, respond: respond(SettledTables(names, True, True))
         )
-    source = BackupSource(first.core.cluster, first.core.registers, first.core.handlers.context.listing)
+    source = source_of(first.core)
     with pytest.raises(ListingUnavailable):
         run(simulated, source.tables("", is_partial=False))
 
@@ -696,7 +760,7 @@ def test_without_a_majority_there_is_no_backup_unless_a_part_of_it_is_enough(sim
     assert simulated.world.run_until(
         lambda: not any(node.cluster.peers.is_reachable(one.node_id) for one in (second, third)), 60
     )
-    source = BackupSource(node.cluster, node.registers, node.handlers.context.listing)
+    source = source_of(node)
     with pytest.raises(ListingUnavailable):
         run(simulated, source.tables("", is_partial=False))
     with pytest.raises(ListingUnavailable):
@@ -704,3 +768,23 @@ def test_without_a_majority_there_is_no_backup_unless_a_part_of_it_is_enough(sim
     assert run(simulated, source.tables("", is_partial=True)).names == ["t"]
     page = run(simulated, source.page("t", "", "", is_partial=True))
     assert ([name for name, _ in page.records], len(page.missing)) == (["k"], 256)
+
+
+@pytest.mark.parametrize(("served_of_others", "rests"), [(0, 0.0), (FEW - 1, 0.0), (FEW + 1, 1.0)])
+def test_a_backup_takes_a_tenth_of_the_time_of_a_node_that_serves_others(served_of_others, rests):
+    world = World(1)
+    clock = SimpleNamespace(callLater=lambda after_s, call, *of: world.later(after_s, lambda: call(*of)))
+    runtime = SimpleNamespace(monotonic_s=lambda: world.now_s, clock=clock)
+    served = [0]
+    courtesy = Courtesy(runtime, lambda: served[0])
+
+    async def page():
+        over = Deferred()
+        world.later(0.02, lambda: over.callback(None))
+        await over
+        served[0] += 1 + served_of_others
+
+    done = []
+    ensureDeferred(courtesy.paced(page())).addCallback(lambda _: done.append(world.now_s))
+    assert world.run_until(lambda: done, 10, 0.001)
+    assert done[0] == pytest.approx(0.02 + rests * 0.02 * (1 / SHARE - 1), abs=0.003)

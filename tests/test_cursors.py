@@ -98,13 +98,8 @@ class Wanderer(threading.Thread):
 
 def values_at(node, table, token):
     """All that a node holds of a table."""
-    found, after = {}, ""
-    while True:
-        page = node.request("GET", f"/{table}/store?limit=1000&after={after}", None, token).json
-        found |= {key: record["value"] for key, record in page.items()}
-        if len(page) < 1000:
-            return found
-        after = max(page)
+    page = node.request("GET", f"/{table}/store", None, token).json
+    return {key: record["value"] for key, record in page.items()}
 
 
 class Writer(threading.Thread):

@@ -33,6 +33,17 @@ class TestWhatStandsInTheWay:
     def test_the_last_one(self):
         assert Members(False, 3, [self.A]).stands_in_the_way(self.A.id) == "10.0.0.1:6661 is the last member"
 
+    def test_an_address_of_several_members_is_none(self):
+        """A node lost its folder, and joined again."""
+        before = Listed("d" * 16, self.C.address, False)
+        members = Members(False, 2, [self.A, self.B, before, self.C])
+        assert members.stands_in_the_way(self.C.address) == (
+            "10.0.0.3:6661 is the address of several members: dddddddddddddddd (away), cccccccccccccccc (reachable); "
+            "name one by its id"
+        )
+        assert members.stands_in_the_way(before.id) == ""
+        assert members.stands_in_the_way(self.C.id).startswith("dddddddddddddddd (at 10.0.0.3:6661) cannot be reached")
+
     def test_another_one_that_is_away(self):
         away = Listed(self.B.id, self.B.address, False)
         members = Members(False, 3, [self.A, away, self.C])

@@ -126,6 +126,17 @@ SEQUENCES = {
         request(GET, b"/%b/key/k" % n, t),
         request(DELETE, b"/%b/key/k" % n, t),
     ],
+    "parameters that are none of the route": lambda t, n: [
+        request(PUT, b"/%b/key/k?r=one" % n, t, b"{}"),
+        request(PUT, b"/%b/key/k?level=one" % n, t, b"{}"),
+        request(PUT, b"/%b/key/k?w=one&tll=9" % n, t, b"{}"),
+        request(PUT, b"/%b/key/k?w=one&ttl=9" % n, t, b"{}"),
+        request(GET, b"/%b/key/k?w=one" % n, t),
+        request(GET, b"/%b/key/k?r=one&w=one" % n, t),
+        request(PATCH, b"/%b/key/k?r=all" % n, t, b"{}"),
+        request(DELETE, b"/%b/key/k?r=all" % n, t),
+        request(GET, b"/%b/key/k?r=one" % n, t),
+    ],
     "a page of a named origin": lambda t, n: [
         request(PUT, b"/%b/key/k" % n, t, b'{"a": 1}', *NAMED),
         request(GET, b"/%b/key/k" % n, t, b"", *NAMED),

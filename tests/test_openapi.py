@@ -218,6 +218,9 @@ class TestAgainstANode:
         assert ask("conflicts.settle")[1]["code"] == "not_found"
         for name in ("backup.tables", "backup.page", "restore.records", "keys.storage"):
             assert ask(name)[0] == 200, name
+        clock = ask("backup.tables")[1]["clock"]
+        assert ask("backup.changes")[1]["code"] == "bad_clock"
+        assert ask("backup.changes", body={"since": clock})[0] == 200
         assert ask("keys.renew_storage")[0] == 202
         assert ask("admin.delete")[0] == 200  # what was restored
 
@@ -310,6 +313,19 @@ class TestAgainstANode:
             assert (answer.status, answer.headers["allow"]) == (405, methods), path
         assert node.nodes[0].request("POST", "/admin/keys").status == 405, "it is no table's"
 
+    def test_a_parameter_that_a_route_does_not_take_is_refused_and_those_it_takes_are_named(self, node):
+        one, admin = node.nodes[0], node.admin_token()
+        for method, path, said in BY_ID.values():
+            for segment in re.findall(r"{(\w+)}", path):
+                path = path.replace("{" + segment + "}", "7")
+            answer = one.request(method, f"{path}?tll=1", None, admin)
+            assert (answer.status, answer.json["code"]) == (400, "unknown_parameter"), (method, path)
+            given = [PAGE.found(each) for each in said.get("parameters", [])]
+            taken = sorted([each["name"] for each in given if each["in"] == "query"] + _ticket_of(said))
+            text = f"there is no parameter 'tll' here: this path takes {', '.join(taken) or 'none'}; "
+            assert answer.json["error"].startswith(text)
+        assert one.request("GET", "/t/subscribe/k?ticket=no").json["code"] == "bad_ticket"
+
     def test_an_empty_condition_is_none(self, node):
         for name in ("If_Match", "If_None_Match"):
             answer = node.nodes[0].request("PUT", "/users/key/x", {}, node.admin_token(), **{name: ""})
@@ -335,6 +351,11 @@ class TestAgainstANode:
             caller.send(name, BY_ID[name][0], path, body, headers | token)
 
         run()
+
+
+def _ticket_of(said):
+    """What listeners may send in the query instead of a token."""
+    return ["ticket"] if any("ticket" in one for one in said.get("security", [])) else []
 
 
 # Requests, made of the document

@@ -167,20 +167,28 @@ class AdminRoutes:
             "reachable": self._context.cluster.peers.is_reachable(member.node_id),
         }
 
-    @Described(who=Who.ADMIN, gives={202: Forgetting}, refuses=("no_such_member", "last_member"))
+    @Described(who=Who.ADMIN, gives={202: Forgetting}, refuses=("no_such_member", "ambiguous_member", "last_member"))
     async def forget(self, request: Request, member: str) -> Answer:
         """Strike out a member, by address or id. One that still runs hands its data off first."""
         self._context.require_admin(request)
         self._context.require_ready()
         registry = self._context.cluster.registry
         assert registry is not None
-        found = next((one for one in registry.members if member in (one.address, one.node_id.hex())), None)
-        if found is None:
+        found = [one for one in registry.members if member in (one.address, one.node_id.hex())]
+        if not found:
             raise ApiError(404, "no_such_member", "there is no such member; name it as HOST:PORT or by its id")
+        if len(found) > 1:  # a node that began anew in an empty folder, where it had been a member before
+            ids = ", ".join(f"{one.node_id.hex()} ({self._how(one)})" for one in found)
+            raise ApiError(
+                409, "ambiguous_member", f"{member} is the address of several members: {ids}; name one by its id"
+            )
         if len(registry.members) == 1:
             raise ApiError(409, "last_member", "this is the last member")
-        self._context.registrar.forget(found.node_id)
-        return json_answer(202, Forgetting(status="forgetting", id=found.node_id.hex(), address=found.address))
+        self._context.registrar.forget(found[0].node_id)
+        return json_answer(202, Forgetting(status="forgetting", id=found[0].node_id.hex(), address=found[0].address))
+
+    def _how(self, member: Member) -> str:
+        return "reachable" if self._member(member)["reachable"] else "away"
 
     @Described(who=Who.ADMIN, gives={200: Saved}, refuses=("disk",))
     async def save(self, request: Request) -> Answer:

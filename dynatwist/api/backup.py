@@ -17,8 +17,10 @@ from dynatwist.auth.services import SERVICES_TABLE
 from dynatwist.auth.tokens import Identity
 from dynatwist.auth.user import USERS_TABLE
 from dynatwist.errors import ApiError
+from dynatwist.model.flaws import NOT_DECODED
 from dynatwist.model.record import Record
 from dynatwist.requests.backups import BackupSource
+from dynatwist.requests.changes import DeletesForgotten, UnknownClock
 from dynatwist.requests.listing import ListingUnavailable
 from dynatwist.requests.releases import require_release
 from dynatwist.requests.tables import TABLES_TABLE, Consistency, Tables
@@ -29,12 +31,24 @@ from .limits import check_prefix, check_table
 from .openapi.described import Described, Who
 from .openapi.parameters import AFTER, PARTIAL, PREFIX
 from .request import Answer, Request, json_answer
-from .shapes.backups import BackedUpRecords, BackedUpTables
+from .shapes.backups import BackedUpChanges, BackedUpRecords, BackedUpTable, BackedUpTables, ChangesSince
 
 SYSTEM_TABLES = (TABLES_TABLE, GROUPS_TABLE, SERVICES_TABLE, USERS_TABLE)
 """In the order in which they are read. When a service token was used, and tickets of half a minute, are not kept."""
 
+_SHAPE = '{"since": "...", "prefix"?, "after"?}'
 T = TypeVar("T")
+
+
+class _Since(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a request for changes."""
+
+    since: str
+    prefix: str = ""
+    after: str = ""
+
+
+_SINCE = msgspec.json.Decoder(_Since)
 
 
 class BackupRoutes:
@@ -55,10 +69,15 @@ class BackupRoutes:
         after = request.query.get("after", "")
         found = await _read(self._source.tables(after, is_partial=request.switch("partial")))
         names = [*found.names, *(SYSTEM_TABLES if found.next_after is None else ())]
-        tables = [self._table(name) for name in names]
-        return json_answer(200, {"tables": tables, "next_after": found.next_after, "missing": found.missing})
+        answer: BackedUpTables = {
+            "tables": [self._table(name) for name in names],
+            "next_after": found.next_after,
+            "missing": list(found.missing),
+            "clock": found.clock,
+        }
+        return json_answer(200, answer)
 
-    def _table(self, name: str) -> dict[str, object]:
+    def _table(self, name: str) -> BackedUpTable:
         """A table; how many keys it has is an estimate, from those that this node holds."""
         cluster = self._context.cluster
         registry = cluster.registry
@@ -77,12 +96,36 @@ class BackupRoutes:
         prefix = check_prefix(request.query.get("prefix", ""), self._context.limits)
         after, is_partial = request.query.get("after", ""), request.switch("partial")
         page = await _read(self._source.page(table, prefix, after, is_partial=is_partial))
-        records = b",".join([_shown(key, record) for key, record in page.records])
-        more, missing = msgspec.json.encode(page.next_after), msgspec.json.encode(page.missing)
-        if len(records) > LONG_BYTES:
-            self._context.require_unread_room(identity.uid, len(records))
-        body = b'{"records":[%b],"next_after":%b,"missing":%b}' % (records, more, missing)
-        return Answer(200, body, holder=identity.uid)
+        return self._page(identity, page.records, next_after=page.next_after, missing=page.missing)
+
+    @Described(
+        who=Who.ADMIN,
+        takes=ChangesSince,
+        example={"since": "eJxjYAAAAAEAAQ=="},
+        gives={200: BackedUpChanges},
+        refuses=("unavailable", "bad_clock", "bad_prefix", "deletes_forgotten"),
+    )
+    async def changes(self, request: Request, table: str) -> Answer:
+        """Read what has changed in a table since a backup, deletes among it, in order of keys, a page at a time."""
+        identity = self._enter(request)
+        check_table(table, self._context.limits)
+        asked = _asked(request.body)
+        prefix = check_prefix(asked.prefix, self._context.limits)
+        try:
+            changes = await _read(self._source.changes(table, prefix, asked.after, asked.since))
+        except UnknownClock:
+            raise ApiError(400, "bad_clock", "since is no clock of a backup of this cluster") from None
+        except DeletesForgotten:
+            text = "something may have been deleted since of which no member knows any more: make a full backup"
+            raise ApiError(409, "deletes_forgotten", text) from None
+        return self._page(identity, changes.records, gone=changes.gone, next_after=changes.next_after)
+
+    def _page(self, identity: Identity, records: list[tuple[str, Record]], **rest: object) -> Answer:
+        """An answer with some records, and other things."""
+        shown = b",".join([_shown(key, record) for key, record in records])
+        if len(shown) > LONG_BYTES:
+            self._context.require_unread_room(identity.uid, len(shown))
+        return Answer(200, b'{"records":[%b],%b' % (shown, msgspec.json.encode(rest)[1:]), holder=identity.uid)
 
     def _enter(self, request: Request) -> Identity:
         self._context.require_ready()
@@ -101,6 +144,13 @@ def _shown(key: str, record: Record) -> bytes:
     return b'{"key":%b,"value":%b,"owner":%b,"expires_at":%d,"version":%d,"timestamp":%d}' % (
         encode(key), record.value or b"null", encode(record.owner), record.expires_ms, record.version, record.stamp.ms,
     )  # fmt: skip
+
+
+def _asked(body: bytes) -> _Since:
+    try:
+        return _SINCE.decode(body)
+    except NOT_DECODED as error:
+        raise ApiError(400, "malformed", f"the body must be {_SHAPE}: {error}") from None
 
 
 async def _read(page: Awaitable[T]) -> T:

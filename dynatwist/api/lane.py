@@ -138,7 +138,7 @@ class FastLane:
         if found is None:
             return 0
         method, table, key, query, block, begin = found
-        if table in RESERVED_TABLES:
+        if table in RESERVED_TABLES or (query and query[0] != _KINDS[method][2]):  # or no parameter of that route
             return 0
         head, own = self._understood(block)
         if head is None or (method == "GET" and "if-none-match" in head.headers):  # perhaps 304, which has no body

@@ -47,6 +47,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/admin/audit", "audit.show"),
     ("GET", "/admin/backup", "backup.tables"),
     ("GET", "/admin/backup/<a>", "backup.page"),
+    ("POST", "/admin/backup/<a>/changes", "backup.changes"),
     ("POST", "/admin/restore/<a>", "restore.records"),
     ("GET", "/admin/keys", "keys.show"),
     ("GET", "/admin/storage-key", "keys.storage"),

@@ -10,6 +10,8 @@ The first two lines are in clear, and name nobody. A chunk is its length (4 byte
 and 0 for all others, and what AES-256-GCM makes of records, compressed; the last chunk holds the `Totals`. The nonce of
 a chunk is its number and that byte, and the two lines are authenticated with each chunk. So a chunk that is damaged, is
 in another place, or comes from another backup does not open; and a file that was cut has no last chunk.
+
+A full backup has the format 1, an increment 2: releases that know no increments would take one for all there is.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from .entries import Entry, Tallies, Totals
+from .entries import Base, Entry, Mark, Tallies, Totals
 from .errors import BackupError
 from .keys import Derivation, FileKeys, Secret, derive
 
-FORMAT_VERSION = 1
+FULL, INCREMENT = 1, 2
 CHUNK_BYTES = 1 << 20
 """Of records in a chunk, about, before they are compressed; one record is always in it."""
 MAX_CHUNK_BYTES = 64 << 20
@@ -55,6 +57,11 @@ class Header(msgspec.Struct, frozen=True):
     derivation: Derivation
     salt: bytes
     check: bytes
+
+    @property
+    def id(self) -> str:
+        """Names the backup: no other one has this salt."""
+        return self.salt.hex()
 
 
 _PACK = msgspec.msgpack.Encoder()
@@ -107,16 +114,27 @@ class BackupWriter:
     :param randbytes: for its salt.
     :param created: when, RFC 3339, UTC.
     :param dynatwist: the version of this program.
+    :param base: for an increment.
     :ivar head: the first bytes of the file.
     :ivar tallies: how much was added.
     """
 
-    def __init__(self, secret: Secret, randbytes: Callable[[int], bytes], *, created: str, dynatwist: str) -> None:
+    def __init__(
+        self,
+        secret: Secret,
+        randbytes: Callable[[int], bytes],
+        *,
+        created: str,
+        dynatwist: str,
+        base: Base | None = None,
+    ) -> None:
         salt = randbytes(SALT_BYTES)
         keys = derive(secret, secret.derivation, salt)
         header = Header(created, dynatwist, secret.derivation, salt, keys.check)
-        self.head = _FIRST_WORD + b"%d\n" % FORMAT_VERSION + msgspec.json.encode(header) + b"\n"
+        version = FULL if base is None else INCREMENT
+        self.head = _FIRST_WORD + b"%d\n" % version + msgspec.json.encode(header) + b"\n"
         self.tallies = Tallies()
+        self._base = base
         self._cipher = _Cipher(self.head, keys)
         self._index = 0
         self._waiting: list[Entry] = []
@@ -134,10 +152,17 @@ class BackupWriter:
         return b"".join(made)
 
     def end(
-        self, *, strong: Sequence[str] = (), only: Sequence[str] = (), prefix: str = "", missing: Sequence[int] = ()
+        self,
+        *,
+        strong: Sequence[str] = (),
+        only: Sequence[str] = (),
+        prefix: str = "",
+        missing: Sequence[int] = (),
+        mark: Mark | None = None,
     ) -> bytes:
         """The last bytes of the file; for the parameters see `Totals`."""
-        totals = Totals(self.tallies.by_table, tuple(strong), tuple(only), prefix, tuple(missing))
+        made, base = self.tallies.by_table, self._base
+        totals = Totals(made, tuple(strong), tuple(only), prefix, tuple(missing), mark, base)
         left = self._flush() if self._waiting else b""
         return left + self._cipher.seal(self._index, True, _PACK.encode(totals))
 
@@ -159,11 +184,19 @@ class Backup:
 
     def __init__(self, read: Read) -> None:
         self._read = read
+        self._hash = sha256()
         self.size_bytes = 0
+        self._is_increment = False
         self._head, self.header = self._take_head()
+
+    @property
+    def base(self) -> Base:
+        """What an increment on it names, once all of it was read."""
+        return Base(self.header.id, self._hash.digest(), self.header.created)
 
     def _take(self, count: int) -> bytes:
         taken = self._read(count)
+        self._hash.update(taken)
         self.size_bytes += len(taken)
         return taken
 
@@ -172,9 +205,10 @@ class Backup:
         if not first.startswith(_FIRST_WORD):
             raise BackupError("it is no backup of dynakv")
         version = first.removeprefix(_FIRST_WORD).strip()
-        if version != b"%d" % FORMAT_VERSION:
+        if version not in (b"%d" % FULL, b"%d" % INCREMENT):
             shown = version.decode("ascii", "replace")
-            raise BackupError(f"its format is {shown}, and this program knows {FORMAT_VERSION}; use a later release")
+            raise BackupError(f"its format is {shown}, and this program knows {INCREMENT}; use a later release")
+        self._is_increment = version == b"%d" % INCREMENT
         second = self._line(MAX_HEADER_BYTES)
         try:
             return first + second, _HEADER.decode(second)
@@ -200,7 +234,7 @@ class Backup:
         for index, frame in enumerate(self._frames()):
             payload = cipher.open(index, frame)
             if frame.is_last:
-                totals = _decoded(_TOTALS, payload)
+                totals = self._totals_of(payload)
                 if totals.tables != tallies.by_table:
                     raise BackupError("its counts are not those of its records")
                 yield totals
@@ -217,8 +251,14 @@ class Backup:
         cipher = self._cipher(secret)
         for index, frame in enumerate(self._frames()):
             if frame.is_last:
-                return _decoded(_TOTALS, cipher.open(index, frame))
+                return self._totals_of(cipher.open(index, frame))
         raise AssertionError("frames end with a last one")
+
+    def _totals_of(self, payload: bytes) -> Totals:
+        totals = _decoded(_TOTALS, payload)
+        if totals.is_increment is not self._is_increment:
+            raise BackupError("its end is not one of its format")
+        return totals
 
     def _cipher(self, secret: Secret) -> _Cipher:
         keys = derive(secret, self.header.derivation, self.header.salt)

@@ -1,260 +1,139 @@
-"""Backups: made of a cluster that serves, looked into, verified, and brought back."""
+"""Backups of a cluster that serves: full ones, and increments on others."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dynatwist import __version__
-from dynatwist.backups.entries import Entry, Tally, Totals
+from dynatwist.backups.chain import Link
+from dynatwist.backups.entries import Entry, Mark
 from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import BackupWriter
-from dynatwist.backups.selection import GROUPS, SERVICES, SETTINGS, SYSTEM, USERS, Selection, is_system
+from dynatwist.backups.selection import Selection, is_system
 
-from .backup_files import BackupFile, new_file
+from .backup_files import BackupFile, new_file, told
 from .backup_keys import key_option, secret_for_new
+from .backup_words import in_words, require
 from .chosen import Chosen
 from .progress import progress
-from .show import counted, show, show_rows
-from .work import fail, run
+from .work import run
 
 if TYPE_CHECKING:
     from dynatwist.sync import Client
 
-    from .restoring import Restoring
-
-_file = click.argument("path", metavar="FILE")
-_tables = click.option("--table", "tables", multiple=True, metavar="T", help="Only this table; repeatable.")
-_prefix = click.option("--prefix", default="", metavar="P", help="Only keys that begin so.")
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """What is wrong with a backup is one line."""
-    try:
-        yield
-    except BackupError as error:
-        fail(str(error))
-
-
-# Making one
+    from .backup_source import Source, Table
 
 
 @click.command()
-@_file
-@_tables
-@_prefix
+@click.argument("path", metavar="FILE")
+@click.option("--table", "tables", multiple=True, metavar="T", help="Only this table; repeatable.")
+@click.option("--prefix", default="", metavar="P", help="Only keys that begin so.")
+@click.option("--since", "base_path", metavar="BASE", help="Only what has changed since this backup.")
 @key_option
 @click.option("--partial", "is_partial", is_flag=True, help="Take what there is, where owners of keys are away.")
 @click.pass_obj
 def backup(
-    chosen: Chosen, path: str, tables: tuple[str, ...], prefix: str, key_file: str | None, is_partial: bool
+    chosen: Chosen,
+    path: str,
+    tables: tuple[str, ...],
+    prefix: str,
+    base_path: str | None,
+    key_file: str | None,
+    is_partial: bool,
 ) -> None:
     """Back the cluster up to FILE, sealed; log in as admin first.
 
     The cluster serves meanwhile. Everything that was acknowledged before is in it, or what was written over that since.
+    With --since, the file is of use together with BASE, and with what BASE goes on from.
     """
-    with _told():
+    if base_path is not None and (tables or prefix or is_partial):
+        raise click.UsageError("--since takes the tables and prefix of its BASE, and all of them: leave the others out")
+    with told():
+        base = _base(base_path, path, key_file) if base_path is not None else None
         secret = secret_for_new(key_file)
+        selection = Selection(tables, prefix) if base is None else Selection(base.totals.only, base.totals.prefix)
 
         def work(client: Client) -> None:
             from .backup_source import Source
 
-            selection, source = Selection(tables, prefix), Source(client, is_partial=is_partial)
-            found = [one for one in source.tables() if selection.wants(one.name)]
-            _require(tables, {one.name for one in found}, "there is no table {!r} with records")
+            source = Source(client, is_partial=is_partial)
             created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            writer = BackupWriter(secret, os.urandom, created=created, dynatwist=__version__)
-            with new_file(path) as file, progress("backing up", sum(one.keys_about for one in found)) as advance:
-                file.write(writer.head)
-                for entries in source.entries(found, selection):
-                    file.write(writer.add(entries))
-                    advance(len(entries))
-                strong = [one.name for one in found if one.consistency == "strong"]
-                missing = sorted(source.missing)
-                file.write(writer.end(strong=strong, only=tables, prefix=prefix, missing=missing))
-            _say_made(path, writer.tallies.by_table, missing)
+            itself = base.itself if base is not None else None
+            writer = BackupWriter(secret, os.urandom, created=created, dynatwist=__version__, base=itself)
+            _make(path, writer, source, selection, base)
+            click.echo(f"{path}: {in_words(writer.tallies.by_table)}, {os.path.getsize(path)} bytes")
+            _say_missing(source.missing)
 
         run(chosen, work)
 
 
-def _require(tables: Collection[str], found: Collection[str], text: str) -> None:
-    for table in tables:
-        if table not in found:
-            raise BackupError(text.format(table))
+def _base(base_path: str, path: str, key_file: str | None) -> Link:
+    """The backup to go on from."""
+    if os.path.exists(path) and os.path.samefile(base_path, path):
+        raise BackupError(f"{path}: it is the base, and stays needed; choose another name")
+    link = BackupFile(base_path, key_file).link()
+    if link.totals.mark is None:
+        why = "it is partial" if link.totals.missing else "it was made while a member knew no increments"
+        raise BackupError(f"{base_path}: {why}, so no increment goes on from it; make a full one (dynakv backup FILE)")
+    return link
 
 
-def _say_made(path: str, made: dict[str, Tally], missing: Collection[int]) -> None:
-    click.echo(f"{path}: {_in_words(made)}, {os.path.getsize(path)} bytes")
+def _make(path: str, writer: BackupWriter, source: Source, selection: Selection, base: Link | None) -> None:
+    """Write the file."""
+    mark = base.totals.mark if base is not None else None
+    found = [one for one in source.tables() if selection.wants(one.name)]
+    if base is None:
+        require(selection.tables, {one.name for one in found}, "there is no table {!r} with records")
+    read = [*_ended(found, mark), *found]
+    about = sum(one.keys_about for one in found) if mark is None else None
+    with new_file(path) as file, progress("backing up", about) as advance:
+        file.write(writer.head)
+        for entries in _entries(source, read, selection, base):
+            file.write(writer.add(entries))
+            advance(len(entries))
+        strong = [one.name for one in found if one.consistency == "strong"]
+        names = tuple(one.name for one in read if not is_system(one.name))
+        next_mark = Mark(source.clock.encode(), names) if source.clock and not source.missing else None
+        missing = sorted(source.missing)
+        file.write(
+            writer.end(strong=strong, only=selection.tables, prefix=selection.prefix, missing=missing, mark=next_mark)
+        )
+
+
+def _ended(found: Iterable[Table], mark: Mark | None) -> Iterator[Table]:
+    """The tables of a base that have no records any more."""
+    from .backup_source import Table
+
+    names = {one.name for one in found}
+    yield from (Table(name) for name in (mark.tables if mark is not None else ()) if name not in names)
+
+
+def _entries(source: Source, tables: Iterable[Table], selection: Selection, base: Link | None) -> Iterator[list[Entry]]:
+    from dynatwist.sync import KvError
+
+    mark = base.totals.mark if base is not None else None
+    try:
+        yield from source.entries(tables, selection, mark.clock.decode() if mark is not None else "")
+    except KvError as error:
+        if base is None or error.code not in ("deletes_forgotten", "bad_clock"):
+            raise
+        what = (
+            "is of another cluster"
+            if error.code == "bad_clock"
+            else ("is too old: something may have been deleted since of which no member knows any more")
+        )
+        raise BackupError(f"{base.name} {what}; make a full backup (dynakv backup FILE)") from None
+
+
+def _say_missing(missing: Collection[int]) -> None:
     if missing:
         click.echo(
             f"dynakv: of 256 parts of the keys, {len(missing)} had no majority of their owners: what was in them is "
             "missing, or perhaps not the last that was written",
             err=True,
         )
-
-
-def _in_words(tables: dict[str, Tally]) -> str:
-    data = [tally.records for name, tally in tables.items() if not is_system(name)]
-    users = tables[USERS].records if USERS in tables else 0
-    return f"{counted(sum(data), 'record')} of {counted(len(data), 'table')}, {counted(users, 'user')}"
-
-
-# Looking at one
-
-
-@click.command()
-@_file
-@key_option
-@click.pass_obj
-def inspect(chosen: Chosen, path: str, key_file: str | None) -> None:
-    """Show what is in the backup FILE: when it was made, by which version, its tables with their sizes, its users."""
-    with _told():
-        found = BackupFile(path, key_file)
-        totals = found.totals()
-    if chosen.output in ("", "table"):
-        header = found.header
-        click.echo(f"made {header.created} by DynaTwist {header.dynatwist}, {found.size_bytes} bytes")
-        for line in _remarks(totals):
-            click.echo(line)
-        show_rows(chosen, ("table", "records", "bytes", "consistency"), _rows(totals))
-    else:
-        show(_described(found, totals), chosen.output)
-
-
-def _remarks(totals: Totals) -> Iterator[str]:
-    if totals.only:
-        yield f"only of {', '.join(totals.only)}"
-    if totals.prefix:
-        yield f"only keys that begin with {totals.prefix!r}"
-    if totals.missing:
-        yield f"partial: {len(totals.missing)} of 256 parts of the keys had no majority of their owners"
-    kept = {name: totals.tables[name].records if name in totals.tables else 0 for name in SYSTEM}
-    if not totals.only and not totals.prefix:
-        yield (
-            f"{counted(kept[USERS], 'user')}, {counted(kept[GROUPS], 'group')}, settings of "
-            f"{counted(kept[SETTINGS], 'table')}, {counted(kept[SERVICES], 'service token')}"
-        )
-
-
-def _rows(totals: Totals) -> list[tuple[str, int, int, str]]:
-    return [
-        (name, tally.records, tally.bytes, "strong" if name in totals.strong else "available")
-        for name, tally in totals.tables.items()
-        if not is_system(name)
-    ]
-
-
-def _described(found: BackupFile, totals: Totals) -> dict[str, Any]:
-    columns = ("records", "bytes", "consistency")
-    return {
-        "created": found.header.created,
-        "dynatwist": found.header.dynatwist,
-        "size": found.size_bytes,
-        "only": totals.only,
-        "prefix": totals.prefix,
-        "missing": totals.missing,
-        "users": totals.tables[USERS].records if USERS in totals.tables else 0,
-        "tables": {name: dict(zip(columns, rest, strict=True)) for name, *rest in _rows(totals)},
-    }
-
-
-@click.command()
-@_file
-@key_option
-def verify(path: str, key_file: str | None) -> None:
-    """Open every chunk of the backup FILE, decode every record, and compare the counts."""
-    with _told():
-        totals = _read_through(BackupFile(path, key_file), lambda entries: None)
-    click.echo(f"{path}: whole, {_in_words(totals.tables)}")
-
-
-# Bringing it back
-
-
-@click.command()
-@_file
-@_tables
-@_prefix
-@click.option("--overwrite", is_flag=True, help="Write over what is there.")
-@click.option("--if-absent", is_flag=True, help="Leave what is there, the default.")
-@click.option("--dry-run", "is_dry", is_flag=True, help="Only say what would be done.")
-@key_option
-@click.pass_obj
-def restore(
-    chosen: Chosen,
-    path: str,
-    tables: tuple[str, ...],
-    prefix: str,
-    overwrite: bool,
-    if_absent: bool,
-    is_dry: bool,
-    key_file: str | None,
-) -> None:
-    """Bring the backup FILE back into a cluster; log in as admin first.
-
-    By default what is there stays. It may be run again after it was interrupted. With --table or --prefix, users,
-    groups and service tokens stay as they are.
-    """
-    if overwrite and if_absent:
-        raise click.UsageError("--overwrite and --if-absent: give one of them")
-    with _told():
-        found = BackupFile(path, key_file)
-
-        def work(client: Client) -> None:
-            from .restoring import Restoring
-
-            selection = Selection(tables, prefix)
-            system: list[Entry] = []
-
-            def of_system(entry: Entry) -> bool:
-                return is_system(entry.table) and selection.takes(entry)
-
-            totals = _read_through(found, lambda entries: system.extend(filter(of_system, entries)))
-            _require(tables, totals.tables, "there is no table {!r} in it")
-            restoring = Restoring(client, overwrite=overwrite, is_dry=is_dry, patience_s=chosen.timeout_s)
-            for table in SYSTEM:
-                restoring.restore([one for one in system if one.table == table])
-            with progress("restoring", found.size_bytes) as advance:
-                for piece, read_bytes in found.pieces():
-                    if isinstance(piece, list):
-                        restoring.restore([one for one in piece if selection.takes(one) and not is_system(one.table)])
-                    advance(read_bytes)
-            _say_restored(restoring, is_dry=is_dry)
-
-        run(chosen, work)
-
-
-def _read_through(found: BackupFile, take: Callable[[list[Entry]], None]) -> Totals:
-    """Read all of a backup, so that it is known to be whole; answers what is in it."""
-    totals: Totals | None = None
-    with progress("verifying", found.size_bytes) as advance:
-        for piece, read_bytes in found.pieces():
-            if isinstance(piece, Totals):
-                totals = piece
-            else:
-                take(piece)
-            advance(read_bytes)
-    assert totals is not None  # pieces end with them
-    return totals
-
-
-def _say_restored(restoring: Restoring, *, is_dry: bool) -> None:
-    tally = restoring.tally
-    done = "would be written" if is_dry else "written"
-    click.echo(f"{tally.written} {done}, {tally.kept} there already, {tally.expired} expired")
-    if tally.taken:
-        click.echo(
-            f"dynakv: {counted(tally.taken, 'user')} registered anew there stay as they are: what was theirs in the "
-            "backup is nobody's; --overwrite brings the former ones back",
-            err=True,
-        )
-    if tally.refused:
-        for example in tally.examples:
-            click.echo(f"  {example}", err=True)
-        fail(f"{tally.refused} records were refused; the first of them are above")

@@ -8,8 +8,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from dynatwist.backups.entries import Entry
-from dynatwist.backups.selection import Selection
+from dynatwist.backups.entries import Entry, gone
+from dynatwist.backups.selection import Selection, is_system
 
 from .pages import path_of
 
@@ -35,6 +35,7 @@ class _Tables(msgspec.Struct):
     tables: list[Table]
     next_after: str | None
     missing: list[int] = []
+    clock: str | None = None
 
 
 class _Record(msgspec.Struct):
@@ -50,6 +51,14 @@ class _Page(msgspec.Struct):
     records: list[_Record]
     next_after: str | None
     missing: list[int] = []
+    gone: list[str] = []
+
+    def entries(self, table: str) -> list[Entry]:
+        """What it says of a table, as a backup holds it."""
+        return [
+            Entry(table, one.key, bytes(one.value), one.owner, one.expires_at, one.version, one.timestamp)
+            for one in self.records
+        ] + [gone(table, key) for key in self.gone]
 
 
 class Source:
@@ -57,12 +66,14 @@ class Source:
 
     :param is_partial: whether what can be read is enough, where some keys have no majority of owners.
     :ivar missing: partitions of which no majority of the owners could be asked.
+    :ivar clock: what is sure to be in a backup of the tables that were named; ``None`` where the cluster does not say.
     """
 
     def __init__(self, client: Client, *, is_partial: bool) -> None:
         self._client = client
         self._is_partial = is_partial
         self.missing: set[int] = set()
+        self.clock: str | None = None
 
     def tables(self) -> Iterator[Table]:
         """All tables, the system's behind all others."""
@@ -70,27 +81,47 @@ class Source:
         while after is not None:
             answer = msgspec.json.decode(self._get("/admin/backup", after=after), type=_Tables)
             self.missing.update(answer.missing)
+            if not after:
+                self.clock = answer.clock
             yield from answer.tables
             after = answer.next_after
 
-    def entries(self, tables: Iterable[Table], selection: Selection) -> Iterator[list[Entry]]:
-        """The records of some tables that belong to a selection, some at a time."""
+    def entries(self, tables: Iterable[Table], selection: Selection, since: str = "") -> Iterator[list[Entry]]:
+        """The records of some tables that belong to a selection, some at a time.
+
+        :param since: the clock of the backup whose changes are asked for; empty for all there is. Of what the system
+            keeps there is always all.
+        """
         for table in tables:
-            for entries in self._of(table.name, selection.prefix_in(table.name)):
+            prefix = selection.prefix_in(table.name)
+            pages = (
+                self._changes(table.name, prefix, since)
+                if since and not is_system(table.name)
+                else (self._of(table.name, prefix))
+            )
+            for entries in pages:
                 yield [one for one in entries if selection.takes(one)]
 
     def _of(self, table: str, prefix: str) -> Iterator[list[Entry]]:
         after: str | None = ""
         while after is not None:
-            answer = msgspec.json.decode(
-                self._get(path_of("admin", "backup", table), prefix=prefix, after=after), type=_Page
-            )
+            path = path_of("admin", "backup", table)
+            answer = msgspec.json.decode(self._get(path, prefix=prefix, after=after), type=_Page)
             self.missing.update(answer.missing)
-            yield [
-                Entry(table, one.key, bytes(one.value), one.owner, one.expires_at, one.version, one.timestamp)
-                for one in answer.records
-            ]
+            yield answer.entries(table)
             after = answer.next_after
+
+    def _changes(self, table: str, prefix: str, since: str) -> Iterator[list[Entry]]:
+        after: str | None = ""
+        while after is not None:
+            path, body = (
+                path_of("admin", "backup", table, "changes"),
+                {"since": since, "prefix": prefix, "after": after},
+            )
+            answer = self._client.ask("POST", path, body, {}, timeout_s=PATIENCE_S, repeatable=True)
+            page = msgspec.json.decode(answer, type=_Page)
+            yield page.entries(table)
+            after = page.next_after
 
     def _get(self, path: str, **asked: str) -> bytes:
         if self._is_partial:

@@ -50,20 +50,32 @@ class Members(msgspec.Struct):
     members: list[Listed] = []
     leaving: list[Listed] = []
 
+    def named(self, name: str) -> list[Listed]:
+        """Those of an address or id: several where a node began anew in an empty folder, and was a member before."""
+        return [one for one in (*self.members, *self.leaving) if name in (one.address, one.id)]
+
     def find(self, name: str) -> Listed | None:
-        """A member, by its address or id."""
-        return next((one for one in (*self.members, *self.leaving) if name in (one.address, one.id)), None)
+        """The member of an address or id; ``None`` where there is none, or not one alone."""
+        found = self.named(name)
+        return found[0] if len(found) == 1 else None
 
     def stands_in_the_way(self, name: str) -> str:
         """Why a member cannot leave now, and what to do; empty if it can."""
+        if len(several := self.named(name)) > 1:
+            ids = ", ".join(f"{one.id} ({'reachable' if one.reachable else 'away'})" for one in several)
+            return f"{name} is the address of several members: {ids}; name one by its id"
         found = self.find(name)
         if found is None:
             known = ", ".join(sorted(one.address for one in self.members))
             return f"{name} is no member; the members are {known}"
-        away = [one.address for one in self.members if not one.reachable and one is not found]
+        away = [self.shown(one) for one in self.members if not one.reachable and one is not found]
         if away:
             return f"{', '.join(away)} cannot be reached, and would have to take over: start it, or forget it first"
         return "" if len(self.members) > 1 else f"{found.address} is the last member"
+
+    def shown(self, one: Listed) -> str:
+        """How to name a member, so that nobody takes another one for it."""
+        return one.address if self.find(one.address) else f"{one.id} (at {one.address})"
 
     def consequence(self, name: str) -> str:
         """What it means that a member leaves, for the question."""
@@ -102,9 +114,12 @@ def replace(chosen: Chosen, old: str, new: str, yes: bool, within_s: float) -> N
     def work(client: Client) -> None:
         def is_in() -> bool:
             found = _members(client)
-            return found.find(new) is not None and not found.changing
+            return any(one.reachable and one.id != leaver_id for one in found.named(new)) and not found.changing
 
-        if (found := _members(client)).find(old) is None or old == new:
+        found = _members(client)
+        leaver = found.find(old)
+        leaver_id = leaver.id if leaver is not None else ""
+        if old == new or (leaver is None and not _is_half_done(chosen, client, found, old)):
             fail(found.stands_in_the_way(old) or f"{old} cannot take its own place")
         if not is_in():
             click.echo(f"waiting until {new} is a member and has its data (start it with --join)", err=True)
@@ -116,7 +131,7 @@ def replace(chosen: Chosen, old: str, new: str, yes: bool, within_s: float) -> N
 
 def _drain(chosen: Chosen, client: Client, node: str, yes: bool, within_s: float) -> None:
     found, end_s = _members(client), time.monotonic() + PAUSE_S
-    if found.find(node) is None and ":" in node and _was_struck_out(chosen, client, node):
+    if _is_half_done(chosen, client, found, node):
         _end(chosen, client, node, within_s)  # a former command was killed, or has waited for too long
         return
     while reason := found.stands_in_the_way(node):
@@ -127,7 +142,7 @@ def _drain(chosen: Chosen, client: Client, node: str, yes: bool, within_s: float
     leaver = found.find(node)
     assert leaver is not None
     if not yes:
-        click.confirm(f"{leaver.address} leaves for good: {found.consequence(node)}. Go on?", abort=True, err=True)
+        click.confirm(f"{found.shown(leaver)} leaves for good: {found.consequence(node)}. Go on?", abort=True, err=True)
     next_s = 0.0
 
     def is_out() -> bool:
@@ -139,9 +154,10 @@ def _drain(chosen: Chosen, client: Client, node: str, yes: bool, within_s: float
             client.call("POST", path_of("admin", "members", leaver.id, "forget"))
         return left is None and not now.changing
 
-    _wait(is_out, f"{leaver.address} is a member still", within_s)
+    name = found.shown(leaver)
+    _wait(is_out, f"{name} is a member still", within_s)
     if not leaver.reachable:
-        click.echo(f"{leaver.address} is no member any more; it was away, so it handed nothing over")
+        click.echo(f"{name} is no member any more; it was away, so it handed nothing over")
         return
     _end(chosen, client, leaver.address, within_s)
 
@@ -153,6 +169,11 @@ def _at(chosen: Chosen, client: Client, address: str) -> Client:
     found = OneNode(alone(chosen, address).urls, ca=chosen.ca, cert=chosen.cert, deadline_s=min(5.0, chosen.timeout_s))
     found.token = client.token
     return found
+
+
+def _is_half_done(chosen: Chosen, client: Client, found: Members, node: str) -> bool:
+    """Whether a member has been struck out that may hold something still."""
+    return not found.named(node) and ":" in node and _was_struck_out(chosen, client, node)
 
 
 def _was_struck_out(chosen: Chosen, client: Client, address: str) -> bool:

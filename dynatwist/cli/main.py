@@ -8,7 +8,22 @@ import click
 
 from dynatwist import __version__
 
-from . import accounts, backup, cluster, demo_commands, draining, editing, lock, records, shells, top, watching, worlds
+from . import (
+    accounts,
+    backup,
+    bringing_back,
+    cluster,
+    demo_commands,
+    draining,
+    editing,
+    inspecting,
+    lock,
+    records,
+    shells,
+    top,
+    watching,
+    worlds,
+)
 from .conflicts import conflicts
 from .contexts import USUAL_URL, choose, context_commands
 from .doctor import doctor
@@ -99,9 +114,9 @@ for _command in (
     cluster.admin_password,
     doctor,
     backup.backup,
-    backup.verify,
-    backup.inspect,
-    backup.restore,
+    inspecting.verify,
+    inspecting.inspect,
+    bringing_back.restore,
     top.top,
     conflicts,
     lock.lock,

@@ -48,6 +48,7 @@ class NodeConfig:
     :ivar backup_folder: for backups that the node makes by itself; ``None`` for none.
     :ivar backup_every_s: how often.
     :ivar backup_keep: how many are kept.
+    :ivar backup_full_each: each so many-th is a full one, those between are increments.
     :ivar backup_key: the file with which they are sealed.
     :ivar max_peer_handshakes: connections on the peer port that have not finished TLS and said who they are.
     :ivar max_peer_handshakes_per_address: of them, from one address.
@@ -93,6 +94,7 @@ class NodeConfig:
     backup_folder: str | None = None
     backup_every_s: float = 24 * 3600.0
     backup_keep: int = 7
+    backup_full_each: int = 1
     backup_key: str | None = None
     max_peer_handshakes: int = DoorLimits().handshakes
     max_peer_handshakes_per_address: int = DoorLimits().handshakes_per_address

@@ -113,6 +113,9 @@ SETTINGS = (
     Setting("backup-folder", "backup_folder", texts.path, "folder for backups that the node makes by itself"),
     Setting("backup-every", "backup_every_s", texts.duration(1), "how often: seconds, or such as 30m, 12h, 1d"),
     Setting("backup-keep", "backup_keep", texts.whole(1, 10_000), "how many of them are kept"),
+    Setting(
+        "backup-full-each", "backup_full_each", texts.whole(1, 1000), "each so many-th is full, others are increments"
+    ),
     Setting("backup-key", "backup_key", texts.path, "file of 32 random bytes or more, with which they are sealed"),
     Setting(
         "max-peer-handshakes", "max_peer_handshakes", texts.connections, "connections of nodes that are unknown yet"

@@ -9,7 +9,7 @@ had when a backup began is in it, or what was written over that since.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import TypeGuard
@@ -22,6 +22,7 @@ from dynatwist.backups.entries import Entry
 from dynatwist.calls import all_of
 from dynatwist.cluster.cluster import Cluster
 from dynatwist.cluster.switchboard import Respond
+from dynatwist.feed.heard import unpacked
 from dynatwist.model.record import Key, Record
 from dynatwist.model.registry import majority
 from dynatwist.model.ring import PARTITIONS, is_system_table
@@ -31,7 +32,11 @@ from dynatwist.net.messages.backups import MAX_TABLES
 from dynatwist.net.replies import Reply
 from dynatwist.replication.quorum import Level
 
-from .listing import Listing, ListingUnavailable
+from .changes import Changes, UnknownClock, entry_of, page_of_changes
+from .clocks import as_text, merged_by_majorities, merged_here, of_text
+from .courtesy import Courtesy
+from .listing import ListingUnavailable
+from .missing import Missing, Stretch
 
 LEARN_S = 0.5
 """News of what is chosen takes a round trip; what is not known after that is asked for."""
@@ -49,11 +54,14 @@ class Tables:
 
     :ivar next_after: behind which name there are more; ``None`` when these are the last.
     :ivar missing: partitions of which no majority of the owners could be asked.
+    :ivar clock: what a backup that begins now is sure to hold, of the first names; ``None`` where that is not known:
+        then no increment goes on from it.
     """
 
     names: list[str]
     next_after: str | None
     missing: Sequence[int]
+    clock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +78,7 @@ class Page:
 
     def entries(self, table: str) -> list[Entry]:
         """The records, as a backup holds them."""
-        return [
-            Entry(table, key, one.value or b"", one.owner, one.expires_ms, one.version, one.stamp.ms)
-            for key, one in self.records
-        ]
+        return [entry_of(table, key, one) for key, one in self.records]
 
 
 class BackupSource:
@@ -81,12 +86,16 @@ class BackupSource:
 
     Where no majority of the owners of some partition can be reached, `ListingUnavailable` is raised; or, for a partial
     backup, what there is is taken, and the partitions are named.
+
+    :param served: how much this node has served so far; see `Courtesy`.
     """
 
-    def __init__(self, cluster: Cluster, registers: Registers, listing: Listing) -> None:
+    def __init__(self, cluster: Cluster, registers: Registers, missing: Missing, served: Callable[[], int]) -> None:
         self._cluster = cluster
         self._registers = registers
-        self._listing = listing
+        self._listing = missing.listing
+        self._missing = missing
+        self._courtesy = Courtesy(cluster.runtime, served)
         cluster.peers.on_call(SettleTables, self._on_list)
 
     async def tables(self, after: str, *, is_partial: bool) -> Tables:
@@ -108,7 +117,14 @@ class BackupSource:
             names = [name for name in names if name <= horizon]
         if len(names) > MAX_TABLES:
             names, horizon = names[:MAX_TABLES], names[MAX_TABLES - 1]
-        return Tables(names, horizon, missing)
+        return Tables(names, horizon, missing, None if after else self._clock(told))
+
+    def _clock(self, told: Mapping[bytes, SettledTables]) -> str | None:
+        """What a backup is sure to hold that begins with these answers."""
+        clocks = {node: unpacked(one.clock) for node, one in told.items() if one.clock}
+        known = {node: clock for node, clock in clocks.items() if clock is not None}
+        merged = merged_by_majorities(self._cluster, known)
+        return as_text(self._cluster, merged) if merged is not None else None
 
     async def page(self, table: str, prefix: str, after: str, *, is_partial: bool) -> Page:
         """Some records of a table; those whose life depends on a connection are left out, they end with it.
@@ -121,9 +137,23 @@ class BackupSource:
             peers, members = self._cluster.peers, self._cluster.ownership.members
             missing = self._lacking([node for node in members if peers.is_reachable(node)])
             level = Level.QUORUM
-        page = await self._listing.page(table, prefix, after, level, is_partial=is_partial)
+        reading = self._listing.page(table, prefix, after, level, is_partial=is_partial)
+        page = await self._courtesy.paced(reading)
         records = [(name, record) for name, record in page.records if record.lease is None]
         return Page(records, page.next_after, missing)
+
+    async def changes(self, table: str, prefix: str, after: str, since: str) -> Changes:
+        """Some of what has changed since a backup; see `page_of_changes` for further errors.
+
+        :param after: only keys behind this one.
+        :param since: its clock.
+        :raises UnknownClock: it is none.
+        """
+        heard = of_text(self._cluster, since)
+        if heard is None:
+            raise UnknownClock
+        wanted = Stretch(table, prefix, after=after)
+        return await self._courtesy.paced(page_of_changes(self._cluster, self._missing, wanted, heard))
 
     def _lacking(self, answered: Collection[bytes]) -> list[int]:
         """The partitions of which no majority of the owners has answered that holds all of it."""
@@ -144,7 +174,7 @@ class BackupSource:
 
     def _ask(self, node: bytes, after: str) -> Deferred[Reply]:
         answered: Deferred[Reply] = Deferred()
-        message = SettleTables(self._cluster.version, after)
+        message = SettleTables(self._cluster.version, after, wants_clock=not after)
         if node == self._cluster.me.node_id:
             self._on_list(Arrival(node), message, answered.callback)
         else:
@@ -152,10 +182,12 @@ class BackupSource:
         return answered
 
     def _on_list(self, arrival: Arrival, message: SettleTables, respond: Respond) -> None:
+        clock = merged_here(self._cluster).pack() if message.wants_clock else b""
+
         def answer(is_settled: bool) -> None:
             store = self._cluster.store
             names = list(store.live.page(message.after, MAX_TABLES + 1))
-            answer = SettledTables(names[:MAX_TABLES], len(names) > MAX_TABLES, is_settled)
+            answer = SettledTables(names[:MAX_TABLES], len(names) > MAX_TABLES, is_settled, clock)
             store.readable.when_all(lambda: respond(answer))
 
         if message.after:  # what was settled for the first names is

@@ -180,7 +180,7 @@ class Listing:
         while version != cluster.version:  # parts that were scanned by one registry do not add up by another
             version = cluster.version
             scans = await self._scan_all(wanted)
-        if not wanted.is_partial and not self._is_covered(scans, wanted.level):
+        if not wanted.is_partial and not self.is_covered(scans, wanted.level):
             raise ListingUnavailable
         part = put_together(scans, wanted.limit, lambda name: self._counted(partition_of(wanted.table, name), scans))
         now_ms, live = cluster.times.lapse_ms(), _live_of(scans.values())
@@ -198,7 +198,7 @@ class Listing:
         others = {node for node in self._members() if node != me and cluster.links.is_reachable(node)}
         if wanted.level is Level.ONE and cluster.ownership.owns_all:
             others = set()
-        gathering = Gathering({me, *others}, lambda answered: self._is_covered(answered, wanted.level))
+        gathering = Gathering({me, *others}, lambda answered: self.is_covered(answered, wanted.level))
         done: Deferred[None] = Deferred()
 
         def heard(node: bytes, reply: Reply) -> None:
@@ -225,7 +225,8 @@ class Listing:
         registry = self._cluster.registry
         return sorted(registry.ids | registry.previous_ids) if registry is not None else []
 
-    def _is_covered(self, answered: Collection[bytes], level: Level) -> bool:
+    def is_covered(self, answered: Collection[bytes], level: Level) -> bool:
+        """Whether the members that have answered are enough owners of every partition."""
         registry = self._cluster.registry
         return registry is not None and is_covered(registry, level, answered, self.is_whole)
 

@@ -28,6 +28,7 @@ from dynatwist.net.messages import Scan, Scanned
 from dynatwist.net.replies import NoAnswer, Reply
 from dynatwist.relays.relays import NoAnswer as NodeIsAway
 from dynatwist.replication.listing import Scan as ScanFound
+from dynatwist.replication.quorum import Level
 
 from .listing import PAGE_BYTES, PAGE_KEYS, Listing, ListingUnavailable
 
@@ -79,22 +80,26 @@ class Stretch:
 
 
 class Missing:
-    """See the module."""
+    """See the module.
+
+    :ivar listing: which members scan for it.
+    """
 
     def __init__(self, cluster: Cluster, listing: Listing) -> None:
         self._cluster = cluster
-        self._listing = listing
+        self.listing = listing
         self._turns = DeferredSemaphore(AT_ONCE)
 
-    async def page(self, wanted: Stretch, heard: Heard) -> News:
+    async def page(self, wanted: Stretch, heard: Heard, level: Level = Level.ONE) -> News:
         """Some of what a listener has missed.
 
-        :raises ListingUnavailable: when some part of the table has no owner that answers.
+        :param level: how many owners of each part of the table have to answer.
+        :raises ListingUnavailable: when some part of the table has not so many that do.
         """
         await self._turns.acquire()
         try:
             await self._next_turn()  # a page a turn, also where nobody else is asked
-            return await self._page(wanted, heard)
+            return await self._page(wanted, heard, level)
         finally:
             self._turns.release()
 
@@ -103,7 +108,7 @@ class Missing:
         self._cluster.runtime.later(lambda: turn.callback(None))
         return turn
 
-    async def _page(self, wanted: Stretch, heard: Heard) -> News:
+    async def _page(self, wanted: Stretch, heard: Heard, level: Level) -> News:
         cluster = self._cluster
         version = -1
         scans: dict[bytes, Scanned] = {}
@@ -112,6 +117,8 @@ class Missing:
             others = [node for node in sorted(cluster.ownership.members) if cluster.links.is_reachable(node)]
             scans = await self._scan([cluster.me.node_id, *others], wanted)
         if not all(any(self._counts(node, number) for node in scans) for number in wanted.partitions):
+            raise ListingUnavailable
+        if level is not Level.ONE and not self.listing.is_covered(scans, level):
             raise ListingUnavailable
         return await self._news(wanted, heard, scans)
 
@@ -156,7 +163,7 @@ class Missing:
                 done.callback(None)
 
             if node == cluster.me.node_id:
-                self._listing.answer(Arrival(node), message, heard)
+                self.listing.answer(Arrival(node), message, heard)
             elif len(nodes) > 1:  # whoever stalls is not waited for, where others may have answered
                 cluster.links.ask(node, message, heard, lambda: heard(NoAnswer.UNSENT), SCAN_TIMEOUT_S)
             else:
@@ -170,7 +177,7 @@ class Missing:
         """Whether a node that has answered holds all of a partition."""
         if node not in self._cluster.ownership.owners(partition):
             return False
-        return self._listing.is_whole(node, partition)
+        return self.listing.is_whole(node, partition)
 
     # What is news
 

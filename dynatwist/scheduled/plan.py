@@ -16,13 +16,15 @@ from dynatwist.storage.backup_key import read_key_file
 class Plan:
     """See the module.
 
-    :ivar keep: how many backups of this node are kept.
+    :ivar keep: how many backups of this node are kept; and what increments among them go on from.
+    :ivar full_each: each so many-th is a full one, those between are increments.
     """
 
     folder: str
     every_s: float
     keep: int
     secret: Secret
+    full_each: int = 1
 
 
 def plan_of(config: NodeConfig) -> Plan | None:
@@ -37,4 +39,4 @@ def plan_of(config: NodeConfig) -> Plan | None:
     except BackupError as error:
         raise StartError(f"--backup-key {error}") from None
     folder = os.path.abspath(os.path.expanduser(config.backup_folder))
-    return Plan(folder, config.backup_every_s, config.backup_keep, secret)
+    return Plan(folder, config.backup_every_s, config.backup_keep, secret, config.backup_full_each)

@@ -9,14 +9,13 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 
 from dynatwist.api.backup import SYSTEM_TABLES, consistency_of
-from dynatwist.backups.entries import Entry
-from dynatwist.requests.backups import BackupSource
+from dynatwist.backups.entries import Entry, Mark
+from dynatwist.requests.backups import BackupSource, Page
+from dynatwist.requests.changes import Changes
 from dynatwist.requests.listing import ListingUnavailable
 from dynatwist.requests.tables import Tables
 from dynatwist.runtime import Runtime
 
-REST_S = 0.02
-"""After each page, which takes some milliseconds: clients are served in between."""
 PATIENCE_S = 60.0
 """For one page: members that are started anew are back by then."""
 PAUSE_S = 1.0
@@ -29,6 +28,7 @@ class Reading:
     """See the module.
 
     :ivar strong: the strong tables that were met.
+    :ivar mark: for an increment on what was read; ``None`` where the cluster does not say.
     """
 
     def __init__(self, runtime: Runtime, source: BackupSource, tables: Tables) -> None:
@@ -36,30 +36,44 @@ class Reading:
         self._source = source
         self._tables = tables
         self.strong: list[str] = []
+        self.mark: Mark | None = None
 
-    async def entries(self) -> AsyncIterator[list[Entry]]:
+    async def entries(self, since: Mark | None = None) -> AsyncIterator[list[Entry]]:
         """All records, some at a time.
 
+        :param since: the mark of the backup whose changes are asked for; of what the system keeps there is always all.
         :raises ListingUnavailable: some keys had no majority of their owners for all of `PATIENCE_S`.
+        :raises UnknownClock: the mark is of another cluster.
+        :raises DeletesForgotten: see there.
         """
-        async for table in self._names():
+        ended = set(since.tables) if since is not None else set[str]()
+        async for table in self._names(ended):
             if consistency_of(self._tables, table) == "strong":
                 self.strong.append(table)
             after: str | None = ""
             while after is not None:
-                page = await self._patiently(partial(self._source.page, table, "", after, is_partial=False))
+                page = await self._patiently(partial(self._page, table, after, since))
                 yield page.entries(table)
                 after = page.next_after
-                await self._pause(REST_S)
 
-    async def _names(self) -> AsyncIterator[str]:
+    async def _page(self, table: str, after: str, since: Mark | None) -> Page | Changes:
+        if since is None or table in SYSTEM_TABLES:
+            return await self._source.page(table, "", after, is_partial=False)
+        return await self._source.changes(table, "", after, since.clock.decode())
+
+    async def _names(self, ended: set[str]) -> AsyncIterator[str]:
+        """Those that there are, those that there were, and the system's."""
         after: str | None = ""
+        names: list[str] = []
+        clock: str | None = None
         while after is not None:
             found = await self._patiently(partial(self._source.tables, after, is_partial=False))
-            for name in found.names:
-                yield name
+            names += found.names
+            clock = clock or found.clock
             after = found.next_after
-        for name in SYSTEM_TABLES:
+        names += sorted(ended.difference(names))
+        self.mark = Mark(clock.encode(), tuple(names)) if clock is not None else None
+        for name in (*names, *SYSTEM_TABLES):
             yield name
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:

@@ -13,11 +13,14 @@ from functools import partial
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from dynatwist.backups.chain import Link
 from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import BackupWriter
 from dynatwist.backups.schedule import due_ms
+from dynatwist.requests.changes import DeletesForgotten, UnknownClock
 from dynatwist.requests.listing import ListingUnavailable
 from dynatwist.runtime import Runtime
+from dynatwist.sometimes import sometimes
 
 from .plan import Plan
 from .reading import Reading
@@ -85,7 +88,7 @@ class ScheduledBackups:
                 self.last_s = _seconds(await self._shelf.newest())
                 self._next_ms = due_ms(1000 * self.last_s or None, now_ms, every_ms)
             if now_ms >= self._next_ms:
-                await self._make(now_ms)
+                await self._make_some(now_ms)
                 self._next_ms = now_ms + every_ms
         except (BackupError, OSError, ListingUnavailable) as error:
             self.failed += 1
@@ -94,17 +97,32 @@ class ScheduledBackups:
             self.log.error("the scheduled backup failed: {reason}", reason=_reason(error))
         self._is_busy = False
 
-    async def _make(self, now_ms: int) -> None:
+    async def _make_some(self, now_ms: int) -> None:
+        """An increment where the plan says so and it can be; else a full one."""
+        base = await self._shelf.base()
+        try:
+            await self._make(now_ms, base)
+        except (DeletesForgotten, UnknownClock):
+            sometimes("a scheduled backup is full, since an increment may lack deletes")
+            await self._make(now_ms, None)
+
+    async def _make(self, now_ms: int, base: Link | None) -> None:
         now = datetime.fromtimestamp(now_ms // 1000, UTC)
         created = now.isoformat(timespec="seconds").replace("+00:00", "Z")
-        writer = BackupWriter(self._plan.secret, self._runtime.randbytes, created=created, dynatwist=self._version)
+        writer = BackupWriter(
+            self._plan.secret,
+            self._runtime.randbytes,
+            created=created,
+            dynatwist=self._version,
+            base=base.itself if base is not None else None,
+        )
         shelf, reading = self._shelf, self._reading()
         try:
-            await shelf.begin(now.strftime(_AT))
+            await shelf.begin(now.strftime(_AT), is_increment=base is not None)
             await shelf.append(lambda: writer.head)
-            async for entries in reading.entries():
+            async for entries in reading.entries(base.totals.mark if base is not None else None):
                 await shelf.append(partial(writer.add, entries))
-            await shelf.append(lambda: writer.end(strong=reading.strong))
+            await shelf.append(lambda: writer.end(strong=reading.strong, mark=reading.mark))
             await shelf.finish()
         except BaseException:
             await shelf.give_up()

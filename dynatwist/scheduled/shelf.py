@@ -8,9 +8,11 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
+from dynatwist.backups.chain import Link, require_chain
 from dynatwist.backups.entries import Entry, Totals
+from dynatwist.backups.errors import BackupError
 from dynatwist.backups.format import Backup
-from dynatwist.backups.schedule import PART, left_over, made_by, name_of, superseded
+from dynatwist.backups.schedule import PART, chain_behind, left_over, made_by, name_of, superseded
 from dynatwist.storage.files import AppendFile, FileSystem, Writer
 
 from .plan import Plan
@@ -50,14 +52,31 @@ class Shelf:
 
         return self._do(look)
 
-    def begin(self, at: str) -> Deferred[None]:
+    def base(self) -> Deferred[Link | None]:
+        """The backup that the next one is to go on from; ``None`` where it is to be full: by the plan, or since no
+        chain of backups is there that could be gone on from."""
+
+        def look() -> Link | None:
+            chain = chain_behind(made_by(self._node, self._fs.names(self._plan.folder)), self._plan.full_each)
+            if not chain:
+                return None
+            try:
+                links = [self._link(one.name) for one in chain]
+                require_chain(links)
+            except BackupError:
+                return None
+            return links[-1] if links[-1].totals.mark is not None else None
+
+        return self._do(look)
+
+    def begin(self, at: str, *, is_increment: bool) -> Deferred[None]:
         """Begin the file of a backup."""
 
         def work() -> None:
             self._fs.make_folder(self._plan.folder)
             for name in left_over(self._node, self._fs.names(self._plan.folder)):
                 self._fs.remove(self._path(name))
-            self._name = name_of(self._node, at)
+            self._name = name_of(self._node, at, is_increment=is_increment)
             self._file = self._fs.create(self._path(self._name + PART))
 
         return self._do(work)
@@ -120,7 +139,15 @@ class Shelf:
         self._file = None
 
     def _pieces(self) -> Iterator[list[Entry] | Totals]:
-        path, at = self._path(self._name + PART), 0
+        yield from self._opened(self._name + PART).opened(self._plan.secret)
+
+    def _link(self, name: str) -> Link:
+        backup = self._opened(name)
+        totals = backup.totals(self._plan.secret)
+        return Link(name, backup.base, totals)
+
+    def _opened(self, name: str) -> Backup:
+        path, at = self._path(name), 0
 
         def read(count: int) -> bytes:
             nonlocal at
@@ -128,7 +155,7 @@ class Shelf:
             at += len(taken)
             return taken
 
-        yield from Backup(read).opened(self._plan.secret)
+        return Backup(read)
 
     def _give_name(self) -> None:
         self._fs.rename(self._path(self._name + PART), self._path(self._name))

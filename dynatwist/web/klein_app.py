@@ -20,7 +20,9 @@ from dynatwist.api.handlers import Handler
 from dynatwist.api.heavy import HEAVY_BYTES
 from dynatwist.api.limits import RESERVED_TABLES
 from dynatwist.api.measured import level_of
+from dynatwist.api.openapi.described import what_is_said_of
 from dynatwist.api.openapi.document import Document, Operation
+from dynatwist.api.openapi.query import Query
 from dynatwist.api.origins import Origins
 from dynatwist.api.request import Answer, Request, error_answer
 from dynatwist.api.routes import ROUTES, fits, freedom
@@ -34,7 +36,7 @@ from .live import Live
 from .pace import Pace
 from .pages import ROUTES as PAGES
 from .pages import Pages
-from .request import BoundedRequest, parsed, segment
+from .request import BoundedRequest, parsed, query_of, segment
 
 _log = Logger()
 PIECE_BYTES = 1 << 20
@@ -72,17 +74,27 @@ class KleinApp:
         return self.klein.resource()
 
     def _route(self, method: str, path: str, name: str, handler: Handler) -> None:
+        takes = Query(what_is_said_of(handler))
+
         def endpoint(request: BoundedRequest, **segments: str) -> Deferred[Any]:
             if segments and next(iter(segments.values())) in RESERVED_TABLES:
                 self._require_method(request)
-            return ensureDeferred(self._run(request, name, handler, segments))
+            return ensureDeferred(self._run(request, name, handler, segments, takes))
 
         self._register(method, path, name, handler, endpoint)
 
     def _raw_route(self, method: str, path: str, name: str, handler: Callable[..., Any]) -> None:
         """A route whose handler answers by itself, in its own way."""
+        takes = Query(what_is_said_of(handler))
 
         def endpoint(request: BoundedRequest, **segments: str) -> Deferred[Any]:
+            try:
+                takes.require_known(query_of(request))
+            except ApiError as error:
+                if request.getHeader(b"upgrade") is None:
+                    raise
+                request.channel.refuse(error)  # and closes, as `Live.websocket` does
+                return Deferred()
             return ensureDeferred(handler(request, *map(segment, segments.values())))
 
         self._register(method, path, name, handler, endpoint)
@@ -98,10 +110,13 @@ class KleinApp:
         if operation is not None:
             self._operations.append(operation)
 
-    async def _run(self, request: BoundedRequest, name: str, handler: Handler, segments: dict[str, str]) -> Any:
+    async def _run(
+        self, request: BoundedRequest, name: str, handler: Handler, segments: dict[str, str], takes: Query
+    ) -> Any:
         context, asked, who = self._context, None, ""
         try:
             asked = self._parsed(request)
+            takes.require_known(asked.query)
             who = context.who_asks(asked) if context.audit.is_on else ""
             answer = await self._handled(request, name, handler, asked, [segment(text) for text in segments.values()])
         except ApiError as error:

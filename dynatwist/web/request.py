@@ -146,15 +146,20 @@ def parsed(request: BoundedRequest, proxies: Proxies) -> Request:
     headers = headers_of(request)
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError(415, "unsupported_encoding", "send the body without Content-Encoding")
-    query: dict[str, str] = {}
-    if request.query:
-        try:
-            pairs = parse_qsl(request.query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64)
-        except (ValueError, UnicodeDecodeError):
-            raise ApiError(400, "bad_query", "the query is not percent-encoded UTF-8") from None
-        query = dict(pairs)
+    query = query_of(request)
     address = proxies.client_of(request.getClientAddress().host, headers)
     return Request(query, headers, request.content.read(), address, request.certificate())
+
+
+def query_of(request: BoundedRequest) -> dict[str, str]:
+    """What a request names in its query: the last value of each; 400 where it makes no sense."""
+    if not request.query:
+        return {}
+    try:
+        pairs = parse_qsl(request.query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64)
+    except (ValueError, UnicodeDecodeError):
+        raise ApiError(400, "bad_query", "the query is not percent-encoded UTF-8") from None
+    return dict(pairs)
 
 
 def segment(text: str) -> str:

@@ -11,6 +11,7 @@ CODES: dict[int, dict[str, str]] = {
     400: {
         "ambiguous": "Several service tokens have this name; name one by its id.",
         "bad_after": "`after` is no id of a conflict, or no number.",
+        "bad_clock": "`since` is no clock of a backup.",
         "bad_causal_token": "`X-Causal-Token` is not what this store gave.",
         "bad_condition": "`If-None-Match` of a write takes only `*`, and `If-Match` an ETag.",
         "bad_expires_at": "The end of a record is no time.",
@@ -45,6 +46,7 @@ CODES: dict[int, dict[str, str]] = {
         "too_deep": "The JSON is nested too deeply.",
         "unknown_field": "There is no such setting.",
         "unknown_op": "There is no such operation on a websocket.",
+        "unknown_parameter": "The path takes no such parameter; the text names those that it takes.",
         "unknown_principal": "There is no such principal.",
         "unknown_right": "There is no such right.",
         "weak_secret": "The secret is too short.",
@@ -76,8 +78,10 @@ CODES: dict[int, dict[str, str]] = {
     405: {"method_not_allowed": "The path takes other methods; `Allow` names them."},
     408: {"too_slow": "Head or body did not come in time."},
     409: {
+        "ambiguous_member": "Several members have this address; the text names their ids.",
         "another_user": "The socket is another user's.",
         "changed_meanwhile": "Somebody else changes the settings: look, and try again.",
+        "deletes_forgotten": "Something may have been deleted since of which no member knows: make a full backup.",
         "conflict": "Somebody else has changed the record meanwhile: read it, and try again.",
         "id_in_use": "A subscription with this id exists on this socket.",
         "last_member": "The last member stays.",
@@ -123,7 +127,7 @@ STATUS_OF = {code: status for status, codes in reversed(CODES.items()) for code 
 
 ALWAYS = (
     "bad_request", "foreign_origin", "too_slow", "too_large", "unsupported_encoding", "wrong_host", "head_too_large",
-    "internal", "full", "too_many", "bad_query",
+    "internal", "full", "too_many", "bad_query", "unknown_parameter",
 )  # fmt: skip
 """Whatever is asked for."""
 OF_WHO = {

@@ -21,11 +21,14 @@ class BackedUpTables(TypedDict):
 
     :ivar next_after: what to ask for next; `null` on the last page, which has the system's.
     :ivar missing: partitions of which no majority of the owners was asked.
+    :ivar clock: on the first page, what a backup that begins now is sure to hold: ask for what has changed since by it;
+        `null` where that is not known.
     """
 
     tables: list[BackedUpTable]
     next_after: str | None
     missing: list[int]
+    clock: str | None
 
 
 class BackedUp(TypedDict):
@@ -48,6 +51,30 @@ class BackedUpRecords(TypedDict):
     records: list[BackedUp]
     next_after: str | None
     missing: list[int]
+
+
+class ChangesSince(TypedDict):
+    """Which changes of a table are asked for.
+
+    :ivar since: the `clock` of the backup that they are to go on from.
+    :ivar prefix: only of keys that begin with this.
+    :ivar after: `next_after` of the page before.
+    """
+
+    since: str
+    prefix: NotRequired[str]
+    after: NotRequired[str]
+
+
+class BackedUpChanges(TypedDict):
+    """Some changes, in order of keys.
+
+    :ivar gone: keys that have no record any more.
+    """
+
+    records: list[BackedUp]
+    gone: list[str]
+    next_after: str | None
 
 
 class ToBringBack(TypedDict):

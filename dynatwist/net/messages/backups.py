@@ -17,10 +17,12 @@ class SettleTables(Message, frozen=True, tag=72):
     chosen by now is to be seen by whoever lists tables after that. Reply `SettledTables`.
 
     :ivar after: only tables behind this name.
+    :ivar wants_clock: whether it is to be said what had been merged when this was asked.
     """
 
     registry: int
     after: str
+    wants_clock: bool = False
 
 
 class SettledTables(Message, frozen=True, tag=73):
@@ -28,8 +30,10 @@ class SettledTables(Message, frozen=True, tag=73):
 
     :ivar more: whether there are further ones.
     :ivar is_settled: whether nothing is left of which the answerer knows not whether it is chosen.
+    :ivar clock: see `dynatwist.requests.clocks`; empty where nobody asked, and from older releases.
     """
 
     names: Annotated[list[str], Meta(max_length=MAX_TABLES)]
     more: bool
     is_settled: bool
+    clock: bytes = b""
