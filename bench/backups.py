@@ -1,7 +1,7 @@
 """What a backup costs clients: ``python -m bench.backups``. Loads with and without backups beside them, in turns.
 
-Three nodes; backups are made one after another by the command, of the node that the clients ask, which is the worst
-case. The ratio of each pair of runs is shown, and the median of all.
+Three nodes; backups are made one after another by the command, of the node that the clients ask, on the same machine:
+what the command takes of the processors counts, too. The ratio of each pair of runs is shown, and the median of all.
 """
 
 from __future__ import annotations

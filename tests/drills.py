@@ -404,7 +404,7 @@ def every_disk_takes_most_of_a_second_for_each_sync(stage: Stage) -> Iterator[No
         with_faults(node, "fsync,fdatasync", "delay_exit=700000")
 
 
-@drill("ReactorHeldUp", beside={"Slow"})
+@drill("ReactorHeldUp", beside={"Slow", "NodeDown"})
 def values_are_very_large(stage: Stage) -> Iterator[None]:
     (node,) = stage.nodes(1, "--max-value", str(16 << 20))
     token = token_at(node)
@@ -422,7 +422,7 @@ def one_address_opens_more_connections_than_it_may(stage: Stage) -> Iterator[Non
     stage.meanwhile(lambda: node.request("GET", "/t/subscribe/k", None, token, timeout_s=0.5), 0.0)
 
 
-@drill("CertificateEnds")
+@drill("CertificateEnds", beside={"NodeDown"})
 def a_certificate_ends_tomorrow(stage: Stage) -> Iterator[None]:
     from .real import certificate
 
