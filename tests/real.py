@@ -207,9 +207,13 @@ class RealCluster:
     @classmethod
     def start(cls, count: int, *options: str, folder: Path | None = None) -> RealCluster:
         cluster = cls(folder or Path(tempfile.mkdtemp(prefix="dynakv-test-")))
-        for _ in range(count):
-            cluster.add(*options)
-        cluster.wait_ready()
+        try:
+            for _ in range(count):
+                cluster.add(*options)
+            cluster.wait_ready()
+        except BaseException:  # whoever gives it up has nothing by which to end its nodes
+            cluster.close()
+            raise
         return cluster
 
     def add(self, *options: str) -> Node:
