@@ -15,12 +15,14 @@ from typing import Protocol, cast
 
 from . import pure
 
-INTERFACE = 2
+INTERFACE = 10
 """Of this release. A library that says another number was built before the functions changed, and is not used."""
 SWITCH = "DYNAKV_PURE"
 """The environment variable that, set to anything but nothing and 0, has the pure heart chosen."""
 Pair = tuple[bytes, int]
 """A dot, as `dynatwist.model.dots.Dot` is one: actor and number."""
+Succession = tuple[Pair, int, tuple[int, int], int, int, int, int]
+"""What changes where a record takes the place of another one; see `pure.succession`."""
 
 
 class Heart(Protocol):
@@ -63,8 +65,11 @@ class Heart(Protocol):
     ) -> bytes:
         """See `pure.answer_of`."""
 
-    def is_sound(self, table: str, name: str, packed: bytes, /) -> bool:
-        """See `pure.is_sound`."""
+    def sound(self, table: str, name: str, packed: bytes, /) -> tuple[Pair, int] | None:
+        """See `pure.sound`."""
+
+    def succession(self, table: str, name: str, packed: bytes, held: bytes, /) -> Succession | None:
+        """See `pure.succession`."""
 
 
 def compiled() -> Heart | None:
@@ -99,4 +104,5 @@ minified = chosen.minified
 record_json = chosen.record_json
 token_of = chosen.token_of
 answer_of = chosen.answer_of
-is_sound = chosen.is_sound
+sound = chosen.sound
+succession = chosen.succession

@@ -187,6 +187,10 @@ class Records(MutableMapping[Key, Record]):
         self._packed[key] = self._seen_packed = packed
         self._seen = record
 
+    def keep(self, key: Key, packed: Packed) -> None:
+        """Hold a record that nobody has unpacked."""
+        self._packed[key] = packed
+
     def dot(self, key: Key) -> Dot | None:
         """The dot held for a key."""
         packed = self._packed.get(key)

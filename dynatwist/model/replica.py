@@ -11,6 +11,8 @@ from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple
 
+from dynatwist.heart import Succession
+
 from .digest import BucketDigests, bucket_of
 from .dots import Actor, Dot, DotSet
 from .lease import ENDED_MS
@@ -112,6 +114,27 @@ class Replica:
             return Merge(Outcome.WON, held) if concurrent else _WON
         self._note_seen(key, held, record.dot)
         return Merge(Outcome.LOST, record if concurrent else None)
+
+    def succeed(self, key: Key, packed: Packed, found: Succession, record: Record | None) -> bool:
+        """Merge a record that takes the place of the one that is held, where that is all that `merge` does.
+
+        :param packed: the record.
+        :param found: what `heart.succession` says of the two.
+        :param record: the first one, where somebody has unpacked it.
+        :returns: whether it is held now; else nothing was done, and `merge` is to look at it.
+        """
+        dot, generation, _, _, _, bucket, turned = found
+        if key in self.seen or not self.clock.add(dot):
+            return False
+        self._summary = None
+        if generation > self.generation:
+            self.generation = generation
+        self.digests.turn(bucket, turned)
+        if record is not None:
+            self.records.hold(key, record, packed)
+        else:
+            self.records.keep(key, packed)
+        return True
 
     def _hold(self, key: Key, record: Record, held: Dot | None, packed: Packed | None = None) -> None:
         if held is None:

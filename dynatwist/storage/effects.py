@@ -13,7 +13,7 @@ import msgspec
 
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key, Record
-from dynatwist.model.records import Packed, Records
+from dynatwist.model.records import Packed, Records, unpack
 
 from .entries import AnyEntry, Joined
 
@@ -85,6 +85,43 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     is_concurrent: bool
 
 
+class Replaced(msgspec.Struct, frozen=True, gc=False):
+    """A record is held now in the place of another one, as usually, and nobody had to unpack either.
+
+    Both have values and do not end by themselves, the writer of the record had seen the other one, and neither has a
+    lease or the id of a forwarded request.
+
+    :ivar packed: the record, as log and peers get it.
+    :ivar before_packed: what it replaced, packed.
+    :ivar mark: (ms, counter) of the record's stamp.
+    :ivar grown_bytes: by how many the value has become longer.
+    :ivar named: how many names more are remembered.
+    """
+
+    is_change: ClassVar[bool] = True
+    partition: int
+    key: Key
+    packed: Packed
+    before_packed: Packed
+    mark: tuple[int, int]
+    grown_bytes: int
+    named: int
+
+    @property
+    def record(self) -> Record:
+        """The record, unpacked for whoever asks."""
+        return unpack(self.packed)
+
+    @property
+    def before(self) -> Record:
+        """What it replaced, unpacked for whoever asks."""
+        return unpack(self.before_packed)
+
+
+Won = Held | Replaced
+"""A record is held now, however it came to that."""
+
+
 class Gone(msgspec.Struct, frozen=True, gc=False):
     """Some records are not held any more, and nothing in their places.
 
@@ -96,7 +133,7 @@ class Gone(msgspec.Struct, frozen=True, gc=False):
     records: Records
 
 
-Effect = Unchanged | Noted | Covered | Lost | Held | Gone
+Effect = Unchanged | Noted | Covered | Lost | Held | Replaced | Gone
 
 
 def logged(entry: AnyEntry, effect: Effect) -> AnyEntry:

@@ -14,7 +14,7 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.records import weight_of
 from dynatwist.model.ring import is_system_table
 
-from .effects import Gone, Held
+from .effects import Gone, Held, Replaced
 from .leases import Leases
 from .state import State
 from .tables import LiveCounts
@@ -105,6 +105,10 @@ class Index:
             self.size_bytes += _size("", record) - _size("", before)
         else:
             self.size_bytes += len(new) - len(old)
+
+    def replaced(self, effect: Replaced) -> None:
+        """A record is held now in the place of another one, and nothing changes but the account of bytes."""
+        self.size_bytes += effect.grown_bytes + NAMED_BYTES * effect.named
 
     def gone(self, effect: Gone) -> None:
         """Some records are not held any more."""

@@ -160,7 +160,7 @@ def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) ->
             if not packed:
                 continue
             record = unpack(packed)
-            found.see_record(record)
+            found.see_mark(record.stamp[:2])
             if item.aside:
                 replica.aside.hold(item.key, record, packed)
                 continue

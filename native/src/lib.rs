@@ -8,13 +8,14 @@
 mod answers;
 mod hashes;
 mod json;
-mod sound;
+mod msgpack;
+mod records;
 
 use pyo3::prelude::*;
 
 /// Raised together with `INTERFACE` in `dynatwist/heart/__init__.py` by every change of what the functions take or
 /// give, so that a library that was built before the change is not used.
-const INTERFACE: u32 = 2;
+const INTERFACE: u32 = 10;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -27,6 +28,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(answers::record_json, module)?)?;
     module.add_function(wrap_pyfunction!(answers::token_of, module)?)?;
     module.add_function(wrap_pyfunction!(answers::answer_of, module)?)?;
-    module.add_function(wrap_pyfunction!(sound::is_sound, module)?)?;
+    module.add_function(wrap_pyfunction!(records::sound, module)?)?;
+    module.add_function(wrap_pyfunction!(records::succession, module)?)?;
     Ok(())
 }

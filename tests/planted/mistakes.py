@@ -184,7 +184,7 @@ def an_event_before_it_is_durable(patch):
 
     def eager(self, effect, lsn):
         held(self, effect, lsn)
-        self._announce(effect.key, effect.record, effect.packed, effect.before_packed)
+        self._announce(effect)
 
     def silent(self, upto):
         announce, self._announce = self._announce, lambda *told: None
