@@ -327,7 +327,7 @@ class TestObservers:
     def test_each_is_told_of_every_entry_and_what_it_changed(self):
         store, told = Bench().store, []
         store.observe(lambda entry, effect: told.append((type(entry), type(effect))))
-        record = store.write(KEYS[0], Draft(b"{}", "alice"))
+        record = store.write(KEYS[0], Draft(b"{}", "alice", op=b"op"))
         store.merge(KEYS[0], record)
         assert told == [(Merged, Held), (Merged, Covered)]
 

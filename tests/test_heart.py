@@ -21,7 +21,7 @@ from dynatwist.model.lineage import Lineage
 from dynatwist.model.named import Named
 from dynatwist.model.record import Draft, Record, write_over
 from dynatwist.model.records import pack, unpack
-from dynatwist.model.replica import Merge, Outcome, Replica
+from dynatwist.model.replica import BucketWalk, Merge, Outcome, Replica
 
 NATIVE = heart.compiled()
 needs_native = pytest.mark.skipif(NATIVE is None, reason="no compiled heart was built: the pure one alone is tested")
@@ -357,7 +357,8 @@ def successors(draw):
 
 def replica_with(record):
     replica = Replica(0)
-    replica.merge(KEY, record)
+    if record is not None:
+        replica.merge(KEY, record)
     return replica
 
 
@@ -369,13 +370,18 @@ class TestSuccession:
     """Whatever the compiled heart is sure of is what the model comes to that looks at every rule."""
 
     def looks(self, one, other, changed=None):
-        held, packed = pack(one), pack(other) if changed is None else changed
-        found = NATIVE.succession(*KEY, packed, held)
+        packed = pack(other) if changed is None else changed
+        self.compare(None, packed)
+        return self.compare(one, packed)
+
+    def compare(self, one, packed):
+        found = NATIVE.succession(*KEY, packed, None if one is None else pack(one))
         if found is None:
             return False
         other = unpack(packed)
         looked, sure = replica_with(one), replica_with(one)
-        if one.dot == other.dot:
+        walks = [BucketWalk(replica, range(pure.BUCKETS)) for replica in (looked, sure)]
+        if one is not None and one.dot == other.dot:
             assert not sure.succeed(KEY, packed, found, None)
             return True
         assert looked.merge(KEY, other, packed) == Merge(Outcome.WON, None)
@@ -384,10 +390,12 @@ class TestSuccession:
             assert getattr(looked, part) == getattr(sure, part)
         assert looked.digests.to_wire() == sure.digests.to_wire()
         assert looked.summary() == sure.summary()
+        assert walks[0].entries() == walks[1].entries()
         _, _, mark, grown_bytes, named, _, _ = found
         assert mark == other.stamp[:2]
-        assert (grown_bytes, named) == (len(other.value) - len(one.value), len(other.named) - len(one.named))
-        for record in (one, other):
+        before = (0, 0) if one is None else (len(one.value), len(one.named))
+        assert (grown_bytes, named) == (len(other.value) - before[0], len(other.named) - before[1])
+        for record in filter(None, (one, other)):
             assert (record.lease, record.op, record.expires_ms) == (None, b"", 0)
         return True
 
@@ -409,9 +417,9 @@ class TestSuccession:
 
     @given(st.binary(max_size=200), st.binary(max_size=200))
     def test_of_any_bytes(self, packed, held):
-        found = NATIVE.succession(*KEY, packed, held)
-        if found:
-            self.looks(unpack(held), unpack(packed), packed)
+        self.compare(None, packed)
+        if NATIVE.succession(*KEY, packed, held):
+            self.looks(unpack(held), unpack(packed))
 
     def test_of_what_is_usual(self):
         one = write_over(None, (), 3, Draft(b"{}", "alice"), Dot(b"a" * 16, 1), Stamp(1, 0, b"a" * 16), 0)

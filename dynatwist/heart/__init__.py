@@ -22,7 +22,7 @@ SWITCH = "DYNAKV_PURE"
 Pair = tuple[bytes, int]
 """A dot, as `dynatwist.model.dots.Dot` is one: actor and number."""
 Succession = tuple[Pair, int, tuple[int, int], int, int, int, int]
-"""What changes where a record takes the place of another one; see `pure.succession`."""
+"""What changes where a record comes to be held; see `pure.succession`."""
 
 
 class Heart(Protocol):
@@ -68,7 +68,7 @@ class Heart(Protocol):
     def sound(self, table: str, name: str, packed: bytes, /) -> tuple[Pair, int] | None:
         """See `pure.sound`."""
 
-    def succession(self, table: str, name: str, packed: bytes, held: bytes, /) -> Succession | None:
+    def succession(self, table: str, name: str, packed: bytes, held: bytes | None, /) -> Succession | None:
         """See `pure.succession`."""
 
 

@@ -87,17 +87,17 @@ def sound(table: str, name: str, packed: bytes, /) -> tuple[_Dot, int] | None:
     return None
 
 
-def succession(table: str, name: str, packed: bytes, held: bytes, /) -> _Succession | None:
-    """What changes in a replica where a record takes the place of another one of its key.
+def succession(table: str, name: str, packed: bytes, held: bytes | None, /) -> _Succession | None:
+    """What changes in a replica where a record comes to be held, in the place of what is held of its key.
 
     So it surely does where that is what usually happens: the same history of creations, a later stamp, a writer that
     had seen the other record; two values, none of which ends by itself, has a lease or the id of a forwarded request.
 
     :param packed: the record.
-    :param held: the other one, packed.
-    :returns: its dot; its generation; (ms, counter) of its stamp; by how many bytes the value has become longer, and by
-        how many names more are remembered; the bucket of the key, and the 64 bits that are turned over in it (see
-        `change_of`). ``None``: the model is to unpack both, and to look at every rule.
+    :param held: the other one, packed; ``None`` where nothing is held.
+    :returns: its dot; its generation; (ms, counter) of its stamp; by how many bytes the value is longer than what is
+        held, and how many names more are remembered; the bucket of the key, and the 64 bits that are turned over in it
+        (see `change_of`). ``None``: the model is to unpack both, and to look at every rule.
     """
     return None
 

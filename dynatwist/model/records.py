@@ -6,7 +6,7 @@ what its objects would, and Python's garbage collector has nothing to walk throu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import NamedTuple
 
 import msgspec
@@ -195,6 +195,10 @@ class Records(MutableMapping[Key, Record]):
         """The dot held for a key."""
         packed = self._packed.get(key)
         return None if packed is None else _head(packed).dot
+
+    def all_packed(self) -> Iterable[tuple[Key, Packed]]:
+        """All keys with what is held for them, as it is kept."""
+        return self._packed.items()
 
     def dots(self) -> Iterator[tuple[Key, Dot]]:
         """All keys with their dots."""

@@ -116,11 +116,11 @@ class Replica:
         return Merge(Outcome.LOST, record if concurrent else None)
 
     def succeed(self, key: Key, packed: Packed, found: Succession, record: Record | None) -> bool:
-        """Merge a record that takes the place of the one that is held, where that is all that `merge` does.
+        """Merge a record that comes to be held in the place of what is held, where that is all that `merge` does.
 
         :param packed: the record.
-        :param found: what `heart.succession` says of the two.
-        :param record: the first one, where somebody has unpacked it.
+        :param found: what `heart.succession` says of it and what is held.
+        :param record: the same, where somebody has unpacked it.
         :returns: whether it is held now; else nothing was done, and `merge` is to look at it.
         """
         dot, generation, _, _, _, bucket, turned = found
@@ -129,6 +129,8 @@ class Replica:
         self._summary = None
         if generation > self.generation:
             self.generation = generation
+        if self.walks and key not in self.records:
+            self._note_new(key)
         self.digests.turn(bucket, turned)
         if record is not None:
             self.records.hold(key, record, packed)
@@ -138,8 +140,7 @@ class Replica:
 
     def _hold(self, key: Key, record: Record, held: Dot | None, packed: Packed | None = None) -> None:
         if held is None:
-            for walk in self.walks:
-                walk.note(key)
+            self._note_new(key)
         self.digests.change(key, held, record.dot)
         self.records.hold(key, record, packed if packed is not None else pack(record))
         if record.value is None or record.expires_ms == ENDED_MS:
@@ -151,6 +152,10 @@ class Replica:
             self.ends[key] = record.expires_ms
         else:
             self.ends.pop(key, None)
+
+    def _note_new(self, key: Key) -> None:
+        for walk in self.walks:
+            walk.note(key)
 
     def end(self, key: Key) -> None:
         """The record of a key is over: it is a tombstone from now on, with the same dot."""

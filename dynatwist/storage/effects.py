@@ -85,16 +85,16 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     is_concurrent: bool
 
 
-class Replaced(msgspec.Struct, frozen=True, gc=False):
-    """A record is held now in the place of another one, as usually, and nobody had to unpack either.
+class Plain(msgspec.Struct, frozen=True, gc=False):
+    """A record is held now, as usually: nothing was held before, or a record that its writer had seen. Nobody has had
+    to unpack either.
 
-    Both have values and do not end by themselves, the writer of the record had seen the other one, and neither has a
-    lease or the id of a forwarded request.
+    They have values and do not end by themselves, and have neither a lease nor the id of a forwarded request.
 
     :ivar packed: the record, as log and peers get it.
-    :ivar before_packed: what it replaced, packed.
+    :ivar before_packed: what it replaced, packed; ``None`` when nothing was held.
     :ivar mark: (ms, counter) of the record's stamp.
-    :ivar grown_bytes: by how many the value has become longer.
+    :ivar grown_bytes: by how many the value is longer than what was held.
     :ivar named: how many names more are remembered.
     """
 
@@ -102,7 +102,7 @@ class Replaced(msgspec.Struct, frozen=True, gc=False):
     partition: int
     key: Key
     packed: Packed
-    before_packed: Packed
+    before_packed: Packed | None
     mark: tuple[int, int]
     grown_bytes: int
     named: int
@@ -113,12 +113,12 @@ class Replaced(msgspec.Struct, frozen=True, gc=False):
         return unpack(self.packed)
 
     @property
-    def before(self) -> Record:
+    def before(self) -> Record | None:
         """What it replaced, unpacked for whoever asks."""
-        return unpack(self.before_packed)
+        return None if self.before_packed is None else unpack(self.before_packed)
 
 
-Won = Held | Replaced
+Won = Held | Plain
 """A record is held now, however it came to that."""
 
 
@@ -133,7 +133,7 @@ class Gone(msgspec.Struct, frozen=True, gc=False):
     records: Records
 
 
-Effect = Unchanged | Noted | Covered | Lost | Held | Replaced | Gone
+Effect = Unchanged | Noted | Covered | Lost | Held | Plain | Gone
 
 
 def logged(entry: AnyEntry, effect: Effect) -> AnyEntry:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.sometimes import sometimes
 
-from .effects import Covered, Held, Lost, Replaced
+from .effects import Covered, Held, Lost, Plain
 from .entries import AnyEntry, Reset, SetAside
 from .manifest import Manifest
 from .state import State
@@ -94,7 +94,7 @@ class Recovered:
         if isinstance(entry, Reset | SetAside):
             self.start_over(entry.partition)
         effect = self.state.apply(entry)
-        if type(effect) is Replaced:
+        if type(effect) is Plain:
             self.see_mark(effect.mark)
         elif isinstance(effect, Held | Lost | Covered):
             self.see_mark(effect.record.stamp[:2])

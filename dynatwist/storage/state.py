@@ -45,7 +45,7 @@ from dynatwist.replication.conflicts import Conflict, KeptConflicts
 from dynatwist.replication.hints import HintQueues
 from dynatwist.replication.register import Cell, Floor, Registers
 
-from .effects import Covered, Effect, Gone, Held, Lost, Noted, Replaced, Unchanged
+from .effects import Covered, Effect, Gone, Held, Lost, Noted, Plain, Unchanged
 from .entries import (
     Accepted,
     AnyEntry,
@@ -168,11 +168,11 @@ class State:
         """Merge a record, which is unpacked only where the heart is not sure what comes of it."""
         records = replica.records
         before_packed = records.packed(key)
-        if before_packed is not None and replica.whole:
+        if replica.whole:
             found = heart.succession(*key, packed, before_packed)
             if found is not None and replica.succeed(key, packed, found, record):
                 self._learn_from(replica, key, packed)
-                return Replaced(replica.number, key, packed, before_packed, found[2], found[3], found[4])
+                return Plain(replica.number, key, packed, before_packed, found[2], found[3], found[4])
         before, record = records.get(key), record or unpack(packed)
         outcome, loser = replica.merge(key, record, packed)
         came_back = not replica.whole and replica.comes_back(key, record.dot)

@@ -21,7 +21,7 @@ from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
 from dynatwist.sometimes import sometimes
 
 from .conflict_store import ConflictStore
-from .effects import Effect, Gone, Held, Lost, Replaced, logged
+from .effects import Effect, Gone, Held, Lost, Plain, logged
 from .entries import AnyEntry, Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .floors import floor_to_keep, name_of_floor
 from .index import Index
@@ -317,9 +317,9 @@ class Store:
         return effect
 
     def _follow(self, effect: Effect, lsn: int) -> None:
-        if type(effect) is Replaced:
+        if type(effect) is Plain:
             self.clock.see_mark(*effect.mark)
-            self._index.replaced(effect)
+            self._index.plain(effect)
             self._winners.held(effect, lsn)
         elif type(effect) is Held:
             self.clock.see(effect.record.stamp)

@@ -134,9 +134,10 @@ impl<'a> Record<'a> {
             .any(|_| dot(&mut seen).is_some_and(|(actor, seq)| actor == other.0 && seq >= other.1))
     }
 
-    /// Whether nobody keeps an account of it beside that of its bytes.
-    fn is_plain(&self) -> bool {
-        self.expires_ms == 0 && self.op.is_empty()
+    /// The length of the value, where nobody keeps an account of the record beside that of its bytes.
+    fn plain_bytes(&self) -> Option<i64> {
+        sure(self.expires_ms == 0 && self.op.is_empty())?;
+        i64::try_from(self.value?.len()).ok()
     }
 }
 
@@ -161,34 +162,35 @@ pub fn sound<'py>(
 
 type Succession<'py> = (PyDot<'py>, u64, (u64, u64), i64, i64, u32, u64);
 
-/// What changes where a record surely takes the place of another one, as it usually does.
+/// What changes where a record surely comes to be held in the place of what is held, as it usually does.
 #[pyfunction]
 pub fn succession<'py>(
     python: Python<'py>,
     table: &str,
     name: &str,
     packed: &[u8],
-    held: &[u8],
+    held: Option<&[u8]>,
 ) -> Option<Succession<'py>> {
-    let (new, old) = (Record::read(packed)?, Record::read(held)?);
-    let (value, replaced) = (new.value?, old.value?);
-    sure(new.lineage == old.lineage && new.stamp > old.stamp && new.had_seen(old.dot))?;
-    sure(new.is_plain() && old.is_plain())?;
-    let (bucket, mark) = Change::of(table, name).with(old.dot).with(new.dot).done();
+    let new = Record::read(packed)?;
+    let mut grown = new.plain_bytes()?;
+    let mut named = new.named_count as i64;
+    let mut change = Change::of(table, name).with(new.dot);
+    if let Some(held) = held {
+        let old = Record::read(held)?;
+        sure(new.lineage == old.lineage && new.stamp > old.stamp && new.had_seen(old.dot))?;
+        grown -= old.plain_bytes()?;
+        named -= old.named_count as i64;
+        change = change.with(old.dot);
+    }
+    let (bucket, mark) = change.done();
     let (actor, seq) = new.dot;
     Some((
         (PyBytes::new(python, actor), seq),
         new.generation,
         (new.stamp.0, new.stamp.1),
-        difference(value.len(), replaced.len())?,
-        new.named_count as i64 - old.named_count as i64,
+        grown,
+        named,
         bucket,
         mark,
     ))
-}
-
-fn difference(one: usize, other: usize) -> Option<i64> {
-    i64::try_from(one)
-        .ok()?
-        .checked_sub(i64::try_from(other).ok()?)
 }
