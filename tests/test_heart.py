@@ -157,6 +157,7 @@ class TestWhatPeersAndClientsRelyOn:
         assert [either.minified(body, 64) for body in (b"", b"{", b"[]", b"{}x", b'{"a":01}')] == [None] * 5
         assert either.sound("t", "k", b"") is None
         assert either.succession("t", "k", b"", b"") is None
+        assert either.weight(b"") is None
 
 
 @needs_native
@@ -311,7 +312,10 @@ class TestSureOnlyOfWhatIsSo:
         sound = NATIVE.sound(*key, packed)
         if not record_flaw(key, record) and record.value in (None, b"{}") and len(record.lineage.stamps) == 1:
             assert sound or record.lease
+        weight = NATIVE.weight(packed)
+        assert weight is None or (*weight, None) == (len(record.value or b""), len(record.named), record.lease)
         if sound:
+            assert weight is not None
             assert record_flaw(key, record) == ""
             assert sound == (record.dot, record.stamp.ms)
         for length in range(len(packed)):

@@ -71,6 +71,9 @@ class Heart(Protocol):
     def succession(self, table: str, name: str, packed: bytes, held: bytes | None, /) -> Succession | None:
         """See `pure.succession`."""
 
+    def weight(self, packed: bytes, /) -> tuple[int, int] | None:
+        """See `pure.weight`."""
+
 
 def compiled() -> Heart | None:
     """The compiled heart, of whatever release; ``None`` where there is none."""
@@ -106,3 +109,4 @@ token_of = chosen.token_of
 answer_of = chosen.answer_of
 sound = chosen.sound
 succession = chosen.succession
+weight = chosen.weight

@@ -102,6 +102,15 @@ def succession(table: str, name: str, packed: bytes, held: bytes | None, /) -> _
     return None
 
 
+def weight(packed: bytes, /) -> tuple[int, int] | None:
+    """What a record weighs that surely has no lease.
+
+    :returns: the length of its value, 0 for a tombstone, and how many names it remembers. ``None``:
+        `dynatwist.model.records.weight_of` is to look at it.
+    """
+    return None
+
+
 @lru_cache(maxsize=1024)
 def _actor_json(actor: bytes) -> bytes:
     return f'"{actor[:NODE_ID_BYTES].hex()}.{actor[NODE_ID_BYTES:].hex()}"'.encode()

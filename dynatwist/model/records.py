@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from dynatwist import heart
+
 from .clock import Stamp
 from .dots import Dot
 from .lease import Lease
@@ -73,10 +75,10 @@ class _Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class _Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A record of which what stands at its end is wanted."""
+    """A record of which the value, and what stands at its end, is wanted."""
 
     dot: msgspec.Raw
-    value: msgspec.Raw
+    value: bytes | None
     vv: msgspec.Raw
     stamp: msgspec.Raw
     lineage: msgspec.Raw
@@ -89,7 +91,6 @@ class _Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 _tail = msgspec.msgpack.Decoder(_Tail).decode
-_bytes = msgspec.msgpack.Decoder(bytes | None).decode
 _outline = msgspec.msgpack.Decoder(_Outline).decode
 _NOTHING = b"\xc0"
 _value = msgspec.msgpack.Decoder(_Value).decode
@@ -130,8 +131,11 @@ class Weight(NamedTuple):
 
 def weight_of(packed: Packed) -> Weight:
     """What an index has to know of a packed record, without all the rest."""
+    sure = heart.weight(packed)
+    if sure is not None:
+        return Weight(*sure, None)
     tail = _tail(packed)
-    return Weight(len(_bytes(tail.value) or b""), len(tail.named), tail.lease)
+    return Weight(len(tail.value or b""), len(tail.named), tail.lease)
 
 
 def name_of(packed: Packed | None) -> bytes:

@@ -16,7 +16,7 @@ from dynatwist.heart import Succession
 from .digest import BucketDigests, bucket_of
 from .dots import Actor, Dot, DotSet
 from .lease import ENDED_MS
-from .record import Key, Record, are_concurrent, beats, had_seen
+from .record import Key, Record, beats, had_seen
 from .records import Packed, Records, pack
 
 
@@ -107,10 +107,12 @@ class Replica:
         if held is None:
             self._hold(key, record, None, packed)
             return _WON
-        concurrent = are_concurrent(record, held)
+        saw_it = had_seen(record, held.dot)
+        concurrent = not saw_it and not had_seen(held, record.dot)
         if beats(record, held):
             self._hold(key, record, held.dot, packed)
-            self._note_seen(key, record, held.dot)
+            if not saw_it or key in self.seen:
+                self._note_seen(key, record, held.dot)
             return Merge(Outcome.WON, held) if concurrent else _WON
         self._note_seen(key, held, record.dot)
         return Merge(Outcome.LOST, record if concurrent else None)

@@ -166,27 +166,24 @@ class State:
 
     def _merge(self, replica: Replica, key: Key, record: Record | None, packed: Packed) -> Effect:
         """Merge a record, which is unpacked only where the heart is not sure what comes of it."""
-        records = replica.records
+        records, registers = replica.records, self.registers[replica.number]
         before_packed = records.packed(key)
         if replica.whole:
             found = heart.succession(*key, packed, before_packed)
             if found is not None and replica.succeed(key, packed, found, record):
-                self._learn_from(replica, key, packed)
+                if registers.cells:
+                    registers.learn(key, packed)
                 return Plain(replica.number, key, packed, before_packed, found[2], found[3], found[4])
         before, record = records.get(key), record or unpack(packed)
         outcome, loser = replica.merge(key, record, packed)
         came_back = not replica.whole and replica.comes_back(key, record.dot)
         if outcome is Outcome.WON:
-            self._learn_from(replica, key, packed)
+            if registers.cells:
+                registers.learn(key, packed)
             return Held(replica.number, key, record, packed, before, before_packed, loser is not None)
         if outcome is Outcome.LOST:
             return Lost(replica.number, key, record, packed, loser is not None)
         return Covered(replica.number, key, record, came_back)
-
-    def _learn_from(self, replica: Replica, key: Key, packed: Packed) -> None:
-        registers = self.registers[replica.number]
-        if registers.cells:
-            registers.learn(key, packed)
 
     def _keep(self, partition: int, key: Key, cell: Cell) -> Effect:
         registers = self.registers[partition]

@@ -30,5 +30,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(answers::answer_of, module)?)?;
     module.add_function(wrap_pyfunction!(records::sound, module)?)?;
     module.add_function(wrap_pyfunction!(records::succession, module)?)?;
+    module.add_function(wrap_pyfunction!(records::weight, module)?)?;
     Ok(())
 }

@@ -194,3 +194,10 @@ pub fn succession<'py>(
         mark,
     ))
 }
+
+/// The length of a record's value and how many names it remembers, where it surely has no lease.
+#[pyfunction]
+pub fn weight(packed: &[u8]) -> Option<(usize, u64)> {
+    let record = Record::read(packed)?;
+    Some((record.value.map_or(0, <[u8]>::len), record.named_count))
+}
