@@ -420,6 +420,7 @@ class TestSuccession:
         self.looks(*pair, packed[:at] + other + packed[at + len(other) :])
 
     @given(st.binary(max_size=200), st.binary(max_size=200))
+    @settings(deadline=None)
     def test_of_any_bytes(self, packed, held):
         self.compare(None, packed)
         if NATIVE.succession(*KEY, packed, held):

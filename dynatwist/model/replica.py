@@ -141,7 +141,7 @@ class Replica:
         return True
 
     def _hold(self, key: Key, record: Record, held: Dot | None, packed: Packed | None = None) -> None:
-        if held is None:
+        if self.walks and held is None:
             self._note_new(key)
         self.digests.change(key, held, record.dot)
         self.records.hold(key, record, packed if packed is not None else pack(record))
@@ -208,7 +208,8 @@ class Replica:
         """
         self._summary = None
         self.clock.add(record.dot)
-        self.generation = max(self.generation, record.lineage.generation)
+        if record.lineage.generation > self.generation:
+            self.generation = record.lineage.generation
         held = self.records.get(key)
         if held is not None and not beats(record, held):
             return False
