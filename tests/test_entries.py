@@ -16,7 +16,7 @@ from dynatwist.model.record import Draft, write_over
 from dynatwist.model.records import pack
 from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
 from dynatwist.replication.conflicts import id_of
-from dynatwist.storage.effects import Covered, Gone, Held, Lost, logged
+from dynatwist.storage.effects import Covered, Gone, Held, Lost, Won, logged
 from dynatwist.storage.entries import AnyEntry, Entry, Group, Joined, Merged, SetAside
 from dynatwist.storage.recovery import recover
 from dynatwist.storage.segment import Segment, segments_in
@@ -265,7 +265,7 @@ def test_effects_are_true(history):
         effect = state.apply(entry)
         after = {number: packed(state.replicas[number].records) for number in PARTITIONS}
         expected = dict(before)
-        if isinstance(effect, Held):
+        if isinstance(effect, Won):
             assert before[effect.partition].get("/".join(effect.key)) == effect.before_packed
             assert effect.before_packed == (None if effect.before is None else pack(effect.before))
             assert effect.packed == pack(effect.record)
@@ -327,7 +327,7 @@ class TestObservers:
     def test_each_is_told_of_every_entry_and_what_it_changed(self):
         store, told = Bench().store, []
         store.observe(lambda entry, effect: told.append((type(entry), type(effect))))
-        record = store.write(KEYS[0], Draft(b"{}", "alice"))
+        record = store.write(KEYS[0], Draft(b"{}", "alice", op=b"op"))
         store.merge(KEYS[0], record)
         assert told == [(Merged, Held), (Merged, Covered)]
 

@@ -19,8 +19,9 @@ from dynatwist.model.flaws import record_flaw
 from dynatwist.model.lease import Lease
 from dynatwist.model.lineage import Lineage
 from dynatwist.model.named import Named
-from dynatwist.model.record import Record
+from dynatwist.model.record import Draft, Record, write_over
 from dynatwist.model.records import pack, unpack
+from dynatwist.model.replica import BucketWalk, Merge, Outcome, Replica
 
 NATIVE = heart.compiled()
 needs_native = pytest.mark.skipif(NATIVE is None, reason="no compiled heart was built: the pure one alone is tested")
@@ -158,7 +159,9 @@ class TestWhatPeersAndClientsRelyOn:
 
     def test_of_what_is_wrong_none_is_sure(self, either):
         assert [either.minified(body, 64) for body in (b"", b"{", b"[]", b"{}x", b'{"a":01}')] == [None] * 5
-        assert not either.is_sound("t", "k", b"")
+        assert either.sound("t", "k", b"") is None
+        assert either.succession("t", "k", b"", b"") is None
+        assert either.weight(b"") is None
 
 
 @needs_native
@@ -315,23 +318,128 @@ class TestSureOnlyOfWhatIsSo:
     @given(keys, records())
     def test_records(self, key, record):
         packed = pack(record)
-        sound = NATIVE.is_sound(*key, packed)
-        assert not sound or record_flaw(key, record) == ""
+        sound = NATIVE.sound(*key, packed)
         if not record_flaw(key, record) and record.value in (None, b"{}") and len(record.lineage.stamps) == 1:
-            assert sound or record.named or record.lease
+            assert sound or record.lease
+        weight = NATIVE.weight(packed)
+        assert weight is None or (*weight, None) == (len(record.value or b""), len(record.named), record.lease)
+        if sound:
+            assert weight is not None
+            assert record_flaw(key, record) == ""
+            assert sound == (record.dot, record.stamp.ms)
         for length in range(len(packed)):
-            assert not NATIVE.is_sound(*key, packed[:length])
-        assert not NATIVE.is_sound(*key, packed + b"\xc0")
+            assert NATIVE.sound(*key, packed[:length]) is None
+        assert NATIVE.sound(*key, packed + b"\xc0") is None
 
     @given(keys, records(), st.integers(0, 200), st.binary(min_size=1, max_size=3))
     @settings(max_examples=200, deadline=None)
     def test_records_with_other_bytes_in_them(self, key, record, at, other):
         packed = pack(record)
         changed = packed[:at] + other + packed[at + len(other) :]
-        if NATIVE.is_sound(*key, changed):
+        if NATIVE.sound(*key, changed):
             assert record_flaw(key, unpack(changed)) == ""
 
     @given(st.binary(max_size=200))
     def test_any_bytes_as_a_record(self, packed):
-        if NATIVE.is_sound("t", "k", packed):
+        if NATIVE.sound("t", "k", packed):
             assert record_flaw(("t", "k"), unpack(packed)) == ""
+
+
+@st.composite
+def successors(draw):
+    """Two records of one key, the second of which is usually written over the first."""
+    plain = st.builds(
+        Draft,
+        st.sampled_from((b"{}", b'{"a":1}', b'{"a":12}', b'{"a":12}', None)),
+        st.sampled_from(("alice", "bob")),
+        st.sampled_from((0, 0, 0, 0, 5)),
+        st.sampled_from((b"", b"", b"", b"op")),
+        name=st.sampled_from((b"", b"", bytes(24))),
+        lease=st.sampled_from((None, None, None, Lease(b"a" * 16, 5))),
+    )
+    writers = st.sampled_from((b"a" * 16, b"b" * 16, b"c" * 16))
+    held: Record | None = None
+    records = []
+    for number in range(draw(st.integers(2, 4))):
+        dot, stamp = Dot(draw(writers), draw(st.integers(1, 4))), Stamp(draw(st.integers(0, 9)), number, draw(writers))
+        over = draw(st.sampled_from((*records, *[held] * 6))) if records else None
+        held = write_over(over, (), draw(st.sampled_from((0, 0, 0, 1))), draw(plain), dot, stamp, 0)
+        records.append(held)
+    return draw(st.sampled_from((records[-2:], records[:1] + records[-1:], records[:-3:-1])))
+
+
+def replica_with(record):
+    replica = Replica(0)
+    if record is not None:
+        replica.merge(KEY, record)
+    return replica
+
+
+KEY = ("t", "k")
+
+
+@needs_native
+class TestSuccession:
+    """Whatever the compiled heart is sure of is what the model comes to that looks at every rule."""
+
+    def looks(self, one, other, changed=None):
+        packed = pack(other) if changed is None else changed
+        self.compare(None, packed)
+        return self.compare(one, packed)
+
+    def compare(self, one, packed):
+        found = NATIVE.succession(*KEY, packed, None if one is None else pack(one))
+        if found is None:
+            return False
+        other = unpack(packed)
+        looked, sure = replica_with(one), replica_with(one)
+        walks = [BucketWalk(replica, range(pure.BUCKETS)) for replica in (looked, sure)]
+        if one is not None and one.dot == other.dot:
+            assert not sure.succeed(KEY, packed, found, None)
+            return True
+        assert looked.merge(KEY, other, packed) == Merge(Outcome.WON, None)
+        assert sure.succeed(KEY, packed, found, None)
+        for part in ("records", "seen", "clock", "generation", "tombstones", "ends"):
+            assert getattr(looked, part) == getattr(sure, part)
+        assert looked.digests.to_wire() == sure.digests.to_wire()
+        assert looked.summary() == sure.summary()
+        assert walks[0].entries() == walks[1].entries()
+        _, _, mark, grown_bytes, named, _, _ = found
+        assert mark == other.stamp[:2]
+        before = (0, 0) if one is None else (len(one.value), len(one.named))
+        assert (grown_bytes, named) == (len(other.value) - before[0], len(other.named) - before[1])
+        for record in filter(None, (one, other)):
+            assert (record.lease, record.op, record.expires_ms) == (None, b"", 0)
+        return True
+
+    @given(successors())
+    @settings(max_examples=200, deadline=None)
+    def test_of_records_that_are_written_one_over_the_other(self, pair):
+        self.looks(*pair)
+
+    @given(records(), records())
+    @settings(max_examples=200, deadline=None)
+    def test_of_any_records(self, one, other):
+        self.looks(one, other)
+
+    @given(successors(), st.integers(0, 250), st.binary(min_size=1, max_size=3))
+    @settings(max_examples=200, deadline=None)
+    def test_of_other_bytes_in_them(self, pair, at, other):
+        packed = pack(pair[1])
+        self.looks(*pair, packed[:at] + other + packed[at + len(other) :])
+
+    @given(st.binary(max_size=200), st.binary(max_size=200))
+    @settings(deadline=None)
+    def test_of_any_bytes(self, packed, held):
+        self.compare(None, packed)
+        if NATIVE.succession(*KEY, packed, held):
+            self.looks(unpack(held), unpack(packed))
+
+    def test_of_what_is_usual(self):
+        one = write_over(None, (), 3, Draft(b"{}", "alice"), Dot(b"a" * 16, 1), Stamp(1, 0, b"a" * 16), 0)
+        over = write_over(one, (), 3, Draft(b'{"a":1}', "bob"), Dot(b"b" * 16, 9), Stamp(2, 0, b"b" * 16), 0)
+        assert self.looks(one, over)
+        assert not self.looks(over, one)
+        for length in range(len(pack(over))):
+            assert NATIVE.succession(*KEY, pack(over)[:length], pack(one)) is None
+            assert NATIVE.succession(*KEY, pack(one), pack(over)[:length]) is None

@@ -15,8 +15,8 @@ from dynatwist.model.record import (
     Draft,
     Lineage,
     Record,
-    are_concurrent,
     beats,
+    had_seen,
     join_vv,
     write_over,
 )
@@ -128,8 +128,9 @@ class TestWriting:
         first = make(1, 1)
         second = write_over(first, (), 0, Draft(b"{}", "x"), Dot(ACTORS[2], 1), Stamp(2, 0, ACTORS[2]), 0)
         other = write_over(first, (), 0, Draft(b"{}", "x"), Dot(ACTORS[3], 1), Stamp(3, 0, ACTORS[3]), 0)
-        assert not are_concurrent(first, second)
-        assert are_concurrent(second, other)
+        assert had_seen(second, first.dot)
+        assert not had_seen(second, other.dot)
+        assert not had_seen(other, second.dot)
         assert second.owner == "alice"
         assert second.version == 2
 

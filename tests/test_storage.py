@@ -243,7 +243,7 @@ class Bench:
         )
         self.store = Store(recovered=recovered, wal=self.wal, actor=actor_of(b"n" * 8, epoch), wall_ms=lambda: 1000)
         self.store.announce_to(
-            lambda key, record, packed, replaced: self.announced.append((key, record.value)),
+            lambda won: self.announced.append((won.key, won.record.value)),
             lambda key, record, packed: self.announced.append((key, "over")),
         )
         self.saver = ColdSaver(

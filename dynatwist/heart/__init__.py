@@ -15,12 +15,14 @@ from typing import Protocol, cast
 
 from . import pure
 
-INTERFACE = 21
+INTERFACE = 30
 """Of this release. A library that says another number was built before the functions changed, and is not used."""
 SWITCH = "DYNAKV_PURE"
 """The environment variable that, set to anything but nothing and 0, has the pure heart chosen."""
 Pair = tuple[bytes, int]
 """A dot, as `dynatwist.model.dots.Dot` is one: actor and number."""
+Succession = tuple[Pair, int, tuple[int, int], int, int, int, int]
+"""What changes where a record comes to be held; see `pure.succession`."""
 
 
 class Heart(Protocol):
@@ -66,8 +68,14 @@ class Heart(Protocol):
     ) -> bytes:
         """See `pure.answer_of`."""
 
-    def is_sound(self, table: str, name: str, packed: bytes, /) -> bool:
-        """See `pure.is_sound`."""
+    def sound(self, table: str, name: str, packed: bytes, /) -> tuple[Pair, int] | None:
+        """See `pure.sound`."""
+
+    def succession(self, table: str, name: str, packed: bytes, held: bytes | None, /) -> Succession | None:
+        """See `pure.succession`."""
+
+    def weight(self, packed: bytes, /) -> tuple[int, int] | None:
+        """See `pure.weight`."""
 
     def request_of(self, data: bytes, most_head_bytes: int, /) -> tuple[str, str, str, str, bytes, int] | None:
         """See `plain.request_of`."""
@@ -112,7 +120,9 @@ minified = chosen.minified
 record_json = chosen.record_json
 token_of = chosen.token_of
 answer_of = chosen.answer_of
-is_sound = chosen.is_sound
 request_of = chosen.request_of
 apart = chosen.apart
 headers_of = chosen.headers_of
+sound = chosen.sound
+succession = chosen.succession
+weight = chosen.weight

@@ -29,6 +29,7 @@ NODE_ID_BYTES = 8
 """Of an actor, that are the node's; the rest is of its start."""
 
 _Dot = tuple[bytes, int]
+_Succession = tuple[_Dot, int, tuple[int, int], int, int, int, int]
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -95,12 +96,38 @@ def minified(body: bytes, most_levels: int, /) -> bytes | None:
     return None
 
 
-def is_sound(table: str, name: str, packed: bytes, /) -> bool:
-    """Whether `dynatwist.model.flaws.record_flaw` surely finds no flaw in a record; else it is to look at it itself.
+def sound(table: str, name: str, packed: bytes, /) -> tuple[_Dot, int] | None:
+    """What a record that a peer sends is called, where it surely decodes and has no flaw.
 
-    :param packed: the record. It decodes.
+    :param packed: the record.
+    :returns: its dot, and the milliseconds of its stamp. ``None``: it is to be unpacked, and
+        `dynatwist.model.flaws.record_flaw` is to look at it.
     """
-    return False
+    return None
+
+
+def succession(table: str, name: str, packed: bytes, held: bytes | None, /) -> _Succession | None:
+    """What changes in a replica where a record comes to be held, in the place of what is held of its key.
+
+    So it surely does where that is what usually happens: the same history of creations, a later stamp, a writer that
+    had seen the other record; two values, none of which ends by itself, has a lease or the id of a forwarded request.
+
+    :param packed: the record.
+    :param held: the other one, packed; ``None`` where nothing is held.
+    :returns: its dot; its generation; (ms, counter) of its stamp; by how many bytes the value is longer than what is
+        held, and how many names more are remembered; the bucket of the key, and the 64 bits that are turned over in it
+        (see `change_of`). ``None``: the model is to unpack both, and to look at every rule.
+    """
+    return None
+
+
+def weight(packed: bytes, /) -> tuple[int, int] | None:
+    """What a record weighs that surely has no lease.
+
+    :returns: the length of its value, 0 for a tombstone, and how many names it remembers. ``None``:
+        `dynatwist.model.records.weight_of` is to look at it.
+    """
+    return None
 
 
 @lru_cache(maxsize=1024)

@@ -60,7 +60,7 @@ class HybridClock:
         :param after: (ms, counter) of what is written over: the stamp is greater, however far ahead that is.
         """
         self.notice(now_ms)
-        self._see(*after)
+        self.see_mark(*after)
         if after[0] > self._limit_ms:
             sometimes("a write over a stamp far ahead")
             return self._give(*after)
@@ -83,9 +83,10 @@ class HybridClock:
 
     def see(self, stamp: Stamp) -> None:
         """Take note of another's stamp, unless it is far ahead."""
-        self._see(stamp.ms, stamp.counter)
+        self.see_mark(stamp.ms, stamp.counter)
 
-    def _see(self, ms: int, counter: int) -> None:
+    def see_mark(self, ms: int, counter: int) -> None:
+        """The same of a stamp of which nothing else is known."""
         if ms <= self._limit_ms and (ms, counter) > (self._ms, self._counter):
             self._ms, self._counter = ms, counter
 
@@ -96,4 +97,4 @@ class HybridClock:
 
     def restore(self, mark: tuple[int, int]) -> None:
         """Start no lower than a mark kept earlier, unless that is far ahead."""
-        self._see(*mark)
+        self.see_mark(*mark)

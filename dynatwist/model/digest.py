@@ -39,9 +39,12 @@ class BucketDigests:
 
     def change(self, key: Key, before: Dot | None, after: Dot | None) -> None:
         """The dot held for a key was one and is another; ``None`` stands for nothing held."""
+        self.turn(*heart.change_of(*key, before, after))
+
+    def turn(self, bucket: int, mark: int) -> None:
+        """Some bits of a bucket are turned over, as `heart.change_of` says."""
         if self._buckets is None:
             self._buckets = array("Q", bytes(8 * BUCKETS))
-        bucket, mark = heart.change_of(*key, before, after)
         self._buckets[bucket] ^= mark
         self.root ^= mark
 

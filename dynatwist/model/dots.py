@@ -58,7 +58,7 @@ class DotSet:
         for dot in dots:
             self.add(dot)
 
-    def add(self, dot: Dot) -> bool:
+    def add(self, dot: tuple[Actor, int]) -> bool:
         """Add one dot.
 
         :returns: whether it was new.

@@ -80,11 +80,6 @@ def had_seen(writer: Record, dot: Dot) -> bool:
     return False
 
 
-def are_concurrent(one: Record, two: Record) -> bool:
-    """Whether neither record's writer had seen the other."""
-    return not had_seen(one, two.dot) and not had_seen(two, one.dot)
-
-
 def join_vv(*dots: Dot) -> tuple[Dot, ...]:
     """The version vector of some dots, given newest first: the greatest number of each actor, at most 16 actors."""
     greatest: dict[bytes, Dot] = {}

@@ -6,10 +6,12 @@ what its objects would, and Python's garbage collector has nothing to walk throu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import NamedTuple
 
 import msgspec
+
+from dynatwist import heart
 
 from .clock import Stamp
 from .dots import Dot
@@ -73,10 +75,10 @@ class _Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class _Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A record of which what stands at its end is wanted."""
+    """A record of which the value, and what stands at its end, is wanted."""
 
     dot: msgspec.Raw
-    value: msgspec.Raw
+    value: bytes | None
     vv: msgspec.Raw
     stamp: msgspec.Raw
     lineage: msgspec.Raw
@@ -89,7 +91,6 @@ class _Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 _tail = msgspec.msgpack.Decoder(_Tail).decode
-_bytes = msgspec.msgpack.Decoder(bytes | None).decode
 _outline = msgspec.msgpack.Decoder(_Outline).decode
 _NOTHING = b"\xc0"
 _value = msgspec.msgpack.Decoder(_Value).decode
@@ -130,8 +131,11 @@ class Weight(NamedTuple):
 
 def weight_of(packed: Packed) -> Weight:
     """What an index has to know of a packed record, without all the rest."""
+    sure = heart.weight(packed)
+    if sure is not None:
+        return Weight(*sure, None)
     tail = _tail(packed)
-    return Weight(len(_bytes(tail.value) or b""), len(tail.named), tail.lease)
+    return Weight(len(tail.value or b""), len(tail.named), tail.lease)
 
 
 def name_of(packed: Packed | None) -> bytes:
@@ -187,10 +191,18 @@ class Records(MutableMapping[Key, Record]):
         self._packed[key] = self._seen_packed = packed
         self._seen = record
 
+    def keep(self, key: Key, packed: Packed) -> None:
+        """Hold a record that nobody has unpacked."""
+        self._packed[key] = packed
+
     def dot(self, key: Key) -> Dot | None:
         """The dot held for a key."""
         packed = self._packed.get(key)
         return None if packed is None else _head(packed).dot
+
+    def all_packed(self) -> Iterable[tuple[Key, Packed]]:
+        """All keys with what is held for them, as it is kept."""
+        return self._packed.items()
 
     def dots(self) -> Iterator[tuple[Key, Dot]]:
         """All keys with their dots."""

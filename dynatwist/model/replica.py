@@ -11,10 +11,12 @@ from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple
 
+from dynatwist.heart import Succession
+
 from .digest import BucketDigests, bucket_of
 from .dots import Actor, Dot, DotSet
 from .lease import ENDED_MS
-from .record import Key, Record, are_concurrent, beats, had_seen
+from .record import Key, Record, beats, had_seen
 from .records import Packed, Records, pack
 
 
@@ -105,18 +107,42 @@ class Replica:
         if held is None:
             self._hold(key, record, None, packed)
             return _WON
-        concurrent = are_concurrent(record, held)
+        saw_it = had_seen(record, held.dot)
+        concurrent = not saw_it and not had_seen(held, record.dot)
         if beats(record, held):
             self._hold(key, record, held.dot, packed)
-            self._note_seen(key, record, held.dot)
+            if not saw_it or key in self.seen:
+                self._note_seen(key, record, held.dot)
             return Merge(Outcome.WON, held) if concurrent else _WON
         self._note_seen(key, held, record.dot)
         return Merge(Outcome.LOST, record if concurrent else None)
 
+    def succeed(self, key: Key, packed: Packed, found: Succession, record: Record | None) -> bool:
+        """Merge a record that comes to be held in the place of what is held, where that is all that `merge` does.
+
+        :param packed: the record.
+        :param found: what `heart.succession` says of it and what is held.
+        :param record: the same, where somebody has unpacked it.
+        :returns: whether it is held now; else nothing was done, and `merge` is to look at it.
+        """
+        dot, generation, _, _, _, bucket, turned = found
+        if key in self.seen or not self.clock.add(dot):
+            return False
+        self._summary = None
+        if generation > self.generation:
+            self.generation = generation
+        if self.walks and key not in self.records:
+            self._note_new(key)
+        self.digests.turn(bucket, turned)
+        if record is not None:
+            self.records.hold(key, record, packed)
+        else:
+            self.records.keep(key, packed)
+        return True
+
     def _hold(self, key: Key, record: Record, held: Dot | None, packed: Packed | None = None) -> None:
-        if held is None:
-            for walk in self.walks:
-                walk.note(key)
+        if self.walks and held is None:
+            self._note_new(key)
         self.digests.change(key, held, record.dot)
         self.records.hold(key, record, packed if packed is not None else pack(record))
         if record.value is None or record.expires_ms == ENDED_MS:
@@ -128,6 +154,10 @@ class Replica:
             self.ends[key] = record.expires_ms
         else:
             self.ends.pop(key, None)
+
+    def _note_new(self, key: Key) -> None:
+        for walk in self.walks:
+            walk.note(key)
 
     def end(self, key: Key) -> None:
         """The record of a key is over: it is a tombstone from now on, with the same dot."""
@@ -178,7 +208,8 @@ class Replica:
         """
         self._summary = None
         self.clock.add(record.dot)
-        self.generation = max(self.generation, record.lineage.generation)
+        if record.lineage.generation > self.generation:
+            self.generation = record.lineage.generation
         held = self.records.get(key)
         if held is not None and not beats(record, held):
             return False

@@ -17,6 +17,7 @@ from dynatwist.model.ring import is_system_table, partition_of
 from dynatwist.net.arrival import Arrival
 from dynatwist.net.messages import Listen, Listening, Relay
 from dynatwist.sometimes import sometimes
+from dynatwist.storage.effects import Won
 
 from .besides import Besides
 from .bookmarking import Bookmarking
@@ -57,16 +58,17 @@ class Announcing:
         """Whether the store here has held all that was ever announced of a key."""
         return not self._streams.has_any_of(partition_of(*key)) and self._cluster.standing.has_all_of(key)
 
-    def announce(self, key: Key, record: Record, packed: Packed, replaced: Packed | None) -> None:
+    def announce(self, won: Won) -> None:
         """A record won here and is durable: tell whoever listens, here or at a node that does not own it."""
-        if not self._hub.is_awake or (record.value is not None and record.is_dead(self._cluster.store.lapse_ms)):
-            return  # nobody listens; or its end is announced, which is all that there is to tell
-        if is_system_table(key[0]):
+        if not self._hub.is_awake or is_system_table(won.key[0]):
             return
+        key, record, packed = won.key, won.record, won.packed
+        if record.value is not None and record.is_dead(self._cluster.store.lapse_ms):
+            return  # its end is announced, which is all that there is to tell
         is_told = self._streams.has(key, record)
         if is_told:
             sometimes("a new owner comes to hold what its listeners were told before")
-        event = None if is_told else self._hub.publish(key, record, packed, replaced)
+        event = None if is_told else self._hub.publish(key, record, packed, won.before_packed)
         self._relay(event or self._besides.note(key, packed, self._hub), record)
 
     def announce_end(self, key: Key, record: Record, packed: Packed) -> None:

@@ -160,7 +160,7 @@ class RoundRun:
         store = self._cluster.store
         size_bytes = 0
         for key, record in records:
-            flaw = record_flaw(key, record) or store.name_flaw(key, record)
+            flaw = record_flaw(key, record) or store.name_flaw(key, record.dot)
             if flaw or partition_of(*key) != partition:
                 self._cluster.links.refuse_record(self._peer, flaw or "it is of another partition than was asked for")
                 continue

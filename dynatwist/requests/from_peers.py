@@ -85,8 +85,8 @@ class FromPeers:
             respond(Unable(full))
             return
         now_ms = cluster.store.wall_ms()
-        for (key, packed), record in zip(message.writes, records, strict=True):
-            self.lag.add(max(0, now_ms - record.stamp.ms) / 1000)
+        for (key, packed), (record, written_ms) in zip(message.writes, records, strict=True):
+            self.lag.add(max(0, now_ms - written_ms) / 1000)
             cluster.store.merge(key, record, packed)
         cluster.store.wal.when_durable(cluster.store.wal.lsn, lambda: respond(Done()))
 

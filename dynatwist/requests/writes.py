@@ -35,20 +35,26 @@ milliseconds."""
 OnWritten = Callable[[Reach], None]
 
 
-def records_of(message: Replicate, store: Store) -> tuple[list[Record], str]:
-    """The records that another node sends; or none, and what is wrong with one of them."""
-    records: list[Record] = []
+def records_of(message: Replicate, store: Store) -> tuple[list[tuple[Record | None, int]], str]:
+    """The records that another node sends, and when they were written; or none, and what is wrong with one of them.
+
+    :returns: each record, where it had to be unpacked, with the milliseconds of its stamp; and the flaw, if any.
+    """
+    records: list[tuple[Record | None, int]] = []
     for key, packed in message.writes:
-        try:
-            record = unpack(packed)
-        except NOT_DECODED:
-            return [], "it does not decode"
-        flaw = "" if heart.is_sound(*key, packed) else record_flaw(key, record)
-        flaw = flaw or store.name_flaw(key, record)
+        record, flaw, sound = None, "", heart.sound(*key, packed)
+        if sound is None:
+            try:
+                record = unpack(packed)
+            except NOT_DECODED:
+                return [], "it does not decode"
+            sound, flaw = (record.dot, record.stamp.ms), record_flaw(key, record)
+        dot, written_ms = sound
+        flaw = flaw or store.name_flaw(key, dot)
         if flaw:
             sometimes("a replicated write has a flaw")
             return [], flaw
-        records.append(record)
+        records.append((record, written_ms))
     return records, ""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dynatwist.model.dots import Dot
 from dynatwist.model.record import Key, Record
 from dynatwist.model.replica import Replica
-from dynatwist.storage.effects import Held
+from dynatwist.storage.effects import Won
 from dynatwist.storage.store import Store
 
 from .births import Births
@@ -108,7 +108,7 @@ class Burials:
 
     # What else there is of a key
 
-    def under(self, store: Store, effect: Held) -> Record | None:
+    def under(self, store: Store, effect: Won) -> Record | None:
         """What a replica that held nothing of a key had met of it, and was collected."""
         buried, _ = self.last(effect.key)
         if buried is None or effect.before is not None:

@@ -19,7 +19,7 @@ from dynatwist.model.records import pack, unpack
 from dynatwist.model.ring import is_system_table
 from dynatwist.replication.conflicts import ConflictId, id_of
 from dynatwist.requests.conflicts import Conflicts, Page
-from dynatwist.storage.effects import Effect, Held, Lost
+from dynatwist.storage.effects import Effect, Lost, Won
 from dynatwist.storage.entries import AnyEntry, Taken
 
 from .cluster import SimCluster, SimNode
@@ -39,7 +39,7 @@ class Contests:
     def _observe(self, entry: AnyEntry, effect: Effect) -> None:
         if isinstance(entry, Taken):
             return  # a record that the clock covers: it was merged, and judged, before
-        if isinstance(effect, Held) and effect.before is not None:
+        if isinstance(effect, Won) and effect.before is not None:
             self._met(effect.key, effect.before, effect.record)
         elif isinstance(effect, Lost) and (held := self._core.store.held(effect.key)) is not None:
             self._met(effect.key, effect.record, held)

@@ -19,7 +19,7 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.records import unpack
 from dynatwist.model.ring import is_system_table
 from dynatwist.requests.deciding import SYSTEM_RESERVE_SHARE
-from dynatwist.storage.effects import Covered, Effect, Gone, Held, Lost
+from dynatwist.storage.effects import Covered, Effect, Gone, Lost, Won
 from dynatwist.storage.entries import Accepted, AnyEntry, Dropped, Reset, SetAside
 from dynatwist.storage.entries import Wholeness as BecomesWhole
 from dynatwist.storage.requests import MAX_BYTES
@@ -87,7 +87,7 @@ class Witness:
         met: set[bytes] = set()  # ids of forwarded requests of which this process has met the record
 
         def observe(entry: AnyEntry, effect: Effect) -> None:
-            if isinstance(effect, Held | Lost | Covered):
+            if isinstance(effect, Won | Lost | Covered):
                 self._arrived(node, core, effect, met)
                 return
             match entry:
@@ -107,7 +107,7 @@ class Witness:
         core.store.observe(observe)
         self._wholeness.started(node, core)
 
-    def _arrived(self, node: SimNode, core: Core, effect: Held | Lost | Covered, met: set[bytes]) -> None:
+    def _arrived(self, node: SimNode, core: Core, effect: Won | Lost | Covered, met: set[bytes]) -> None:
         """A record came to a store: from a client, if nobody has seen it before, or else from a peer."""
         record, store = effect.record, core.store
         is_born = record.dot.actor == store.actor and not self.ledger.has(effect.partition, record.dot)
@@ -120,10 +120,10 @@ class Witness:
         self._progress.merged(known, node, core)
         if is_born:
             self._births.judge(effect.key, record)
-        if is_born and isinstance(effect, Held):
+        if is_born and isinstance(effect, Won):
             self._written(node, store, effect)
 
-    def _written(self, node: SimNode, store: Store, effect: Held) -> None:
+    def _written(self, node: SimNode, store: Store, effect: Won) -> None:
         key, record = effect.key, effect.record
         buried = self.burials.under(store, effect)
         if buried is not None and not is_preferred(record, buried):
@@ -138,7 +138,7 @@ class Witness:
         return self._store_bytes + (self._store_bytes // SYSTEM_RESERVE_SHARE if is_system_table(key[0]) else 0)
 
 
-def _takes_more(effect: Held) -> bool:
+def _takes_more(effect: Won) -> bool:
     """Whether a value takes more room than what it replaced."""
     record, before = effect.record, effect.before
     return record.value is not None and (before is None or len(record.value) > len(before.value or b""))

@@ -13,7 +13,7 @@ import msgspec
 
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key, Record
-from dynatwist.model.records import Packed, Records
+from dynatwist.model.records import Packed, Records, unpack
 
 from .entries import AnyEntry, Joined
 
@@ -85,6 +85,43 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     is_concurrent: bool
 
 
+class Plain(msgspec.Struct, frozen=True, gc=False):
+    """A record is held now, as usually: nothing was held before, or a record that its writer had seen. Nobody has had
+    to unpack either.
+
+    They have values and do not end by themselves, and have neither a lease nor the id of a forwarded request.
+
+    :ivar packed: the record, as log and peers get it.
+    :ivar before_packed: what it replaced, packed; ``None`` when nothing was held.
+    :ivar mark: (ms, counter) of the record's stamp.
+    :ivar grown_bytes: by how many the value is longer than what was held.
+    :ivar named: how many names more are remembered.
+    """
+
+    is_change: ClassVar[bool] = True
+    partition: int
+    key: Key
+    packed: Packed
+    before_packed: Packed | None
+    mark: tuple[int, int]
+    grown_bytes: int
+    named: int
+
+    @property
+    def record(self) -> Record:
+        """The record, unpacked for whoever asks."""
+        return unpack(self.packed)
+
+    @property
+    def before(self) -> Record | None:
+        """What it replaced, unpacked for whoever asks."""
+        return None if self.before_packed is None else unpack(self.before_packed)
+
+
+Won = Held | Plain
+"""A record is held now, however it came to that."""
+
+
 class Gone(msgspec.Struct, frozen=True, gc=False):
     """Some records are not held any more, and nothing in their places.
 
@@ -96,7 +133,7 @@ class Gone(msgspec.Struct, frozen=True, gc=False):
     records: Records
 
 
-Effect = Unchanged | Noted | Covered | Lost | Held | Gone
+Effect = Unchanged | Noted | Covered | Lost | Held | Plain | Gone
 
 
 def logged(entry: AnyEntry, effect: Effect) -> AnyEntry:

@@ -5,6 +5,7 @@ All of it follows from the records. It is made once, at a start, and follows the
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from sortedcontainers import SortedList
@@ -14,7 +15,7 @@ from dynatwist.model.record import Key, Record
 from dynatwist.model.records import weight_of
 from dynatwist.model.ring import is_system_table
 
-from .effects import Gone, Held
+from .effects import Gone, Held, Plain
 from .leases import Leases
 from .state import State
 from .tables import LiveCounts
@@ -106,6 +107,15 @@ class Index:
         else:
             self.size_bytes += len(new) - len(old)
 
+    def plain(self, effect: Plain) -> None:
+        """A record is held now, as usually: little changes but the account of bytes."""
+        self.size_bytes += effect.grown_bytes + NAMED_BYTES * effect.named
+        if effect.before_packed is None:
+            table, name = effect.key
+            self.size_bytes += len(name) + RECORD_OVERHEAD_BYTES
+            self._add_name(table, name)
+            self.live.add(table, 1)
+
     def gone(self, effect: Gone) -> None:
         """Some records are not held any more."""
         for key, record in effect.records.items():
@@ -114,25 +124,26 @@ class Index:
 
     def _index_all(self) -> None:
         """What was recovered, at once: sorting is quicker than inserting one by one."""
-        names: dict[str, list[str]] = {}
+        names: dict[str, list[str]] = defaultdict(list)
+        live: Counter[str] = Counter()
+        size_bytes = 0
         for replica in self._state.replicas:
-            for key in replica.records:
+            tombstones = replica.tombstones
+            for key, packed in replica.records.all_packed():
                 table, name = key
-                if table in names:
-                    names[table].append(name)
-                else:
-                    names[table] = [name]
-                packed = replica.records.packed(key)
-                assert packed is not None
+                names[table].append(name)
                 value_bytes, named, lease = weight_of(packed)
-                self.size_bytes += len(name) + value_bytes + RECORD_OVERHEAD_BYTES + NAMED_BYTES * named
-                if lease is not None and key not in replica.tombstones and key not in replica.ends:
-                    self.leases.add(key, lease)
-                if key not in replica.tombstones:
-                    self.live.add(table, 1)
+                size_bytes += len(name) + value_bytes + NAMED_BYTES * named
+                if key not in tombstones:
+                    live[table] += 1
+                    if lease is not None and key not in replica.ends:
+                        self.leases.add(key, lease)
+            size_bytes += len(replica.records) * RECORD_OVERHEAD_BYTES
             self.ends.add_all(list(replica.ends.items()))
+        for table, count in live.items():
+            self.live.add(table, count)
         self._names = {table: SortedList(found) for table, found in names.items()}
-        self.size_bytes += sum(map(_table_size, names))
+        self.size_bytes += size_bytes + sum(map(_table_size, names))
 
     def _change(self, key: Key, before: Record | None, after: Record | None) -> None:
         table, name = key

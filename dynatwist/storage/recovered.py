@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from dynatwist.model.record import Record
 from dynatwist.model.ring import ALL_PARTITIONS
 from dynatwist.sometimes import sometimes
 
-from .effects import Covered, Held, Lost
+from .effects import Covered, Held, Lost, Plain
 from .entries import AnyEntry, Reset, SetAside
 from .manifest import Manifest
 from .state import State
@@ -95,8 +94,10 @@ class Recovered:
         if isinstance(entry, Reset | SetAside):
             self.start_over(entry.partition)
         effect = self.state.apply(entry)
-        if isinstance(effect, Held | Lost | Covered):
-            self.see_record(effect.record)
+        if type(effect) is Plain:
+            self.see_mark(effect.mark)
+        elif isinstance(effect, Held | Lost | Covered):
+            self.see_mark(effect.record.stamp[:2])
 
     def start_over(self, partition: int) -> None:
         """The log has a partition start over: what was damaged before concerns it no more.
@@ -119,11 +120,10 @@ class Recovered:
         """Raise the high-water mark of the hybrid clock."""
         self.mark = max(self.mark, mark)
 
-    def see_record(self, record: Record) -> None:
-        """A record was read."""
+    def see_mark(self, mark: tuple[int, int]) -> None:
+        """A record was read, whose stamp has these milliseconds and this counter."""
         self.loaded += 1
         if self.loaded % PROGRESS_RECORDS == 0:
             self.progress(f"{self.loaded:,} records loaded")
-        stamp = record.stamp
-        if stamp[:2] > self.mark:
-            self.mark = stamp.ms, stamp.counter
+        if mark > self.mark:
+            self.mark = mark

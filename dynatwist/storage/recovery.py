@@ -13,8 +13,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from dynatwist import heart
 from dynatwist.model.dots import DotSet
-from dynatwist.model.records import unpack
+from dynatwist.model.record import Key
+from dynatwist.model.records import Packed, unpack
+from dynatwist.model.replica import Replica
 from dynatwist.replication.register import NO_FLOOR, Cell
 from dynatwist.sometimes import sometimes
 
@@ -159,16 +162,26 @@ def _load_partition(saved: SavedPartition, chunks: _Chunks, found: Recovered) ->
                 registers.keep(item.key, cell if cell.value else Cell(cell.promised, cell.accepted, packed))
             if not packed:
                 continue
-            record = unpack(packed)
-            found.see_record(record)
             if item.aside:
+                record = unpack(packed)
+                found.see_mark(record.stamp[:2])
                 replica.aside.hold(item.key, record, packed)
                 continue
-            replica.take(item.key, record, packed)
+            found.see_mark(_take(item.key, packed, replica))
             if item.seen:
                 replica.seen[item.key] = item.seen
     replica.join(DotSet.from_wire(saved.clock), saved.generation)
     replica.whole = saved.whole
+
+
+def _take(key: Key, packed: Packed, replica: Replica) -> tuple[int, int]:
+    """Hold a record of a save; (ms, counter) of its stamp."""
+    usual = heart.succession(*key, packed, replica.records.packed(key))
+    if usual is not None and replica.succeed(key, packed, usual, None):
+        return usual[2]
+    record = unpack(packed)
+    replica.take(key, record, packed)
+    return record.stamp[:2]
 
 
 def _replay(fs: FileSystem, folder: str, data_key: Keys, found: Recovered, expects_data: bool) -> None:

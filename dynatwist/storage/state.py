@@ -35,6 +35,7 @@ records it counts among its tombstones by now: that follows from their ends and 
 
 from __future__ import annotations
 
+from dynatwist import heart
 from dynatwist.model.dots import DotSet
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed, Records, dot_of, pack, unpack
@@ -44,7 +45,7 @@ from dynatwist.replication.conflicts import Conflict, KeptConflicts
 from dynatwist.replication.hints import HintQueues
 from dynatwist.replication.register import Cell, Floor, Registers
 
-from .effects import Covered, Effect, Gone, Held, Lost, Noted, Unchanged
+from .effects import Covered, Effect, Gone, Held, Lost, Noted, Plain, Unchanged
 from .entries import (
     Accepted,
     AnyEntry,
@@ -118,8 +119,7 @@ class State:
         :returns: what changed.
         """
         if type(entry) is Merged:
-            packed = packed or bytes(entry.record)
-            effect = self._merge(self.replicas[entry.partition], entry.key, record or unpack(packed), packed)
+            effect = self._merge(self.replicas[entry.partition], entry.key, record, packed or bytes(entry.record))
         else:
             effect = self._apply(entry)
         if effect.is_change and effect.partition is not None:
@@ -164,13 +164,20 @@ class State:
                 return _noted(partition, self.conflicts.settle(partition, conflict))
         raise TypeError(f"no entry: {entry!r}")
 
-    def _merge(self, replica: Replica, key: Key, record: Record, packed: Packed) -> Effect:
-        records = replica.records
-        before, before_packed = records.get(key), records.packed(key)
+    def _merge(self, replica: Replica, key: Key, record: Record | None, packed: Packed) -> Effect:
+        """Merge a record, which is unpacked only where the heart is not sure what comes of it."""
+        records, registers = replica.records, self.registers[replica.number]
+        before_packed = records.packed(key)
+        if replica.whole:
+            found = heart.succession(*key, packed, before_packed)
+            if found is not None and replica.succeed(key, packed, found, record):
+                if registers.cells:
+                    registers.learn(key, packed)
+                return Plain(replica.number, key, packed, before_packed, found[2], found[3], found[4])
+        before, record = records.get(key), record or unpack(packed)
         outcome, loser = replica.merge(key, record, packed)
         came_back = not replica.whole and replica.comes_back(key, record.dot)
         if outcome is Outcome.WON:
-            registers = self.registers[replica.number]
             if registers.cells:
                 registers.learn(key, packed)
             return Held(replica.number, key, record, packed, before, before_packed, loser is not None)
@@ -205,7 +212,7 @@ class State:
         replica, value = self.replicas[entry.partition], self.cell(entry.key).value
         if not value or dot_of(value) != entry.dot:
             return _noted(entry.partition, replica.lose(entry.key, entry.dot))
-        return self._merge(replica, entry.key, unpack(value), value)
+        return self._merge(replica, entry.key, None, value)
 
     def _take(self, entry: Taken) -> Effect:
         partition, key, record = entry.partition, entry.key, entry.record

@@ -15,13 +15,13 @@ import msgspec
 from dynatwist.model.dots import Actor, Dot, DotSet
 from dynatwist.model.lineage import EXACT_CREATIONS
 from dynatwist.model.record import Draft, Key, Record, write_over
-from dynatwist.model.records import Packed, pack, unpack
+from dynatwist.model.records import Packed, pack
 from dynatwist.model.replica import Replica
 from dynatwist.model.ring import SYSTEM_PARTITION, partition_of
 from dynatwist.sometimes import sometimes
 
 from .conflict_store import ConflictStore
-from .effects import Effect, Gone, Held, Lost, logged
+from .effects import Effect, Gone, Held, Lost, Plain, logged
 from .entries import AnyEntry, Dropped, Hinted, Joined, Merged, MetaSet, Reset, SetAside, Taken, Unhinted, Wholeness
 from .floors import floor_to_keep, name_of_floor
 from .index import Index
@@ -73,9 +73,7 @@ class Store:
     ) -> None:
         self.state = state = recovered.state
         self.replicas, self.meta, self.hints = state.replicas, state.meta, state.hints
-        self.wal = wal
-        self.actor = actor
-        self.wall_ms = wall_ms
+        self.wal, self.actor, self.wall_ms = wal, actor, wall_ms
         self._withdraw = withdraw
         self.clock = WriteClock(actor, wall_ms, state)
         self.clock.restore(recovered.mark)
@@ -152,9 +150,9 @@ class Store:
         """Have each winning record told there, and each that ends by itself, in order, once that is durable."""
         self._winners.announce_to(announce, announce_end)
 
-    def name_flaw(self, key: Key, record: Record) -> str:
+    def name_flaw(self, key: Key, dot: tuple[Actor, int]) -> str:
         """Why a record that a peer sends cannot bear the name it bears; empty when it can."""
-        actor, seq = record.dot
+        actor, seq = dot
         if actor == self.actor and seq > self.replica_of(key).issued:
             sometimes("a record bears the name of this process, which has not written it")
             return "it bears this process's name, and another one wrote it: does a copy of this machine run?"
@@ -227,11 +225,8 @@ class Store:
         self._commit(Merged(replica.number, key, msgspec.Raw(packed)), record, packed)
         return record
 
-    def merge(self, key: Key, record: Record, packed: Packed | None = None) -> Effect:
-        """Merge a record, from wherever it comes.
-
-        :param packed: the same record, when it is packed already.
-        """
+    def merge(self, key: Key, record: Record | None, packed: Packed | None = None) -> Effect:
+        """Merge a record, from wherever it comes; nobody has to have unpacked one that is `packed` already."""
         packed = packed or pack(record)
         return self._commit(Merged(partition_of(*key), key, msgspec.Raw(packed)), record, packed)
 
@@ -289,7 +284,7 @@ class Store:
         for key in keys:
             packed = aside.packed(key)
             assert packed is not None
-            self.merge(key, unpack(packed), packed)
+            self.merge(key, None, packed)
         return len(keys)
 
     def burn_dot(self, partition: int) -> Dot:
@@ -314,7 +309,7 @@ class Store:
         """Have an entry carried out and logged, and everybody told who follows what is held; see `State.apply`."""
         effect = self.state.apply(entry, record, packed)
         if effect.is_change:
-            self._follow(effect, self.wal.append(entry if type(effect) is Held else logged(entry, effect)))
+            self._follow(effect, self.wal.append(logged(entry, effect) if type(effect) is Lost else entry))
         for observer in self._observers:
             observer(entry, effect)
         if (type(effect) is Held or type(effect) is Lost) and effect.is_concurrent:
@@ -322,7 +317,11 @@ class Store:
         return effect
 
     def _follow(self, effect: Effect, lsn: int) -> None:
-        if type(effect) is Held:
+        if type(effect) is Plain:
+            self.clock.see_mark(*effect.mark)
+            self._index.plain(effect)
+            self._winners.held(effect, lsn)
+        elif type(effect) is Held:
             self.clock.see(effect.record.stamp)
             self._index.held(effect)
             self.requests.held(effect)

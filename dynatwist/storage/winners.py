@@ -11,11 +11,11 @@ from dynatwist.calls import call_safely
 from dynatwist.model.record import Key, Record
 from dynatwist.model.records import Packed
 
-from .effects import Held
+from .effects import Won
 from .wal import Wal
 
-Announce = Callable[[Key, Record, Packed, Packed | None], None]
-"""Told of each record that wins here, once it is durable, and of what it replaced."""
+Announce = Callable[[Won], None]
+"""Told of each record that wins here, once it is durable."""
 AnnounceEnd = Callable[[Key, Record, Packed], None]
 """Told of each record that ended by itself, behind the record, once it is durable that its time is over."""
 
@@ -39,7 +39,7 @@ class Winners:
         self._announce: Announce = lambda *news: None
         self._announce_end: AnnounceEnd = lambda *news: None
         self.undurable: dict[Key, int] = {}
-        self._waiting: deque[tuple[int, Held | Over]] = deque()
+        self._waiting: deque[tuple[int, Won | Over]] = deque()
         wal.tell_first(self._durable)
 
     def announce_to(self, announce: Announce, announce_end: AnnounceEnd) -> None:
@@ -59,7 +59,7 @@ class Winners:
         if self._wal.lsn <= self._wal.durable_lsn:
             self._durable(self._wal.durable_lsn)
 
-    def held(self, effect: Held, lsn: int) -> None:
+    def held(self, effect: Won, lsn: int) -> None:
         """A record is held now, and has a number in the log."""
         self.undurable[effect.key] = lsn
         self._waiting.append((lsn, effect))
@@ -73,7 +73,7 @@ class Winners:
             if type(held) is Over:
                 call_safely(self._announce_end, key, held.record, held.packed)
                 continue
-            assert type(held) is Held
+            assert not isinstance(held, Over)
             if undurable.get(key) == lsn:
                 del undurable[key]
-            call_safely(self._announce, key, held.record, held.packed, held.before_packed)
+            call_safely(self._announce, held)

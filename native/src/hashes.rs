@@ -34,23 +34,58 @@ pub fn change_of(
     before: Option<&Bound<'_, PyTuple>>,
     after: Option<&Bound<'_, PyTuple>>,
 ) -> PyResult<(u32, u64)> {
-    let mut text = text_of(table, name);
-    let bucket = bucket(&text);
-    let key_length = text.len();
-    let mut mark = 0;
+    let mut change = Change::of(table, name);
     for dot in [before, after].into_iter().flatten() {
-        text.truncate(key_length);
-        text.push(0);
-        append_dot(&mut text, dot)?;
-        mark ^= fingerprint(&text);
+        let actor = dot.get_item(0)?;
+        change.begin(actor.cast::<PyBytes>()?.as_bytes());
+        append_integer(&mut change.text, &dot.get_item(1)?)?;
+        change.end();
     }
-    Ok((bucket, mark))
+    Ok(change.done())
 }
 
-fn append_dot(text: &mut Vec<u8>, dot: &Bound<'_, PyTuple>) -> PyResult<()> {
-    let actor = dot.get_item(0)?;
-    text.extend_from_slice(actor.cast::<PyBytes>()?.as_bytes());
-    append_integer(text, &dot.get_item(1)?)
+/// A change of what is held for a key, dot by dot.
+pub struct Change {
+    text: Vec<u8>,
+    key_length: usize,
+    bucket: u32,
+    mark: u64,
+}
+
+impl Change {
+    /// Nothing changes yet.
+    pub fn of(table: &str, name: &str) -> Self {
+        let text = text_of(table, name);
+        Change {
+            key_length: text.len(),
+            bucket: bucket(&text),
+            text,
+            mark: 0,
+        }
+    }
+
+    /// This dot is held no more, or from now on: either turns over the same bits.
+    pub fn with(mut self, (actor, seq): (&[u8], u64)) -> Self {
+        self.begin(actor);
+        append_decimal(&mut self.text, seq);
+        self.end();
+        self
+    }
+
+    /// The bucket, and the bits that are turned over in it.
+    pub fn done(self) -> (u32, u64) {
+        (self.bucket, self.mark)
+    }
+
+    fn begin(&mut self, actor: &[u8]) {
+        self.text.truncate(self.key_length);
+        self.text.push(0);
+        self.text.extend_from_slice(actor);
+    }
+
+    fn end(&mut self) {
+        self.mark ^= fingerprint(&self.text);
+    }
 }
 
 /// An integer as `%d` writes it. Python's have no end; the usual ones are read as machines have them.

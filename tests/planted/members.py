@@ -195,6 +195,7 @@ def a_round_does_not_adopt_the_generation(patch):
 def a_merge_does_not_adopt_the_generation(patch):
     """A record of a later generation is held, and G stays."""
     edit(patch, Replica, "merge", "if record.lineage.generation > self.generation:", "if False:")
+    edit(patch, Replica, "succeed", "if generation > self.generation:", "if False:")
 
 
 def the_generation_of_the_first_that_is_dropped(patch):
@@ -210,7 +211,7 @@ def the_generation_of_the_first_that_is_dropped(patch):
 
 def a_walk_misses_what_comes_meanwhile(patch):
     """A look at digest buckets takes several turns, and does not see the keys that come between."""
-    edit(patch, Replica, "_hold", "walk.note(key)", "pass")
+    edit(patch, Replica, "_note_new", "walk.note(key)", "pass")
 
 
 def clocks_of_the_look_before_count(patch):

@@ -16,7 +16,7 @@ from dynatwist.replication.quorum import Level
 from dynatwist.replication.request import Code, Kind, Operation, Result, etag
 from dynatwist.requests.forwarding import Origin
 from dynatwist.requests.reads import ReadRun
-from dynatwist.storage.effects import Held
+from dynatwist.storage.effects import Won
 from tests.test_feed import record
 from tests.test_findings import ask, settled
 
@@ -180,7 +180,7 @@ def slow_first_owner(ahead_ms: int = 0, set_s: float = 4.0):
         actor = node.core.store.actor
 
         def kept(entry, effect, actor=actor):
-            if isinstance(effect, Held) and effect.record.dot.actor == actor:
+            if isinstance(effect, Won) and effect.record.dot.actor == actor:
                 written.append(effect.record)
 
         node.core.store.observe(kept)
