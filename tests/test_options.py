@@ -16,6 +16,7 @@ from dynatwist.config.sources import load
 from dynatwist.config.texts import address
 from dynatwist.errors import ConfigError
 from dynatwist.storage.durability import Durability
+from dynatwist.storage.keyfile import parse
 
 from .real import TWISTD, Node, RealCluster, free_port, wait_until
 
@@ -238,8 +239,9 @@ def test_two_first_starts_at_once_agree_on_one_key_file(tmp_path):
     try:
         for node in nodes:
             wait_until(node.is_ready)
-        token = nodes[0].register("alice")
-        assert nodes[1].request("GET", "/auth/x", token=token).status in (404, 405)
+        password = parse((tmp_path / "cluster.key").read_text(), "").admin_password()
+        token = nodes[0].request("POST", "/admin/login", {"password": password}).json["token"]
+        assert nodes[1].request("GET", "/admin/members", token=token).status == 200
     finally:
         for node in nodes:
             node.kill()

@@ -49,6 +49,11 @@ class OpenChannel(HTTPChannel):
         )
 
     @property
+    def is_before_head(self) -> bool:
+        """Whether the line that comes is the first one of a request."""
+        return bool(self._HTTPChannel__first_line == 1)
+
+    @property
     def is_before_body(self) -> bool:
         """Whether a head is being read, or waited for: no body, and no answer."""
         return not self._handlingRequest and self._transferDecoder is None

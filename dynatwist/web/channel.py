@@ -229,10 +229,16 @@ class BoundedChannel(OpenChannel):
     def lineReceived(self, line: bytes) -> None:
         """A line of a head. One that goes on with the line before (RFC 9112, section 5.2) is refused: proxies read that
         in other ways, and what is a header to one of them is none to another."""
+        self._forget_page()
         if line[:1] in _BLANKS:
             self.head_malformed()
         else:
             super().lineReceived(line)
+
+    def _forget_page(self) -> None:
+        """What is wrong with a request is not for the page to read that had the one before it sent."""
+        if self.is_before_head:
+            self._origin = ""
 
     def head_read(self, headers: Headers, has_body: bool) -> bool:
         """The head is complete; a body may take its own time."""
@@ -254,9 +260,8 @@ class BoundedChannel(OpenChannel):
         return target.startswith(ADMIN_PATH) or self.site.origins.is_preflight(self.method, self._origin)
 
     def request_read(self) -> None:
-        """The request is complete; what is wrong with the next one is for nobody's page to read."""
+        """The request is complete."""
         self.await_no_more()
-        self._origin = ""
 
     def may_invite_body(self) -> bool:
         """Not one that was refused already."""
@@ -277,6 +282,7 @@ class BoundedChannel(OpenChannel):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """One line is longer than the whole head may be."""
+        self._forget_page()
         limit_bytes = self.site.limits.header_bytes
         self.refuse(ApiError(431, "head_too_large", f"the head of the request exceeds {limit_bytes} bytes"))
 

@@ -64,7 +64,7 @@ class KleinApp:
         for method, path, name in live.ROUTES:
             self._raw_route(method, path, f"live.{name}", getattr(self.live, name))
         for method, path, name in PAGES:
-            self._route(method, path, f"pages.{name}", getattr(pages, name))
+            self._route(method, path, f"pages.{name}", getattr(pages, name), takes_any=True)
         self.klein.handle_errors(Exception)(self._failed)
         self.document = msgspec.json.encode(Document(self._operations, self._context.limits).made())
         pages.publish(self.document)
@@ -73,8 +73,12 @@ class KleinApp:
         """The root resource."""
         return self.klein.resource()
 
-    def _route(self, method: str, path: str, name: str, handler: Handler) -> None:
-        takes = Query(what_is_said_of(handler))
+    def _route(self, method: str, path: str, name: str, handler: Handler, *, takes_any: bool = False) -> None:
+        """A route.
+
+        :param takes_any: whatever is in its query: that makes a browser load a file anew.
+        """
+        takes = Query(what_is_said_of(handler)) if not takes_any else None
 
         def endpoint(request: BoundedRequest, **segments: str) -> Deferred[Any]:
             if segments and next(iter(segments.values())) in RESERVED_TABLES:
@@ -111,12 +115,13 @@ class KleinApp:
             self._operations.append(operation)
 
     async def _run(
-        self, request: BoundedRequest, name: str, handler: Handler, segments: dict[str, str], takes: Query
+        self, request: BoundedRequest, name: str, handler: Handler, segments: dict[str, str], takes: Query | None
     ) -> Any:
         context, asked, who = self._context, None, ""
         try:
             asked = self._parsed(request)
-            takes.require_known(asked.query)
+            if takes is not None:
+                takes.require_known(asked.query)
             who = context.who_asks(asked) if context.audit.is_on else ""
             answer = await self._handled(request, name, handler, asked, [segment(text) for text in segments.values()])
         except ApiError as error:

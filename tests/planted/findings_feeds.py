@@ -207,7 +207,7 @@ def a_listing_without_the_keys_on_which_owners_differ(patch):
 
 def a_listing_that_does_not_ask_for_a_majority(patch):
     """Whoever answers is enough, whatever level was asked for."""
-    patch.setattr(Listing, "_is_covered", lambda self, answered, level: True)
+    patch.setattr(Listing, "is_covered", lambda self, answered, level: True)
 
 
 # Reads that write back

@@ -60,7 +60,7 @@ def stamps_far_ahead_are_followed(patch):
         if (ms, counter) > (self._ms, self._counter):
             self._ms, self._counter = ms, counter
 
-    patch.setattr(HybridClock, "_see", follow)
+    patch.setattr(HybridClock, "see_mark", follow)
     patch.setattr(HybridClock, "notice", lambda self, now_ms: setattr(self, "_limit_ms", 1 << 60))
 
 

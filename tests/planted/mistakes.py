@@ -340,7 +340,7 @@ def damage_is_ignored(patch):
 
 def clocks_that_do_not_listen(patch):
     """The hybrid clock goes by the wall clock alone."""
-    patch.setattr(HybridClock, "_see", lambda self, ms, counter: None)
+    patch.setattr(HybridClock, "see_mark", lambda self, ms, counter: None)
 
 
 @under("partitions")

@@ -87,7 +87,7 @@ def a_listing_needs_the_old_owners_as_well():
     _, cluster = settled(3)
     core = cluster.nodes[0].core
     core.cluster.adopt(core.cluster.registry.with_members((core.cluster.me,)))
-    assert not core.handlers.context.listing._is_covered({core.identity.node_id}, Level.MAJORITY)
+    assert not core.handlers.context.listing.is_covered({core.identity.node_id}, Level.MAJORITY)
 
 
 def a_listing_does_not_count_a_damaged_owner():
