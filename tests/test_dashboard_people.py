@@ -412,7 +412,9 @@ class TestSecrets:
 
         (agreed,) = since()
         assert cluster.nodes[1].request("POST", "/admin/keys/install", {}, admin).status == 200
-        assert all(abs(seen - agreed) < 5000 for seen in since())
+        known = since() - {None}  # a member that was started again since has found the secret in use
+        assert known
+        assert all(abs(seen - agreed) < 5000 for seen in known)
 
     def test_a_node_has_its_own_storage_secret(self, cluster, page):
         before = cluster.nodes[1].request("GET", "/admin/storage-key", None, cluster.admin_token()).json["uses"]
