@@ -73,6 +73,14 @@ class PassedParts:
                 terminal.write_line(f"\n  passed: {title}")
 
 
+TAKE_LONG = ("test_planted.py", "test_rare.py", "test_scenes.py", "test_sim.py", "test_presence.py")
+"""Files that take minutes. They begin first: at the end, the other workers would wait for the last one of them."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in TAKE_LONG)
+
+
 def pytest_configure(config):
     forget_what_is_logged()
     config.pluginmanager.register(PassedParts(config))

@@ -313,10 +313,13 @@ class TestAgainstANode:
 
     def test_a_parameter_that_a_route_does_not_take_is_refused_and_those_it_takes_are_named(self, node):
         one, admin = node.nodes[0], node.admin_token()
-        for method, path, said in BY_ID.values():
+        for name, (method, path, said) in BY_ID.items():
             for segment in re.findall(r"{(\w+)}", path):
                 path = path.replace("{" + segment + "}", "7")
             answer = one.request(method, f"{path}?tll=1", None, admin)
+            if name.startswith("pages."):  # whatever is behind a file's name makes a browser load it anew
+                assert answer.status in (200, 302, 303, 307, 404), path
+                continue
             assert (answer.status, answer.json["code"]) == (400, "unknown_parameter"), (method, path)
             given = [PAGE.found(each) for each in said.get("parameters", [])]
             taken = sorted([each["name"] for each in given if each["in"] == "query"] + _ticket_of(said))
