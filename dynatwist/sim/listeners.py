@@ -219,7 +219,8 @@ class Listeners:
         elif key in heard.before_move:
             pass
         elif before is not None and before.dot == record.dot and key in heard.ended:
-            self._witness.say(f"P8: {text} is heard twice")
+            if self._world.now_s >= heard.moved_s + REPEATS_S:
+                self._witness.say(f"P8: {text} is heard twice")
         elif before is not None and before.dot != record.dot and not is_preferred(record, before):
             self._witness.say(f"P8: {text} is heard after {name_of(before)}")
         heard.last[key] = record
